@@ -1,0 +1,1 @@
+"""optnas: a laboratory for optimizer pairs in differentiable architecture search."""
