@@ -196,6 +196,21 @@ def complete_settings(
     return settings
 
 
+def supply(factory: Factory, settings: Mapping[str, Any], offered: Mapping[str, Any]) -> Any:
+    """Call a factory with its settings and with those offered things that it asks for by name.
+
+    Args:
+        factory: the component's factory.
+        settings: as `complete_settings` returns them.
+        offered: what the program can supply, by parameter name.
+
+    Returns:
+        The component.
+    """
+    asked = inspect.signature(factory).parameters
+    return factory(**settings, **{k: v for k, v in offered.items() if k in asked})
+
+
 def _typed(value: Any, hint: Any, key: str, where: object) -> Any:
     # Strict but for an int where a float is due, and a list where TOML knows no tuple.
     adapter = pydantic.TypeAdapter(hint)

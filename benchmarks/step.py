@@ -1,0 +1,281 @@
+"""What one search step costs: the supernet against the naive twin that published code amounts to.
+
+    python benchmarks/step.py [--quick]
+
+One *step* is an alpha step (validation batch: forward, backward, Adam on alpha) and a weight step
+(train batch: forward, backward, clipping, SGD). Batch 64, 32 x 32 images, one thread, both sides
+updating running statistics. Both start from the same network weights and see the same batches.
+
+- naive: one module an edge and operation (tests/naive_supernet.py), images as planes, and
+  `loss.backward()` in both steps, so that each step computes the other's gradients and drops them.
+- fast: `optnas.supernet.Supernet`, channels-last images, only the gradients a step needs: detached
+  network weights in the alpha step, detached operation weights in the weight step.
+
+Before anything is timed the sides must agree, in double precision, on logits and gradients. Times
+are CPU milliseconds of this process, the sides interleaved, the median over repetitions: on a
+shared machine quote the ratio. Memory is what the peak of resident memory grows by during the first
+two steps, in a fresh process a side. The last line printed is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from optnas.spaces.nasbench201 import NAS_BENCH_201
+from optnas.supernet import Supernet
+
+TWIN = Path(__file__).resolve().parents[1] / "tests" / "naive_supernet.py"
+BATCH, SIDE, CLASSES = 64, 32, 10
+DISAGREEMENT = 1e-8  # largest tolerated difference in double precision
+
+Batch = tuple[Tensor, Tensor]
+Step = Callable[[Batch, Batch], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One size of supernet, and how often it is timed.
+
+    Attributes:
+        channels: of the first stage.
+        cells: a stage.
+        repetitions: timed steps a side, after one that is not timed.
+        goal_ratio: naive over fast time that is hoped for.
+        goal_mib: memory growth of the fast side that is hoped for.
+    """
+
+    channels: int
+    cells: int
+    repetitions: int
+    goal_ratio: float
+    goal_mib: float
+
+    @property
+    def name(self) -> str:
+        """As printed."""
+        return f"C={self.channels} N={self.cells}"
+
+    def sizes(self) -> dict[str, int]:
+        """Arguments both supernets take."""
+        return {
+            "channels": self.channels,
+            "cells": self.cells,
+            "classes": CLASSES,
+            "image_channels": 3,
+        }
+
+
+SETTINGS = (Setting(8, 1, 7, 2.5, 180), Setting(16, 5, 3, 2.2, 1200))
+
+
+def fast_supernet(setting: Setting, dtype: torch.dtype) -> Supernet:
+    generator = torch.Generator().manual_seed(0)
+    return Supernet(NAS_BENCH_201, **setting.sizes(), generator=generator, dtype=dtype)
+
+
+def naive_supernet(setting: Setting, dtype: torch.dtype) -> Any:
+    """The twin with the fast supernet's network weights."""
+    spec = importlib.util.spec_from_file_location("naive_supernet", TWIN)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    twin = module.NaiveSupernet(NAS_BENCH_201.edges, NAS_BENCH_201.operations, **setting.sizes())
+    twin.to(dtype).load(fast_supernet(setting, dtype).weights)
+    return twin
+
+
+def first_alpha(dtype: torch.dtype, scale: float = 1e-3) -> Tensor:
+    shape = (len(NAS_BENCH_201.edges), len(NAS_BENCH_201.operations))
+    generator = torch.Generator().manual_seed(1)
+    return (scale * torch.randn(shape, generator=generator, dtype=dtype)).requires_grad_()
+
+
+def batch(seed: int, size: int, side: int, dtype: torch.dtype) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    images_BCHW = torch.randn(size, 3, side, side, generator=generator, dtype=dtype)
+    return images_BCHW, torch.randint(CLASSES, (size,), generator=generator)
+
+
+def optimizers(alpha: Tensor, weights: list[Tensor]) -> tuple[Any, Any]:
+    """Adam for alpha and SGD for the network weights, as published."""
+    return (
+        torch.optim.Adam([alpha], lr=3e-4),
+        torch.optim.SGD(weights, lr=0.025, momentum=0.9, weight_decay=3e-4),
+    )
+
+
+def naive_side(setting: Setting) -> Step:
+    """A step as published code takes it."""
+    net = naive_supernet(setting, torch.float32)
+    alpha = first_alpha(torch.float32)
+    alpha_optimizer, weight_optimizer = optimizers(alpha, list(net.parameters()))
+
+    def step(train: Batch, validation: Batch) -> None:
+        alpha_optimizer.zero_grad()
+        F.cross_entropy(net(validation[0], alpha.softmax(-1)), validation[1]).backward()
+        alpha_optimizer.step()
+        weight_optimizer.zero_grad()
+        F.cross_entropy(net(train[0], alpha.softmax(-1)), train[1]).backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        weight_optimizer.step()
+
+    return step
+
+
+def fast_side(setting: Setting) -> Step:
+    """The same step, asking only for the gradients it needs."""
+    net = fast_supernet(setting, torch.float32)
+    alpha = first_alpha(torch.float32)
+    leaves = list(net.weights.values())
+    alpha_optimizer, weight_optimizer = optimizers(alpha, leaves)
+    running = net.initial_statistics()
+
+    def step(train: Batch, validation: Batch) -> None:
+        nonlocal running
+        alpha_optimizer.zero_grad()
+        frozen = {name: weight.detach() for name, weight in net.weights.items()}
+        logits, running = net.forward(
+            validation[0], alpha.softmax(-1), weights=frozen, statistics=running, update=True
+        )
+        F.cross_entropy(logits, validation[1]).backward()
+        alpha_optimizer.step()
+        weight_optimizer.zero_grad()
+        logits, running = net.forward(
+            train[0], alpha.detach().softmax(-1), statistics=running, update=True
+        )
+        F.cross_entropy(logits, train[1]).backward()
+        torch.nn.utils.clip_grad_norm_(leaves, 5.0)
+        weight_optimizer.step()
+
+    return step
+
+
+SIDES = {"naive": naive_side, "fast": fast_side}
+
+
+def batches(side: str) -> tuple[Batch, Batch]:
+    """Train and validation batch, laid out as a side wants them."""
+    layout = torch.channels_last if side == "fast" else torch.contiguous_format
+    train, validation = (batch(seed, BATCH, SIDE, torch.float32) for seed in (2, 3))
+    return (
+        (train[0].contiguous(memory_format=layout), train[1]),
+        (validation[0].contiguous(memory_format=layout), validation[1]),
+    )
+
+
+def disagreement(setting: Setting) -> float:
+    """Largest difference of logits and of alpha and weight gradients in double precision."""
+    net = fast_supernet(setting, torch.float64)
+    twin = naive_supernet(setting, torch.float64)
+    alpha = first_alpha(torch.float64, scale=1.0)
+    images_BCHW, labels_B = batch(4, 8, 16, torch.float64)
+    naive_weights = twin.named_weights()
+
+    logits, _ = net.forward(images_BCHW, alpha.softmax(-1), statistics=None)
+    got = torch.autograd.grad(F.cross_entropy(logits, labels_B), [alpha, *net.weights.values()])
+    expected = twin(images_BCHW, alpha.softmax(-1))
+    want = torch.autograd.grad(
+        F.cross_entropy(expected, labels_B), [alpha, *(naive_weights[n] for n in net.weights)]
+    )
+    pairs = zip([logits, *got], [expected, *want], strict=True)
+    return max((a - b).abs().max().item() for a, b in pairs)
+
+
+def cpu_ms(setting: Setting, repetitions: int) -> dict[str, float]:
+    """Median CPU milliseconds of a step, a side; the sides take turns."""
+    steps = {side: build(setting) for side, build in SIDES.items()}
+    data = {side: batches(side) for side in SIDES}
+    times: dict[str, list[float]] = {side: [] for side in SIDES}
+    for repetition in range(repetitions + 1):
+        for side, step in steps.items():
+            start = time.process_time()
+            step(*data[side])
+            if repetition > 0:
+                times[side].append(1000 * (time.process_time() - start))
+    return {side: statistics.median(values) for side, values in times.items()}
+
+
+def peak_kib() -> int:
+    """Peak resident memory of this process so far."""
+    # Not getrusage: on Linux the ru_maxrss of a new process starts at its parent's peak.
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])
+
+
+def growth_mib(side: str, setting: Setting) -> float:
+    """What the first two steps of a side add to this process's peak."""
+    step, data = SIDES[side](setting), batches(side)
+    before = peak_kib()
+    for _ in range(2):
+        step(*data)
+    return (peak_kib() - before) / 1024
+
+
+def growth_in_fresh_process(side: str, index: int) -> float:
+    command = [sys.executable, __file__, "--memory", side, "--setting", str(index)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Time and memory of one search step.")
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    parser.add_argument("--memory", choices=SIDES, help="only print one side's memory growth, MiB")
+    parser.add_argument("--setting", type=int, default=0, help="which setting --memory measures")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Check agreement, time, measure memory, print a table and a line of JSON."""
+    torch.set_num_threads(1)
+    arguments = parsed()
+    if arguments.memory:
+        print(growth_mib(arguments.memory, SETTINGS[arguments.setting]))
+        return
+    print(f"torch {torch.__version__}, 1 thread, batch {BATCH}, {SIDE} x {SIDE}; CPU ms a step")
+    print(
+        f"{'setting':<11}{'naive':>9}{'fast':>9}{'ratio':>8}{'goal':>6}"
+        f"{'naive MiB':>11}{'fast MiB':>10}{'goal':>6}{'difference':>12}"
+    )
+    rows = []
+    for index, setting in enumerate(SETTINGS):
+        difference = disagreement(setting)
+        if not difference < DISAGREEMENT:
+            sys.exit(f"{setting.name}: the sides disagree by {difference:.1e}: nothing is timed")
+        memory = {side: growth_in_fresh_process(side, index) for side in SIDES}
+        times = cpu_ms(setting, 1 if arguments.quick else setting.repetitions)
+        ratio = times["naive"] / times["fast"]
+        print(
+            f"{setting.name:<11}{times['naive']:9.0f}{times['fast']:9.0f}{ratio:8.2f}"
+            f"{setting.goal_ratio:6.1f}{memory['naive']:11.0f}{memory['fast']:10.0f}"
+            f"{setting.goal_mib:6.0f}{difference:12.1e}",
+            flush=True,
+        )
+        rows.append(
+            {
+                "setting": setting.name,
+                "naive_ms": round(times["naive"], 1),
+                "fast_ms": round(times["fast"], 1),
+                "ratio": round(ratio, 3),
+                "peak_mib": round(memory["fast"], 1),
+            }
+        )
+    print(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""What an algorithm is: four parts, as values. The search loop knows no algorithm.
+
+Importable without torch. Shapes: E edges, O operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from optnas.bilevel import Bilevel, Hypergradient
+
+HypergradientName = Literal["first-order", "unrolled"]
+DerivativeName = Literal["exact", "finite-difference"]
+ProjectionName = Literal["published", "exact"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the search stands. Epochs count from 1; 0 is the state before the first.
+
+    Attributes:
+        epoch: the current epoch.
+        epochs: how many the run has.
+    """
+
+    epoch: int
+    epochs: int
+
+    @property
+    def fraction(self) -> float:
+        """Elapsed share of the search, (epoch - 1) / epochs: 0 in the first epoch, below 1."""
+        return max(self.epoch - 1, 0) / self.epochs
+
+
+Relax = Callable[["Tensor", Progress], "Tensor"]
+# operation weights, train loss as a function of them, progress, generator -> operation weights
+Perturb = Callable[
+    ["Tensor", Callable[["Tensor"], "Tensor"], Progress, "torch.Generator"], "Tensor"
+]
+ComputeHypergradient = Callable[["Bilevel", "Tensor", Callable[["Tensor"], "Tensor"]], "Hypergradient"]
+Discretize = Callable[["Tensor"], list[int]]
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """A differentiable architecture search, as a choice of parts.
+
+    Attributes:
+        relax: alpha_EO and progress -> operation weights, differentiable in alpha.
+        perturb: what happens to the operation weights in the weight step, and only there.
+        hypergradient: the gradient that drives alpha.
+        discretize: alpha_EO -> one operation an edge.
+        also_validate: further relaxations under which validation accuracy is recorded, as
+            ``valid_accuracy_NAME``.
+        needs_unrolling: whether the hypergradient asks for the virtual step of the weight
+            optimizer, so that an optimizer without one is refused before the search starts.
+    """
+
+    relax: Relax
+    perturb: Perturb
+    hypergradient: ComputeHypergradient
+    discretize: Discretize
+    also_validate: Mapping[str, Relax] = field(default_factory=dict)
+    needs_unrolling: bool = False

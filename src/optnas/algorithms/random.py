@@ -1,0 +1,24 @@
+"""The control: alpha stays where it was drawn, only the network weights are trained."""
+
+from __future__ import annotations
+
+from optnas import parts
+from optnas.algorithms.base import Algorithm
+from optnas.registry import register
+
+
+@register("algorithm", "random")
+def random() -> Algorithm:
+    """A supernet trained under its initial, nearly uniform operation weights.
+
+    Its derived cell is the argmax of the initial noise, a uniformly random cell.
+
+    Returns:
+        The algorithm's parts.
+    """
+    return Algorithm(
+        relax=parts.softmax,
+        perturb=parts.unperturbed,
+        hypergradient=parts.frozen,
+        discretize=parts.argmax_per_edge,
+    )

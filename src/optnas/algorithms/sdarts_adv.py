@@ -1,0 +1,48 @@
+"""SDARTS-ADV: DARTS whose weight step sees adversarially perturbed operation weights."""
+
+from __future__ import annotations
+
+from optnas import parts
+from optnas.algorithms.base import (
+    Algorithm,
+    DerivativeName,
+    HypergradientName,
+    ProjectionName,
+)
+from optnas.registry import register
+
+
+@register("algorithm", "sdarts-adv")
+def sdarts_adv(
+    radius_start: float = 0.03,
+    radius_end: float = 0.3,
+    steps: int = 7,
+    projection: ProjectionName = "published",
+    hypergradient: HypergradientName = "first-order",
+    derivative: DerivativeName = "exact",
+) -> Algorithm:
+    """Smooth DARTS by adversarial training.
+
+    w(A) = argmin_w max_{|d|_inf <= r} L_train(w, A + d), the maximum approached by sign-gradient
+    ascent from a random start. Radius as in SDARTS-RS; the alpha step is unperturbed.
+
+    Args:
+        radius_start: perturbation radius r in the first epoch.
+        radius_end: radius that r grows towards.
+        steps: ascent steps a weight step, each of size 2 r / steps.
+        projection: how a step comes back, see `optnas.parts.perturbations`.
+        hypergradient: ``first-order`` or ``unrolled``.
+        derivative: how the unrolled hypergradient differentiates.
+
+    Returns:
+        The algorithm's parts.
+
+    Reference: Chen and Hsieh, ICML 2020, and its published code. Deviation: none by default.
+    """
+    return Algorithm(
+        relax=parts.softmax,
+        perturb=parts.attack(parts.Radius(radius_start, radius_end), steps, projection),
+        hypergradient=parts.hypergradient(hypergradient, derivative),
+        discretize=parts.argmax_per_edge,
+        needs_unrolling=hypergradient == "unrolled",
+    )

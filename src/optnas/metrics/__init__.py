@@ -1,0 +1,1 @@
+"""What is measured each epoch: observe, never touch."""

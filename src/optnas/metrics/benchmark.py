@@ -1,0 +1,28 @@
+"""Benchmark accuracy of the derived cell, with the table that answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from optnas.benchmarks import COVERAGE, Table
+from optnas.spaces.base import Architecture
+
+
+def describe_benchmark(table: Table, architecture: Architecture) -> dict[str, Any]:
+    """Test accuracy and regret in percent points on every data set of a table.
+
+    Args:
+        table: the benchmark table.
+        architecture: the derived cell.
+
+    Returns:
+        Table name, split, epoch budget, accuracy and regret by data set.
+    """
+    covered = COVERAGE[table.name]
+    ask: dict[str, Any] = {"split": covered.split, "epochs": covered.epochs}
+    return {
+        "table": table.name,
+        **ask,
+        "accuracy": {d: table.accuracy(architecture, dataset=d, **ask) for d in covered.datasets},
+        "regret": {d: table.regret(architecture, dataset=d, **ask) for d in covered.datasets},
+    }

@@ -1,0 +1,114 @@
+"""The step an optimizer would take from its live state, as a differentiable function.
+
+The unrolled hypergradient needs w'(g) = w - (what the optimizer would subtract for gradient g), with
+its Jacobian in g, and nothing of the live optimizer may change. Each function below restates one of
+torch's update rules; tests compare value and derivative with torch's own optimizers built with
+``differentiable=True``.
+
+Symbols: w weight, g gradient, lr learning rate, wd weight decay, t step count (from 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optnas.bilevel import VirtualStep
+
+State = Mapping[str, Any]
+Group = Mapping[str, Any]
+Rule = Callable[[Tensor, Tensor, State, Group], Tensor]
+
+
+def _sgd(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
+    """b = mu b + (1 - dampening) (g + wd w); w' = w - lr b, or w - lr (g + wd w + mu b) (Nesterov).
+
+    The very first buffer is g + wd w itself, without dampening.
+    """
+    g = g + group["weight_decay"] * w
+    mu = group["momentum"]
+    if mu:
+        buffer = state.get("momentum_buffer")
+        b = g if buffer is None else mu * buffer + (1 - group["dampening"]) * g
+        g = g + mu * b if group["nesterov"] else b
+    return w - group["lr"] * g
+
+
+def _adam(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
+    """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w' = w - lr m^ / (sqrt(v^) + eps).
+
+    m^ = m / (1 - b1^t), v^ = v / (1 - b2^t). Weight decay joins g (coupled) or shrinks w by
+    1 - lr wd beforehand (decoupled). AMSGrad divides by the largest v so far.
+    """
+    lr, (b1, b2) = group["lr"], group["betas"]
+    if group["decoupled_weight_decay"]:
+        w = w * (1 - lr * group["weight_decay"])
+    else:
+        g = g + group["weight_decay"] * w
+    t = float(state.get("step", 0)) + 1
+    m = b1 * state.get("exp_avg", torch.zeros_like(w)) + (1 - b1) * g
+    v = b2 * state.get("exp_avg_sq", torch.zeros_like(w)) + (1 - b2) * g * g
+    if group["amsgrad"]:
+        v = torch.maximum(state.get("max_exp_avg_sq", torch.zeros_like(w)), v)
+    denominator = _root(v) / (1 - b2**t) ** 0.5 + group["eps"]
+    return w - lr / (1 - b1**t) * m / denominator
+
+
+def _rmsprop(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
+    """v = a v + (1 - a) g^2; d = g / (sqrt(v) + eps); with momentum b = mu b + d; w' = w - lr d.
+
+    Centred: v - (a m + (1 - a) g)^2 stands under the root.
+    """
+    a = group["alpha"]
+    g = g + group["weight_decay"] * w
+    v = a * state.get("square_avg", torch.zeros_like(w)) + (1 - a) * g * g
+    if group["centered"]:
+        mean = a * state.get("grad_avg", torch.zeros_like(w)) + (1 - a) * g
+        v = v - mean * mean
+    d = g / (_root(v) + group["eps"])
+    if group["momentum"] > 0:
+        d = group["momentum"] * state.get("momentum_buffer", torch.zeros_like(w)) + d
+    return w - group["lr"] * d
+
+
+def _root(v: Tensor) -> Tensor:
+    """The square root, with derivative 0 at 0 (a weight that never saw a gradient), not infinity."""
+    positive = v > 0
+    return torch.where(positive, torch.where(positive, v, 1.0).sqrt(), 0.0)
+
+
+RULES: dict[type[torch.optim.Optimizer], Rule] = {
+    torch.optim.SGD: _sgd,
+    torch.optim.Adam: _adam,
+    torch.optim.AdamW: _adam,
+    torch.optim.RMSprop: _rmsprop,
+}
+
+
+def virtual_step(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]) -> VirtualStep:
+    """The optimizer's next step as a function of the gradients.
+
+    Reads live state, learning rate and weight decay when called; changes nothing.
+
+    Args:
+        optimizer: one of `RULES`.
+        weights: the network weights by name, each a leaf of the optimizer.
+
+    Returns:
+        Gradients, in the order of ``weights``, -> weights after the step, by name.
+    """
+    rule = RULES[type(optimizer)]
+    group_of = {leaf: group for group in optimizer.param_groups for leaf in group["params"]}
+
+    def step(gradients: Sequence[Tensor]) -> dict[str, Tensor]:
+        after = {}
+        for (name, w), g in zip(weights.items(), gradients, strict=True):
+            group = group_of[w]
+            sign = -1.0 if group["maximize"] else 1.0
+            after[name] = rule(w.detach(), sign * g, optimizer.state.get(w, {}), group)
+        return after
+
+    return step

@@ -1,0 +1,244 @@
+"""The run folder: what a run leaves behind, readable by anyone with JSON and TOML.
+
+    config.toml        every setting, format, hash, data fingerprint, numbers version
+    environment.json   versions and machine of each start
+    epochs.jsonl       one strict JSON object an epoch, epoch 0 first
+    result.json        how it ended: status done, interrupted, diverged or failed
+    checkpoints/last.pt
+
+Importable without torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from optnas.errors import UserError
+from optnas.files import TEMPORARY, write_text
+from optnas.tomlio import dump_toml, read_toml
+
+Status = Literal["done", "interrupted", "diverged", "failed"]
+FINISHED = ("done", "diverged")
+Record = dict[str, Any]
+
+
+def _json(value: Any, *, indent: int | None = None) -> str:
+    return json.dumps(value, allow_nan=False, indent=indent)
+
+
+class RunFolder:
+    """One run's folder.
+
+    Args:
+        path: the folder; it need not exist yet.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config = path / "config.toml"
+        self.environment = path / "environment.json"
+        self.epochs = path / "epochs.jsonl"
+        self.result = path / "result.json"
+        self.checkpoint = path / "checkpoints" / "last.pt"
+        self._lock = path / ".lock"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder alone. The kernel frees the lock however the process ends.
+
+        Yields:
+            Nothing; the lock is held inside the block.
+
+        Raises:
+            UserError: another process holds it, or the folder cannot be written.
+        """
+        with self._told():
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    "another process is running in this folder",
+                    where=self.path,
+                    remedy="wait for it, or choose another folder",
+                ) from error
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def created(self, document: Mapping[str, Any]) -> Iterator[None]:
+        """Create the folder with its configuration; take it all back on a `UserError` inside.
+
+        Args:
+            document: the content of config.toml.
+
+        Yields:
+            Nothing; the folder is there and locked inside the block.
+
+        Raises:
+            UserError: the folder cannot be made, or holds something already.
+        """
+        made = [p for p in (self.path, *self.path.parents) if not p.exists()]
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise UserError(
+                "the output folder holds something already",
+                key="--out",
+                value=str(self.path),
+                remedy=f"choose another, or: optnas resume {self.path}"
+                if self.config.exists()
+                else "choose an empty or new folder",
+            )
+        try:
+            with self._told():
+                self.path.mkdir(parents=True, exist_ok=True)
+            with self.locked():
+                with self._told():
+                    self.checkpoint.parent.mkdir()
+                    write_text(self.config, dump_toml(dict(document)))
+                yield
+        except UserError:
+            self._take_back(made)
+            raise
+
+    def _take_back(self, made: list[Path]) -> None:
+        for path in (self.config, self.environment, self.epochs, self.checkpoint, self._lock):
+            with contextlib.suppress(OSError):
+                path.unlink()
+        for folder in (self.checkpoint.parent, *made):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell an operating system error (read-only, full disk, no permission) as bad input."""
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"cannot write here ({error.strerror or error})",
+                key="--out",
+                value=str(self.path),
+                remedy="choose a folder that can be written, with space left",
+            ) from error
+
+    def start(self, environment: Mapping[str, Any]) -> None:
+        """Note a start: its environment joins the list, and an old result goes.
+
+        Args:
+            environment: versions and machine.
+        """
+        starts = json.loads(self.environment.read_text()) if self.environment.exists() else []
+        write_text(self.environment, _json([*starts, dict(environment)], indent=1) + "\n")
+        self.result.unlink(missing_ok=True)
+        for leftover in self.path.rglob(f"*{TEMPORARY}"):
+            leftover.unlink()
+
+    def append(self, record: Record) -> int:
+        """Append one epoch's record and wait until it is on disk.
+
+        Args:
+            record: strict JSON values only.
+
+        Returns:
+            The length of the file after it, in bytes.
+        """
+        with self.epochs.open("ab") as file:
+            file.write((_json(record) + "\n").encode())
+            file.flush()
+            os.fsync(file.fileno())
+            return file.tell()
+
+    def truncate(self, length: int) -> None:
+        """Cut off records later than a checkpoint.
+
+        Args:
+            length: bytes to keep.
+
+        Raises:
+            UserError: the file is shorter than that.
+        """
+        present = self.epochs.stat().st_size if self.epochs.exists() else 0
+        if present < length:
+            raise UserError(
+                f"has {present} bytes where the checkpoint expects {length}",
+                where=self.epochs,
+                remedy="restore the file, or start a new run",
+            )
+        if present > length:
+            os.truncate(self.epochs, length)
+
+    def finish(self, status: Status, **facts: Any) -> None:
+        """Write how the run ended."""
+        write_text(self.result, _json({"status": status, **facts}, indent=1) + "\n")
+
+    def read_config(self) -> dict[str, Any]:
+        """The content of config.toml.
+
+        Returns:
+            The document.
+
+        Raises:
+            UserError: there is no run here.
+        """
+        if not self.config.exists():
+            raise UserError(
+                "there is no run in this folder (no config.toml)",
+                where=self.path,
+                remedy="check the path; optnas list shows the runs below a folder",
+            )
+        return read_toml(self.config)
+
+    def read_result(self) -> dict[str, Any] | None:
+        """How the run ended, or None while it has not."""
+        if not self.result.exists():
+            return None
+        return _parse(self.result.read_text(), self.result)
+
+    def read_epochs(self) -> list[Record]:
+        """All complete records; a torn last line (kill -9 while writing) is left out.
+
+        Returns:
+            The records in order of epochs.
+
+        Raises:
+            UserError: a complete line is not JSON.
+        """
+        if not self.epochs.exists():
+            return []
+        *lines, _torn = self.epochs.read_text().split("\n")
+        return [
+            _parse(line, f"{self.epochs} line {number}")
+            for number, line in enumerate(lines, start=1)
+        ]
+
+
+def _parse(text: str, where: object) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"not JSON ({error.msg})", where=where, remedy="restore the file"
+        ) from error
+    if not isinstance(value, dict):
+        raise UserError("not a JSON object", where=where, remedy="restore the file")
+    return value
+
+
+def find_runs(folder: Path) -> list[RunFolder]:
+    """Every run at or below a folder, sorted by path.
+
+    Args:
+        folder: where to look.
+
+    Returns:
+        Their folders.
+    """
+    return [RunFolder(path.parent) for path in sorted(folder.rglob("config.toml"))]

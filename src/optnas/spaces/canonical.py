@@ -1,0 +1,160 @@
+"""When two cells are the same: dead edges, the benchmark's string rule, and equality of functions.
+
+Counts over the 15,625 cells of NAS-Bench-201, asserted by the tests:
+
+====================================================  ======
+cells                                                 15,625
+`unique_string` with ``consider_zero=False``          12,751
+`without_dead_edges`                                   9,445
+`unique_string`, the benchmark's own number            6,466
+`function_string`                                      5,260
+cells that are not `is_connected`                        341
+====================================================  ======
+
+The benchmark's rule both merges too much (it gives two convolutions of one input the same string
+although each has its own weights, so ``conv(conv'(x)) + conv''(x)`` cannot tell whether the inner
+one is shared) and too little (``#`` stays in its sums). `function_string` mends both.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+from optnas.spaces.base import Architecture
+
+ZERO = "#"
+
+
+def _live_edges(architecture: Architecture) -> list[int]:
+    # Edges on a path from input to output made of operations other than zero.
+    space = architecture.space
+    used = [edge for edge, index in enumerate(architecture.operations) if index != space.none]
+    reached, leading = {0}, {space.nodes - 1}
+    for edge in used:
+        source, target = space.edges[edge]
+        if source in reached:
+            reached.add(target)
+    for edge in reversed(used):
+        source, target = space.edges[edge]
+        if target in leading:
+            leading.add(source)
+    return [e for e in used if space.edges[e][0] in reached and space.edges[e][1] in leading]
+
+
+def is_connected(architecture: Architecture) -> bool:
+    """Whether any path of operations other than zero leads from input to output.
+
+    Args:
+        architecture: the cell.
+
+    Returns:
+        False for a cell whose output is zero whatever its input.
+    """
+    return bool(_live_edges(architecture))
+
+
+def without_dead_edges(architecture: Architecture) -> Architecture:
+    """The same function with zero on every edge that no path from input to output uses.
+
+    Args:
+        architecture: the cell.
+
+    Returns:
+        The cell with its dead edges set to the zero operation; applying it twice changes nothing.
+    """
+    space, live = architecture.space, set(_live_edges(architecture))
+    return space.architecture(
+        [op if edge in live else space.none for edge, op in enumerate(architecture.operations)]
+    )
+
+
+def unique_string(architecture: Architecture, *, consider_zero: bool = True) -> str:
+    """The benchmark's own rule for equal cells.
+
+    s_0 = ``0`` and s_j = the sorted terms of the edges into j, joined by ``+``. The term of an edge
+    from i with operation o is s_i for the identity and ``(s_i)@o`` otherwise; with
+    ``consider_zero`` it is ``#`` where o is zero or s_i is exactly ``#``, and that ``#`` stays a
+    term of the sum.
+
+    Args:
+        architecture: the cell.
+        consider_zero: simplify zeros (6,466 classes) or keep them as operations (12,751).
+
+    Returns:
+        The string of the output node; equal strings are equal cells to the benchmark.
+    """
+    space = architecture.space
+    terms: list[list[str]] = [[] for _ in range(space.nodes)]
+    strings = ["0"]
+    for node in range(1, space.nodes):
+        for (source, target), index in zip(space.edges, architecture.operations, strict=True):
+            if target != node:
+                continue
+            if consider_zero and (index == space.none or strings[source] == ZERO):
+                term = ZERO
+            elif index == space.skip:
+                term = strings[source]
+            else:
+                term = f"({strings[source]})@{space.operations[index]}"
+            terms[node].append(term)
+        strings.append("+".join(sorted(terms[node])))
+    return strings[-1]
+
+
+def function_string(architecture: Architecture) -> str:
+    """A name for the function a cell computes, up to renaming its weights.
+
+    Node values are sums of terms: v_0 = x, and the edge from i with operation o adds nothing for
+    zero, the terms of v_i for the identity, ``o(v_i)`` for an operation without weights and
+    ``o[k](v_i)`` for one with, where the number k is that edge's own. Two convolutions of one input
+    are so distinct terms, while a node used twice brings the same numbers twice: its value is
+    shared. Edges are numbered so that the result is the smallest string of all numberings, hence
+    equal strings if and only if the expressions differ by names of weights only. Algebra of single
+    operations is not used, such as average pooling being linear.
+
+    Args:
+        architecture: the cell.
+
+    Returns:
+        The output's expression, or ``#`` for a cell that is not connected.
+    """
+    cell = without_dead_edges(architecture)
+    # A term without numbers does not depend on the numbering, so only edges with equal ones can
+    # change places: permute inside these groups.
+    bare = dict(enumerate(_edge_terms(cell, {})))
+    owners = [edge for edge, index in enumerate(cell.operations) if index in cell.space.weighted]
+    owners.sort(key=lambda edge: bare[edge])
+    groups = [list(group) for _, group in itertools.groupby(owners, key=lambda edge: bare[edge])]
+    numberings = itertools.product(*(itertools.permutations(group) for group in groups))
+    return min(
+        _output(cell, {edge: k for k, edge in enumerate(itertools.chain(*numbering))})
+        for numbering in numberings
+    )
+
+
+def _edge_terms(cell: Architecture, numbers: Mapping[int, int]) -> list[tuple[str, ...]]:
+    # The terms each edge adds to its target, weights named by the given numbers.
+    space = cell.space
+    values: list[tuple[str, ...]] = [("x",)] + [()] * (space.nodes - 1)
+    terms = []
+    for edge, ((source, target), index) in enumerate(
+        zip(space.edges, cell.operations, strict=True)
+    ):
+        if index == space.none:
+            added: tuple[str, ...] = ()
+        elif index == space.skip:
+            added = values[source]
+        else:
+            number = f"[{numbers[edge]}]" if edge in numbers else ""
+            name = f"{space.operations[index]}{number}"
+            added = (f"{name}({'+'.join(values[source])})",)
+        terms.append(added)
+        values[target] = tuple(sorted(values[target] + added))
+    return terms
+
+
+def _output(cell: Architecture, numbers: Mapping[int, int]) -> str:
+    added = zip(cell.space.edges, _edge_terms(cell, numbers), strict=True)
+    last = cell.space.nodes - 1
+    return "+".join(sorted(t for (_, target), ts in added if target == last for t in ts)) or ZERO

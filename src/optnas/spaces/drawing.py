@@ -1,0 +1,127 @@
+"""A picture of a cell: nodes in a row, one labelled coloured arrow an edge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from optnas.spaces.base import Architecture, Space
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Colours that stay apart for colour-blind readers; the identity and zero have their own.
+PALETTE = ("#8E5AA8", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#8C6D31")
+SKIP_COLOUR = "#0072B2"
+NONE_COLOUR = "#BBBBBB"
+NODE_SPACING = 2.4
+NODE_RADIUS = 0.26
+ARC_HEIGHT = 0.85
+
+
+def operation_colours(space: Space) -> tuple[str, ...]:
+    """The colour of each operation of a space, the same in every figure.
+
+    Args:
+        space: the space.
+
+    Returns:
+        One colour an operation.
+    """
+    others = [i for i in range(space.operation_count) if i not in (space.none, space.skip)]
+    colours = {index: PALETTE[place % len(PALETTE)] for place, index in enumerate(others)}
+    colours |= {space.none: NONE_COLOUR, space.skip: SKIP_COLOUR}
+    return tuple(colours[index] for index in range(space.operation_count))
+
+
+def _arc_height(source: int, target: int) -> float:
+    # Neighbours are joined straight; longer edges bow by their length, up from even sources.
+    span = target - source
+    return 0.0 if span == 1 else ARC_HEIGHT * (span - 1) * (1 if source % 2 == 0 else -1)
+
+
+def draw_cell(architecture: Architecture, ax: Axes | None = None, title: str | None = None) -> Axes:
+    """Draw a cell; edges that carry zero are faint dots without a label.
+
+    Args:
+        architecture: the cell.
+        ax: where to draw; without it a new figure is made, apart from any global state.
+        title: text above the cell.
+
+    Returns:
+        The axes drawn on; ``axes.figure.savefig(path)`` writes the picture.
+    """
+    from matplotlib.figure import Figure
+
+    space = architecture.space
+    heights = [_arc_height(source, target) for source, target in space.edges]
+    low, high = min([*heights, 0.0]) - 0.55, max([*heights, 0.0]) + 0.45
+    width = NODE_SPACING * (space.nodes - 1) + 1.0
+    if ax is None:
+        figure = Figure(figsize=(width * 0.9, (high - low) * 0.9 + 0.3), layout="constrained")
+        ax = figure.add_subplot()
+    ax.set_aspect("equal")
+    ax.set_axis_off()
+    ax.set_xlim(-0.5, width - 0.5)
+    ax.set_ylim(low, high)
+    for (source, target), index, height in zip(
+        space.edges, architecture.operations, heights, strict=True
+    ):
+        label = "" if index == space.none else space.operations[index]
+        _draw_edge(ax, source, target, height, operation_colours(space)[index], label)
+    for node in range(space.nodes):
+        _draw_node(ax, node, {0: "in", space.nodes - 1: "out"}.get(node, str(node)))
+    if title:
+        ax.set_title(title, fontsize=10)
+    return ax
+
+
+def _draw_edge(ax: Axes, source: int, target: int, height: float, colour: str, label: str) -> None:
+    from matplotlib.patches import FancyArrowPatch
+    from matplotlib.path import Path
+
+    start, end = source * NODE_SPACING, target * NODE_SPACING
+    lean = NODE_RADIUS * 0.7 if height else NODE_RADIUS
+    lift = NODE_RADIUS * 0.7 * ((height > 0) - (height < 0))
+    first, last = (start + lean, lift), (end - lean - 0.02, lift * 1.06)
+    # Two control points on one level: the curve's middle is three quarters of their height.
+    level = lift + (height - lift) * 4 / 3
+    reach = (end - start) * 0.22
+    curve = Path(
+        [first, (start + reach, level), (end - reach, level), last],
+        [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4],
+    )
+    path = curve if height else Path([first, last])
+    ax.add_patch(
+        FancyArrowPatch(
+            path=path,
+            arrowstyle="-|>" if label else "-",
+            mutation_scale=13,
+            linewidth=2.0 if label else 1.2,
+            linestyle="solid" if label else (0, (1, 2.5)),
+            color=colour,
+            fill=bool(label),
+            zorder=1,
+        )
+    )
+    if label:
+        box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none"}
+        middle = (first[0] + last[0]) / 2
+        ax.text(
+            middle,
+            height,
+            label,
+            color=colour,
+            fontsize=9,
+            ha="center",
+            va="center",
+            bbox=box,
+            zorder=2,
+        )
+
+
+def _draw_node(ax: Axes, node: int, label: str) -> None:
+    from matplotlib.patches import Circle
+
+    centre = (node * NODE_SPACING, 0.0)
+    ax.add_patch(Circle(centre, NODE_RADIUS, facecolor="white", edgecolor="#333333", zorder=3))
+    ax.text(*centre, label, ha="center", va="center", fontsize=10, color="#333333", zorder=4)

@@ -1,0 +1,255 @@
+"""Everything a running search holds, built from its settings, saved and restored bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optnas import registry
+from optnas.algorithms.base import Algorithm
+from optnas.benchmarks import Table, load_table
+from optnas.config import FORMAT, Settings, build_algorithm, build_dataset
+from optnas.data import Augmentation, CyclingBatches, Images, load_images, split_indices
+from optnas.errors import UserError
+from optnas.files import write_atomically
+from optnas.optimizers.adapter import build
+from optnas.schedules.common import Schedule
+from optnas.seeds import named_generator
+from optnas.spaces.base import Space
+from optnas.supernet import Statistics, Supernet
+
+STREAMS = ("train-order", "valid-order", "train-augmentation", "valid-augmentation", "perturbation")
+
+
+@dataclass
+class SearchState:
+    """A search between two steps.
+
+    Attributes:
+        settings: what it was built from.
+        space: the search space.
+        algorithm: the four parts.
+        supernet: holds the network weights.
+        statistics: running batch-norm statistics, None where the run tracks none.
+        alpha_EO: architecture parameters, a leaf.
+        alpha_start_EO: their initial value.
+        weight_optimizer: of the network weights.
+        arch_optimizer: of alpha.
+        weight_schedule: its learning rate by epoch.
+        arch_schedule: its learning rate by epoch.
+        train: training half.
+        valid: validation half.
+        augmentation: of the weight step's batches.
+        valid_augmentation: of the alpha step's batches.
+        generators: random streams by name.
+        passes: state of the validation batches drawn in passes.
+        table: the benchmark.
+        path_length: sum of the lengths of alpha's steps so far, a float64 scalar.
+        epoch: finished epochs.
+        records_bytes: length of epochs.jsonl with all of them.
+        seconds: wall time of the epochs so far.
+    """
+
+    settings: Settings
+    space: Space
+    algorithm: Algorithm
+    supernet: Supernet
+    statistics: Statistics | None
+    alpha_EO: Tensor
+    alpha_start_EO: Tensor
+    weight_optimizer: torch.optim.Optimizer
+    arch_optimizer: torch.optim.Optimizer
+    weight_schedule: Schedule
+    arch_schedule: Schedule
+    train: Images
+    valid: Images
+    augmentation: Augmentation
+    valid_augmentation: Augmentation
+    generators: dict[str, torch.Generator]
+    passes: CyclingBatches
+    table: Table
+    path_length: Tensor
+    epoch: int = -1
+    records_bytes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of network weights, alpha and images."""
+        return self.alpha_EO.dtype
+
+
+def pick_device(name: str) -> torch.device:
+    """The device a run computes on.
+
+    Args:
+        name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Returns:
+        The device; ``auto`` is a GPU where there is one.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError("only cpu and cuda are known here")
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UserError(
+            f"no such device here ({reason})",
+            key="run.device",
+            value=name,
+            remedy="use auto or cpu",
+        ) from error
+    return device
+
+
+def build_state(settings: Settings) -> SearchState:
+    """Everything at its initial value, before epoch 0 is recorded.
+
+    Args:
+        settings: complete settings.
+
+    Returns:
+        The state.
+    """
+    device = pick_device(settings.run.device)
+    dtype = {"float32": torch.float32, "float64": torch.float64}[settings.supernet.dtype]
+    seed = settings.search.seed
+    space: Space = registry.find("space", settings.space.name)(**settings.space.settings)
+    dataset = build_dataset(settings)
+    halves = split_indices(
+        settings.data.split,
+        dataset.size,
+        settings.data.train_size,
+        settings.data.valid_size,
+        named_generator(seed, "split"),
+    )
+    train, valid = (load_images(dataset, half, settings.data.resolution, device) for half in halves)
+    supernet = Supernet(
+        space,
+        channels=settings.supernet.channels,
+        cells=settings.supernet.cells,
+        classes=dataset.classes,
+        image_channels=dataset.channels,
+        generator=named_generator(seed, "weight-init"),
+        dtype=dtype,
+        device=device,
+    )
+    draws_EO = torch.randn(
+        space.edge_count,
+        space.operation_count,
+        generator=named_generator(seed, "alpha-init"),
+        dtype=torch.float64,
+    )
+    alpha_EO = (settings.supernet.alpha_scale * draws_EO).to(device, dtype).requires_grad_()
+    tracked = settings.supernet.batch_norm == "running"
+    asked = settings.augmentation
+    augmentation = Augmentation(asked.crop_padding, asked.flip, asked.cutout)
+    generators = {name: named_generator(seed, name) for name in STREAMS}
+    optimizers = {
+        section: build(component.name, component.settings, leaves, section=section)
+        for section, component, leaves in (
+            ("weight_optimizer", settings.weight_optimizer, list(supernet.weights.values())),
+            ("arch_optimizer", settings.arch_optimizer, [alpha_EO]),
+        )
+    }
+    return SearchState(
+        settings=settings,
+        space=space,
+        algorithm=build_algorithm(settings, space),
+        supernet=supernet,
+        statistics=supernet.initial_statistics() if tracked else None,
+        alpha_EO=alpha_EO,
+        alpha_start_EO=alpha_EO.detach().clone(),
+        **optimizers,
+        weight_schedule=_schedule(settings.weight_optimizer.schedule),
+        arch_schedule=_schedule(settings.arch_optimizer.schedule),
+        train=train,
+        valid=valid,
+        augmentation=augmentation,
+        valid_augmentation=augmentation if asked.validation else Augmentation(),
+        generators=generators,
+        passes=CyclingBatches(len(valid), settings.search.batch_size, generators["valid-order"]),
+        table=load_table(settings.benchmark.table, folder=settings.data_folder),
+        path_length=torch.zeros((), dtype=torch.float64, device=device),
+    )
+
+
+def _schedule(component: Any) -> Schedule:
+    schedule: Schedule = registry.find("schedule", component.name)(**component.settings)
+    return schedule
+
+
+def save(state: SearchState, path: Path) -> None:
+    """Write a checkpoint atomically; it reads back with ``weights_only=True``.
+
+    Args:
+        state: the search after an epoch.
+        path: the file.
+    """
+    statistics = state.statistics
+    content = {
+        "format": FORMAT,
+        "hash": state.settings.hash,
+        "epoch": state.epoch,
+        "records_bytes": state.records_bytes,
+        "seconds": state.seconds,
+        "weights": {name: weight.detach() for name, weight in state.supernet.weights.items()},
+        "statistics": None if statistics is None else [statistics.mean_S, statistics.variance_S],
+        "alpha": state.alpha_EO.detach(),
+        "alpha_start": state.alpha_start_EO,
+        "path_length": state.path_length,
+        "weight_optimizer": state.weight_optimizer.state_dict(),
+        "arch_optimizer": state.arch_optimizer.state_dict(),
+        "generators": {name: g.get_state() for name, g in state.generators.items()},
+        "passes": state.passes.state_dict(),
+    }
+    write_atomically(path, lambda file: torch.save(content, file))
+
+
+def restore(state: SearchState, path: Path) -> None:
+    """Bring a freshly built state to a checkpoint's.
+
+    Args:
+        state: as `build_state` made it from the same settings; changed in place.
+        path: the checkpoint.
+
+    Raises:
+        UserError: the file is damaged, or belongs to another run.
+    """
+    remedy = "delete it to start this run from the beginning"
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        belongs = content["format"] == FORMAT and content["hash"] == state.settings.hash
+    except Exception as error:  # a damaged file fails in whichever way its bytes decide
+        reason = " ".join(str(error).split())[:80] or type(error).__name__
+        raise UserError(f"not a readable checkpoint ({reason})", where=path, remedy=remedy) from error
+    if not belongs:
+        raise UserError("the checkpoint of another run", where=path, remedy=remedy)
+    with torch.no_grad():
+        for name, weight in state.supernet.weights.items():
+            weight.copy_(content["weights"][name])
+        state.alpha_EO.copy_(content["alpha"])
+        state.alpha_start_EO.copy_(content["alpha_start"])
+        state.path_length.copy_(content["path_length"])
+        if state.statistics is not None:
+            state.statistics.mean_S.copy_(content["statistics"][0])
+            state.statistics.variance_S.copy_(content["statistics"][1])
+    state.weight_optimizer.load_state_dict(content["weight_optimizer"])
+    state.arch_optimizer.load_state_dict(content["arch_optimizer"])
+    state.passes.load_state_dict(content["passes"])
+    for name, generator in state.generators.items():
+        generator.set_state(content["generators"][name])
+    state.epoch = content["epoch"]
+    state.records_bytes = content["records_bytes"]
+    state.seconds = content["seconds"]

@@ -1,0 +1,6 @@
+"""The supernet: every candidate operation at once, weighted by operation weights handed in."""
+
+from optnas.supernet.network import Output, Supernet
+from optnas.supernet.statistics import Statistics
+
+__all__ = ["Output", "Statistics", "Supernet"]

@@ -1,0 +1,134 @@
+"""One mixed cell, computed node by node so that what leaves a node is computed once.
+
+Shapes: B images, C channels, H x W pixels, E edges, O operations; K edges leave a node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from optnas.spaces.base import Space
+from optnas.supernet.operations import Roles
+
+Normalise = Callable[[Tensor, str, Tensor | None, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True)
+class MixedCell:
+    """A cell in which every edge runs all candidate operations, weighted.
+
+    x_i = sum over edges j->i of sum_o A[e, o] o(x_j), with A the operation weights.
+
+    The arithmetic is that of a module an edge and operation, arranged for speed:
+
+    1. All edges that leave a node share one ReLU, one average pool and, for each kernel size, one
+       convolution whose filters are those of the edges, joined along the output channels.
+    2. A [e, o] BN(y) with BN free of affine terms *is* a batch norm whose affine weight is A[e, o],
+       repeated over the channels: no multiplication, and the gradient of A[e, o] falls out of the
+       batch norm's backward.
+    3. ``none`` is not computed.
+
+    Attributes:
+        name: prefix of its weights, such as ``cells.0``.
+        channels: C, kept by every node.
+        space: nodes, edges and operations.
+        roles: what each column of the operation weights does.
+    """
+
+    name: str
+    channels: int
+    space: Space
+    roles: Roles
+
+    def filters(self) -> dict[str, tuple[int, int, int, int]]:
+        """Names and shapes of the leaf filters, one an edge and convolution."""
+        return {
+            self.filter_name(edge, column): (self.channels, self.channels, kernel, kernel)
+            for edge in range(len(self.space.edges))
+            for column, kernel in self.roles.convolutions.items()
+        }
+
+    def filter_name(self, edge: int, column: int) -> str:
+        """The name of one leaf filter."""
+        return f"{self.name}.edges.{edge}.{self.space.operations[column]}.weight"
+
+    def leaving(self, node: int) -> list[int]:
+        """Edges that leave a node."""
+        return [edge for edge, (source, _) in enumerate(self.space.edges) if source == node]
+
+    def norms(self) -> dict[str, list[str]]:
+        """Merged batch norms: their names, each with the unmerged names of its channel groups."""
+        return {
+            self.norm_name(node, column): [
+                self.filter_name(edge, column).removesuffix(".weight")
+                for edge in self.leaving(node)
+            ]
+            for node in range(self.space.nodes - 1)
+            for column in self.roles.convolutions
+        }
+
+    def norm_name(self, node: int, column: int) -> str:
+        """The name of the merged batch norm behind one node's convolutions of one kind."""
+        return f"{self.name}.nodes.{node}.{self.space.operations[column]}"
+
+    def forward(
+        self,
+        x_BCHW: Tensor,
+        op_weights_EO: Tensor,
+        weights: Mapping[str, Tensor],
+        normalise: Normalise,
+    ) -> Tensor:
+        """The cell's last node.
+
+        Args:
+            x_BCHW: the cell's input, node 0.
+            op_weights_EO: any real matrix.
+            weights: filters by name.
+            normalise: batch norm by name: input, name, affine weight, affine bias.
+
+        Returns:
+            The last node, shaped as the input.
+        """
+        nodes: list[Tensor | None] = [x_BCHW] + [None] * (self.space.nodes - 1)
+        for source in range(self.space.nodes - 1):
+            value_BCHW = nodes[source]
+            assert value_BCHW is not None, "the space has a node without a way in"
+            edges = self.leaving(source)
+            for terms in self._terms(value_BCHW, source, edges, op_weights_EO, weights, normalise):
+                for edge, term_BCHW in zip(edges, terms, strict=True):
+                    target = self.space.edges[edge][1]
+                    so_far = nodes[target]
+                    nodes[target] = term_BCHW if so_far is None else so_far + term_BCHW
+        last = nodes[-1]
+        assert last is not None
+        return last
+
+    def _terms(
+        self,
+        x_BCHW: Tensor,
+        source: int,
+        edges: list[int],
+        op_weights_EO: Tensor,
+        weights: Mapping[str, Tensor],
+        normalise: Normalise,
+    ) -> list[tuple[Tensor, ...]]:
+        terms: list[tuple[Tensor, ...]] = []
+        for column in self.roles.identities:
+            terms.append(tuple(op_weights_EO[edge, column] * x_BCHW for edge in edges))
+        if self.roles.pools:
+            pooled = F.avg_pool2d(x_BCHW, 3, stride=1, padding=1, count_include_pad=False)
+            for column in self.roles.pools:
+                terms.append(tuple(op_weights_EO[edge, column] * pooled for edge in edges))
+        active_BCHW = x_BCHW.relu()
+        for column, kernel in self.roles.convolutions.items():
+            joined = torch.cat([weights[self.filter_name(edge, column)] for edge in edges])
+            y = F.conv2d(active_BCHW, joined, padding=kernel // 2)
+            affine = op_weights_EO[edges, column].repeat_interleave(self.channels)
+            y = normalise(y, self.norm_name(source, column), affine, None)
+            terms.append(y.split(self.channels, dim=1))
+        return terms

@@ -1,0 +1,218 @@
+"""The NAS-Bench-201 macro skeleton around mixed cells.
+
+Shapes: B images, E edges, O operations, S channels of all batch norms together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from optnas.spaces.base import Space
+from optnas.supernet.initial import uniform_fan_in
+from optnas.supernet.mixed import MixedCell
+from optnas.supernet.operations import roles
+from optnas.supernet.statistics import Statistics
+
+STAGES = 3
+MOMENTUM = 0.1
+EPSILON = 1e-5
+
+
+class Output(NamedTuple):
+    """What a forward pass hands back: logits, and the statistics as they are after it."""
+
+    logits_BK: Tensor
+    statistics: Statistics | None
+
+
+class Supernet:
+    """Stem, three stages of mixed cells with residual reductions between them, linear head.
+
+    stem conv3x3(C)-BN; ``cells`` mixed cells at C; residual block of stride 2 to 2C; ``cells`` at
+    2C; residual block to 4C; ``cells`` at 4C; BN-ReLU-global average pool-linear. All cells share
+    the operation weights, which are an argument: the supernet holds no architecture parameters,
+    and no batch-norm buffers either.
+
+    Source: Dong and Yang, ICLR 2020, section 2 (16 channels and 5 cells a stage there).
+    Deviation: none in the arithmetic; merged per node, see `MixedCell`.
+
+    Args:
+        space: edges and candidate operations of the cell.
+        channels: C of the first stage.
+        cells: mixed cells a stage.
+        classes: width of the head.
+        image_channels: channels of the images.
+        generator: CPU generator of the initial network weights; it advances.
+        dtype: of the network weights.
+        device: of the network weights.
+
+    Attributes:
+        weights: the network weights by name, leaves that require gradients; one an edge and
+            convolution, so that per-tensor optimizers see what published code shows them.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        channels: int,
+        cells: int,
+        classes: int,
+        image_channels: int,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ):
+        self.space = space
+        widths = [channels * 2**stage for stage in range(STAGES)]
+        self.stages = [
+            [
+                MixedCell(f"cells.{stage * cells + i}", width, space, roles(space))
+                for i in range(cells)
+            ]
+            for stage, width in enumerate(widths)
+        ]
+        # norm name -> unmerged names of its equal channel groups, and the channels of a group
+        self._norms: dict[str, tuple[list[str], int]] = {}
+        self.weights: dict[str, Tensor] = {}
+        self._generator, self._dtype, self._device = generator, dtype, device
+        self._convolution("stem.conv", image_channels, channels, 3)
+        self._affine_norm("stem.norm", channels)
+        for stage, width in enumerate(widths):
+            if stage:
+                self._reduction(f"reductions.{stage - 1}", widths[stage - 1], width)
+            for cell in self.stages[stage]:
+                for name, shape in cell.filters().items():
+                    self._convolution(name.removesuffix(".weight"), shape[1], shape[0], shape[2])
+                self._norms.update({n: (parts, width) for n, parts in cell.norms().items()})
+        self._affine_norm("head.norm", widths[-1])
+        self._leaf("head.linear.weight", (classes, widths[-1]), widths[-1])
+        self._leaf("head.linear.bias", (classes,), widths[-1])
+        self._offsets: dict[str, slice] = {}
+        total = 0
+        for name, (parts, width) in self._norms.items():
+            self._offsets[name] = slice(total, total + len(parts) * width)
+            total += len(parts) * width
+        self._statistics_size = total
+
+    def _leaf(self, name: str, shape: tuple[int, ...], fan_in: int) -> None:
+        values = uniform_fan_in(shape, fan_in, self._generator, self._dtype)
+        self.weights[name] = values.to(self._device).requires_grad_()
+
+    def _convolution(self, name: str, inputs: int, outputs: int, kernel: int) -> None:
+        self._leaf(f"{name}.weight", (outputs, inputs, kernel, kernel), inputs * kernel**2)
+
+    def _affine_norm(self, name: str, channels: int) -> None:
+        for suffix, value in (("weight", 1.0), ("bias", 0.0)):
+            leaf = torch.full((channels,), value, dtype=self._dtype, device=self._device)
+            self.weights[f"{name}.{suffix}"] = leaf.requires_grad_()
+        self._norms[name] = ([name], channels)
+
+    def _reduction(self, name: str, inputs: int, outputs: int) -> None:
+        self._convolution(f"{name}.conv_a", inputs, outputs, 3)
+        self._affine_norm(f"{name}.norm_a", outputs)
+        self._convolution(f"{name}.conv_b", outputs, outputs, 3)
+        self._affine_norm(f"{name}.norm_b", outputs)
+        self._convolution(f"{name}.shortcut", inputs, outputs, 1)
+
+    def initial_statistics(self) -> Statistics:
+        """Running means of 0 and variances of 1, as torch's BatchNorm2d starts."""
+        mean_S = torch.zeros(self._statistics_size, dtype=self._dtype, device=self._device)
+        return Statistics(mean_S, torch.ones_like(mean_S))
+
+    def named_statistics(self, statistics: Statistics) -> dict[str, tuple[Tensor, Tensor]]:
+        """Running mean and variance under the name of each convolution or batch norm.
+
+        Args:
+            statistics: a value of this supernet.
+
+        Returns:
+            name -> (mean, variance), views.
+        """
+        named = {}
+        for name, (parts, width) in self._norms.items():
+            means = statistics.mean_S[self._offsets[name]].split(width)
+            variances = statistics.variance_S[self._offsets[name]].split(width)
+            named.update(zip(parts, zip(means, variances, strict=True), strict=True))
+        return named
+
+    def forward(
+        self,
+        x_BCHW: Tensor,
+        op_weights_EO: Tensor,
+        *,
+        weights: Mapping[str, Tensor] | None = None,
+        statistics: Statistics | None,
+        update: bool = False,
+    ) -> Output:
+        """Logits of a batch under given operation weights; the modes are said at each call.
+
+        | ``statistics`` | ``update`` | normalised by | statistics handed back |
+        |---|---|---|---|
+        | None | False | the batch | None |
+        | a value | True | the batch | a new value, moved towards the batch by 0.1 |
+        | a value | False | the value | the same value |
+
+        Args:
+            x_BCHW: normalised images; channels-last memory is fastest on a CPU.
+            op_weights_EO: operation weights, any real matrix; gradients flow to them.
+            weights: network weights to use instead of the supernet's own.
+            statistics: running statistics, or None to use and keep none.
+            update: whether running statistics move.
+
+        Returns:
+            Logits and statistics.
+
+        Raises:
+            ValueError: there are no statistics to update.
+        """
+        if update and statistics is None:
+            raise ValueError("update=True needs statistics to update")
+        held = self.weights if weights is None else weights
+        after = statistics.clone() if update and statistics is not None else statistics
+
+        def normalise(
+            y: Tensor, name: str, weight: Tensor | None = None, bias: Tensor | None = None
+        ) -> Tensor:
+            # In training mode F.batch_norm moves the running values it is handed in place;
+            # they are views of the clone made above, never of the caller's value.
+            here = self._offsets[name]
+            return F.batch_norm(
+                y,
+                None if after is None else after.mean_S[here],
+                None if after is None else after.variance_S[here],
+                held.get(f"{name}.weight") if weight is None else weight,
+                held.get(f"{name}.bias") if bias is None else bias,
+                training=update or after is None,
+                momentum=MOMENTUM,
+                eps=EPSILON,
+            )
+
+        x = x_BCHW.contiguous(memory_format=torch.channels_last)
+        x = F.conv2d(x, held["stem.conv.weight"], padding=1)
+        x = normalise(x, "stem.norm")
+        for stage, cells in enumerate(self.stages):
+            if stage:
+                x = _reduce(x, f"reductions.{stage - 1}", held, normalise)
+            for cell in cells:
+                x = cell.forward(x, op_weights_EO, held, normalise)
+        x = normalise(x, "head.norm").relu().mean(dim=(2, 3))
+        logits = F.linear(x, held["head.linear.weight"], held["head.linear.bias"])
+        return Output(logits, after)
+
+    __call__ = forward
+
+
+def _reduce(x: Tensor, name: str, weights: Mapping[str, Tensor], normalise: object) -> Tensor:
+    assert callable(normalise)
+    y = F.conv2d(x.relu(), weights[f"{name}.conv_a.weight"], stride=2, padding=1)
+    y = normalise(y, f"{name}.norm_a").relu()
+    y = F.conv2d(y, weights[f"{name}.conv_b.weight"], padding=1)
+    shortcut = F.conv2d(F.avg_pool2d(x, 2), weights[f"{name}.shortcut.weight"])
+    result: Tensor = shortcut + normalise(y, f"{name}.norm_b")
+    return result

@@ -1,0 +1,328 @@
+import dataclasses
+import gzip
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optnas import benchmarks
+from optnas.benchmarks import analog, data_folder, load_table, official
+from optnas.benchmarks.table import Table
+from optnas.errors import UserError
+from optnas.spaces import NAS_BENCH_201, Space
+
+DATA = os.environ.get("OPTNAS_DATA", "")
+CSV = Path(DATA) / "nas-bench-201" / "test-accuracy.csv.gz"
+DATASETS = ("cifar10", "cifar100", "imagenet16-120")
+ALL_SKIP = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+" + "|".join(
+    ["", "skip_connect~0", "skip_connect~1", "skip_connect~2", ""]
+)
+
+
+def needs_data(test: Callable[..., None]) -> Callable[..., None]:
+    absent = pytest.mark.skipif(
+        not DATA or not CSV.is_file(),
+        reason="OPTNAS_DATA has no nas-bench-201/test-accuracy.csv.gz",
+    )
+    return pytest.mark.data(absent(test))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache folder for the session, never the user's."""
+    folder = tmp_path_factory.getbasetemp() / "optnas-home"
+    monkeypatch.setenv("OPTNAS_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def analog_table() -> Table:
+    return load_table("analog-nasbench", folder=None)
+
+
+@pytest.fixture
+def official_table() -> Table:
+    return load_table("official", folder=Path(DATA))
+
+
+# ---- questions
+
+TINY = Space("tiny", 3, ((0, 1), (0, 2), (1, 2)), ("zero", "identity"), 0, 1)
+
+
+def tiny_table(values: Sequence[float]) -> Table:
+    accuracies = {"cifar10": np.array(values, dtype=np.float64)}
+    return Table("tiny-table", "tiny", "Made up.", "test", 3, accuracies)
+
+
+@given(st.lists(st.sampled_from([10.0, 20.5, 20.75, 90.0]), min_size=8, max_size=8))
+def test_questions_equal_their_naive_twins(values: list[float]) -> None:
+    table = tiny_table(values)
+    ask: dict[str, Any] = {"dataset": "cifar10", "split": "test", "epochs": 3}
+    for place, cell in enumerate(TINY.all()):
+        mine = values[place]
+        assert table.accuracy(cell, **ask) == mine
+        assert table.regret(cell, **ask) == max(values) - mine >= 0
+        rank = sorted(values, reverse=True).index(mine) + 1
+        assert table.rank(cell, **ask) == rank
+        assert table.percentile(cell, **ask) == pytest.approx(100 * (8 - rank + 1) / 8)
+    best = TINY.architecture_at(int(np.argmax(values)))
+    assert (table.rank(best, **ask), table.percentile(best, **ask)) == (1, 100)
+
+
+def test_accuracies_cannot_be_changed() -> None:
+    table = tiny_table(range(8))
+    values = table.values(dataset="cifar10", split="test", epochs=3)
+    with pytest.raises(ValueError, match="read-only"):
+        values[0] = 100
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        table.epochs = 200  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"dataset": "cifar100", "epochs": 200},
+            "dataset = 'cifar100': this table has cifar10; split test; epochs not stated;"
+            " the table official can answer",
+        ),
+        ({"epochs": 200}, "epochs = 200: this table has cifar10; split test; epochs not stated;"),
+        ({"epochs": 200}, "the table official can answer"),
+        ({"dataset": "cifar100"}, "no known table can answer: analog-nasbench has cifar10; split"),
+        ({"split": "valid"}, "split = 'valid': this table has"),
+        ({"split": "valid"}, "no known table can answer"),
+        ({"epochs": 12}, "official has cifar10, cifar100, imagenet16-120; split test; epochs 200"),
+        ({"dataset": "cifar-10"}, "did you mean cifar10?"),
+    ],
+)
+def test_a_question_without_an_answer(analog_table: Table, change: Any, message: str) -> None:
+    ask: dict[str, Any] = {"dataset": "cifar10", "split": "test", "epochs": None} | change
+    with pytest.raises(UserError) as caught:
+        analog_table.accuracy(NAS_BENCH_201.architecture_at(0), **ask)
+    assert str(caught.value).startswith("table analog-nasbench: ")
+    assert message in str(caught.value)
+
+
+def test_a_cell_of_another_space(analog_table: Table) -> None:
+    ask: dict[str, Any] = {"dataset": "cifar10", "split": "test", "epochs": None}
+    with pytest.raises(UserError, match="this table holds cells of nas-bench-201"):
+        analog_table.rank(TINY.architecture_at(0), **ask)
+
+
+# ---- the analog table
+
+
+def test_the_analog_table(analog_table: Table) -> None:
+    facts = json.loads(json.dumps(analog_table.describe()))
+    assert (facts["epochs"], facts["epochs_label"], facts["split"]) == (None, "not stated", "test")
+    assert facts["datasets"]["cifar10"]["cells"] == 15_625
+    assert facts["datasets"]["cifar10"]["best"] == pytest.approx(94.0664)
+    assert "not the official table" in facts["provenance"]
+    ask: dict[str, Any] = {"dataset": "cifar10", "split": "test", "epochs": None}
+    assert analog_table.accuracy(NAS_BENCH_201.parse(ALL_SKIP), **ask) == pytest.approx(60.7836)
+
+
+def test_keys_of_the_data_file_are_translated() -> None:
+    cell = analog.our_cell((2, 1, 0, 3, 4, 1))
+    assert cell.string == (
+        "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|none~2|"
+    )
+
+
+class Hostile:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_hostile_data_file_is_not_opened_and_would_be_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = tmp_path / "it-ran"
+    data = pickle.dumps({(0,) * 6: Hostile(trace)})
+    (tmp_path / "data.anb").write_bytes(data)
+    with pytest.raises(UserError, match=r"refused to load the global \w+\.mkdir"):
+        analog.read_records(data)
+    monkeypatch.setattr(analog, "read_records", lambda data: pytest.fail("it was opened"))
+    with pytest.raises(UserError, match="it was not opened; run: pip install"):
+        analog.load(tmp_path / "data.anb")
+    assert not trace.exists()
+    with pytest.raises(UserError, match="cannot read it"):
+        analog.load(tmp_path / "absent.anb")
+
+
+@pytest.mark.parametrize(
+    "code", [b"cbuiltins\neval\n.", b"canalognasbench.data\nAnalogNASBench\n.", b"cos\nsystem\n."]
+)
+def test_every_other_global_is_refused(code: bytes) -> None:
+    with pytest.raises(UserError, match="refused to load the global"):
+        analog.read_records(code)
+
+
+def test_a_missing_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analog, "MODULE", "surely_not_installed")
+    with pytest.raises(
+        UserError, match=r"not installed; run: pip install analog-nasbench==0\.1\.3"
+    ):
+        analog.load()
+
+
+def test_loading_imports_neither_the_distribution_nor_torch(tmp_path: Path) -> None:
+    program = (
+        "import sys; from optnas.benchmarks import load_table;"
+        "load_table('analog-nasbench', folder=None);"
+        "print({'analognasbench', 'pandas', 'torch', 'matplotlib'} & set(sys.modules))"
+    )
+    for _ in ("converted", "from the cache"):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"OPTNAS_HOME": str(tmp_path)},
+        )
+        assert (done.stdout.strip(), done.stderr) == ("set()", "")
+
+
+# ---- the official table
+
+
+def made_up_csv(change: Any = None) -> bytes:
+    lines = [official.HEADER]
+    lines += [f"{place},{cell},90.5,70,40" for place, cell in enumerate(NAS_BENCH_201.all())]
+    if change:
+        change(lines)
+    return ("\n".join(lines) + "\n").encode()
+
+
+def write_csv(folder: Path, compressed: bytes) -> None:
+    path = folder / "nas-bench-201" / "test-accuracy.csv.gz"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(compressed)
+
+
+def replace(line: int, old: str, new: str) -> Callable[[list[str]], None]:
+    return lambda lines: lines.__setitem__(line - 1, lines[line - 1].replace(old, new))
+
+
+def test_a_made_up_official_table_is_read(tmp_path: Path) -> None:
+    write_csv(tmp_path, gzip.compress(made_up_csv(replace(3, "90.5", "91.25"))))
+    table = load_table("official", folder=tmp_path)
+    assert tuple(table.accuracies) == DATASETS
+    ask: dict[str, Any] = {"dataset": "cifar10", "split": "test", "epochs": 200}
+    assert table.accuracy(NAS_BENCH_201.architecture_at(1), **ask) == 91.25
+    assert table.rank(NAS_BENCH_201.architecture_at(1), **ask) == 1
+    assert table.rank(NAS_BENCH_201.architecture_at(0), **ask) == 2
+    with pytest.raises(UserError, match="the table analog-nasbench can answer"):
+        table.values(dataset="cifar10", split="test", epochs=None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (replace(1, "arch", "cell"), "line 1: the header must be index,arch,"),
+        (lambda lines: lines.clear(), "line 1: the header must be"),
+        (lambda lines: lines.pop(), "line 15625: the file ends after 15624 of 15625 cells"),
+        (lambda lines: lines.append("x"), "line 15627: there are more than 15625 cells"),
+        (replace(8, ",40", ""), "line 8: 4 columns where 5 are due"),
+        (replace(9, "7,", "8,"), "line 9: cell 8,|"),
+        (lambda lines: lines.insert(2, lines.pop(3)), "line 3: cell 2,|"),
+        (replace(4, "90.5", "9o.5"), "line 4: cifar10_test_200 = '9o.5': this is no number"),
+        (replace(4, "90.5", "100.5"), "cifar10_test_200 = '100.5': this is no percentage"),
+        (replace(4, "90.5", "nan"), "cifar10_test_200 = 'nan': this is no percentage"),
+        (replace(4, ",40", ",-1"), "line 4: imagenet16_120_test_200 = '-1'"),
+    ],
+)
+def test_a_bad_official_table_is_told_by_its_line(
+    tmp_path: Path, change: Any, message: str
+) -> None:
+    write_csv(tmp_path, gzip.compress(made_up_csv(change), compresslevel=1))
+    with pytest.raises(UserError) as caught:
+        load_table("official", folder=tmp_path)
+    assert str(caught.value).startswith(str(tmp_path / "nas-bench-201" / "test-accuracy.csv.gz"))
+    assert message in str(caught.value)
+    assert str(caught.value).endswith("; replace the file by an intact copy")
+
+
+def test_a_damaged_official_file(tmp_path: Path) -> None:
+    whole = gzip.compress(made_up_csv(), compresslevel=1)
+    flipped = whole[:5000] + bytes([whole[5000] ^ 0xFF]) + whole[5001:]
+    for content in (whole[:-9], whole[:3], b"", b"index,arch\n", flipped, gzip.compress(b"\xff")):
+        write_csv(tmp_path, content)
+        with pytest.raises(UserError, match=r"test-accuracy\.csv\.gz.*replace the file by"):
+            load_table("official", folder=tmp_path)
+
+
+def test_which_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert benchmarks.table_names() == ["analog-nasbench", "official"]
+    assert benchmarks.default_table(None) == "analog-nasbench"
+    assert benchmarks.default_table(tmp_path) == "analog-nasbench"
+    write_csv(tmp_path, b"")
+    assert benchmarks.default_table(tmp_path) == "official"
+    with pytest.raises(UserError, match=r"table = 'oficial'.*did you mean official"):
+        load_table("oficial", folder=None)
+    with pytest.raises(UserError, match="needs a data folder; set OPTNAS_DATA"):
+        load_table("official", folder=None)
+    with pytest.raises(UserError, match="cannot read the official table"):
+        load_table("official", folder=tmp_path / "absent")
+    monkeypatch.setenv("OPTNAS_DATA", "/data")
+    assert data_folder(None) == Path("/data")
+    assert data_folder(tmp_path) == tmp_path
+    monkeypatch.setenv("OPTNAS_DATA", "")
+    assert data_folder(None) is None
+
+
+# ---- known numbers
+
+BEST = {
+    "cifar10": (94.37, "|c3~0|+|c3~0|c3~1|+|skip_connect~0|c3~1|c1~2|", 87.06, 90.75),
+    "cifar100": (73.51, "|c3~0|+|c3~0|c3~1|+|skip_connect~0|c3~1|c3~2|", 61.41, 65.29),
+    "imagenet16-120": (47.31, "|c1~0|+|c1~0|c3~1|+|skip_connect~0|c3~1|c3~2|", 33.59, 36.39),
+}
+
+
+@needs_data
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_published_numbers(official_table: Table, dataset: str) -> None:
+    best, string, mean, median = BEST[dataset]
+    cell = NAS_BENCH_201.parse(string.replace("c1", "nor_conv_1x1").replace("c3", "nor_conv_3x3"))
+    ask: dict[str, Any] = {"dataset": dataset, "split": "test", "epochs": 200}
+    assert (official_table.rank(cell, **ask), official_table.regret(cell, **ask)) == (1, 0)
+    facts = official_table.describe()["datasets"][dataset]
+    rounded = [round(facts[key], 2) for key in ("best", "mean", "median")]
+    assert rounded == [best, mean, median]
+    collapsed = official_table.accuracy(NAS_BENCH_201.parse(ALL_SKIP), **ask)
+    assert round(collapsed, 2) == {"cifar10": 54.30, "cifar100": 15.61}.get(dataset, 16.32)
+
+
+@needs_data
+def test_every_row_equals_the_naive_reader(official_table: Table) -> None:
+    with gzip.open(CSV, "rt") as file:
+        rows = [line.strip().split(",") for line in file][1:]
+    for column, dataset in enumerate(DATASETS, start=2):
+        values = official_table.values(dataset=dataset, split="test", epochs=200)
+        assert values.tolist() == [float(row[column]) for row in rows]
+    assert [NAS_BENCH_201.index(NAS_BENCH_201.parse(row[1])) for row in rows] == list(range(15_625))
+
+
+@needs_data
+def test_the_two_tables_agree_as_far_as_known(analog_table: Table, official_table: Table) -> None:
+    ours = official_table.values(dataset="cifar10", split="test", epochs=200)
+    theirs = analog_table.values(dataset="cifar10", split="test", epochs=None)
+    assert scipy.stats.kendalltau(ours, theirs)[0] == pytest.approx(0.926, abs=5e-4)
+    assert scipy.stats.pearsonr(ours, theirs)[0] == pytest.approx(0.9994, abs=5e-5)
+    good = ours > 93
+    assert scipy.stats.kendalltau(ours[good], theirs[good])[0] == pytest.approx(0.56, abs=5e-3)
