@@ -278,20 +278,17 @@ def _merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], _Origins]:
     tables = {section: protocol.get(plural, {}) for section, plural in COMPONENTS.items()}
     merged: dict[str, Any] = {}
     origins = _Origins()
-    known = (set(Settings.model_fields) - {"fingerprint"}) | (
-        set(COMPONENTS.values()) if layers else set()
-    )
+    known = set(Settings.model_fields) - {"fingerprint", "protocol"}
     for position, layer in enumerate(layers):
         for section, keys in layer.document.items():
             if section == "protocol" or (position == 0 and section in COMPONENTS.values()):
                 continue
-            if section not in known or section in COMPONENTS.values():
-                names = set(Settings.model_fields) - {"fingerprint"}
+            if section not in known:
                 raise UserError(
                     "there is no such section",
                     where=layer.where,
                     key=section,
-                    remedy=did_you_mean(section, names),
+                    remedy=did_you_mean(section, known),
                 )
             if not isinstance(keys, Mapping):
                 raise UserError(
@@ -321,6 +318,10 @@ def _update(target: dict[str, Any], keys: Mapping[str, Any]) -> None:
 def _complete(merged: dict[str, Any], origins: _Origins) -> Settings:
     for section in COMPONENTS:
         _named(merged, section, origins)
+        if not isinstance(merged[section].get("schedule", {}), (str, Mapping)):
+            key = f"{section}.schedule"
+            value = merged[section]["schedule"]
+            raise UserError("must be a name or a table", where=origins.of(key), key=key, value=value)
     space = registry.find("space", merged["space"]["name"], where=origins.of("space.name"))
     _complete_component(merged, "space", "space", origins)
     _complete_component(merged, "algorithm", "algorithm", origins, supplied=("space",))
@@ -524,3 +525,66 @@ def build_dataset(settings: Settings) -> Dataset:
         folder=settings.data_folder, **own
     )
     return dataset
+
+
+def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, Any]) -> Settings:
+    """The settings of an existing run, proven to be those it was started with.
+
+    Args:
+        document: the content of its config.toml.
+        where: that file, for error messages.
+        overrides: new values of what is no part of a run's identity: ``run`` and ``data.folder``.
+
+    Returns:
+        The settings.
+
+    Raises:
+        UserError: the file is of a newer format, was edited, belongs to other data or to numbers
+            that have moved since; or an override would change the run's identity.
+    """
+    check_format(document, where)
+    identity = document.get("identity")
+    if not isinstance(identity, Mapping) or "hash" not in identity:
+        raise UserError(
+            "is no run's configuration (it has no identity.hash)",
+            where=where,
+            remedy=f"start a run from it: optnas search -c {where} --out DIR",
+        )
+    if identity.get("numbers_version") != NUMBERS_VERSION:
+        raise UserError(
+            f"this optnas computes numbers version {NUMBERS_VERSION}",
+            where=where,
+            key="identity.numbers_version",
+            value=identity.get("numbers_version"),
+            remedy="start a new run, or use the version of optnas that began this one",
+        )
+    for section, keys in overrides.items():
+        allowed = section == "run" or (section == "data" and set(keys) <= {"folder"})
+        if not allowed:
+            raise UserError(
+                "a resumed run keeps its settings",
+                key=f"{section}.{next(iter(keys))}" if isinstance(keys, Mapping) else section,
+                remedy="only run.* and data.folder may change; start a new run for the rest",
+            )
+    own = Layer(where, _plain(Layer(where, document)))
+    merged, origins = _merge([Layer(where, {}), own, Layer(COMMAND_LINE, overrides)])
+    merged["protocol"] = document.get("protocol", "")
+    settings = _complete(merged, origins)
+    if settings.fingerprint != identity.get("fingerprint"):
+        raise UserError(
+            "the data are not those this run was started with",
+            where=where,
+            key="identity.fingerprint",
+            value=identity.get("fingerprint"),
+            remedy="point data.folder to the original data, or start a new run",
+        )
+    if settings.hash != identity["hash"]:
+        raise UserError(
+            "the settings were edited after the run was started",
+            where=where,
+            key="identity.hash",
+            value=identity["hash"],
+            remedy="undo the edit, or start a new run with -c",
+        )
+    return settings
+

@@ -75,7 +75,8 @@ class RunFolder:
 
     @contextlib.contextmanager
     def created(self, document: Mapping[str, Any]) -> Iterator[None]:
-        """Create the folder with its configuration; take it all back on a `UserError` inside.
+        """Create the folder with its configuration; take it back on a `UserError`
+        raised inside before the first checkpoint.
 
         Args:
             document: the content of config.toml.
@@ -105,7 +106,8 @@ class RunFolder:
                     write_text(self.config, dump_toml(dict(document)))
                 yield
         except UserError:
-            self._take_back(made)
+            if not self.checkpoint.exists():
+                self._take_back(made)
             raise
 
     def _take_back(self, made: list[Path]) -> None:
@@ -118,23 +120,28 @@ class RunFolder:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """Tell an operating system error (read-only, full disk, no permission) as bad input."""
         try:
             yield
         except OSError as error:
-            raise UserError(
-                f"cannot write here ({error.strerror or error})",
-                key="--out",
-                value=str(self.path),
-                remedy="choose a folder that can be written, with space left",
-            ) from error
+            raise self.unwritable(error) from error
 
-    def start(self, environment: Mapping[str, Any]) -> None:
-        """Note a start: its environment joins the list, and an old result goes.
+    def unwritable(self, error: OSError) -> UserError:
+        """An operating system's refusal (read-only, full disk, no permission) as bad input."""
+        return UserError(
+            f"cannot write here ({error.strerror or error})",
+            key="--out",
+            value=str(self.path),
+            remedy="choose a folder that can be written, with space left",
+        )
+
+    def start(self, environment: Mapping[str, Any], records_bytes: int) -> None:
+        """Note a start, drop an old result, and cut off records later than the checkpoint.
 
         Args:
-            environment: versions and machine.
+            environment: versions and machine; joins those of earlier starts.
+            records_bytes: length of epochs.jsonl that the checkpoint knows.
         """
+        self._truncate(records_bytes)
         starts = json.loads(self.environment.read_text()) if self.environment.exists() else []
         write_text(self.environment, _json([*starts, dict(environment)], indent=1) + "\n")
         self.result.unlink(missing_ok=True)
@@ -156,15 +163,7 @@ class RunFolder:
             os.fsync(file.fileno())
             return file.tell()
 
-    def truncate(self, length: int) -> None:
-        """Cut off records later than a checkpoint.
-
-        Args:
-            length: bytes to keep.
-
-        Raises:
-            UserError: the file is shorter than that.
-        """
+    def _truncate(self, length: int) -> None:
         present = self.epochs.stat().st_size if self.epochs.exists() else 0
         if present < length:
             raise UserError(

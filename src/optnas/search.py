@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -58,11 +59,10 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
         KeyboardInterrupt: passed on after ``interrupted`` is recorded.
     """
     with _threads(settings.run.threads), _recorded(folder):
-        folder.start(describe_environment(settings))
         state = build_state(settings)
         if folder.checkpoint.exists():
             restore(state, folder.checkpoint)
-        folder.truncate(state.records_bytes)
+        folder.start(describe_environment(settings), state.records_bytes)
         try:
             _loop(state, folder, on_epoch)
         except Diverged as error:
@@ -197,5 +197,12 @@ def _recorded(folder: RunFolder) -> Iterator[None]:
         folder.finish("interrupted")
         raise
     except Exception as error:
-        folder.finish("failed", reason=f"{type(error).__name__}: {error}")
+        if isinstance(error, OSError) and not folder.checkpoint.exists():
+            raise folder.unwritable(error) from error
+        with contextlib.suppress(OSError):  # a full disk may be what failed
+            folder.finish(
+                "failed",
+                reason=f"{type(error).__name__}: {error}",
+                traceback=traceback.format_exc().splitlines(),
+            )
         raise

@@ -31,25 +31,29 @@ def parse_toml(text: str, where: object) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file.
+    """Read a TOML file; errors as of `read_text` and `parse_toml`."""
+    return parse_toml(read_text(path), path)
+
+
+def read_text(path: Path) -> str:
+    """Read a text file.
 
     Args:
         path: the file.
 
     Returns:
-        The document.
+        Its text.
 
     Raises:
-        UserError: the file is missing, unreadable, not text or not TOML.
+        UserError: the file is missing, unreadable or not text.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise UserError(
             f"cannot read it ({reason})", where=path, remedy="check the path"
         ) from error
-    return parse_toml(text, path)
 
 
 def dump_toml(document: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from optnas.errors import COMMAND_LINE, UserError, did_you_mean
-from optnas.tomlio import parse_toml, read_toml
+from optnas.tomlio import parse_toml, read_text
 
 
 def names() -> list[str]:
@@ -29,12 +29,26 @@ def load(name: str, *, where: object = COMMAND_LINE) -> tuple[str, dict[str, Any
 
     Returns:
         What to call the file in error messages, and its content.
+    """
+    label = name if _is_path(name) else f"protocol {name}"
+    return label, parse_toml(text_of(name, where=where), label)
+
+
+def text_of(name: str, *, where: object = COMMAND_LINE) -> str:
+    """A protocol's text, comments included.
+
+    Args:
+        name: a shipped name, or the path of a TOML file.
+        where: where it was asked for, for error messages.
+
+    Returns:
+        TOML.
 
     Raises:
-        UserError: there is no such protocol, or its file is not TOML.
+        UserError: there is no such protocol.
     """
-    if name.endswith(".toml") or "/" in name:
-        return name, read_toml(Path(name))
+    if _is_path(name):
+        return read_text(Path(name))
     if name not in names():
         raise UserError(
             "there is no protocol of this name",
@@ -43,6 +57,8 @@ def load(name: str, *, where: object = COMMAND_LINE) -> tuple[str, dict[str, Any
             value=name,
             remedy=did_you_mean(name, names()) + " (or write the path of a .toml file)",
         )
-    label = f"protocol {name}"
-    text = importlib.resources.files(__name__).joinpath(f"{name}.toml").read_text()
-    return label, parse_toml(text, label)
+    return importlib.resources.files(__name__).joinpath(f"{name}.toml").read_text()
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith(".toml") or "/" in name

@@ -1,0 +1,158 @@
+"""The Python surface: run a search, resume one, load one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optnas.config import Layer, Settings, reread, resolve
+from optnas.records import FINISHED, Record, RunFolder
+from optnas.tomlio import read_toml
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OnEpoch = Callable[[Record], None]
+PathLike = str | Path
+
+
+def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys to nested tables.
+
+    Args:
+        dotted: such as ``{"search.epochs": 5}``; values may be tables themselves.
+
+    Returns:
+        Such as ``{"search": {"epochs": 5}}``.
+
+    Example:
+        >>> nest({"search.epochs": 5, "search.seed": 1})
+        {'search': {'epochs': 5, 'seed': 1}}
+    """
+    nested: dict[str, Any] = {}
+    for key, value in dotted.items():
+        *parents, last = key.split(".")
+        table = nested
+        for parent in parents:
+            table = table.setdefault(parent, {})
+        table[last] = value
+    return nested
+
+
+def settings_of(
+    settings: Mapping[str, Any] | None = None,
+    *,
+    config: PathLike | None = None,
+    where: object = "settings",
+) -> Settings:
+    """Complete settings from a configuration file and dotted keys; the keys win.
+
+    Args:
+        settings: dotted keys, such as ``{"weight_optimizer.name": "Adam"}``.
+        config: a TOML file of settings, a run's own config.toml included.
+        where: what to call ``settings`` in error messages.
+
+    Returns:
+        The settings, checked.
+    """
+    layers = [] if config is None else [Layer(config, read_toml(Path(config)))]
+    return resolve([*layers, Layer(where, nest(settings or {}))])
+
+
+def run(
+    settings: Mapping[str, Any] | None = None,
+    *,
+    out: PathLike,
+    config: PathLike | None = None,
+    on_epoch: OnEpoch = lambda record: None,
+    where: object = "settings",
+) -> dict[str, Any]:
+    """Run one search.
+
+    Args:
+        settings: dotted keys; what they leave out comes from the protocol (``cpu`` by default).
+        out: the run's folder, new or empty.
+        config: a TOML file of settings; the dotted keys win over it.
+        on_epoch: called with each epoch's record.
+        where: what to call ``settings`` in error messages.
+
+    Returns:
+        The content of result.json.
+
+    Raises:
+        UserError: a setting is wrong or the folder is taken; nothing is left behind.
+
+    Example:
+        >>> run({"data.name": "digits", "search.epochs": 1}, out="runs/a")  # doctest: +SKIP
+        {'status': 'done', ...}
+    """
+    complete = settings_of(settings, config=config, where=where)
+    folder = RunFolder(Path(out))
+    with folder.created(complete.document()):
+        _search(complete, folder, on_epoch)
+    return _result(folder)
+
+
+def resume(
+    out: PathLike,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    on_epoch: OnEpoch = lambda record: None,
+) -> dict[str, Any]:
+    """Go on with a run from its last checkpoint; a finished run is left as it is.
+
+    Args:
+        out: the run's folder.
+        settings: new values of ``run.*`` or ``data.folder``; nothing else can change.
+        on_epoch: called with each new record.
+
+    Returns:
+        The content of result.json.
+
+    Raises:
+        UserError: there is no run, its files do not fit together, or another process has it.
+    """
+    folder = RunFolder(Path(out))
+    document = folder.read_config()
+    complete = reread(document, folder.config, nest(settings or {}))
+    result = folder.read_result()
+    if result is None or result.get("status") not in FINISHED:
+        with folder.locked():
+            _search(complete, folder, on_epoch)
+    return _result(folder)
+
+
+def load(out: PathLike) -> pd.DataFrame:
+    """A run as a table: one row an epoch, nested values under dotted column names.
+
+    Args:
+        out: the run's folder.
+
+    Returns:
+        The table; ``attrs`` has the configuration (``config``) and how the run ended (``result``).
+
+    Raises:
+        UserError: there is no run in the folder.
+    """
+    import pandas as pd
+
+    folder = RunFolder(Path(out))
+    config = folder.read_config()
+    table = pd.json_normalize(folder.read_epochs())
+    table.attrs = {"config": config, "result": folder.read_result()}
+    return table
+
+
+def _search(settings: Settings, folder: RunFolder, on_epoch: OnEpoch) -> None:
+    from optnas.search import run as run_search
+
+    run_search(settings, folder, on_epoch)
+
+
+def _result(folder: RunFolder) -> dict[str, Any]:
+    result = folder.read_result()
+    assert result is not None
+    return result
+
+

@@ -1,0 +1,321 @@
+"""Three iterations of every algorithm equal a plain reimplementation of them.
+
+The twin is the naive supernet in train() or eval() mode, torch's own optimizers for the network
+weights, and everything of alpha by hand. It shares with optnas the initial values, the batches and
+the named random streams, and nothing else.
+
+Shapes: B images, E edges, O operations.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from naive_supernet import MixedEdge, NaiveSupernet
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.testing import assert_close
+
+from optnas.algorithms.base import Progress
+from optnas.config import Layer, Settings, resolve
+from optnas.records import RunFolder
+from optnas.search import run
+from optnas.seeds import named_generator
+from optnas.state import SearchState, build_state, restore
+from optnas.steps import Batch, arch_step, train_batch, valid_batch, weight_step
+
+EPOCHS, BATCH, SIZE = 4, 8, 24
+MAX_NORM = 0.5
+WEIGHT_LR, ARCH_LR = 0.1, 0.2
+TIGHT = {"rtol": 1e-9, "atol": 1e-9}
+
+DOCUMENT = {
+    "protocol": "cpu",
+    "search": {"epochs": EPOCHS, "batch_size": BATCH, "seed": 3},
+    "supernet": {"channels": 2, "cells": 1, "dtype": "float64", "alpha_scale": 1.0},
+    "data": {"name": "digits", "train_size": SIZE, "valid_size": SIZE},
+    "weight_optimizer": {"name": "SGD", "lr": WEIGHT_LR},
+    "arch_optimizer": {"name": "Adam", "lr": ARCH_LR},
+    "clipping": {"max_norm": MAX_NORM},
+    "curvature": {"every": 2, "batch_size": BATCH},
+    "run": {"device": "cpu"},
+}
+
+
+def settings(*layers: dict[str, Any]) -> Settings:
+    return resolve([Layer("test", document) for document in (DOCUMENT, *layers)])
+
+
+# --- the twin ---------------------------------------------------------------------------------
+
+
+class EdgeWithAuxiliarySkip(nn.Module):
+    """A mixed edge beside a skip connection that belongs to no candidate."""
+
+    def __init__(self, edge: MixedEdge):
+        super().__init__()
+        self.edge, self.skip, self.beta = edge, nn.Identity(), 1.0
+
+    @property
+    def candidates(self) -> nn.ModuleList:
+        return self.edge.candidates
+
+    def forward(self, x_BCHW: Tensor, weights_O: Tensor) -> Tensor:
+        return self.edge(x_BCHW, weights_O) + self.beta * self.skip(x_BCHW)
+
+
+def clip_rows(rows_EO: Tensor) -> Tensor:
+    """Each row clamped to [0, 1], its largest entry 1 if nothing is left, divided by its sum."""
+    rows = []
+    for row_O in rows_EO:
+        clamped_O = row_O.clamp(0, 1)
+        if clamped_O.sum() == 0:
+            clamped_O[row_O.argmax()] = 1.0
+        rows.append(clamped_O / clamped_O.sum())
+    return torch.stack(rows)
+
+
+class Twin:
+    """The search, restated plainly.
+
+    Args:
+        state: where the initial values come from.
+        perturbation: what happens to A in the weight step.
+        auxiliary: whether every edge has an auxiliary skip.
+        unrolled: whether the gradient of alpha passes through a virtual SGD step.
+        frozen: whether alpha stays.
+        include_arch: whether the gradient of alpha counts in the clipping norm.
+        tracked: whether evaluation uses running statistics.
+        arch_updates: whether the alpha step's forward moves the running statistics.
+        weights: torch's optimizer of the network weights.
+        arch: rule that moves alpha, Adam (0.5, 0.999) or SGD with momentum 0.9; decay 1e-3.
+    """
+
+    def __init__(
+        self,
+        state: SearchState,
+        *,
+        perturbation: str = "none",
+        auxiliary: bool = False,
+        unrolled: bool = False,
+        frozen: bool = False,
+        include_arch: bool = True,
+        tracked: bool = True,
+        arch_updates: bool = True,
+        weights: dict[str, Any] | None = None,
+        arch: str = "Adam",
+    ):
+        self.perturbation, self.unrolled, self.frozen = perturbation, unrolled, frozen
+        self.include_arch, self.tracked, self.arch_updates = include_arch, tracked, arch_updates
+        self.net = NaiveSupernet(
+            state.space.edges, state.space.operations, channels=2, cells=1, classes=10, image_channels=1
+        ).double()
+        self.net.load(state.supernet.weights)
+        self.auxiliaries = []
+        if auxiliary:
+            for cell in (cell for cells in self.net.stages for cell in cells):
+                cell.edges = nn.ModuleList(map(EdgeWithAuxiliarySkip, cell.edges))
+                self.auxiliaries.extend(cell.edges)
+        self.alpha_EO = state.alpha_EO.detach().clone()
+        chosen = {"momentum": 0.9, "weight_decay": 3e-4} | (weights or {})
+        optimizer = getattr(torch.optim, chosen.pop("name", "SGD"))
+        self.optimizer = optimizer(self.net.parameters(), lr=WEIGHT_LR, **chosen)
+        self.arch, self.steps, self.path = arch, 0, 0.0
+        self.first_EO = self.second_EO = torch.zeros_like(self.alpha_EO)
+        self.stream = named_generator(3, "perturbation")
+        self.clipped: list[bool] = []
+
+    def begin(self, epoch: int) -> None:
+        self.radius = 0.03 + (0.3 - 0.03) * (epoch - 1) / EPOCHS
+        for edge in self.auxiliaries:
+            edge.beta = 1 - (epoch - 1) / EPOCHS
+
+    def loss(self, batch: Batch, A_EO: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
+        """Under batch statistics, with all buffers thrown away afterwards."""
+        held = dict(self.net.named_parameters()) if weights is None else weights
+        buffers = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
+        logits = functional_call(self.net.train(), held | buffers, (batch.images_BCHW, A_EO))
+        return F.cross_entropy(logits, batch.labels_B)
+
+    def arch_step(self, train: Batch, valid: Batch) -> None:
+        if self.frozen:
+            return
+        alpha_EO = self.alpha_EO.clone().requires_grad_()
+        if self.unrolled:
+            loss = self.loss(valid, alpha_EO.softmax(-1), self.virtual_weights(train, alpha_EO))
+        elif self.arch_updates:
+            logits = self.net.train()(valid.images_BCHW, alpha_EO.softmax(-1))
+            loss = F.cross_entropy(logits, valid.labels_B)
+        else:
+            loss = self.loss(valid, alpha_EO.softmax(-1))
+        (g_EO,) = torch.autograd.grad(loss, alpha_EO)
+        self.move_alpha(g_EO)
+
+    def virtual_weights(self, train: Batch, alpha_EO: Tensor) -> dict[str, Tensor]:
+        """w - lr (mu b + g + wd w), or the same with Nesterov, differentiable in alpha."""
+        named = dict(self.net.named_parameters())
+        inner = self.loss(train, alpha_EO.softmax(-1))
+        gradients = torch.autograd.grad(inner, list(named.values()), create_graph=True)
+        (group,) = self.optimizer.param_groups
+        moved = {}
+        for (name, w), g in zip(named.items(), gradients, strict=True):
+            d = g + group["weight_decay"] * w.detach()
+            past = self.optimizer.state[w].get("momentum_buffer", torch.zeros_like(w))
+            buffer = group["momentum"] * past + d
+            step = d + group["momentum"] * buffer if group["nesterov"] else buffer
+            moved[name] = w.detach() - group["lr"] * step
+        return moved
+
+    def move_alpha(self, g_EO: Tensor) -> None:
+        self.steps += 1
+        g_EO = g_EO + 1e-3 * self.alpha_EO
+        if self.arch == "Adam":
+            self.first_EO = 0.5 * self.first_EO + 0.5 * g_EO
+            self.second_EO = 0.999 * self.second_EO + 0.001 * g_EO**2
+            mean_EO = self.first_EO / (1 - 0.5**self.steps)
+            square_EO = self.second_EO / (1 - 0.999**self.steps)
+            move_EO = ARCH_LR * mean_EO / (square_EO.sqrt() + 1e-8)
+        else:
+            self.first_EO = 0.9 * self.first_EO + g_EO
+            move_EO = ARCH_LR * self.first_EO
+        self.alpha_EO = self.alpha_EO - move_EO
+        self.path += float(move_EO.square().sum().sqrt())
+
+    def weight_step(self, train: Batch) -> tuple[float, int]:
+        alpha_EO = self.alpha_EO.clone().requires_grad_()
+        clean_EO = alpha_EO.softmax(-1)
+        perturbed_EO = self.perturbed(clean_EO.detach(), train)
+        # the value of the perturbed A with the derivative of the clean one
+        used_EO = clean_EO + (perturbed_EO - clean_EO).detach()
+        logits = self.net.train()(train.images_BCHW, used_EO)
+        loss = F.cross_entropy(logits, train.labels_B)
+        self.optimizer.zero_grad()
+        loss.backward()
+        counted = [*self.net.parameters(), *([alpha_EO] if self.include_arch else [])]
+        self.clipped.append(bool(nn.utils.clip_grad_norm_(counted, MAX_NORM) > MAX_NORM))
+        self.optimizer.step()
+        right = int((logits.argmax(-1) == train.labels_B).sum())
+        return float(loss.detach()) * len(train.labels_B), right
+
+    def noise(self, like: Tensor) -> Tensor:
+        uniform = torch.rand(like.shape, generator=self.stream, dtype=torch.float64)
+        return self.radius * (2 * uniform - 1)
+
+    def perturbed(self, A_EO: Tensor, train: Batch) -> Tensor:
+        if self.perturbation == "none":
+            return A_EO
+        start_EO = clip_rows(A_EO + self.noise(A_EO))
+        return start_EO if self.perturbation == "uniform" else self.attacked(A_EO, start_EO, train)
+
+    def attacked(self, A_EO: Tensor, start_EO: Tensor, train: Batch) -> Tensor:
+        def loss(op_weights_EO: Tensor) -> Tensor:
+            if not self.tracked:
+                return self.loss(train, op_weights_EO)
+            logits = self.net.eval()(train.images_BCHW, op_weights_EO)
+            return F.cross_entropy(logits, train.labels_B)
+
+        now_EO = start_EO
+        for _ in range(7):
+            now_EO = now_EO.clone().requires_grad_()
+            (g_EO,) = torch.autograd.grad(loss(now_EO), now_EO)
+            moved_EO = now_EO.detach() + 2 * self.radius / 7 * g_EO.sign()
+            now_EO = clip_rows(A_EO + (moved_EO - A_EO).clamp(-self.radius, self.radius))
+        return A_EO if loss(A_EO) > loss(now_EO) else now_EO
+
+
+# --- the comparison ---------------------------------------------------------------------------
+
+UNROLLED = {"hypergradient": "unrolled"}
+NESTEROV = {"protocol": "nas-bench-201", "supernet": {"channels": 2, "cells": 1}}
+NESTEROV_TWIN = {"weights": {"nesterov": True, "weight_decay": 5e-4}}
+ADAM = {"weight_optimizer": {"name": "Adam", "lr": WEIGHT_LR}}
+ADAM_TWIN = {"weights": {"name": "Adam", "weight_decay": 3e-4, "momentum": None}}
+BATCH_NORM = {"supernet": {"batch_norm": "batch", "arch_step_updates_statistics": False}}
+FROZEN_STATISTICS = {"supernet": {"arch_step_updates_statistics": False}}
+
+# name -> (settings, the same in the twin's words)
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "darts": ({"algorithm": {"name": "darts"}}, {}),
+    "sdarts-rs": ({"algorithm": {"name": "sdarts-rs"}}, {"perturbation": "uniform"}),
+    "sdarts-adv": ({"algorithm": {"name": "sdarts-adv"}}, {"perturbation": "attack"}),
+    "darts-minus": ({"algorithm": {"name": "darts-minus"}}, {"auxiliary": True}),
+    "random": ({"algorithm": {"name": "random"}}, {"frozen": True}),
+    "darts, SGD on alpha": (
+        {"arch_optimizer": {"name": "SGD", "lr": ARCH_LR}},
+        {"arch": "SGD"},
+    ),
+    "darts, alpha outside the clipping norm": (
+        {"clipping": {"include_arch": False}},
+        {"include_arch": False},
+    ),
+    "darts, alpha step leaves statistics": (FROZEN_STATISTICS, {"arch_updates": False}),
+    "darts, batch statistics": (BATCH_NORM, {"tracked": False}),
+    "sdarts-adv, batch statistics": (
+        {"algorithm": {"name": "sdarts-adv"}} | BATCH_NORM,
+        {"perturbation": "attack", "tracked": False},
+    ),
+    "darts, Adam on weights": (ADAM, ADAM_TWIN),
+    "darts, Nesterov": (NESTEROV, NESTEROV_TWIN),
+}
+# The unrolled hypergradient, of SGD, joins each algorithm that has one.
+CASES |= {
+    f"{name}, unrolled": (ours | {"algorithm": ours["algorithm"] | UNROLLED}, theirs | {"unrolled": True})
+    for name, (ours, theirs) in list(CASES.items())
+    if "algorithm" in ours and "frozen" not in theirs
+}
+CASES["darts, Nesterov, unrolled"] = (
+    NESTEROV | {"algorithm": {"name": "darts"} | UNROLLED, "search": {"step_order": "arch-first"}},
+    NESTEROV_TWIN | {"unrolled": True},
+)
+
+
+def build(case: str) -> tuple[SearchState, SearchState, Twin]:
+    """A state that searches, an identical one that only hands out batches, and the twin."""
+    ours, theirs = CASES[case]
+    chosen = settings(ours)
+    state = build_state(chosen)
+    weights = {k: v for k, v in (theirs.get("weights") or {}).items()}
+    twin = Twin(state, **theirs | ({"weights": weights} if weights else {}))
+    return state, build_state(chosen), twin
+
+
+def assert_same(state: SearchState, twin: Twin) -> None:
+    assert_close(state.alpha_EO.detach(), twin.alpha_EO, **TIGHT)
+    assert_close(float(state.path_length), twin.path, **TIGHT)
+    ours = {name: weight.detach() for name, weight in state.supernet.weights.items()}
+    theirs = {name: weight.detach() for name, weight in twin.net.named_weights().items()}
+    assert_close(ours, theirs, **TIGHT)
+    if twin.tracked:
+        assert state.statistics is not None
+        named = state.supernet.named_statistics(state.statistics)
+        assert_close(named, twin.net.named_statistics(), **TIGHT)
+    else:
+        assert state.statistics is None
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_three_iterations_equal_the_twins(case: str) -> None:
+    state, source, twin = build(case)
+    alpha_first = state.settings.search.step_order == "arch-first"
+    for epoch in (1, 2, 3):
+        indices_B = torch.randperm(SIZE, generator=named_generator(epoch, "test"))[:BATCH]
+        progress = Progress(epoch, EPOCHS)
+        twin.begin(epoch)
+        ours, theirs = train_batch(state, indices_B), train_batch(source, indices_B)
+        if alpha_first:
+            arch_step(state, ours, valid_batch(state), progress)
+            twin.arch_step(theirs, valid_batch(source))
+        score, expected = weight_step(state, ours, progress), twin.weight_step(theirs)
+        assert_close((float(score.loss_sum), int(score.correct)), expected, **TIGHT)
+        if not alpha_first:
+            arch_step(state, ours, valid_batch(state), progress)
+            twin.arch_step(theirs, valid_batch(source))
+    assert_same(state, twin)
+    assert any(twin.clipped), "the case never clips"
+    moved = not torch.equal(state.alpha_EO, state.alpha_start_EO)
+    assert moved != twin.frozen
