@@ -10,6 +10,8 @@ Shapes: B images, E edges, O operations.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,11 @@ def clip_rows(rows_EO: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
+sgd = partial(torch.optim.SGD, lr=WEIGHT_LR, momentum=0.9, weight_decay=3e-4)
+nesterov = partial(torch.optim.SGD, lr=WEIGHT_LR, momentum=0.9, weight_decay=5e-4, nesterov=True)
+adam = partial(torch.optim.Adam, lr=WEIGHT_LR, weight_decay=3e-4)
+
+
 class Twin:
     """The search, restated plainly.
 
@@ -94,6 +101,7 @@ class Twin:
         arch_updates: whether the alpha step's forward moves the running statistics.
         weights: torch's optimizer of the network weights.
         arch: rule that moves alpha, Adam (0.5, 0.999) or SGD with momentum 0.9; decay 1e-3.
+        epochs: of the whole search.
     """
 
     def __init__(
@@ -107,13 +115,20 @@ class Twin:
         include_arch: bool = True,
         tracked: bool = True,
         arch_updates: bool = True,
-        weights: dict[str, Any] | None = None,
+        weights: Callable[..., torch.optim.Optimizer] = sgd,
         arch: str = "Adam",
+        epochs: int = EPOCHS,
     ):
         self.perturbation, self.unrolled, self.frozen = perturbation, unrolled, frozen
+        self.epochs = epochs
         self.include_arch, self.tracked, self.arch_updates = include_arch, tracked, arch_updates
         self.net = NaiveSupernet(
-            state.space.edges, state.space.operations, channels=2, cells=1, classes=10, image_channels=1
+            state.space.edges,
+            state.space.operations,
+            channels=2,
+            cells=1,
+            classes=10,
+            image_channels=1,
         ).double()
         self.net.load(state.supernet.weights)
         self.auxiliaries = []
@@ -122,18 +137,16 @@ class Twin:
                 cell.edges = nn.ModuleList(map(EdgeWithAuxiliarySkip, cell.edges))
                 self.auxiliaries.extend(cell.edges)
         self.alpha_EO = state.alpha_EO.detach().clone()
-        chosen = {"momentum": 0.9, "weight_decay": 3e-4} | (weights or {})
-        optimizer = getattr(torch.optim, chosen.pop("name", "SGD"))
-        self.optimizer = optimizer(self.net.parameters(), lr=WEIGHT_LR, **chosen)
+        self.optimizer = weights(self.net.parameters())
         self.arch, self.steps, self.path = arch, 0, 0.0
         self.first_EO = self.second_EO = torch.zeros_like(self.alpha_EO)
         self.stream = named_generator(3, "perturbation")
         self.clipped: list[bool] = []
 
     def begin(self, epoch: int) -> None:
-        self.radius = 0.03 + (0.3 - 0.03) * (epoch - 1) / EPOCHS
+        self.radius = 0.03 + (0.3 - 0.03) * (epoch - 1) / self.epochs
         for edge in self.auxiliaries:
-            edge.beta = 1 - (epoch - 1) / EPOCHS
+            edge.beta = 1 - (epoch - 1) / self.epochs
 
     def loss(self, batch: Batch, A_EO: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         """Under batch statistics, with all buffers thrown away afterwards."""
@@ -232,9 +245,7 @@ class Twin:
 
 UNROLLED = {"hypergradient": "unrolled"}
 NESTEROV = {"protocol": "nas-bench-201", "supernet": {"channels": 2, "cells": 1}}
-NESTEROV_TWIN = {"weights": {"nesterov": True, "weight_decay": 5e-4}}
 ADAM = {"weight_optimizer": {"name": "Adam", "lr": WEIGHT_LR}}
-ADAM_TWIN = {"weights": {"name": "Adam", "weight_decay": 3e-4, "momentum": None}}
 BATCH_NORM = {"supernet": {"batch_norm": "batch", "arch_step_updates_statistics": False}}
 FROZEN_STATISTICS = {"supernet": {"arch_step_updates_statistics": False}}
 
@@ -259,29 +270,22 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"algorithm": {"name": "sdarts-adv"}} | BATCH_NORM,
         {"perturbation": "attack", "tracked": False},
     ),
-    "darts, Adam on weights": (ADAM, ADAM_TWIN),
-    "darts, Nesterov": (NESTEROV, NESTEROV_TWIN),
+    "darts, Adam on weights": (ADAM, {"weights": adam}),
+    "darts, Nesterov": (NESTEROV, {"weights": nesterov}),
 }
 # The unrolled hypergradient, of SGD, joins each algorithm that has one.
 CASES |= {
-    f"{name}, unrolled": (ours | {"algorithm": ours["algorithm"] | UNROLLED}, theirs | {"unrolled": True})
+    f"{name}, unrolled": (
+        ours | {"algorithm": ours["algorithm"] | UNROLLED},
+        theirs | {"unrolled": True},
+    )
     for name, (ours, theirs) in list(CASES.items())
     if "algorithm" in ours and "frozen" not in theirs
 }
 CASES["darts, Nesterov, unrolled"] = (
     NESTEROV | {"algorithm": {"name": "darts"} | UNROLLED, "search": {"step_order": "arch-first"}},
-    NESTEROV_TWIN | {"unrolled": True},
+    {"weights": nesterov, "unrolled": True},
 )
-
-
-def build(case: str) -> tuple[SearchState, SearchState, Twin]:
-    """A state that searches, an identical one that only hands out batches, and the twin."""
-    ours, theirs = CASES[case]
-    chosen = settings(ours)
-    state = build_state(chosen)
-    weights = {k: v for k, v in (theirs.get("weights") or {}).items()}
-    twin = Twin(state, **theirs | ({"weights": weights} if weights else {}))
-    return state, build_state(chosen), twin
 
 
 def assert_same(state: SearchState, twin: Twin) -> None:
@@ -290,32 +294,70 @@ def assert_same(state: SearchState, twin: Twin) -> None:
     ours = {name: weight.detach() for name, weight in state.supernet.weights.items()}
     theirs = {name: weight.detach() for name, weight in twin.net.named_weights().items()}
     assert_close(ours, theirs, **TIGHT)
-    if twin.tracked:
-        assert state.statistics is not None
+    assert (state.statistics is not None) == twin.tracked
+    if state.statistics is not None:
         named = state.supernet.named_statistics(state.statistics)
         assert_close(named, twin.net.named_statistics(), **TIGHT)
-    else:
-        assert state.statistics is None
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_three_iterations_equal_the_twins(case: str) -> None:
-    state, source, twin = build(case)
-    alpha_first = state.settings.search.step_order == "arch-first"
+    ours, theirs = CASES[case]
+    state, batches = build_state(settings(ours)), build_state(settings(ours))
+    twin = Twin(state, **theirs)
     for epoch in (1, 2, 3):
         indices_B = torch.randperm(SIZE, generator=named_generator(epoch, "test"))[:BATCH]
-        progress = Progress(epoch, EPOCHS)
+        train, valid = train_batch(batches, indices_B), valid_batch(batches)
         twin.begin(epoch)
-        ours, theirs = train_batch(state, indices_B), train_batch(source, indices_B)
-        if alpha_first:
-            arch_step(state, ours, valid_batch(state), progress)
-            twin.arch_step(theirs, valid_batch(source))
-        score, expected = weight_step(state, ours, progress), twin.weight_step(theirs)
-        assert_close((float(score.loss_sum), int(score.correct)), expected, **TIGHT)
-        if not alpha_first:
-            arch_step(state, ours, valid_batch(state), progress)
-            twin.arch_step(theirs, valid_batch(source))
+        twin.arch_step(train, valid)
+        total = twin.weight_step(train)
+
+        progress, train = Progress(epoch, EPOCHS), train_batch(state, indices_B)
+        arch_step(state, train, valid_batch(state), progress)
+        score = weight_step(state, train, progress)
+        assert_close((float(score.loss_sum), int(score.correct)), total, **TIGHT)
     assert_same(state, twin)
     assert any(twin.clipped), "the case never clips"
-    moved = not torch.equal(state.alpha_EO, state.alpha_start_EO)
-    assert moved != twin.frozen
+    assert torch.equal(state.alpha_EO, state.alpha_start_EO) == twin.frozen
+
+
+@pytest.mark.parametrize(
+    ("protocol", "order", "weights", "batches"),
+    [
+        ("cpu", "arch-first", sgd, "fresh-batches"),
+        ("nas-bench-201", "weights-first", nesterov, "independent-images"),
+    ],
+)
+def test_a_run_takes_the_steps_in_order_at_the_scheduled_rates(
+    tmp_path: Path,
+    protocol: str,
+    order: str,
+    weights: Callable[..., torch.optim.Optimizer],
+    batches: str,
+) -> None:
+    """The whole loop, measures included: one batch an epoch, learning rate 0.1 -> 0.001."""
+    chosen = settings(
+        {"protocol": protocol, "search": {"epochs": 3}, "data": {"train_size": BATCH}},
+        {"algorithm": {"name": "sdarts-rs"}, "supernet": {"channels": 2, "cells": 1}},
+    )
+    assert (chosen.search.step_order, chosen.search.valid_order) == (order, batches)
+    folder = RunFolder(tmp_path / "run")
+    with folder.created(chosen.document()):
+        assert run(chosen, folder) == "done"
+    state, source = build_state(chosen), build_state(chosen)
+    twin = Twin(state, perturbation="uniform", weights=weights, epochs=3)
+    losses = []
+    for epoch in (1, 2, 3):
+        indices_B = torch.randperm(BATCH, generator=source.generators["train-order"])
+        train, valid = train_batch(source, indices_B), valid_batch(source)
+        rate = 0.001 + (WEIGHT_LR - 0.001) * (1 + math.cos(math.pi * (epoch - 1) / 3)) / 2
+        twin.optimizer.param_groups[0]["lr"] = rate
+        twin.begin(epoch)
+        if order == "arch-first":
+            twin.arch_step(train, valid)
+        losses.append(twin.weight_step(train)[0] / BATCH)
+        if order == "weights-first":
+            twin.arch_step(train, valid)
+    restore(state, folder.checkpoint)
+    assert_same(state, twin)
+    assert_close([record["train_loss"] for record in folder.read_epochs()[1:]], losses, **TIGHT)

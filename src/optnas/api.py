@@ -154,5 +154,3 @@ def _result(folder: RunFolder) -> dict[str, Any]:
     result = folder.read_result()
     assert result is not None
     return result
-
-

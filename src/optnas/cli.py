@@ -148,11 +148,14 @@ def query(
     """Accuracy, regret, rank and percentile of a cell on every data set of a table."""
     from optnas.benchmarks import data_folder, default_table, load_table
     from optnas.display import print_query
-    from optnas.spaces.nasbench201 import NAS_BENCH_201 as space
+    from optnas.spaces.nasbench201 import NAS_BENCH_201
 
     folder = data_folder(data)
     is_index = architecture.lstrip("+-").isdigit()
-    cell = space.architecture_at(int(architecture)) if is_index else space.parse(architecture)
+    if is_index:
+        cell = NAS_BENCH_201.architecture_at(int(architecture))
+    else:
+        cell = NAS_BENCH_201.parse(architecture)
     name = default_table(folder) if table == "auto" else table
     print_query(load_table(name, folder=folder), cell)
 

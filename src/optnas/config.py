@@ -72,7 +72,7 @@ class SearchSection(Section):
 
 
 class SupernetSection(Section):
-    """Size and modes of the supernet; ``alpha_scale`` is the standard deviation of initial alpha."""
+    """Size and modes of the supernet; ``alpha_scale``: standard deviation of initial alpha."""
 
     channels: int = Field(8, ge=1)
     cells: int = Field(1, ge=1)
@@ -92,7 +92,7 @@ class DataSection(Component):
 
 
 class AugmentationSection(Section):
-    """Crop padding and cutout side in pixels; ``validation``: whether the alpha step's batches too."""
+    """Crop padding and cutout side in pixels; ``validation``: also for the alpha step's batches."""
 
     crop_padding: int = Field(ge=0)
     flip: bool
@@ -112,7 +112,7 @@ class OptimizerSection(Component):
 
 
 class ClippingSection(Section):
-    """Gradient clipping of the weight step; 0 is none. ``include_arch``: alpha counts in the norm."""
+    """Clipping in the weight step; 0 is none. ``include_arch``: alpha counts in the norm."""
 
     max_norm: float = Field(5.0, ge=0)
     include_arch: bool = False
@@ -125,7 +125,7 @@ class EvaluationSection(Section):
 
 
 class CurvatureSection(Section):
-    """The alpha-Hessian is measured at epoch 0, every so many epochs, and at the end; 0 is never."""
+    """The alpha-Hessian is measured at epoch 0, every so many epochs and at the end; 0 never."""
 
     every: int = Field(5, ge=0)
     batch_size: int = Field(64, ge=2)
@@ -228,7 +228,7 @@ def resolve(layers: Sequence[Layer]) -> Settings:
 
 
 def _plain(layer: Layer) -> Mapping[str, Any]:
-    """Accept a run's own ``config.toml`` as a configuration file: its identity is worked out anew."""
+    """Accept a run's own ``config.toml`` as a configuration file; its identity is made anew."""
     check_format(layer.document, layer.where)
     return {k: v for k, v in layer.document.items() if k not in ("format", "identity")}
 
@@ -321,7 +321,9 @@ def _complete(merged: dict[str, Any], origins: _Origins) -> Settings:
         if not isinstance(merged[section].get("schedule", {}), (str, Mapping)):
             key = f"{section}.schedule"
             value = merged[section]["schedule"]
-            raise UserError("must be a name or a table", where=origins.of(key), key=key, value=value)
+            raise UserError(
+                "must be a name or a table", where=origins.of(key), key=key, value=value
+            )
     space = registry.find("space", merged["space"]["name"], where=origins.of("space.name"))
     _complete_component(merged, "space", "space", origins)
     _complete_component(merged, "algorithm", "algorithm", origins, supplied=("space",))
@@ -421,9 +423,7 @@ def _complete_optimizer(merged: dict[str, Any], section: str, origins: _Origins)
     schedule_keys = dict(holder["schedule"])
     schedule_name = schedule_keys.pop("name")
     key = f"{section}.schedule"
-    factory = registry.find(
-        "schedule", schedule_name, where=origins.of(key), key=f"{key}.name"
-    )
+    factory = registry.find("schedule", schedule_name, where=origins.of(key), key=f"{key}.name")
     completed = registry.complete_settings(
         factory, schedule_keys, section=key, where=origins.of(key)
     )
@@ -438,7 +438,10 @@ def _first_problem(error: pydantic.ValidationError, origins: _Origins) -> UserEr
     message = problem["msg"][0].lower() + problem["msg"][1:]
     if problem["type"] == "extra_forbidden":
         model: Any = Settings.model_fields[section].annotation
-        remedy, message = did_you_mean(name, model.model_fields), f"{section} has no setting {name!r}"
+        remedy, message = (
+            did_you_mean(name, model.model_fields),
+            f"{section} has no setting {name!r}",
+        )
     value = None if problem["type"] == "missing" else problem["input"]
     return UserError(message, where=origins.of(key), key=key, value=value, remedy=remedy)
 
@@ -587,4 +590,3 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
             remedy="undo the edit, or start a new run with -c",
         )
     return settings
-

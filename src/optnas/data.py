@@ -5,7 +5,6 @@ are drawn on the CPU and moved, so that they are the same on every device.
 
 Shape letters: N images held, B images of a batch, C channels, H height, W width.
 """
-# ruff: noqa: N815 (shape suffixes of fields)
 
 from __future__ import annotations
 

@@ -174,9 +174,7 @@ def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def print_differences(
-    a_name: str, a: Mapping[str, Any], b_name: str, b: Mapping[str, Any]
-) -> None:
+def print_differences(a_name: str, a: Mapping[str, Any], b_name: str, b: Mapping[str, Any]) -> None:
     """The keys in which two documents differ, side by side."""
     flat_a, flat_b = _flat(a), _flat(b)
     keys = [key for key in {**flat_a, **flat_b} if flat_a.get(key) != flat_b.get(key)]

@@ -78,13 +78,16 @@ def _records(run: RunFolder, table: str | None, folder: Path | None) -> list[Rec
 
 def _draw(loaded: list[tuple[dict[str, Any], list[Record]]], path: Path, table: str) -> None:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     dataset = next(iter(loaded[0][1][0]["benchmark"]["accuracy"]))
     groups: dict[str, list[list[Record]]] = {}
     for config, records in loaded:
         groups.setdefault(run_label(config), []).append(records)
     counts = sorted({len(seeds) for seeds in groups.values()})
-    searched = ", ".join(sorted({NAMES.get(c["data"]["name"], c["data"]["name"]) for c, _ in loaded}))
+    searched = ", ".join(
+        sorted({NAMES.get(c["data"]["name"], c["data"]["name"]) for c, _ in loaded})
+    )
     figure = Figure(figsize=(13.5, 4.6), layout="constrained")
     axes = figure.subplots(1, 3)
     panels = (
@@ -103,6 +106,7 @@ def _draw(loaded: list[tuple[dict[str, Any], list[Record]]], path: Path, table: 
             _draw_group(ax, seeds, value, colour, style, label)
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("epoch")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
     n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
@@ -121,9 +125,7 @@ def _draw(loaded: list[tuple[dict[str, Any], list[Record]]], path: Path, table: 
         frameon=False,
     )
     try:
-        write_atomically(
-            path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=150)
-        )
+        write_atomically(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=150))
     except OSError as error:
         raise UserError(
             f"cannot write the picture ({error.strerror})",
@@ -139,7 +141,9 @@ def _draw_group(
     curves = []
     for records in seeds:
         points = [(r["epoch"], value(r)) for r in records if value(r) is not None]
-        epochs, values = (list(column) for column in zip(*points, strict=True)) if points else ([], [])
+        epochs, values = (
+            (list(column) for column in zip(*points, strict=True)) if points else ([], [])
+        )
         curves.append((epochs, values))
     thin = len(seeds) > 1
     for epochs, values in curves:

@@ -172,9 +172,7 @@ def complete_settings(
     label = getattr(factory, "__name__", section).replace("_", "-")
     for name, value in given.items():
         if name not in parameters:
-            remedy = (
-                did_you_mean(name, parameters) if parameters else f"remove {section}.{name}"
-            )
+            remedy = did_you_mean(name, parameters) if parameters else f"remove {section}.{name}"
             raise UserError(
                 f"{label} has no setting '{name}'",
                 where=where,

@@ -35,7 +35,7 @@ from optnas.steps import (
 OnEpoch = Callable[[Record], None]
 
 
-class Diverged(Exception):
+class DivergedError(Exception):
     """A loss stopped being a finite number."""
 
 
@@ -65,7 +65,7 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
         folder.start(describe_environment(settings), state.records_bytes)
         try:
             _loop(state, folder, on_epoch)
-        except Diverged as error:
+        except DivergedError as error:
             folder.finish("diverged", epoch=state.epoch + 1, reason=str(error))
             return "diverged"
         folder.finish("done", **_outcome(state, folder.read_epochs()[-1]))
@@ -122,7 +122,7 @@ def _train_epoch(state: SearchState, progress: Progress) -> Record:
 
 def _finite(name: str, value: float) -> float:
     if not math.isfinite(value):
-        raise Diverged(f"{name} is {value}")
+        raise DivergedError(f"{name} is {value}")
     return value
 
 

@@ -99,17 +99,17 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
-            raise RuntimeError("only cpu and cuda are known here")
         torch.empty(1, device=device)
+        reason = None if device.type in ("cpu", "cuda") else "only cpu and cuda are known"
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
+    if reason is not None:
         raise UserError(
             f"no such device here ({reason})",
             key="run.device",
             value=name,
             remedy="use auto or cpu",
-        ) from error
+        )
     return device
 
 
@@ -156,13 +156,7 @@ def build_state(settings: Settings) -> SearchState:
     asked = settings.augmentation
     augmentation = Augmentation(asked.crop_padding, asked.flip, asked.cutout)
     generators = {name: named_generator(seed, name) for name in STREAMS}
-    optimizers = {
-        section: build(component.name, component.settings, leaves, section=section)
-        for section, component, leaves in (
-            ("weight_optimizer", settings.weight_optimizer, list(supernet.weights.values())),
-            ("arch_optimizer", settings.arch_optimizer, [alpha_EO]),
-        )
-    }
+    asked_w, asked_a = settings.weight_optimizer, settings.arch_optimizer
     return SearchState(
         settings=settings,
         space=space,
@@ -171,9 +165,15 @@ def build_state(settings: Settings) -> SearchState:
         statistics=supernet.initial_statistics() if tracked else None,
         alpha_EO=alpha_EO,
         alpha_start_EO=alpha_EO.detach().clone(),
-        **optimizers,
-        weight_schedule=_schedule(settings.weight_optimizer.schedule),
-        arch_schedule=_schedule(settings.arch_optimizer.schedule),
+        weight_optimizer=build(
+            asked_w.name,
+            asked_w.settings,
+            list(supernet.weights.values()),
+            section="weight_optimizer",
+        ),
+        arch_optimizer=build(asked_a.name, asked_a.settings, [alpha_EO], section="arch_optimizer"),
+        weight_schedule=_schedule(asked_w.schedule),
+        arch_schedule=_schedule(asked_a.schedule),
         train=train,
         valid=valid,
         augmentation=augmentation,
@@ -233,7 +233,9 @@ def restore(state: SearchState, path: Path) -> None:
         belongs = content["format"] == FORMAT and content["hash"] == state.settings.hash
     except Exception as error:  # a damaged file fails in whichever way its bytes decide
         reason = " ".join(str(error).split())[:80] or type(error).__name__
-        raise UserError(f"not a readable checkpoint ({reason})", where=path, remedy=remedy) from error
+        raise UserError(
+            f"not a readable checkpoint ({reason})", where=path, remedy=remedy
+        ) from error
     if not belongs:
         raise UserError("the checkpoint of another run", where=path, remedy=remedy)
     with torch.no_grad():

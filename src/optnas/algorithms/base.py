@@ -43,7 +43,9 @@ Relax = Callable[["Tensor", Progress], "Tensor"]
 Perturb = Callable[
     ["Tensor", Callable[["Tensor"], "Tensor"], Progress, "torch.Generator"], "Tensor"
 ]
-ComputeHypergradient = Callable[["Bilevel", "Tensor", Callable[["Tensor"], "Tensor"]], "Hypergradient"]
+ComputeHypergradient = Callable[
+    ["Bilevel", "Tensor", Callable[["Tensor"], "Tensor"]], "Hypergradient"
+]
 Discretize = Callable[["Tensor"], list[int]]
 
 

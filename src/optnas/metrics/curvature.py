@@ -52,13 +52,13 @@ def alpha_hessian(
         rows.append(row_EO.reshape(-1))
     hessian_A = torch.stack(rows).double()
 
-    def relaxed_P(alpha_P: Tensor) -> Tensor:
+    def relaxed(alpha_P: Tensor) -> Tensor:
         return relax(alpha_P.reshape(alpha_EO.shape)).reshape(-1)
 
     alpha_P = alpha_EO.detach().double().reshape(-1)
     g_P = flat_P.detach().double()
-    jacobian = torch.autograd.functional.jacobian(relaxed_P, alpha_P)
-    curved = torch.autograd.functional.hessian(lambda a: g_P @ relaxed_P(a), alpha_P)
+    jacobian = torch.autograd.functional.jacobian(relaxed, alpha_P)
+    curved = torch.autograd.functional.hessian(lambda a: g_P @ relaxed(a), alpha_P)
     hessian: Tensor = jacobian.T @ hessian_A @ jacobian + curved
     return (hessian + hessian.T) / 2
 

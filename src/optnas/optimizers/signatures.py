@@ -91,9 +91,7 @@ def torch_signature(name: str) -> dict[str, Any]:
             strict=True,
         )
     )
-    defaults |= dict(
-        zip([a.arg for a in init.args.kwonlyargs], init.args.kw_defaults, strict=True)
-    )
+    defaults |= dict(zip([a.arg for a in init.args.kwonlyargs], init.args.kw_defaults, strict=True))
     return {
         setting: _literal(default, constants)
         for setting, default in defaults.items()

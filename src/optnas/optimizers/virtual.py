@@ -1,8 +1,8 @@
 """The step an optimizer would take from its live state, as a differentiable function.
 
-The unrolled hypergradient needs w'(g) = w - (what the optimizer would subtract for gradient g), with
-its Jacobian in g, and nothing of the live optimizer may change. Each function below restates one of
-torch's update rules; tests compare value and derivative with torch's own optimizers built with
+The unrolled hypergradient needs w'(g) = w - (what the optimizer would subtract for gradient g),
+with its Jacobian in g, and nothing of the live optimizer may change. Each function below restates
+one of torch's update rules; tests compare value and derivative with torch's own optimizers built with
 ``differentiable=True``.
 
 Symbols: w weight, g gradient, lr learning rate, wd weight decay, t step count (from 1).
@@ -24,9 +24,13 @@ Rule = Callable[[Tensor, Tensor, State, Group], Tensor]
 
 
 def _sgd(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
-    """b = mu b + (1 - dampening) (g + wd w); w' = w - lr b, or w - lr (g + wd w + mu b) (Nesterov).
+    """SGD.
 
+    b = mu b + (1 - dampening) (g + wd w); w' = w - lr b, or w - lr (g + wd w + mu b) (Nesterov).
     The very first buffer is g + wd w itself, without dampening.
+
+    Returns:
+        w'.
     """
     g = g + group["weight_decay"] * w
     mu = group["momentum"]
@@ -38,10 +42,14 @@ def _sgd(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
 
 
 def _adam(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
-    """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w' = w - lr m^ / (sqrt(v^) + eps).
+    """Adam and AdamW.
 
+    m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w' = w - lr m^ / (sqrt(v^) + eps), with
     m^ = m / (1 - b1^t), v^ = v / (1 - b2^t). Weight decay joins g (coupled) or shrinks w by
     1 - lr wd beforehand (decoupled). AMSGrad divides by the largest v so far.
+
+    Returns:
+        w'.
     """
     lr, (b1, b2) = group["lr"], group["betas"]
     if group["decoupled_weight_decay"]:
@@ -58,9 +66,13 @@ def _adam(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
 
 
 def _rmsprop(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
-    """v = a v + (1 - a) g^2; d = g / (sqrt(v) + eps); with momentum b = mu b + d; w' = w - lr d.
+    """RMSprop.
 
+    v = a v + (1 - a) g^2; d = g / (sqrt(v) + eps); with momentum b = mu b + d; w' = w - lr d.
     Centred: v - (a m + (1 - a) g)^2 stands under the root.
+
+    Returns:
+        w'.
     """
     a = group["alpha"]
     g = g + group["weight_decay"] * w
@@ -75,7 +87,7 @@ def _rmsprop(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
 
 
 def _root(v: Tensor) -> Tensor:
-    """The square root, with derivative 0 at 0 (a weight that never saw a gradient), not infinity."""
+    """The square root, with derivative 0, not infinity, at 0: a weight that never saw a gradient."""
     positive = v > 0
     return torch.where(positive, torch.where(positive, v, 1.0).sqrt(), 0.0)
 

@@ -129,9 +129,7 @@ def _unrolled_difference(problem: Bilevel, alpha: Tensor, relax: RelaxNow) -> Te
     e = DISPLACEMENT / _norm(u)
 
     def alpha_gradient(factor: float | Tensor) -> Tensor:
-        shifted = {
-            n: w.detach() + factor * d for n, w, d in zip(names, live, u, strict=True)
-        }
+        shifted = {n: w.detach() + factor * d for n, w, d in zip(names, live, u, strict=True)}
         loss = problem.train_loss(relax(alpha), shifted).loss
         return torch.autograd.grad(loss, alpha)[0]
 

@@ -18,9 +18,7 @@ Schedule = Callable[[float, int, int], float]
 def _with_warmup(after: Callable[[float, float], float], warmup_epochs: int) -> Schedule:
     """Rise linearly to the initial rate, lr e / (warmup + 1), then follow ``after``."""
     if warmup_epochs < 0:
-        raise UserError(
-            "must not be negative", key="schedule.warmup_epochs", value=warmup_epochs
-        )
+        raise UserError("must not be negative", key="schedule.warmup_epochs", value=warmup_epochs)
 
     def rate(initial_lr: float, epoch: int, epochs: int) -> float:
         if epoch <= warmup_epochs:

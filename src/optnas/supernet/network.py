@@ -5,7 +5,7 @@ Shapes: B images, E edges, O operations, S channels of all batch norms together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -134,7 +134,7 @@ class Supernet:
         Returns:
             name -> (mean, variance), views.
         """
-        named = {}
+        named: dict[str, tuple[Tensor, Tensor]] = {}
         for name, (parts, width) in self._norms.items():
             means = statistics.mean_S[self._offsets[name]].split(width)
             variances = statistics.variance_S[self._offsets[name]].split(width)
@@ -208,8 +208,9 @@ class Supernet:
     __call__ = forward
 
 
-def _reduce(x: Tensor, name: str, weights: Mapping[str, Tensor], normalise: object) -> Tensor:
-    assert callable(normalise)
+def _reduce(
+    x: Tensor, name: str, weights: Mapping[str, Tensor], normalise: Callable[..., Tensor]
+) -> Tensor:
     y = F.conv2d(x.relu(), weights[f"{name}.conv_a.weight"], stride=2, padding=1)
     y = normalise(y, f"{name}.norm_a").relu()
     y = F.conv2d(y, weights[f"{name}.conv_b.weight"], padding=1)
