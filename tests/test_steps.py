@@ -44,7 +44,7 @@ DOCUMENT = {
     "weight_optimizer": {"name": "SGD", "lr": WEIGHT_LR},
     "arch_optimizer": {"name": "Adam", "lr": ARCH_LR},
     "clipping": {"max_norm": MAX_NORM},
-    "curvature": {"every": 2, "batch_size": BATCH},
+    "curvature": {"every": 3, "batch_size": BATCH},
     "run": {"device": "cpu"},
 }
 
@@ -243,7 +243,6 @@ class Twin:
 
 # --- the comparison ---------------------------------------------------------------------------
 
-UNROLLED = {"hypergradient": "unrolled"}
 NESTEROV = {"protocol": "nas-bench-201", "supernet": {"channels": 2, "cells": 1}}
 ADAM = {"weight_optimizer": {"name": "Adam", "lr": WEIGHT_LR}}
 BATCH_NORM = {"supernet": {"batch_norm": "batch", "arch_step_updates_statistics": False}}
@@ -274,16 +273,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "darts, Nesterov": (NESTEROV, {"weights": nesterov}),
 }
 # The unrolled hypergradient, of SGD, joins each algorithm that has one.
-CASES |= {
-    f"{name}, unrolled": (
-        ours | {"algorithm": ours["algorithm"] | UNROLLED},
-        theirs | {"unrolled": True},
-    )
-    for name, (ours, theirs) in list(CASES.items())
-    if "algorithm" in ours and "frozen" not in theirs
-}
+for name in ("darts", "sdarts-rs", "sdarts-adv", "darts-minus"):
+    unrolled = {"algorithm": {"name": name, "hypergradient": "unrolled"}}
+    CASES[f"{name}, unrolled"] = (unrolled, CASES[name][1] | {"unrolled": True})
 CASES["darts, Nesterov, unrolled"] = (
-    NESTEROV | {"algorithm": {"name": "darts"} | UNROLLED, "search": {"step_order": "arch-first"}},
+    NESTEROV | unrolled_darts | {"search": {"step_order": "arch-first"}},
     {"weights": nesterov, "unrolled": True},
 )
 

@@ -75,8 +75,9 @@ class RunFolder:
 
     @contextlib.contextmanager
     def created(self, document: Mapping[str, Any]) -> Iterator[None]:
-        """Create the folder with its configuration; take it back on a `UserError`
-        raised inside before the first checkpoint.
+        """Create the folder with its configuration.
+
+        A `UserError` raised inside before the first checkpoint takes everything back.
 
         Args:
             document: the content of config.toml.

@@ -2,8 +2,8 @@
 
 The unrolled hypergradient needs w'(g) = w - (what the optimizer would subtract for gradient g),
 with its Jacobian in g, and nothing of the live optimizer may change. Each function below restates
-one of torch's update rules; tests compare value and derivative with torch's own optimizers built with
-``differentiable=True``.
+one of torch's update rules; tests compare value and derivative with torch's own optimizers built
+with ``differentiable=True``.
 
 Symbols: w weight, g gradient, lr learning rate, wd weight decay, t step count (from 1).
 """
@@ -87,7 +87,7 @@ def _rmsprop(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
 
 
 def _root(v: Tensor) -> Tensor:
-    """The square root, with derivative 0, not infinity, at 0: a weight that never saw a gradient."""
+    """The square root; its derivative at 0 (a weight that never saw a gradient) is 0 here."""
     positive = v > 0
     return torch.where(positive, torch.where(positive, v, 1.0).sqrt(), 0.0)
 

@@ -1,0 +1,71 @@
+# Two commands: `make demo` (a search under four optimizer pairs, one picture) and `make test`.
+# Everything is installed into .venv at the versions of constraints.txt.
+#   make demo TORCH="torch==2.9.1"     another build of torch; any argument of pip install will do
+
+PYTHON ?= python3
+TORCH ?= $(shell grep '^torch==' constraints.txt)
+BIN := .venv/bin
+JOBS ?= 2
+PAIRS := SGD-SGD SGD-Adam Adam-SGD Adam-Adam
+DEMO_EPOCHS ?= 12
+SOURCES := src tests benchmarks examples
+
+# Data beside the checkout is used where it exists; nothing else looks there.
+ifneq ($(wildcard ../shared/data),)
+export OPTNAS_DATA ?= $(abspath ../shared/data)
+endif
+# One thread a process: two searches side by side beat one with two threads.
+export OMP_NUM_THREADS = 1
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo test test-slow check format figures clean
+.DEFAULT_GOAL := help
+
+help: ## This list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing (a minute or two)"
+	$(PIP) install $(TORCH)
+	grep -v '^torch==' constraints.txt > .venv/constraints.txt
+	$(PIP) install -c .venv/constraints.txt -e .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) install -c .venv/constraints.txt -e '.[dev]'
+	touch $@
+
+demo: .venv/installed ## Search digits under {SGD, Adam} x {SGD, Adam}; leaves demo/pairs.png
+	@$(MAKE) --no-print-directory -j $(JOBS) $(PAIRS:%=demo/%/result.json)
+	@echo
+	@$(BIN)/optnas list demo
+	@echo
+	@echo "search on digits, benchmark of CIFAR-10, n = 1: a demonstration, not evidence"
+	@$(BIN)/optnas plot $(PAIRS:%=demo/%) -o demo/pairs.png
+
+# The benchmark table is the embedded one, so that the demo is the same on every machine.
+demo/%/result.json:
+	@if [ -f demo/$*/config.toml ]; then $(BIN)/optnas resume demo/$*; else \
+	$(BIN)/optnas search data.name=digits benchmark.table=analog-nasbench curvature.every=1 \
+	  search.epochs=$(DEMO_EPOCHS) weight_optimizer.name=$(firstword $(subst -, ,$*)) \
+	  arch_optimizer.name=$(lastword $(subst -, ,$*)) --out demo/$*; fi
+
+test: .venv/installed-dev ## The whole test suite but the slow tier; names what it skips
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+
+test-slow: .venv/installed-dev ## The slow tier: real processes, kills, minutes
+	$(BIN)/python -m pytest -n $(JOBS) -m slow
+
+check: .venv/installed-dev ## Format, lint (docstrings too), types, fast tests: before every commit
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -n $(JOBS) -m "not slow and not thorough"
+
+format: .venv/installed-dev ## Format and fix what can be fixed
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+clean: ## Remove the demo and caches; .venv stays
+	rm -rf demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
