@@ -32,6 +32,7 @@ from optnas.state import SearchState, build_state, restore
 from optnas.steps import Batch, arch_step, train_batch, valid_batch, weight_step
 
 EPOCHS, BATCH, SIZE = 4, 8, 24
+SIZES = {"channels": 2, "cells": 1}
 MAX_NORM = 0.5
 WEIGHT_LR, ARCH_LR = 0.1, 0.2
 TIGHT = {"rtol": 1e-9, "atol": 1e-9}
@@ -39,7 +40,7 @@ TIGHT = {"rtol": 1e-9, "atol": 1e-9}
 DOCUMENT = {
     "protocol": "cpu",
     "search": {"epochs": EPOCHS, "batch_size": BATCH, "seed": 3},
-    "supernet": {"channels": 2, "cells": 1, "dtype": "float64", "alpha_scale": 1.0},
+    "supernet": SIZES | {"dtype": "float64", "alpha_scale": 1.0},
     "data": {"name": "digits", "train_size": SIZE, "valid_size": SIZE},
     "weight_optimizer": {"name": "SGD", "lr": WEIGHT_LR},
     "arch_optimizer": {"name": "Adam", "lr": ARCH_LR},
@@ -120,16 +121,10 @@ class Twin:
         epochs: int = EPOCHS,
     ):
         self.perturbation, self.unrolled, self.frozen = perturbation, unrolled, frozen
-        self.epochs = epochs
         self.include_arch, self.tracked, self.arch_updates = include_arch, tracked, arch_updates
-        self.net = NaiveSupernet(
-            state.space.edges,
-            state.space.operations,
-            channels=2,
-            cells=1,
-            classes=10,
-            image_channels=1,
-        ).double()
+        self.arch, self.epochs = arch, epochs
+        edges, operations = state.space.edges, state.space.operations
+        self.net = NaiveSupernet(edges, operations, **SIZES, classes=10, image_channels=1).double()
         self.net.load(state.supernet.weights)
         self.auxiliaries = []
         if auxiliary:
@@ -138,7 +133,7 @@ class Twin:
                 self.auxiliaries.extend(cell.edges)
         self.alpha_EO = state.alpha_EO.detach().clone()
         self.optimizer = weights(self.net.parameters())
-        self.arch, self.steps, self.path = arch, 0, 0.0
+        self.steps, self.path = 0, 0.0
         self.first_EO = self.second_EO = torch.zeros_like(self.alpha_EO)
         self.stream = named_generator(3, "perturbation")
         self.clipped: list[bool] = []
@@ -243,8 +238,10 @@ class Twin:
 
 # --- the comparison ---------------------------------------------------------------------------
 
-NESTEROV = {"protocol": "nas-bench-201", "supernet": {"channels": 2, "cells": 1}}
+NESTEROV = {"weight_optimizer": {"nesterov": True, "weight_decay": 5e-4}}
 ADAM = {"weight_optimizer": {"name": "Adam", "lr": WEIGHT_LR}}
+SGD_ON_ALPHA = {"arch_optimizer": {"name": "SGD", "lr": ARCH_LR}}
+CLIPPING = {"clipping": {"include_arch": False}}
 BATCH_NORM = {"supernet": {"batch_norm": "batch", "arch_step_updates_statistics": False}}
 FROZEN_STATISTICS = {"supernet": {"arch_step_updates_statistics": False}}
 
@@ -255,14 +252,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sdarts-adv": ({"algorithm": {"name": "sdarts-adv"}}, {"perturbation": "attack"}),
     "darts-minus": ({"algorithm": {"name": "darts-minus"}}, {"auxiliary": True}),
     "random": ({"algorithm": {"name": "random"}}, {"frozen": True}),
-    "darts, SGD on alpha": (
-        {"arch_optimizer": {"name": "SGD", "lr": ARCH_LR}},
-        {"arch": "SGD"},
-    ),
-    "darts, alpha outside the clipping norm": (
-        {"clipping": {"include_arch": False}},
-        {"include_arch": False},
-    ),
+    "darts, SGD on alpha": (SGD_ON_ALPHA, {"arch": "SGD"}),
+    "darts, clipping without alpha": (CLIPPING, {"include_arch": False}),
     "darts, alpha step leaves statistics": (FROZEN_STATISTICS, {"arch_updates": False}),
     "darts, batch statistics": (BATCH_NORM, {"tracked": False}),
     "sdarts-adv, batch statistics": (
@@ -276,9 +267,9 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 for name in ("darts", "sdarts-rs", "sdarts-adv", "darts-minus"):
     unrolled = {"algorithm": {"name": name, "hypergradient": "unrolled"}}
     CASES[f"{name}, unrolled"] = (unrolled, CASES[name][1] | {"unrolled": True})
-CASES["darts, Nesterov, unrolled"] = (
-    NESTEROV | unrolled_darts | {"search": {"step_order": "arch-first"}},
-    {"weights": nesterov, "unrolled": True},
+CASES["darts, unrolled, Nesterov"] = (
+    CASES["darts, unrolled"][0] | NESTEROV,
+    {"unrolled": True, "weights": nesterov},
 )
 
 
@@ -332,7 +323,7 @@ def test_a_run_takes_the_steps_in_order_at_the_scheduled_rates(
     """The whole loop, measures included: one batch an epoch, learning rate 0.1 -> 0.001."""
     chosen = settings(
         {"protocol": protocol, "search": {"epochs": 3}, "data": {"train_size": BATCH}},
-        {"algorithm": {"name": "sdarts-rs"}, "supernet": {"channels": 2, "cells": 1}},
+        {"algorithm": {"name": "sdarts-rs"}, "supernet": SIZES},
     )
     assert (chosen.search.step_order, chosen.search.valid_order) == (order, batches)
     folder = RunFolder(tmp_path / "run")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -16,15 +17,17 @@ import typer
 
 from optnas.errors import EXIT_BAD_INPUT, EXIT_DIVERGED, EXIT_DONE, EXIT_FAILED, UserError
 
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+IMPATIENCE = 5.0  # seconds after a signal in which further ones are ignored
+
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="A laboratory for optimizer pairs in differentiable architecture search.",
 )
-benchmark_app = typer.Typer(no_args_is_help=True, help="Ask a benchmark table.")
-protocol_app = typer.Typer(no_args_is_help=True, help="Look at search protocols.")
+benchmark_app = typer.Typer(help="Ask a benchmark table.")
+protocol_app = typer.Typer(help="Look at search protocols.")
 app.add_typer(benchmark_app, name="benchmark")
 app.add_typer(protocol_app, name="protocol")
 
@@ -39,10 +42,6 @@ DataFolder = Annotated[
 ]
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: an interruption like Ctrl-C, with an exit code of its own."""
-
-
 def _dotted(overrides: list[str] | None, **options: Any) -> dict[str, Any]:
     from optnas.tomlio import parse_override
 
@@ -50,6 +49,14 @@ def _dotted(overrides: list[str] | None, **options: Any) -> dict[str, Any]:
     for text in overrides or []:
         parts, value = parse_override(text)
         dotted[".".join(parts)] = value
+    for key in dotted:
+        if any(other.startswith(f"{key}.") for other in dotted):
+            raise UserError(
+                "is given as a whole and in parts",
+                key=key,
+                value=dotted[key],
+                remedy="give it one way",
+            )
     named = {"device": "run.device", "threads": "run.threads", "data": "data.folder"}
     chosen = {named[k]: str(v) if k == "data" else v for k, v in options.items() if v is not None}
     return dotted | chosen
@@ -121,19 +128,27 @@ def list_runs(
 
 @app.command()
 def plot(
-    runs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="run folders")],
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[DIR]...", help="run folders")
+    ] = None,
+    *,
     output: Annotated[Path, typer.Option("-o", "--output", help="a .png, .svg or .pdf file")],
+    figure: Annotated[
+        str,
+        typer.Option(help="epochs, alternation, auxiliary-skip, mixed-cell or nas-triangle"),
+    ] = "epochs",
     table: Annotated[
         str | None, typer.Option(help="ask this benchmark table again, for all runs")
     ] = None,
     data: DataFolder = None,
 ) -> None:
-    """Draw supernet accuracy, alpha-Hessian eigenvalue and benchmark accuracy by epoch."""
+    """Draw runs by epoch (accuracy, eigenvalue, benchmark), or a diagram of the method."""
     from optnas.benchmarks import data_folder
-    from optnas.plotting import plot_runs
+    from optnas.diagrams import plot_figure
     from optnas.records import RunFolder
 
-    plot_runs([RunFolder(path) for path in runs], output, table=table, folder=data_folder(data))
+    folders = [RunFolder(path) for path in runs or []]
+    plot_figure(figure, folders, output, table=table, folder=data_folder(data))
     typer.echo(f"wrote {output}")
 
 
@@ -151,7 +166,7 @@ def query(
     from optnas.spaces.nasbench201 import NAS_BENCH_201
 
     folder = data_folder(data)
-    is_index = architecture.lstrip("+-").isdigit()
+    is_index = architecture.isascii() and architecture.lstrip("+-").isdigit()
     if is_index:
         cell = NAS_BENCH_201.architecture_at(int(architecture))
     else:
@@ -180,39 +195,44 @@ def diff(
     print_differences(a, protocols.load(a)[1], b, protocols.load(b)[1])
 
 
-def _on_signal(number: int, frame: FrameType | None) -> None:
-    # What follows is short and must not be cut off by an impatient second Ctrl-C.
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
-    raise (Terminated if number == signal.SIGTERM else KeyboardInterrupt)
-
-
-def _tell(error: object) -> None:
+def _tell(kind: str, error: object) -> None:
     line = " ".join(str(error).split())
-    print(f"optnas: error: {line}", file=sys.stderr)
+    print(f"optnas: {kind}: {line}", file=sys.stderr)
 
 
 def main() -> None:
     """Run the command line; never a traceback for bad input."""
+    signals: list[tuple[int, float]] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        # What follows is short and must not be cut off by an impatient second Ctrl-C. Later ones
+        # count again: Python drops an exception that is raised inside a finalizer.
+        now = time.monotonic()
+        if signals and now - signals[-1][1] < IMPATIENCE:
+            return
+        signals.append((number, now))
+        raise KeyboardInterrupt
+
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, _on_signal)
+        signal.signal(each, interrupt)
     try:
-        app(standalone_mode=False)
-        code = EXIT_DONE
-    except typer.Exit as stop:
-        code = stop.exit_code
+        # Outside standalone mode the code of a typer.Exit comes back as the value, and an
+        # interruption as the code of one.
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or EXIT_DONE
     except UserError as error:
-        _tell(error)
+        _tell("error", error)
         code = EXIT_BAD_INPUT
-    except (KeyboardInterrupt, typer.Abort) as stop:
-        print("optnas: interrupted; go on with: optnas resume DIR", file=sys.stderr)
-        code = 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+    except (KeyboardInterrupt, typer.Abort):
+        code = EXIT_INTERRUPTED
     except Exception as error:
         usage = getattr(error, "format_message", None)
         if usage is not None:
-            _tell(f"command line: {usage()}; see optnas --help".replace(".;", ";"))
+            _tell("error", f"command line: {usage()}; see optnas --help".replace(".;", ";"))
             code = EXIT_BAD_INPUT
         else:
-            print(f"optnas: failed: {type(error).__name__}: {error}", file=sys.stderr)
+            _tell("failed", f"{type(error).__name__}: {error}")
             code = EXIT_FAILED
+    if code == EXIT_INTERRUPTED:
+        print("optnas: interrupted; go on with: optnas resume DIR", file=sys.stderr)
+        code = 128 + (signals[-1][0] if signals else signal.SIGINT)
     sys.exit(code)

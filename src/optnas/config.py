@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,7 +221,13 @@ def resolve(layers: Sequence[Layer]) -> Settings:
         if "protocol" in layer.document:
             name, where = layer.document["protocol"], str(layer.where)
     if not isinstance(name, str):
-        raise UserError("must be a name or path", where=where, key="protocol", value=name)
+        raise UserError(
+            "must be a name or path",
+            where=where,
+            key="protocol",
+            value=name,
+            remedy=f"use one of: {', '.join(protocols.names())}",
+        )
     label, protocol = protocols.load(name, where=where)
     merged, origins = _merge([Layer(label, protocol), *layers])
     merged["protocol"] = name
@@ -255,27 +262,55 @@ def check_format(document: Mapping[str, Any], where: object) -> None:
 
 
 class _Origins:
-    """Which file or command line a dotted key came from."""
+    """Which file or command line a dotted key came from; missing ones are the default's fault."""
 
     def __init__(self) -> None:
         self._of: dict[str, object] = {}
+        self.default: object = COMMAND_LINE
 
-    def note(self, section: str, keys: Mapping[str, Any] | object, where: object) -> None:
-        self._of[section] = where
-        if isinstance(keys, Mapping):
-            self._of |= {f"{section}.{key}": where for key in keys}
+    def note(self, section: str, keys: Mapping[str, Any], where: object) -> None:
+        self._of |= {f"{section}.{key}": where for key in keys}
 
-    def of(self, key: str) -> object:
-        parts = key.split(".")
-        for length in range(len(parts), 0, -1):
-            if ".".join(parts[:length]) in self._of:
-                return self._of[".".join(parts[:length])]
-        return COMMAND_LINE
+    def blame(self, error: UserError) -> UserError:
+        """The same error, told of the place that its key was written in."""
+        if error.key is None:
+            return error
+        if error.value is None:
+            return error.at(self.default)
+        section, _, rest = error.key.partition(".")
+        written = f"{section}.{rest.partition('.')[0]}"
+        return error.at(self._of[written]) if written in self._of else error
+
+
+def _tables(protocol: Layer) -> dict[str, Mapping[str, Mapping[str, Any]]]:
+    """A protocol's tables by component section and name."""
+    tables = {}
+    for section, plural in COMPONENTS.items():
+        tables[section] = found = protocol.document.get(plural, {})
+        of_tables = isinstance(found, Mapping) and all(
+            isinstance(table, Mapping) for table in found.values()
+        )
+        if not of_tables:
+            raise UserError(
+                "holds one table a name",
+                where=protocol.where,
+                key=plural,
+                value=found,
+                remedy=f"write [{plural}.NAME] and the settings below it",
+            )
+    return tables
+
+
+def _first_key(section: str, keys: Any) -> tuple[str, Any]:
+    """The first setting of a section as a dotted key, and its value."""
+    while isinstance(keys, Mapping) and keys:
+        key, keys = next(iter(keys.items()))
+        section = f"{section}.{key}"
+    return section, keys
 
 
 def _merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], _Origins]:
-    protocol = layers[0].document
-    tables = {section: protocol.get(plural, {}) for section, plural in COMPONENTS.items()}
+    tables = _tables(layers[0])
     merged: dict[str, Any] = {}
     origins = _Origins()
     known = set(Settings.model_fields) - {"fingerprint", "protocol"}
@@ -284,10 +319,12 @@ def _merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], _Origins]:
             if section == "protocol" or (position == 0 and section in COMPONENTS.values()):
                 continue
             if section not in known:
+                key, value = _first_key(section, keys)
                 raise UserError(
-                    "there is no such section",
+                    f"there is no section '{section}'",
                     where=layer.where,
-                    key=section,
+                    key=key,
+                    value=value,
                     remedy=did_you_mean(section, known),
                 )
             if not isinstance(keys, Mapping):
@@ -300,7 +337,8 @@ def _merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], _Origins]:
                 )
             origins.note(section, keys, layer.where)
             if section in COMPONENTS and "name" in keys:
-                merged[section] = copy.deepcopy(dict(tables[section].get(keys["name"], {})))
+                own = [t for name, t in tables[section].items() if name == keys["name"]]
+                merged[section] = copy.deepcopy(dict(own[0])) if own else {}
             _update(merged.setdefault(section, {}), keys)
     return merged, origins
 
@@ -316,20 +354,21 @@ def _update(target: dict[str, Any], keys: Mapping[str, Any]) -> None:
 
 
 def _complete(merged: dict[str, Any], origins: _Origins) -> Settings:
+    try:
+        return _checked(merged)
+    except UserError as error:
+        raise origins.blame(error) from error
+
+
+def _checked(merged: dict[str, Any]) -> Settings:
     for section in COMPONENTS:
-        _named(merged, section, origins)
-        if not isinstance(merged[section].get("schedule", {}), (str, Mapping)):
-            key = f"{section}.schedule"
-            value = merged[section]["schedule"]
-            raise UserError(
-                "must be a name or a table", where=origins.of(key), key=key, value=value
-            )
-    space = registry.find("space", merged["space"]["name"], where=origins.of("space.name"))
-    _complete_component(merged, "space", "space", origins)
-    _complete_component(merged, "algorithm", "algorithm", origins, supplied=("space",))
-    dataset = _complete_data(merged, origins)
+        _named(merged, section)
+    space = registry.find("space", merged["space"]["name"], key="space.name")
+    _complete_component(merged, "space")
+    _complete_component(merged, "algorithm", supplied=("space",))
+    dataset = _complete_data(merged)
     for section in ("weight_optimizer", "arch_optimizer"):
-        _complete_optimizer(merged, section, origins)
+        _complete_optimizer(merged, section)
     merged.setdefault("benchmark", {}).setdefault("table", "auto")
     if merged["benchmark"]["table"] == "auto":
         merged["benchmark"]["table"] = benchmarks.default_table(_folder(merged))
@@ -338,59 +377,49 @@ def _complete(merged: dict[str, Any], origins: _Origins) -> Settings:
     try:
         settings = Settings(**merged, fingerprint=dataset.fingerprint())
     except pydantic.ValidationError as error:
-        raise _first_problem(error, origins) from error
-    _check_consistency(settings, origins)
+        raise _first_problem(error) from error
+    _check_values(settings.model_dump())
+    _check_consistency(settings, dataset)
     build_algorithm(settings, space(**settings.space.settings), check_only=True)
     return settings
 
 
-def _named(merged: dict[str, Any], section: str, origins: _Origins) -> None:
+def _named(merged: Mapping[str, Any], section: str, key: str | None = None) -> None:
     name = merged.get(section, {}).get("name")
     if not isinstance(name, str):
         raise UserError(
             "needs a name" if name is None else "a name is a string",
-            where=origins.of(section),
-            key=f"{section}.name",
+            key=f"{key or section}.name",
             value=name,
-            remedy=f"write {section}.name=NAME",
+            remedy=f"write {key or section}.name=NAME",
         )
 
 
 def _complete_component(
-    merged: dict[str, Any],
-    section: str,
-    kind: str,
-    origins: _Origins,
-    supplied: tuple[str, ...] = (),
+    merged: dict[str, Any], section: str, supplied: tuple[str, ...] = ()
 ) -> None:
     keys = dict(merged[section])
     name = keys.pop("name")
-    factory = registry.find(kind, name, where=origins.of(f"{section}.name"), key=f"{section}.name")
-    where = _where(section, keys, origins)
-    settings = registry.complete_settings(
-        factory, keys, section=section, where=where, skip=supplied
-    )
+    factory = registry.find(section, name)
+    settings = registry.complete_settings(factory, keys, section=section, skip=supplied)
     merged[section] = {"name": name, **settings}
-
-
-def _where(section: str, keys: Mapping[str, Any], origins: _Origins) -> object:
-    """The file to blame for a section's keys: the latest that touched any of them."""
-    places = [origins.of(f"{section}.{key}") for key in keys]
-    return COMMAND_LINE if COMMAND_LINE in places else (places[-1] if places else COMMAND_LINE)
 
 
 def _folder(merged: Mapping[str, Any]) -> Path | None:
     option = merged["data"].get("folder")
+    if not (option is None or isinstance(option, str)):
+        raise UserError(
+            "a folder is a string", key="data.folder", value=option, remedy="write it in quotes"
+        )
     return benchmarks.data_folder(None if option is None else Path(option))
 
 
-def _complete_data(merged: dict[str, Any], origins: _Origins) -> Dataset:
+def _complete_data(merged: dict[str, Any]) -> Dataset:
     data = dict(merged["data"])
     general = {key: data.pop(key) for key in DATA_KEYS if key in data}
-    name = general["name"]
-    factory = registry.find("dataset", name, where=origins.of("data.name"), key="data.name")
+    factory = registry.find("dataset", general["name"], key="data.name")
     own = registry.complete_settings(
-        factory, data, section="data", where=_where("data", data, origins), skip=("folder",)
+        factory, data, section="data", skip=("folder",), besides=DATA_KEYS
     )
     folder = _folder(merged)
     dataset: Dataset = factory(folder=folder, **own)
@@ -410,27 +439,26 @@ def _complete_data(merged: dict[str, Any], origins: _Origins) -> Dataset:
     return dataset
 
 
-def _complete_optimizer(merged: dict[str, Any], section: str, origins: _Origins) -> None:
+def _complete_optimizer(merged: dict[str, Any], section: str) -> None:
     keys = dict(merged[section])
     name = keys.pop("name")
-    schedule = keys.pop("schedule", {"name": "constant"})
-    where = _where(section, keys, origins) if keys else origins.of(f"{section}.name")
-    settings = signatures.complete_settings(name, keys, section=section, where=where)
+    schedule, key = keys.pop("schedule", "constant"), f"{section}.schedule"
+    settings = signatures.complete_settings(name, keys, section=section)
     if isinstance(schedule, str):
         schedule = {"name": schedule}
-    holder = {"schedule": dict(schedule)}
-    _named(holder, "schedule", origins)
-    schedule_keys = dict(holder["schedule"])
+    if not isinstance(schedule, Mapping):
+        raise UserError(
+            "must be a name or a table", key=key, value=schedule, remedy=f"write {key}=NAME"
+        )
+    _named({section: schedule}, section, key)
+    schedule_keys = dict(schedule)
     schedule_name = schedule_keys.pop("name")
-    key = f"{section}.schedule"
-    factory = registry.find("schedule", schedule_name, where=origins.of(key), key=f"{key}.name")
-    completed = registry.complete_settings(
-        factory, schedule_keys, section=key, where=origins.of(key)
-    )
+    factory = registry.find("schedule", schedule_name, key=f"{key}.name")
+    completed = registry.complete_settings(factory, schedule_keys, section=key)
     merged[section] = {"name": name, **settings, "schedule": {"name": schedule_name, **completed}}
 
 
-def _first_problem(error: pydantic.ValidationError, origins: _Origins) -> UserError:
+def _first_problem(error: pydantic.ValidationError) -> UserError:
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"])
     section, _, name = key.partition(".")
@@ -443,25 +471,52 @@ def _first_problem(error: pydantic.ValidationError, origins: _Origins) -> UserEr
             f"{section} has no setting {name!r}",
         )
     value = None if problem["type"] == "missing" else problem["input"]
-    return UserError(message, where=origins.of(key), key=key, value=value, remedy=remedy)
+    return UserError(message, key=key, value=value, remedy=remedy)
 
 
-def _check_consistency(settings: Settings, origins: _Origins) -> None:
-    search, supernet = settings.search, settings.supernet
+def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
+    """Refuse what no file of a run could hold: infinities, dates."""
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            _check_values(value, f"{prefix}{key}.")
+            continue
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            number = isinstance(each, (int, float)) and math.isfinite(each)
+            if not (number or each is None or isinstance(each, str)):
+                raise UserError(
+                    "must be text or a finite number",
+                    key=f"{prefix}{key}",
+                    value=value,
+                    remedy="change its value",
+                )
+
+
+def _check_consistency(settings: Settings, dataset: Dataset) -> None:
+    search, supernet, data = settings.search, settings.supernet, settings.data
+    halves = {"train_size": dataset.size // 2, "valid_size": dataset.size - dataset.size // 2}
     checks = [
+        *(
+            (
+                getattr(data, key) > half,
+                f"data.{key}",
+                getattr(data, key),
+                f"its half of the {dataset.size} labelled images has {half}",
+                f"set it from 1 to {half}",
+            )
+            for key, half in halves.items()
+        ),
         (
-            search.batch_size > min(settings.data.train_size, settings.data.valid_size),
+            search.batch_size > min(data.train_size, data.valid_size),
             "search.batch_size",
             search.batch_size,
-            f"larger than a half (train {settings.data.train_size}, valid "
-            f"{settings.data.valid_size})",
+            f"larger than a half (train {data.train_size}, valid {data.valid_size})",
             "lower it, or raise data.train_size and data.valid_size",
         ),
         (
-            settings.curvature.batch_size > settings.data.valid_size,
+            settings.curvature.batch_size > data.valid_size,
             "curvature.batch_size",
             settings.curvature.batch_size,
-            f"larger than the validation half of {settings.data.valid_size}",
+            f"larger than the validation half of {data.valid_size}",
             "lower it",
         ),
         (
@@ -481,7 +536,7 @@ def _check_consistency(settings: Settings, origins: _Origins) -> None:
     ]
     for wrong, key, value, reason, remedy in checks:
         if wrong:
-            raise UserError(reason, where=origins.of(key), key=key, value=value, remedy=remedy)
+            raise UserError(reason, key=key, value=value, remedy=remedy)
 
 
 def build_algorithm(settings: Settings, space: Any, *, check_only: bool = False) -> Any:
@@ -562,15 +617,18 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
             remedy="start a new run, or use the version of optnas that began this one",
         )
     for section, keys in overrides.items():
-        allowed = section == "run" or (section == "data" and set(keys) <= {"folder"})
-        if not allowed:
+        folder_only = section == "data" and isinstance(keys, Mapping) and set(keys) <= {"folder"}
+        if not (section == "run" or folder_only):
+            key, value = _first_key(section, keys)
             raise UserError(
                 "a resumed run keeps its settings",
-                key=f"{section}.{next(iter(keys))}" if isinstance(keys, Mapping) else section,
+                key=key,
+                value=value,
                 remedy="only run.* and data.folder may change; start a new run for the rest",
             )
     own = Layer(where, _plain(Layer(where, document)))
     merged, origins = _merge([Layer(where, {}), own, Layer(COMMAND_LINE, overrides)])
+    origins.default = where
     merged["protocol"] = document.get("protocol", "")
     settings = _complete(merged, origins)
     if settings.fingerprint != identity.get("fingerprint"):

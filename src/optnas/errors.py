@@ -36,12 +36,20 @@ class UserError(Exception):
         value: Any = None,
         remedy: str | None = None,
     ):
+        self.reason, self.remedy = reason, remedy
+        self.key, self.value = key, value
         head = str(where)
         if key is not None:
             shown = f"'{value}'" if isinstance(value, str) else str(value)
             head += f": {key}" if value is None else f": {key} = {shown}"
         text = f"{head}: {reason}" + (f"; {remedy}" if remedy else "")
         super().__init__(" ".join(text.split()))
+
+    def at(self, where: object) -> UserError:
+        """The same error, blamed on another file."""
+        return UserError(
+            self.reason, where=where, key=self.key, value=self.value, remedy=self.remedy
+        )
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from optnas.spaces.nasbench201 import NAS_BENCH_201
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg", "pdf")
 # Okabe and Ito's palette: told apart by colour-blind readers too.
@@ -43,12 +44,12 @@ def plot_runs(
     Raises:
         UserError: a folder holds no records, the tables differ, or the file cannot be written.
     """
-    if path.suffix.lstrip(".") not in FORMATS:
+    check_format(path)
+    if not runs:
         raise UserError(
-            "not a picture format",
-            key="-o",
-            value=str(path),
-            remedy=f"end it in .{', .'.join(FORMATS)}",
+            "the figure epochs is drawn from runs",
+            key="DIR...",
+            remedy="give one or more run folders",
         )
     loaded = [(run.read_config(), _records(run, table, folder)) for run in runs]
     tables = sorted({records[0]["benchmark"]["table"] for _, records in loaded})
@@ -58,7 +59,55 @@ def plot_runs(
             key="DIR...",
             remedy=f"ask one of them for all: --table {tables[0]}",
         )
-    _draw(loaded, path, tables[0])
+    write_figure(_draw(loaded, tables[0]), path)
+
+
+def check_format(path: Path) -> None:
+    """Refuse a picture file whose ending is not one of `FORMATS`.
+
+    Args:
+        path: the file.
+
+    Raises:
+        UserError: its ending is another.
+    """
+    if path.suffix.lstrip(".") not in FORMATS:
+        raise UserError(
+            "not a picture format",
+            key="-o",
+            value=str(path),
+            remedy=f"end it in .{', .'.join(FORMATS)}",
+        )
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a picture atomically; the same figure gives the same bytes.
+
+    Args:
+        figure: the figure.
+        path: a file that `check_format` accepts.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    from matplotlib import rc_context
+
+    kind = path.suffix[1:]
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+
+    def write(file: IO[bytes]) -> None:
+        figure.savefig(file, format=kind, dpi=150, metadata=undated)
+
+    try:
+        with rc_context({"svg.hashsalt": "optnas"}):
+            write_atomically(path, write)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the picture ({error.strerror})",
+            key="-o",
+            value=str(path),
+            remedy="choose a folder that can be written",
+        ) from error
 
 
 def _records(run: RunFolder, table: str | None, folder: Path | None) -> list[Record]:
@@ -76,7 +125,7 @@ def _records(run: RunFolder, table: str | None, folder: Path | None) -> list[Rec
     return records
 
 
-def _draw(loaded: list[tuple[dict[str, Any], list[Record]]], path: Path, table: str) -> None:
+def _draw(loaded: list[tuple[dict[str, Any], list[Record]]], table: str) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -124,15 +173,7 @@ def _draw(loaded: list[tuple[dict[str, Any], list[Record]]], path: Path, table: 
         title="algorithm: weight optimizer + architecture optimizer",
         frameon=False,
     )
-    try:
-        write_atomically(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=150))
-    except OSError as error:
-        raise UserError(
-            f"cannot write the picture ({error.strerror})",
-            key="-o",
-            value=str(path),
-            remedy="choose a folder that can be written",
-        ) from error
+    return figure
 
 
 def _draw_group(

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from optnas.errors import UserError
 from optnas.files import TEMPORARY, write_text
-from optnas.tomlio import dump_toml, read_toml
+from optnas.tomlio import dump_toml, read_text, read_toml
 
 Status = Literal["done", "interrupted", "diverged", "failed"]
 FINISHED = ("done", "diverged")
@@ -88,8 +88,35 @@ class RunFolder:
         Raises:
             UserError: the folder cannot be made, or holds something already.
         """
-        made = [p for p in (self.path, *self.path.parents) if not p.exists()]
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        with self._told():
+            made = [p for p in (self.path, *self.path.parents) if not p.exists()]
+            self._refuse_occupied()
+        try:
+            with self._told():
+                self.path.mkdir(parents=True, exist_ok=True)
+            with self.locked():
+                self._refuse_occupied()
+                try:
+                    with self._told():
+                        write_text(self.config, dump_toml(dict(document)))
+                        self.checkpoint.parent.mkdir(exist_ok=True)
+                    yield
+                except UserError:
+                    if not self.checkpoint.exists():
+                        self._take_back()
+                    raise
+        except UserError:
+            for folder in made:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            raise
+
+    def _refuse_occupied(self) -> None:
+        # A start that was killed before it had written config.toml leaves these two at most.
+        ours = {self._lock.name, self.config.name + TEMPORARY}
+        if self.path.exists() and (
+            not self.path.is_dir() or {entry.name for entry in self.path.iterdir()} - ours
+        ):
             raise UserError(
                 "the output folder holds something already",
                 key="--out",
@@ -98,26 +125,13 @@ class RunFolder:
                 if self.config.exists()
                 else "choose an empty or new folder",
             )
-        try:
-            with self._told():
-                self.path.mkdir(parents=True, exist_ok=True)
-            with self.locked():
-                with self._told():
-                    self.checkpoint.parent.mkdir()
-                    write_text(self.config, dump_toml(dict(document)))
-                yield
-        except UserError:
-            if not self.checkpoint.exists():
-                self._take_back(made)
-            raise
 
-    def _take_back(self, made: list[Path]) -> None:
+    def _take_back(self) -> None:
         for path in (self.config, self.environment, self.epochs, self.checkpoint, self._lock):
             with contextlib.suppress(OSError):
                 path.unlink()
-        for folder in (self.checkpoint.parent, *made):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+        with contextlib.suppress(OSError):
+            self.checkpoint.parent.rmdir()
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -142,12 +156,21 @@ class RunFolder:
             environment: versions and machine; joins those of earlier starts.
             records_bytes: length of epochs.jsonl that the checkpoint knows.
         """
+        starts = self._starts()
         self._truncate(records_bytes)
-        starts = json.loads(self.environment.read_text()) if self.environment.exists() else []
+        self.checkpoint.parent.mkdir(exist_ok=True)
         write_text(self.environment, _json([*starts, dict(environment)], indent=1) + "\n")
         self.result.unlink(missing_ok=True)
         for leftover in self.path.rglob(f"*{TEMPORARY}"):
             leftover.unlink()
+
+    def _starts(self) -> list[Any]:
+        if not self.environment.exists():
+            return []
+        starts = _parse(read_text(self.environment), self.environment)
+        if not isinstance(starts, list):
+            raise UserError("not a JSON list", where=self.environment, remedy="delete the file")
+        return starts
 
     def append(self, record: Record) -> int:
         """Append one epoch's record and wait until it is on disk.
@@ -200,7 +223,7 @@ class RunFolder:
         """How the run ended, or None while it has not."""
         if not self.result.exists():
             return None
-        return _parse(self.result.read_text(), self.result)
+        return _object(read_text(self.result), self.result)
 
     def read_epochs(self) -> list[Record]:
         """All complete records; a torn last line (kill -9 while writing) is left out.
@@ -213,20 +236,24 @@ class RunFolder:
         """
         if not self.epochs.exists():
             return []
-        *lines, _torn = self.epochs.read_text().split("\n")
+        *lines, _torn = read_text(self.epochs).split("\n")
         return [
-            _parse(line, f"{self.epochs} line {number}")
+            _object(line, f"{self.epochs} line {number}")
             for number, line in enumerate(lines, start=1)
         ]
 
 
-def _parse(text: str, where: object) -> dict[str, Any]:
+def _parse(text: str, where: object) -> Any:
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise UserError(
             f"not JSON ({error.msg})", where=where, remedy="restore the file"
         ) from error
+
+
+def _object(text: str, where: object) -> dict[str, Any]:
+    value = _parse(text, where)
     if not isinstance(value, dict):
         raise UserError("not a JSON object", where=where, remedy="restore the file")
     return value

@@ -14,6 +14,8 @@ import importlib.metadata
 import importlib.util
 import inspect
 import pkgutil
+import sys
+import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -116,24 +118,30 @@ def find(kind: str, name: str, *, where: object = COMMAND_LINE, key: str | None 
 def _load_object(name: str, *, where: object, key: str) -> Factory:
     target, _, attribute = name.rpartition(":")
     try:
-        if target.endswith(".py"):
-            path = Path(target).resolve()
-            spec = importlib.util.spec_from_file_location(path.stem, path)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(target)
-        return typing.cast(Factory, getattr(module, attribute))
-    except (ImportError, AttributeError, OSError) as error:
+        module = _load_file(target) if target.endswith(".py") else importlib.import_module(target)
+        factory = typing.cast(Factory, getattr(module, attribute))
+        inspect.signature(factory)
+    # The file is the user's: importing it may fail in any way.
+    except (Exception, SystemExit) as error:
         raise UserError(
-            f"cannot load it ({error})",
+            f"cannot load it ({type(error).__name__}: {error})",
             where=where,
             key=key,
             value=name,
             remedy="write it as module:Object or ./file.py:Object",
         ) from error
+    return factory
+
+
+def _load_file(target: str) -> types.ModuleType:
+    path = Path(target).resolve()
+    spec = importlib.util.spec_from_file_location(str(path), path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 def complete_settings(
@@ -143,6 +151,7 @@ def complete_settings(
     section: str,
     where: object = COMMAND_LINE,
     skip: tuple[str, ...] = (),
+    besides: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Settings checked against a factory's signature, with every default spelled out.
 
@@ -152,6 +161,7 @@ def complete_settings(
         section: the dotted prefix for error messages, such as ``algorithm``.
         where: the file or command line, for error messages.
         skip: parameters that the program, not the user, supplies.
+        besides: settings of the section that are no parameters, to be named in a remedy.
 
     Returns:
         All settings by name, values converted to the annotated types.
@@ -172,7 +182,8 @@ def complete_settings(
     label = getattr(factory, "__name__", section).replace("_", "-")
     for name, value in given.items():
         if name not in parameters:
-            remedy = did_you_mean(name, parameters) if parameters else f"remove {section}.{name}"
+            valid = [*parameters, *besides]
+            remedy = did_you_mean(name, valid) if valid else f"remove {section}.{name}"
             raise UserError(
                 f"{label} has no setting '{name}'",
                 where=where,

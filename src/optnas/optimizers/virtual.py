@@ -103,19 +103,20 @@ RULES: dict[type[torch.optim.Optimizer], Rule] = {
 def virtual_step(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]) -> VirtualStep:
     """The optimizer's next step as a function of the gradients.
 
-    Reads live state, learning rate and weight decay when called; changes nothing.
+    Reads live state, learning rate and weight decay when called; changes nothing. Any optimizer may
+    be given as long as the step is not called: a first-order search never does.
 
     Args:
-        optimizer: one of `RULES`.
+        optimizer: one of `RULES` if the step is called.
         weights: the network weights by name, each a leaf of the optimizer.
 
     Returns:
         Gradients, in the order of ``weights``, -> weights after the step, by name.
     """
-    rule = RULES[type(optimizer)]
     group_of = {leaf: group for group in optimizer.param_groups for leaf in group["params"]}
 
     def step(gradients: Sequence[Tensor]) -> dict[str, Tensor]:
+        rule = RULES[type(optimizer)]
         after = {}
         for (name, w), g in zip(weights.items(), gradients, strict=True):
             group = group_of[w]

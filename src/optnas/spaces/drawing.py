@@ -1,13 +1,15 @@
-"""A picture of a cell: nodes in a row, one labelled coloured arrow an edge."""
+"""Pictures of a cell: nodes in a row, one coloured arrow an edge, or one stroke an operation."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from optnas.spaces.base import Architecture, Space
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.path import Path
 
 # Colours that stay apart for colour-blind readers; the identity and zero have their own.
 PALETTE = ("#8E5AA8", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#8C6D31")
@@ -16,6 +18,8 @@ NONE_COLOUR = "#BBBBBB"
 NODE_SPACING = 2.4
 NODE_RADIUS = 0.26
 ARC_HEIGHT = 0.85
+STROKE_SPACING = 0.14
+STROKE_WIDTH = 6.5  # points at an operation weight of 1
 
 
 def operation_colours(space: Space) -> tuple[str, ...]:
@@ -53,47 +57,93 @@ def draw_cell(architecture: Architecture, ax: Axes | None = None, title: str | N
     from matplotlib.figure import Figure
 
     space = architecture.space
-    heights = [_arc_height(source, target) for source, target in space.edges]
-    low, high = min([*heights, 0.0]) - 0.55, max([*heights, 0.0]) + 0.45
-    width = NODE_SPACING * (space.nodes - 1) + 1.0
     if ax is None:
+        low, high = _levels(space)
+        width = NODE_SPACING * (space.nodes - 1) + 1.0
         figure = Figure(figsize=(width * 0.9, (high - low) * 0.9 + 0.3), layout="constrained")
         ax = figure.add_subplot()
+    for (source, target), index in zip(space.edges, architecture.operations, strict=True):
+        label = "" if index == space.none else space.operations[index]
+        _draw_edge(ax, source, target, operation_colours(space)[index], label)
+    _finish(ax, space, title)
+    return ax
+
+
+def draw_mixed_cell(
+    op_weights_EO: Sequence[Sequence[float]], space: Space, ax: Axes, title: str | None = None
+) -> Axes:
+    """Draw a mixed cell: a stroke for every edge and operation, as wide as its weight.
+
+    Args:
+        op_weights_EO: operation weights; a negative one has no width.
+        space: the space.
+        ax: where to draw.
+        title: text above the cell.
+
+    Returns:
+        The axes drawn on.
+    """
+    from matplotlib.patches import PathPatch
+
+    middle = (space.operation_count - 1) / 2
+    for (source, target), weights_O in zip(space.edges, op_weights_EO, strict=True):
+        for index, weight in enumerate(weights_O):
+            stroke = PathPatch(
+                _curve(source, target, (middle - index) * STROKE_SPACING),
+                linewidth=STROKE_WIDTH * max(weight, 0.0),
+                edgecolor=operation_colours(space)[index],
+                facecolor="none",
+                capstyle="butt",
+                zorder=1,
+            )
+            ax.add_patch(stroke)
+    _finish(ax, space, title)
+    return ax
+
+
+def _levels(space: Space) -> tuple[float, float]:
+    heights = [0.0, *(_arc_height(source, target) for source, target in space.edges)]
+    return min(heights) - 0.55, max(heights) + 0.45
+
+
+def _finish(ax: Axes, space: Space, title: str | None) -> None:
     ax.set_aspect("equal")
     ax.set_axis_off()
-    ax.set_xlim(-0.5, width - 0.5)
-    ax.set_ylim(low, high)
-    for (source, target), index, height in zip(
-        space.edges, architecture.operations, heights, strict=True
-    ):
-        label = "" if index == space.none else space.operations[index]
-        _draw_edge(ax, source, target, height, operation_colours(space)[index], label)
+    ax.set_xlim(-0.5, NODE_SPACING * (space.nodes - 1) + 0.5)
+    ax.set_ylim(*_levels(space))
     for node in range(space.nodes):
         _draw_node(ax, node, {0: "in", space.nodes - 1: "out"}.get(node, str(node)))
     if title:
         ax.set_title(title, fontsize=10)
-    return ax
 
 
-def _draw_edge(ax: Axes, source: int, target: int, height: float, colour: str, label: str) -> None:
-    from matplotlib.patches import FancyArrowPatch
+def _curve(source: int, target: int, spread: float = 0.0) -> Path:
+    """The way from node to node; ``spread`` lifts its middle, and a little its ends."""
     from matplotlib.path import Path
 
+    height = _arc_height(source, target)
     start, end = source * NODE_SPACING, target * NODE_SPACING
     lean = NODE_RADIUS * 0.7 if height else NODE_RADIUS
     lift = NODE_RADIUS * 0.7 * ((height > 0) - (height < 0))
-    first, last = (start + lean, lift), (end - lean - 0.02, lift * 1.06)
+    first = (start + lean, lift + spread * 0.2)
+    last = (end - lean - 0.02, lift * 1.06 + spread * 0.2)
     # Two control points on one level: the curve's middle is three quarters of their height.
-    level = lift + (height - lift) * 4 / 3
+    level = lift + (height + spread - lift) * 4 / 3
     reach = (end - start) * 0.22
-    curve = Path(
+    if not height and not spread:
+        return Path([first, last])
+    return Path(
         [first, (start + reach, level), (end - reach, level), last],
         [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4],
     )
-    path = curve if height else Path([first, last])
+
+
+def _draw_edge(ax: Axes, source: int, target: int, colour: str, label: str) -> None:
+    from matplotlib.patches import FancyArrowPatch
+
     ax.add_patch(
         FancyArrowPatch(
-            path=path,
+            path=_curve(source, target),
             arrowstyle="-|>" if label else "-",
             mutation_scale=13,
             linewidth=2.0 if label else 1.2,
@@ -105,10 +155,9 @@ def _draw_edge(ax: Axes, source: int, target: int, height: float, colour: str, l
     )
     if label:
         box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none"}
-        middle = (first[0] + last[0]) / 2
         ax.text(
-            middle,
-            height,
+            (source + target) / 2 * NODE_SPACING,
+            _arc_height(source, target),
             label,
             color=colour,
             fontsize=9,

@@ -1,0 +1,154 @@
+"""The console script as a user runs it, and what a refusal must look like; shared by the suite."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tiny import TINY
+
+from optnas import api
+from optnas.records import Record
+
+CONSOLE = Path(sys.executable).with_name("optnas")
+# optnas: error: FILE or command line: key = value: reason; remedy
+FORM = re.compile(r"optnas: error: (?P<told>\S[^\n]*): (?P<reason>\S[^\n]*?); (?P<remedy>\S[^\n]*)")
+
+# A finished process: exit code, lines of stdout and of stderr.
+Answer = tuple[int, list[str], list[str]]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The environment of a user without data, who keeps no byte code beside their files."""
+    inherited = {k: v for k, v in os.environ.items() if k not in ("OPTNAS_DATA", "PYTHONPATH")}
+    return {
+        **inherited,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "200",
+        **variables,
+    }
+
+
+def start(arguments: Sequence[str], cwd: Path, **variables: str) -> subprocess.Popen[str]:
+    """Start the console script with stdout and stderr in pipes."""
+    assert CONSOLE.is_file(), "the console script is installed beside the interpreter"
+    return subprocess.Popen(
+        [CONSOLE, *arguments],
+        cwd=cwd,
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # pytest or its caller may ignore SIGINT, and a child inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def finish(process: subprocess.Popen[str], timeout: float = 200) -> Answer:
+    """Wait for a process."""
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        raise AssertionError(f"no end after {timeout} s: {out}{err}") from None
+    return process.returncode, out.splitlines(), err.splitlines()
+
+
+def console(arguments: Sequence[str], cwd: Path, **variables: str) -> Answer:
+    """Run the console script to its end."""
+    return finish(start(arguments, cwd, **variables))
+
+
+def tiny_search(*overrides: str, out: str = "out", **more: Any) -> list[str]:
+    """The arguments of a search of a second; ``a__b=1`` stands for ``a.b=1``."""
+    chosen = TINY | {key.replace("__", "."): value for key, value in more.items()}
+    return ["search", *(f"{k}={v}" for k, v in chosen.items()), *overrides, "--out", out]
+
+
+def snapshot(folder: Path) -> dict[str, Any]:
+    """Every name below a folder; of files also time of change and content."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
+        if path.is_file()
+        else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def refusal(arguments: Sequence[str], cwd: Path, **variables: str) -> str:
+    """The one line of a refusal, without ``optnas: error: ``.
+
+    It is checked that there is one such line of the documented form, exit code 2, nothing on
+    stdout, and no change to any file or folder below the working folder.
+    """
+    before = snapshot(cwd)
+    code, out, err = console(arguments, cwd, **variables)
+    assert (code, out, len(err)) == (2, [], 1), (code, out, err)
+    assert FORM.fullmatch(err[0]), err[0]
+    assert snapshot(cwd) == before
+    return err[0].removeprefix("optnas: error: ")
+
+
+def interrupted_run(out: Path, epochs: int = 1, **more: Any) -> Path:
+    """A tiny run that stopped after an epoch, made in this process."""
+
+    def stop(record: Record) -> None:
+        if record["epoch"] == epochs:
+            raise KeyboardInterrupt
+
+    chosen = TINY | {key.replace("__", "."): value for key, value in more.items()}
+    try:
+        api.run(chosen, out=out, on_epoch=stop)
+    except KeyboardInterrupt:
+        return out
+    raise AssertionError("the run was to be interrupted")
+
+
+def copied(run: Path, folder: Path) -> Path:
+    """A copy of a run folder that a test may spoil."""
+    return Path(shutil.copytree(run, folder))
+
+
+def write_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write files by their paths below a folder."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def png(width: int = 32, height: int = 32) -> bytes:
+    """An encoded image."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), (10, 100, 200)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def cifar10_file(
+    images: Sequence[bytes | None] = (), labels: Sequence[int] = (), rows: int = 80
+) -> bytes:
+    """A parquet file in the layout of the hubs; what is not given is an intact image of class 0."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    encoded = [*images, *[png()] * (rows - len(images))]
+    column = pa.array(
+        [{"bytes": each, "path": "x.png"} for each in encoded],
+        pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    )
+    buffer = io.BytesIO()
+    given = [*labels, *[0] * (rows - len(labels))]
+    pq.write_table(pa.table({"img": column, "label": pa.array(given, pa.int64())}), buffer)
+    return buffer.getvalue()

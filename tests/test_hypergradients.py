@@ -1,0 +1,291 @@
+"""Hypergradients on problems whose answer is known, and what they leave alone.
+
+Symbols: x all network weights joined, a alpha as a vector, lr, mu, wd those of SGD.
+Shapes: E edges, O operations.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from optnas.algorithms.base import Progress
+from optnas.bilevel import Bilevel, LossValue
+from optnas.config import Layer, resolve
+from optnas.errors import UserError
+from optnas.optimizers.virtual import virtual_step
+from optnas.parts import hypergradients
+from optnas.parts.hypergradients import first_order, frozen, hypergradient, unrolled
+from optnas.state import SearchState, build_state
+from optnas.steps import batch_loss, train_batch, valid_batch, weight_step
+
+EDGES, OPERATIONS = 2, 3
+SHAPES = {"first": (4,), "second": (3, 1)}
+X, A = 7, EDGES * OPERATIONS
+LR, MU, WD = 0.2, 0.9, 0.1
+OPTIMIZERS = [
+    ("SGD", {"momentum": MU, "weight_decay": WD}),
+    ("Adam", {"weight_decay": WD, "eps": 1e-2}),
+    ("AdamW", {"weight_decay": WD, "eps": 1e-2}),
+    ("RMSprop", {"momentum": MU, "centered": True, "eps": 1e-2}),
+]
+derivatives = pytest.mark.parametrize("derivative", ["exact", "finite-difference"])
+LossOf = Callable[[Tensor, Tensor], Tensor]
+
+
+def normal(*shape: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def symmetric(size: int, seed: int) -> Tensor:
+    square = normal(size, size, seed=seed)
+    return square @ square.T / size
+
+
+# L_tr = x'Hx/2 + x'Ba and L_val = |x - c|^2/2 + x'Ca + a'Qa/2 + d'a
+H, B, C = symmetric(X, 1), normal(X, A, seed=2), normal(X, A, seed=3)
+Q, c, d = symmetric(A, 4), normal(X, seed=5), normal(A, seed=6)
+
+
+def quadratic_train(x: Tensor, a: Tensor) -> Tensor:
+    return x @ H @ x / 2 + x @ B @ a
+
+
+def quadratic_valid(x: Tensor, a: Tensor) -> Tensor:
+    return (x - c).square().sum() / 2 + x @ C @ a + a @ Q @ a / 2 + d @ a
+
+
+def curved_train(x: Tensor, a: Tensor) -> Tensor:
+    return (
+        torch.nn.functional.softplus(H @ x + B @ a.tanh()).sum() + (x.cos() * (B @ a).sin()).sum()
+    )
+
+
+def curved_valid(x: Tensor, a: Tensor) -> Tensor:
+    return (x - c + 0.3 * C @ a).cosh().log().sum() + (Q @ a).sin().sum()
+
+
+def alpha() -> Tensor:
+    return normal(EDGES, OPERATIONS, seed=7).requires_grad_()
+
+
+def joined(weights: Mapping[str, Tensor]) -> Tensor:
+    return torch.cat([weights[name].reshape(-1) for name in SHAPES])
+
+
+def identity(alpha_EO: Tensor) -> Tensor:
+    return alpha_EO
+
+
+def softmax(alpha_EO: Tensor) -> Tensor:
+    return alpha_EO.softmax(-1)
+
+
+def problem(
+    train: LossOf,
+    valid: LossOf,
+    name: str = "SGD",
+    options: Mapping[str, Any] | None = None,
+    *,
+    lr: float = LR,
+    age: int = 2,
+) -> tuple[Bilevel, torch.optim.Optimizer]:
+    """A bilevel problem by hand, its weight optimizer some steps old."""
+    weights = {
+        n: normal(*s, seed=8 + i).requires_grad_() for i, (n, s) in enumerate(SHAPES.items())
+    }
+    chosen = {"momentum": MU, "weight_decay": WD} if options is None else options
+    optimizer = getattr(torch.optim, name)(list(weights.values()), lr=lr, **chosen)
+    for _ in range(age):
+        optimizer.zero_grad()
+        train(joined(weights), alpha().detach().reshape(-1)).backward()
+        optimizer.step()
+    optimizer.zero_grad()
+
+    def loss(of: LossOf) -> Any:
+        def call(
+            op_weights: Tensor, at: Mapping[str, Tensor], *, update: bool = False
+        ) -> LossValue:
+            return LossValue(of(joined(at), op_weights.reshape(-1)), None)
+
+        return call
+
+    step = virtual_step(optimizer, weights)
+    return Bilevel(weights, loss(train), loss(valid), step, update=False), optimizer
+
+
+# --- closed forms -----------------------------------------------------------------------------
+
+
+def test_first_order_is_the_partial_derivative() -> None:
+    bilevel, _ = problem(quadratic_train, quadratic_valid)
+    a, x = alpha().detach().reshape(-1), joined(bilevel.weights).detach()
+    found = first_order(bilevel, alpha(), identity).gradient_EO
+    assert_close(found.reshape(-1), C.T @ x + Q @ a + d)
+
+
+@derivatives
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("age", [0, 2])
+def test_unrolled_sgd_has_its_closed_form(derivative: Any, nesterov: bool, age: int) -> None:
+    """Exact for finite differences too, as the train loss is bilinear in x and a."""
+    options = {"momentum": MU, "weight_decay": WD, "nesterov": nesterov}
+    bilevel, optimizer = problem(quadratic_train, quadratic_valid, options=options, age=age)
+    a, x = alpha().detach().reshape(-1), joined(bilevel.weights).detach()
+    state = [optimizer.state[w] for w in bilevel.weights.values()]
+    past = torch.cat([s["momentum_buffer"].reshape(-1) for s in state]) if age else torch.zeros(X)
+    gradient = H @ x + B @ a + WD * x
+    buffer = MU * past + gradient
+    reached = x - LR * (gradient + MU * buffer if nesterov else buffer)
+    v = reached - c + C @ a
+    factor = 1 + MU if nesterov else 1
+    expected = C.T @ reached + Q @ a + d - LR * factor * B.T @ v
+    found = unrolled(derivative)(bilevel, alpha(), identity).gradient_EO
+    assert_close(found.reshape(-1), expected, rtol=1e-8, atol=1e-8)
+
+
+def test_a_relaxation_enters_by_the_chain_rule() -> None:
+    bilevel, _ = problem(quadratic_train, quadratic_valid)
+    for part in (first_order, unrolled("exact"), unrolled("finite-difference")):
+        at = softmax(alpha().detach())
+        outer = part(bilevel, at, identity).gradient_EO
+        (expected,) = torch.autograd.grad(softmax(leaf := alpha()), leaf, outer)
+        found = part(bilevel, alpha(), softmax).gradient_EO
+        assert_close(found, expected, rtol=1e-8, atol=1e-8)
+
+
+# --- any smooth problem -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
+@pytest.mark.parametrize("age", [0, 3])
+def test_unrolled_is_the_derivative_of_the_loss_after_a_real_step(
+    name: str, options: dict[str, Any], age: int
+) -> None:
+    bilevel, optimizer = problem(curved_train, curved_valid, name, options, age=age)
+
+    def after_step(alpha_EO: Tensor) -> Tensor:
+        weights, stepper = copy.deepcopy((dict(bilevel.weights), optimizer))
+        curved_train(joined(weights), softmax(alpha_EO).reshape(-1)).backward()
+        stepper.step()
+        return curved_valid(joined(weights).detach(), softmax(alpha_EO).reshape(-1))
+
+    expected, start, e = torch.zeros(A, dtype=torch.float64), alpha().detach(), 1e-5
+    for i, direction in enumerate(torch.eye(A, dtype=torch.float64).reshape(A, EDGES, OPERATIONS)):
+        ends = after_step(start + e * direction), after_step(start - e * direction)
+        expected[i] = (ends[0] - ends[1]) / (2 * e)
+    found = unrolled("exact")(bilevel, alpha(), softmax).gradient_EO
+    assert_close(found.reshape(-1), expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
+def test_finite_differences_converge_at_second_order(
+    name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bilevel, _ = problem(curved_train, curved_valid, name, options)
+    exact = unrolled("exact")(bilevel, alpha(), softmax).gradient_EO
+    errors = []
+    for displacement in (1.0, 0.1, 0.01):
+        monkeypatch.setattr(hypergradients, "DISPLACEMENT", displacement)
+        found = unrolled("finite-difference")(bilevel, alpha(), softmax).gradient_EO
+        errors.append(float((found - exact).norm()))
+    assert errors[2] < 1e-3 * float(exact.norm())
+    assert errors[1] / errors[2] == pytest.approx(100, rel=0.05)
+
+
+@derivatives
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop"])
+def test_a_step_of_length_zero_is_first_order(derivative: Any, name: str) -> None:
+    bilevel, _ = problem(curved_train, curved_valid, name, {}, lr=0.0)
+    expected = first_order(bilevel, alpha(), softmax).gradient_EO
+    assert_close(unrolled(derivative)(bilevel, alpha(), softmax).gradient_EO, expected)
+
+
+# --- frozen, names ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD", "RMSprop", "Adagrad"])
+def test_frozen_alpha_stays_under_weight_decay_and_momentum(name: str) -> None:
+    bilevel, _ = problem(quadratic_train, quadratic_valid)
+    leaf = alpha()
+    optimizer = getattr(torch.optim, name)([leaf], lr=0.1, weight_decay=0.5)
+    leaf.grad = torch.ones_like(leaf)
+    optimizer.step()
+    before = leaf.detach().clone()
+    for _ in range(3):
+        leaf.grad = frozen(bilevel, leaf, softmax).gradient_EO
+        optimizer.step()
+    assert leaf.grad is None
+    assert torch.equal(leaf, before)
+
+
+def test_first_order_refuses_a_derivative_it_has_no_use_for() -> None:
+    assert hypergradient("first-order", "exact") is first_order
+    with pytest.raises(UserError, match="no second derivative"):
+        hypergradient("first-order", "finite-difference")
+
+
+# --- on the supernet --------------------------------------------------------------------------
+
+
+def searching(optimizer: str) -> SearchState:
+    document = {
+        "search": {"batch_size": 8},
+        "supernet": {"channels": 2, "dtype": "float64", "alpha_scale": 1.0},
+        "data": {"name": "digits", "train_size": 16, "valid_size": 16},
+        "weight_optimizer": {"name": optimizer},
+        "curvature": {"every": 0, "batch_size": 8},
+    }
+    state = build_state(resolve([Layer("test", document)]))
+    for _ in range(2):
+        weight_step(state, train_batch(state, torch.arange(8)), Progress(1, 2))
+    return state
+
+
+def everything(state: SearchState) -> dict[str, Any]:
+    statistics = state.statistics
+    assert statistics is not None
+    return {
+        "weights": {n: (w.detach(), w.grad) for n, w in state.supernet.weights.items()},
+        "alpha": (state.alpha_EO.detach(), state.alpha_EO.grad),
+        "statistics": (statistics.mean_S, statistics.variance_S),
+        "optimizers": [o.state_dict() for o in (state.weight_optimizer, state.arch_optimizer)],
+        "generators": [g.get_state() for g in state.generators.values()],
+        "global": torch.get_rng_state(),
+    }
+
+
+@derivatives
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_unrolled_leaves_the_search_as_it_is(derivative: Any, optimizer: str) -> None:
+    state = searching(optimizer)
+    bilevel = Bilevel(
+        weights=state.supernet.weights,
+        train_loss=batch_loss(state, train_batch(state, torch.arange(8))),
+        valid_loss=batch_loss(state, valid_batch(state)),
+        virtual_step=virtual_step(state.weight_optimizer, state.supernet.weights),
+        update=True,
+    )
+    before = copy.deepcopy(everything(state))
+    found = unrolled(derivative)(bilevel, state.alpha_EO, softmax)
+    assert found.statistics is None
+    assert float(found.gradient_EO.norm()) > 0
+    assert_close(everything(state), before, rtol=0, atol=0)
+
+
+def test_first_order_hands_out_moved_statistics_only_when_told() -> None:
+    state = searching("SGD")
+    valid = batch_loss(state, valid_batch(state))
+    before = copy.deepcopy(everything(state))
+    for update in (True, False):
+        bilevel = Bilevel(state.supernet.weights, valid, valid, lambda gradients: {}, update)
+        found = first_order(bilevel, state.alpha_EO, softmax)
+        assert (found.statistics is not None) == update
+    assert_close(everything(state), before, rtol=0, atol=0)

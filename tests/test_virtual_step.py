@@ -1,0 +1,160 @@
+"""The virtual step against torch's own optimizers, built with ``differentiable=True``.
+
+The twin copies the live optimizer's state into such an optimizer over non-leaf copies of the
+weights and lets it step: value and derivative are then torch's.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from optnas.optimizers import signatures
+from optnas.optimizers.virtual import RULES, virtual_step
+
+TIGHT = {"rtol": 1e-12, "atol": 1e-13}
+SHAPES = {"a": (3, 2), "b": (4,), "c": ()}
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("SGD", {}),
+    ("SGD", {"weight_decay": 0.1}),
+    ("SGD", {"momentum": 0.9}),
+    ("SGD", {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1}),
+    ("SGD", {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+    ("SGD", {"momentum": 0.9, "maximize": True, "weight_decay": 0.1}),
+    ("Adam", {}),
+    ("Adam", {"betas": (0.5, 0.9), "weight_decay": 0.1, "eps": 1e-3}),
+    ("Adam", {"amsgrad": True, "betas": (0.5, 0.5)}),
+    ("Adam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("Adam", {"maximize": True, "weight_decay": 0.1}),
+    ("AdamW", {"weight_decay": 0.1}),
+    ("AdamW", {"weight_decay": 0.1, "amsgrad": True, "maximize": True}),
+    ("RMSprop", {}),
+    ("RMSprop", {"weight_decay": 0.1, "alpha": 0.7}),
+    ("RMSprop", {"momentum": 0.9}),
+    ("RMSprop", {"centered": True}),
+    ("RMSprop", {"centered": True, "momentum": 0.9, "weight_decay": 0.1, "maximize": True}),
+]
+cases = pytest.mark.parametrize(("name", "options"), CASES, ids=lambda x: str(x))
+ages = pytest.mark.parametrize("age", [0, 1, 3])
+
+
+@pytest.fixture(autouse=True)
+def _double() -> Iterator[None]:
+    """torch keeps Adam's step count in the default type, and its differentiable path computes
+    bias corrections in that type."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+def random_tensors(seed: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(shape, generator=generator, dtype=torch.float64) for shape in SHAPES.values()
+    ]
+
+
+def live(
+    name: str, options: dict[str, Any], age: int
+) -> tuple[dict[str, Tensor], torch.optim.Optimizer]:
+    """Weights and their optimizer after some real steps of falling gradients."""
+    weights = dict(zip(SHAPES, (w.requires_grad_() for w in random_tensors(0)), strict=True))
+    optimizer = getattr(torch.optim, name)(list(weights.values()), lr=0.05, **options)
+    for step in range(age):
+        for w, g in zip(weights.values(), random_tensors(10 + step), strict=True):
+            w.grad = g / (1 + step)
+        optimizer.step()
+    return weights, optimizer
+
+
+def torch_step(
+    weights: dict[str, Tensor], optimizer: torch.optim.Optimizer, gradients: list[Tensor]
+) -> list[Tensor]:
+    """The same optimizer's step by torch itself, differentiable in the gradients."""
+    # torch detaches the very first momentum buffer of SGD and so loses the derivative of that step;
+    # from a buffer of zeros, without dampening, it takes the same step with its derivative.
+    (group,) = optimizer.param_groups
+    moved = [w.detach().clone().requires_grad_().clone() for w in weights.values()]
+    options = {k: group[k] for k in signatures.torch_signature(type(optimizer).__name__)}
+    first = not optimizer.state and options.get("dampening") is not None
+    options |= {"differentiable": True} | ({"dampening": 0.0} if first else {})
+    twin = type(optimizer)(moved, **options)
+    for there, w, g in zip(moved, weights.values(), gradients, strict=True):
+        buffer = {"momentum_buffer": torch.zeros_like(w)} if first else {}
+        twin.state[there] = buffer | copy.deepcopy(optimizer.state.get(w, {}))
+        there.grad = g
+    twin.step()
+    return moved
+
+
+@cases
+@ages
+def test_value_and_derivative_are_torchs(name: str, options: dict[str, Any], age: int) -> None:
+    weights, optimizer = live(name, options, age)
+    ours, theirs = ([g.requires_grad_() for g in random_tensors(20)] for _ in range(2))
+    found = virtual_step(optimizer, weights)(ours)
+    expected = torch_step(weights, optimizer, [g.clone() for g in theirs])
+    assert_close(list(found.values()), expected, **TIGHT)
+    v = random_tensors(30)
+    assert_close(
+        torch.autograd.grad(list(found.values()), ours, v),
+        torch.autograd.grad(expected, theirs, v),
+        **TIGHT,
+    )
+
+
+@cases
+@ages
+def test_it_is_the_step_the_optimizer_then_takes(
+    name: str, options: dict[str, Any], age: int
+) -> None:
+    weights, optimizer = live(name, options, age)
+    before = copy.deepcopy((weights, optimizer.state_dict()))
+    gradients = random_tensors(20)
+    with torch.no_grad():
+        found = virtual_step(optimizer, weights)(gradients)
+    assert_equal((weights, optimizer.state_dict()), before)
+    for w, g in zip(weights.values(), gradients, strict=True):
+        w.grad = g
+    optimizer.step()
+    assert_close(found, {n: w.detach() for n, w in weights.items()}, **TIGHT)
+
+
+def assert_equal(left: Any, right: Any) -> None:
+    assert_close(left, right, rtol=0, atol=0)
+
+
+@cases
+@ages
+def test_zero_gradients_have_a_finite_derivative(
+    name: str, options: dict[str, Any], age: int
+) -> None:
+    """Such as those of a filter no operation weight lets through."""
+    weights, optimizer = live(name, options, age)
+    gradients = [torch.zeros_like(g).requires_grad_() for g in random_tensors(20)]
+    found = list(virtual_step(optimizer, weights)(gradients).values())
+    derivative = torch.autograd.grad(found, gradients, random_tensors(30))
+    assert all(bool(torch.isfinite(t).all()) for t in (*found, *derivative))
+
+
+def test_the_learning_rate_is_read_when_called() -> None:
+    weights, optimizer = live("SGD", {}, 0)
+    step = virtual_step(optimizer, weights)
+    optimizer.param_groups[0]["lr"] = 0.5
+    gradients = random_tensors(20)
+    expected = {
+        n: w.detach() - 0.5 * g for (n, w), g in zip(weights.items(), gradients, strict=True)
+    }
+    assert_close(step(gradients), expected)
+
+
+def test_every_optimizer_declared_unrollable_has_a_rule() -> None:
+    assert {rule.__name__ for rule in RULES} == set(signatures.UNROLLABLE)
