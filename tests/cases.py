@@ -72,7 +72,7 @@ def console(arguments: Sequence[str], cwd: Path, **variables: str) -> Answer:
 def tiny_search(*overrides: str, out: str = "out", **more: Any) -> list[str]:
     """The arguments of a search of a second; ``a__b=1`` stands for ``a.b=1``."""
     chosen = TINY | {key.replace("__", "."): value for key, value in more.items()}
-    return ["search", *(f"{k}={v}" for k, v in chosen.items()), *overrides, "--out", out]
+    return ["search", "--out", out, *(f"{k}={v}" for k, v in chosen.items()), *overrides]
 
 
 def snapshot(folder: Path) -> dict[str, Any]:
@@ -86,11 +86,9 @@ def snapshot(folder: Path) -> dict[str, Any]:
 
 
 def refusal(arguments: Sequence[str], cwd: Path, **variables: str) -> str:
-    """The one line of a refusal, without ``optnas: error: ``.
-
-    It is checked that there is one such line of the documented form, exit code 2, nothing on
-    stdout, and no change to any file or folder below the working folder.
-    """
+    """The one line of a refusal, without ``optnas: error: ``."""
+    # One line of the documented form, exit code 2, nothing on stdout, and no change to any file
+    # or folder below the working folder.
     before = snapshot(cwd)
     code, out, err = console(arguments, cwd, **variables)
     assert (code, out, len(err)) == (2, [], 1), (code, out, err)

@@ -1,394 +1,385 @@
 """Malformed input, each told by the console script in one line, exit code 2, nothing left behind.
 
-A case is a name, the arguments, what the line starts with (the place, the key, the value) and a
-part of the rest. The working folder is fresh, and must be the same afterwards.
+Each case runs in a fresh working folder, which must be the same afterwards (`cases.refusal`).
 """
 
 from __future__ import annotations
 
-import json
+import gzip
+import os
 import pickle
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from cases import cifar10_file, png, refusal, tiny_search, write_files
-
-Case = tuple[str, list[str], str, str]
-
-
-def setting(name: str, override: str, told: str, rest: str) -> Case:
-    """A case of one wrong setting on the command line of a search."""
-    return name, tiny_search(*override.split()), f"command line: {told}: ", rest
-
-
-NAMES = [
-    setting("algorithm", "algorithm.name=dartz", "algorithm.name = 'dartz'", "did you mean darts?"),
-    setting("far-name", "algorithm.name=xyz", "algorithm.name = 'xyz'", "use one of: darts, "),
-    setting("section", "serach.epochs=3", "serach.epochs = 3", "did you mean search?"),
-    setting("key", "search.epoch=3", "search.epoch = 3", "did you mean epochs?"),
-    setting(
-        "component-key",
-        "algorithm.hypergradint=unrolled",
-        "algorithm.hypergradint = 'unrolled'",
-        "did you mean hypergradient?",
-    ),
-    setting(
-        "optimizer-key",
-        "weight_optimizer.momentun=0.9",
-        "weight_optimizer.momentun = 0.9",
-        "did you mean momentum?",
-    ),
-    setting("data-key", "data.train_sise=9", "data.train_sise = 9", "did you mean train_size?"),
-    setting(
-        "optimizer",
-        "arch_optimizer.name=adamm",
-        "arch_optimizer.name = 'adamm'",
-        "did you mean Adam?",
-    ),
-    setting(
-        "schedule",
-        "weight_optimizer.schedule=cosin",
-        "weight_optimizer.schedule.name = 'cosin'",
-        "did you mean cosine?",
-    ),
-    setting(
-        "schedule-key",
-        "weight_optimizer.schedule.finl_lr=0",
-        "weight_optimizer.schedule.finl_lr = 0",
-        "did you mean final_lr?",
-    ),
-    setting("protocol", "protocol=sdart", "protocol = 'sdart'", "did you mean sdarts?"),
-    setting("data-set", "data.name=digit", "data.name = 'digit'", "did you mean digits?"),
-    setting("space", "space.name=nas", "space.name = 'nas'", "use one of: nas-bench-201"),
-    setting(
-        "table", "benchmark.table=oficial", "benchmark.table = 'oficial'", "did you mean official?"
-    ),
-]
-
-TYPES = [
-    setting("text-epochs", "search.epochs=three", "search.epochs = 'three'", "valid integer"),
-    setting("half-epoch", "search.epochs=2.5", "search.epochs = 2.5", "valid integer"),
-    setting("true-epochs", "search.epochs=true", "search.epochs = True", "valid integer"),
-    setting(
-        "number-for-switch",
-        "supernet.arch_step_updates_statistics=1",
-        "supernet.arch_step_updates_statistics = 1",
-        "valid boolean",
-    ),
-    setting("text-lr", "weight_optimizer.lr=fast", "weight_optimizer.lr = 'fast'", "a number"),
-    setting("text-beta", "algorithm.name=darts-minus algorithm.beta=x", "algorithm.beta = 'x'", ""),
-    setting(
-        "one-beta",
-        "weight_optimizer.name=Adam weight_optimizer.betas=0.9",
-        "weight_optimizer.betas = 0.9",
-        "a list of 2 numbers",
-    ),
-    setting("list-name", "algorithm.name=[1]", "algorithm.name = [1]", "a name is a string"),
-    setting("list-schedule", "arch_optimizer.schedule=[1]", "arch_optimizer.schedule = [1]", ""),
-    setting("number-folder", "data.folder=3", "data.folder = 3", "a folder is a string"),
-    setting("number-device", "run.device=3", "run.device = 3", "valid string"),
-    setting("section-as-value", "clipping=3", "clipping = 3", "write clipping.KEY=VALUE"),
-    setting("number-protocol", "protocol=3", "protocol = 3", "use one of: cpu, "),
-    setting("infinite", "weight_optimizer.lr=inf", "weight_optimizer.lr = inf", "finite number"),
-    setting("nan", "supernet.alpha_scale=nan", "supernet.alpha_scale = nan", ""),
-    setting(
-        "date", "weight_optimizer.foreach=2020-01-01", "weight_optimizer.foreach = 2020-01-01", ""
-    ),
-    setting(
-        "whole-and-part",
-        "weight_optimizer=1 weight_optimizer.lr=1",
-        "weight_optimizer = 1",
-        "give it one way",
-    ),
-]
-
-RANGES = [
-    setting("epochs", "search.epochs=-1", "search.epochs = -1", "greater than or equal to 1"),
-    setting("no-batch", "search.batch_size=0", "search.batch_size = 0", "greater than or equal"),
-    setting("seed", "search.seed=-1", "search.seed = -1", "greater than or equal to 0"),
-    setting("resolution", "data.resolution=0", "data.resolution = 0", "greater than or equal"),
-    setting("threads", "--threads 0", "run.threads = 0", "greater than or equal to 1"),
-    setting("large-batch", "search.batch_size=64", "search.batch_size = 64", "larger than a half"),
-    setting("large-half", "data.train_size=899", "data.train_size = 899", "from 1 to 898"),
-    setting(
-        "curvature",
-        "curvature.batch_size=64",
-        "curvature.batch_size = 64",
-        "larger than the validation half",
-    ),
-]
-
-COMBINATIONS = [
-    setting(
-        "no-rule",
-        "algorithm.hypergradient=unrolled weight_optimizer.name=Adadelta",
-        "algorithm.hypergradient = 'unrolled'",
-        "not of Adadelta; use first-order",
-    ),
-    setting(
-        "order",
-        "algorithm.hypergradient=unrolled search.step_order=weights-first",
-        "search.step_order = 'weights-first'",
-        "set search.step_order=arch-first",
-    ),
-    setting(
-        "closure",
-        "arch_optimizer.name=LBFGS",
-        "arch_optimizer.name = 'LBFGS'",
-        "choose another, such as SGD",
-    ),
-    setting(
-        "matrices-only",
-        "weight_optimizer.name=Muon",
-        "weight_optimizer.name = 'Muon'",
-        "matrices only",
-    ),
-    setting(
-        "batch-statistics",
-        "supernet.batch_norm=batch",
-        "supernet.arch_step_updates_statistics = True",
-        "set it to false",
-    ),
-]
-
-COMMAND_LINE = [
-    ("no-value", tiny_search("foo"), "command line: foo: not a setting; ", "dotted.key=value"),
-    ("no-key", tiny_search("=3"), "command line: =3: not a setting; ", "dotted.key=value"),
-    ("no-out", ["search"], "command line: Missing option '--out'", "see optnas --help"),
-    ("command", ["serach"], "command line: No such command 'serach'. Did you mean 'search'?", ""),
-    ("no-command", ["protocol"], "command line: Missing command", "see optnas --help"),
-    ("option", ["list", "--al"], "command line: No such option", "see optnas --help"),
-    ("option-type", ["search", "-o", "x", "--threads", "a"], "command line: Invalid value", "'a'"),
-    ("list", ["list", "none"], "command line: FOLDER = 'none': ", "check the path"),
-    ("resume", ["resume", "none"], "none: there is no run", "check the path"),
-    ("plot", ["plot", "none", "-o", "x.png"], "none: there is no run", "check the path"),
-    ("protocol", ["protocol", "show", "cpus"], "command line: protocol = 'cpus': ", "mean cpu?"),
-    ("protocol-path", ["protocol", "show", "./p.toml"], "p.toml: cannot read it", "No such file"),
-    ("own-protocol", tiny_search("protocol=./p.toml"), "p.toml: cannot read it", "No such file"),
-]
-
-BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|"
-QUERIES = [
-    (
-        "shape",
-        ["benchmark", "query", BEST],
-        f"command line: architecture = '{BEST}': this is no cell",
-        "write |op~0|",
-    ),
-    (
-        "operation",
-        ["benchmark", "query", BEST + "sep_conv_3x3~2|"],
-        f"command line: architecture = '{BEST}sep_conv_3x3~2|': 'sep_conv_3x3' is no operation",
-        "did you mean nor_conv_3x3?",
-    ),
-    (
-        "index",
-        ["benchmark", "query", "15625"],
-        "command line: index = 15625: ",
-        "use 0 to 15624",
-    ),
-    ("digit", ["benchmark", "query", "²"], "command line: architecture = '²': ", "write |op~0|"),
-    (
-        "table",
-        ["benchmark", "query", "0", "--table", "ofical"],
-        "command line: table = 'ofical': ",
-        "did you mean official?",
-    ),
-    (
-        "no-folder",
-        ["benchmark", "query", "0", "--table", "official"],
-        "command line: table = 'official': the official table needs a data folder; ",
-        "set OPTNAS_DATA",
-    ),
-    (
-        "no-table",
-        ["benchmark", "query", "0", "--table", "official", "--data", "."],
-        "nas-bench-201/test-accuracy.csv.gz: cannot read the official table (No such file",
-        "use the table analog-nasbench",
-    ),
-]
-
-OBJECTS = [
-    setting("module", "weight_optimizer.name=nowhere:A", "weight_optimizer.name = 'nowhere:A'", ""),
-    setting("attribute", "algorithm.name=math:dart", "algorithm.name = 'math:dart'", "math"),
-    setting("no-callable", "algorithm.name=math:pi", "algorithm.name = 'math:pi'", "not a callab"),
-    setting("no-module", "algorithm.name=:pi", "algorithm.name = ':pi'", "module:Object"),
-    setting("file", "algorithm.name=./a.py:A", "algorithm.name = './a.py:A'", "No such file"),
-]
-
-ALL = {
-    "name": NAMES,
-    "type": TYPES,
-    "range": RANGES,
-    "combination": COMBINATIONS,
-    "command-line": COMMAND_LINE,
-    "query": QUERIES,
-    "object": OBJECTS,
-}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told", "rest"),
-    [
-        pytest.param(arguments, told, rest, id=f"{group}-{name}")
-        for group, cases in ALL.items()
-        for name, arguments, told, rest in cases
-    ],
+import torch
+from cases import (
+    cifar10_file,
+    copied,
+    interrupted_run,
+    png,
+    refusal,
+    tiny_search,
+    write_files,
 )
-def test_bad_arguments(arguments: list[str], told: str, rest: str, tmp_path: Path) -> None:
-    line = refusal(arguments, tmp_path)
+from tiny import TINY
+
+from optnas import api
+from optnas.tomlio import dump_toml
+
+Files = dict[str, str | bytes]
+
+# settings of a search on the command line | how the line goes on after "command line: " | a part
+SETTINGS = """
+algorithm.name=dartz | algorithm.name = 'dartz': | did you mean darts?
+algorithm.name=xyz | algorithm.name = 'xyz': | use one of: darts, darts-minus, random,
+serach.epochs=3 | serach.epochs = 3: | did you mean search?
+search.epoch=3 | search.epoch = 3: | did you mean epochs?
+algorithm.hypergradint=unrolled | algorithm.hypergradint = 'unrolled': | mean hypergradient?
+weight_optimizer.momentun=0.9 | weight_optimizer.momentun = 0.9: | did you mean momentum?
+data.train_sise=9 | data.train_sise = 9: | did you mean train_size?
+arch_optimizer.name=adamm | arch_optimizer.name = 'adamm': | did you mean Adam?
+weight_optimizer.schedule=cosin | weight_optimizer.schedule.name = 'cosin': | mean cosine?
+weight_optimizer.schedule.finl_lr=0 | weight_optimizer.schedule.finl_lr = 0: | mean final_lr?
+protocol=sdart | protocol = 'sdart': | did you mean sdarts?
+data.name=digit | data.name = 'digit': | did you mean digits?
+space.name=nas | space.name = 'nas': | nas-bench-201
+benchmark.table=oficial | benchmark.table = 'oficial': | did you mean official?
+run.device=tpu | run.device = 'tpu': | use auto, cpu, cuda or cuda:N
+search.epochs=three | search.epochs = 'three': | valid integer
+search.epochs=2.5 | search.epochs = 2.5: | valid integer
+search.epochs=true | search.epochs = True: | valid integer
+supernet.arch_step_updates_statistics=1 | supernet.arch_step_updates_statistics = 1: | boolean
+weight_optimizer.lr=fast | weight_optimizer.lr = 'fast': | must be a number
+algorithm.name=darts-minus algorithm.beta=x | algorithm.beta = 'x': | valid number
+arch_optimizer.betas=0.9 | arch_optimizer.betas = 0.9: | a list of 2 numbers such as [0.9, 0.999]
+algorithm.name=[1] | algorithm.name = [1]: | a name is a string
+arch_optimizer.schedule=[1] | arch_optimizer.schedule = [1]: | must be a name or a table
+data.folder=3 | data.folder = 3: | a folder is a string
+clipping=3 | clipping = 3: | write clipping.KEY=VALUE
+protocol=3 | protocol = 3: | use one of: cpu,
+weight_optimizer.lr=inf | weight_optimizer.lr = inf: | finite number
+arch_optimizer.foreach=2020-01-01 | arch_optimizer.foreach = 2020-01-01: | finite number
+weight_optimizer=1 weight_optimizer.lr=1 | weight_optimizer = 1: | give it one way
+search.epochs=-1 | search.epochs = -1: | greater than or equal to 1
+search.batch_size=0 | search.batch_size = 0: | greater than or equal to 2
+search.seed=-1 | search.seed = -1: | greater than or equal to 0
+data.resolution=0 | data.resolution = 0: | greater than or equal to 4
+--threads 0 | run.threads = 0: | greater than or equal to 1
+arch_optimizer.schedule.warmup_epochs=-1 | arch_optimizer.schedule.warmup_epochs = -1: | negative
+search.batch_size=64 | search.batch_size = 64: | larger than a half (train 40, valid 40)
+data.train_size=899 | data.train_size = 899: | set it from 1 to 898
+curvature.batch_size=64 | curvature.batch_size = 64: | larger than the validation half of 40
+arch_optimizer.name=LBFGS | arch_optimizer.name = 'LBFGS': | choose another, such as SGD
+weight_optimizer.name=Muon | weight_optimizer.name = 'Muon': | matrices only
+weight_optimizer.name=nowhere:A | weight_optimizer.name = 'nowhere:A': | module:Object
+algorithm.name=math:dart | algorithm.name = 'math:dart': | module:Object
+algorithm.name=math:pi | algorithm.name = 'math:pi': | not a callable
+algorithm.name=./a.py:A | algorithm.name = './a.py:A': | No such file
+data.name=cifar10 | data.folder: | set OPTNAS_DATA or data.folder=FOLDER
+foo | foo: | write it as dotted.key=value
+"""
+UNROLLED = "algorithm.hypergradient=unrolled"
+
+# command | how its line starts | a part of the rest
+COMMANDS = f"""
+search | command line: Missing option '--out' | see optnas --help
+serach | command line: No such command 'serach' | see optnas --help
+protocol | command line: Missing command | see optnas --help
+list --al | command line: No such option | see optnas --help
+search -o x --threads a | command line: Invalid value for '--threads' | see optnas --help
+search -o x {UNROLLED} protocol=nas-bench-201 data.name=digits | protocol nas-bench-201: search.step_order = 'weights-first': | step_order=arch-first
+search -o x {UNROLLED} data.name=digits weight_optimizer.name=Adadelta | command line: algorithm.hypergradient = 'unrolled': | not of Adadelta
+search -o x protocol=./p.toml | p.toml: cannot read it (No such file | check the path
+search -o x -c c.toml | c.toml: cannot read it (No such file | check the path
+list none | command line: FOLDER = 'none': | check the path
+resume none | none: there is no run | check the path
+plot none -o x.png | none: there is no run | check the path
+plot none -o x.xyz | command line: -o = 'x.xyz': | end it in .png
+protocol show cpus | command line: protocol = 'cpus': | did you mean cpu?
+benchmark query '|none~0|' | command line: architecture = '|none~0|': | write |op~0|
+benchmark query '|none~0|+|none~0|none~1|+|none~0|none~1|sep~2|' | command line: architecture = | 'sep' is no operation
+benchmark query 15625 | command line: index = 15625: | use 0 to 15624
+benchmark query ² | command line: architecture = '²': | write |op~0|
+benchmark query 0 --table ofical | command line: table = 'ofical': | did you mean official?
+benchmark query 0 --table official | command line: table = 'official': | set OPTNAS_DATA
+benchmark query 0 --table official --data . | nas-bench-201/test-accuracy.csv.gz: | use the table
+"""  # noqa: E501
+
+
+def rows(table: str) -> list[Any]:
+    """The cells of a table in text; a row's name is its first cell."""
+    lines = [line.split(" | ") for line in table.strip().splitlines()]
+    return [pytest.param(*cells, id=cells[0]) for cells in lines]
+
+
+@pytest.mark.parametrize(("settings", "told", "rest"), rows(SETTINGS))
+def test_settings(settings: str, told: str, rest: str, tmp_path: Path) -> None:
+    line = refusal(tiny_search(*settings.split()), tmp_path)
+    assert line.startswith(f"command line: {told} "), line
+    assert rest in line, line
+
+
+@pytest.mark.parametrize(("command", "told", "rest"), rows(COMMANDS))
+def test_commands(command: str, told: str, rest: str, tmp_path: Path) -> None:
+    line = refusal(shlex.split(command), tmp_path)
     assert line.startswith(told), line
-    assert rest in line[len(told) :], line
+    assert rest in line, line
 
 
-FILES: list[tuple[str, dict[str, str | bytes], list[str], str, str]] = [
+CIFAR10 = "data/cifar10/train-0.parquet"
+FROM_DATA = "data.name=cifar10 --data data"
+# files | settings of a search | how the line starts | a part of the rest
+FILES: list[tuple[Files, str, str, str]] = [
+    ({"c.toml": "[search\nepochs = 1"}, "-c c.toml", "c.toml: not valid TOML", "fix the file"),
+    ({"c.toml": b"\x80\xff\0"}, "-c c.toml", "c.toml: cannot read it (not a text", "check"),
+    ({"c.toml": "[searc]\nepochs = 1"}, "-c c.toml", "c.toml: searc.epochs = 1:", "mean search?"),
+    ({"c.toml": "format = 99"}, "-c c.toml", "c.toml: format = 99:", "upgrade optnas"),
     (
-        "invalid-toml",
-        {"c.toml": "[search\nepochs = 1"},
-        ["-c", "c.toml"],
-        "c.toml: not valid TOML",
-        "fix the file",
-    ),
-    ("missing-toml", {}, ["-c", "c.toml"], "c.toml: cannot read it (No such file", "check"),
-    ("binary-toml", {"c.toml": b"\x80\xff\0"}, ["-c", "c.toml"], "c.toml: cannot read it", "text"),
-    (
-        "key-in-file",
         {"c.toml": "[weight_optimizer]\nnesterof = true"},
-        ["-c", "c.toml", "weight_optimizer.lr=0.1"],
-        "c.toml: weight_optimizer.nesterof = True: ",
+        "-c c.toml weight_optimizer.lr=0.1",
+        "c.toml: weight_optimizer.nesterof = True:",
         "did you mean nesterov?",
     ),
     (
-        "section-in-file",
-        {"c.toml": "[searching]\nepochs = 1"},
-        ["-c", "c.toml"],
-        "c.toml: searching.epochs = 1: ",
-        "did you mean search?",
-    ),
-    (
-        "combination-in-file",
         {"c.toml": "[algorithm]\nname = 'darts'\nhypergradient = 'unrolled'"},
-        ["-c", "c.toml", "weight_optimizer.name=Adadelta"],
-        "c.toml: algorithm.hypergradient = 'unrolled': ",
+        "-c c.toml weight_optimizer.name=Adadelta",
+        "c.toml: algorithm.hypergradient = 'unrolled':",
         "not of Adadelta",
     ),
+    ({"p.toml": "spaces = 3"}, "protocol=./p.toml", "./p.toml: spaces = 3:", "[spaces.NAME]"),
     (
-        "newer-format",
-        {"c.toml": "format = 99"},
-        ["-c", "c.toml"],
-        "c.toml: format = 99: ",
-        "upgrade optnas",
-    ),
-    (
-        "protocol-tables",
-        {"p.toml": "algorithms = 3"},
-        ["protocol=./p.toml"],
-        "./p.toml: algorithms = 3: ",
-        "[algorithms.NAME]",
-    ),
-    (
-        "syntax-error",
         {"a.py": "def broken(:\n"},
-        ["algorithm.name=./a.py:A"],
-        "command line: algorithm.name = './a.py:A': cannot load it (SyntaxError: ",
+        "algorithm.name=./a.py:A",
+        "command line: algorithm.name = './a.py:A': cannot load it (SyntaxError:",
         "module:Object",
     ),
     (
-        "raising-import",
         {"a.py": "1 / 0\n"},
-        ["arch_optimizer.name=./a.py:A"],
-        "command line: arch_optimizer.name = './a.py:A': cannot load it (ZeroDivisionError: ",
+        "arch_optimizer.name=./a.py:A",
+        "command line: arch_optimizer.name = './a.py:A': cannot load it (ZeroDivisionError:",
         "module:Object",
     ),
     (
-        "exiting-import",
         {"a.py": "import sys\nsys.exit(0)\n"},
-        ["weight_optimizer.name=./a.py:A"],
+        "weight_optimizer.name=./a.py:A",
         "command line: weight_optimizer.name = './a.py:A': cannot load it (SystemExit: 0)",
         "module:Object",
     ),
+    ({}, FROM_DATA, "data/cifar10: there is no such folder", "set OPTNAS_DATA"),
+    ({"data/cifar10/test-0.parquet": b""}, FROM_DATA, "data/cifar10: the folder has no", "OPTNAS"),
+    ({CIFAR10: b""}, FROM_DATA, f"{CIFAR10}: the file is empty", "copy the file again"),
+    ({CIFAR10: cifar10_file()[:-9]}, FROM_DATA, f"{CIFAR10}: the file is truncated", "copy"),
     (
-        "no-data-folder",
-        {},
-        ["data.name=cifar10"],
-        "command line: data.folder: cifar10 needs a data folder",
-        "set OPTNAS_DATA",
-    ),
-    (
-        "no-such-data",
-        {},
-        ["data.name=cifar10", "--data", "data"],
-        "data/cifar10: there is no such folder",
-        "set OPTNAS_DATA",
-    ),
-    (
-        "no-data-file",
-        {"data/cifar10/test-0.parquet": b""},
-        ["data.name=cifar10", "--data", "data"],
-        "data/cifar10: the folder has no train-*.parquet",
-        "set OPTNAS_DATA",
-    ),
-    (
-        "empty-data",
-        {"data/cifar10/train-0.parquet": b""},
-        ["data.name=cifar10", "--data", "data"],
-        "data/cifar10/train-0.parquet: the file is empty",
-        "copy the file again",
-    ),
-    (
-        "truncated-data",
-        {"data/cifar10/train-0.parquet": cifar10_file()[:-9]},
-        ["data.name=cifar10", "--data", "data"],
-        "data/cifar10/train-0.parquet: the file is truncated",
-        "copy the file again",
-    ),
-    (
-        "small-data",
-        {"data/cifar10/train-0.parquet": cifar10_file(rows=60)},
-        ["data.name=cifar10", "data.train_size=40", "--data", "data"],
+        {CIFAR10: cifar10_file(rows=60)},
+        FROM_DATA,
         "command line: data.train_size = 40: its half of the 60 labelled images has 30",
-        "from 1 to 30",
+        "set it from 1 to 30",
     ),
-    (
-        "whole-folder-taken",
-        {"out/notes.txt": "mine"},
-        [],
-        "command line: --out = 'out': ",
-        "choose an empty or new folder",
-    ),
-    (
-        "other-run",
-        {"out/config.toml": "format = 1"},
-        [],
-        "command line: --out = 'out': ",
-        "optnas resume out",
-    ),
-    ("file-in-the-way", {"out": "mine"}, [], "command line: --out = 'out': ", "choose an empty"),
-    (
-        "below-a-file",
-        {"file": "mine"},
-        ["--out", "file/out"],
-        "command line: --out = 'file/out': cannot write here (Not a directory)",
-        "choose a folder",
-    ),
-    (
-        "long-name",
-        {},
-        ["--out", "x" * 300],
-        f"command line: --out = '{'x' * 300}': cannot write here (File name too long)",
-        "choose a folder",
-    ),
+    ({"out/notes": "mine"}, "", "command line: --out = 'out':", "choose an empty or new folder"),
+    ({"out/config.toml": "a = 1"}, "", "command line: --out = 'out':", "optnas resume out"),
+    ({"out": "mine"}, "", "command line: --out = 'out':", "choose an empty or new folder"),
+    ({"f": ""}, "-o f/o", "command line: --out = 'f/o': cannot write here (Not a dir", "choose"),
+    ({}, f"-o {'x' * 300}", "command line: --out = 'xxx", "cannot write here (File name too long)"),
 ]
 
 
-@pytest.mark.parametrize(
-    ("files", "more", "told", "rest"),
-    [pytest.param(*case, id=name) for name, *case in FILES],
-)
-def test_bad_files(
-    files: dict[str, str | bytes], more: list[str], told: str, rest: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("files", "settings", "told", "rest"), FILES)
+def test_files(files: Files, settings: str, told: str, rest: str, tmp_path: Path) -> None:
     write_files(tmp_path, files)
-    line = refusal(tiny_search(*more), tmp_path)
+    line = refusal(tiny_search(*settings.split()), tmp_path)
     assert line.startswith(told), line
-    assert rest in line[len(told) :], line
+    assert rest in line, line
+
+
+class Hostile:
+    """A pickle of it creates a file when it is read without care, which `refusal` would notice."""
+
+    def __reduce__(self) -> Any:
+        return os.system, ("touch executed",)
+
+
+def test_a_hostile_benchmark_file_is_not_opened(tmp_path: Path) -> None:
+    files: Files = {
+        "fake/analognasbench/__init__.py": "open('executed', 'w')",
+        "fake/analognasbench/data.anb": pickle.dumps(Hostile()),
+        "fake/analog_nasbench-0.1.3.dist-info/METADATA": "Name: analog-nasbench\nVersion: 0.1.3\n",
+    }
+    write_files(tmp_path, files)
+    query = ["benchmark", "query", "0", "--table", "analog-nasbench"]
+    line = refusal(query, tmp_path, PYTHONPATH=str(tmp_path / "fake"))
+    assert line.startswith(f"{tmp_path}/fake/analognasbench/data.anb: its SHA-256 is ")
+    assert "it was not opened; run: pip install" in line
+
+
+def test_a_truncated_table(tmp_path: Path) -> None:
+    table = gzip.compress(b"index,arch" * 99)[:-20]
+    write_files(tmp_path, {"data/nas-bench-201/test-accuracy.csv.gz": table})
+    query = "benchmark query 0 --table official --data data"
+    line = refusal(query.split(), tmp_path)
+    assert line.startswith("data/nas-bench-201/test-accuracy.csv.gz: no whole gzip file of text ")
+    assert line.endswith("; replace the file by an intact copy")
+
+
+@contextmanager
+def tmpfs(folder: Path, options: str) -> Iterator[None]:
+    """A real mount, so that even root is refused."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs permission to mount")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_read_only_folder(tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "disk", "ro"):
+        line = refusal(tiny_search(out="disk/out"), tmp_path)
+    assert line.startswith("command line: --out = 'disk/out': cannot write here (Read-only file")
+
+
+@pytest.mark.parametrize("left", [0, pytest.param(40_000, marks=pytest.mark.thorough)])
+def test_a_full_disk(left: int, tmp_path: Path) -> None:
+    """Full from the start, or full when the first checkpoint is written."""
+    with tmpfs(tmp_path / "disk", "size=256k"):
+        (tmp_path / "disk/ballast").write_bytes(bytes(256 * 1024 - left))
+        line = refusal(tiny_search(out="disk/out"), tmp_path)
+    assert line.startswith("command line: --out = 'disk/out': cannot write here (No space left")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was interrupted after epoch 1 of 2."""
+    return interrupted_run(tmp_path_factory.mktemp("runs") / "run")
+
+
+# file of the run | its text | its new text | arguments | how the line starts | a part of the rest
+RESUMES = """
+config.toml | format = 1 | format = 2 | - | out/config.toml: format = 2: | upgrade optnas
+config.toml | seed = 0 | seed = 1 | - | out/config.toml: identity.hash = | undo the edit
+config.toml | epochs = 2 | epochs = -2 | - | out/config.toml: search.epochs = -2: | equal to 1
+config.toml | numbers_version = 1 | numbers_version = 0 | - | out/config.toml: | start a new run
+config.toml | hash = | # = | - | out/config.toml: is no run's configuration | optnas search -c
+config.toml | = | - | - | out/config.toml: not valid TOML | fix the file
+result.json | { | [ | - | out/result.json: not JSON | restore the file
+- | - | - | search.epochs=9 | command line: search.epochs = 9: | only run.* and data.folder
+- | - | - | data=5 | command line: data = 5: | only run.* and data.folder
+- | - | - | run.treads=2 | command line: run.treads = 2: | did you mean threads?
+"""
+
+
+@pytest.mark.parametrize(("file", "old", "new", "more", "told", "rest"), rows(RESUMES))
+def test_resume(
+    run: Path, tmp_path: Path, file: str, old: str, new: str, more: str, told: str, rest: str
+) -> None:
+    out = copied(run, tmp_path / "out")
+    if file != "-":
+        (out / file).write_text((out / file).read_text().replace(old, new))
+    line = refusal(["resume", "out", *more.replace("-", "").split()], tmp_path)
+    assert line.startswith(told), line
+    assert rest in line, line
+
+
+def test_resume_with_other_data(tmp_path: Path) -> None:
+    write_files(tmp_path, {CIFAR10: cifar10_file()})
+    data = {"data.name": "cifar10", "data.folder": str(tmp_path / "data")}
+    document = api.settings_of(TINY | data).document()
+    write_files(tmp_path, {"out/config.toml": dump_toml(document)})
+    write_files(tmp_path, {CIFAR10: cifar10_file(labels=[1])})
+    line = refusal(["resume", "out"], tmp_path)
+    assert line.startswith("out/config.toml: identity.fingerprint = ")
+    assert line.endswith("point data.folder to the original data, or start a new run")
+
+
+def test_plot(run: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        copied(run, tmp_path / name)
+    records = tmp_path / "b/epochs.jsonl"
+    records.write_text(records.read_text().replace("analog-nasbench", "official"))
+    line = refusal("plot a b -o x.png".split(), tmp_path)
+    assert line.startswith("command line: DIR...: ")
+    assert "different benchmark tables (analog-nasbench, official)" in line
+    records.write_text("")
+    assert "no records" in refusal("plot b -o x.png".split(), tmp_path)
+    records.write_text("{\n")
+    assert refusal("plot b -o x.png".split(), tmp_path).startswith(
+        "b/epochs.jsonl line 1: not JSON"
+    )
+    assert "cannot write the picture (No such" in refusal("plot a -o c/x.png".split(), tmp_path)
+
+
+CHECKPOINTS = {
+    "empty": lambda path, other: path.write_bytes(b""),
+    "text": lambda path, other: path.write_bytes(b"no checkpoint"),
+    "truncated": lambda path, other: path.write_bytes(path.read_bytes()[:-1000]),
+    "a tensor": lambda path, other: torch.save(torch.ones(3), path),
+    "hostile": lambda path, other: torch.save({"format": 1, "hash": Hostile()}, path),
+    "of another run": lambda path, other: shutil.copy(other, path),
+}
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_checkpoint(kind: str, run: Path, tmp_path: Path) -> None:
+    out = copied(run, tmp_path / "out")
+    other = interrupted_run(tmp_path / "other", search__seed=1) / "checkpoints/last.pt"
+    CHECKPOINTS[kind](out / "checkpoints/last.pt", other)
+    line = refusal(["resume", "out"], tmp_path)
+    reason = "the checkpoint of another run" if "other" in kind else "not a readable checkpoint ("
+    assert line.startswith(f"out/checkpoints/last.pt: {reason}")
+    assert line.endswith("; delete it to start this run from the beginning")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("file", "content", "rest"),
+    [
+        ("epochs.jsonl", "", "has 0 bytes where the checkpoint expects"),
+        ("environment.json", "{", "not JSON"),
+    ],
+)
+def test_files_beside_the_checkpoint(
+    file: str, content: str, rest: str, run: Path, tmp_path: Path
+) -> None:
+    copied(run, tmp_path / "out").joinpath(file).write_text(content)
+    line = refusal(["resume", "out"], tmp_path)
+    assert line.startswith(f"out/{file}: {rest}")
+
+
+# settings | how the line goes on | a part of the rest; these are found once torch is there
+LATE = """
+run.device=cuda:99 | command line: run.device = 'cuda:99': no such device here | use auto or cpu
+weight_optimizer.lr=-1 | command line: weight_optimizer: SGD refuses its settings | change
+arch_optimizer.betas=[2.0,0.9] | command line: arch_optimizer: Adam refuses its settings | change
+algorithm.derivative=finite-difference | command line: algorithm.derivative = 'finite-diff | remove
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("settings", "told", "rest"), rows(LATE))
+def test_settings_refused_by_torch(settings: str, told: str, rest: str, tmp_path: Path) -> None:
+    line = refusal(tiny_search(*settings.split()), tmp_path)
+    assert line.startswith(told), line
+    assert rest in line, line
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (cifar10_file(images=[png(32, 31)]), "img of row 0 = '32x31': the image is not 32x32"),
+        (cifar10_file(images=[b"no image"]), "img of row 0: the image cannot be decoded"),
+        (cifar10_file(labels=[0, 10]), "label of row 1 = 10: the label is not in 0 to 9"),
+    ],
+)
+def test_images(content: bytes, told: str, tmp_path: Path) -> None:
+    write_files(tmp_path, {CIFAR10: content})
+    line = refusal(tiny_search(*FROM_DATA.split()), tmp_path)
+    assert line.startswith(f"{CIFAR10}: {told}")

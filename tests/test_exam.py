@@ -75,7 +75,7 @@ def test_saved_and_restored_equals_uninterrupted(changes: dict[str, Any], tmp_pa
 
 @pytest.mark.parametrize("changes", VARIANTS)
 def test_measuring_touches_nothing(changes: dict[str, Any]) -> None:
-    state = trained(changes, 1)
+    state = trained(changes | {"curvature__every": 1}, 1)
     before = fingerprint(state)
     record = _measure(state, Progress(2, 2))
     assert record["alpha_hessian_max"] is not None

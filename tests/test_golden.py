@@ -29,7 +29,8 @@ PROTOCOLS = {
     name: {"protocol": name, "supernet__cells": 1, "supernet__channels": 2}
     for name in ("sdarts", "nas-bench-201", "nats-bench")
 }
-CASES: dict[str, dict[str, Any]] = {**dict(every_variant()), **PAIRS, **PROTOCOLS}
+CURVATURE = {"curvature": {"curvature__every": 2}}
+CASES: dict[str, dict[str, Any]] = {**dict(every_variant()), **PAIRS, **PROTOCOLS, **CURVATURE}
 
 
 def records(changes: dict[str, Any], folder: Path) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ TINY: dict[str, Any] = {
     "search.epochs": 2,
     "supernet.channels": 2,
     "supernet.dtype": "float64",
-    "curvature.every": 1,
+    "curvature.every": 0,
     "curvature.batch_size": 8,
 }
 

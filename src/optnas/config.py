@@ -14,6 +14,7 @@ import copy
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -455,6 +456,15 @@ def _complete_optimizer(merged: dict[str, Any], section: str) -> None:
     schedule_name = schedule_keys.pop("name")
     factory = registry.find("schedule", schedule_name, key=f"{key}.name")
     completed = registry.complete_settings(factory, schedule_keys, section=key)
+    try:
+        factory(**completed)
+    except UserError as error:
+        raise UserError(
+            error.reason,
+            key=f"{section}.{error.key}",
+            value=error.value,
+            remedy=error.remedy or "change its value",
+        ) from error
     merged[section] = {"name": name, **settings, "schedule": {"name": schedule_name, **completed}}
 
 
@@ -532,6 +542,13 @@ def _check_consistency(settings: Settings, dataset: Dataset) -> None:
             settings.benchmark.table,
             "there is no benchmark table of this name",
             did_you_mean(settings.benchmark.table, benchmarks.table_names()),
+        ),
+        (
+            not re.fullmatch(r"auto|cpu|cuda(:\d+)?", settings.run.device),
+            "run.device",
+            settings.run.device,
+            "there is no such kind of device",
+            "use auto, cpu, cuda or cuda:N",
         ),
     ]
     for wrong, key, value, reason, remedy in checks:

@@ -94,41 +94,44 @@ class MixedCell:
         Returns:
             The last node, shaped as the input.
         """
+        # Sums are built in place and every intermediate is dropped as soon as it is added: half the
+        # memory of a step. Legal for double backward: neither a product with an operation weight
+        # nor a sum keeps its result for its derivative.
         nodes: list[Tensor | None] = [x_BCHW] + [None] * (self.space.nodes - 1)
+
+        def arrive(edge: int, term_BCHW: Tensor, *, own: bool) -> None:
+            target = self.space.edges[edge][1]
+            so_far = nodes[target]
+            if so_far is None:
+                # What shares memory with other terms must not be added to.
+                nodes[target] = term_BCHW if own else term_BCHW.clone()
+            else:
+                so_far.add_(term_BCHW)
+
         for source in range(self.space.nodes - 1):
             value_BCHW = nodes[source]
             assert value_BCHW is not None, "the space has a node without a way in"
+            nodes[source] = None
             edges = self.leaving(source)
-            for terms in self._terms(value_BCHW, source, edges, op_weights_EO, weights, normalise):
-                for edge, term_BCHW in zip(edges, terms, strict=True):
-                    target = self.space.edges[edge][1]
-                    so_far = nodes[target]
-                    nodes[target] = term_BCHW if so_far is None else so_far + term_BCHW
+            for column in self.roles.identities:
+                for edge in edges:
+                    arrive(edge, op_weights_EO[edge, column] * value_BCHW, own=True)
+            if self.roles.pools:
+                pooled = F.avg_pool2d(value_BCHW, 3, stride=1, padding=1, count_include_pad=False)
+                for column in self.roles.pools:
+                    for edge in edges:
+                        arrive(edge, op_weights_EO[edge, column] * pooled, own=True)
+                del pooled
+            active_BCHW = value_BCHW.relu()
+            del value_BCHW
+            for column, kernel in self.roles.convolutions.items():
+                joined = torch.cat([weights[self.filter_name(edge, column)] for edge in edges])
+                affine = op_weights_EO[edges, column].repeat_interleave(self.channels)
+                y = F.conv2d(active_BCHW, joined, padding=kernel // 2)
+                y = normalise(y, self.norm_name(source, column), affine, None)
+                for edge, part in zip(edges, y.split(self.channels, dim=1), strict=True):
+                    arrive(edge, part, own=False)
+                del y, part
         last = nodes[-1]
         assert last is not None
         return last
-
-    def _terms(
-        self,
-        x_BCHW: Tensor,
-        source: int,
-        edges: list[int],
-        op_weights_EO: Tensor,
-        weights: Mapping[str, Tensor],
-        normalise: Normalise,
-    ) -> list[tuple[Tensor, ...]]:
-        terms: list[tuple[Tensor, ...]] = []
-        for column in self.roles.identities:
-            terms.append(tuple(op_weights_EO[edge, column] * x_BCHW for edge in edges))
-        if self.roles.pools:
-            pooled = F.avg_pool2d(x_BCHW, 3, stride=1, padding=1, count_include_pad=False)
-            for column in self.roles.pools:
-                terms.append(tuple(op_weights_EO[edge, column] * pooled for edge in edges))
-        active_BCHW = x_BCHW.relu()
-        for column, kernel in self.roles.convolutions.items():
-            joined = torch.cat([weights[self.filter_name(edge, column)] for edge in edges])
-            y = F.conv2d(active_BCHW, joined, padding=kernel // 2)
-            affine = op_weights_EO[edges, column].repeat_interleave(self.channels)
-            y = normalise(y, self.norm_name(source, column), affine, None)
-            terms.append(y.split(self.channels, dim=1))
-        return terms
