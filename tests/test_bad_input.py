@@ -1,38 +1,33 @@
 """Malformed input, each told by the console script in one line, exit code 2, nothing left behind.
 
-Each case runs in a fresh working folder, which must be the same afterwards (`cases.refusal`).
-"""
+Each case has a fresh working folder, which must be the same afterwards (`cases.refusal`)."""
 
 from __future__ import annotations
 
 import gzip
-import os
 import pickle
 import shlex
 import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from cases import (
+    Hostile,
     cifar10_file,
     copied,
     interrupted_run,
     png,
     refusal,
     tiny_search,
+    tmpfs,
     write_files,
 )
 from tiny import TINY
 
 from optnas import api
 from optnas.tomlio import dump_toml
-
-Files = dict[str, str | bytes]
 
 # settings of a search on the command line | how the line goes on after "command line: " | a part
 SETTINGS = """
@@ -132,80 +127,64 @@ def test_commands(command: str, told: str, rest: str, tmp_path: Path) -> None:
     assert rest in line, line
 
 
-CIFAR10 = "data/cifar10/train-0.parquet"
-FROM_DATA = "data.name=cifar10 --data data"
-# files | settings of a search | how the line starts | a part of the rest
-FILES: list[tuple[Files, str, str, str]] = [
-    ({"c.toml": "[search\nepochs = 1"}, "-c c.toml", "c.toml: not valid TOML", "fix the file"),
-    ({"c.toml": b"\x80\xff\0"}, "-c c.toml", "c.toml: cannot read it (not a text", "check"),
-    ({"c.toml": "[searc]\nepochs = 1"}, "-c c.toml", "c.toml: searc.epochs = 1:", "mean search?"),
-    ({"c.toml": "format = 99"}, "-c c.toml", "c.toml: format = 99:", "upgrade optnas"),
-    (
-        {"c.toml": "[weight_optimizer]\nnesterof = true"},
-        "-c c.toml weight_optimizer.lr=0.1",
-        "c.toml: weight_optimizer.nesterof = True:",
-        "did you mean nesterov?",
-    ),
-    (
-        {"c.toml": "[algorithm]\nname = 'darts'\nhypergradient = 'unrolled'"},
-        "-c c.toml weight_optimizer.name=Adadelta",
-        "c.toml: algorithm.hypergradient = 'unrolled':",
-        "not of Adadelta",
-    ),
-    ({"p.toml": "spaces = 3"}, "protocol=./p.toml", "./p.toml: spaces = 3:", "[spaces.NAME]"),
-    (
-        {"a.py": "def broken(:\n"},
-        "algorithm.name=./a.py:A",
-        "command line: algorithm.name = './a.py:A': cannot load it (SyntaxError:",
-        "module:Object",
-    ),
-    (
-        {"a.py": "1 / 0\n"},
-        "arch_optimizer.name=./a.py:A",
-        "command line: arch_optimizer.name = './a.py:A': cannot load it (ZeroDivisionError:",
-        "module:Object",
-    ),
-    (
-        {"a.py": "import sys\nsys.exit(0)\n"},
-        "weight_optimizer.name=./a.py:A",
-        "command line: weight_optimizer.name = './a.py:A': cannot load it (SystemExit: 0)",
-        "module:Object",
-    ),
-    ({}, FROM_DATA, "data/cifar10: there is no such folder", "set OPTNAS_DATA"),
-    ({"data/cifar10/test-0.parquet": b""}, FROM_DATA, "data/cifar10: the folder has no", "OPTNAS"),
-    ({CIFAR10: b""}, FROM_DATA, f"{CIFAR10}: the file is empty", "copy the file again"),
-    ({CIFAR10: cifar10_file()[:-9]}, FROM_DATA, f"{CIFAR10}: the file is truncated", "copy"),
-    (
-        {CIFAR10: cifar10_file(rows=60)},
-        FROM_DATA,
-        "command line: data.train_size = 40: its half of the 60 labelled images has 30",
-        "set it from 1 to 30",
-    ),
-    ({"out/notes": "mine"}, "", "command line: --out = 'out':", "choose an empty or new folder"),
-    ({"out/config.toml": "a = 1"}, "", "command line: --out = 'out':", "optnas resume out"),
-    ({"out": "mine"}, "", "command line: --out = 'out':", "choose an empty or new folder"),
-    ({"f": ""}, "-o f/o", "command line: --out = 'f/o': cannot write here (Not a dir", "choose"),
-    ({}, f"-o {'x' * 300}", "command line: --out = 'xxx", "cannot write here (File name too long)"),
-]
+# file and content | settings | how the line starts | a part of the rest
+FILES = r"""
+c.toml [search\nepochs = 1 | -c c.toml | c.toml: not valid TOML | fix the file
+c.toml \xe9 | -c c.toml | c.toml: cannot read it (not a text file) | check the path
+c.toml [searc]\nepochs = 1 | -c c.toml | c.toml: searc.epochs = 1: | did you mean search?
+c.toml format = 99 | -c c.toml | c.toml: format = 99: | upgrade optnas
+c.toml [data]\nresolutio = 9 | -c c.toml data.split=halves | c.toml: data.resolutio = 9: | mean reso
+c.toml search.seed = -1 | -c c.toml | c.toml: search.seed = -1: | greater than or equal to 0
+p.toml spaces = 3 | protocol=./p.toml | ./p.toml: spaces = 3: | write [spaces.NAME]
+a.py def broken(: | algorithm.name=./a.py:A | command line: algorithm.name = | (SyntaxError: invalid
+a.py 1 / 0 | arch_optimizer.name=./a.py:A | command line: arch_optimizer.name = | (ZeroDivision
+a.py exit(0) | weight_optimizer.name=./a.py:A | command line: weight_optimizer.name = | (SystemExit:
+- | data.name=cifar10 --data data | data/cifar10: there is no such folder | set OPTNAS_DATA
+out/notes mine | - | command line: --out = 'out': | choose an empty or new folder
+out/config.toml a = 1 | - | command line: --out = 'out': | or: optnas resume out
+out mine | - | command line: --out = 'out': | choose an empty or new folder
+f mine | -o f/o | command line: --out = 'f/o': cannot write here (Not a directory) | choose a folder
+"""
 
 
-@pytest.mark.parametrize(("files", "settings", "told", "rest"), FILES)
-def test_files(files: Files, settings: str, told: str, rest: str, tmp_path: Path) -> None:
-    write_files(tmp_path, files)
-    line = refusal(tiny_search(*settings.split()), tmp_path)
+@pytest.mark.parametrize(("file", "settings", "told", "rest"), rows(FILES))
+def test_files(file: str, settings: str, told: str, rest: str, tmp_path: Path) -> None:
+    name, _, content = file.partition(" ")
+    if content:
+        raw = content.replace("\\n", "\n").replace("\\xe9", "\xe9").encode("latin-1")
+        write_files(tmp_path, {name: raw})
+    line = refusal(tiny_search(*settings.split() if settings != "-" else ()), tmp_path)
     assert line.startswith(told), line
     assert rest in line, line
 
 
-class Hostile:
-    """A pickle of it creates a file when it is read without care, which `refusal` would notice."""
+def test_a_name_too_long(tmp_path: Path) -> None:
+    line = refusal(tiny_search(out="x" * 300), tmp_path)
+    assert line.startswith("command line: --out = 'xxx")
+    assert "cannot write here (File name too long)" in line
 
-    def __reduce__(self) -> Any:
-        return os.system, ("touch executed",)
+
+CIFAR10 = "data/cifar10/train-0.parquet"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told", "rest"),
+    [
+        ("test-0.parquet", b"", "data/cifar10: the folder has no train-*", "set OPTNAS_DATA"),
+        ("train-0.parquet", b"", f"{CIFAR10}: the file is empty", "copy the file again"),
+        ("train-0.parquet", cifar10_file()[:-9], f"{CIFAR10}: the file is truncated", "copy the"),
+        ("train-0.parquet", cifar10_file(rows=60), "command line: data.train_size = 40: ", "to 30"),
+    ],
+)
+def test_data(file: str, content: bytes, told: str, rest: str, tmp_path: Path) -> None:
+    write_files(tmp_path, {f"data/cifar10/{file}": content})
+    line = refusal(tiny_search("data.name=cifar10", "--data", "data"), tmp_path)
+    assert line.startswith(told), line
+    assert rest in line, line
 
 
 def test_a_hostile_benchmark_file_is_not_opened(tmp_path: Path) -> None:
-    files: Files = {
+    files: dict[str, str | bytes] = {
         "fake/analognasbench/__init__.py": "open('executed', 'w')",
         "fake/analognasbench/data.anb": pickle.dumps(Hostile()),
         "fake/analog_nasbench-0.1.3.dist-info/METADATA": "Name: analog-nasbench\nVersion: 0.1.3\n",
@@ -224,19 +203,6 @@ def test_a_truncated_table(tmp_path: Path) -> None:
     line = refusal(query.split(), tmp_path)
     assert line.startswith("data/nas-bench-201/test-accuracy.csv.gz: no whole gzip file of text ")
     assert line.endswith("; replace the file by an intact copy")
-
-
-@contextmanager
-def tmpfs(folder: Path, options: str) -> Iterator[None]:
-    """A real mount, so that even root is refused."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("needs permission to mount")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 def test_a_read_only_folder(tmp_path: Path) -> None:
@@ -303,23 +269,22 @@ def test_plot(run: Path, tmp_path: Path) -> None:
         copied(run, tmp_path / name)
     records = tmp_path / "b/epochs.jsonl"
     records.write_text(records.read_text().replace("analog-nasbench", "official"))
-    line = refusal("plot a b -o x.png".split(), tmp_path)
+    line = refusal(["plot", "a", "b", "-o", "x.png"], tmp_path)
     assert line.startswith("command line: DIR...: ")
     assert "different benchmark tables (analog-nasbench, official)" in line
     records.write_text("")
-    assert "no records" in refusal("plot b -o x.png".split(), tmp_path)
+    plot_b = ["plot", "b", "-o", "x.png"]
+    assert "no records" in refusal(plot_b, tmp_path)
     records.write_text("{\n")
-    assert refusal("plot b -o x.png".split(), tmp_path).startswith(
-        "b/epochs.jsonl line 1: not JSON"
-    )
-    assert "cannot write the picture (No such" in refusal("plot a -o c/x.png".split(), tmp_path)
+    assert refusal(plot_b, tmp_path).startswith("b/epochs.jsonl line 1: not JSON")
+    assert "cannot write the picture (No such" in refusal(["plot", "a", "-o", "c/x.png"], tmp_path)
 
 
 CHECKPOINTS = {
     "empty": lambda path, other: path.write_bytes(b""),
     "text": lambda path, other: path.write_bytes(b"no checkpoint"),
     "truncated": lambda path, other: path.write_bytes(path.read_bytes()[:-1000]),
-    "a tensor": lambda path, other: torch.save(torch.ones(3), path),
+    "a list": lambda path, other: torch.save([1], path),
     "hostile": lambda path, other: torch.save({"format": 1, "hash": Hostile()}, path),
     "of another run": lambda path, other: shutil.copy(other, path),
 }
@@ -381,5 +346,5 @@ def test_settings_refused_by_torch(settings: str, told: str, rest: str, tmp_path
 )
 def test_images(content: bytes, told: str, tmp_path: Path) -> None:
     write_files(tmp_path, {CIFAR10: content})
-    line = refusal(tiny_search(*FROM_DATA.split()), tmp_path)
+    line = refusal(tiny_search("data.name=cifar10", "--data", "data"), tmp_path)
     assert line.startswith(f"{CIFAR10}: {told}")
