@@ -13,13 +13,14 @@ from optnas.records import RunFolder
 OPTIMIZERS = ("SGD", "Adam")
 SHARED = {
     "data.name": "digits",
-    "data.train_size": 192,
-    "data.valid_size": 192,
+    "data.train_size": 96,
+    "data.valid_size": 96,
     "search.epochs": 2,
+    "search.batch_size": 16,
     "search.seed": 0,  # the same images, initial values and batches for every pair
-    "supernet.channels": 4,
+    "supernet.channels": 2,
     "curvature.every": 2,
-    "curvature.batch_size": 16,
+    "curvature.batch_size": 8,
     "benchmark.table": "analog-nasbench",
 }
 

@@ -97,7 +97,7 @@ class Twin:
         auxiliary: whether every edge has an auxiliary skip.
         unrolled: whether the gradient of alpha passes through a virtual SGD step.
         frozen: whether alpha stays.
-        include_arch: whether the gradient of alpha counts in the clipping norm.
+        also_counts: whose gradient counts in the clipping norm beside the weights'.
         tracked: whether evaluation uses running statistics.
         arch_updates: whether the alpha step's forward moves the running statistics.
         weights: torch's optimizer of the network weights.
@@ -113,7 +113,7 @@ class Twin:
         auxiliary: bool = False,
         unrolled: bool = False,
         frozen: bool = False,
-        include_arch: bool = True,
+        also_counts: str = "op-weights",
         tracked: bool = True,
         arch_updates: bool = True,
         weights: Callable[..., torch.optim.Optimizer] = sgd,
@@ -121,7 +121,7 @@ class Twin:
         epochs: int = EPOCHS,
     ):
         self.perturbation, self.unrolled, self.frozen = perturbation, unrolled, frozen
-        self.include_arch, self.tracked, self.arch_updates = include_arch, tracked, arch_updates
+        self.also_counts, self.tracked, self.arch_updates = also_counts, tracked, arch_updates
         self.arch, self.epochs = arch, epochs
         edges, operations = state.space.edges, state.space.operations
         self.net = NaiveSupernet(edges, operations, **SIZES, classes=10, image_channels=1).double()
@@ -200,11 +200,13 @@ class Twin:
         perturbed_EO = self.perturbed(clean_EO.detach(), train)
         # the value of the perturbed A with the derivative of the clean one
         used_EO = clean_EO + (perturbed_EO - clean_EO).detach()
+        used_EO.retain_grad()
         logits = self.net.train()(train.images_BCHW, used_EO)
         loss = F.cross_entropy(logits, train.labels_B)
         self.optimizer.zero_grad()
         loss.backward()
-        counted = [*self.net.parameters(), *([alpha_EO] if self.include_arch else [])]
+        also = {"nothing": [], "alpha": [alpha_EO], "op-weights": [used_EO]}[self.also_counts]
+        counted = [*self.net.parameters(), *also]
         self.clipped.append(bool(nn.utils.clip_grad_norm_(counted, MAX_NORM) > MAX_NORM))
         self.optimizer.step()
         right = int((logits.argmax(-1) == train.labels_B).sum())
@@ -241,7 +243,8 @@ class Twin:
 NESTEROV = {"weight_optimizer": {"nesterov": True, "weight_decay": 5e-4}}
 ADAM = {"weight_optimizer": {"name": "Adam", "lr": WEIGHT_LR}}
 SGD_ON_ALPHA = {"arch_optimizer": {"name": "SGD", "lr": ARCH_LR}}
-CLIPPING = {"clipping": {"include_arch": False}}
+WEIGHTS_ONLY = {"clipping": {"also_counts": "nothing"}}
+ALPHA_TOO = {"clipping": {"also_counts": "alpha"}}
 BATCH_NORM = {"supernet": {"batch_norm": "batch", "arch_step_updates_statistics": False}}
 FROZEN_STATISTICS = {"supernet": {"arch_step_updates_statistics": False}}
 
@@ -253,7 +256,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "darts-minus": ({"algorithm": {"name": "darts-minus"}}, {"auxiliary": True}),
     "random": ({"algorithm": {"name": "random"}}, {"frozen": True}),
     "darts, SGD on alpha": (SGD_ON_ALPHA, {"arch": "SGD"}),
-    "darts, clipping without alpha": (CLIPPING, {"include_arch": False}),
+    "darts, clipping counts weights only": (WEIGHTS_ONLY, {"also_counts": "nothing"}),
+    "sdarts-rs, clipping counts alpha": (
+        {"algorithm": {"name": "sdarts-rs"}} | ALPHA_TOO,
+        {"perturbation": "uniform", "also_counts": "alpha"},
+    ),
     "darts, alpha step leaves statistics": (FROZEN_STATISTICS, {"arch_updates": False}),
     "darts, batch statistics": (BATCH_NORM, {"tracked": False}),
     "sdarts-adv, batch statistics": (
@@ -263,8 +270,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "darts, Adam on weights": (ADAM, {"weights": adam}),
     "darts, Nesterov": (NESTEROV, {"weights": nesterov}),
 }
-# The unrolled hypergradient, of SGD, joins each algorithm that has one.
-for name in ("darts", "sdarts-rs", "sdarts-adv", "darts-minus"):
+# The unrolled hypergradient, of SGD, beside each relaxation and beside a perturbation.
+for name in ("darts", "sdarts-rs", "darts-minus"):
     unrolled = {"algorithm": {"name": name, "hypergradient": "unrolled"}}
     CASES[f"{name}, unrolled"] = (unrolled, CASES[name][1] | {"unrolled": True})
 CASES["darts, unrolled, Nesterov"] = (
@@ -307,10 +314,10 @@ def test_three_iterations_equal_the_twins(case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("protocol", "order", "weights", "batches"),
+    ("protocol", "order", "weights", "batches", "also_counts"),
     [
-        ("cpu", "arch-first", sgd, "fresh-batches"),
-        ("nas-bench-201", "weights-first", nesterov, "independent-images"),
+        ("cpu", "arch-first", sgd, "fresh-batches", "op-weights"),
+        ("nas-bench-201", "weights-first", nesterov, "independent-images", "alpha"),
     ],
 )
 def test_a_run_takes_the_steps_in_order_at_the_scheduled_rates(
@@ -319,6 +326,7 @@ def test_a_run_takes_the_steps_in_order_at_the_scheduled_rates(
     order: str,
     weights: Callable[..., torch.optim.Optimizer],
     batches: str,
+    also_counts: str,
 ) -> None:
     """The whole loop, measures included: one batch an epoch, learning rate 0.1 -> 0.001."""
     chosen = settings(
@@ -330,7 +338,7 @@ def test_a_run_takes_the_steps_in_order_at_the_scheduled_rates(
     with folder.created(chosen.document()):
         assert run(chosen, folder) == "done"
     state, source = build_state(chosen), build_state(chosen)
-    twin = Twin(state, perturbation="uniform", weights=weights, epochs=3)
+    twin = Twin(state, perturbation="uniform", weights=weights, epochs=3, also_counts=also_counts)
     losses = []
     for epoch in (1, 2, 3):
         indices_B = torch.randperm(BATCH, generator=source.generators["train-order"])

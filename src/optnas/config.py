@@ -114,10 +114,10 @@ class OptimizerSection(Component):
 
 
 class ClippingSection(Section):
-    """Clipping in the weight step; 0 is none. ``include_arch``: alpha counts in the norm."""
+    """Clipping in the weight step; 0 is none. ``also_counts``: a further gradient in the norm."""
 
     max_norm: float = Field(5.0, ge=0)
-    include_arch: bool = False
+    also_counts: Literal["nothing", "alpha", "op-weights"] = "nothing"
 
 
 class EvaluationSection(Section):

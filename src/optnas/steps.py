@@ -130,7 +130,8 @@ def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
         clean_EO.detach(), _attacked_loss(state, train), progress, state.generators["perturbation"]
     )
     clipping = state.settings.clipping
-    op_weights_EO = perturbed_EO.detach().requires_grad_(clipping.include_arch)
+    counts_arch = clipping.max_norm > 0 and clipping.also_counts != "nothing"
+    op_weights_EO = perturbed_EO.detach().requires_grad_(counts_arch)
     logits, after = state.supernet(
         train.images_BCHW,
         op_weights_EO,
@@ -143,7 +144,9 @@ def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
     state.statistics = after
     if clipping.max_norm > 0:
         counted = list(state.supernet.weights.values())
-        if clipping.include_arch:
+        if clipping.also_counts == "op-weights":
+            counted.append(op_weights_EO)
+        elif clipping.also_counts == "alpha":
             (alpha_EO.grad,) = torch.autograd.grad(clean_EO, alpha_EO, op_weights_EO.grad)
             counted.append(alpha_EO)
         torch.nn.utils.clip_grad_norm_(counted, clipping.max_norm)

@@ -165,6 +165,8 @@ def complete_settings(
                 remedy=f"add {section}.{setting}=VALUE",
             )
         value = given.get(setting, default)
+        if setting not in given and isinstance(value, tuple) and None in value:
+            continue  # TOML has no None: the optimizer fills it in
         _check_type(value, default, key=f"{section}.{setting}", where=where)
         if value is not None:
             settings[setting] = list(value) if isinstance(value, tuple) else value

@@ -52,7 +52,7 @@ def _adam(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
         w'.
     """
     lr, (b1, b2) = group["lr"], group["betas"]
-    if group["decoupled_weight_decay"]:
+    if group.get("decoupled_weight_decay", False):
         w = w * (1 - lr * group["weight_decay"])
     else:
         g = g + group["weight_decay"] * w
@@ -63,6 +63,11 @@ def _adam(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
         v = torch.maximum(state.get("max_exp_avg_sq", torch.zeros_like(w)), v)
     denominator = _root(v) / (1 - b2**t) ** 0.5 + group["eps"]
     return w - lr / (1 - b1**t) * m / denominator
+
+
+def _adamw(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
+    """AdamW is Adam with decoupled decay; older torch does not say so in the group."""
+    return _adam(w, g, state, {**group, "decoupled_weight_decay": True})
 
 
 def _rmsprop(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
@@ -95,7 +100,7 @@ def _root(v: Tensor) -> Tensor:
 RULES: dict[type[torch.optim.Optimizer], Rule] = {
     torch.optim.SGD: _sgd,
     torch.optim.Adam: _adam,
-    torch.optim.AdamW: _adam,
+    torch.optim.AdamW: _adamw,
     torch.optim.RMSprop: _rmsprop,
 }
 

@@ -126,7 +126,8 @@ def _unrolled_difference(problem: Bilevel, alpha: Tensor, relax: RelaxNow) -> Te
     u = torch.autograd.grad(
         [stepped[name] for name in names], gradients, v, allow_unused=True, materialize_grads=True
     )
-    e = DISPLACEMENT / _norm(u)
+    # u = 0, as at a learning rate of 0, leaves the first-order gradient.
+    e = DISPLACEMENT / _norm(u).clamp(min=torch.finfo(u[0].dtype).tiny)
 
     def alpha_gradient(factor: float | Tensor) -> Tensor:
         shifted = {n: w.detach() + factor * d for n, w, d in zip(names, live, u, strict=True)}

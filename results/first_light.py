@@ -1,0 +1,77 @@
+"""The table and the picture of docs/first-light.md, from the committed records.
+
+python results/first_light.py            print the table, draw docs/images/first-light.png
+python results/first_light.py --collect RUNS   first copy the records of finished runs here
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from pathlib import Path
+
+import tomli_w
+
+from optnas.display import run_label
+from optnas.plotting import plot_runs
+from optnas.records import RunFolder, find_runs
+
+HERE = Path(__file__).parent
+RECORDS = HERE / "first-light"
+PICTURE = HERE.parent / "docs" / "images" / "first-light.png"
+HEADER = (
+    "| algorithm: w + alpha | seed | supernet valid % | benchmark % (CIFAR-10) | best epoch % "
+    "| skips | top eigenvalue | path of alpha | s an epoch |\n|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def collect(runs: Path) -> None:
+    """Copy what may be committed: no checkpoints, no folders of this machine."""
+    for run in find_runs(runs):
+        result = run.read_result()
+        if result is None or result["status"] != "done":
+            continue
+        target = RECORDS / run.path.name
+        target.mkdir(parents=True, exist_ok=True)
+        config = run.read_config()
+        config["data"].pop("folder", None)
+        (target / "config.toml").write_text(tomli_w.dumps(config))
+        starts = json.loads(run.environment.read_text())
+        for start in starts:
+            start["command"] = ["optnas", *start["command"][1:]]
+        (target / "environment.json").write_text(json.dumps(starts, indent=1) + "\n")
+        for name in ("epochs.jsonl", "result.json"):
+            (target / name).write_bytes((run.path / name).read_bytes())
+
+
+def row(run: RunFolder) -> str:
+    """One run as a line of the table."""
+    config, records = run.read_config(), run.read_epochs()
+    last = records[-1]
+    accuracy = [record["benchmark"]["accuracy"]["cifar10"] for record in records]
+    seconds = statistics.median(record["seconds"] for record in records[1:])
+    return (
+        f"| {run_label(config)} | {config['search']['seed']} | {last['valid_accuracy']:.2f} "
+        f"| {accuracy[-1]:.2f} | {max(accuracy):.2f} | {last['skips']} "
+        f"| {last['alpha_hessian_max']:.3f} | {last['alpha_path_length']:.2f} | {seconds:.0f} |"
+    )
+
+
+def table(runs: list[RunFolder]) -> str:
+    """All runs, sorted by algorithm, pair and seed."""
+    ordered = sorted(runs, key=lambda run: (run_label(run.read_config()), run.path.name))
+    return "\n".join([HEADER, *(row(run) for run in ordered)])
+
+
+def main() -> None:
+    """Collect if asked to; print and draw."""
+    if sys.argv[1:2] == ["--collect"]:
+        collect(Path(sys.argv[2]))
+    runs = find_runs(RECORDS)
+    print(table(runs))
+    plot_runs(runs, PICTURE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,329 @@
+"""The documents are true: their blocks run, their links resolve, their tables are the settings."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from tiny import tiny_settings
+
+from optnas import protocols, registry
+from optnas.config import Settings
+from optnas.diagrams import FIGURES, plot_figure
+from optnas.records import RunFolder
+from optnas.search import run
+
+ROOT = Path(__file__).parent.parent
+EXTENDING = ROOT / "docs" / "extending.md"
+EXECUTED = [ROOT / "README.md", EXTENDING, *sorted((ROOT / "docs" / "algorithms").glob("*.md"))]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+RUNNABLE = ("python", "sh", "console")
+SECONDS = 400  # for one block, on a busy machine
+# An example takes 20 seconds at most; a busy machine stretches even processor time, by up to this.
+EXAMPLE_SECONDS = 3 * 20
+NOT_RUN = re.compile(r"<!-- not run: \S.* -->")
+
+
+def of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, its text, the line its fence stands in."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks_of(text: str) -> list[Block]:
+    """The blocks to run, in order."""
+    found: list[Block] = []
+    lines = text.split("\n")
+    number = 0
+    while number < len(lines):
+        fence = re.fullmatch(r"(\s*)(`{3,})(\w*).*", lines[number])
+        if fence is None:
+            number += 1
+            continue
+        indent, ticks, language = fence.groups()
+        start = number
+        number += 1
+        while number < len(lines) and lines[number].strip() != ticks:
+            number += 1
+        before = [line for line in lines[:start] if line.strip()][-1:]
+        excused = bool(before and NOT_RUN.fullmatch(before[0].strip()))
+        if language in RUNNABLE and not excused:
+            body = [line.removeprefix(indent) for line in lines[start + 1 : number]]
+            found.append(Block(language, "\n".join(body) + "\n", start + 1))
+        number += 1
+    return found
+
+
+def command_of(block: Block, folder: Path) -> list[str]:
+    """How to run a block; a python block that names its file is saved under that name."""
+    if block.language == "python":
+        named = re.match(r"# (\w+\.py)\n", block.text)
+        path = folder / (named[1] if named else f"block_{block.line}.py")
+        path.write_text(block.text)
+        return [sys.executable, path.name]
+    script = block.text
+    if block.language == "console":
+        lines = block.text.split("\n")
+        script = "\n".join(line.removeprefix("$ ") for line in lines if line.startswith("$ "))
+    return ["bash", "-euo", "pipefail", "-c", script]
+
+
+def make_targets(block: Block) -> list[str]:
+    """The targets of a block that only calls make: the suite does not run itself."""
+    if block.language == "python":
+        return []
+    lines = [line.removeprefix("$ ").split("#")[0].split() for line in block.text.split("\n")]
+    commands = [words for words in lines if words]
+    only_make = bool(commands) and all(words[0] == "make" for words in commands)
+    return [words[1] for words in commands] if only_make else []
+
+
+def execute(command: list[str], folder: Path, *more_paths: Path) -> subprocess.CompletedProcess:
+    environment = {k: v for k, v in os.environ.items() if k not in ("OPTNAS_DATA", "PYTHONPATH")}
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONWARNINGS": "error",
+        "PYTHONPATH": os.pathsep.join(map(str, more_paths)),
+    }
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("path", EXECUTED, ids=of)
+def test_the_blocks_of_a_document_run(path: Path, tmp_path: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for block in blocks_of(path.read_text()):
+        if targets := make_targets(block):
+            for target in targets:
+                assert re.search(rf"(?m)^{target}:", makefile), f"make {target}"
+            continue
+        done = execute(command_of(block, tmp_path), tmp_path)
+        assert done.returncode == 0, f"{of(path)}, line {block.line}:\n{done.stderr}"
+
+
+def test_blocks_are_found_and_excused() -> None:
+    text = (
+        "```python\n# one.py\nx = 1\n```\n\n<!-- not run: needs a GPU -->\n```sh\nfalse\n```\n"
+        "```toml\na = 1\n```\n<!-- not run: -->\n```sh\ntrue\n```\n1. a\n\n   ```console\n"
+        "   $ echo 1\n   1\n   ```\n"
+    )
+    found = blocks_of(text)
+    assert [(block.language, block.line) for block in found] == [
+        ("python", 1),
+        ("sh", 14),
+        ("console", 19),
+    ]
+    assert command_of(found[2], ROOT)[-1] == "echo 1"
+    assert make_targets(Block("sh", "make demo  # two\nmake test\n", 1)) == ["demo", "test"]
+    assert make_targets(Block("sh", "make demo\nls\n", 1)) == []
+
+
+def test_the_templates_are_what_the_document_says(tmp_path: Path, monkeypatch: Any) -> None:
+    """Addressed by path: settings with defaults, a misspelt one answered, bad values told."""
+    for block in blocks_of(EXTENDING.read_text()):
+        if block.language == "python":
+            command_of(block, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    # Loading the file registers its name; the other tests shall not see it.
+    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+    algorithm = {"algorithm__name": "./my_algorithm.py:cooling"}
+    assert tiny_settings(**algorithm).algorithm.settings == {
+        "start": 5.0,
+        "end": 0.5,
+        "hypergradient": "first-order",
+    }
+    with (
+        pytest.raises(ValueError, match="not a setting")
+        if False
+        else pytest.raises(Exception, match="did you mean end")
+    ):
+        tiny_settings(**algorithm, algorithm__ende=0.1)
+    optimizer = {"weight_optimizer__name": "./my_optimizer.py:SignSGD"}
+    settings = tiny_settings(**optimizer).weight_optimizer
+    assert settings.settings == {"lr": 1e-3, "momentum": 0.9, "weight_decay": 0.0}
+    assert settings.schedule.name == "constant"
+
+
+def test_an_entry_point_gives_the_template_its_name(tmp_path: Path) -> None:
+    text = EXTENDING.read_text()
+    (declared,) = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    groups = tomllib.loads(declared)["project"]["entry-points"]
+    lines = [
+        f"[{group}]\n{name} = {target}"
+        for group in groups
+        for name, target in groups[group].items()
+    ]
+    package = tmp_path / "my_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    for block in blocks_of(text):
+        if block.language == "python":
+            command_of(block, package)
+    facts = tmp_path / "my_package-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    done = execute(
+        [
+            sys.executable,
+            "-c",
+            "from optnas import registry; print(registry.names('algorithm'));"
+            "from optnas.optimizers import signatures;"
+            "print(signatures.complete_settings('my_package.my_optimizer:SignSGD', {},"
+            " section='weight_optimizer'))",
+        ],
+        tmp_path,
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "'cooling'" in done.stdout
+    assert "'momentum': 0.9" in done.stdout
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("path", EXAMPLES, ids=of)
+def test_examples_run_and_are_short(path: Path, tmp_path: Path) -> None:
+    assert len(path.read_text().splitlines()) < 60
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = execute([sys.executable, str(path)], tmp_path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent < EXAMPLE_SECONDS
+
+
+# --- links ------------------------------------------------------------------------------------
+
+
+def without_code(text: str) -> str:
+    text = re.sub(r"(?ms)^\s*```.*?^\s*```\s*$", "", text)
+    return re.sub(r"`[^`\n]*`(?!\])", "", text)
+
+
+def anchor(heading: str) -> str:
+    """The fragment that a heading gets: lower case, no punctuation, hyphens for spaces."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=of)
+def test_relative_links_and_images_resolve(path: Path) -> None:
+    text = without_code(path.read_text())
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    targets += re.findall(r"(?:src|href)=\"([^\"]+)\"", text)
+    for target in targets:
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, fragment = target.partition("#")
+        file = (path.parent / name).resolve() if name else path
+        assert file.exists(), f"{of(path)} links to {target}"
+        assert file.is_relative_to(ROOT), f"{of(path)} links to {target}"
+        if fragment and file.suffix == ".md":
+            headings = re.findall(r"(?m)^#+ (.*)$", file.read_text())
+            assert fragment in map(anchor, headings), f"{of(path)} links to {target}"
+
+
+def test_every_algorithm_has_a_page_that_names_its_settings() -> None:
+    pages = [path.read_text() for path in (ROOT / "docs" / "algorithms").glob("*.md")]
+    for name in registry.names("algorithm"):
+        titled = [page for page in pages if name in page.split("\n", 1)[0].split()]
+        assert len(titled) == 1, f"{name} needs one page with its name in the title"
+        settings = registry.complete_settings(
+            registry.find("algorithm", name), {}, section="algorithm", skip=("space",)
+        )
+        for setting, default in settings.items():
+            assert f"| `algorithm.{setting}` | `{default}` |" in titled[0], (name, setting)
+
+
+# --- what the documents state -----------------------------------------------------------------
+
+
+def flat(document: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(document, dict):
+        return {prefix: document}
+    joined = {}
+    for key, value in document.items():
+        joined |= flat(value, f"{prefix}.{key}" if prefix else key)
+    return joined
+
+
+def test_the_table_of_protocols_is_that_of_the_files() -> None:
+    rows = re.findall(
+        r"(?m)^\| `([\w.]+)`[^|]*\| (.*) \|$", (ROOT / "docs" / "protocols.md").read_text()
+    )
+    rows = [(key, cells.split(" | ")) for key, cells in rows if cells.count(" | ") == 3]
+    assert len(rows) > 30
+    names = ("cpu", "sdarts", "nas-bench-201", "nats-bench")
+    assert sorted(names) == protocols.names()
+    told: dict[str, set[str]] = {name: set() for name in names}
+    absent = {"all", "native", "false"}
+    for key, cells in rows:
+        for name, cell in zip(names, cells, strict=True):
+            settings = flat(protocols.load(name)[1])
+            if key in settings:
+                value = settings[key]
+                shown = cell if isinstance(value, str) else tomllib.loads(f"x = {cell}")["x"]
+                assert shown == value, (key, name)
+                told[name].add(key)
+            else:
+                assert cell in absent, (key, name)
+    chosen = {"algorithm.name", "space.name", "data.name", "weight_optimizer.name"}
+    chosen |= {"arch_optimizer.name", "datasets.digits.split"}
+    for name in names:
+        assert set(flat(protocols.load(name)[1])) - told[name] == chosen
+
+
+def test_every_recorded_key_is_defined(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "concepts.md").read_text()
+    for algorithm in ("darts", "darts-minus"):
+        settings = tiny_settings(algorithm__name=algorithm, search__epochs=1)
+        folder = RunFolder(tmp_path / algorithm)
+        with folder.created(settings.document()):
+            run(settings, folder)
+        for record in folder.read_epochs():
+            for key in [*record, *record["benchmark"]]:
+                assert f"`{key}`" in text, key
+
+
+def test_every_section_of_settings_is_in_some_document() -> None:
+    text = "".join(path.read_text() for path in DOCUMENTS)
+    for section in set(Settings.model_fields) - {"protocol", "fingerprint", "space", "run"}:
+        assert f"{section}." in text, section
+
+
+def test_the_images_are_those_the_commands_draw(tmp_path: Path) -> None:
+    """Compared without glyph outlines, which depend on the version of the font."""
+    for name in FIGURES:
+        plot_figure(name, [], tmp_path / f"{name}.svg")
+        kept = ROOT / "docs" / "images" / f"{name}.svg"
+        assert kept.stat().st_size < 150_000
+        words = [re.findall(r"<!-- .*? -->", p.read_text()) for p in (kept, tmp_path / kept.name)]
+        assert words[0] == words[1], f"draw it again: optnas plot --figure {name} -o {kept}"
+        assert (
+            f"optnas plot --figure {name} -o {name}.svg"
+            in (ROOT / "docs" / "concepts.md").read_text()
+        )
