@@ -2,13 +2,15 @@
 # Everything is installed into .venv at the versions of constraints.txt.
 #   make demo TORCH="torch==2.9.1"     another build of torch; any argument of pip install will do
 
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 BIN := .venv/bin
 JOBS ?= 2
 PAIRS := SGD-SGD SGD-Adam Adam-SGD Adam-Adam
 DEMO_EPOCHS ?= 12
-SOURCES := src tests benchmarks examples
+SOURCES := src tests benchmarks examples results
 
 # Data beside the checkout is used where it exists; nothing else looks there.
 ifneq ($(wildcard ../shared/data),)
@@ -19,6 +21,8 @@ export OMP_NUM_THREADS = 1
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: help demo test test-slow check format figures clean
+# A search that was interrupted is resumed, not deleted.
+.PRECIOUS: demo/%/result.json
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -44,12 +48,13 @@ demo: .venv/installed ## Search digits under {SGD, Adam} x {SGD, Adam}; leaves d
 	@echo "search on digits, benchmark of CIFAR-10, n = 1: a demonstration, not evidence"
 	@$(BIN)/optnas plot $(PAIRS:%=demo/%) -o demo/pairs.png
 
-# The benchmark table is the embedded one, so that the demo is the same on every machine.
+# The benchmark table is the embedded one, so that the demo is the same on every machine. The pipe
+# names the pair on each line of the searches that run side by side.
 demo/%/result.json:
 	@if [ -f demo/$*/config.toml ]; then $(BIN)/optnas resume demo/$*; else \
 	$(BIN)/optnas search data.name=digits benchmark.table=analog-nasbench curvature.every=1 \
 	  search.epochs=$(DEMO_EPOCHS) weight_optimizer.name=$(firstword $(subst -, ,$*)) \
-	  arch_optimizer.name=$(lastword $(subst -, ,$*)) --out demo/$*; fi
+	  arch_optimizer.name=$(lastword $(subst -, ,$*)) --out demo/$*; fi | sed -u 's/^/$* | /'
 
 test: .venv/installed-dev ## The whole test suite but the slow tier; names what it skips
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
@@ -66,6 +71,9 @@ check: .venv/installed-dev ## Format, lint (docstrings too), types, fast tests: 
 format: .venv/installed-dev ## Format and fix what can be fixed
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
+
+figures: .venv/installed ## Rebuild the table and picture of docs/first-light.md from its records
+	$(BIN)/python results/first_light.py
 
 clean: ## Remove the demo and caches; .venv stays
 	rm -rf demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

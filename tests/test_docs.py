@@ -22,7 +22,11 @@ from optnas.search import run
 
 ROOT = Path(__file__).parent.parent
 EXTENDING = ROOT / "docs" / "extending.md"
-EXECUTED = [ROOT / "README.md", EXTENDING, *sorted((ROOT / "docs" / "algorithms").glob("*.md"))]
+PAGES = sorted((ROOT / "docs" / "algorithms").glob("*.md"))
+EXECUTED = [
+    *(pytest.param(path, marks=pytest.mark.thorough) for path in (ROOT / "README.md", EXTENDING)),
+    *(pytest.param(path, marks=pytest.mark.slow) for path in PAGES),
+]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 RUNNABLE = ("python", "sh", "console")
@@ -111,7 +115,6 @@ def execute(command: list[str], folder: Path, *more_paths: Path) -> subprocess.C
     )
 
 
-@pytest.mark.thorough
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("path", EXECUTED, ids=of)
 def test_the_blocks_of_a_document_run(path: Path, tmp_path: Path) -> None:
@@ -149,6 +152,8 @@ def test_the_templates_are_what_the_document_says(tmp_path: Path, monkeypatch: A
             command_of(block, tmp_path)
     monkeypatch.chdir(tmp_path)
     # Loading the file registers its name; the other tests shall not see it.
+    for kind in registry.KINDS:
+        registry.names(kind)
     monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
     algorithm = {"algorithm__name": "./my_algorithm.py:cooling"}
     assert tiny_settings(**algorithm).algorithm.settings == {
@@ -248,7 +253,7 @@ def test_relative_links_and_images_resolve(path: Path) -> None:
 
 
 def test_every_algorithm_has_a_page_that_names_its_settings() -> None:
-    pages = [path.read_text() for path in (ROOT / "docs" / "algorithms").glob("*.md")]
+    pages = [path.read_text() for path in PAGES]
     for name in registry.names("algorithm"):
         titled = [page for page in pages if name in page.split("\n", 1)[0].split()]
         assert len(titled) == 1, f"{name} needs one page with its name in the title"

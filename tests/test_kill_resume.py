@@ -1,0 +1,237 @@
+"""Processes killed at any moment and resumed end where an uninterrupted run ends, bit for bit.
+
+The references are made in this process, the killed runs are processes of the console script.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from cases import Answer, console, copied, finish, interrupted_run, start, timeless, tiny_search
+from tiny import TINY
+
+from optnas import api, registry
+from optnas.records import RunFolder
+
+pytestmark = pytest.mark.slow
+
+EPOCHS = 12  # so that training takes about as long as importing torch
+INTERRUPTED = ["optnas: interrupted; go on with: optnas resume DIR"]
+PAIRS = [("SGD", "SGD"), ("SGD", "Adam"), ("Adam", "SGD"), ("Adam", "Adam")]
+VARIANTS: dict[str, dict[str, Any]] = {
+    **{name: {"algorithm.name": name} for name in registry.names("algorithm")},
+    **{f"darts-{w}-{a}": {"weight_optimizer.name": w, "arch_optimizer.name": a} for w, a in PAIRS},
+    "unrolled": {"algorithm.hypergradient": "unrolled", "weight_optimizer.name": "Adam"},
+    "in passes": {"search.valid_order": "passes", "augmentation.cutout": 3},
+    "batch statistics": {"protocol": "nats-bench", "search.epochs": EPOCHS},
+}
+del VARIANTS["darts"]  # that is darts-SGD-Adam
+
+
+@pytest.fixture(autouse=True)
+def _sigint_reaches_children() -> Iterator[None]:
+    """A suite started in the background ignores SIGINT, and its children would inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session")
+def duration(tmp_path_factory: pytest.TempPathFactory) -> float:
+    """Seconds of an uninterrupted process."""
+    began = time.monotonic()
+    code, *_ = console(tiny_search(search__epochs=EPOCHS), tmp_path_factory.mktemp("whole"))
+    assert code == 0
+    return time.monotonic() - began
+
+
+def go_on(out: Path, settings: Sequence[str]) -> list[str]:
+    """The command that goes on with whatever a killed process left."""
+    if (out / "config.toml").exists():
+        return ["resume", out.name]
+    left = {entry.name for entry in out.iterdir()} if out.exists() else set()
+    assert left <= {".lock", "config.toml.partial"}
+    return [*settings, "--out", out.name]
+
+
+def assert_same_run(run: Path, reference: Path) -> None:
+    """All records but their seconds, and all of the last checkpoint."""
+    assert timeless(run) == timeless(reference)
+    ends = [
+        torch.load(each / "checkpoints/last.pt", weights_only=True) for each in (run, reference)
+    ]
+    for end in ends:
+        del end["seconds"], end["records_bytes"]  # texts of seconds differ in length
+    assert_equal(*ends)
+
+
+def assert_equal(a: Any, b: Any) -> None:
+    assert type(a) is type(b)
+    if isinstance(a, torch.Tensor):
+        assert a.dtype == b.dtype
+        assert torch.equal(a, b)
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_equal(a[key], b[key])
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b)
+        for pair in zip(a, b, strict=True):
+            assert_equal(*pair)
+    else:
+        assert a == b
+
+
+def killed(arguments: Sequence[str], cwd: Path, after: float, number: int) -> Answer:
+    """Start a process and send it a signal after some seconds."""
+    process = start(arguments, cwd)
+    time.sleep(after)
+    process.send_signal(number)
+    return finish(process)
+
+
+def assert_told(answer: Answer, number: int, out: Path) -> None:
+    """An interruption is told in one line and an exit code of its own."""
+    code, _, err = answer
+    if code == 0:  # it had been done before the signal came
+        assert api.RunFolder(out).read_result()["status"] == "done"
+    elif number != signal.SIGKILL and code == 128 + number:
+        assert err == INTERRUPTED
+    else:  # Python had not come as far as optnas
+        assert code == -number
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_killed_at_any_time(variant: str, duration: float, tmp_path: Path) -> None:
+    settings = TINY | {"search.epochs": EPOCHS} | VARIANTS[variant]
+    api.run(settings, out=tmp_path / "reference")
+    out, draw = tmp_path / "out", random.Random(variant)
+    search = ["search", *(f"{key}={value}" for key, value in settings.items())]
+    for limit in (1.0, duration, duration):
+        number = draw.choice([signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+        moment = draw.uniform(0, limit)
+        answer = killed(go_on(out, search), tmp_path, moment, number)
+        epochs = len(RunFolder(out).read_epochs())
+        print(f"signal {number} after {moment:.2f} s: code {answer[0]}, {epochs} records")
+        assert_told(answer, number, out)
+    code, _, err = console(go_on(out, search), tmp_path)
+    assert (code, err) == (0, [])
+    assert_same_run(out, tmp_path / "reference")
+
+
+# Read by every Python process that has its folder on PYTHONPATH: MOMENT is a call of os, how many
+# of them, and a signal that comes before that call; with "bytes", the kernel ends the process when
+# a file grows past that size after the call.
+SITECUSTOMIZE = """
+import os, resource, signal
+
+call, number, what = os.environ["MOMENT"].split()
+real, count = getattr(os, call), 0
+
+
+def counted(*arguments):
+    global count
+    count += 1
+    if count == int(number) and what.isdigit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(what), int(what)))
+    elif count == int(number):
+        os.kill(os.getpid(), getattr(signal, what))
+    return real(*arguments)
+
+
+setattr(os, call, counted)
+"""
+
+
+def ended_at(moment: str, arguments: Sequence[str], cwd: Path) -> Answer:
+    """Run a process that meets a signal at a moment of its own."""
+    (cwd / "site").mkdir(exist_ok=True)
+    (cwd / "site/sitecustomize.py").write_text(SITECUSTOMIZE)
+    return console(arguments, cwd, PYTHONPATH=str(cwd / "site"), MOMENT=moment)
+
+
+# A start syncs config.toml and its folder, environment.json and its folder; then each epoch its
+# record, its checkpoint, the checkpoint's folder; a resume begins with environment.json.
+STARTING = {
+    "fsync 1 SIGKILL": "config.toml written, not renamed",
+    "fsync 2 SIGKILL": "config.toml in place, nothing else",
+    "replace 1 SIGKILL": "environment.json not renamed",
+    "fsync 3 SIGKILL": "a record without checkpoint",
+    "fsync 3 60000": "half a checkpoint",
+    "replace 2 SIGKILL": "the first checkpoint not renamed",
+    "fsync 5 SIGKILL": "the first checkpoint in place",
+}
+LATER = {
+    "fsync 2 {half}": "half a record",
+    "fsync 3 SIGTERM": "a record without checkpoint",
+    "fsync 3 60000": "half a checkpoint",
+    "fsync 4 SIGINT": "a checkpoint not renamed",
+    "replace 2 SIGTERM": "a checkpoint not renamed",
+    "fsync 6 SIGKILL": "the last record without checkpoint",
+}
+ENDING = {
+    "fsync 3 SIGKILL": "result.json not renamed",
+    "fsync 4 SIGTERM": "result.json in place",
+}
+
+
+def test_killed_while_starting(tmp_path: Path) -> None:
+    reference, out = tmp_path / "reference", tmp_path / "out"
+    api.run(TINY, out=reference)
+    search = tiny_search()
+    for moment, what in STARTING.items():
+        answer = ended_at(moment, go_on(out, search), tmp_path)
+        assert answer[0] in (-signal.SIGKILL, -signal.SIGXFSZ), (what, answer)
+        assert not (out / "result.json").exists()
+    assert console(go_on(out, search), tmp_path)[0] == 0
+    assert_same_run(out, reference)
+
+
+def test_killed_while_writing(tmp_path: Path) -> None:
+    reference, out = tmp_path / "reference", tmp_path / "out"
+    api.run(TINY | {"search.epochs": 3}, out=reference)
+    copied(interrupted_run(tmp_path / "begun", search__epochs=3), out)
+    size = (out / "epochs.jsonl").stat().st_size
+    for moment, what in {**LATER, **ENDING}.items():
+        if moment in ENDING and not RunFolder(out).read_epochs()[-1]["epoch"] == 3:
+            raise AssertionError("the run is at its end")
+        moment = moment.format(half=size + 500)
+        answer = ended_at(moment, ["resume", "out"], tmp_path)
+        number = moment.split()[-1]
+        expected = -signal.SIGXFSZ if number.isdigit() else -getattr(signal, number)
+        if number in ("SIGTERM", "SIGINT"):
+            assert answer[2] == INTERRUPTED
+            assert not list(out.rglob("*.partial"))
+            expected += 128 + 2 * -expected
+        assert answer[0] == expected, (what, answer)
+    assert console(["resume", "out"], tmp_path)[0] == 0
+    assert_same_run(out, reference)
+
+
+def test_the_first_second(tmp_path: Path) -> None:
+    """A process killed in its first second leaves nothing, or a run that can be resumed."""
+    draw = random.Random("first second")
+    began, process = time.monotonic(), start(tiny_search(out="timed"), tmp_path)
+    while not (tmp_path / "timed/config.toml").exists() and process.poll() is None:
+        time.sleep(0.005)
+    print(f"config.toml after {time.monotonic() - began:.2f} s")
+    process.kill()
+    finish(process)
+    for position in range(6):
+        out = tmp_path / f"out{position}"
+        killed(tiny_search(out=out.name), tmp_path, draw.uniform(0, 1), signal.SIGKILL)
+        print(f"left: {sorted(os.listdir(out)) if out.exists() else 'nothing'}")
+        go_on(out, tiny_search(out=out.name))
+    assert console(go_on(out, tiny_search(out=out.name)), tmp_path)[0] == 0
+    assert console(["resume", "timed"], tmp_path)[0] == 0
+    assert timeless(out) == timeless(tmp_path / "timed")
