@@ -17,11 +17,11 @@ from torch.testing import assert_close
 
 from optnas.algorithms.base import Progress
 from optnas.bilevel import Bilevel, LossValue
-from optnas.config import Layer, resolve
 from optnas.errors import UserError
 from optnas.optimizers.virtual import virtual_step
 from optnas.parts import hypergradients
 from optnas.parts.hypergradients import first_order, frozen, hypergradient, unrolled
+from optnas.resolve import Layer, resolve
 from optnas.state import SearchState, build_state
 from optnas.steps import batch_loss, train_batch, valid_batch, weight_step
 

@@ -21,6 +21,8 @@ LAYERS = [
     {"supernet", "data"},
     {"algorithms", "bilevel", "parts", "optimizers", "metrics"},
     {"config"},
+    {"complete"},
+    {"resolve"},
     {"state"},
     {"steps", "environment"},
     {"search"},
@@ -63,7 +65,7 @@ def test_the_loop_names_no_component(module: str) -> None:
     [
         "import optnas",
         "import optnas.cli",
-        "from optnas.config import Layer, resolve; "
+        "from optnas.resolve import Layer, resolve; "
         "resolve([Layer('x', {'data': {'name': 'digits'}})])",
     ],
 )

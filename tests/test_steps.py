@@ -24,8 +24,9 @@ from torch.func import functional_call
 from torch.testing import assert_close
 
 from optnas.algorithms.base import Progress
-from optnas.config import Layer, Settings, resolve
+from optnas.config import Settings
 from optnas.records import RunFolder
+from optnas.resolve import Layer, resolve
 from optnas.search import run
 from optnas.seeds import named_generator
 from optnas.state import SearchState, build_state, restore

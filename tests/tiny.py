@@ -6,7 +6,8 @@ from typing import Any
 
 from optnas import registry
 from optnas.api import nest
-from optnas.config import Layer, Settings, resolve
+from optnas.config import Settings
+from optnas.resolve import Layer, resolve
 
 TINY: dict[str, Any] = {
     "data.name": "digits",

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optnas.config import Layer, Settings, reread, resolve
+from optnas.config import Settings
 from optnas.records import FINISHED, Record, RunFolder
+from optnas.resolve import Layer, reread, resolve
 from optnas.tomlio import read_toml
 
 if TYPE_CHECKING:

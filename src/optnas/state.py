@@ -12,8 +12,9 @@ from torch import Tensor
 from optnas import registry
 from optnas.algorithms.base import Algorithm
 from optnas.benchmarks import Table, load_table
-from optnas.config import FORMAT, Settings, build_algorithm, build_dataset
+from optnas.config import FORMAT, Settings
 from optnas.data import Augmentation, CyclingBatches, Images, load_images, split_indices
+from optnas.datasets.base import Dataset
 from optnas.errors import UserError
 from optnas.files import write_atomically
 from optnas.optimizers.adapter import build
@@ -126,7 +127,9 @@ def build_state(settings: Settings) -> SearchState:
     dtype = {"float32": torch.float32, "float64": torch.float64}[settings.supernet.dtype]
     seed = settings.search.seed
     space: Space = registry.find("space", settings.space.name)(**settings.space.settings)
-    dataset = build_dataset(settings)
+    dataset: Dataset = registry.find("dataset", settings.data.name)(
+        folder=settings.data_folder, **settings.dataset_settings
+    )
     halves = split_indices(
         settings.data.split,
         dataset.size,
@@ -160,7 +163,11 @@ def build_state(settings: Settings) -> SearchState:
     return SearchState(
         settings=settings,
         space=space,
-        algorithm=build_algorithm(settings, space),
+        algorithm=registry.supply(
+            registry.find("algorithm", settings.algorithm.name),
+            settings.algorithm.settings,
+            {"space": space},
+        ),
         supernet=supernet,
         statistics=supernet.initial_statistics() if tracked else None,
         alpha_EO=alpha_EO,

@@ -1,0 +1,252 @@
+"""Settings completed and checked section by section, against the signatures of what they name."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pydantic
+
+from optnas import benchmarks, registry
+from optnas.config import DATA_KEYS, Settings
+from optnas.datasets.base import Dataset
+from optnas.errors import UserError, did_you_mean
+from optnas.optimizers import signatures
+
+# component section -> the protocol's tables by name
+COMPONENTS = {
+    "algorithm": "algorithms",
+    "space": "spaces",
+    "data": "datasets",
+    "weight_optimizer": "weight_optimizers",
+    "arch_optimizer": "arch_optimizers",
+}
+
+
+def complete(merged: dict[str, Any]) -> Settings:
+    """Check every setting and spell every default out.
+
+    Args:
+        merged: sections of settings, the layers laid over each other; changed in place.
+
+    Returns:
+        The settings.
+
+    Raises:
+        UserError: a setting is unknown, ill-typed, out of range or contradicts another; its key is
+            told, and whoever knows which file wrote it adds that.
+    """
+    for section in COMPONENTS:
+        _named(merged, section)
+    _complete_component(merged, "space")
+    _complete_component(merged, "algorithm", supplied=("space",))
+    dataset = _complete_data(merged)
+    for section in ("weight_optimizer", "arch_optimizer"):
+        _complete_optimizer(merged, section)
+    merged.setdefault("benchmark", {}).setdefault("table", "auto")
+    if merged["benchmark"]["table"] == "auto":
+        merged["benchmark"]["table"] = benchmarks.default_table(_folder(merged))
+    for section in ("evaluation", "curvature", "run"):
+        merged.setdefault(section, {})
+    try:
+        settings = Settings(**merged, fingerprint=dataset.fingerprint())
+    except pydantic.ValidationError as error:
+        _tell_first_problem(error)
+    _check_values(settings.model_dump())
+    _check_consistency(settings, dataset)
+    _check_unrolled(settings)
+    return settings
+
+
+def _named(merged: Mapping[str, Any], section: str, key: str | None = None) -> None:
+    name = merged.get(section, {}).get("name")
+    if not isinstance(name, str):
+        raise UserError(
+            "needs a name" if name is None else "a name is a string",
+            key=f"{key or section}.name",
+            value=name,
+            remedy=f"write {key or section}.name=NAME",
+        )
+
+
+def _complete_component(
+    merged: dict[str, Any], section: str, supplied: tuple[str, ...] = ()
+) -> None:
+    keys = dict(merged[section])
+    name = keys.pop("name")
+    factory = registry.find(section, name)
+    settings = registry.complete_settings(factory, keys, section=section, skip=supplied)
+    merged[section] = {"name": name, **settings}
+
+
+def _folder(merged: Mapping[str, Any]) -> Path | None:
+    option = merged["data"].get("folder")
+    if not (option is None or isinstance(option, str)):
+        raise UserError(
+            "a folder is a string", key="data.folder", value=option, remedy="write it in quotes"
+        )
+    return benchmarks.data_folder(None if option is None else Path(option))
+
+
+def _complete_data(merged: dict[str, Any]) -> Dataset:
+    data = dict(merged["data"])
+    general = {key: data.pop(key) for key in DATA_KEYS if key in data}
+    factory = registry.find("dataset", general["name"], key="data.name")
+    own = registry.complete_settings(
+        factory, data, section="data", skip=("folder",), besides=DATA_KEYS
+    )
+    folder = _folder(merged)
+    dataset: Dataset = factory(folder=folder, **own)
+    general.setdefault("train_size", dataset.size // 2)
+    general.setdefault("valid_size", dataset.size - dataset.size // 2)
+    general.setdefault("resolution", dataset.resolution)
+    general.setdefault("split", "halves")
+    if folder is not None:
+        general["folder"] = str(folder)
+    merged["data"] = {**general, **own}
+    augmentation = merged.setdefault("augmentation", {})
+    resolution = general["resolution"]
+    if isinstance(resolution, int):
+        scaled = round(dataset.crop_padding * resolution / dataset.resolution)
+        augmentation.setdefault("crop_padding", scaled)
+    augmentation.setdefault("flip", dataset.flip)
+    return dataset
+
+
+def _complete_optimizer(merged: dict[str, Any], section: str) -> None:
+    keys = dict(merged[section])
+    name = keys.pop("name")
+    schedule, key = keys.pop("schedule", "constant"), f"{section}.schedule"
+    settings = signatures.complete_settings(name, keys, section=section)
+    if isinstance(schedule, str):
+        schedule = {"name": schedule}
+    if not isinstance(schedule, Mapping):
+        raise UserError(
+            "must be a name or a table", key=key, value=schedule, remedy=f"write {key}=NAME"
+        )
+    _named({section: schedule}, section, key)
+    schedule_keys = dict(schedule)
+    schedule_name = schedule_keys.pop("name")
+    factory = registry.find("schedule", schedule_name, key=f"{key}.name")
+    completed = registry.complete_settings(factory, schedule_keys, section=key)
+    try:
+        factory(**completed)
+    except UserError as error:
+        raise UserError(
+            error.reason,
+            key=f"{section}.{error.key}",
+            value=error.value,
+            remedy=error.remedy or "change its value",
+        ) from error
+    merged[section] = {"name": name, **settings, "schedule": {"name": schedule_name, **completed}}
+
+
+def _tell_first_problem(error: pydantic.ValidationError) -> NoReturn:
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    section, _, name = key.partition(".")
+    remedy = "change its value"
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    if problem["type"] == "extra_forbidden":
+        model: Any = Settings.model_fields[section].annotation
+        remedy, message = (
+            did_you_mean(name, model.model_fields),
+            f"{section} has no setting {name!r}",
+        )
+    value = None if problem["type"] == "missing" else problem["input"]
+    raise UserError(message, key=key, value=value, remedy=remedy) from error
+
+
+def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
+    """Refuse what no file of a run could hold: infinities, dates."""
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            _check_values(value, f"{prefix}{key}.")
+            continue
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            number = isinstance(each, (int, float)) and math.isfinite(each)
+            if not (number or each is None or isinstance(each, str)):
+                raise UserError(
+                    "must be text or a finite number",
+                    key=f"{prefix}{key}",
+                    value=value,
+                    remedy="change its value",
+                )
+
+
+def _check_consistency(settings: Settings, dataset: Dataset) -> None:
+    search, supernet, data = settings.search, settings.supernet, settings.data
+    halves = {"train_size": dataset.size // 2, "valid_size": dataset.size - dataset.size // 2}
+    checks = [
+        *(
+            (
+                getattr(data, key) > half,
+                f"data.{key}",
+                getattr(data, key),
+                f"its half of the {dataset.size} labelled images has {half}",
+                f"set it from 1 to {half}",
+            )
+            for key, half in halves.items()
+        ),
+        (
+            search.batch_size > min(data.train_size, data.valid_size),
+            "search.batch_size",
+            search.batch_size,
+            f"larger than a half (train {data.train_size}, valid {data.valid_size})",
+            "lower it, or raise data.train_size and data.valid_size",
+        ),
+        (
+            settings.curvature.batch_size > data.valid_size,
+            "curvature.batch_size",
+            settings.curvature.batch_size,
+            f"larger than the validation half of {data.valid_size}",
+            "lower it",
+        ),
+        (
+            supernet.batch_norm == "batch" and supernet.arch_step_updates_statistics,
+            "supernet.arch_step_updates_statistics",
+            True,
+            "there are no running statistics under supernet.batch_norm=batch",
+            "set it to false",
+        ),
+        (
+            settings.benchmark.table not in benchmarks.table_names(),
+            "benchmark.table",
+            settings.benchmark.table,
+            "there is no benchmark table of this name",
+            did_you_mean(settings.benchmark.table, benchmarks.table_names()),
+        ),
+        (
+            not re.fullmatch(r"auto|cpu|cuda(:\d+)?", settings.run.device),
+            "run.device",
+            settings.run.device,
+            "there is no such kind of device",
+            "use auto, cpu, cuda or cuda:N",
+        ),
+    ]
+    for wrong, key, value, reason, remedy in checks:
+        if wrong:
+            raise UserError(reason, key=key, value=value, remedy=remedy)
+
+
+def _check_unrolled(settings: Settings) -> None:
+    if settings.algorithm.settings.get("hypergradient") == "unrolled":
+        name = settings.weight_optimizer.name
+        if name not in signatures.UNROLLABLE:
+            raise UserError(
+                f"the unrolled hypergradient differentiates a step of "
+                f"{', '.join(signatures.UNROLLABLE)}, not of {name}",
+                key="algorithm.hypergradient",
+                value="unrolled",
+                remedy="use first-order, or one of those for weight_optimizer.name",
+            )
+        if settings.search.step_order != "arch-first":
+            raise UserError(
+                "the unrolled hypergradient needs the train batch about to be used",
+                key="search.step_order",
+                value=settings.search.step_order,
+                remedy="set search.step_order=arch-first",
+            )

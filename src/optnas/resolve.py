@@ -1,0 +1,253 @@
+"""From layers of TOML and command line to the settings of a run.
+
+Importable, and able to check every setting and name, without torch.
+
+Order of precedence, later wins: protocol, configuration file, command line. Naming a component
+(algorithm, data set, either optimizer) starts its section afresh: the protocol's table for that
+name if it has one (such as ``[weight_optimizers.Adam]``), else the component's own defaults, then
+the user's keys. Nothing is inherited across names.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optnas import protocols
+from optnas.complete import COMPONENTS, complete
+from optnas.config import FORMAT, NUMBERS_VERSION, Settings
+from optnas.errors import COMMAND_LINE, UserError, did_you_mean
+
+DEFAULT_PROTOCOL = "cpu"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A nested document of settings and where it came from."""
+
+    where: object
+    document: Mapping[str, Any]
+
+
+def resolve(layers: Sequence[Layer]) -> Settings:
+    """Turn layers of user settings into complete, checked settings.
+
+    Args:
+        layers: configuration files and command line, later ones win.
+
+    Returns:
+        The settings, with the data's fingerprint.
+
+    Raises:
+        UserError: anything in them is unknown, ill-typed, out of range or contradictory.
+    """
+    layers = [Layer(layer.where, _plain(layer)) for layer in layers]
+    name, where = DEFAULT_PROTOCOL, COMMAND_LINE
+    for layer in layers:
+        if "protocol" in layer.document:
+            name, where = layer.document["protocol"], str(layer.where)
+    if not isinstance(name, str):
+        raise UserError(
+            "must be a name or path",
+            where=where,
+            key="protocol",
+            value=name,
+            remedy=f"use one of: {', '.join(protocols.names())}",
+        )
+    label, protocol = protocols.load(name, where=where)
+    merged, origins = _merge([Layer(label, protocol), *layers])
+    merged["protocol"] = name
+    return _complete(merged, origins)
+
+
+def _plain(layer: Layer) -> Mapping[str, Any]:
+    """Accept a run's own ``config.toml`` as a configuration file; its identity is made anew."""
+    check_format(layer.document, layer.where)
+    return {k: v for k, v in layer.document.items() if k not in ("format", "identity")}
+
+
+def check_format(document: Mapping[str, Any], where: object) -> None:
+    """Refuse a configuration written by a newer optnas.
+
+    Args:
+        document: the configuration.
+        where: its file, for the error.
+
+    Raises:
+        UserError: its format is not one this version reads.
+    """
+    found = document.get("format", FORMAT)
+    if found != FORMAT:
+        raise UserError(
+            f"this optnas reads format {FORMAT}",
+            where=where,
+            key="format",
+            value=found,
+            remedy="upgrade optnas, or start a new run",
+        )
+
+
+def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, Any]) -> Settings:
+    """The settings of an existing run, proven to be those it was started with.
+
+    Args:
+        document: the content of its config.toml.
+        where: that file, for error messages.
+        overrides: new values of what is no part of a run's identity: ``run`` and ``data.folder``.
+
+    Returns:
+        The settings.
+
+    Raises:
+        UserError: the file is of a newer format, was edited, belongs to other data or to numbers
+            that have moved since; or an override would change the run's identity.
+    """
+    check_format(document, where)
+    identity = document.get("identity")
+    if not isinstance(identity, Mapping) or "hash" not in identity:
+        raise UserError(
+            "is no run's configuration (it has no identity.hash)",
+            where=where,
+            remedy=f"start a run from it: optnas search -c {where} --out DIR",
+        )
+    if identity.get("numbers_version") != NUMBERS_VERSION:
+        raise UserError(
+            f"this optnas computes numbers version {NUMBERS_VERSION}",
+            where=where,
+            key="identity.numbers_version",
+            value=identity.get("numbers_version"),
+            remedy="start a new run, or use the version of optnas that began this one",
+        )
+    for section, keys in overrides.items():
+        folder_only = section == "data" and isinstance(keys, Mapping) and set(keys) <= {"folder"}
+        if not (section == "run" or folder_only):
+            key, value = _first_key(section, keys)
+            raise UserError(
+                "a resumed run keeps its settings",
+                key=key,
+                value=value,
+                remedy="only run.* and data.folder may change; start a new run for the rest",
+            )
+    own = Layer(where, _plain(Layer(where, document)))
+    merged, origins = _merge([Layer(where, {}), own, Layer(COMMAND_LINE, overrides)])
+    origins.default = where
+    merged["protocol"] = document.get("protocol", "")
+    settings = _complete(merged, origins)
+    if settings.fingerprint != identity.get("fingerprint"):
+        raise UserError(
+            "the data are not those this run was started with",
+            where=where,
+            key="identity.fingerprint",
+            value=identity.get("fingerprint"),
+            remedy="point data.folder to the original data, or start a new run",
+        )
+    if settings.hash != identity["hash"]:
+        raise UserError(
+            "the settings were edited after the run was started",
+            where=where,
+            key="identity.hash",
+            value=identity["hash"],
+            remedy="undo the edit, or start a new run with -c",
+        )
+    return settings
+
+
+class _Origins:
+    """Which file or command line a dotted key came from; missing ones are the default's fault."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, object] = {}
+        self.default: object = COMMAND_LINE
+
+    def note(self, section: str, keys: Mapping[str, Any], where: object) -> None:
+        self._of |= {f"{section}.{key}": where for key in keys}
+
+    def blame(self, error: UserError) -> UserError:
+        """The same error, told of the place that its key was written in."""
+        if error.key is None:
+            return error
+        if error.value is None:
+            return error.at(self.default)
+        section, _, rest = error.key.partition(".")
+        written = f"{section}.{rest.partition('.')[0]}"
+        return error.at(self._of[written]) if written in self._of else error
+
+
+def _tables(protocol: Layer) -> dict[str, Mapping[str, Mapping[str, Any]]]:
+    """A protocol's tables by component section and name."""
+    tables = {}
+    for section, plural in COMPONENTS.items():
+        tables[section] = found = protocol.document.get(plural, {})
+        of_tables = isinstance(found, Mapping) and all(
+            isinstance(table, Mapping) for table in found.values()
+        )
+        if not of_tables:
+            raise UserError(
+                "holds one table a name",
+                where=protocol.where,
+                key=plural,
+                value=found,
+                remedy=f"write [{plural}.NAME] and the settings below it",
+            )
+    return tables
+
+
+def _first_key(section: str, keys: Any) -> tuple[str, Any]:
+    """The first setting of a section as a dotted key, and its value."""
+    while isinstance(keys, Mapping) and keys:
+        key, keys = next(iter(keys.items()))
+        section = f"{section}.{key}"
+    return section, keys
+
+
+def _merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], _Origins]:
+    tables = _tables(layers[0])
+    merged: dict[str, Any] = {}
+    origins = _Origins()
+    known = set(Settings.model_fields) - {"fingerprint", "protocol"}
+    for position, layer in enumerate(layers):
+        for section, keys in layer.document.items():
+            if section == "protocol" or (position == 0 and section in COMPONENTS.values()):
+                continue
+            if section not in known:
+                key, value = _first_key(section, keys)
+                raise UserError(
+                    f"there is no section '{section}'",
+                    where=layer.where,
+                    key=key,
+                    value=value,
+                    remedy=did_you_mean(section, known),
+                )
+            if not isinstance(keys, Mapping):
+                raise UserError(
+                    "is a section, not a value",
+                    where=layer.where,
+                    key=section,
+                    value=keys,
+                    remedy=f"write {section}.KEY=VALUE",
+                )
+            origins.note(section, keys, layer.where)
+            if section in COMPONENTS and "name" in keys:
+                own = [t for name, t in tables[section].items() if name == keys["name"]]
+                merged[section] = copy.deepcopy(dict(own[0])) if own else {}
+            _update(merged.setdefault(section, {}), keys)
+    return merged, origins
+
+
+def _update(target: dict[str, Any], keys: Mapping[str, Any]) -> None:
+    for key, value in keys.items():
+        # A schedule is a component too: naming one starts its table afresh.
+        nested = isinstance(value, Mapping) and isinstance(target.get(key), Mapping)
+        if nested and "name" not in value:
+            target[key] = {**target[key], **value}
+        else:
+            target[key] = copy.deepcopy(value)
+
+
+def _complete(merged: dict[str, Any], origins: _Origins) -> Settings:
+    try:
+        return complete(merged)
+    except UserError as error:
+        raise origins.blame(error) from error
