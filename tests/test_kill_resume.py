@@ -21,7 +21,7 @@ from tiny import TINY
 from optnas import api, registry
 from optnas.records import RunFolder
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 EPOCHS = 12  # so that training takes about as long as importing torch
 INTERRUPTED = ["optnas: interrupted; go on with: optnas resume DIR"]
