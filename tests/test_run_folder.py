@@ -333,3 +333,18 @@ def test_resume_cuts_off_what_no_checkpoint_knows(
     api.resume(run)
     assert timeless(run) == timeless(done)
     assert not list(run.rglob("*.partial"))
+
+
+def test_a_file_named_by_path_is_part_of_the_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = "import torch\nclass Mine(torch.optim.SGD):\n    pass\n"
+    Path("mine.py").write_text(code)
+    chosen = {"arch_optimizer.name": "./mine.py:Mine", "arch_optimizer.lr": 0.01}
+    before = api.settings_of(TINY | chosen).hash
+    run = search(tmp_path / "run", **{key.replace(".", "__"): v for key, v in chosen.items()})
+    Path("mine.py").write_text(code + "# edited\n")
+    assert api.settings_of(TINY | chosen).hash != before
+    with pytest.raises(UserError, match=r"mine\.py was edited after the run was started"):
+        api.resume(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ COMPONENTS = {
     "weight_optimizer": "weight_optimizers",
     "arch_optimizer": "arch_optimizers",
 }
+OPTIMIZERS = ("weight_optimizer", "arch_optimizer")
 
 
 def complete(merged: dict[str, Any]) -> Settings:
@@ -44,7 +46,7 @@ def complete(merged: dict[str, Any]) -> Settings:
     _complete_component(merged, "space")
     _complete_component(merged, "algorithm", supplied=("space",))
     dataset = _complete_data(merged)
-    for section in ("weight_optimizer", "arch_optimizer"):
+    for section in OPTIMIZERS:
         _complete_optimizer(merged, section)
     merged.setdefault("benchmark", {}).setdefault("table", "auto")
     if merged["benchmark"]["table"] == "auto":
@@ -52,13 +54,21 @@ def complete(merged: dict[str, Any]) -> Settings:
     for section in ("evaluation", "curvature", "run"):
         merged.setdefault(section, {})
     try:
-        settings = Settings(**merged, fingerprint=dataset.fingerprint())
+        settings = Settings(**merged, fingerprint=dataset.fingerprint(), sources=_sources(merged))
     except pydantic.ValidationError as error:
         _tell_first_problem(error)
     _check_values(settings.model_dump())
     _check_consistency(settings, dataset)
     _check_unrolled(settings)
     return settings
+
+
+def _sources(merged: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of the files that components are loaded from by path."""
+    names = [merged[section]["name"] for section in COMPONENTS]
+    names += [merged[section]["schedule"]["name"] for section in OPTIMIZERS]
+    files = {name.rpartition(":")[0] for name in names if name.rpartition(":")[0].endswith(".py")}
+    return {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(files)}
 
 
 def _named(merged: Mapping[str, Any], section: str, key: str | None = None) -> None:
@@ -121,6 +131,13 @@ def _complete_optimizer(merged: dict[str, Any], section: str) -> None:
     name = keys.pop("name")
     schedule, key = keys.pop("schedule", "constant"), f"{section}.schedule"
     settings = signatures.complete_settings(name, keys, section=section)
+    if "lr" not in settings:
+        raise UserError(
+            f"{name} has no setting 'lr' that a schedule could set",
+            key=f"{section}.name",
+            value=name,
+            remedy="give its constructor a keyword lr",
+        )
     if isinstance(schedule, str):
         schedule = {"name": schedule}
     if not isinstance(schedule, Mapping):
@@ -197,6 +214,14 @@ def _check_consistency(settings: Settings, dataset: Dataset) -> None:
             search.batch_size,
             f"larger than a half (train {data.train_size}, valid {data.valid_size})",
             "lower it, or raise data.train_size and data.valid_size",
+        ),
+        (
+            data.resolution < 8 and data.train_size % search.batch_size == 1,
+            "data.train_size",
+            data.train_size,
+            f"the last batch would be one image of one pixel a channel in the last stage "
+            f"(search.batch_size = {search.batch_size}, data.resolution = {data.resolution})",
+            "change it by one, or raise data.resolution to 8",
         ),
         (
             settings.curvature.batch_size > data.valid_size,

@@ -122,7 +122,11 @@ class RunSection(Section):
 
 
 class Settings(pydantic.BaseModel):
-    """All settings of one run, complete and checked; `Settings.document` is its TOML."""
+    """All settings of one run, complete and checked; `Settings.document` is its TOML.
+
+    Beside the sections: ``fingerprint``, the SHA-256 of the data's files, and ``sources``, that of
+    each file a component is loaded from by path, so that an edited file is another run.
+    """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
@@ -141,6 +145,7 @@ class Settings(pydantic.BaseModel):
     benchmark: BenchmarkSection
     run: RunSection
     fingerprint: str
+    sources: dict[str, str] = {}
 
     @property
     def dataset_settings(self) -> dict[str, Any]:
@@ -161,16 +166,19 @@ class Settings(pydantic.BaseModel):
         """
         content = self.model_dump(exclude={"run", "protocol"})
         content["data"].pop("folder", None)
+        if not self.sources:
+            content.pop("sources")
         content["numbers_version"] = NUMBERS_VERSION
         text = json.dumps(content, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def document(self) -> dict[str, Any]:
         """The content of ``config.toml``: every setting, and the run's identity."""
-        document = self.model_dump(exclude={"fingerprint"})
+        document = self.model_dump(exclude={"fingerprint", "sources"})
         identity = {
             "hash": self.hash,
             "fingerprint": self.fingerprint,
             "numbers_version": NUMBERS_VERSION,
+            **({"sources": self.sources} if self.sources else {}),
         }
         return {"format": FORMAT, **document, "identity": identity}

@@ -143,6 +143,14 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
             value=identity.get("fingerprint"),
             remedy="point data.folder to the original data, or start a new run",
         )
+    for file, digest in settings.sources.items():
+        if identity.get("sources", {}).get(file) != digest:
+            raise UserError(
+                f"{file} was edited after the run was started",
+                where=where,
+                key="identity.sources",
+                remedy="undo the edit, or start a new run with -c",
+            )
     if settings.hash != identity["hash"]:
         raise UserError(
             "the settings were edited after the run was started",
@@ -206,7 +214,7 @@ def _merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], _Origins]:
     tables = _tables(layers[0])
     merged: dict[str, Any] = {}
     origins = _Origins()
-    known = set(Settings.model_fields) - {"fingerprint", "protocol"}
+    known = set(Settings.model_fields) - {"fingerprint", "sources", "protocol"}
     for position, layer in enumerate(layers):
         for section, keys in layer.document.items():
             if section == "protocol" or (position == 0 and section in COMPONENTS.values()):

@@ -60,8 +60,6 @@ class Algorithm:
         discretize: alpha_EO -> one operation an edge.
         also_validate: further relaxations under which validation accuracy is recorded, as
             ``valid_accuracy_NAME``.
-        needs_unrolling: whether the hypergradient asks for the virtual step of the weight
-            optimizer, so that an optimizer without one is refused before the search starts.
     """
 
     relax: Relax
@@ -69,4 +67,3 @@ class Algorithm:
     hypergradient: ComputeHypergradient
     discretize: Discretize
     also_validate: Mapping[str, Relax] = field(default_factory=dict)
-    needs_unrolling: bool = False

@@ -32,5 +32,4 @@ def darts(
         perturb=parts.unperturbed,
         hypergradient=parts.hypergradient(hypergradient, derivative),
         discretize=parts.argmax_per_edge,
-        needs_unrolling=hypergradient == "unrolled",
     )

@@ -40,5 +40,4 @@ def darts_minus(
         hypergradient=parts.hypergradient(hypergradient, derivative),
         discretize=parts.argmax_per_edge,
         also_validate={"without_skip": parts.softmax},
-        needs_unrolling=hypergradient == "unrolled",
     )

@@ -44,5 +44,4 @@ def sdarts_adv(
         perturb=parts.attack(parts.Radius(radius_start, radius_end), steps, projection),
         hypergradient=parts.hypergradient(hypergradient, derivative),
         discretize=parts.argmax_per_edge,
-        needs_unrolling=hypergradient == "unrolled",
     )

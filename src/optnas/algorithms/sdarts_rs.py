@@ -42,5 +42,4 @@ def sdarts_rs(
         perturb=parts.uniform(parts.Radius(radius_start, radius_end), projection),
         hypergradient=parts.hypergradient(hypergradient, derivative),
         discretize=parts.argmax_per_edge,
-        needs_unrolling=hypergradient == "unrolled",
     )

@@ -121,6 +121,7 @@ def virtual_step(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]
     group_of = {leaf: group for group in optimizer.param_groups for leaf in group["params"]}
 
     def step(gradients: Sequence[Tensor]) -> dict[str, Tensor]:
+        # Looked up here, not before: a first-order search never asks.
         rule = RULES[type(optimizer)]
         after = {}
         for (name, w), g in zip(weights.items(), gradients, strict=True):
