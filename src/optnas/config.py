@@ -82,11 +82,6 @@ class OptimizerSection(Component):
 
     schedule: Component
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The optimizer's own settings."""
-        return dict(self.model_extra or {})
-
 
 class ClippingSection(Section):
     """Clipping in the weight step; 0 is none. ``also_counts``: a further gradient in the norm."""

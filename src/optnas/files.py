@@ -26,7 +26,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         path: the file.
         write: writes the content to the open temporary file.
     """
-    temporary = path.with_name(path.name + TEMPORARY)
+    # The process is in the name: two may write one cache file at the same time.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         with temporary.open("wb") as file:
             write(file)

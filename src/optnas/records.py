@@ -113,9 +113,12 @@ class RunFolder:
 
     def _refuse_occupied(self) -> None:
         # A start that was killed before it had written config.toml leaves these two at most.
-        ours = {self._lock.name, self.config.name + TEMPORARY}
+        def ours(name: str) -> bool:
+            partial = name.startswith(self.config.name) and name.endswith(TEMPORARY)
+            return partial or name == self._lock.name
+
         if self.path.exists() and (
-            not self.path.is_dir() or {entry.name for entry in self.path.iterdir()} - ours
+            not self.path.is_dir() or not all(ours(entry.name) for entry in self.path.iterdir())
         ):
             raise UserError(
                 "the output folder holds something already",

@@ -5,6 +5,7 @@ Symbols: w network weights, A operation weights. Shapes: B batch, E edges, O ope
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -154,7 +155,7 @@ def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
     return _score(logits.detach(), train.labels_B)
 
 
-def _attacked_loss(state: SearchState, train: Batch):  # type: ignore[no-untyped-def]
+def _attacked_loss(state: SearchState, train: Batch) -> Callable[[Tensor], Tensor]:
     """The train loss an attack ascends: running statistics where the run tracks them."""
     held = {name: weight.detach() for name, weight in state.supernet.weights.items()}
 

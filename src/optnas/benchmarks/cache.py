@@ -5,10 +5,8 @@ A file is named by the checksum of the data it was made from, so new data never 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from optnas.benchmarks.table import Accuracies
+from optnas.files import write_atomically
 
 LAYOUT = "v1"
 
@@ -89,14 +88,4 @@ def _read(path: Path, datasets: tuple[str, ...], cells: int) -> dict[str, Accura
 
 def _write(path: Path, accuracies: Mapping[str, Accuracies]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **accuracies)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    write_atomically(path, lambda file: np.savez(file, **accuracies))  # type: ignore[arg-type]
