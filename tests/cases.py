@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from tiny import TINY
 
-from optnas import api
+from optnas import api, cli
 from optnas.records import Record
 
 CONSOLE = Path(sys.executable).with_name("optnas")
@@ -70,6 +70,21 @@ def finish(process: subprocess.Popen[str], timeout: float = 200) -> Answer:
 def console(arguments: Sequence[str], cwd: Path, **variables: str) -> Answer:
     """Run the console script to its end."""
     return finish(start(arguments, cwd, **variables))
+
+
+def command(*arguments: str) -> int:
+    """The command line in this process, its signal handlers taken back."""
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    argv, sys.argv = sys.argv, ["optnas", *arguments]
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    finally:
+        sys.argv = argv
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+    raise AssertionError("main exits")
 
 
 def tiny_search(*overrides: str, out: str = "out", **more: Any) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cases import copied, interrupted_run, refusal, snapshot, timeless, tiny_search
+from cases import (
+    cifar10_file,
+    command,
+    copied,
+    interrupted_run,
+    refusal,
+    snapshot,
+    timeless,
+    tiny_search,
+    write_files,
+)
 from tiny import TINY
 
-from optnas import api, cli
+from optnas import api, protocols
 from optnas.config import Settings
 from optnas.errors import UserError
 from optnas.records import RunFolder
@@ -148,8 +157,6 @@ def changed(value: Any) -> Any:
 
 
 def test_the_hash_names_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from cases import cifar10_file, write_files
-
     write_files(tmp_path, {"cifar10/train-0.parquet": cifar10_file()})
     monkeypatch.setenv("OPTNAS_DATA", str(tmp_path))
     base = settings()
@@ -168,8 +175,6 @@ def test_the_hash_names_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 def test_the_hash_leaves_out_where_it_runs(tmp_path: Path) -> None:
-    from optnas import protocols
-
     (tmp_path / "copy.toml").write_text(protocols.text_of("cpu"))
     elsewhere: dict[str, Any] = {
         "run__device": "cpu",
@@ -211,21 +216,6 @@ def test_a_run_repeats_from_its_own_config(done: Path, tmp_path: Path) -> None:
     api.run(out=tmp_path / "again", config=done / "config.toml")
     assert (tmp_path / "again/config.toml").read_text() == (done / "config.toml").read_text()
     assert timeless(tmp_path / "again") == timeless(done)
-
-
-def command(*arguments: str) -> int:
-    """The command line in this process, its signal handlers taken back."""
-    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    argv, sys.argv = sys.argv, ["optnas", *arguments]
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = argv
-        for each, handler in handlers.items():
-            signal.signal(each, handler)
-    raise AssertionError("main exits")
 
 
 def test_done(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -293,7 +283,7 @@ def test_one_process_a_folder(stopped: Path, tmp_path: Path) -> None:
 
 
 def test_a_start_that_was_killed_at_once_counts_as_none(done: Path, tmp_path: Path) -> None:
-    for name in (".lock", "config.toml.partial"):
+    for name in (".lock", "config.toml.1.partial"):
         (tmp_path / name).write_text("")
     assert timeless(search(tmp_path)) == timeless(done)
     assert not list(tmp_path.rglob("*.partial"))
@@ -328,7 +318,7 @@ def test_resume_cuts_off_what_no_checkpoint_knows(
         (run / "checkpoints").rmdir()
     elif spoiled == "no checkpoint":
         (run / "checkpoints/last.pt").unlink()
-        (run / "checkpoints/last.pt.partial").write_bytes(b"half a file")
+        (run / "checkpoints/last.pt.1.partial").write_bytes(b"half a file")
     else:
         whole = (done / "epochs.jsonl").read_bytes().splitlines(keepends=True)[-1]
         with (run / "epochs.jsonl").open("ab") as file:
