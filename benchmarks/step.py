@@ -221,6 +221,9 @@ def growth_mib(side: str, setting: Setting) -> float:
     """What a step adds to this process's peak, with optimizer state and the second step's graph.
 
     A step on two small images goes before, so that loading the library's code is not counted.
+
+    Returns:
+        Growth of the peak resident memory, in MiB.
     """
     step, data = SIDES[side](setting), batches(side)
     step(*[(images[:2, :, :8, :8], labels[:2]) for images, labels in data])

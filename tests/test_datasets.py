@@ -246,6 +246,7 @@ def test_reading_imports_neither_torch_nor_scikit_learn_nor_pandas(two_files: Tw
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.thorough
 @pytest.mark.data
 @needs_cifar10
 def test_the_real_training_rows() -> None:
