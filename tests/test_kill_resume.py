@@ -215,6 +215,32 @@ def test_ended_while_writing(tmp_path: Path) -> None:
     assert_same_run(out, reference)
 
 
+# Read in the same way; a signal comes when a module is looked up.
+AT_IMPORT = """
+import os, signal, sys
+
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == os.environ["MODULE"]:
+            os.kill(os.getpid(), getattr(signal, os.environ["SIGNAL"]))
+
+
+sys.meta_path.insert(0, Finder)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("module", ["torch._C", "torch.autograd", "optnas.search"])
+def test_interrupted_while_torch_is_loaded(name: str, module: str, tmp_path: Path) -> None:
+    """Torch's C++ would turn an exception into an abort, if it came at the wrong moment."""
+    (tmp_path / "sitecustomize.py").write_text(AT_IMPORT)
+    at = {"PYTHONPATH": str(tmp_path), "MODULE": module, "SIGNAL": name}
+    assert console(tiny_search(), tmp_path, **at) == (CODES[name], [], INTERRUPTED)
+    assert go_on(tmp_path / "out", []) == ["resume", "out"]
+
+
 def test_the_first_second(tmp_path: Path) -> None:
     """A process killed in its first second leaves nothing, or a run that can be resumed."""
     draw = random.Random("first second")

@@ -6,6 +6,7 @@ Bad input is one line on stderr and exit code 2. Exit codes of a search: 0 done,
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -200,6 +201,15 @@ def _tell(kind: str, error: object) -> None:
     print(f"optnas: {kind}: {line}", file=sys.stderr)
 
 
+def _tell_interruption() -> None:
+    print("optnas: interrupted; go on with: optnas resume DIR", file=sys.stderr, flush=True)
+
+
+def _torch_is_loading() -> bool:
+    spec = getattr(sys.modules.get("torch"), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
+
+
 def main() -> None:
     """Run the command line; never a traceback for bad input."""
     signals: list[tuple[int, float]] = []
@@ -211,6 +221,11 @@ def main() -> None:
         if signals and now - signals[-1][1] < IMPATIENCE:
             return
         signals.append((number, now))
+        if _torch_is_loading():
+            # An exception inside the C++ of torch's import would abort the process. Nothing has
+            # begun that would have to be recorded.
+            _tell_interruption()
+            os._exit(128 + number)
         raise KeyboardInterrupt
 
     for each in (signal.SIGINT, signal.SIGTERM):
@@ -233,6 +248,6 @@ def main() -> None:
             _tell("failed", f"{type(error).__name__}: {error}")
             code = EXIT_FAILED
     if code == EXIT_INTERRUPTED:
-        print("optnas: interrupted; go on with: optnas resume DIR", file=sys.stderr)
+        _tell_interruption()
         code = 128 + (signals[-1][0] if signals else signal.SIGINT)
     sys.exit(code)
