@@ -14,7 +14,7 @@ import optnas
 ROOT = Path(optnas.__file__).parent
 # Each layer may import from itself and from those before it.
 LAYERS = [
-    {"errors", "files"},
+    {"errors", "files", "pickles"},
     {"tomlio"},
     {"registry", "records", "seeds"},
     {"spaces", "datasets", "benchmarks", "protocols", "schedules"},
@@ -27,6 +27,8 @@ LAYERS = [
     {"steps", "environment"},
     {"search"},
     {"api", "display", "plotting", "diagrams"},
+    {"study", "analysis"},
+    {"report"},
     {"cli"},
     {"__init__", "__main__"},
 ]

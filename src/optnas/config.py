@@ -5,6 +5,7 @@ Importable without torch, like everything that settings pass through.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -16,6 +17,9 @@ from pydantic import Field
 FORMAT = 1
 # Raised whenever a change moves the numbers of a search; runs of different numbers never mix.
 NUMBERS_VERSION = 1
+# Settings that came later than format 1, by dotted key, with the value that stands for what was
+# before them: at that value they are left out of the hash, so that earlier runs are found again.
+LATER: dict[str, Any] = {}
 # Keys of [data] that belong to every data set rather than to one factory.
 DATA_KEYS = ("name", "folder", "train_size", "valid_size", "resolution", "split")
 
@@ -163,6 +167,11 @@ class Settings(pydantic.BaseModel):
         content["data"].pop("folder", None)
         if not self.sources:
             content.pop("sources")
+        for key, before in LATER.items():
+            *sections, last = key.split(".")
+            section = functools.reduce(lambda held, name: held.get(name, {}), sections, content)
+            if section.get(last) == before:
+                section.pop(last, None)
         content["numbers_version"] = NUMBERS_VERSION
         text = json.dumps(content, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()

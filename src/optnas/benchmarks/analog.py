@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ import numpy as np
 from optnas.benchmarks.cache import cached
 from optnas.benchmarks.table import COVERAGE, Accuracies, Table
 from optnas.errors import UserError
+from optnas.pickles import load_restricted
 from optnas.spaces import NAS_BENCH_201, Architecture
 
 NAME = "analog-nasbench"
@@ -48,15 +48,7 @@ class _Inert:
     """Stands for the file's two classes: holds attributes, does nothing."""
 
 
-class _Reader(pickle.Unpickler):
-    """Unpickles the data file's two classes as `_Inert` and refuses every other global."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module == f"{MODULE}.data" and name in ("Architecture", "DriftMeasurement"):
-            return _Inert
-        raise UserError(
-            f"refused to load the global {module}.{name}", where=FILE_NAME, remedy=REINSTALL
-        )
+GLOBALS = {(f"{MODULE}.data", name): _Inert for name in ("Architecture", "DriftMeasurement")}
 
 
 def read_records(data: bytes) -> dict[tuple[int, ...], Any]:
@@ -69,7 +61,9 @@ def read_records(data: bytes) -> dict[tuple[int, ...], Any]:
         The file's own 6-tuples to records with the attribute ``baseline_accuracy``. Any global but
         the two known is a `UserError` that names it.
     """
-    records: dict[tuple[int, ...], Any] = _Reader(io.BytesIO(data)).load()
+    records: dict[tuple[int, ...], Any] = load_restricted(
+        io.BytesIO(data), GLOBALS, where=FILE_NAME
+    )
     return records
 
 

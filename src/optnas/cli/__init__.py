@@ -1,0 +1,5 @@
+"""The command line, one module a group of commands; each imports what it needs when called."""
+
+from optnas.cli.main import main
+
+__all__ = ["main"]

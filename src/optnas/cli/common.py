@@ -1,0 +1,52 @@
+"""What several commands share: their options, and overrides as dotted settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from optnas.errors import UserError
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="dotted settings, such as search.epochs=5"),
+]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N (run.device)")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads (run.threads)")]
+DataFolder = Annotated[
+    Path | None, typer.Option("--data", help="data folder; default: the variable OPTNAS_DATA")
+]
+
+
+def dotted_settings(overrides: list[str] | None, **options: Any) -> dict[str, Any]:
+    """Dotted settings from ``KEY=VALUE`` words and from options that have a key of their own.
+
+    Args:
+        overrides: what stands on the command line.
+        **options: ``device``, ``threads``, ``data``; None is not given.
+
+    Returns:
+        The settings by dotted key.
+
+    Raises:
+        UserError: a word is no setting, or a section is given as a whole and in parts.
+    """
+    from optnas.tomlio import parse_override
+
+    dotted = {}
+    for text in overrides or []:
+        parts, value = parse_override(text)
+        dotted[".".join(parts)] = value
+    for key in dotted:
+        if any(other.startswith(f"{key}.") for other in dotted):
+            raise UserError(
+                "is given as a whole and in parts",
+                key=key,
+                value=dotted[key],
+                remedy="give it one way",
+            )
+    named = {"device": "run.device", "threads": "run.threads", "data": "data.folder"}
+    chosen = {named[k]: str(v) if k == "data" else v for k, v in options.items() if v is not None}
+    return dotted | chosen

@@ -1,0 +1,91 @@
+"""The command line as a whole: its commands, signals and exit codes.
+
+Bad input is one line on stderr and exit code 2. Exit codes of a search: 0 done, 1 failed,
+2 bad input, 3 diverged, 130 or 143 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+
+import typer
+
+from optnas.cli import benchmark, plot, protocol, search
+from optnas.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, UserError
+
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+IMPATIENCE = 5.0  # seconds after a signal in which further ones are ignored
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="A laboratory for optimizer pairs in differentiable architecture search.",
+)
+app.command()(search.search)
+app.command()(search.resume)
+app.command("list")(search.list_runs)
+app.command()(plot.plot)
+app.add_typer(benchmark.app, name="benchmark")
+app.add_typer(protocol.app, name="protocol")
+
+
+def _tell(kind: str, error: object) -> None:
+    line = " ".join(str(error).split())
+    print(f"optnas: {kind}: {line}", file=sys.stderr)
+
+
+def _tell_interruption() -> None:
+    print("optnas: interrupted; go on with: optnas resume DIR", file=sys.stderr, flush=True)
+
+
+def _torch_is_loading() -> bool:
+    spec = getattr(sys.modules.get("torch"), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
+
+
+def main() -> None:
+    """Run the command line; never a traceback for bad input."""
+    signals: list[tuple[int, float]] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        # What follows is short and must not be cut off by an impatient second Ctrl-C. Later ones
+        # count again: Python drops an exception that is raised inside a finalizer.
+        now = time.monotonic()
+        if signals and now - signals[-1][1] < IMPATIENCE:
+            return
+        signals.append((number, now))
+        if _torch_is_loading():
+            # An exception inside the C++ of torch's import would abort the process. Nothing has
+            # begun that would have to be recorded.
+            _tell_interruption()
+            os._exit(128 + number)
+        raise KeyboardInterrupt
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, interrupt)
+    try:
+        # Outside standalone mode the code of a typer.Exit comes back as the value, and an
+        # interruption as the code of one.
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or EXIT_DONE
+    except UserError as error:
+        _tell("error", error)
+        code = EXIT_BAD_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        code = EXIT_INTERRUPTED
+    except Exception as error:
+        usage = getattr(error, "format_message", None)
+        if usage is not None:
+            _tell("error", f"command line: {usage()}; see optnas --help".replace(".;", ";"))
+            code = EXIT_BAD_INPUT
+        else:
+            _tell("failed", f"{type(error).__name__}: {error}")
+            code = EXIT_FAILED
+    if code == EXIT_INTERRUPTED:
+        _tell_interruption()
+        code = 128 + (signals[-1][0] if signals else signal.SIGINT)
+    sys.exit(code)

@@ -1,0 +1,72 @@
+"""``search``, ``resume`` and ``list``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from optnas.cli.common import DataFolder, Device, Overrides, Threads, dotted_settings
+from optnas.errors import EXIT_DIVERGED, EXIT_DONE, UserError
+
+
+def _finish(result: dict[str, Any], out: Path) -> None:
+    from optnas.display import print_outcome
+
+    print_outcome(result, out)
+    raise typer.Exit(EXIT_DIVERGED if result["status"] == "diverged" else EXIT_DONE)
+
+
+def search(
+    overrides: Overrides = None,
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="the run's folder, new or empty")],
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="a TOML file of settings")
+    ] = None,
+    device: Device = None,
+    threads: Threads = None,
+    data: DataFolder = None,
+) -> None:
+    """Run one search and watch it epoch by epoch."""
+    from optnas import api
+    from optnas.display import EpochTable
+    from optnas.errors import COMMAND_LINE
+
+    dotted = dotted_settings(overrides, device=device, threads=threads, data=data)
+    with EpochTable() as table:
+        result = api.run(dotted, out=out, config=config, on_epoch=table.add, where=COMMAND_LINE)
+    _finish(result, out)
+
+
+def resume(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="the run's folder")],
+    overrides: Overrides = None,
+    *,
+    device: Device = None,
+    threads: Threads = None,
+    data: DataFolder = None,
+) -> None:
+    """Go on with an interrupted run; a finished one is left as it is."""
+    from optnas import api
+    from optnas.display import EpochTable
+
+    dotted = dotted_settings(overrides, device=device, threads=threads, data=data)
+    with EpochTable() as table:
+        result = api.resume(out, dotted, on_epoch=table.add)
+    _finish(result, out)
+
+
+def list_runs(
+    folder: Annotated[Path, typer.Argument(help="where to look for runs")] = Path("runs"),
+) -> None:
+    """List the runs below a folder with their settings, status and last epoch."""
+    from optnas.display import print_runs
+    from optnas.records import find_runs
+
+    if not folder.is_dir():
+        raise UserError(
+            "there is no such folder", key="FOLDER", value=str(folder), remedy="check the path"
+        )
+    print_runs(find_runs(folder))
