@@ -30,6 +30,7 @@ Factory = Callable[..., Any]
 # kind -> the package whose modules register it; the entry point group has the package's name.
 KINDS = {
     "algorithm": "optnas.algorithms",
+    "claim": "optnas.claims",
     "dataset": "optnas.datasets",
     "schedule": "optnas.schedules",
     "space": "optnas.spaces",

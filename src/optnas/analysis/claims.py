@@ -1,0 +1,262 @@
+"""The ledger of claims before a tidy table: what these runs support, contradict, or leave open.
+
+from optnas.analysis import claims
+findings = claims.judge(table, ["H3", "./mine.toml"])
+print(rendering.as_text(findings))
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optnas.analysis import power
+from optnas.analysis.evaluate import PartFinding, Setting, Verdict, decide, evaluate
+from optnas.analysis.multiplicity import holm
+from optnas.analysis.references import References
+from optnas.analysis.runs import Runs, Selection
+from optnas.analysis.tuning import ARMS, RateArm, rate_arms
+from optnas.claims import Claim, Control, find_claim, names
+from optnas.claims.base import label
+from optnas.claims.columns import column_of
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim's verdict under one learning-rate arm.
+
+    ``verdict`` is at the level of the one claim, ``verdict_holm`` at that of all claims judged in
+    this arm together. Effect, interval and n are those of the first primary part; ``p`` is
+    two-sided and of all primary parts together, NaN where none could be tested.
+    """
+
+    id: str
+    text: str
+    source: str
+    note: str
+    lr_arm: str
+    rates: str
+    verdict: Verdict
+    verdict_holm: Verdict
+    reason: str
+    settle: str
+    n: int
+    effect: float
+    low: float
+    high: float
+    unit: str
+    p: float
+    p_holm: float
+    p_for: float
+    p_against: float
+    parts: tuple[PartFinding, ...]
+    references: Mapping[str, Mapping[str, float]]
+    unfinished: Mapping[str, int]
+
+
+def judge(
+    table: pd.DataFrame,
+    claims: Iterable[str | Claim] | None = None,
+    references: References | None = None,
+    *,
+    alpha: float = ALPHA,
+    lr_arms: Iterable[RateArm] = (),
+    hold: Mapping[str, Any] | None = None,
+) -> list[Finding]:
+    """Judge claims by the runs of a tidy table.
+
+    A claim is *supported* if every primary part is, each tested one-sided at alpha / 2; it is
+    *contradicted* if any of its k primary parts is, at alpha / (2 k); *not testable* if a part
+    lacks runs, columns or references, or a control fails; else *inconclusive*. Where nothing holds,
+    a wrong "supported" or "contradicted" comes up at most in alpha of all studies.
+
+    Args:
+        table: one row a run and epoch; runs that are not ``done`` are left out and counted.
+        claims: names, files or claims; all registered ones if not given.
+        references: by name (``random cell``), then by column; see `optnas.analysis.references`.
+        alpha: two-sided level of a verdict.
+        lr_arms: learning-rate arms beside ``default`` and ``same``, such as that of
+            `optnas.analysis.tuning.tune`.
+        hold: values at which to hold settings that vary in the table and that a claim does not
+            name; by default each is held at the value of most runs.
+
+    Returns:
+        One finding a claim and learning-rate arm in which it is testable, and one for each claim
+        that is testable in none.
+    """
+    runs, references, hold = Runs(table), references or {}, hold or {}
+    setting = Setting(references, alpha)
+    chosen = [
+        each if isinstance(each, Claim) else find_claim(each)
+        for each in (names() if claims is None else claims)
+    ]
+    arms = [*rate_arms(runs), *lr_arms]
+    if not arms:
+        arms = [RateArm("as run", ({},))]
+    judged = [
+        [_judge(claim, arm, selection, setting) for claim in chosen]
+        for arm in arms
+        for selection in [Selection(runs, arm.belongs(runs), hold)]
+    ]
+    return _tidied([_with_holm(findings, alpha) for findings in judged])
+
+
+def _judge(claim: Claim, arm: RateArm, selection: Selection, setting: Setting) -> Finding:
+    parts = tuple(evaluate(part, selection, setting, claim.minimum_n) for part in claim.parts)
+    primary = [part for part in parts if part.primary]
+    tested = [part for part in primary if part.verdict != "not testable"]
+    p_for = max(part.p_for for part in primary)
+    p_against = min(1.0, len(primary) * min(part.p_against for part in primary))
+    n = min((part.n for part in tested), default=0)
+    verdict = decide(p_for, p_against, n, claim.minimum_n, setting.alpha)
+    failed = _failed_control(claim.controls, selection)
+    if failed or (verdict != "contradicted" and len(tested) < len(primary)):
+        verdict = "not testable"
+    shown = tested[0] if tested else primary[0]
+    asked = bool(tested) and not failed
+    return Finding(
+        id=claim.id,
+        text=claim.text,
+        source=claim.source,
+        note=claim.note,
+        lr_arm=arm.name,
+        rates=str(arm) if arm.rows != ({},) else "",
+        verdict=verdict,
+        verdict_holm=verdict,
+        reason=failed[0] if failed else _reason(primary, verdict, n, claim.minimum_n),
+        settle=failed[1] if failed else _settle(primary, verdict, claim, setting.alpha),
+        n=shown.n,
+        effect=shown.effect,
+        low=shown.low,
+        high=shown.high,
+        unit=shown.unit,
+        p=min(1.0, 2 * min(p_for, p_against)) if asked else math.nan,
+        p_holm=math.nan,
+        p_for=p_for,
+        p_against=p_against,
+        parts=parts,
+        references=setting.references,
+        unfinished=selection.runs.unfinished,
+    )
+
+
+def _failed_control(controls: Iterable[Control], selection: Selection) -> tuple[str, str] | None:
+    """Why a control fails, and what to do."""
+    for control in controls:
+        column = column_of(control.response.column)
+        if not selection.runs.has(column.name):
+            return f"control '{control.name}': no column {column.name}", column.supplied_by
+        for plus, minus in control.pairs():
+            ratio = _ratio(control, plus, minus, selection)
+            # Where a part lacks the same runs, that is told as its reason.
+            if ratio is not None and not control.within[0] <= ratio <= control.within[1]:
+                low, high = control.within
+                return (
+                    f"control '{control.name}': ratio {ratio:.3g} of {label(plus)} to"
+                    f" {label(minus)} is outside {low:g} to {high:g}",
+                    control.remedy,
+                )
+    return None
+
+
+def _ratio(
+    control: Control, plus: Mapping[str, Any], minus: Mapping[str, Any], selection: Selection
+) -> float | None:
+    """Median over seeds of the ratio of two cells, None where no seed has both."""
+    sides = [
+        {
+            seed: np.mean([selection.runs.value(r, control.response, math.nan, 0.0) for r in each])
+            for seed, each in selection.by_seed(selection.comparable(dict(cell), set(plus))).items()
+        }
+        for cell in (plus, minus)
+    ]
+    shared = sorted(set(sides[0]) & set(sides[1]))
+    return float(np.median([sides[0][s] / sides[1][s] for s in shared])) if shared else None
+
+
+def _reason(primary: list[PartFinding], verdict: Verdict, n: int, minimum_n: int) -> str:
+    if verdict == "not testable":
+        told = [f"{part.name}: {part.missing}" for part in primary if part.missing]
+        return "; ".join(told)
+    if verdict == "inconclusive" and n < minimum_n:
+        return (
+            f"n = {n} seeds, and a verdict needs {minimum_n};"
+            f" the smallest p that {n} can reach is {power.smallest_p(n):.3g}"
+        )
+    told = [
+        f"{part.name}: {_shown(part)} ({part.verdict})"
+        for part in primary
+        if verdict != "contradicted" or part.verdict == "contradicted"
+    ]
+    return "; ".join(told) or "several parts together speak against it"
+
+
+def _shown(part: PartFinding) -> str:
+    unit = f" {part.unit}" if part.unit else ""
+    return f"{part.effect:+.3g}{unit} [{part.low:.3g}, {part.high:.3g}], claim {part.hypothesis}"
+
+
+def _settle(primary: list[PartFinding], verdict: Verdict, claim: Claim, alpha: float) -> str:
+    """What would decide the claim."""
+    if verdict == "not testable":
+        return "; ".join(dict.fromkeys(part.supply for part in primary if part.supply))
+    if verdict != "inconclusive":
+        return ""
+    open_part = max(primary, key=lambda part: min(part.p_for, part.p_against))
+    values = np.array(list(open_part.values.values()))
+    n, spread = len(values), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+    told = [f"n = {n}: smallest reachable p {power.smallest_p(n):.3g}"]
+    if n >= power.fewest_seeds(alpha) and spread > 0:
+        gap = power.detectable(n, spread, alpha=alpha)
+        told.append(f"a gap of {gap:.3g} would be seen with 80 %")
+    if math.isfinite(spread):
+        count = power.needed(float(values.mean()), spread, alpha=alpha)
+        most = count >= power.MOST
+        needed = f"more than {power.MOST}" if most else str(max(count, claim.minimum_n))
+        told.append(f"a gap as seen ({values.mean():+.3g}) needs n = {needed}")
+    return f"{open_part.name}: " + "; ".join(told)
+
+
+def _with_holm(findings: list[Finding], alpha: float) -> list[Finding]:
+    adjusted = holm([finding.p for finding in findings])
+    return [
+        replace(
+            finding,
+            p_holm=float(p),
+            verdict_holm=finding.verdict
+            if finding.verdict not in ("supported", "contradicted") or p <= alpha
+            else "inconclusive",
+        )
+        for finding, p in zip(findings, adjusted, strict=True)
+    ]
+
+
+def _tidied(by_arm: list[list[Finding]]) -> list[Finding]:
+    """Claim by claim; an arm in which a claim is not testable is told once, if no arm is."""
+    tidy = []
+    for findings in zip(*by_arm, strict=True):
+        testable = [f for f in findings if f.verdict != "not testable"]
+        kept: list[Finding] = []
+        for finding in testable or findings[:1]:
+            # An arm may choose the very runs of another, where a claim is of one optimizer.
+            if all(_runs_of(finding) != _runs_of(other) for other in kept):
+                kept.append(finding)
+        told = {arm for finding in kept for arm in ARMS if finding.lr_arm.startswith(arm)}
+        absent = [arm for arm in ARMS if arm not in told]
+        note = f"not judged at learning rates: {', '.join(absent)}" if absent and testable else ""
+        tidy += [
+            replace(finding, settle="; ".join(filter(None, [finding.settle, note])))
+            for finding in kept
+        ]
+    return tidy
+
+
+def _runs_of(finding: Finding) -> list[Mapping[int, float]]:
+    return [part.values for part in finding.parts]

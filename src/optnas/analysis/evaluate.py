@@ -1,0 +1,351 @@
+"""One part of a claim before one selection of runs: a number a seed, a test, a verdict.
+
+A verdict can be read from the interval: *supported* if all of it lies on the claim's side,
+*contradicted* if all of it lies on the other, *inconclusive* else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from optnas.analysis import paired
+from optnas.analysis.estimates import Floats, Interval, bootstrap
+from optnas.analysis.references import RANDOM_CELL, References
+from optnas.analysis.runs import Selection, extra_columns
+from optnas.analysis.shape import two_lines
+from optnas.claims.base import Cell, Part, Response, label
+from optnas.claims.columns import column_of
+
+Verdict = Literal["supported", "contradicted", "inconclusive", "not testable"]
+NO_NUMBER = Interval(math.nan, -math.inf, math.inf)
+
+
+@dataclass(frozen=True)
+class Line:
+    """An arm of a comparison: interquartile mean and bootstrap interval over its runs."""
+
+    arm: str
+    n: int
+    iqm: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PartFinding:
+    """What runs say of one contrast.
+
+    ``values`` is the contrast by seed; ``effect`` its mean between the exact ends ``low`` and
+    ``high``. ``p_for`` and ``p_against`` are one-sided: small speaks for the claim, or against it.
+    For a curve the effect is its bow: the turning level minus the mean of the two end levels.
+    ``missing`` says what is not there, ``supply`` how to get it.
+    """
+
+    name: str
+    formula: str
+    hypothesis: str
+    unit: str
+    primary: bool
+    verdict: Verdict
+    n: int = 0
+    values: Mapping[int, float] = field(default_factory=dict)
+    effect: float = math.nan
+    low: float = -math.inf
+    high: float = math.inf
+    p_for: float = 1.0
+    p_against: float = 1.0
+    incomplete: tuple[int, ...] = ()
+    arms: tuple[Line, ...] = ()
+    held: Mapping[str, str] = field(default_factory=dict)
+    missing: str = ""
+    supply: str = ""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all parts are judged with.
+
+    Args:
+        references: by name, then by column.
+        alpha: two-sided level of a verdict.
+    """
+
+    references: References
+    alpha: float
+
+    def reference(self, name: str, column: str) -> float | None:
+        """The value of a reference for a column, if it was given."""
+        return self.references.get(name, {}).get(column)
+
+
+def evaluate(part: Part, selection: Selection, setting: Setting, minimum_n: int) -> PartFinding:
+    """Judge one part.
+
+    Args:
+        part: the part.
+        selection: the runs that may be compared.
+        setting: references and level.
+        minimum_n: fewest seeds for a verdict.
+
+    Returns:
+        The finding; ``not testable`` where columns, references or runs are missing.
+    """
+    missing = _missing_columns(part, selection, setting)
+    if missing is None and part.along is not None:
+        return _curve(part, selection, setting, minimum_n)
+    if missing is None:
+        return _contrast(part, selection, setting, minimum_n)
+    return _untestable(part, *missing)
+
+
+def _told(part: Part) -> dict[str, object]:
+    return {
+        "name": part.name,
+        "formula": part.formula,
+        "hypothesis": part.hypothesis,
+        "unit": column_of(part.response.column).unit,
+        "primary": part.primary,
+    }
+
+
+def _untestable(part: Part, missing: str, supply: str) -> PartFinding:
+    return PartFinding(
+        **_told(part),  # type: ignore[arg-type]
+        verdict="not testable",
+        missing=missing,
+        supply=supply,
+    )
+
+
+def _missing_columns(part: Part, selection: Selection, setting: Setting) -> tuple[str, str] | None:
+    response = part.response
+    names = [response.column, *extra_columns(response)] + [n for n in [response.other] if n]
+    for name in names:
+        column = column_of(name)
+        if not selection.runs.has(column.name):
+            return f"no run has the column {column.name}", column.supplied_by
+    needed = [part.against] if isinstance(part.against, str) else []
+    needed += [RANDOM_CELL] if response.transform == "collapse" else []
+    for name in needed:
+        column_name = column_of(response.column).name
+        if setting.reference(name, column_name) is None:
+            return (
+                f"the reference '{name}' is not given for {column_name}",
+                "give it as a reference",
+            )
+    return None
+
+
+def _named(part: Part) -> set[str]:
+    """Settings that a part names itself, so that they are not held."""
+    named = {column for _, cell in part.expanded() for column in cell}
+    return named | ({part.along} if part.along else set())
+
+
+def _missing_runs(cells: Sequence[Cell], selection: Selection, named: set[str]) -> tuple[str, str]:
+    ties = sorted({column for cell in cells for column in selection.ties(cell, named)})
+    if ties:
+        return (
+            f"{ties[0]} takes several values, none more common than the others",
+            f"say which to hold: {ties[0]}=VALUE",
+        )
+    return (
+        "no finished runs with " + "; with ".join(label(cell) for cell in cells[:4]),
+        "run: optnas search " + " ".join(f"{k}={_word(v)}" for k, v in cells[0].items()),
+    )
+
+
+def _word(condition: object) -> str:
+    return "VALUE" if isinstance(condition, Mapping) else str(condition)
+
+
+def _seed_values(
+    cells: Sequence[Mapping[int, list[int]]],
+    response: Response,
+    selection: Selection,
+    random_cell: float,
+) -> dict[int, Floats]:
+    """The response of each cell (the mean over its runs) for each seed that has them all."""
+    runs = selection.runs
+    found = {}
+    for seed in sorted(set.intersection(*(set(cell) for cell in cells))):
+        level = 0.0
+        if response.transform == "at-equal-train-loss":
+            level = _common_level([run for cell in cells for run in cell[seed]], selection)
+        values = np.array(
+            [
+                np.mean([runs.value(run, response, random_cell, level) for run in cell[seed]])
+                for cell in cells
+            ]
+        )
+        if np.isfinite(values).all():
+            found[seed] = values
+    return found
+
+
+def _common_level(chosen: Sequence[int], selection: Selection) -> float:
+    from optnas.analysis.curves import common_loss
+
+    losses = [selection.runs.epochs(run, column_of("train loss").name) for run in chosen]
+    known = [loss_E[~np.isnan(loss_E)] for loss_E in losses]
+    return common_loss(known) if all(len(loss_E) for loss_E in known) else math.nan
+
+
+def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int) -> PartFinding:
+    terms, named = part.expanded(), _named(part)
+    masks = [selection.comparable(cell, named) for _, cell in terms]
+    empty = [cell for (_, cell), mask in zip(terms, masks, strict=True) if not mask.any()]
+    if empty:
+        return _untestable(part, *_missing_runs(empty, selection, named))
+    column = column_of(part.response.column).name
+    random_cell = setting.reference(RANDOM_CELL, column) or math.nan
+    cells = [selection.by_seed(mask) for mask in masks]
+    by_seed = _seed_values(cells, part.response, selection, random_cell)
+    weights = np.array([weight for weight, _ in terms])
+    values = {seed: float(weights @ each) for seed, each in by_seed.items()}
+    incomplete = tuple(sorted(set.union(*(set(cell) for cell in cells)) - set(values)))
+    if not values:
+        return _untestable(
+            part,
+            "no seed has a value in every arm",
+            "run the same seeds in every arm: search.seed",
+        )
+    against = part.against
+    if isinstance(against, str):
+        against = setting.reference(against, column) or math.nan
+    contrast_N = np.array(list(values.values()))
+    p_for, p_against = _tests(part, contrast_N, against)
+    effect, low, high = paired.interval(contrast_N, 1 - setting.alpha)
+    return PartFinding(
+        **_told(part),  # type: ignore[arg-type]
+        verdict=decide(p_for, p_against, len(values), minimum_n, setting.alpha),
+        n=len(values),
+        values=values,
+        effect=effect,
+        low=low,
+        high=high,
+        p_for=p_for,
+        p_against=p_against,
+        incomplete=incomplete,
+        arms=_lines(part, terms, cells, selection, random_cell),
+        held=selection.held(np.logical_or.reduce(masks), named),
+    )
+
+
+def _tests(part: Part, contrast_N: Floats, against: float) -> tuple[float, float]:
+    """One-sided p-values for the part and against it."""
+    if part.direction == "equivalent":
+        assert part.margin is not None
+        shifted = contrast_N - against
+        return paired.equivalence(shifted, part.margin), paired.beyond(shifted, part.margin)
+    test = paired.sign_flip(contrast_N, against)
+    sides = (test.p_greater, test.p_less)
+    return sides if part.direction == "greater" else (sides[1], sides[0])
+
+
+def decide(p_for: float, p_against: float, n: int, minimum_n: int, alpha: float) -> Verdict:
+    """A verdict from two one-sided p-values, each at half the level.
+
+    Args:
+        p_for: small speaks for the claim.
+        p_against: small speaks against it.
+        n: seeds.
+        minimum_n: fewest seeds for a verdict.
+        alpha: two-sided level.
+
+    Returns:
+        Supported, contradicted or inconclusive.
+
+    Example:
+        >>> decide(0.01, 1.0, 6, 6, 0.05)
+        'supported'
+    """
+    if n < minimum_n or min(p_for, p_against) > alpha / 2:
+        return "inconclusive"
+    return "supported" if p_for <= p_against else "contradicted"
+
+
+def _lines(
+    part: Part,
+    terms: Sequence[tuple[float, Cell]],
+    cells: Sequence[Mapping[int, list[int]]],
+    selection: Selection,
+    random_cell: float,
+) -> tuple[Line, ...]:
+    """The arms of a contrast, each over its own seeds."""
+    if part.response.transform == "at-equal-train-loss":
+        return ()
+    found: dict[str, Line] = {}
+    for (_, cell), by_seed in zip(terms, cells, strict=True):
+        runs = [run for each in by_seed.values() for run in each]
+        values = [selection.runs.value(run, part.response, random_cell, 0.0) for run in runs]
+        finite = [value for value in values if math.isfinite(value)]
+        if finite:
+            found[label(cell)] = Line(label(cell), len(finite), *bootstrap([finite]))
+    return tuple(found.values())
+
+
+def _curve(part: Part, selection: Selection, setting: Setting, minimum_n: int) -> PartFinding:
+    assert part.along is not None
+    named = _named(part)
+    column = column_of(part.response.column).name
+    random_cell = setting.reference(RANDOM_CELL, column) or math.nan
+    mixes = [cell for _, cell in part.expanded()]
+    mask = np.logical_or.reduce([selection.comparable(cell, named) for cell in mixes])
+    levels = selection.levels(part.along, mask)
+    if len(levels) < 3:
+        return _untestable(
+            part,
+            f"{part.along} takes {len(levels)} values where {label(mixes[0])}; a curve needs 3",
+            f'add to the study\'s grid: "{part.along}" = [0.0, 0.5, 0.9, 0.99]',
+        )
+    curves = []
+    for level in levels:
+        cells = [
+            selection.by_seed(selection.comparable({**cell, part.along: level}, named))
+            for cell in mixes
+        ]
+        curves.append(
+            {
+                seed: float(each.mean())
+                for seed, each in _seed_values(cells, part.response, selection, random_cell).items()
+            }
+        )
+    seeds = sorted(set.intersection(*(set(curve) for curve in curves)))
+    incomplete = tuple(sorted(set.union(*(set(curve) for curve in curves)) - set(seeds)))
+    if not seeds:
+        return _untestable(
+            part,
+            f"no seed has all {len(levels)} values of {part.along}",
+            "run the same seeds at every value: search.seed",
+        )
+    y_NL = np.array([[curve[seed] for curve in curves] for seed in seeds])
+    lines = two_lines(levels, y_NL)
+    turn = levels.index(lines.breakpoint)
+    bow_N = y_NL[:, turn] - (y_NL[:, 0] + y_NL[:, -1]) / 2
+    effect, low, high = paired.interval(bow_N, 1 - setting.alpha)
+    p_for, p_against = lines.p_inverted, lines.p_upright
+    if part.direction == "u":
+        p_for, p_against = p_against, p_for
+    return PartFinding(
+        **_told(part),  # type: ignore[arg-type]
+        verdict=decide(p_for, p_against, len(seeds), minimum_n, setting.alpha),
+        n=len(seeds),
+        values=dict(zip(seeds, bow_N.tolist(), strict=True)),
+        effect=effect,
+        low=low,
+        high=high,
+        p_for=p_for,
+        p_against=p_against,
+        incomplete=incomplete,
+        arms=tuple(
+            Line(f"{part.along} = {level:g}", len(seeds), *bootstrap([y_N]))
+            for level, y_N in zip(levels, y_NL.T, strict=True)
+        ),
+        held=selection.held(mask, named),
+    )
