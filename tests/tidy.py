@@ -42,7 +42,7 @@ def study(
     chosen: Sequence[Arm], respond: Response, seeds: int = 6, epochs: int = 8, draw: int = 0
 ) -> pd.DataFrame:
     """A tidy table of finished runs; the noise of a run depends on draw, arm and seed only."""
-    blocks = []
+    runs = []
     for number, (arm, seed) in enumerate(itertools.product(chosen, range(seeds))):
         settings: Arm = {
             "protocol": "cpu",
@@ -52,7 +52,8 @@ def study(
         }
         for section, rates in LR.items():
             settings[f"{section}.lr"] = rates[arm[f"{section}.name"]]
-        columns = {
+        settings |= arm
+        facts = {
             "id": f"{number:04d}",
             "state": "done",
             "completed": epochs,
@@ -60,14 +61,16 @@ def study(
             "epoch": np.arange(epochs + 1),
             "train_loss": np.linspace(2.3, 1.0, epochs + 1),
             "alpha_path_length": 4.0,
-            **settings,
-            **arm,
-            **respond(
-                {**settings, **arm, "search.seed": seed}, np.random.default_rng([draw, number])
-            ),
         }
-        blocks.append(pd.DataFrame(columns))
-    return pd.concat(blocks, ignore_index=True)
+        generator = np.random.default_rng([draw, number])
+        runs.append(facts | settings | dict(respond({**settings, "search.seed": seed}, generator)))
+    columns = dict.fromkeys(key for run in runs for key in run)
+    return pd.DataFrame(
+        {
+            key: np.concatenate([np.broadcast_to(run.get(key, np.nan), epochs + 1) for run in runs])
+            for key in columns
+        }
+    )
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -8,7 +8,7 @@ print(rendering.as_text(findings))
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from optnas.analysis import power
-from optnas.analysis.evaluate import PartFinding, Setting, Verdict, decide, evaluate
+from optnas.analysis.evaluate import evaluate
+from optnas.analysis.findings import PartFinding, Setting, Verdict, decide
 from optnas.analysis.multiplicity import holm
 from optnas.analysis.references import References
 from optnas.analysis.runs import Runs, Selection
@@ -73,9 +74,10 @@ def judge(
     """Judge claims by the runs of a tidy table.
 
     A claim is *supported* if every primary part is, each tested one-sided at alpha / 2; it is
-    *contradicted* if any of its k primary parts is, at alpha / (2 k); *not testable* if a part
-    lacks runs, columns or references, or a control fails; else *inconclusive*. Where nothing holds,
-    a wrong "supported" or "contradicted" comes up at most in alpha of all studies.
+    *contradicted* if one of them fails clearly enough, or several together (`combined`), at
+    alpha / 2; *not testable* if a part lacks runs, columns or references, or a control fails; else
+    *inconclusive*. Where nothing holds, a wrong "supported" or "contradicted" comes up at most in
+    alpha of all studies.
 
     Args:
         table: one row a run and epoch; runs that are not ``done`` are left out and counted.
@@ -112,8 +114,9 @@ def _judge(claim: Claim, arm: RateArm, selection: Selection, setting: Setting) -
     parts = tuple(evaluate(part, selection, setting, claim.minimum_n) for part in claim.parts)
     primary = [part for part in parts if part.primary]
     tested = [part for part in primary if part.verdict != "not testable"]
-    p_for = max(part.p_for for part in primary)
-    p_against = min(1.0, len(primary) * min(part.p_against for part in primary))
+    p_for, p_against = combined(
+        [part.p_for for part in primary], [part.p_against for part in primary]
+    )
     n = min((part.n for part in tested), default=0)
     verdict = decide(p_for, p_against, n, claim.minimum_n, setting.alpha)
     failed = _failed_control(claim.controls, selection)
@@ -145,6 +148,31 @@ def _judge(claim: Claim, arm: RateArm, selection: Selection, setting: Setting) -
         references=setting.references,
         unfinished=selection.runs.unfinished,
     )
+
+
+def combined(p_for: Sequence[float], p_against: Sequence[float]) -> tuple[float, float]:
+    """The one-sided p-values of a claim from those of its k primary parts.
+
+    For it, the largest: all parts must hold (intersection-union). Against it, min_j k q_(j) / j of
+    the sorted q: one part that clearly fails is enough, or several that fail together (Simes; its
+    level holds for parts that are independent or go together). A part that could not be tested
+    counts as 1.
+
+    Args:
+        p_for: small speaks for the part.
+        p_against: q, small speaks against it.
+
+    Returns:
+        Both of the claim.
+
+    Reference: Berger, Technometrics 1982; Simes, Biometrika 1986.
+
+    Example:
+        >>> combined([0.01, 0.5], [0.99, 0.5])
+        (0.5, 0.99)
+    """
+    k = len(p_against)
+    return max(p_for), min(k * q / j for j, q in enumerate(sorted(p_against), start=1))
 
 
 def _failed_control(controls: Iterable[Control], selection: Selection) -> tuple[str, str] | None:
@@ -183,8 +211,11 @@ def _ratio(
 
 def _reason(primary: list[PartFinding], verdict: Verdict, n: int, minimum_n: int) -> str:
     if verdict == "not testable":
-        told = [f"{part.name}: {part.missing}" for part in primary if part.missing]
-        return "; ".join(told)
+        parts_by_cause: dict[str, list[str]] = {}
+        for part in primary:
+            if part.missing:
+                parts_by_cause.setdefault(part.missing, []).append(part.name)
+        return "; ".join(f"{', '.join(parts)}: {why}" for why, parts in parts_by_cause.items())
     if verdict == "inconclusive" and n < minimum_n:
         return (
             f"n = {n} seeds, and a verdict needs {minimum_n};"
@@ -195,7 +226,7 @@ def _reason(primary: list[PartFinding], verdict: Verdict, n: int, minimum_n: int
         for part in primary
         if verdict != "contradicted" or part.verdict == "contradicted"
     ]
-    return "; ".join(told) or "several parts together speak against it"
+    return "; ".join(told)
 
 
 def _shown(part: PartFinding) -> str:
@@ -209,19 +240,26 @@ def _settle(primary: list[PartFinding], verdict: Verdict, claim: Claim, alpha: f
         return "; ".join(dict.fromkeys(part.supply for part in primary if part.supply))
     if verdict != "inconclusive":
         return ""
+    n = min(part.n for part in primary)
+    if n < max(claim.minimum_n, power.fewest_seeds(alpha)):
+        return f"run {max(claim.minimum_n, power.fewest_seeds(alpha))} seeds or more in every arm"
     open_part = max(primary, key=lambda part: min(part.p_for, part.p_against))
-    values = np.array(list(open_part.values.values()))
-    n, spread = len(values), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-    told = [f"n = {n}: smallest reachable p {power.smallest_p(n):.3g}"]
-    if n >= power.fewest_seeds(alpha) and spread > 0:
-        gap = power.detectable(n, spread, alpha=alpha)
+    return f"{open_part.name}: {_outlook(open_part, alpha)}"
+
+
+def _outlook(part: PartFinding, alpha: float) -> str:
+    """What these seeds could have shown, and how many would show what was seen."""
+    told = [f"n = {part.n}: smallest reachable p {part.smallest_p:.3g}"]
+    if part.smallest_p > alpha:
+        told.append("run more seeds")
+    elif math.isfinite(part.gap):
+        spread = float(np.std(list(part.values.values()), ddof=1))
+        gap = power.detectable(part.n, spread, alpha=alpha)
+        count = power.needed(part.gap, spread, alpha=alpha)
+        shown = f"more than {power.MOST:,}" if count >= power.MOST else str(count)
         told.append(f"a gap of {gap:.3g} would be seen with 80 %")
-    if math.isfinite(spread):
-        count = power.needed(float(values.mean()), spread, alpha=alpha)
-        most = count >= power.MOST
-        needed = f"more than {power.MOST}" if most else str(max(count, claim.minimum_n))
-        told.append(f"a gap as seen ({values.mean():+.3g}) needs n = {needed}")
-    return f"{open_part.name}: " + "; ".join(told)
+        told.append(f"a gap as seen ({part.gap:.3g}) needs n = {shown}")
+    return "; ".join(told)
 
 
 def _with_holm(findings: list[Finding], alpha: float) -> list[Finding]:

@@ -6,81 +6,21 @@ A verdict can be read from the interval: *supported* if all of it lies on the cl
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
-from optnas.analysis import paired
-from optnas.analysis.estimates import Floats, Interval, bootstrap
-from optnas.analysis.references import RANDOM_CELL, References
+from optnas.analysis import paired, power
+from optnas.analysis.curves import common_loss
+from optnas.analysis.estimates import Floats, bootstrap
+from optnas.analysis.findings import Line, PartFinding, Setting, decide
+from optnas.analysis.references import RANDOM_CELL
 from optnas.analysis.runs import Selection, extra_columns
 from optnas.analysis.shape import two_lines
 from optnas.claims.base import Cell, Part, Response, label
 from optnas.claims.columns import column_of
-
-Verdict = Literal["supported", "contradicted", "inconclusive", "not testable"]
-NO_NUMBER = Interval(math.nan, -math.inf, math.inf)
-
-
-@dataclass(frozen=True)
-class Line:
-    """An arm of a comparison: interquartile mean and bootstrap interval over its runs."""
-
-    arm: str
-    n: int
-    iqm: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class PartFinding:
-    """What runs say of one contrast.
-
-    ``values`` is the contrast by seed; ``effect`` its mean between the exact ends ``low`` and
-    ``high``. ``p_for`` and ``p_against`` are one-sided: small speaks for the claim, or against it.
-    For a curve the effect is its bow: the turning level minus the mean of the two end levels.
-    ``missing`` says what is not there, ``supply`` how to get it.
-    """
-
-    name: str
-    formula: str
-    hypothesis: str
-    unit: str
-    primary: bool
-    verdict: Verdict
-    n: int = 0
-    values: Mapping[int, float] = field(default_factory=dict)
-    effect: float = math.nan
-    low: float = -math.inf
-    high: float = math.inf
-    p_for: float = 1.0
-    p_against: float = 1.0
-    incomplete: tuple[int, ...] = ()
-    arms: tuple[Line, ...] = ()
-    held: Mapping[str, str] = field(default_factory=dict)
-    missing: str = ""
-    supply: str = ""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What all parts are judged with.
-
-    Args:
-        references: by name, then by column.
-        alpha: two-sided level of a verdict.
-    """
-
-    references: References
-    alpha: float
-
-    def reference(self, name: str, column: str) -> float | None:
-        """The value of a reference for a column, if it was given."""
-        return self.references.get(name, {}).get(column)
 
 
 def evaluate(part: Part, selection: Selection, setting: Setting, minimum_n: int) -> PartFinding:
@@ -108,7 +48,10 @@ def _told(part: Part) -> dict[str, object]:
         "name": part.name,
         "formula": part.formula,
         "hypothesis": part.hypothesis,
-        "unit": column_of(part.response.column).unit,
+        "unit": part.response.unit(
+            column_of(part.response.column).unit,
+            difference=bool(part.contrast or part.terms or part.along),
+        ),
         "primary": part.primary,
     }
 
@@ -155,8 +98,10 @@ def _missing_runs(cells: Sequence[Cell], selection: Selection, named: set[str]) 
             f"say which to hold: {ties[0]}=VALUE",
         )
     return (
-        "no finished runs with " + "; with ".join(label(cell) for cell in cells[:4]),
-        "run: optnas search " + " ".join(f"{k}={_word(v)}" for k, v in cells[0].items()),
+        "no finished runs of " + "; of ".join(label(cell) for cell in cells[:4]),
+        "for each seed: optnas search "
+        + " ".join(f"{k}={_word(v)}" for k, v in cells[0].items())
+        + " search.seed=SEED",
     )
 
 
@@ -189,8 +134,6 @@ def _seed_values(
 
 
 def _common_level(chosen: Sequence[int], selection: Selection) -> float:
-    from optnas.analysis.curves import common_loss
-
     losses = [selection.runs.epochs(run, column_of("train loss").name) for run in chosen]
     known = [loss_E[~np.isnan(loss_E)] for loss_E in losses]
     return common_loss(known) if all(len(loss_E) for loss_E in known) else math.nan
@@ -219,7 +162,7 @@ def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int
     if isinstance(against, str):
         against = setting.reference(against, column) or math.nan
     contrast_N = np.array(list(values.values()))
-    p_for, p_against = _tests(part, contrast_N, against)
+    p_for, p_against = sides_of(part, contrast_N, against)
     effect, low, high = paired.interval(contrast_N, 1 - setting.alpha)
     return PartFinding(
         **_told(part),  # type: ignore[arg-type]
@@ -229,6 +172,8 @@ def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int
         effect=effect,
         low=low,
         high=high,
+        gap=abs(abs(effect - against) - (part.margin or 0.0)),
+        smallest_p=power.smallest_p(len(values)),
         p_for=p_for,
         p_against=p_against,
         incomplete=incomplete,
@@ -237,8 +182,17 @@ def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int
     )
 
 
-def _tests(part: Part, contrast_N: Floats, against: float) -> tuple[float, float]:
-    """One-sided p-values for the part and against it."""
+def sides_of(part: Part, contrast_N: Floats, against: float) -> tuple[float, float]:
+    """One-sided p-values for a part that is no curve, and against it.
+
+    Args:
+        part: its direction and margin.
+        contrast_N: one number a seed.
+        against: the value to compare with.
+
+    Returns:
+        Small speaks for the part; small speaks against it.
+    """
     if part.direction == "equivalent":
         assert part.margin is not None
         shifted = contrast_N - against
@@ -246,28 +200,6 @@ def _tests(part: Part, contrast_N: Floats, against: float) -> tuple[float, float
     test = paired.sign_flip(contrast_N, against)
     sides = (test.p_greater, test.p_less)
     return sides if part.direction == "greater" else (sides[1], sides[0])
-
-
-def decide(p_for: float, p_against: float, n: int, minimum_n: int, alpha: float) -> Verdict:
-    """A verdict from two one-sided p-values, each at half the level.
-
-    Args:
-        p_for: small speaks for the claim.
-        p_against: small speaks against it.
-        n: seeds.
-        minimum_n: fewest seeds for a verdict.
-        alpha: two-sided level.
-
-    Returns:
-        Supported, contradicted or inconclusive.
-
-    Example:
-        >>> decide(0.01, 1.0, 6, 6, 0.05)
-        'supported'
-    """
-    if n < minimum_n or min(p_for, p_against) > alpha / 2:
-        return "inconclusive"
-    return "supported" if p_for <= p_against else "contradicted"
 
 
 def _lines(
@@ -286,8 +218,14 @@ def _lines(
         values = [selection.runs.value(run, part.response, random_cell, 0.0) for run in runs]
         finite = [value for value in values if math.isfinite(value)]
         if finite:
-            found[label(cell)] = Line(label(cell), len(finite), *bootstrap([finite]))
+            found[label(cell)] = _line(label(cell), tuple(finite))
     return tuple(found.values())
+
+
+@functools.lru_cache(maxsize=1024)
+def _line(arm: str, values: tuple[float, ...]) -> Line:
+    """Kept, since many claims compare the same arms."""
+    return Line(arm, len(values), *bootstrap([values]))
 
 
 def _curve(part: Part, selection: Selection, setting: Setting, minimum_n: int) -> PartFinding:
@@ -340,11 +278,12 @@ def _curve(part: Part, selection: Selection, setting: Setting, minimum_n: int) -
         effect=effect,
         low=low,
         high=high,
+        smallest_p=min(1.0, (len(levels) - 2) * power.smallest_p(len(seeds))),
         p_for=p_for,
         p_against=p_against,
         incomplete=incomplete,
         arms=tuple(
-            Line(f"{part.along} = {level:g}", len(seeds), *bootstrap([y_N]))
+            _line(f"{part.along} = {level:g}", tuple(y_N))
             for level, y_N in zip(levels, y_NL.T, strict=True)
         ),
         held=selection.held(mask, named),

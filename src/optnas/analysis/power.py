@@ -180,5 +180,7 @@ def rates(n: int, x: float, y: float, alpha: float = ALPHA) -> float:
     """
     events = np.arange(n + 1)
     chance_XY = np.outer(stats.binom.pmf(events, n, x), stats.binom.pmf(events, n, y))
-    significant_XY = np.array([[fisher(a, n, b, n) <= alpha for b in events] for a in events])
+    significant_XY = np.array(
+        [[fisher(int(a), n, int(b), n) <= alpha for b in events] for a in events]
+    )
     return float(chance_XY[significant_XY].sum())

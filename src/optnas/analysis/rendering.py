@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from optnas.analysis.claims import Finding
-from optnas.analysis.evaluate import PartFinding
+from optnas.analysis.findings import PartFinding
 
 COLUMNS = (
     "id",

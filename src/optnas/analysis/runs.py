@@ -50,12 +50,14 @@ class Runs:
                     remedy="make it with: optnas study table STUDY -o table.csv",
                 )
         first = table.drop_duplicates("id")
-        self.unfinished = first.loc[first["state"] != "done", "state"].value_counts().to_dict()
+        counts = first.loc[first["state"] != "done", "state"].value_counts()
+        self.unfinished = {str(state): int(count) for state, count in counts.items()}
         self.table = table[table["state"] == "done"].sort_values(["id", "epoch"], kind="stable")
         self.settings = self.table.drop_duplicates("id").reset_index(drop=True)
         ids = self.table["id"].to_numpy()
-        starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]]) if len(ids) else []
-        self._slices = [slice(a, b) for a, b in zip(starts, [*starts[1:], len(ids)], strict=True)]
+        starts = np.flatnonzero(np.append(True, ids[1:] != ids[:-1])[: len(ids)])
+        ends = np.append(starts, len(ids))[1:]
+        self._slices = [slice(a, b) for a, b in zip(starts, ends, strict=True)]
         self._columns: dict[str, Floats] = {}
         self._values: dict[Any, float] = {}
 
@@ -125,7 +127,7 @@ def setting_columns(settings: pd.DataFrame) -> list[str]:
     """The columns of a table that are settings able to move its numbers."""
     return [
         column
-        for column in settings
+        for column in map(str, settings)
         if (column.split(".")[0] in SECTIONS or column == "benchmark.table") and column not in IDLE
     ]
 
@@ -164,8 +166,8 @@ class Selection:
                     remedy=did_you_mean(column, self._keys),
                 )
         for column, keys in self._keys.items():
-            if len(set(keys[allowed])) > 1:
-                held = plain(hold[column]) if column in hold else None
+            held = plain(hold[column]) if column in hold else None
+            if held is not None or len(set(keys[allowed])) > 1:
                 self._find_base(column, keys, held)
 
     def _groups(self, column: str) -> list[Mask]:
@@ -187,7 +189,8 @@ class Selection:
         for group in self._groups(column):
             values, counts = np.unique(keys[group].astype(str), return_counts=True)
             most = values[counts == counts.max()]
-            if held is not None and held in values:
+            # A component without the setting has nothing to hold.
+            if held is not None and list(values) != [""]:
                 base |= group & (keys == held)
             elif len(most) == 1:
                 base |= group & (keys == most[0])

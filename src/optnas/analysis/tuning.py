@@ -94,7 +94,8 @@ def _defaults(runs: Runs, section: str) -> tuple[dict[str, float], bool]:
     """The rate of each optimizer, and whether all are the protocol's."""
     tables = _protocol_tables(runs, section)
     found, exact = {}, True
-    for name, rates in runs.settings.groupby(f"{section}.name")[f"{section}.lr"]:
+    known = runs.settings.dropna(subset=[f"{section}.lr"])
+    for name, rates in known.groupby(f"{section}.name")[f"{section}.lr"]:
         declared = tables.get(str(name), {}).get("lr")
         if declared is not None and np.isclose(rates.to_numpy(float), declared).any():
             found[str(name)] = float(declared)

@@ -16,6 +16,8 @@ Condition = Value | dict[Literal["above", "below"], float]
 Cell = dict[str, Condition]
 Direction = Literal["greater", "less", "equivalent", "inverted-u", "u"]
 
+NAMES = ("algorithm.name", "weight_optimizer.name", "arch_optimizer.name")
+
 # What is made of a column to get one number a run. E epochs; epoch 0 is before any step.
 TRANSFORMS = {
     "final": "value of the last epoch",
@@ -63,6 +65,18 @@ class Response(Declared):
             need = "needs" if self.other is None else "has no use for"
             raise ValueError(f"transform '{self.transform}' {need} another column ('other')")
         return self
+
+    def unit(self, of_column: str, *, difference: bool) -> str:
+        """The unit of the response, or of a difference of two, from that of the column."""
+        if self.transform in ("rank-correlation", "partial-rank-correlation"):
+            return ""
+        if self.transform == "collapse":
+            return "rate"
+        if self.transform == "log-final":
+            return "log"
+        relative = difference or self.transform in ("drop", "early-late", "difference", "slope")
+        unit = "pp" if relative and of_column == "%" else of_column
+        return f"{unit} an epoch" if self.transform == "slope" else unit
 
     def __str__(self) -> str:
         of = f"{self.column} and {self.other}" if self.other else self.column
@@ -225,9 +239,29 @@ def _value(value: Condition) -> str:
 
 
 def _told(cell: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} = {_value(value)}" for key, value in cell.items())
+    return ", ".join(
+        f"{key} {'' if isinstance(value, Mapping) else '= '}{_value(value)}"
+        for key, value in cell.items()
+    )
 
 
 def label(cell: Mapping[str, Any]) -> str:
-    """A cell in words, such as ``algorithm.name = darts, weight_optimizer.name = SGD``."""
-    return _told(cell)
+    """A cell in words: algorithm and optimizer pair first, such as ``darts: SGD + Adam``.
+
+    Args:
+        cell: values by dotted setting.
+
+    Returns:
+        The words; settings beyond the three names follow in their dotted form.
+
+    Example:
+        >>> label({"weight_optimizer.name": "SGD", "algorithm.name": "darts", "data.name": "x"})
+        'darts: SGD + any, data.name = x'
+    """
+    names = [cell.get(f"{part}.name") for part in ("weight_optimizer", "arch_optimizer")]
+    pair = " + ".join("any" if name is None else _value(name) for name in names)
+    algorithm = cell.get("algorithm.name")
+    head = [] if algorithm is None else [_value(algorithm)]
+    head += [] if names == [None, None] else [pair]
+    rest = {k: v for k, v in cell.items() if k not in NAMES}
+    return ", ".join(filter(None, [": ".join(head), _told(rest)]))
