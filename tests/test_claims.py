@@ -507,3 +507,38 @@ def test_two_seeds_of_real_records_decide_nothing() -> None:
     # The mean of four differences that can be read off docs/first-light.md.
     by_hand = (93.48 - 88.33 + 88.56 - 89.78) / 4 + (91.95 - 93.47 + 93.84 - 93.17) / 4
     assert findings["H3"].effect == pytest.approx(by_hand, abs=0.01)
+
+
+# --- the document -----------------------------------------------------------------------------
+
+
+def ledger_rows() -> list[str]:
+    """The ledger as the document tells it: claim by claim, the primary parts and what is said."""
+    rows = []
+    for name in names():
+        claim = find_claim(name)
+        rows.append(f"**{name}.** {claim.text}")
+        rows += [
+            f"- {part.name}: `{part.formula}` is {part.hypothesis}"
+            for part in claim.parts
+            if part.primary
+        ]
+        rows += [
+            f"- control: {each.name}, a ratio within {each.within[0]:g} and {each.within[1]:g}"
+            for each in claim.controls
+        ]
+    return rows
+
+
+def test_the_document_lists_the_ledger() -> None:
+    text = (ROOT / "docs" / "statistics.md").read_text()
+    told = text.partition("<!-- ledger -->")[2].partition("<!-- end of ledger -->")[0]
+    assert [line for line in told.splitlines() if line] == ledger_rows()
+
+
+def test_the_documents_claim_is_one(tmp_path: Path, true_world: pd.DataFrame) -> None:
+    text = (ROOT / "docs" / "statistics.md").read_text()
+    (tmp_path / "mine.toml").write_text(text.partition("```toml\n")[2].partition("```")[0])
+    assert judged(true_world, f"{tmp_path}/mine.toml").n == 8
+    for transform in TRANSFORMS:
+        assert f"`{transform}`" in text
