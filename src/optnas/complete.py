@@ -47,7 +47,7 @@ def complete(merged: dict[str, Any]) -> Settings:
     _complete_component(merged, "algorithm", supplied=("space",))
     dataset = _complete_data(merged)
     for section in OPTIMIZERS:
-        _complete_optimizer(merged, section)
+        complete_optimizer(merged, section)
     merged.setdefault("benchmark", {}).setdefault("table", "auto")
     if merged["benchmark"]["table"] == "auto":
         merged["benchmark"]["table"] = benchmarks.default_table(_folder(merged))
@@ -56,7 +56,7 @@ def complete(merged: dict[str, Any]) -> Settings:
     try:
         settings = Settings(**merged, fingerprint=dataset.fingerprint(), sources=_sources(merged))
     except pydantic.ValidationError as error:
-        _tell_first_problem(error)
+        tell_first_problem(error, Settings)
     _check_values(settings.model_dump())
     _check_consistency(settings, dataset)
     _check_unrolled(settings)
@@ -126,7 +126,17 @@ def _complete_data(merged: dict[str, Any]) -> Dataset:
     return dataset
 
 
-def _complete_optimizer(merged: dict[str, Any], section: str) -> None:
+def complete_optimizer(merged: dict[str, Any], section: str) -> None:
+    """Check an optimizer's section and its schedule, and spell every default out.
+
+    Args:
+        merged: sections of settings; the one of this name is replaced.
+        section: its name.
+
+    Raises:
+        UserError: there is no such optimizer or schedule, or a setting of it is wrong.
+    """
+    _named(merged, section)
     keys = dict(merged[section])
     name = keys.pop("name")
     schedule, key = keys.pop("schedule", "constant"), f"{section}.schedule"
@@ -161,17 +171,28 @@ def _complete_optimizer(merged: dict[str, Any], section: str) -> None:
     merged[section] = {"name": name, **settings, "schedule": {"name": schedule_name, **completed}}
 
 
-def _tell_first_problem(error: pydantic.ValidationError) -> NoReturn:
+def tell_first_problem(
+    error: pydantic.ValidationError, settings: type[pydantic.BaseModel]
+) -> NoReturn:
+    """Turn what pydantic found wrong with settings into one line.
+
+    Args:
+        error: what it found.
+        settings: the model it was validating.
+
+    Raises:
+        UserError: always.
+    """
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"])
     section, _, name = key.partition(".")
     remedy = "change its value"
     message = problem["msg"][0].lower() + problem["msg"][1:]
     if problem["type"] == "extra_forbidden":
-        model: Any = Settings.model_fields[section].annotation
+        model: Any = settings.model_fields[section].annotation if name else settings
         remedy, message = (
-            did_you_mean(name, model.model_fields),
-            f"{section} has no setting {name!r}",
+            did_you_mean(name or section, model.model_fields),
+            f"{section} has no setting {name!r}" if name else f"there is no section '{section}'",
         )
     value = None if problem["type"] == "missing" else problem["input"]
     raise UserError(message, key=key, value=value, remedy=remedy) from error

@@ -7,6 +7,7 @@ space by name. No module here imports torch, and the drawing imports matplotlib 
 from optnas.spaces.base import Architecture, Space, lexicographic
 from optnas.spaces.canonical import (
     function_string,
+    functions,
     is_connected,
     unique_string,
     without_dead_edges,
@@ -20,6 +21,7 @@ __all__ = [
     "Space",
     "draw_cell",
     "function_string",
+    "functions",
     "is_connected",
     "lexicographic",
     "unique_string",
