@@ -16,6 +16,7 @@ from optnas.config import DATA_KEYS, Settings
 from optnas.datasets.base import Dataset
 from optnas.errors import UserError, did_you_mean
 from optnas.optimizers import signatures
+from optnas.spaces import Space
 
 # component section -> the protocol's tables by name
 COMPONENTS = {
@@ -50,7 +51,8 @@ def complete(merged: dict[str, Any]) -> Settings:
         complete_optimizer(merged, section)
     merged.setdefault("benchmark", {}).setdefault("table", "auto")
     if merged["benchmark"]["table"] == "auto":
-        merged["benchmark"]["table"] = benchmarks.default_table(_folder(merged))
+        space_name = _space_name(merged["space"])
+        merged["benchmark"]["table"] = benchmarks.default_table(_folder(merged), space_name)
     for section in ("evaluation", "curvature", "run"):
         merged.setdefault(section, {})
     try:
@@ -59,6 +61,7 @@ def complete(merged: dict[str, Any]) -> Settings:
         tell_first_problem(error, Settings)
     _check_values(settings.model_dump())
     _check_consistency(settings, dataset)
+    _check_table(settings)
     _check_unrolled(settings)
     return settings
 
@@ -67,6 +70,7 @@ def _sources(merged: Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 of the files that components are loaded from by path."""
     names = [merged[section]["name"] for section in COMPONENTS]
     names += [merged[section]["schedule"]["name"] for section in OPTIMIZERS]
+    names += [str(merged["benchmark"]["table"])]
     files = {name.rpartition(":")[0] for name in names if name.rpartition(":")[0].endswith(".py")}
     return {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(files)}
 
@@ -259,13 +263,6 @@ def _check_consistency(settings: Settings, dataset: Dataset) -> None:
             "set it to false",
         ),
         (
-            settings.benchmark.table not in benchmarks.table_names(),
-            "benchmark.table",
-            settings.benchmark.table,
-            "there is no benchmark table of this name",
-            did_you_mean(settings.benchmark.table, benchmarks.table_names()),
-        ),
-        (
             not re.fullmatch(r"auto|cpu|cuda(:\d+)?", settings.run.device),
             "run.device",
             settings.run.device,
@@ -276,6 +273,27 @@ def _check_consistency(settings: Settings, dataset: Dataset) -> None:
     for wrong, key, value, reason, remedy in checks:
         if wrong:
             raise UserError(reason, key=key, value=value, remedy=remedy)
+
+
+def _space_name(section: Mapping[str, Any]) -> str:
+    """A space's own name; the user may have written ``./file.py:Object``."""
+    keys = dict(section)
+    space: Space = registry.find("space", keys.pop("name"))(**keys)
+    return space.name
+
+
+def _check_table(settings: Settings) -> None:
+    name = settings.benchmark.table
+    source = benchmarks.find_source(name, key="benchmark.table")
+    space_name = _space_name(settings.space.model_dump())
+    if source.space_name != space_name:
+        able = ", ".join(each.name for each in benchmarks.sources(space_name))
+        raise UserError(
+            f"this table holds cells of {source.space_name}, and the space is {space_name}",
+            key="benchmark.table",
+            value=name,
+            remedy=f"use {able or './file.py:Object'}",
+        )
 
 
 def _check_unrolled(settings: Settings) -> None:

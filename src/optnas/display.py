@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optnas.benchmarks.coverage import epochs_label
 from optnas.errors import UserError
 from optnas.records import Record, RunFolder
 
@@ -146,19 +147,14 @@ def _run_line(run: RunFolder) -> str:
 
 def print_query(table: Table, cell: Architecture) -> None:
     """Everything a table says of a cell."""
-    covered = table.coverage
     print(f"{cell.string}  (index {cell.space.index(cell)} of {cell.space.name})")
     print(f"table {table.name}: {table.provenance}")
     print(f"{'data set':<16} {'split':<6} {'epochs':<11} {'accuracy %':>10} {'regret':>8} ", end="")
     print(f"{'rank':>6} {'percentile':>10}")
-    for dataset in covered.datasets:
-        ask: dict[str, Any] = {
-            "dataset": dataset,
-            "split": covered.split,
-            "epochs": covered.epochs,
-        }
+    for question in table.coverage.questions:
+        ask: dict[str, Any] = question._asdict()
         print(
-            f"{dataset:<16} {covered.split:<6} {covered.epochs_label:<11} "
+            f"{question.dataset:<16} {question.split:<6} {epochs_label(question.epochs):<11} "
             f"{table.accuracy(cell, **ask):>10.2f} {table.regret(cell, **ask):>8.2f} "
             f"{table.rank(cell, **ask):>6} {table.percentile(cell, **ask):>10.2f}"
         )

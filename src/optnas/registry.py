@@ -33,6 +33,7 @@ KINDS = {
     "dataset": "optnas.datasets",
     "schedule": "optnas.schedules",
     "space": "optnas.spaces",
+    "table": "optnas.benchmarks",
 }
 
 _FACTORIES: dict[tuple[str, str], Factory] = {}

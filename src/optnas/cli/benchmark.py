@@ -15,20 +15,18 @@ app = typer.Typer(help="Ask a benchmark table.")
 def query(
     architecture: Annotated[str, typer.Argument(metavar="ARCH|INDEX", help="string or index")],
     table: Annotated[
-        str, typer.Option(help="official, analog-nasbench, or auto (official if present)")
+        str, typer.Option(help="name of a table, or auto: the preferred one that is there")
     ] = "auto",
     data: DataFolder = None,
 ) -> None:
-    """Accuracy, regret, rank and percentile of a cell on every data set of a table."""
-    from optnas.benchmarks import data_folder, default_table, load_table
+    """Accuracy, regret, rank and percentile of a cell for all that a table can be asked."""
+    from optnas import registry
+    from optnas.benchmarks import data_folder, default_table, find_source
     from optnas.display import print_query
-    from optnas.spaces.nasbench201 import NAS_BENCH_201
 
     folder = data_folder(data)
+    source = find_source(default_table(folder) if table == "auto" else table)
+    cells = registry.find("space", source.space_name)()
     is_index = architecture.isascii() and architecture.lstrip("+-").isdigit()
-    if is_index:
-        cell = NAS_BENCH_201.architecture_at(int(architecture))
-    else:
-        cell = NAS_BENCH_201.parse(architecture)
-    name = default_table(folder) if table == "auto" else table
-    print_query(load_table(name, folder=folder), cell)
+    cell = cells.architecture_at(int(architecture)) if is_index else cells.parse(architecture)
+    print_query(source.load(folder), cell)
