@@ -39,7 +39,7 @@ __all__ = [
 # Which table answers when the user names none: the first of these that is there, then any other of
 # the space. The one place that knows tables by name.
 DEFAULT_SPACE = "nas-bench-201"
-PREFERENCE = ("official", "analog-nasbench")
+PREFERENCE = ("official", "nats-tss", "analog-nasbench")
 
 
 def table_names() -> list[str]:
@@ -81,7 +81,9 @@ def load_table(name: str, *, folder: Path | None) -> Table:
         folder: the data folder, from `data_folder`.
 
     Returns:
-        The table. A name that is not there, or a table that is missing or damaged, is a
-        `UserError`.
+        The table, with every cell of its space. A name that is not there, or a table that is
+        missing, damaged or lacks cells, is a `UserError`.
     """
-    return find_source(name).load(folder)
+    table = find_source(name).load(folder)
+    table.require_whole()
+    return table

@@ -8,7 +8,7 @@ a table by name.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -96,6 +96,21 @@ class Coverage:
     def datasets(self) -> tuple[str, ...]:
         """The headline's data sets."""
         return tuple(question.dataset for question in self.headline)
+
+    def matching(self, wanted: Mapping[str, object]) -> tuple[Question, ...]:
+        """The questions whose parts are the wanted ones.
+
+        Args:
+            wanted: values by any of ``dataset``, ``split`` and ``epochs``.
+
+        Returns:
+            The questions in order, perhaps none.
+        """
+        return tuple(
+            question
+            for question in self.questions
+            if all(getattr(question, part) == value for part, value in wanted.items())
+        )
 
     def __str__(self) -> str:
         datasets = tuple(dict.fromkeys(q.dataset for q in self.questions))

@@ -52,6 +52,8 @@ class Table:
         provenance: one sentence on where the numbers come from, printed with every output.
         measurements: what it answers; split and epochs of the first question are its headline.
         folder: the data folder it was looked for in, to tell which other tables are there.
+        held: which cells it has, None for all. Questions about all cells have no answer unless it
+            has all.
     """
 
     name: str
@@ -59,11 +61,27 @@ class Table:
     provenance: str
     measurements: Mapping[Question, Measurements]
     folder: Path | None = None
+    held: npt.NDArray[np.bool_] | None = None
 
     @property
     def coverage(self) -> Coverage:
         """What this table can be asked."""
         return Coverage(tuple(self.measurements))
+
+    def questions(self, **wanted: object) -> tuple[Question, ...]:
+        """The questions of the table with the wanted parts.
+
+        Args:
+            **wanted: any of ``dataset``, ``split``, ``epochs``.
+
+        Returns:
+            At least one question. If the table has none, it is a `UserError` that says what it has
+            and which tables could answer.
+        """
+        found = self.coverage.matching(wanted)
+        if not found:
+            raise self._cannot_answer(wanted)
+        return found
 
     def ask(self, question: Question) -> Measurements:
         """Everything known for one question.
@@ -72,12 +90,39 @@ class Table:
             question: data set, split, epochs.
 
         Returns:
-            The measurements of all cells. A question the table cannot answer is a `UserError` that
-            says what it has and which tables could answer.
+            The measurements of all cells. A question the table cannot answer, and any question
+            about all cells to a table that lacks some, is a `UserError`.
         """
-        if question not in self.measurements:
-            raise self._cannot_answer(question)
-        return self.measurements[question]
+        (asked,) = self.questions(**question._asdict())
+        self.require_whole()
+        return self.measurements[asked]
+
+    def require_whole(self) -> None:
+        """Refuse a table that lacks cells.
+
+        Raises:
+            UserError: it does.
+        """
+        if self.held is not None:
+            raise UserError(
+                f"it holds {self.held.sum()} of {len(self.held)} cells, and all are needed",
+                where=f"table {self.name}",
+                remedy="import the whole archive, or use another table",
+            )
+
+    def _of_cell(self, architecture: Architecture, question: Question) -> tuple[Measurements, int]:
+        """The measurements in which a cell has a place, and the place."""
+        (asked,) = self.questions(**question._asdict())
+        place = self._place(architecture)
+        if self.held is not None and not self.held[place]:
+            raise UserError(
+                f"it holds {self.held.sum()} of {len(self.held)} cells, and not this one",
+                where=f"table {self.name}",
+                key="architecture",
+                value=str(architecture),
+                remedy="import the whole archive, or use another table",
+            )
+        return self.measurements[asked], place
 
     def values(self, *, dataset: str, split: str, epochs: int | None) -> Accuracies:
         """The accuracies of all cells.
@@ -107,8 +152,44 @@ class Table:
         Returns:
             Percent.
         """
-        values = self.values(dataset=dataset, split=split, epochs=epochs)
-        return float(values[self._place(architecture)])
+        measured, place = self._of_cell(architecture, Question(dataset, split, epochs))
+        return float(measured.accuracy[place])
+
+    def spread(
+        self, architecture: Architecture, *, dataset: str, split: str, epochs: int | None
+    ) -> float | None:
+        """How far the trials of a cell lie apart: their standard deviation with n - 1.
+
+        Args:
+            architecture: a cell of the table's space.
+            dataset: name of the data set.
+            split: name of the split.
+            epochs: training epochs; None asks for a table that does not state them.
+
+        Returns:
+            Percentage points; None where it is not known, as for one trial.
+        """
+        measured, place = self._of_cell(architecture, Question(dataset, split, epochs))
+        if measured.spread is None or np.isnan(measured.spread[place]):
+            return None
+        return float(measured.spread[place])
+
+    def count(
+        self, architecture: Architecture, *, dataset: str, split: str, epochs: int | None
+    ) -> int | None:
+        """The number of trials behind the accuracy of a cell.
+
+        Args:
+            architecture: a cell of the table's space.
+            dataset: name of the data set.
+            split: name of the split.
+            epochs: training epochs; None asks for a table that does not state them.
+
+        Returns:
+            The number; None where it is not known.
+        """
+        measured, place = self._of_cell(architecture, Question(dataset, split, epochs))
+        return None if measured.count is None else int(measured.count[place])
 
     def regret(
         self, architecture: Architecture, *, dataset: str, split: str, epochs: int | None
@@ -196,38 +277,36 @@ class Table:
             )
         return space.index(architecture)
 
-    def _cannot_answer(self, question: Question) -> UserError:
-        key, value = self._first_mismatch(question)
+    def _cannot_answer(self, wanted: Mapping[str, object]) -> UserError:
         others = sources(self.space_name)
-        able = [source for source in others if question in source.coverage.questions]
+        able = [source for source in others if source.coverage.matching(wanted)]
         known = {q.dataset for source in others for q in source.coverage.questions}
+        dataset = wanted.get("dataset")
         if able:
             told = (
                 source.name if source.present(self.folder) else f"{source.name} ({source.obtain})"
                 for source in able
             )
             remedy = f"the table {' or '.join(told)} can answer"
-        elif question.dataset not in known:
-            remedy = did_you_mean(question.dataset, known)
+        elif isinstance(dataset, str) and dataset not in known:
+            remedy = did_you_mean(dataset, known)
         else:
             told = (f"{source.name} has {source.coverage}" for source in others)
             remedy = f"no known table can answer: {'; '.join(told)}"
+        # Blame the part at which no answer of this table is left.
+        parts = list(wanted)
+        key = next(
+            part
+            for place, part in enumerate(parts)
+            if not self.coverage.matching({each: wanted[each] for each in parts[: place + 1]})
+        )
         return UserError(
             f"this table has {self.coverage}",
             where=f"table {self.name}",
             key=key,
-            value=NOT_STATED if value is None else value,
+            value=NOT_STATED if wanted[key] is None else wanted[key],
             remedy=remedy,
         )
-
-    def _first_mismatch(self, question: Question) -> tuple[str, object]:
-        """The part of a question at which no answer of this table is left."""
-        left = list(self.measurements)
-        for key, value in question._asdict().items():
-            left = [each for each in left if getattr(each, key) == value]
-            if not left:
-                return key, value
-        raise AssertionError("the question has an answer")
 
 
 def _summary(values: Accuracies) -> dict[str, Any]:

@@ -40,7 +40,9 @@ def _tell(kind: str, error: object) -> None:
 
 
 def _tell_interruption() -> None:
-    print("optnas: interrupted; go on with: optnas resume DIR", file=sys.stderr, flush=True)
+    resumed = sys.argv[1:2] != ["benchmark"]
+    advice = "go on with: optnas resume DIR" if resumed else "nothing was written; run it again"
+    print(f"optnas: interrupted; {advice}", file=sys.stderr, flush=True)
 
 
 def _torch_is_loading() -> bool:
