@@ -209,6 +209,15 @@ class CellProgress:
             self._bar.stop()
 
 
+def print_training(training: Mapping[str, Any], done: int, total: int) -> None:
+    """One finished stand-alone training as a line."""
+    print(
+        f"{done:>5} of {total}  seed {training['seed']}  valid {training['valid']:6.2f} %  "
+        f"test {training['test']:6.2f} %  {training['seconds']:6.1f} s  {training['cell']}",
+        flush=True,
+    )
+
+
 def print_tables(every: Sequence[TableSource], folder: Path | None) -> None:
     """Every table: what it can be asked, whether it is there, where its numbers come from."""
     for source in every:

@@ -12,7 +12,6 @@ Importable without torch.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from optnas.errors import UserError
-from optnas.files import TEMPORARY, write_text
+from optnas.files import TEMPORARY, append_text, lock, write_text
 from optnas.tomlio import dump_toml, read_text, read_toml
 
 Status = Literal["done", "interrupted", "diverged", "failed"]
@@ -58,20 +57,15 @@ class RunFolder:
         Raises:
             UserError: another process holds it, or the folder cannot be written.
         """
-        with self._told():
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(
-                    "another process is running in this folder",
-                    where=self.path,
-                    remedy="wait for it, or choose another folder",
-                ) from error
+        with contextlib.ExitStack() as held:
+            busy = UserError(
+                "another process is running in this folder",
+                where=self.path,
+                remedy="wait for it, or choose another folder",
+            )
+            with self._told():
+                held.enter_context(lock(self._lock, busy))
             yield
-        finally:
-            os.close(descriptor)
 
     @contextlib.contextmanager
     def created(self, document: Mapping[str, Any]) -> Iterator[None]:
@@ -184,11 +178,7 @@ class RunFolder:
         Returns:
             The length of the file after it, in bytes.
         """
-        with self.epochs.open("ab") as file:
-            file.write((_json(record) + "\n").encode())
-            file.flush()
-            os.fsync(file.fileno())
-            return file.tell()
+        return append_text(self.epochs, _json(record) + "\n")
 
     def _truncate(self, length: int) -> None:
         present = self.epochs.stat().st_size if self.epochs.exists() else 0

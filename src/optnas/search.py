@@ -14,7 +14,7 @@ import torch
 from optnas.algorithms.base import Progress
 from optnas.config import Settings
 from optnas.data import epoch_batches
-from optnas.environment import describe_environment
+from optnas.environment import cpu_threads, describe_environment
 from optnas.errors import UserError
 from optnas.metrics.alpha import describe_alpha
 from optnas.metrics.benchmark import describe_benchmark
@@ -58,11 +58,11 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
         UserError: the settings or files turn out unusable; nothing was recorded yet.
         KeyboardInterrupt: passed on after ``interrupted`` is recorded.
     """
-    with _threads(settings.run.threads), _recorded(folder):
+    with cpu_threads(settings.run.threads), _recorded(folder):
         state = build_state(settings)
         if folder.checkpoint.exists():
             restore(state, folder.checkpoint)
-        folder.start(describe_environment(settings), state.records_bytes)
+        folder.start(describe_environment(settings.run), state.records_bytes)
         try:
             _loop(state, folder, on_epoch)
         except DivergedError as error:
@@ -174,16 +174,6 @@ def _outcome(state: SearchState, last: Record) -> dict[str, Any]:
         "seconds": state.seconds,
         **{key: last[key] for key in keys},
     }
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

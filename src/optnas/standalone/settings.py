@@ -122,7 +122,8 @@ def load_settings(space: Space, protocol: str, *, folder: Path | None) -> Traini
             where=COMMAND_LINE,
             key="--protocol",
             value=protocol,
-            remedy=did_you_mean(protocol, protocol_names()) + " (or write the path of a .toml file)",
+            remedy=did_you_mean(protocol, protocol_names())
+            + " (or write the path of a .toml file)",
         )
     shipped = importlib.resources.files(__package__ or "").joinpath(f"{protocol}.toml")
     label = protocol if is_path else f"training protocol {protocol}"
@@ -142,9 +143,7 @@ def _complete(document: dict[str, Any], space: Space, folder: Path | None) -> Tr
         "operations": list(space.operations),
     }
     try:
-        settings = TrainingSettings(
-            **document, space=described, fingerprint=dataset.fingerprint()
-        )
+        settings = TrainingSettings(**document, space=described, fingerprint=dataset.fingerprint())
     except pydantic.ValidationError as error:
         tell_first_problem(error, TrainingSettings)
     if settings.training.batch_size > settings.data.train_size:

@@ -95,8 +95,8 @@ def load_parts(settings: TrainingSettings) -> Parts:
             value=asked.train_size,
             remedy="lower it",
         )
-    parts = [load_images(dataset, rows, asked.resolution) for rows in (*halves, rest)]
-    return Parts(*parts, classes=dataset.classes, channels=dataset.channels)
+    train, valid, test = (load_images(dataset, rows, asked.resolution) for rows in (*halves, rest))
+    return Parts(train, valid, test, dataset.classes, dataset.channels)
 
 
 def train(
@@ -138,9 +138,7 @@ def train(
         loss_sum = 0.0
         for indices_B in epoch_batches(len(parts.train), training.batch_size, order):
             pixels, labels_B = parts.train.to_batch(indices_B)
-            inputs = augmentation.apply(
-                pixels, parts.train.mean_C, parts.train.std_C, draws, DTYPE
-            )
+            inputs = augmentation.apply(pixels, parts.train.mean_C, parts.train.std_C, draws, DTYPE)
             logits_BK, statistics = network(inputs, statistics=statistics, update=True)
             loss = F.cross_entropy(logits_BK, labels_B)
             optimizer.zero_grad()
