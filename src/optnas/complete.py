@@ -16,7 +16,7 @@ from optnas.config import DATA_KEYS, Settings
 from optnas.datasets.base import Dataset
 from optnas.errors import UserError, did_you_mean
 from optnas.optimizers import signatures
-from optnas.spaces import Space
+from optnas.spaces import build_space
 
 # component section -> the protocol's tables by name
 COMPONENTS = {
@@ -51,7 +51,7 @@ def complete(merged: dict[str, Any]) -> Settings:
         complete_optimizer(merged, section)
     merged.setdefault("benchmark", {}).setdefault("table", "auto")
     if merged["benchmark"]["table"] == "auto":
-        space_name = _space_name(merged["space"])
+        space_name = build_space(merged["space"]).name
         merged["benchmark"]["table"] = benchmarks.default_table(_folder(merged), space_name)
     for section in ("evaluation", "curvature", "run"):
         merged.setdefault(section, {})
@@ -275,17 +275,10 @@ def _check_consistency(settings: Settings, dataset: Dataset) -> None:
             raise UserError(reason, key=key, value=value, remedy=remedy)
 
 
-def _space_name(section: Mapping[str, Any]) -> str:
-    """A space's own name; the user may have written ``./file.py:Object``."""
-    keys = dict(section)
-    space: Space = registry.find("space", keys.pop("name"))(**keys)
-    return space.name
-
-
 def _check_table(settings: Settings) -> None:
     name = settings.benchmark.table
     source = benchmarks.find_source(name, key="benchmark.table")
-    space_name = _space_name(settings.space.model_dump())
+    space_name = build_space(settings.space.model_dump()).name
     if source.space_name != space_name:
         able = ", ".join(each.name for each in benchmarks.sources(space_name))
         raise UserError(

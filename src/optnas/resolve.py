@@ -19,6 +19,7 @@ from optnas import protocols
 from optnas.complete import COMPONENTS, complete
 from optnas.config import FORMAT, NUMBERS_VERSION, Settings
 from optnas.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.spaces import Space, build_space
 
 DEFAULT_PROTOCOL = "cpu"
 
@@ -60,6 +61,16 @@ def resolve(layers: Sequence[Layer]) -> Settings:
     merged, origins = _merge([Layer(label, protocol), *layers])
     merged["protocol"] = name
     return _complete(merged, origins)
+
+
+def default_space() -> Space:
+    """The space of the default protocol, for what is asked or drawn without naming one.
+
+    Returns:
+        The space.
+    """
+    _, protocol = protocols.load(DEFAULT_PROTOCOL)
+    return build_space(protocol["space"])
 
 
 def _plain(layer: Layer) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ from optnas.files import write_atomically
 from optnas.optimizers.adapter import build
 from optnas.schedules.common import Schedule
 from optnas.seeds import named_generator
-from optnas.spaces.base import Space
+from optnas.spaces import Space, build_space
 from optnas.supernet import Statistics, Supernet
 
 STREAMS = ("train-order", "valid-order", "train-augmentation", "valid-augmentation", "perturbation")
@@ -126,7 +126,7 @@ def build_state(settings: Settings) -> SearchState:
     device = pick_device(settings.run.device)
     dtype = {"float32": torch.float32, "float64": torch.float64}[settings.supernet.dtype]
     seed = settings.search.seed
-    space: Space = registry.find("space", settings.space.name)(**settings.space.settings)
+    space = build_space(settings.space.model_dump())
     dataset: Dataset = registry.find("dataset", settings.data.name)(
         folder=settings.data_folder, **settings.dataset_settings
     )
