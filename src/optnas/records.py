@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +27,20 @@ from optnas.tomlio import dump_toml, read_text, read_toml
 Status = Literal["done", "interrupted", "diverged", "failed"]
 FINISHED = ("done", "diverged")
 Record = dict[str, Any]
+ATTEMPTS = 5
+
+
+class BusyError(UserError):
+    """Another process is running in a folder."""
+
+
+def _grab(descriptor: int, *, shared: bool = False, pause: float = 0.0) -> bool:
+    time.sleep(pause)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _json(value: Any, *, indent: int | None = None) -> str:
@@ -56,20 +71,31 @@ class RunFolder:
             Nothing; the lock is held inside the block.
 
         Raises:
-            UserError: another process holds it, or the folder cannot be written.
+            BusyError: another process holds it.
+            UserError: the folder cannot be written.
         """
         with self._told():
             descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(
+            # `running` elsewhere may hold it for an instant.
+            if not any(_grab(descriptor, pause=0.02 * attempt) for attempt in range(ATTEMPTS)):
+                raise BusyError(
                     "another process is running in this folder",
                     where=self.path,
                     remedy="wait for it, or choose another folder",
-                ) from error
+                )
             yield
+        finally:
+            os.close(descriptor)
+
+    def running(self) -> bool:
+        """Whether a process holds the folder at this moment."""
+        try:
+            descriptor = os.open(self._lock, os.O_RDONLY)
+        except OSError:  # never run here, or a record without its lock
+            return False
+        try:
+            return not _grab(descriptor, shared=True)
         finally:
             os.close(descriptor)
 
@@ -237,13 +263,20 @@ class RunFolder:
         Raises:
             UserError: a complete line is not JSON.
         """
-        if not self.epochs.exists():
-            return []
-        *lines, _torn = read_text(self.epochs).split("\n")
-        return [
-            _object(line, f"{self.epochs} line {number}")
-            for number, line in enumerate(lines, start=1)
-        ]
+        return read_lines(self.epochs) if self.epochs.exists() else []
+
+
+def read_lines(path: Path) -> list[Record]:
+    """The whole lines of a file of JSON objects, one a line.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The objects; a torn last line is left out.
+    """
+    *lines, _torn = read_text(path).split("\n")
+    return [_object(line, f"{path} line {number}") for number, line in enumerate(lines, start=1)]
 
 
 def _parse(text: str, where: object) -> Any:

@@ -14,7 +14,7 @@ from types import FrameType
 
 import typer
 
-from optnas.cli import benchmark, plot, protocol, search
+from optnas.cli import benchmark, plot, protocol, search, study
 from optnas.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, UserError
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
@@ -32,6 +32,7 @@ app.command("list")(search.list_runs)
 app.command()(plot.plot)
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(protocol.app, name="protocol")
+app.add_typer(study.app, name="study")
 
 
 def _tell(kind: str, error: object) -> None:
@@ -40,7 +41,8 @@ def _tell(kind: str, error: object) -> None:
 
 
 def _tell_interruption() -> None:
-    print("optnas: interrupted; go on with: optnas resume DIR", file=sys.stderr, flush=True)
+    way = "the same command" if sys.argv[1:2] == ["study"] else "optnas resume DIR"
+    print(f"optnas: interrupted; go on with: {way}", file=sys.stderr, flush=True)
 
 
 def _torch_is_loading() -> bool:
