@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 import pytest
 from cases import command, interrupted_run, write_files
-from tiny import TINY
+from studies import PAIR, assert_each_completed_once, timeless_table, tiny_study
 
-from optnas import api, study
+from optnas import study
 from optnas.api import settings_of
 from optnas.engines.base import Job
 from optnas.errors import UserError
@@ -26,21 +26,6 @@ from optnas.study.progress import Watch, duration
 from optnas.study.runner import Runner
 from optnas.study.starts import StartLog
 from optnas.study.worker import EXIT_BUSY, execute
-from optnas.tomlio import dump_toml
-
-
-def tiny_study(folder: Path, seeds: str = "[0]", grid: str = "", **base: Any) -> str:
-    """A study file of runs of a second; ``a__b=1`` lies over the base."""
-    changed = TINY | {key.replace("__", "."): value for key, value in base.items()}
-    text = (
-        f'[study]\nname = "tiny"\nseeds = {seeds}\n{dump_toml({"base": api.nest(changed)})}{grid}'
-    )
-    path = folder / "tiny.toml"
-    path.write_text(text.replace("[base", "[study.base"))
-    return str(path)
-
-
-PAIR = '[[grid]]\n"weight_optimizer.name" = ["SGD", "Adam"]\n'
 
 
 class InProcess:
@@ -281,10 +266,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 
 def test_every_run_is_executed_once(finished: tuple[str, Path]) -> None:
     name, out = finished
-    for run in load_study(name).runs.values():
-        folder = RunFolder(out / run.id)
-        assert state_of(folder) == "done"
-        assert [event["event"] for event in StartLog(folder).read()] == ["start", "done"]
+    assert_each_completed_once(name, out)
     again = run_study(name, out)
     assert again.whole
     assert again.engine.started == []
@@ -318,11 +300,7 @@ def test_an_interrupted_run_goes_on(finished: tuple[str, Path], tmp_path: Path) 
     interrupted_run(tmp_path / first, weight_optimizer__name="SGD")
     assert state_of(RunFolder(tmp_path / first)) == "interrupted"
     assert run_study(name, tmp_path).whole
-    pd.testing.assert_frame_equal(timeless(name, tmp_path), timeless(name, before))
-
-
-def timeless(name: str, out: Path) -> pd.DataFrame:
-    return study.table(name, out).drop(columns=["seconds"]).sort_values(["id", "epoch"])
+    pd.testing.assert_frame_equal(timeless_table(name, tmp_path), timeless_table(name, before))
 
 
 def test_a_failed_run_is_a_status_and_retried_on_request(tmp_path: Path) -> None:

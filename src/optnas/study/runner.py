@@ -134,7 +134,7 @@ class Runner:
         state = state_of(folder)
         if state in FINISHED:
             self._settle(folder, state)
-            self.on_change(run, state, how)
+            self.on_change(run, state, "" if state == "done" else how)
         elif state == "running":
             self.elsewhere.add(name)
             self.on_change(run, state, "another process has it")

@@ -44,7 +44,7 @@ class Display:
 
     def change(self, run: PlannedRun, state: State, why: str) -> None:
         """Tell of a run's new state."""
-        line = f"{state:<11} {run.id}  {run.label}" + ("" if state == "done" else f"  ({why})")
+        line = f"{state:<11} {run.id}  {run.label}" + (f"  ({why})" if why else "")
         if self._live is not None:
             self._live.console.print(line, markup=False, highlight=False)
         else:
