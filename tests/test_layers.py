@@ -27,7 +27,7 @@ LAYERS = [
     {"steps", "environment"},
     {"search"},
     {"api", "display", "plotting", "diagrams"},
-    {"study", "analysis"},
+    {"study", "engines", "analysis"},
     {"report"},
     {"cli"},
     {"__init__", "__main__"},

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from optnas.benchmarks.coverage import epochs_label
 from optnas.errors import UserError
 from optnas.records import Record, RunFolder
+from optnas.tomlio import flat
 
 if TYPE_CHECKING:
     from optnas.benchmarks import Question, Table, TableSource
@@ -227,19 +228,9 @@ def print_tables(every: Sequence[TableSource], folder: Path | None) -> None:
         print(f"    {source.provenance}")
 
 
-def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in document.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def print_differences(a_name: str, a: Mapping[str, Any], b_name: str, b: Mapping[str, Any]) -> None:
     """The keys in which two documents differ, side by side."""
-    flat_a, flat_b = _flat(a), _flat(b)
+    flat_a, flat_b = flat(a), flat(b)
     keys = [key for key in {**flat_a, **flat_b} if flat_a.get(key) != flat_b.get(key)]
     width = max([len(key) for key in keys] + [len("setting")])
     print(f"{'setting':<{width}}  {a_name:<22} {b_name}")

@@ -19,12 +19,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from optnas.errors import UserError
-from optnas.files import TEMPORARY, append_text, lock, write_text
+from optnas.files import TEMPORARY, append_text, is_locked, lock, write_text
 from optnas.tomlio import dump_toml, read_text, read_toml
 
 Status = Literal["done", "interrupted", "diverged", "failed"]
 FINISHED = ("done", "diverged")
 Record = dict[str, Any]
+
+
+class BusyError(UserError):
+    """Another process is running in a folder."""
 
 
 def _json(value: Any, *, indent: int | None = None) -> str:
@@ -55,10 +59,11 @@ class RunFolder:
             Nothing; the lock is held inside the block.
 
         Raises:
-            UserError: another process holds it, or the folder cannot be written.
+            BusyError: another process holds it.
+            UserError: the folder cannot be written.
         """
         with contextlib.ExitStack() as held:
-            busy = UserError(
+            busy = BusyError(
                 "another process is running in this folder",
                 where=self.path,
                 remedy="wait for it, or choose another folder",
@@ -66,6 +71,10 @@ class RunFolder:
             with self._told():
                 held.enter_context(lock(self._lock, busy))
             yield
+
+    def running(self) -> bool:
+        """Whether a process holds the folder at this moment."""
+        return is_locked(self._lock)
 
     @contextlib.contextmanager
     def created(self, document: Mapping[str, Any]) -> Iterator[None]:
@@ -227,13 +236,20 @@ class RunFolder:
         Raises:
             UserError: a complete line is not JSON.
         """
-        if not self.epochs.exists():
-            return []
-        *lines, _torn = read_text(self.epochs).split("\n")
-        return [
-            _object(line, f"{self.epochs} line {number}")
-            for number, line in enumerate(lines, start=1)
-        ]
+        return read_lines(self.epochs) if self.epochs.exists() else []
+
+
+def read_lines(path: Path) -> list[Record]:
+    """The whole lines of a file of JSON objects, one a line.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The objects; a torn last line is left out.
+    """
+    *lines, _torn = read_text(path).split("\n")
+    return [_object(line, f"{path} line {number}") for number, line in enumerate(lines, start=1)]
 
 
 def _parse(text: str, where: object) -> Any:

@@ -31,6 +31,7 @@ Factory = Callable[..., Any]
 KINDS = {
     "algorithm": "optnas.algorithms",
     "dataset": "optnas.datasets",
+    "engine": "optnas.engines",
     "schedule": "optnas.schedules",
     "space": "optnas.spaces",
     "table": "optnas.benchmarks",
