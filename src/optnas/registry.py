@@ -31,6 +31,7 @@ Factory = Callable[..., Any]
 KINDS = {
     "algorithm": "optnas.algorithms",
     "dataset": "optnas.datasets",
+    "optimizer": "optnas.optimizers",
     "schedule": "optnas.schedules",
     "space": "optnas.spaces",
 }
