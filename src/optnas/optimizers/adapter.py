@@ -44,9 +44,7 @@ def build(
         return construct(name, settings, leaves, names)
 
     try:
-        if not is_torchs(name):
-            rehearse(make, parameters)
-        return make(parameters)
+        optimizer = make(parameters)
     except UserError as error:
         raise error.below(section) from error
     # Foreign code may refuse in any way.
@@ -58,6 +56,12 @@ def build(
             value=value,
             remedy=f"change the values under {section}",
         ) from error
+    if not is_torchs(name):
+        try:
+            rehearse(name, make, parameters)
+        except UserError as error:
+            raise error.below(section) from error
+    return optimizer
 
 
 def construct(

@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
-def _package() -> Any:
+def _package(name: str) -> Any:
     try:
         import schedulefree
     except ModuleNotFoundError as error:
         raise UserError(
-            "the package schedulefree is not installed", remedy="pip install 'optnas[optim]'"
+            "it needs the package schedulefree",
+            key="name",
+            value=name,
+            remedy="pip install 'optnas[optim]'",
         ) from error
     return schedulefree
 
@@ -56,7 +59,7 @@ def schedule_free_sgd(
     Returns:
         The optimizer.
     """
-    optimizer: Optimizer = _package().SGDScheduleFree(
+    optimizer: Optimizer = _package("schedule-free-sgd").SGDScheduleFree(
         params, lr, momentum, weight_decay, warmup_steps, r, weight_lr_power
     )
     return optimizer
@@ -88,7 +91,7 @@ def schedule_free_adamw(
     Returns:
         The optimizer.
     """
-    optimizer: Optimizer = _package().AdamWScheduleFree(
+    optimizer: Optimizer = _package("schedule-free-adamw").AdamWScheduleFree(
         params, lr, betas, eps, weight_decay, warmup_steps, r, weight_lr_power
     )
     return optimizer
