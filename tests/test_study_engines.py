@@ -144,7 +144,7 @@ def test_submitit_is_interrupted(tmp_path: Path) -> None:
         code, _, err = finish(runner)
         # submitit's local controller tells of its own interruption too.
         assert code == 130
-        assert "optnas: interrupted; go on with: the same command" in err
+        assert "optnas: interrupted; run the same command again" in err
         assert state_of(run) in ("interrupted", "unfinished")
     finally:
         end_workers(out)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optnas.config import Settings
+from optnas.errors import COMMAND_LINE, UserError
 from optnas.records import FINISHED, Record, RunFolder
-from optnas.resolve import Layer, reread, resolve
+from optnas.resolve import Layer, blame, reread, resolve
 from optnas.tomlio import read_toml
 
 if TYPE_CHECKING:
@@ -57,8 +58,14 @@ def settings_of(
     Returns:
         The settings, checked.
     """
+    return resolve(_layers(settings, config, where))
+
+
+def _layers(
+    settings: Mapping[str, Any] | None, config: PathLike | None, where: object
+) -> list[Layer]:
     layers = [] if config is None else [Layer(config, read_toml(Path(config)))]
-    return resolve([*layers, Layer(where, nest(settings or {}))])
+    return [*layers, Layer(where, nest(settings or {}))]
 
 
 def run(
@@ -88,10 +95,11 @@ def run(
         >>> run({"data.name": "digits", "search.epochs": 1}, out="runs/a")  # doctest: +SKIP
         {'status': 'done', ...}
     """
-    complete = settings_of(settings, config=config, where=where)
+    layers = _layers(settings, config, where)
+    complete = resolve(layers)
     folder = RunFolder(Path(out))
     with folder.created(complete.document()):
-        _search(complete, folder, on_epoch)
+        _search(complete, folder, on_epoch, layers)
     return _result(folder)
 
 
@@ -120,7 +128,8 @@ def resume(
     result = folder.read_result()
     if result is None or result.get("status") not in FINISHED:
         with folder.locked():
-            _search(complete, folder, on_epoch)
+            layers = [Layer(folder.config, document), Layer(COMMAND_LINE, nest(settings or {}))]
+            _search(complete, folder, on_epoch, layers)
     return _result(folder)
 
 
@@ -145,10 +154,15 @@ def load(out: PathLike) -> pd.DataFrame:
     return table
 
 
-def _search(settings: Settings, folder: RunFolder, on_epoch: OnEpoch) -> None:
+def _search(
+    settings: Settings, folder: RunFolder, on_epoch: OnEpoch, layers: Sequence[Layer]
+) -> None:
     from optnas.search import run as run_search
 
-    run_search(settings, folder, on_epoch)
+    try:
+        run_search(settings, folder, on_epoch)
+    except UserError as error:
+        raise blame(error, layers) from error
 
 
 def _result(folder: RunFolder) -> dict[str, Any]:

@@ -68,11 +68,16 @@ def complete(merged: dict[str, Any]) -> Settings:
 
 def _sources(merged: Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 of the files that components are loaded from by path."""
-    names = [merged[section]["name"] for section in COMPONENTS]
-    names += [merged[section]["schedule"]["name"] for section in OPTIMIZERS]
-    names += [str(merged["benchmark"]["table"])]
+    names = [name for section in COMPONENTS for name in _component_names(merged[section])]
+    names.append(str(merged["benchmark"]["table"]))
     files = {name.rpartition(":")[0] for name in names if name.rpartition(":")[0].endswith(".py")}
     return {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(files)}
+
+
+def _component_names(section: Mapping[str, Any]) -> list[str]:
+    """The name of a component and those of the components in its tables, such as a schedule."""
+    tables = [t for t in section.values() if isinstance(t, Mapping) and "name" in t]
+    return [section["name"], *(name for table in tables for name in _component_names(table))]
 
 
 def _named(merged: Mapping[str, Any], section: str, key: str | None = None) -> None:

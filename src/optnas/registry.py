@@ -32,6 +32,7 @@ KINDS = {
     "algorithm": "optnas.algorithms",
     "dataset": "optnas.datasets",
     "engine": "optnas.engines",
+    "optimizer": "optnas.optimizers",
     "schedule": "optnas.schedules",
     "space": "optnas.spaces",
     "table": "optnas.benchmarks",

@@ -194,6 +194,24 @@ class _Origins:
         return error.at(self._of[written]) if written in self._of else error
 
 
+def blame(error: UserError, layers: Sequence[Layer]) -> UserError:
+    """An error that came after resolution, told of the layer that its key was written in.
+
+    Args:
+        error: what a part of the search found wrong with its settings.
+        layers: those the settings were made of, later ones win.
+
+    Returns:
+        The same error with the right place; unchanged where no layer wrote the key.
+    """
+    origins = _Origins()
+    for layer in layers:
+        for section, keys in layer.document.items():
+            if isinstance(keys, Mapping):
+                origins.note(section, keys, layer.where)
+    return origins.blame(error)
+
+
 def _tables(protocol: Layer) -> dict[str, Mapping[str, Mapping[str, Any]]]:
     """A protocol's tables by component section and name."""
     tables = {}

@@ -20,12 +20,14 @@ from optnas.metrics.alpha import describe_alpha
 from optnas.metrics.benchmark import describe_benchmark
 from optnas.metrics.curvature import alpha_hessian, extreme_eigenvalues
 from optnas.optimizers.adapter import set_learning_rate
+from optnas.optimizers.stepping import to_evaluation_point, to_training_point
 from optnas.records import Record, RunFolder, Status
 from optnas.state import SearchState, build_state, restore, save
 from optnas.steps import (
     arch_step,
     batch_loss,
     clean_batch,
+    recalibrated_statistics,
     train_batch,
     valid_batch,
     validate,
@@ -100,6 +102,7 @@ def _train_epoch(state: SearchState, progress: Progress) -> Record:
     ):
         rate = schedule(section.settings["lr"], progress.epoch, progress.epochs)
         set_learning_rate(optimizer, rate)
+        to_training_point(optimizer)
         rates[f"{level}_lr"] = rate
     loss_sum = torch.zeros((), dtype=torch.float64)
     correct = torch.zeros((), dtype=torch.int64)
@@ -116,6 +119,10 @@ def _train_epoch(state: SearchState, progress: Progress) -> Record:
             arch_step(state, train, valid_batch(state), progress)
         loss_sum += score.loss_sum.cpu()
         correct += score.correct.cpu()
+    # Whatever is recorded, measured or saved from here on sees the points that are judged.
+    moved = [to_evaluation_point(o) for o in (state.weight_optimizer, state.arch_optimizer)]
+    if any(moved):
+        state.statistics = recalibrated_statistics(state, progress)
     train_loss = _finite("train loss", float(loss_sum) / size)
     return {"train_loss": train_loss, "train_accuracy": 100.0 * int(correct) / size, **rates}
 

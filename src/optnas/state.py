@@ -177,8 +177,11 @@ def build_state(settings: Settings) -> SearchState:
             asked_w.settings,
             list(supernet.weights.values()),
             section="weight_optimizer",
+            names=list(supernet.weights),
         ),
-        arch_optimizer=build(asked_a.name, asked_a.settings, [alpha_EO], section="arch_optimizer"),
+        arch_optimizer=build(
+            asked_a.name, asked_a.settings, [alpha_EO], section="arch_optimizer", names=["alpha"]
+        ),
         weight_schedule=_schedule(asked_w.schedule),
         arch_schedule=_schedule(asked_a.schedule),
         train=train,
