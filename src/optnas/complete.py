@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +15,7 @@ import pydantic
 from optnas import benchmarks, registry
 from optnas.config import DATA_KEYS, Settings
 from optnas.datasets.base import Dataset
+from optnas.datasets.splits import KINDS, FixedSplit, read_split
 from optnas.errors import UserError, did_you_mean
 from optnas.optimizers import signatures
 from optnas.spaces import build_space
@@ -27,6 +29,26 @@ COMPONENTS = {
     "arch_optimizer": "arch_optimizers",
 }
 OPTIMIZERS = ("weight_optimizer", "arch_optimizer")
+SIZES = ("train_size", "valid_size")
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The images of a run, and how many of them each half may have."""
+
+    dataset: Dataset
+    fixed: FixedSplit | None
+
+    @property
+    def available(self) -> dict[str, int]:
+        if self.fixed is not None:
+            lists = len(self.fixed.train_N), len(self.fixed.valid_M)
+            return dict(zip(SIZES, lists, strict=True))
+        size = self.dataset.size
+        return dict(zip(SIZES, (size // 2, size - size // 2), strict=True))
+
+    def fingerprint(self) -> str:
+        return self.fixed.fingerprint if self.fixed else self.dataset.fingerprint()
 
 
 def complete(merged: dict[str, Any]) -> Settings:
@@ -46,7 +68,7 @@ def complete(merged: dict[str, Any]) -> Settings:
         _named(merged, section)
     _complete_component(merged, "space")
     _complete_component(merged, "algorithm", supplied=("space",))
-    dataset = _complete_data(merged)
+    data = _complete_data(merged)
     for section in OPTIMIZERS:
         complete_optimizer(merged, section)
     merged.setdefault("benchmark", {}).setdefault("table", "auto")
@@ -56,11 +78,11 @@ def complete(merged: dict[str, Any]) -> Settings:
     for section in ("evaluation", "curvature", "run"):
         merged.setdefault(section, {})
     try:
-        settings = Settings(**merged, fingerprint=dataset.fingerprint(), sources=_sources(merged))
+        settings = Settings(**merged, fingerprint=data.fingerprint(), sources=_sources(merged))
     except pydantic.ValidationError as error:
         tell_first_problem(error, Settings)
     _check_values(settings.model_dump())
-    _check_consistency(settings, dataset)
+    _check_consistency(settings, data)
     _check_table(settings)
     _check_unrolled(settings)
     return settings
@@ -110,7 +132,7 @@ def _folder(merged: Mapping[str, Any]) -> Path | None:
     return benchmarks.data_folder(None if option is None else Path(option))
 
 
-def _complete_data(merged: dict[str, Any]) -> Dataset:
+def _complete_data(merged: dict[str, Any]) -> _Data:
     data = dict(merged["data"])
     general = {key: data.pop(key) for key in DATA_KEYS if key in data}
     factory = registry.find("dataset", general["name"], key="data.name")
@@ -119,10 +141,11 @@ def _complete_data(merged: dict[str, Any]) -> Dataset:
     )
     folder = _folder(merged)
     dataset: Dataset = factory(folder=folder, **own)
-    general.setdefault("train_size", dataset.size // 2)
-    general.setdefault("valid_size", dataset.size - dataset.size // 2)
-    general.setdefault("resolution", dataset.resolution)
     general.setdefault("split", "halves")
+    complete_data = _Data(dataset, _fixed_split(general, dataset))
+    for key, count in complete_data.available.items():
+        general.setdefault(key, count)
+    general.setdefault("resolution", dataset.resolution)
     if folder is not None:
         general["folder"] = str(folder)
     merged["data"] = {**general, **own}
@@ -132,7 +155,28 @@ def _complete_data(merged: dict[str, Any]) -> Dataset:
         scaled = round(dataset.crop_padding * resolution / dataset.resolution)
         augmentation.setdefault("crop_padding", scaled)
     augmentation.setdefault("flip", dataset.flip)
-    return dataset
+    return complete_data
+
+
+def _fixed_split(general: Mapping[str, Any], dataset: Dataset) -> FixedSplit | None:
+    kind, file = general["split"], general.get("split_file")
+    if kind not in KINDS:
+        if file is not None:
+            raise UserError(
+                f"no split file is read under data.split={kind}",
+                key="data.split_file",
+                value=file,
+                remedy=f"set data.split to {' or '.join(KINDS)}, or remove it",
+            )
+        return None
+    if not isinstance(file, str):
+        raise UserError(
+            f"data.split={kind} needs the path of a split file",
+            key="data.split_file",
+            value=file,
+            remedy="add data.split_file=PATH, or set data.split=random-halves",
+        )
+    return read_split(kind, Path(file), dataset)
 
 
 def complete_optimizer(merged: dict[str, Any], section: str) -> None:
@@ -224,19 +268,19 @@ def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
                 )
 
 
-def _check_consistency(settings: Settings, dataset: Dataset) -> None:
+def _check_consistency(settings: Settings, images: _Data) -> None:
     search, supernet, data = settings.search, settings.supernet, settings.data
-    halves = {"train_size": dataset.size // 2, "valid_size": dataset.size - dataset.size // 2}
+    whole = f"the {images.dataset.size} labelled images" if images.fixed is None else "the split"
     checks = [
         *(
             (
                 getattr(data, key) > half,
                 f"data.{key}",
                 getattr(data, key),
-                f"its half of the {dataset.size} labelled images has {half}",
+                f"its half of {whole} has {half}",
                 f"set it from 1 to {half}",
             )
-            for key, half in halves.items()
+            for key, half in images.available.items()
         ),
         (
             search.batch_size > min(data.train_size, data.valid_size),

@@ -100,6 +100,9 @@ def print_outcome(result: Mapping[str, Any], out: Path) -> None:
         values = ", ".join(f"{name} {value:.2f} %" for name, value in bench["accuracy"].items())
         print(f"done: {result['architecture']}")
         print(f"benchmark (table {bench['table']}, split {bench['split']}): {values}")
+        # A run that was finished by an earlier version has no note.
+        if "note" in result:
+            print(f"data: {result['note']}")
     else:
         print(f"{result['status']}: {result.get('reason', '')}")
     print(f"run folder: {out}")
@@ -115,7 +118,7 @@ def run_label(config: Mapping[str, Any]) -> str:
 def print_runs(runs: Sequence[RunFolder]) -> None:
     """A table of runs: what they are, how far they came, what their last cell is worth."""
     print(
-        f"{'algorithm: weight + arch optimizer':<36} {'data':<9} {'seed':>4} {'status':<12} "
+        f"{'algorithm: weight + arch optimizer':<36} {'data':<14} {'seed':>4} {'status':<12} "
         f"{'epoch':>9} {'valid %':>8} {'bench %':>8} {'skips':>5} {'alpha path':>10}  "
         f"{'table':<16} folder"
     )
@@ -131,7 +134,7 @@ def _run_line(run: RunFolder) -> str:
     records = run.read_epochs()
     status = result["status"] if result else "unfinished"
     head = (
-        f"{run_label(config):<36} {config['data']['name']:<9} {config['search']['seed']:>4} "
+        f"{run_label(config):<36} {config['data']['name']:<14} {config['search']['seed']:>4} "
         f"{status:<12} "
     )
     if not records:

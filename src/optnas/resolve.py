@@ -17,7 +17,7 @@ from typing import Any
 
 from optnas import protocols
 from optnas.complete import COMPONENTS, complete
-from optnas.config import FORMAT, NUMBERS_VERSION, Settings
+from optnas.config import FORMAT, NUMBERS_VERSION, PLACES, Settings
 from optnas.errors import COMMAND_LINE, UserError, did_you_mean
 from optnas.spaces import Space, build_space
 
@@ -106,7 +106,7 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
     Args:
         document: the content of its config.toml.
         where: that file, for error messages.
-        overrides: new values of what is no part of a run's identity: ``run`` and ``data.folder``.
+        overrides: new values of what is no part of a run's identity: ``run`` and where data lie.
 
     Returns:
         The settings.
@@ -132,27 +132,29 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
             remedy="start a new run, or use the version of optnas that began this one",
         )
     for section, keys in overrides.items():
-        folder_only = section == "data" and isinstance(keys, Mapping) and set(keys) <= {"folder"}
-        if not (section == "run" or folder_only):
+        places_only = section == "data" and isinstance(keys, Mapping) and set(keys) <= set(PLACES)
+        if not (section == "run" or places_only):
             key, value = _first_key(section, keys)
             raise UserError(
                 "a resumed run keeps its settings",
                 key=key,
                 value=value,
-                remedy="only run.* and data.folder may change; start a new run for the rest",
+                remedy="only run.* and data.folder, data.path or data.split_file may change; "
+                "start a new run for the rest",
             )
     own = Layer(where, _plain(Layer(where, document)))
     merged, origins = _merge([Layer(where, {}), own, Layer(COMMAND_LINE, overrides)])
     origins.default = where
     merged["protocol"] = document.get("protocol", "")
     settings = _complete(merged, origins)
+    places = [f"data.{key}" for key in PLACES if key in settings.data.settings] or ["data.folder"]
     if settings.fingerprint != identity.get("fingerprint"):
         raise UserError(
             "the data are not those this run was started with",
             where=where,
             key="identity.fingerprint",
             value=identity.get("fingerprint"),
-            remedy="point data.folder to the original data, or start a new run",
+            remedy=f"point {' and '.join(places)} to the original data, or start a new run",
         )
     for file, digest in settings.sources.items():
         if identity.get("sources", {}).get(file) != digest:

@@ -179,6 +179,7 @@ def _outcome(state: SearchState, last: Record) -> dict[str, Any]:
         "hash": state.settings.hash,
         "epochs": state.epoch,
         "seconds": state.seconds,
+        "note": state.note,
         **{key: last[key] for key in keys},
     }
 
