@@ -2,10 +2,12 @@
 
 Importable, and able to check every setting and name, without torch.
 
-Order of precedence, later wins: protocol, configuration file, command line. Naming a component
-(algorithm, data set, either optimizer) starts its section afresh: the protocol's table for that
-name if it has one (such as ``[weight_optimizers.Adam]``), else the component's own defaults, then
-the user's keys. Nothing is inherited across names.
+Order of precedence, later wins: protocol, configuration file, command line. Naming another
+component (algorithm, data set, either optimizer) starts its section afresh: the protocol's table
+for that name if it has one (such as ``[weight_optimizers.Adam]``), else the component's own
+defaults, then the user's keys. Nothing is inherited across names; naming the component that is
+there already changes nothing. A component inside a section (a schedule, a part) follows the same
+rule.
 """
 
 from __future__ import annotations
@@ -237,21 +239,30 @@ def _merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], _Origins]:
                     remedy=f"write {section}.KEY=VALUE",
                 )
             origins.note(section, keys, layer.where)
-            if section in COMPONENTS and "name" in keys:
+            if section in COMPONENTS and _names_another(keys, merged.get(section, {})):
                 own = [t for name, t in tables[section].items() if name == keys["name"]]
                 merged[section] = copy.deepcopy(dict(own[0])) if own else {}
             _update(merged.setdefault(section, {}), keys)
     return merged, origins
 
 
+def _names_another(keys: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
+    return "name" in keys and keys["name"] != held.get("name")
+
+
 def _update(target: dict[str, Any], keys: Mapping[str, Any]) -> None:
     for key, value in keys.items():
-        # A schedule is a component too: naming one starts its table afresh.
-        nested = isinstance(value, Mapping) and isinstance(target.get(key), Mapping)
-        if nested and "name" not in value:
-            target[key] = {**target[key], **value}
-        else:
-            target[key] = copy.deepcopy(value)
+        target[key] = copy.deepcopy(_laid_over(target.get(key), value))
+
+
+def _laid_over(held: Any, given: Any) -> Any:
+    """A schedule or part is a component too; its bare name stands for a table of that name."""
+    if not (isinstance(held, Mapping) or isinstance(given, Mapping)):
+        return given
+    below, above = ({"name": each} if isinstance(each, str) else each for each in (held, given))
+    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
+        return given
+    return given if _names_another(above, below) else {**below, **above}
 
 
 def _complete(merged: dict[str, Any], origins: _Origins) -> Settings:
