@@ -97,7 +97,8 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
     Args:
         document: the content of its config.toml.
         where: that file, for error messages.
-        overrides: new values of what is no part of a run's identity: ``run`` and ``data.folder``.
+        overrides: new values of what is no part of a run's identity: ``run``, ``tracking`` and
+            ``data.folder``.
 
     Returns:
         The settings.
@@ -124,13 +125,13 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
         )
     for section, keys in overrides.items():
         folder_only = section == "data" and isinstance(keys, Mapping) and set(keys) <= {"folder"}
-        if not (section == "run" or folder_only):
+        if not (section in ("run", "tracking") or folder_only):
             key, value = _first_key(section, keys)
             raise UserError(
                 "a resumed run keeps its settings",
                 key=key,
                 value=value,
-                remedy="only run.* and data.folder may change; start a new run for the rest",
+                remedy="only run.*, tracking.* and data.folder may change; start a new run for the rest",
             )
     own = Layer(where, _plain(Layer(where, document)))
     merged, origins = _merge([Layer(where, {}), own, Layer(COMMAND_LINE, overrides)])

@@ -31,6 +31,7 @@ from optnas.steps import (
     validate,
     weight_step,
 )
+from optnas.trackers.guard import Guarded, tracker_of
 
 OnEpoch = Callable[[Record], None]
 
@@ -58,13 +59,20 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
         UserError: the settings or files turn out unusable; nothing was recorded yet.
         KeyboardInterrupt: passed on after ``interrupted`` is recorded.
     """
-    with _threads(settings.run.threads), _recorded(folder):
+    tracker = tracker_of(settings, folder)
+    with _threads(settings.run.threads), _followed(folder, tracker), _recorded(folder):
         state = build_state(settings)
         if folder.checkpoint.exists():
             restore(state, folder.checkpoint)
         folder.start(describe_environment(settings), state.records_bytes)
+        tracker.start(settings)
+
+        def tell(record: Record) -> None:
+            tracker.record(record)
+            on_epoch(record)
+
         try:
-            _loop(state, folder, on_epoch)
+            _loop(state, folder, tell)
         except DivergedError as error:
             folder.finish("diverged", epoch=state.epoch + 1, reason=str(error))
             return "diverged"
@@ -184,6 +192,17 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _followed(folder: RunFolder, tracker: Guarded) -> Iterator[None]:
+    """A tracker is told how the start ended, whichever way that was."""
+    try:
+        yield
+    finally:
+        result = folder.read_result()
+        if result is not None:
+            tracker.finish(result["status"])
 
 
 @contextlib.contextmanager
