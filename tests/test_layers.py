@@ -14,13 +14,15 @@ import optnas
 ROOT = Path(optnas.__file__).parent
 # Each layer may import from itself and from those before it.
 LAYERS = [
-    {"errors", "files", "pickles"},
+    {"errors", "files", "pickles", "loading"},
     {"tomlio"},
     {"registry", "records", "seeds"},
     {"spaces", "datasets", "benchmarks", "protocols", "schedules"},
     {"supernet", "data"},
     {"algorithms", "bilevel", "parts", "optimizers", "metrics"},
+    {"relaxations", "perturbations", "hypergradients", "discretizations"},
     {"config"},
+    {"trackers"},
     {"complete"},
     {"resolve"},
     {"state"},

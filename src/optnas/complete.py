@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,6 +27,7 @@ COMPONENTS = {
     "data": "datasets",
     "weight_optimizer": "weight_optimizers",
     "arch_optimizer": "arch_optimizers",
+    "tracking": "trackers",
 }
 OPTIMIZERS = ("weight_optimizer", "arch_optimizer")
 SIZES = ("train_size", "valid_size")
@@ -64,8 +65,10 @@ def complete(merged: dict[str, Any]) -> Settings:
         UserError: a setting is unknown, ill-typed, out of range or contradicts another; its key is
             told, and whoever knows which file wrote it adds that.
     """
+    merged.setdefault("tracking", {}).setdefault("name", "none")
     for section in COMPONENTS:
         _named(merged, section)
+    _complete_component(merged, "tracking", kind="tracker")
     _complete_component(merged, "space")
     _complete_component(merged, "algorithm", supplied=("space",))
     data = _complete_data(merged)
@@ -89,17 +92,20 @@ def complete(merged: dict[str, Any]) -> Settings:
 
 
 def _sources(merged: Mapping[str, Any]) -> dict[str, str]:
-    """SHA-256 of the files that components are loaded from by path."""
-    names = [name for section in COMPONENTS for name in _component_names(merged[section])]
+    """SHA-256 of the files that components are loaded from by path; a tracker moves no number."""
+    names = [*_names([merged[section] for section in COMPONENTS if section != "tracking"])]
     names.append(str(merged["benchmark"]["table"]))
     files = {name.rpartition(":")[0] for name in names if name.rpartition(":")[0].endswith(".py")}
     return {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(files)}
 
 
-def _component_names(section: Mapping[str, Any]) -> list[str]:
-    """The name of a component and those of the components in its tables, such as a schedule."""
-    tables = [t for t in section.values() if isinstance(t, Mapping) and "name" in t]
-    return [section["name"], *(name for table in tables for name in _component_names(table))]
+def _names(tables: Iterable[Any]) -> Iterator[str]:
+    """Names of components, and of the components in their settings."""
+    for table in tables:
+        if isinstance(table, Mapping):
+            if isinstance(table.get("name"), str):
+                yield table["name"]
+            yield from _names(table.values())
 
 
 def _named(merged: Mapping[str, Any], section: str, key: str | None = None) -> None:
@@ -114,11 +120,11 @@ def _named(merged: Mapping[str, Any], section: str, key: str | None = None) -> N
 
 
 def _complete_component(
-    merged: dict[str, Any], section: str, supplied: tuple[str, ...] = ()
+    merged: dict[str, Any], section: str, supplied: tuple[str, ...] = (), kind: str | None = None
 ) -> None:
     keys = dict(merged[section])
     name = keys.pop("name")
-    factory = registry.find(section, name)
+    factory = registry.find(kind or section, name, key=f"{section}.name")
     settings = registry.complete_settings(factory, keys, section=section, skip=supplied)
     merged[section] = {"name": name, **settings}
 
@@ -339,7 +345,8 @@ def _check_table(settings: Settings) -> None:
 
 
 def _check_unrolled(settings: Settings) -> None:
-    if settings.algorithm.settings.get("hypergradient") == "unrolled":
+    asked = settings.algorithm.settings.get("hypergradient")
+    if (asked["name"] if isinstance(asked, Mapping) else asked) == "unrolled":
         name = settings.weight_optimizer.name
         if name not in signatures.UNROLLABLE:
             raise UserError(

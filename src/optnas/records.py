@@ -4,6 +4,7 @@
     environment.json   versions and machine of each start
     epochs.jsonl       one strict JSON object an epoch, epoch 0 first
     result.json        how it ended: status done, interrupted, diverged or failed
+    warnings.txt       one line a thing that went wrong beside the numbers; seldom there
     checkpoints/last.pt
 
 Importable without torch.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -48,6 +50,7 @@ class RunFolder:
         self.environment = path / "environment.json"
         self.epochs = path / "epochs.jsonl"
         self.result = path / "result.json"
+        self.warnings = path / "warnings.txt"
         self.checkpoint = path / "checkpoints" / "last.pt"
         self._lock = path / ".lock"
 
@@ -133,11 +136,13 @@ class RunFolder:
             )
 
     def _take_back(self) -> None:
-        for path in (self.config, self.environment, self.epochs, self.checkpoint, self._lock):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        # The folder was empty when this start made or took it: all in it comes from this start.
         with contextlib.suppress(OSError):
-            self.checkpoint.parent.rmdir()
+            for path in self.path.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -203,6 +208,11 @@ class RunFolder:
     def finish(self, status: Status, **facts: Any) -> None:
         """Write how the run ended."""
         write_text(self.result, _json({"status": status, **facts}, indent=1) + "\n")
+
+    def warn(self, line: str) -> None:
+        """Note what went wrong beside the numbers; a full disk may be what did."""
+        with contextlib.suppress(OSError), self.warnings.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
     def read_config(self) -> dict[str, Any]:
         """The content of config.toml.

@@ -2,10 +2,12 @@
 
 Importable, and able to check every setting and name, without torch.
 
-Order of precedence, later wins: protocol, configuration file, command line. Naming a component
-(algorithm, data set, either optimizer) starts its section afresh: the protocol's table for that
-name if it has one (such as ``[weight_optimizers.Adam]``), else the component's own defaults, then
-the user's keys. Nothing is inherited across names.
+Order of precedence, later wins: protocol, configuration file, command line. Naming another
+component (algorithm, data set, either optimizer) starts its section afresh: the protocol's table
+for that name if it has one (such as ``[weight_optimizers.Adam]``), else the component's own
+defaults, then the user's keys. Nothing is inherited across names; naming the component that is
+there already changes nothing. A component inside a section (a schedule, a part) follows the same
+rule.
 """
 
 from __future__ import annotations
@@ -106,7 +108,8 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
     Args:
         document: the content of its config.toml.
         where: that file, for error messages.
-        overrides: new values of what is no part of a run's identity: ``run`` and where data lie.
+        overrides: new values of what is no part of a run's identity: ``run``, ``tracking`` and
+            where data lie.
 
     Returns:
         The settings.
@@ -133,14 +136,14 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
         )
     for section, keys in overrides.items():
         places_only = section == "data" and isinstance(keys, Mapping) and set(keys) <= set(PLACES)
-        if not (section == "run" or places_only):
+        if not (section in ("run", "tracking") or places_only):
             key, value = _first_key(section, keys)
             raise UserError(
                 "a resumed run keeps its settings",
                 key=key,
                 value=value,
-                remedy="only run.* and data.folder, data.path or data.split_file may change; "
-                "start a new run for the rest",
+                remedy="only run.*, tracking.*, data.folder, data.path and data.split_file may "
+                "change; start a new run for the rest",
             )
     own = Layer(where, _plain(Layer(where, document)))
     merged, origins = _merge([Layer(where, {}), own, Layer(COMMAND_LINE, overrides)])
@@ -268,21 +271,30 @@ def _merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], _Origins]:
                     remedy=f"write {section}.KEY=VALUE",
                 )
             origins.note(section, keys, layer.where)
-            if section in COMPONENTS and "name" in keys:
+            if section in COMPONENTS and _names_another(keys, merged.get(section, {})):
                 own = [t for name, t in tables[section].items() if name == keys["name"]]
                 merged[section] = copy.deepcopy(dict(own[0])) if own else {}
             _update(merged.setdefault(section, {}), keys)
     return merged, origins
 
 
+def _names_another(keys: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
+    return "name" in keys and keys["name"] != held.get("name")
+
+
 def _update(target: dict[str, Any], keys: Mapping[str, Any]) -> None:
     for key, value in keys.items():
-        # A schedule is a component too: naming one starts its table afresh.
-        nested = isinstance(value, Mapping) and isinstance(target.get(key), Mapping)
-        if nested and "name" not in value:
-            target[key] = {**target[key], **value}
-        else:
-            target[key] = copy.deepcopy(value)
+        target[key] = copy.deepcopy(_laid_over(target.get(key), value))
+
+
+def _laid_over(held: Any, given: Any) -> Any:
+    """A schedule or part is a component too; its bare name stands for a table of that name."""
+    if not (isinstance(held, Mapping) or isinstance(given, Mapping)):
+        return given
+    below, above = ({"name": each} if isinstance(each, str) else each for each in (held, given))
+    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
+        return given
+    return given if _names_another(above, below) else {**below, **above}
 
 
 def _complete(merged: dict[str, Any], origins: _Origins) -> Settings:

@@ -163,6 +163,7 @@ def build_state(settings: Settings) -> SearchState:
             registry.find("algorithm", settings.algorithm.name),
             settings.algorithm.settings,
             {"space": space},
+            section="algorithm",
         ),
         supernet=supernet,
         statistics=supernet.initial_statistics() if tracked else None,

@@ -72,12 +72,19 @@ def load_parts(settings: TrainingSettings) -> Parts:
         The parts.
 
     Raises:
-        UserError: the parts leave no image for testing.
+        UserError: the parts leave no image for testing, or a split file is asked for.
     """
     asked = settings.data
     dataset: Dataset = registry.find("dataset", asked.name, key="data.name")(
         folder=settings.data_folder, **settings.dataset_settings
     )
+    if asked.split not in ("halves", "random-halves"):
+        raise UserError(
+            "a stand-alone training parts the images itself",
+            key="data.split",
+            value=asked.split,
+            remedy="use halves or random-halves",
+        )
     halves = split_indices(
         asked.split,
         dataset.size,
@@ -95,7 +102,10 @@ def load_parts(settings: TrainingSettings) -> Parts:
             value=asked.train_size,
             remedy="lower it",
         )
-    train, valid, test = (load_images(dataset, rows, asked.resolution) for rows in (*halves, rest))
+    moments = dataset.moments()
+    train, valid, test = (
+        load_images(dataset, rows, asked.resolution, moments) for rows in (*halves, rest)
+    )
     return Parts(train, valid, test, dataset.classes, dataset.channels)
 
 
