@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +18,7 @@ from optnas.datasets.base import Dataset
 from optnas.datasets.splits import KINDS, FixedSplit, read_split
 from optnas.errors import UserError, did_you_mean
 from optnas.optimizers import signatures
+from optnas.spaces import build_space
 
 # component section -> the protocol's tables by name
 COMPONENTS = {
@@ -26,6 +27,7 @@ COMPONENTS = {
     "data": "datasets",
     "weight_optimizer": "weight_optimizers",
     "arch_optimizer": "arch_optimizers",
+    "tracking": "trackers",
 }
 OPTIMIZERS = ("weight_optimizer", "arch_optimizer")
 SIZES = ("train_size", "valid_size")
@@ -63,34 +65,47 @@ def complete(merged: dict[str, Any]) -> Settings:
         UserError: a setting is unknown, ill-typed, out of range or contradicts another; its key is
             told, and whoever knows which file wrote it adds that.
     """
+    merged.setdefault("tracking", {}).setdefault("name", "none")
     for section in COMPONENTS:
         _named(merged, section)
+    _complete_component(merged, "tracking", kind="tracker")
     _complete_component(merged, "space")
     _complete_component(merged, "algorithm", supplied=("space",))
     data = _complete_data(merged)
     for section in OPTIMIZERS:
-        _complete_optimizer(merged, section)
+        complete_optimizer(merged, section)
     merged.setdefault("benchmark", {}).setdefault("table", "auto")
     if merged["benchmark"]["table"] == "auto":
-        merged["benchmark"]["table"] = benchmarks.default_table(_folder(merged))
+        space_name = build_space(merged["space"]).name
+        merged["benchmark"]["table"] = benchmarks.default_table(_folder(merged), space_name)
     for section in ("evaluation", "curvature", "run"):
         merged.setdefault(section, {})
     try:
         settings = Settings(**merged, fingerprint=data.fingerprint(), sources=_sources(merged))
     except pydantic.ValidationError as error:
-        _tell_first_problem(error)
+        tell_first_problem(error, Settings)
     _check_values(settings.model_dump())
     _check_consistency(settings, data)
+    _check_table(settings)
     _check_unrolled(settings)
     return settings
 
 
 def _sources(merged: Mapping[str, Any]) -> dict[str, str]:
-    """SHA-256 of the files that components are loaded from by path."""
-    names = [merged[section]["name"] for section in COMPONENTS]
-    names += [merged[section]["schedule"]["name"] for section in OPTIMIZERS]
+    """SHA-256 of the files that components are loaded from by path; a tracker moves no number."""
+    names = [*_names([merged[section] for section in COMPONENTS if section != "tracking"])]
+    names.append(str(merged["benchmark"]["table"]))
     files = {name.rpartition(":")[0] for name in names if name.rpartition(":")[0].endswith(".py")}
     return {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(files)}
+
+
+def _names(tables: Iterable[Any]) -> Iterator[str]:
+    """Names of components, and of the components in their settings."""
+    for table in tables:
+        if isinstance(table, Mapping):
+            if isinstance(table.get("name"), str):
+                yield table["name"]
+            yield from _names(table.values())
 
 
 def _named(merged: Mapping[str, Any], section: str, key: str | None = None) -> None:
@@ -105,11 +120,11 @@ def _named(merged: Mapping[str, Any], section: str, key: str | None = None) -> N
 
 
 def _complete_component(
-    merged: dict[str, Any], section: str, supplied: tuple[str, ...] = ()
+    merged: dict[str, Any], section: str, supplied: tuple[str, ...] = (), kind: str | None = None
 ) -> None:
     keys = dict(merged[section])
     name = keys.pop("name")
-    factory = registry.find(section, name)
+    factory = registry.find(kind or section, name, key=f"{section}.name")
     settings = registry.complete_settings(factory, keys, section=section, skip=supplied)
     merged[section] = {"name": name, **settings}
 
@@ -170,7 +185,17 @@ def _fixed_split(general: Mapping[str, Any], dataset: Dataset) -> FixedSplit | N
     return read_split(kind, Path(file), dataset)
 
 
-def _complete_optimizer(merged: dict[str, Any], section: str) -> None:
+def complete_optimizer(merged: dict[str, Any], section: str) -> None:
+    """Check an optimizer's section and its schedule, and spell every default out.
+
+    Args:
+        merged: sections of settings; the one of this name is replaced.
+        section: its name.
+
+    Raises:
+        UserError: there is no such optimizer or schedule, or a setting of it is wrong.
+    """
+    _named(merged, section)
     keys = dict(merged[section])
     name = keys.pop("name")
     schedule, key = keys.pop("schedule", "constant"), f"{section}.schedule"
@@ -205,17 +230,28 @@ def _complete_optimizer(merged: dict[str, Any], section: str) -> None:
     merged[section] = {"name": name, **settings, "schedule": {"name": schedule_name, **completed}}
 
 
-def _tell_first_problem(error: pydantic.ValidationError) -> NoReturn:
+def tell_first_problem(
+    error: pydantic.ValidationError, settings: type[pydantic.BaseModel]
+) -> NoReturn:
+    """Turn what pydantic found wrong with settings into one line.
+
+    Args:
+        error: what it found.
+        settings: the model it was validating.
+
+    Raises:
+        UserError: always.
+    """
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"])
     section, _, name = key.partition(".")
     remedy = "change its value"
     message = problem["msg"][0].lower() + problem["msg"][1:]
     if problem["type"] == "extra_forbidden":
-        model: Any = Settings.model_fields[section].annotation
+        model: Any = settings.model_fields[section].annotation if name else settings
         remedy, message = (
-            did_you_mean(name, model.model_fields),
-            f"{section} has no setting {name!r}",
+            did_you_mean(name or section, model.model_fields),
+            f"{section} has no setting {name!r}" if name else f"there is no section '{section}'",
         )
     value = None if problem["type"] == "missing" else problem["input"]
     raise UserError(message, key=key, value=value, remedy=remedy) from error
@@ -282,13 +318,6 @@ def _check_consistency(settings: Settings, images: _Data) -> None:
             "set it to false",
         ),
         (
-            settings.benchmark.table not in benchmarks.table_names(),
-            "benchmark.table",
-            settings.benchmark.table,
-            "there is no benchmark table of this name",
-            did_you_mean(settings.benchmark.table, benchmarks.table_names()),
-        ),
-        (
             not re.fullmatch(r"auto|cpu|cuda(:\d+)?", settings.run.device),
             "run.device",
             settings.run.device,
@@ -301,8 +330,23 @@ def _check_consistency(settings: Settings, images: _Data) -> None:
             raise UserError(reason, key=key, value=value, remedy=remedy)
 
 
+def _check_table(settings: Settings) -> None:
+    name = settings.benchmark.table
+    source = benchmarks.find_source(name, key="benchmark.table")
+    space_name = build_space(settings.space.model_dump()).name
+    if source.space_name != space_name:
+        able = ", ".join(each.name for each in benchmarks.sources(space_name))
+        raise UserError(
+            f"this table holds cells of {source.space_name}, and the space is {space_name}",
+            key="benchmark.table",
+            value=name,
+            remedy=f"use {able or './file.py:Object'}",
+        )
+
+
 def _check_unrolled(settings: Settings) -> None:
-    if settings.algorithm.settings.get("hypergradient") == "unrolled":
+    asked = settings.algorithm.settings.get("hypergradient")
+    if (asked["name"] if isinstance(asked, Mapping) else asked) == "unrolled":
         name = settings.weight_optimizer.name
         if name not in signatures.UNROLLABLE:
             raise UserError(

@@ -147,6 +147,7 @@ class Settings(pydantic.BaseModel):
     curvature: CurvatureSection
     benchmark: BenchmarkSection
     run: RunSection
+    tracking: Component = Component(name="none")
     fingerprint: str
     sources: dict[str, str] = {}
 
@@ -171,9 +172,10 @@ class Settings(pydantic.BaseModel):
     def hash(self) -> str:
         """SHA-256 of everything that can move a number, 64 hexadecimal digits.
 
-        Left out: device, threads, folders, and the protocol's name (its content is in).
+        Left out: device, threads, folders, who looks on (``tracking``), and the protocol's name
+        (its content is in).
         """
-        content = self.model_dump(exclude={"run", "protocol"})
+        content = self.model_dump(exclude={"run", "protocol", "tracking"})
         for key in PLACES:
             content["data"].pop(key, None)
         if not self.sources:

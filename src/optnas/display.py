@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optnas.benchmarks.coverage import epochs_label
 from optnas.errors import UserError
 from optnas.records import Record, RunFolder
+from optnas.tomlio import flat
 
 if TYPE_CHECKING:
-    from optnas.benchmarks import Table
+    from optnas.benchmarks import Question, Table, TableSource
     from optnas.spaces import Architecture
 
 HEADER = (
@@ -147,39 +149,91 @@ def _run_line(run: RunFolder) -> str:
     )
 
 
-def print_query(table: Table, cell: Architecture) -> None:
-    """Everything a table says of a cell."""
-    covered = table.coverage
+def print_query(table: Table, cell: Architecture, questions: Sequence[Question]) -> None:
+    """What a table says of a cell; regret, rank and percentile need a table with every cell."""
+    rows = [_query_row(table, cell, question) for question in questions]
     print(f"{cell.string}  (index {cell.space.index(cell)} of {cell.space.name})")
     print(f"table {table.name}: {table.provenance}")
-    print(f"{'data set':<16} {'split':<6} {'epochs':<11} {'accuracy %':>10} {'regret':>8} ", end="")
-    print(f"{'rank':>6} {'percentile':>10}")
-    for dataset in covered.datasets:
-        ask: dict[str, Any] = {
-            "dataset": dataset,
-            "split": covered.split,
-            "epochs": covered.epochs,
-        }
-        print(
-            f"{dataset:<16} {covered.split:<6} {covered.epochs_label:<11} "
-            f"{table.accuracy(cell, **ask):>10.2f} {table.regret(cell, **ask):>8.2f} "
-            f"{table.rank(cell, **ask):>6} {table.percentile(cell, **ask):>10.2f}"
+    print(
+        f"{'data set':<16} {'split':<6} {'epochs':<11} {'accuracy %':>10} {'spread':>7} "
+        f"{'trials':>6} {'regret':>8} {'rank':>6} {'percentile':>10}"
+    )
+    print("\n".join(rows))
+    if table.held is not None:
+        print(f"imported in part, {table.held.sum()} of {len(table.held)} cells: no regret or rank")
+
+
+def _query_row(table: Table, cell: Architecture, question: Question) -> str:
+    ask: dict[str, Any] = question._asdict()
+    whole = table.held is None
+    return " ".join(
+        (
+            f"{question.dataset:<16} {question.split:<6} {epochs_label(question.epochs):<11}",
+            _number(table.accuracy(cell, **ask), 10, 2),
+            _number(table.spread(cell, **ask), 7, 2),
+            _number(table.count(cell, **ask), 6, 0),
+            _number(table.regret(cell, **ask) if whole else None, 8, 2),
+            _number(table.rank(cell, **ask) if whole else None, 6, 0),
+            _number(table.percentile(cell, **ask) if whole else None, 10, 2),
         )
+    )
 
 
-def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in document.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+class CellProgress:
+    """How many cells an import has read: a bar on a terminal, else a line now and then.
+
+    Args:
+        total: cells of a whole archive.
+    """
+
+    EVERY = 1000
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._bar: Any = None
+
+    def __enter__(self) -> CellProgress:
+        if sys.stdout.isatty():
+            from rich.progress import Progress
+
+            self._bar = Progress(transient=True)
+            self._bar.add_task("cells", total=self._total)
+            self._bar.start()
+        return self
+
+    def show(self, done: int) -> None:
+        """So many cells were read."""
+        if self._bar is not None:
+            self._bar.update(0, completed=done)
+        elif done % self.EVERY == 0:
+            print(f"read {done} of {self._total} cells", flush=True)
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def print_training(training: Mapping[str, Any], done: int, total: int) -> None:
+    """One finished stand-alone training as a line."""
+    print(
+        f"{done:>5} of {total}  seed {training['seed']}  valid {training['valid']:6.2f} %  "
+        f"test {training['test']:6.2f} %  {training['seconds']:6.1f} s  {training['cell']}",
+        flush=True,
+    )
+
+
+def print_tables(every: Sequence[TableSource], folder: Path | None) -> None:
+    """Every table: what it can be asked, whether it is there, where its numbers come from."""
+    for source in every:
+        there = "there" if source.present(folder) else f"not there as a whole; {source.obtain}"
+        print(f"{source.name}  ({there})")
+        print(f"    cells of {source.space_name}; {source.coverage}")
+        print(f"    {source.provenance}")
 
 
 def print_differences(a_name: str, a: Mapping[str, Any], b_name: str, b: Mapping[str, Any]) -> None:
     """The keys in which two documents differ, side by side."""
-    flat_a, flat_b = _flat(a), _flat(b)
+    flat_a, flat_b = flat(a), flat(b)
     keys = [key for key in {**flat_a, **flat_b} if flat_a.get(key) != flat_b.get(key)]
     width = max([len(key) for key in keys] + [len("setting")])
     print(f"{'setting':<{width}}  {a_name:<22} {b_name}")

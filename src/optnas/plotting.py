@@ -14,7 +14,7 @@ from optnas.errors import UserError
 from optnas.files import write_atomically
 from optnas.metrics.benchmark import describe_benchmark
 from optnas.records import Record, RunFolder
-from optnas.spaces.nasbench201 import NAS_BENCH_201
+from optnas.spaces import build_space
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,7 +111,7 @@ def write_figure(figure: Figure, path: Path) -> None:
 
 
 def _records(run: RunFolder, table: str | None, folder: Path | None) -> list[Record]:
-    run.read_config()
+    config = run.read_config()
     records = run.read_epochs()
     if not records:
         raise UserError(
@@ -119,8 +119,9 @@ def _records(run: RunFolder, table: str | None, folder: Path | None) -> list[Rec
         )
     if table is not None:
         asked = load_table(table, folder=folder)
+        space = build_space(config["space"], where=run.config)
         for record in records:
-            cell = NAS_BENCH_201.parse(record["architecture"])
+            cell = space.parse(record["architecture"])
             record["benchmark"] = describe_benchmark(asked, cell)
     return records
 

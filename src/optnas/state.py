@@ -21,7 +21,7 @@ from optnas.files import write_atomically
 from optnas.optimizers.adapter import build
 from optnas.schedules.common import Schedule
 from optnas.seeds import named_generator
-from optnas.spaces.base import Space
+from optnas.spaces import Space, build_space
 from optnas.supernet import Statistics, Supernet
 
 STREAMS = ("train-order", "valid-order", "train-augmentation", "valid-augmentation", "perturbation")
@@ -129,7 +129,7 @@ def build_state(settings: Settings) -> SearchState:
     device = pick_device(settings.run.device)
     dtype = {"float32": torch.float32, "float64": torch.float64}[settings.supernet.dtype]
     seed = settings.search.seed
-    space: Space = registry.find("space", settings.space.name)(**settings.space.settings)
+    space = build_space(settings.space.model_dump())
     dataset: Dataset = registry.find("dataset", settings.data.name)(
         folder=settings.data_folder, **settings.dataset_settings
     )
@@ -163,6 +163,7 @@ def build_state(settings: Settings) -> SearchState:
             registry.find("algorithm", settings.algorithm.name),
             settings.algorithm.settings,
             {"space": space},
+            section="algorithm",
         ),
         supernet=supernet,
         statistics=supernet.initial_statistics() if tracked else None,
@@ -173,8 +174,11 @@ def build_state(settings: Settings) -> SearchState:
             asked_w.settings,
             list(supernet.weights.values()),
             section="weight_optimizer",
+            names=list(supernet.weights),
         ),
-        arch_optimizer=build(asked_a.name, asked_a.settings, [alpha_EO], section="arch_optimizer"),
+        arch_optimizer=build(
+            asked_a.name, asked_a.settings, [alpha_EO], section="arch_optimizer", names=["alpha"]
+        ),
         weight_schedule=_schedule(asked_w.schedule),
         arch_schedule=_schedule(asked_a.schedule),
         train=train,
