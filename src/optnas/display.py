@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from optnas.benchmarks.coverage import epochs_label
 from optnas.errors import UserError
 from optnas.records import Record, RunFolder
+from optnas.tomlio import flat
 
 if TYPE_CHECKING:
     from optnas.benchmarks import Question, Table, TableSource
@@ -99,6 +100,9 @@ def print_outcome(result: Mapping[str, Any], out: Path) -> None:
         values = ", ".join(f"{name} {value:.2f} %" for name, value in bench["accuracy"].items())
         print(f"done: {result['architecture']}")
         print(f"benchmark (table {bench['table']}, split {bench['split']}): {values}")
+        # A run that was finished by an earlier version has no note.
+        if "note" in result:
+            print(f"data: {result['note']}")
     else:
         print(f"{result['status']}: {result.get('reason', '')}")
     print(f"run folder: {out}")
@@ -114,7 +118,7 @@ def run_label(config: Mapping[str, Any]) -> str:
 def print_runs(runs: Sequence[RunFolder]) -> None:
     """A table of runs: what they are, how far they came, what their last cell is worth."""
     print(
-        f"{'algorithm: weight + arch optimizer':<36} {'data':<9} {'seed':>4} {'status':<12} "
+        f"{'algorithm: weight + arch optimizer':<36} {'data':<14} {'seed':>4} {'status':<12} "
         f"{'epoch':>9} {'valid %':>8} {'bench %':>8} {'skips':>5} {'alpha path':>10}  "
         f"{'table':<16} folder"
     )
@@ -130,7 +134,7 @@ def _run_line(run: RunFolder) -> str:
     records = run.read_epochs()
     status = result["status"] if result else "unfinished"
     head = (
-        f"{run_label(config):<36} {config['data']['name']:<9} {config['search']['seed']:>4} "
+        f"{run_label(config):<36} {config['data']['name']:<14} {config['search']['seed']:>4} "
         f"{status:<12} "
     )
     if not records:
@@ -209,6 +213,15 @@ class CellProgress:
             self._bar.stop()
 
 
+def print_training(training: Mapping[str, Any], done: int, total: int) -> None:
+    """One finished stand-alone training as a line."""
+    print(
+        f"{done:>5} of {total}  seed {training['seed']}  valid {training['valid']:6.2f} %  "
+        f"test {training['test']:6.2f} %  {training['seconds']:6.1f} s  {training['cell']}",
+        flush=True,
+    )
+
+
 def print_tables(every: Sequence[TableSource], folder: Path | None) -> None:
     """Every table: what it can be asked, whether it is there, where its numbers come from."""
     for source in every:
@@ -218,19 +231,9 @@ def print_tables(every: Sequence[TableSource], folder: Path | None) -> None:
         print(f"    {source.provenance}")
 
 
-def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in document.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def print_differences(a_name: str, a: Mapping[str, Any], b_name: str, b: Mapping[str, Any]) -> None:
     """The keys in which two documents differ, side by side."""
-    flat_a, flat_b = _flat(a), _flat(b)
+    flat_a, flat_b = flat(a), flat(b)
     keys = [key for key in {**flat_a, **flat_b} if flat_a.get(key) != flat_b.get(key)]
     width = max([len(key) for key in keys] + [len("setting")])
     print(f"{'setting':<{width}}  {a_name:<22} {b_name}")

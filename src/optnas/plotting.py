@@ -8,13 +8,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from optnas import registry
 from optnas.benchmarks import load_table
 from optnas.display import run_label
 from optnas.errors import UserError
 from optnas.files import write_atomically
 from optnas.metrics.benchmark import describe_benchmark
 from optnas.records import Record, RunFolder
+from optnas.spaces import build_space
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,8 +119,7 @@ def _records(run: RunFolder, table: str | None, folder: Path | None) -> list[Rec
         )
     if table is not None:
         asked = load_table(table, folder=folder)
-        section = dict(config["space"])
-        space = registry.find("space", section.pop("name"), where=run.config)(**section)
+        space = build_space(config["space"], where=run.config)
         for record in records:
             cell = space.parse(record["architecture"])
             record["benchmark"] = describe_benchmark(asked, cell)

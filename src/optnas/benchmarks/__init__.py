@@ -38,7 +38,6 @@ __all__ = [
 
 # Which table answers when the user names none: the first of these that is there, then any other of
 # the space. The one place that knows tables by name.
-DEFAULT_SPACE = "nas-bench-201"
 PREFERENCE = ("official", "nats-tss", "analog-nasbench")
 
 
@@ -47,7 +46,7 @@ def table_names() -> list[str]:
     return registry.names(KIND)
 
 
-def default_table(folder: Path | None, space_name: str = DEFAULT_SPACE) -> str:
+def default_table(folder: Path | None, space_name: str) -> str:
     """The table to use when the user names none: the preferred one of those that are there.
 
     Args:

@@ -31,6 +31,7 @@ from optnas.registry import register
 from optnas.spaces import NAS_BENCH_201
 
 NAME = "nats-tss"
+CELLS = NAS_BENCH_201.size
 RELATIVE_PATH = "nas-bench-201/nats-tss.npz"
 FORMAT = 1
 PER_PERCENT = 10**6  # the stored integers

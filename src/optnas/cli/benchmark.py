@@ -18,19 +18,26 @@ def query(
     table: Annotated[
         str, typer.Option(help="name of a table, or auto: the preferred one that is there")
     ] = "auto",
+    space: Annotated[
+        str | None, typer.Option(help="space of the cell; default: that of the table")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="only this data set")] = None,
     split: Annotated[str | None, typer.Option(help="only this split, test or valid")] = None,
     epochs: Annotated[int | None, typer.Option(help="only after so many epochs")] = None,
     data: DataFolder = None,
 ) -> None:
     """What a table says of a cell: accuracy, spread, trials, regret, rank and percentile."""
-    from optnas import registry
     from optnas.benchmarks import data_folder, default_table, find_source
     from optnas.display import print_query
+    from optnas.resolve import default_space
+    from optnas.spaces import build_space
 
     folder = data_folder(data)
-    source = find_source(default_table(folder) if table == "auto" else table)
-    cells = registry.find("space", source.space_name)()
+    named = None if space is None else build_space({"name": space})
+    if table == "auto":
+        table = default_table(folder, (named or default_space()).name)
+    source = find_source(table)
+    cells = named or build_space({"name": source.space_name})
     is_index = architecture.isascii() and architecture.lstrip("+-").isdigit()
     cell = cells.architecture_at(int(architecture)) if is_index else cells.parse(architecture)
     loaded = source.load(folder)
@@ -59,9 +66,8 @@ def import_archive(
     """Convert the official NATS-Bench archive, once, to the small table nats-tss."""
     from optnas.benchmarks import data_folder, nats
     from optnas.display import CellProgress
-    from optnas.spaces import NAS_BENCH_201
 
-    with CellProgress(NAS_BENCH_201.size) as progress:
+    with CellProgress(nats.CELLS) as progress:
         imported = nats.import_archive(
             path, data_folder(data), allow_partial=allow_partial, on_cell=progress.show
         )

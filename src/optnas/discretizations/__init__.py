@@ -1,0 +1,1 @@
+"""Discretizations by name, for `algorithm.name=composed`; a new one is one file in this folder."""

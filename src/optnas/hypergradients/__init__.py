@@ -1,0 +1,1 @@
+"""Hypergradients by name, for `algorithm.name=composed`; a new one is one file in this folder."""
