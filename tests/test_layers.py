@@ -28,7 +28,7 @@ LAYERS = [
     {"state"},
     {"steps", "environment"},
     {"search"},
-    {"api", "display", "plotting", "diagrams"},
+    {"api", "display", "plotting", "reference_lines", "diagrams"},
     {"study", "engines", "analysis"},
     {"report"},
     {"cli"},
