@@ -119,7 +119,7 @@ def resume(
 
     Args:
         out: the run's folder.
-        settings: new values of ``run.*``, ``tracking.*`` or ``data.folder``; nothing else can change.
+        settings: new values of ``run.*``, ``tracking.*`` or ``data.folder``; the rest is kept.
         on_epoch: called with each new record.
 
     Returns:

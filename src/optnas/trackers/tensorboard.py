@@ -1,7 +1,7 @@
 """TensorBoard: every number of every epoch, under RUN/tensorboard.
 
-    optnas search tracking.name=tensorboard ... --out runs/a
-    tensorboard --logdir runs
+optnas search tracking.name=tensorboard ... --out runs/a
+tensorboard --logdir runs
 """
 
 from __future__ import annotations
@@ -115,8 +115,9 @@ class TensorBoard:
             tag.replace("/", "."): value if isinstance(value, (int, float, str)) else str(value)
             for tag, value in _leaves({k: v for k, v in document.items() if k != "identity"})
         }
+        file: Any = self._writer.file_writer
         for summary in hparams(chosen, {WITNESS: None, "alpha_path_length": None}):
-            self._writer.file_writer.add_summary(summary)
+            file.add_summary(summary)
 
 
 def _leaves(value: Any, tag: str = "") -> Iterator[tuple[str, Any]]:
