@@ -126,12 +126,8 @@ def resume(
 
     Args:
         out: the run's folder.
-<<<<<<< HEAD
         settings: new values of ``run.*``, ``tracking.*`` or of where data lie; nothing else can
             change.
-=======
-        settings: new values of ``run.*``, ``tracking.*`` or ``data.folder``; the rest is kept.
->>>>>>> ext
         on_epoch: called with each new record.
 
     Returns:

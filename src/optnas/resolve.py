@@ -142,12 +142,8 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
                 "a resumed run keeps its settings",
                 key=key,
                 value=value,
-<<<<<<< HEAD
                 remedy="only run.*, tracking.*, data.folder, data.path and data.split_file may "
                 "change; start a new run for the rest",
-=======
-                remedy="only run.*, tracking.* and data.folder may change; or start a new run",
->>>>>>> ext
             )
     own = Layer(where, _plain(Layer(where, document)))
     merged, origins = _merge([Layer(where, {}), own, Layer(COMMAND_LINE, overrides)])

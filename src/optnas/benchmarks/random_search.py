@@ -10,8 +10,8 @@ only if all k are:
     F(i) = C(i, k) / C(N, k) = prod_{j=0}^{k-1} (i - j) / (N - j)
 
 so that without equal scores the i-th is kept with probability F(i) - F(i-1). A group of equal
-scores at i = a..b is met with probability F(b) - F(a-1); one of its drawn members is kept at random,
-hence each member with an equal share.
+scores at i = a..b is met with probability F(b) - F(a-1); one of its drawn members is kept at
+random, hence each member with an equal share.
 """
 
 from __future__ import annotations

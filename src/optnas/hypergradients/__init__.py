@@ -1,5 +1,1 @@
-<<<<<<< HEAD
-"""Hypergradients by name, for `algorithm.name=composed`; a new one is one file in this folder."""
-=======
 """Hypergradients for `algorithm.name=composed`; a new one is a new file in this folder."""
->>>>>>> ext

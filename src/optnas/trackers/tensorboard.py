@@ -117,11 +117,7 @@ class TensorBoard:
         }
         file: Any = self._writer.file_writer
         for summary in hparams(chosen, {WITNESS: None, "alpha_path_length": None}):
-<<<<<<< HEAD
-            self._writer._get_file_writer().add_summary(summary)
-=======
             file.add_summary(summary)
->>>>>>> ext
 
 
 def _leaves(value: Any, tag: str = "") -> Iterator[tuple[str, Any]]:
