@@ -68,18 +68,21 @@ def draw_references(ax: Axes, rows: Sequence[Reference], remark: str) -> None:
     bottom, top = ax.get_ylim()
     wanted = [(accuracy - bottom) / (top - bottom) for accuracy, _ in merged]
     for (accuracy, _), equal, at in zip(merged, merged.values(), spread(wanted), strict=True):
-        names = ", ".join(row.label for row in equal)
+        names = " / ".join(row.label for row in equal)
         ax.annotate(
             f"{names} {accuracy:.2f}",
             xy=(1, accuracy),
             xycoords=ax.get_yaxis_transform(),
-            xytext=(1.05, at),
+            xytext=(1.08, at),
             textcoords="axes fraction",
             fontsize=FONT,
             color=GREY,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.4, "shrinkA": 0},
+            arrowprops={
+                **{"arrowstyle": "-", "color": GREY, "linewidth": 0.4},
+                **{"relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 0},
+            },
         )
     ax.set_ylim(bottom, top)
 

@@ -7,7 +7,7 @@ the reported accuracy itself it is an oracle, which no search could be, and is c
 Let the N cells be sorted by score, ascending, i = 1..N. The kept cell is among the first i if and
 only if all k are:
 
-    F(i) = C(i, k) / C(N, k) = prod_{j=0}^{k-1} (i - j) / (N - j)
+    F(i) = C(i, k) / C(N, k) = prod_{m=i+1}^{N} (m - k) / m    for i >= k, else 0
 
 so that without equal scores the i-th is kept with probability F(i) - F(i-1). A group of equal
 scores at i = a..b is met with probability F(b) - F(a-1); one of its drawn members is kept at
@@ -59,8 +59,8 @@ class RandomSearch:
         """A few words that say how the cell was chosen."""
         if self.cells == 1:
             return "random cell, mean"
-        how = "an oracle: chosen by test" if self.is_oracle else f"chosen by {self.scored_by.split}"
-        return f"best of {self.cells} random cells ({how})"
+        oracle = "oracle: " if self.is_oracle else ""
+        return f"best of {self.cells} random cells ({oracle}by {self.scored_by.split})"
 
 
 def choice_probabilities(scores: Accuracies, cells: int) -> Accuracies:
@@ -73,10 +73,9 @@ def choice_probabilities(scores: Accuracies, cells: int) -> Accuracies:
     Returns:
         Probabilities in the order of the scores, [N], summing to 1.
     """
-    size = len(scores)
-    below = np.ones(size + 1)  # F(0..N)
-    for drawn in range(cells):
-        below *= np.maximum(np.arange(size + 1) - drawn, 0) / (size - drawn)
+    descending = np.arange(len(scores), 0, -1)
+    factors = np.maximum(descending - cells, 0) / descending
+    below = np.concatenate([[1.0], np.cumprod(factors)])[::-1]  # F(0..N)
     _, group, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     shares = (below[ends] - below[ends - counts]) / counts
