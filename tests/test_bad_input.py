@@ -235,8 +235,8 @@ config.toml | numbers_version = 1 | numbers_version = 0 | - | out/config.toml: |
 config.toml | hash = | # = | - | out/config.toml: is no run's configuration | optnas search -c
 config.toml | = | - | - | out/config.toml: not valid TOML | fix the file
 result.json | { | [ | - | out/result.json: not JSON | restore the file
-- | - | - | search.epochs=9 | command line: search.epochs = 9: | only run.*, tracking.*, data.folder,
-- | - | - | data=5 | command line: data = 5: | only run.*, tracking.*, data.folder,
+- | - | - | search.epochs=9 | command line: search.epochs = 9: | only run.*, tracking.*, data.fo
+- | - | - | data=5 | command line: data = 5: | only run.*, tracking.*, data.fo
 - | - | - | run.treads=2 | command line: run.treads = 2: | did you mean threads?
 """
 
