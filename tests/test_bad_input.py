@@ -321,8 +321,8 @@ def test_files_beside_the_checkpoint(
 # settings | how the line goes on | a part of the rest; these are found once torch is there
 LATE = """
 run.device=cuda:99 | command line: run.device = 'cuda:99': no such device here | use auto or cpu
-weight_optimizer.lr=-1 | command line: weight_optimizer: SGD refuses its settings | change
-arch_optimizer.betas=[2.0,0.9] | command line: arch_optimizer: Adam refuses its settings | change
+weight_optimizer.lr=-1 | command line: weight_optimizer.lr = -1: SGD refuses | change
+arch_optimizer.betas=[2.0,0.9] | command line: arch_optimizer.betas = [2.0, 0.9]: Adam refuses | change
 algorithm.derivative=finite-difference | command line: algorithm.derivative = 'finite-diff | remove
 """
 

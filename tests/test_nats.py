@@ -158,7 +158,7 @@ def test_what_a_part_does_not_answer(
     with pytest.raises(UserError, match="all are needed"):
         table.describe()
     assert not benchmarks.find_source("nats-tss").present(None)
-    assert benchmarks.default_table(None) == "analog-nasbench"
+    assert benchmarks.default_table(None, NAS_BENCH_201.name) == "analog-nasbench"
     with pytest.raises(UserError, match="all are needed"):
         api.run(TINY | {"benchmark.table": "nats-tss"}, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -196,7 +196,7 @@ def test_a_whole_table_is_like_any_other(tmp_path: Path, home: Path) -> None:
     nats.save(summary, nats.path_to_write(None), archive="a")
     table = load_table("nats-tss", folder=None)
     assert table.held is None
-    assert benchmarks.default_table(None) == "nats-tss"
+    assert benchmarks.default_table(None, NAS_BENCH_201.name) == "nats-tss"
     for place, question in enumerate(COVERAGE.questions):
         values = table.ask(question).accuracy
         assert np.abs(values - summary.accuracy_QN[place]).max() <= 5e-7
