@@ -322,7 +322,7 @@ def test_files_beside_the_checkpoint(
 LATE = """
 run.device=cuda:99 | command line: run.device = 'cuda:99': no such device here | use auto or cpu
 weight_optimizer.lr=-1 | command line: weight_optimizer.lr = -1: SGD refuses | change
-arch_optimizer.betas=[2.0,0.9] | command line: arch_optimizer.betas = [2.0, 0.9]: Adam refuses | change
+arch_optimizer.betas=[2.0,0.9] | command line: arch_optimizer.betas = [2.0, 0.9]: Adam | change
 algorithm.derivative=finite-difference | command line: algorithm.derivative = 'finite-diff | remove
 """
 
