@@ -445,13 +445,14 @@ def test_killed_at_any_time(number: str, tmp_path: Path) -> None:
             break
         assert all(path.name.endswith(TEMPORARY) for path in left)
         if code > 0:
-            assert err == ["optnas: interrupted; nothing was written; run it again"]
+            assert err == ["optnas: interrupted; run the same command again"]
     code, out, _ = console(arguments, tmp_path, OPTNAS_HOME=str(home))
     assert code == 0
     assert out[0].endswith("nats-tss.npz: 400 of 15625 cells")
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # writes and packs an archive of full length first
 def test_every_cell_from_a_tar_to_a_query(tmp_path: Path, home: Path) -> None:
     path = tmp_path / "whole.tar"
     with tarfile.open(path, "w") as tar:
