@@ -24,7 +24,10 @@ ROOT = Path(__file__).parent.parent
 EXTENDING = ROOT / "docs" / "extending.md"
 PAGES = sorted((ROOT / "docs" / "algorithms").glob("*.md"))
 EXECUTED = [
-    *(pytest.param(path, marks=pytest.mark.thorough) for path in (ROOT / "README.md", EXTENDING)),
+    *(
+        pytest.param(path, marks=pytest.mark.thorough)
+        for path in (ROOT / "README.md", EXTENDING, ROOT / "docs" / "benchmarks.md")
+    ),
     *(pytest.param(path, marks=pytest.mark.slow) for path in PAGES),
 ]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
