@@ -27,7 +27,7 @@ LAYERS = [
     {"resolve"},
     {"state"},
     {"steps", "environment"},
-    {"search"},
+    {"search", "standalone"},
     {"api", "display", "plotting", "reference_lines", "diagrams"},
     {"study", "engines", "analysis"},
     {"report"},

@@ -69,7 +69,9 @@ def test_a_lost_node(cluster: Any, whole: Any, tmp_path: Path) -> None:
     alive, nodes = cluster
     name = tiny_study(tmp_path, "[0, 1]", PAIR, search__epochs=EPOCHS)
     out = tmp_path / "out"
-    engine = registry.supply(registry.find("engine", "ray"), {"retries": 3}, {"out": out})
+    engine = registry.supply(
+        registry.find("engine", "ray"), {"retries": 3}, {"out": out}, section="engine"
+    )
     told: list[str] = []
     runner = Runner(load_study(name), out, engine, jobs=2)
     runner.on_change = lambda run, state, why: told.append(f"{state} {run.id} {why}")

@@ -5,7 +5,6 @@ Their code may fail in any way while it is imported; what comes out is then one 
 
 from __future__ import annotations
 
-import contextvars
 import functools
 import importlib
 import importlib.metadata
@@ -26,10 +25,8 @@ Registered = dict[tuple[str, str], Factory]
 # A `UserError` that knows already where the name was written.
 Refuse = Callable[..., UserError]
 
-# Where a decorator writes while a file is loaded by path; None is the table of all.
-registering: contextvars.ContextVar[Registered | None] = contextvars.ContextVar(
-    "registering", default=None
-)
+# What each file that was loaded by path registers, by the name of its module.
+FILES: dict[str, Registered] = {}
 WRITE_IT = "write it as module:Object or ./file.py:Object"
 
 
@@ -55,13 +52,9 @@ def _load_version(path: Path, changed: int, size: int) -> tuple[types.ModuleType
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
-    registered: Registered = {}
-    token = registering.set(registered)
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        registering.reset(token)
-    return module, registered
+    FILES[spec.name] = {}
+    spec.loader.exec_module(module)
+    return module, FILES[spec.name]
 
 
 def load_object(kind: str, name: str, refuse: Refuse) -> Factory:

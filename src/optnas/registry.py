@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import pydantic
 
 from optnas.errors import COMMAND_LINE, UserError, did_you_mean
-from optnas.loading import Factory, Registered, load_entry, load_object, registering
+from optnas.loading import FILES, Factory, Registered, load_entry, load_object
 
 # kind -> the package whose modules register it; the entry point group has the package's name.
 KINDS = {
@@ -62,8 +62,8 @@ def register(kind: str, name: str) -> Callable[[Factory], Factory]:
         raise ValueError(f"no kind {kind!r}; there are {sorted(KINDS)}")
 
     def decorate(factory: Factory) -> Factory:
-        local = registering.get()
-        taken = (_FACTORIES if local is None else local).setdefault((kind, name), factory)
+        table = FILES.get(factory.__module__, _FACTORIES)
+        taken = table.setdefault((kind, name), factory)
         if _address(taken) != _address(factory):
             raise ValueError(f"{kind} {name!r} is registered by {taken.__module__} already")
         return factory
@@ -121,8 +121,6 @@ def find(kind: str, name: str, *, where: object = COMMAND_LINE, key: str | None 
     """
     refuse = functools.partial(UserError, where=where, key=key or f"{kind}.name", value=name)
     if ":" in name:
-        for each in KINDS:  # else a file's own imports would register these as its own
-            _discover(each)
         return load_object(kind, name, refuse)
     if name.endswith(".py"):
         raise refuse("names a file, not what is in it", remedy=f"write {name}:NAME")
@@ -134,7 +132,7 @@ def find(kind: str, name: str, *, where: object = COMMAND_LINE, key: str | None 
         if own is None or entry.value.replace(" ", "") != _address(own)
     ]
     homes = [KINDS[kind]] if own is not None else []
-    homes += [f"package {entry.dist.name}" for entry in entries if entry.dist is not None]
+    homes += sorted(f"package {entry.dist.name}" for entry in entries if entry.dist is not None)
     if len(homes) > 1:
         raise refuse(
             f"is offered by {' and by '.join(homes)}",

@@ -190,7 +190,8 @@ class _Origins:
 
     def blame(self, error: UserError) -> UserError:
         """The same error, told of the place that its key was written in."""
-        if error.key is None:
+        # Whoever named a file, such as one of images, knows better.
+        if error.key is None or error.where != COMMAND_LINE:
             return error
         if error.value is None:
             return error.at(self.default)

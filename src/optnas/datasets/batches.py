@@ -12,6 +12,7 @@ Shape letters as in `optnas.datasets.base`.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,9 @@ class _Kind:
     def __setstate__(self, state: Any) -> None:
         self.order = state[1]
 
-    def numpy(self) -> np.dtype[Any]:
+    def checked(self) -> np.dtype[Any]:
         """The type, if it is an integer."""
-        if not (isinstance(self.code, str) and self.code in ("u1", "i4", "i8")):
+        if not (isinstance(self.code, str) and re.fullmatch("[iu][1248]", self.code)):
             raise ValueError(f"holds an array of type {self.code!r}")
         return np.dtype((">" if self.order == ">" else "<") + self.code)
 
@@ -58,7 +59,7 @@ class _Array:
         kind, shape, by_columns, content = self.state
         # Python 2 wrote bytes as text; it is read as latin1, one character a byte.
         raw = content.encode("latin1") if isinstance(content, str) else content
-        dtype = kind.numpy()
+        dtype = kind.checked()
         if math.prod(shape) * dtype.itemsize != len(raw):
             raise ValueError(f"an array of shape {shape} has {len(raw)} bytes")
         return np.frombuffer(raw, dtype).reshape(shape, order="F" if by_columns else "C")
@@ -167,8 +168,10 @@ class Batches:
         return pixels_MP[kept_M], labels_M[kept_M] - self.kept.start
 
     def _labels(self, found: Any, path: Path) -> np.ndarray:
-        values = _numbers(found, path, self.label_key).tolist() if _is_array(found) else found
-        if not (isinstance(values, list) and all(type(each) is int for each in values)):
+        values = found
+        if isinstance(found, _Array):
+            values = _numbers(found, path, self.label_key).tolist()
+        if not (isinstance(values, list) and all(map(_is_label, values))):
             raise UserError(
                 "is not a list of whole numbers",
                 where=path,
@@ -203,7 +206,7 @@ def read_batch(path: Path, label_key: str) -> dict[str, Any]:
         ) from error
     keys = list(content) if isinstance(content, dict) else None
     if keys is None or not {"data", label_key} <= set(keys):
-        found = "no dictionary" if keys is None else f"the keys {', '.join(map(str, keys[:9]))}"
+        found = "no dictionary" if keys is None else f"the keys {_shown(keys)}"
         raise UserError(
             f"needs a dictionary with data and {label_key}, has {found}",
             where=path,
@@ -212,13 +215,18 @@ def read_batch(path: Path, label_key: str) -> dict[str, Any]:
     return content
 
 
-def _is_array(value: object) -> bool:
-    return isinstance(value, _Array)
+def _shown(keys: list[Any]) -> str:
+    return ", ".join(key[:40] if isinstance(key, str) else type(key).__name__ for key in keys[:9])
+
+
+def _is_label(value: object) -> bool:
+    # No truth values, and nothing so long that it could not even be shown.
+    return type(value) is int and abs(value) < 1 << 63
 
 
 def _numbers(value: Any, path: Path, key: str) -> np.ndarray:
     try:
-        return value.numpy() if _is_array(value) else np.empty(0)
+        return value.numpy()
     # Type, shape and bytes are whatever the file says they are.
     except Exception as error:
         raise UserError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,18 +16,18 @@ REMEDY = "set data.path to a parquet file, or to a folder with train-*.parquet"
 
 
 @register("dataset", "parquet")
-def parquet(folder: Path | None, path: str, label: str = "label", flip: bool = True) -> Dataset:
+def parquet(folder: Path | None, path: str, label: str = "label") -> Dataset:
     """Images of one size with labels 0 to K - 1; the images define mean and std.
 
     Only labels and the first image's size are read here. Grey images are read as colour. Crops
-    move by an eighth of the width, as on CIFAR-10.
+    move by an eighth of the width, as on CIFAR-10; set ``augmentation.flip=false`` where a mirrored
+    image no longer shows its class.
 
     Args:
         folder: not used, the files are given by path.
         path: a parquet file, or a folder of which ``train-*.parquet`` are read. Where it lies is
             no part of a run's identity; what it holds is.
         label: name of the label column; the image column is ``img`` or ``image``.
-        flip: whether a mirrored image still shows its class.
 
     Returns:
         The dataset.
@@ -66,10 +65,10 @@ def parquet(folder: Path | None, path: str, label: str = "label", flip: bool = T
         mean=(),
         std=(),
         crop_padding=width // 8,
-        flip=flip,
-        note=f"Images of {place.name}, {classes} classes, given by path",
+        flip=True,
+        note=f"Images of {place.resolve().name}, {classes} classes, given by path",
         files=files,
-        decode=functools.partial(rows.decode),
+        decode=rows.decode,
     )
 
 

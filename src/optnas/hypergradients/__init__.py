@@ -1,1 +1,1 @@
-"""Hypergradients by name, for `algorithm.name=composed`; a new one is one file in this folder."""
+"""Hypergradients for `algorithm.name=composed`; a new one is a new file in this folder."""

@@ -149,7 +149,7 @@ def _row(
 def _scalars(record: Mapping[str, Any], arrays: bool, prefix: str = "") -> Record:
     row: Record = {}
     for key, value in record.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             row |= _scalars(value, arrays, f"{prefix}{key}.")
         elif not isinstance(value, list):
             row[prefix + key] = value

@@ -115,8 +115,9 @@ class TensorBoard:
             tag.replace("/", "."): value if isinstance(value, (int, float, str)) else str(value)
             for tag, value in _leaves({k: v for k, v in document.items() if k != "identity"})
         }
+        file: Any = self._writer.file_writer
         for summary in hparams(chosen, {WITNESS: None, "alpha_path_length": None}):
-            self._writer._get_file_writer().add_summary(summary)
+            file.add_summary(summary)
 
 
 def _leaves(value: Any, tag: str = "") -> Iterator[tuple[str, Any]]:
