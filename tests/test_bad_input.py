@@ -105,6 +105,16 @@ benchmark query ² | command line: architecture = '²': | write |op~0|
 benchmark query 0 --table ofical | command line: table = 'ofical': | did you mean official?
 benchmark query 0 --table official | command line: table = 'official': | set OPTNAS_DATA
 benchmark query 0 --table official --data . | nas-bench-201/test-accuracy.csv.gz: | use the table
+benchmark query 0 --table nats-tss | table nats-tss: it was not imported | run: optnas benchmark import
+benchmark query 0 --split valid --table analog-nasbench | table analog-nasbench: split = 'valid': | nats-tss (run: optnas benchmark import
+benchmark query 0 --epochs 12 --table analog-nasbench | table analog-nasbench: epochs = 12: | nats-tss (run: optnas benchmark import
+benchmark query 0 --dataset cifar1000 --table analog-nasbench | table analog-nasbench: dataset = 'cifar1000': | did you mean cifar100?
+benchmark import none | none: cannot read it (No such file or directory) | check the path
+benchmark import . | .: holds no file such as 000000.pickle.pbz2 | give the folder NATS-tss-v1_0-3ffb9-simple
+benchmark random-search 0 --table analog-nasbench | command line: K = 0: | use 1 to 15625
+benchmark random-search --table nats | command line: table = 'nats': | nats-tss
+search -o x data.name=digits benchmark.table=nats-tss | table nats-tss: it was not imported | run: optnas benchmark import
+plot --figure alternation -o x.png --reference optimum | command line: --reference = 'optimum': | leave it out
 """  # noqa: E501
 
 

@@ -27,7 +27,7 @@ PAGES = sorted((ROOT / "docs" / "algorithms").glob("*.md"))
 EXECUTED = [
     *(
         pytest.param(path, marks=pytest.mark.thorough)
-        for path in (ROOT / "README.md", EXTENDING, DATA)
+        for path in (ROOT / "README.md", EXTENDING, DATA, ROOT / "docs" / "benchmarks.md")
     ),
     *(pytest.param(path, marks=pytest.mark.slow) for path in PAGES),
 ]
