@@ -247,7 +247,8 @@ class Bad(SGD):
         super().__init__(params, lr)
 
     def step(self, closure=None):
-        if not Path("today").exists():
+        # Not in its rehearsal, which comes before any record.
+        if Path("out/epochs.jsonl").exists() and not Path("today").exists():
             raise RuntimeError("no step\\ntoday")
         return super().step()
 """
