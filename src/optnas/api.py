@@ -19,19 +19,32 @@ OnEpoch = Callable[[Record], None]
 PathLike = str | Path
 
 
-def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
+def nest(dotted: Mapping[str, Any], where: object = "settings") -> dict[str, Any]:
     """Dotted keys to nested tables.
 
     Args:
         dotted: such as ``{"search.epochs": 5}``; values may be tables themselves.
+        where: what to call them in error messages.
 
     Returns:
         Such as ``{"search": {"epochs": 5}}``.
+
+    Raises:
+        UserError: a key is given as a whole and in parts, such as ``search`` and ``search.epochs``.
 
     Example:
         >>> nest({"search.epochs": 5, "search.seed": 1})
         {'search': {'epochs': 5, 'seed': 1}}
     """
+    for key in dotted:
+        if any(other.startswith(f"{key}.") for other in dotted):
+            raise UserError(
+                "is given as a whole and in parts",
+                where=where,
+                key=key,
+                value=dotted[key],
+                remedy="give it one way",
+            )
     nested: dict[str, Any] = {}
     for key, value in dotted.items():
         *parents, last = key.split(".")
@@ -65,7 +78,7 @@ def _layers(
     settings: Mapping[str, Any] | None, config: PathLike | None, where: object
 ) -> list[Layer]:
     layers = [] if config is None else [Layer(config, read_toml(Path(config)))]
-    return [*layers, Layer(where, nest(settings or {}))]
+    return [*layers, Layer(where, nest(settings or {}, where))]
 
 
 def run(
@@ -113,7 +126,8 @@ def resume(
 
     Args:
         out: the run's folder.
-        settings: new values of ``run.*`` or ``data.folder``; nothing else can change.
+        settings: new values of ``run.*``, ``tracking.*`` or of where data lie; nothing else can
+            change.
         on_epoch: called with each new record.
 
     Returns:
@@ -124,7 +138,7 @@ def resume(
     """
     folder = RunFolder(Path(out))
     document = folder.read_config()
-    complete = reread(document, folder.config, nest(settings or {}))
+    complete = reread(document, folder.config, nest(settings or {}, COMMAND_LINE))
     result = folder.read_result()
     if result is None or result.get("status") not in FINISHED:
         with folder.locked():

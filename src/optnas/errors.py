@@ -36,7 +36,7 @@ class UserError(Exception):
         value: Any = None,
         remedy: str | None = None,
     ):
-        self.reason, self.remedy = reason, remedy
+        self.reason, self.remedy, self.where = reason, remedy, where
         self.key, self.value = key, value
         head = str(where)
         if key is not None:

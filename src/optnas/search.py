@@ -14,7 +14,7 @@ import torch
 from optnas.algorithms.base import Progress
 from optnas.config import Settings
 from optnas.data import epoch_batches
-from optnas.environment import describe_environment
+from optnas.environment import cpu_threads, describe_environment
 from optnas.errors import UserError
 from optnas.metrics.alpha import describe_alpha
 from optnas.metrics.benchmark import describe_benchmark
@@ -33,6 +33,7 @@ from optnas.steps import (
     validate,
     weight_step,
 )
+from optnas.trackers.guard import Guarded, tracker_of
 
 OnEpoch = Callable[[Record], None]
 
@@ -60,13 +61,20 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
         UserError: the settings or files turn out unusable; nothing was recorded yet.
         KeyboardInterrupt: passed on after ``interrupted`` is recorded.
     """
-    with _threads(settings.run.threads), _recorded(folder):
+    tracker = tracker_of(settings, folder)
+    with cpu_threads(settings.run.threads), _followed(folder, tracker), _recorded(folder):
         state = build_state(settings)
         if folder.checkpoint.exists():
             restore(state, folder.checkpoint)
-        folder.start(describe_environment(settings), state.records_bytes)
+        folder.start(describe_environment(settings.run), state.records_bytes)
+        tracker.start(settings)
+
+        def tell(record: Record) -> None:
+            tracker.record(record)
+            on_epoch(record)
+
         try:
-            _loop(state, folder, on_epoch)
+            _loop(state, folder, tell)
         except DivergedError as error:
             folder.finish("diverged", epoch=state.epoch + 1, reason=str(error))
             return "diverged"
@@ -179,18 +187,20 @@ def _outcome(state: SearchState, last: Record) -> dict[str, Any]:
         "hash": state.settings.hash,
         "epochs": state.epoch,
         "seconds": state.seconds,
+        "note": state.note,
         **{key: last[key] for key in keys},
     }
 
 
 @contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+def _followed(folder: RunFolder, tracker: Guarded) -> Iterator[None]:
+    """A tracker is told how the start ended, whichever way that was."""
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        result = folder.read_result()
+        if result is not None:
+            tracker.finish(result["status"])
 
 
 @contextlib.contextmanager
