@@ -73,6 +73,10 @@ data.train_size=899 | data.train_size = 899: | set it from 1 to 898
 curvature.batch_size=64 | curvature.batch_size = 64: | larger than the validation half of 40
 arch_optimizer.name=SparseAdam | arch_optimizer.name = 'SparseAdam': | choose another, such as SGD
 weight_optimizer.name=Muon | weight_optimizer.name = 'Muon': | matrices only
+weight_optimizer.name=muon | weight_optimizer.rest.name: | add one, such as rest.name=AdamW
+weight_optimizer.name=sam weight_optimizer.lr=1 | weight_optimizer.base: | base.name=NAME
+arch_optimizer.name=fractions:Fraction | arch_optimizer.name = 'fractions:Fraction': | not a torch
+weight_optimizer.schedul=cosine | weight_optimizer.schedul = 'cosine': | did you mean schedule?
 weight_optimizer.name=nowhere:A | weight_optimizer.name = 'nowhere:A': | module:Object
 algorithm.name=math:dart | algorithm.name = 'math:dart': | module:Object
 algorithm.name=math:pi | algorithm.name = 'math:pi': | not a callable
@@ -146,6 +150,8 @@ c.toml [searc]\nepochs = 1 | -c c.toml | c.toml: searc.epochs = 1: | did you mea
 c.toml format = 99 | -c c.toml | c.toml: format = 99: | upgrade optnas
 c.toml algorithm.hype = 9 | -c c.toml algorithm.derivative=exact | c.toml: algorithm.hype = 9: | hyp
 c.toml search.seed = -1 | -c c.toml | c.toml: search.seed = -1: | greater than or equal to 0
+c.toml weight_optimizer.lr = -1 | -c c.toml | c.toml: weight_optimizer.lr = -1: | change its value
+c.toml run.device = "cuda:99" | -c c.toml | c.toml: run.device = 'cuda:99': | use auto or cpu
 p.toml spaces = 3 | protocol=./p.toml | ./p.toml: spaces = 3: | write [spaces.NAME]
 a.py def broken(: | algorithm.name=./a.py:A | command line: algorithm.name = | (SyntaxError: invalid
 a.py 1 / 0 | arch_optimizer.name=./a.py:A | command line: arch_optimizer.name = | (ZeroDivision

@@ -23,13 +23,14 @@ from optnas.search import run
 ROOT = Path(__file__).parent.parent
 EXTENDING = ROOT / "docs" / "extending.md"
 DATA = ROOT / "docs" / "data.md"
+OPTIMIZERS = ROOT / "docs" / "optimizers.md"
 PAGES = sorted((ROOT / "docs" / "algorithms").glob("*.md"))
 EXECUTED = [
     *(
         pytest.param(path, marks=pytest.mark.thorough)
         for path in (ROOT / "README.md", EXTENDING, DATA, ROOT / "docs" / "benchmarks.md")
     ),
-    *(pytest.param(path, marks=pytest.mark.slow) for path in PAGES),
+    *(pytest.param(path, marks=pytest.mark.slow) for path in (*PAGES, OPTIMIZERS)),
 ]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))

@@ -42,6 +42,10 @@ def assert_same(one: Any, other: Any) -> None:
         assert one.keys() == other.keys()
         for key in one:
             assert_same(one[key], other[key])
+    elif isinstance(one, list):
+        assert len(one) == len(other)
+        for pair in zip(one, other, strict=True):
+            assert_same(*pair)
     else:
         assert one == other
 
