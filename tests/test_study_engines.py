@@ -65,18 +65,32 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     cluster.shutdown()
 
 
-def test_a_lost_node(cluster: Any, whole: Any, tmp_path: Path) -> None:
+def test_an_interruption_and_a_lost_node(cluster: Any, whole: Any, tmp_path: Path) -> None:
     alive, nodes = cluster
     name = tiny_study(tmp_path, "[0, 1]", PAIR, search__epochs=EPOCHS)
     out = tmp_path / "out"
     engine = registry.supply(registry.find("engine", "ray"), {"retries": 3}, {"out": out})
     told: list[str] = []
     runner = Runner(load_study(name), out, engine, jobs=2)
+
+    def interrupt() -> None:
+        if sum(0 < epochs_of(folder) < EPOCHS for folder in runner.folders.values()) == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    runner.on_tick = interrupt
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with pytest.raises(KeyboardInterrupt):
+        runner.go()
+    signal.signal(signal.SIGTERM, before)
+    states = sorted(state_of(folder) for folder in runner.folders.values())
+    assert states == ["interrupted", "interrupted", "missing", "missing"]
+
+    runner = Runner(load_study(name), out, engine, jobs=2)
     runner.on_change = lambda run, state, why: told.append(f"{state} {run.id} {why}")
 
     def lose_a_node() -> None:
         begun = [epochs_of(folder) for folder in runner.folders.values()]
-        if len(nodes) == 2 and sum(5 < each < EPOCHS for each in begun) == 2:
+        if len(nodes) == 2 and sum(0 < each < EPOCHS for each in begun) == 2:
             print(f"lose a node at {begun}")
             alive.remove_node(nodes.pop(), allow_graceful=False)
 
@@ -89,7 +103,7 @@ def test_a_lost_node(cluster: Any, whole: Any, tmp_path: Path) -> None:
         sum(event["event"] == "start" for event in StartLog(folder).read())
         for folder in runner.folders.values()
     ]
-    assert sum(starts) > 4, starts  # the lost one went on
+    assert sum(starts) > 4 + 2, starts  # the lost one went on
     assert all(not line.startswith("unfinished") for line in told), "Ray submitted it again itself"
     pd.testing.assert_frame_equal(timeless_table(name, out), whole(name))
 
