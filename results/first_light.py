@@ -10,6 +10,7 @@ import statistics
 import sys
 from pathlib import Path
 
+from optnas.benchmarks import data_folder
 from optnas.display import run_label
 from optnas.plotting import plot_runs
 from optnas.records import RunFolder, find_runs
@@ -58,7 +59,7 @@ def main() -> None:
         collect(Path(sys.argv[2]))
     runs = find_runs(RECORDS)
     print(table(runs))
-    plot_runs(runs, PICTURE)
+    plot_runs(runs, PICTURE, folder=data_folder(None))
 
 
 if __name__ == "__main__":

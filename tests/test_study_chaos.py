@@ -96,7 +96,7 @@ def test_a_signal_ends_runner_and_workers(number: int, tmp_path: Path, out: Path
     assert " left with 2 at a time" in told[-1]
     runner.send_signal(number)
     code, told, err = finish(runner)
-    assert (code, err) == (128 + number, ["optnas: interrupted; go on with: the same command"])
+    assert (code, err) == (128 + number, ["optnas: interrupted; run the same command again"])
     assert workers(out) == []
     assert sum(line.startswith("interrupted") for line in told) == 2
     assert {state_of(RunFolder(run)) for run in out.iterdir()} == {"interrupted"}

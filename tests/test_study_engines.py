@@ -33,7 +33,7 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
 ]
 
-EPOCHS = 120
+EPOCHS = 240
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_an_interruption_and_a_lost_node(cluster: Any, whole: Any, tmp_path: Pat
     alive, nodes = cluster
     name = tiny_study(tmp_path, "[0, 1]", PAIR, search__epochs=EPOCHS)
     out = tmp_path / "out"
-    engine = registry.supply(registry.find("engine", "ray"), {"retries": 3}, {"out": out})
+    engine = registry.find("engine", "ray")(retries=3)
     told: list[str] = []
     runner = Runner(load_study(name), out, engine, jobs=2)
 
@@ -85,12 +85,14 @@ def test_an_interruption_and_a_lost_node(cluster: Any, whole: Any, tmp_path: Pat
     states = sorted(state_of(folder) for folder in runner.folders.values())
     assert states == ["interrupted", "interrupted", "missing", "missing"]
 
+    reached = {each: epochs_of(folder) for each, folder in runner.folders.items()}
     runner = Runner(load_study(name), out, engine, jobs=2)
     runner.on_change = lambda run, state, why: told.append(f"{state} {run.id} {why}")
 
     def lose_a_node() -> None:
-        begun = [epochs_of(folder) for folder in runner.folders.values()]
-        if len(nodes) == 2 and sum(0 < each < EPOCHS for each in begun) == 2:
+        begun = {each: epochs_of(folder) for each, folder in runner.folders.items()}
+        moving = [reached[each] < epochs < EPOCHS for each, epochs in begun.items()]
+        if len(nodes) == 2 and sum(moving) == 2:
             print(f"lose a node at {begun}")
             alive.remove_node(nodes.pop(), allow_graceful=False)
 
@@ -158,7 +160,7 @@ def test_submitit_is_interrupted(tmp_path: Path) -> None:
         code, _, err = finish(runner)
         # submitit's local controller tells of its own interruption too.
         assert code == 130
-        assert "optnas: interrupted; go on with: the same command" in err
+        assert "optnas: interrupted; run the same command again" in err
         assert state_of(run) in ("interrupted", "unfinished")
     finally:
         end_workers(out)

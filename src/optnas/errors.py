@@ -51,6 +51,15 @@ class UserError(Exception):
             self.reason, where=where, key=self.key, value=self.value, remedy=self.remedy
         )
 
+    def below(self, section: str) -> UserError:
+        """The same error of a part, told by the part's place: its key under a section's."""
+        return UserError(
+            self.reason,
+            key=f"{section}.{self.key or 'name'}",
+            value=self.value,
+            remedy=self.remedy,
+        )
+
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """A remedy that names the nearest valid name, else lists them all.

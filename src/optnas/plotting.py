@@ -8,13 +8,14 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from optnas.benchmarks import load_table
+from optnas.benchmarks import Question, load_table
 from optnas.display import run_label
 from optnas.errors import UserError
 from optnas.files import write_atomically
 from optnas.metrics.benchmark import describe_benchmark
 from optnas.records import Record, RunFolder
-from optnas.spaces.nasbench201 import NAS_BENCH_201
+from optnas.reference_lines import draw_references, find_references
+from optnas.spaces import build_space
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +29,12 @@ NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "Imag
 
 
 def plot_runs(
-    runs: Sequence[RunFolder], path: Path, *, table: str | None = None, folder: Path | None = None
+    runs: Sequence[RunFolder],
+    path: Path,
+    *,
+    table: str | None = None,
+    folder: Path | None = None,
+    reference: Sequence[str] | None = None,
 ) -> None:
     """Three panels by epoch: supernet accuracy, alpha-Hessian top eigenvalue, benchmark accuracy.
 
@@ -39,10 +45,14 @@ def plot_runs(
         runs: the runs.
         path: a file that ends in .png, .svg or .pdf.
         table: ask this benchmark table for every architecture instead of using the records.
-        folder: the data folder, for ``table``.
+        folder: the data folder, for ``table`` and ``reference``.
+        reference: horizontal lines of the benchmark panel, by the names of
+            `optnas.benchmarks.references`; ``none`` for no line. By default a random cell, the best
+            of ten and the best of all, if the table is there.
 
     Raises:
-        UserError: a folder holds no records, the tables differ, or the file cannot be written.
+        UserError: a folder holds no records, the tables differ, a reference cannot be had, or the
+            file cannot be written.
     """
     check_format(path)
     if not runs:
@@ -59,7 +69,12 @@ def plot_runs(
             key="DIR...",
             remedy=f"ask one of them for all: --table {tables[0]}",
         )
-    write_figure(_draw(loaded, tables[0]), path)
+    told = loaded[0][1][0]["benchmark"]
+    question = Question(next(iter(told["accuracy"])), told["split"], told["epochs"])
+    rows, remark = find_references(reference, tables[0], question, folder)
+    figure = _draw(loaded, tables[0], question)
+    draw_references(figure.axes[-1], rows, remark)
+    write_figure(figure, path)
 
 
 def check_format(path: Path) -> None:
@@ -111,7 +126,7 @@ def write_figure(figure: Figure, path: Path) -> None:
 
 
 def _records(run: RunFolder, table: str | None, folder: Path | None) -> list[Record]:
-    run.read_config()
+    config = run.read_config()
     records = run.read_epochs()
     if not records:
         raise UserError(
@@ -119,17 +134,20 @@ def _records(run: RunFolder, table: str | None, folder: Path | None) -> list[Rec
         )
     if table is not None:
         asked = load_table(table, folder=folder)
+        space = build_space(config["space"], where=run.config)
         for record in records:
-            cell = NAS_BENCH_201.parse(record["architecture"])
+            cell = space.parse(record["architecture"])
             record["benchmark"] = describe_benchmark(asked, cell)
     return records
 
 
-def _draw(loaded: list[tuple[dict[str, Any], list[Record]]], table: str) -> Figure:
+def _draw(
+    loaded: list[tuple[dict[str, Any], list[Record]]], table: str, question: Question
+) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    dataset = next(iter(loaded[0][1][0]["benchmark"]["accuracy"]))
+    dataset = question.dataset
     groups: dict[str, list[list[Record]]] = {}
     for config, records in loaded:
         groups.setdefault(run_label(config), []).append(records)
@@ -143,8 +161,8 @@ def _draw(loaded: list[tuple[dict[str, Any], list[Record]]], table: str) -> Figu
         ("supernet validation accuracy (%)", lambda r: r["valid_accuracy"]),
         ("top eigenvalue of the alpha-Hessian", lambda r: r["alpha_hessian_max"]),
         (
-            f"benchmark accuracy of the derived cell (%)\n{NAMES.get(dataset, dataset)} test, "
-            f"table {table}",
+            f"benchmark accuracy of the derived cell (%)\n{NAMES.get(dataset, dataset)} "
+            f"{question.split}, table {table}",
             lambda r: r["benchmark"]["accuracy"][dataset],
         ),
     )

@@ -4,6 +4,7 @@
     environment.json   versions and machine of each start
     epochs.jsonl       one strict JSON object an epoch, epoch 0 first
     result.json        how it ended: status done, interrupted, diverged or failed
+    warnings.txt       one line a thing that went wrong beside the numbers; seldom there
     checkpoints/last.pt
 
 Importable without torch.
@@ -12,35 +13,24 @@ Importable without torch.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import time
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from optnas.errors import UserError
-from optnas.files import TEMPORARY, write_text
+from optnas.files import TEMPORARY, append_text, is_locked, lock, write_text
 from optnas.tomlio import dump_toml, read_text, read_toml
 
 Status = Literal["done", "interrupted", "diverged", "failed"]
 FINISHED = ("done", "diverged")
 Record = dict[str, Any]
-ATTEMPTS = 5
 
 
 class BusyError(UserError):
     """Another process is running in a folder."""
-
-
-def _grab(descriptor: int, *, shared: bool = False, pause: float = 0.0) -> bool:
-    time.sleep(pause)
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _json(value: Any, *, indent: int | None = None) -> str:
@@ -60,6 +50,7 @@ class RunFolder:
         self.environment = path / "environment.json"
         self.epochs = path / "epochs.jsonl"
         self.result = path / "result.json"
+        self.warnings = path / "warnings.txt"
         self.checkpoint = path / "checkpoints" / "last.pt"
         self._lock = path / ".lock"
 
@@ -74,30 +65,19 @@ class RunFolder:
             BusyError: another process holds it.
             UserError: the folder cannot be written.
         """
-        with self._told():
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            # `running` elsewhere may hold it for an instant.
-            if not any(_grab(descriptor, pause=0.02 * attempt) for attempt in range(ATTEMPTS)):
-                raise BusyError(
-                    "another process is running in this folder",
-                    where=self.path,
-                    remedy="wait for it, or choose another folder",
-                )
+        with contextlib.ExitStack() as held:
+            busy = BusyError(
+                "another process is running in this folder",
+                where=self.path,
+                remedy="wait for it, or choose another folder",
+            )
+            with self._told():
+                held.enter_context(lock(self._lock, busy))
             yield
-        finally:
-            os.close(descriptor)
 
     def running(self) -> bool:
         """Whether a process holds the folder at this moment."""
-        try:
-            descriptor = os.open(self._lock, os.O_RDONLY)
-        except OSError:  # never run here, or a record without its lock
-            return False
-        try:
-            return not _grab(descriptor, shared=True)
-        finally:
-            os.close(descriptor)
+        return is_locked(self._lock)
 
     @contextlib.contextmanager
     def created(self, document: Mapping[str, Any]) -> Iterator[None]:
@@ -156,11 +136,13 @@ class RunFolder:
             )
 
     def _take_back(self) -> None:
-        for path in (self.config, self.environment, self.epochs, self.checkpoint, self._lock):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        # The folder was empty when this start made or took it: all in it comes from this start.
         with contextlib.suppress(OSError):
-            self.checkpoint.parent.rmdir()
+            for path in self.path.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -210,11 +192,7 @@ class RunFolder:
         Returns:
             The length of the file after it, in bytes.
         """
-        with self.epochs.open("ab") as file:
-            file.write((_json(record) + "\n").encode())
-            file.flush()
-            os.fsync(file.fileno())
-            return file.tell()
+        return append_text(self.epochs, _json(record) + "\n")
 
     def _truncate(self, length: int) -> None:
         present = self.epochs.stat().st_size if self.epochs.exists() else 0
@@ -230,6 +208,11 @@ class RunFolder:
     def finish(self, status: Status, **facts: Any) -> None:
         """Write how the run ended."""
         write_text(self.result, _json({"status": status, **facts}, indent=1) + "\n")
+
+    def warn(self, line: str) -> None:
+        """Note what went wrong beside the numbers; a full disk may be what did."""
+        with contextlib.suppress(OSError), self.warnings.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
     def read_config(self) -> dict[str, Any]:
         """The content of config.toml.

@@ -116,7 +116,7 @@ def _engine(name: str, words: list[str] | None, out: Path) -> Any:
     factory = registry.find("engine", name, key="--engine")
     given = {".".join(parts): value for parts, value in map(parse_override, words or [])}
     settings = registry.complete_settings(factory, given, section="engine", skip=("out",))
-    return registry.supply(factory, settings, {"out": out})
+    return registry.supply(factory, settings, {"out": out}, section="engine")
 
 
 @app.command()

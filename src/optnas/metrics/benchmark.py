@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from optnas.benchmarks import COVERAGE, Table
+from optnas.benchmarks import Table
 from optnas.spaces.base import Architecture
 
 
 def describe_benchmark(table: Table, architecture: Architecture) -> dict[str, Any]:
-    """Test accuracy and regret in percent points on every data set of a table.
+    """Accuracy and regret in percentage points for the headline questions of a table.
 
     Args:
         table: the benchmark table.
@@ -18,7 +18,7 @@ def describe_benchmark(table: Table, architecture: Architecture) -> dict[str, An
     Returns:
         Table name, split, epoch budget, accuracy and regret by data set.
     """
-    covered = COVERAGE[table.name]
+    covered = table.coverage
     ask: dict[str, Any] = {"split": covered.split, "epochs": covered.epochs}
     return {
         "table": table.name,

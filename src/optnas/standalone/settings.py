@@ -1,0 +1,174 @@
+"""The settings of stand-alone training: one TOML file, every key written out, and its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+from pathlib import Path
+from typing import Any
+
+import pydantic
+from pydantic import Field
+
+from optnas import registry
+from optnas.benchmarks import data_folder
+from optnas.complete import complete_optimizer, tell_first_problem
+from optnas.config import DATA_KEYS, DataSection, OptimizerSection, Section
+from optnas.datasets.base import Dataset
+from optnas.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.spaces import Space
+from optnas.tomlio import parse_toml, read_text
+
+DEFAULT_PROTOCOL = "digits"
+# Raised whenever a change moves the numbers of a training; tables of different numbers never mix.
+NUMBERS_VERSION = 1
+
+
+class NetworkSection(Section):
+    """Channels of the first stage, cells a stage."""
+
+    channels: int = Field(ge=1)
+    cells: int = Field(ge=1)
+
+
+class AugmentationSection(Section):
+    """Of training batches: crop padding and cutout side in pixels."""
+
+    crop_padding: int = Field(ge=0)
+    flip: bool
+    cutout: int = Field(ge=0)
+
+
+class TrainingSection(Section):
+    """Epochs are passes over the training images; every cell is trained once a seed."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    seeds: list[int] = Field(min_length=1)
+
+
+class TrainingSettings(pydantic.BaseModel):
+    """A training protocol, complete and checked.
+
+    Beside the sections: ``space``, what is trained, and ``fingerprint``, the SHA-256 of the data.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    network: NetworkSection
+    data: DataSection
+    augmentation: AugmentationSection
+    training: TrainingSection
+    optimizer: OptimizerSection
+    space: dict[str, Any]
+    fingerprint: str
+
+    @property
+    def dataset_settings(self) -> dict[str, Any]:
+        """Settings of the data set's own factory."""
+        return {k: v for k, v in self.data.settings.items() if k not in DATA_KEYS}
+
+    @property
+    def data_folder(self) -> Path | None:
+        """The data folder in force, if there is one."""
+        folder = self.data.settings.get("folder")
+        return None if folder is None else Path(folder)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of everything that can move a training's numbers, 64 hexadecimal digits.
+
+        Left out: the data folder, and which seeds are asked for, so that seeds may be added.
+        """
+        content = self.document()
+        del content["training"]["seeds"]
+        content |= {"space": self.space, "fingerprint": self.fingerprint}
+        content["numbers_version"] = NUMBERS_VERSION
+        text = json.dumps(content, sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def document(self) -> dict[str, Any]:
+        """The sections as they would stand in a TOML file, without the data folder."""
+        document = self.model_dump(exclude={"space", "fingerprint"})
+        document["data"].pop("folder", None)
+        return document
+
+
+def protocol_names() -> list[str]:
+    """Names of the training protocols that ship with the package, sorted."""
+    entries = importlib.resources.files(__package__ or "").iterdir()
+    return sorted(e.name.removesuffix(".toml") for e in entries if e.name.endswith(".toml"))
+
+
+def load_settings(space: Space, protocol: str, *, folder: Path | None) -> TrainingSettings:
+    """Read and check a training protocol.
+
+    Args:
+        space: whose cells are trained.
+        protocol: a shipped name, or the path of a TOML file.
+        folder: the data folder the user named, if any.
+
+    Returns:
+        The settings.
+
+    Raises:
+        UserError: there is no such protocol, or a setting is missing, unknown or wrong.
+    """
+    is_path = protocol.endswith(".toml") or "/" in protocol
+    if not is_path and protocol not in protocol_names():
+        raise UserError(
+            "there is no training protocol of this name",
+            where=COMMAND_LINE,
+            key="--protocol",
+            value=protocol,
+            remedy=did_you_mean(protocol, protocol_names())
+            + " (or write the path of a .toml file)",
+        )
+    shipped = importlib.resources.files(__package__ or "").joinpath(f"{protocol}.toml")
+    label = protocol if is_path else f"training protocol {protocol}"
+    text = read_text(Path(protocol)) if is_path else shipped.read_text()
+    try:
+        return _complete(parse_toml(text, label), space, folder)
+    except UserError as error:
+        raise error.at(label) from error
+
+
+def _complete(document: dict[str, Any], space: Space, folder: Path | None) -> TrainingSettings:
+    dataset = _complete_data(document, folder)
+    complete_optimizer(document, "optimizer")
+    described = {
+        "name": space.name,
+        "edges": [list(edge) for edge in space.edges],
+        "operations": list(space.operations),
+    }
+    try:
+        settings = TrainingSettings(**document, space=described, fingerprint=dataset.fingerprint())
+    except pydantic.ValidationError as error:
+        tell_first_problem(error, TrainingSettings)
+    if settings.training.batch_size > settings.data.train_size:
+        raise UserError(
+            f"larger than the training images ({settings.data.train_size})",
+            key="training.batch_size",
+            value=settings.training.batch_size,
+            remedy="lower it",
+        )
+    return settings
+
+
+def _complete_data(document: dict[str, Any], folder: Path | None) -> Dataset:
+    section = document.get("data")
+    name = section.get("name") if isinstance(section, dict) else None
+    if not isinstance(section, dict) or not isinstance(name, str):
+        raise UserError("needs a name", key="data.name", remedy="write data.name = NAME")
+    factory = registry.find("dataset", name, key="data.name")
+    given = {key: value for key, value in section.items() if key not in DATA_KEYS}
+    own = registry.complete_settings(
+        factory, given, section="data", skip=("folder",), besides=DATA_KEYS
+    )
+    folder = data_folder(folder)
+    if folder is not None:
+        section["folder"] = str(folder)
+    section |= own
+    dataset: Dataset = factory(folder=folder, **own)
+    return dataset
