@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from optnas.config import Settings
-from optnas.study.declare import PlannedRun
+from optnas.errors import UserError
+from optnas.study.declare import PlannedRun, Study
 from optnas.study.progress import cost_key
 
 if TYPE_CHECKING:
@@ -19,20 +20,29 @@ STEPS = 3  # measured; one more before them is not
 BATCHES = 2  # of training and of validation images that are loaded for it
 
 
-def estimate(runs: Iterable[PlannedRun]) -> Iterator[tuple[list[PlannedRun], float]]:
-    """Seconds of one run for each kind of run, kinds being told apart by `cost_key`.
+def estimate(study: Study) -> dict[str, float]:
+    """Seconds that each run of a study would take alone; those of equal `cost_key` measured once.
 
     Args:
-        runs: runs of a study.
+        study: the study.
 
-    Yields:
-        The runs of one kind, and the seconds that each of them would take alone.
+    Returns:
+        Seconds by id.
+
+    Raises:
+        UserError: torch refuses what could be checked by it only.
     """
     kinds: dict[str, list[PlannedRun]] = {}
-    for run in runs:
+    for run in study.runs.values():
         kinds.setdefault(cost_key(run.settings), []).append(run)
+    seconds = {}
     for alike in kinds.values():
-        yield alike, seconds_of_run(alike[0].settings)
+        try:
+            each = seconds_of_run(alike[0].settings)
+        except UserError as error:
+            raise error.at(f"{study.label}: {alike[0].label}") from error
+        seconds |= {run.id: each for run in alike}
+    return seconds
 
 
 def seconds_of_run(settings: Settings) -> float:
