@@ -194,7 +194,9 @@ def test_a_table_in_a_file_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_a_space_without_a_table() -> None:
-    with pytest.raises(UserError, match=r"no benchmark table holds cells of nowhere; name one as"):
+    with pytest.raises(
+        UserError, match=r"no benchmark table holds cells of nowhere; set benchmark.table=none"
+    ):
         benchmarks.default_table(None, "nowhere")
 
 
@@ -345,10 +347,10 @@ def test_a_damaged_official_file(tmp_path: Path) -> None:
 
 
 def test_which_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert benchmarks.default_table(None) == "analog-nasbench"
-    assert benchmarks.default_table(tmp_path) == "analog-nasbench"
+    assert benchmarks.default_table(None, NAS_BENCH_201.name) == "analog-nasbench"
+    assert benchmarks.default_table(tmp_path, NAS_BENCH_201.name) == "analog-nasbench"
     write_csv(tmp_path, b"")
-    assert benchmarks.default_table(tmp_path) == "official"
+    assert benchmarks.default_table(tmp_path, NAS_BENCH_201.name) == "official"
     with pytest.raises(UserError, match=r"table = 'oficial'.*did you mean official"):
         load_table("oficial", folder=None)
     with pytest.raises(UserError, match="needs a data folder; set OPTNAS_DATA"):

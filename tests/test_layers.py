@@ -25,7 +25,7 @@ LAYERS = [
     {"resolve"},
     {"state"},
     {"steps", "environment"},
-    {"search"},
+    {"search", "standalone"},
     {"api", "display", "plotting", "diagrams"},
     {"study", "analysis"},
     {"report"},

@@ -277,6 +277,8 @@ def _check_consistency(settings: Settings, dataset: Dataset) -> None:
 
 def _check_table(settings: Settings) -> None:
     name = settings.benchmark.table
+    if name == benchmarks.NO_TABLE.name:
+        return
     source = benchmarks.find_source(name, key="benchmark.table")
     space_name = build_space(settings.space.model_dump()).name
     if source.space_name != space_name:

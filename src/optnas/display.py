@@ -36,7 +36,7 @@ def epoch_line(record: Record) -> str:
     Returns:
         The line.
     """
-    accuracy = next(iter(record["benchmark"]["accuracy"].values()))
+    accuracy = next(iter(record["benchmark"]["accuracy"].values()), None)
     return " ".join(
         (
             f"{record['epoch']:>5}",
@@ -72,9 +72,11 @@ class EpochTable:
         """Show one more epoch."""
         if not self._lines:
             bench = record["benchmark"]
-            dataset = next(iter(bench["accuracy"]))
-            note = f"benchmark: table {bench['table']}, {dataset}, split {bench['split']}"
-            self._show(f"{note}, in percent\n{HEADER}")
+            asked = [
+                f"{dataset}, split {bench['split']}, in percent" for dataset in bench["accuracy"]
+            ]
+            note = ", ".join([f"benchmark: table {bench['table']}", *asked[:1]])
+            self._show(f"{note}\n{HEADER}")
         self._show(epoch_line(record))
 
     def _show(self, text: str) -> None:
@@ -98,7 +100,8 @@ def print_outcome(result: Mapping[str, Any], out: Path) -> None:
         bench = result["benchmark"]
         values = ", ".join(f"{name} {value:.2f} %" for name, value in bench["accuracy"].items())
         print(f"done: {result['architecture']}")
-        print(f"benchmark (table {bench['table']}, split {bench['split']}): {values}")
+        if values:
+            print(f"benchmark (table {bench['table']}, split {bench['split']}): {values}")
     else:
         print(f"{result['status']}: {result.get('reason', '')}")
     print(f"run folder: {out}")
@@ -136,10 +139,10 @@ def _run_line(run: RunFolder) -> str:
     if not records:
         return f"{head}{'-':>9} {'-':>8} {'-':>8} {'-':>5} {'-':>10}  {'-':<16} {run.path}"
     last = records[-1]
-    accuracy = next(iter(last["benchmark"]["accuracy"].values()))
+    accuracy = next(iter(last["benchmark"]["accuracy"].values()), None)
     progress = f"{last['epoch']}/{config['search']['epochs']}"
     return (
-        f"{head}{progress:>9} {last['valid_accuracy']:>8.2f} {accuracy:>8.2f} "
+        f"{head}{progress:>9} {last['valid_accuracy']:>8.2f} {_number(accuracy, 8, 2)} "
         f"{last['skips']:>5} {last['alpha_path_length']:>10.3f}  "
         f"{last['benchmark']['table']:<16} {run.path}"
     )

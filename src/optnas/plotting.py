@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -130,7 +130,8 @@ def _draw(loaded: list[tuple[dict[str, Any], list[Record]]], table: str) -> Figu
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    dataset = next(iter(loaded[0][1][0]["benchmark"]["accuracy"]))
+    dataset = next(iter(loaded[0][1][0]["benchmark"]["accuracy"]), None)
+    benchmark = NAMES.get(str(dataset), dataset)
     groups: dict[str, list[list[Record]]] = {}
     for config, records in loaded:
         groups.setdefault(run_label(config), []).append(records)
@@ -138,17 +139,16 @@ def _draw(loaded: list[tuple[dict[str, Any], list[Record]]], table: str) -> Figu
     searched = ", ".join(
         sorted({NAMES.get(c["data"]["name"], c["data"]["name"]) for c, _ in loaded})
     )
-    figure = Figure(figsize=(13.5, 4.6), layout="constrained")
-    axes = figure.subplots(1, 3)
-    panels = (
+    panels: list[tuple[str, Callable[[Record], float | None]]] = [
         ("supernet validation accuracy (%)", lambda r: r["valid_accuracy"]),
         ("top eigenvalue of the alpha-Hessian", lambda r: r["alpha_hessian_max"]),
-        (
-            f"benchmark accuracy of the derived cell (%)\n{NAMES.get(dataset, dataset)} test, "
-            f"table {table}",
-            lambda r: r["benchmark"]["accuracy"][dataset],
-        ),
-    )
+    ]
+    if dataset is not None:
+        split = loaded[0][1][0]["benchmark"]["split"]
+        title = f"benchmark accuracy of the derived cell (%)\n{benchmark} {split}, table {table}"
+        panels.append((title, lambda r: r["benchmark"]["accuracy"][dataset]))
+    figure = Figure(figsize=(4.5 * len(panels), 4.6), layout="constrained")
+    axes = figure.subplots(1, len(panels))
     for ax, (title, value) in zip(axes, panels, strict=True):
         for position, (label, seeds) in enumerate(groups.items()):
             colour = COLOURS[position % len(COLOURS)]
@@ -159,10 +159,10 @@ def _draw(loaded: list[tuple[dict[str, Any], list[Record]]], table: str) -> Figu
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
+    asked = "no benchmark" if dataset is None else f"benchmark of {benchmark}"
     n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     figure.suptitle(
-        f"search on {searched}, benchmark of {NAMES.get(dataset, dataset)}, n = {n} "
-        f"{'seed' if n == '1' else 'seeds'} a curve",
+        f"search on {searched}, {asked}, n = {n} {'seed' if n == '1' else 'seeds'} a curve",
         fontsize=12,
     )
     handles, labels = axes[0].get_legend_handles_labels()
