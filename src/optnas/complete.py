@@ -187,7 +187,8 @@ def tell_first_problem(
     Raises:
         UserError: always.
     """
-    problem = error.errors()[0]
+    # A misspelt key is missing under its right name too; the misspelling says more.
+    problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in problem["loc"])
     section, _, name = key.partition(".")
     remedy = "change its value"

@@ -146,14 +146,49 @@ def _complete(document: dict[str, Any], space: Space, folder: Path | None) -> Tr
         settings = TrainingSettings(**document, space=described, fingerprint=dataset.fingerprint())
     except pydantic.ValidationError as error:
         tell_first_problem(error, TrainingSettings)
-    if settings.training.batch_size > settings.data.train_size:
-        raise UserError(
-            f"larger than the training images ({settings.data.train_size})",
-            key="training.batch_size",
-            value=settings.training.batch_size,
-            remedy="lower it",
-        )
+    _check(settings, dataset)
     return settings
+
+
+def _check(settings: TrainingSettings, dataset: Dataset) -> None:
+    data, training = settings.data, settings.training
+    halves = {"train_size": dataset.size // 2, "valid_size": dataset.size - dataset.size // 2}
+    checks = [
+        *(
+            (
+                getattr(data, key) > half,
+                f"data.{key}",
+                getattr(data, key),
+                f"its half of the {dataset.size} labelled images has {half}",
+                f"set it from 1 to {half}",
+            )
+            for key, half in halves.items()
+        ),
+        (
+            data.train_size + data.valid_size == dataset.size,
+            "data.train_size",
+            data.train_size,
+            f"training and validation use all {dataset.size} images; none is left for testing",
+            "lower it",
+        ),
+        (
+            training.batch_size > data.train_size,
+            "training.batch_size",
+            training.batch_size,
+            f"larger than the training images ({data.train_size})",
+            "lower it",
+        ),
+        (
+            len(set(training.seeds)) < len(training.seeds),
+            "training.seeds",
+            training.seeds,
+            "a seed is given twice",
+            "give each once",
+        ),
+    ]
+    for wrong, key, value, reason, remedy in checks:
+        if wrong:
+            raise UserError(reason, key=key, value=value, remedy=remedy)
 
 
 def _complete_data(document: dict[str, Any], folder: Path | None) -> Dataset:
