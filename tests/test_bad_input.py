@@ -33,7 +33,7 @@ from optnas.tomlio import dump_toml
 # settings of a search on the command line | how the line goes on after "command line: " | a part
 SETTINGS = """
 algorithm.name=dartz | algorithm.name = 'dartz': | did you mean darts?
-algorithm.name=xyz | algorithm.name = 'xyz': | use one of: darts, darts-minus, random,
+algorithm.name=xyz | algorithm.name = 'xyz': | use one of: composed, darts,
 serach.epochs=3 | serach.epochs = 3: | did you mean search?
 search.epoch=3 | search.epoch = 3: | did you mean epochs?
 algorithm.hypergradint=unrolled | algorithm.hypergradint = 'unrolled': | mean hypergradient?
@@ -71,7 +71,7 @@ arch_optimizer.schedule.warmup_epochs=-1 | arch_optimizer.schedule.warmup_epochs
 search.batch_size=64 | search.batch_size = 64: | larger than a half (train 40, valid 40)
 data.train_size=899 | data.train_size = 899: | set it from 1 to 898
 curvature.batch_size=64 | curvature.batch_size = 64: | larger than the validation half of 40
-arch_optimizer.name=LBFGS | arch_optimizer.name = 'LBFGS': | choose another, such as SGD
+arch_optimizer.name=SparseAdam | arch_optimizer.name = 'SparseAdam': | choose another, such as SGD
 weight_optimizer.name=Muon | weight_optimizer.name = 'Muon': | matrices only
 weight_optimizer.name=nowhere:A | weight_optimizer.name = 'nowhere:A': | module:Object
 algorithm.name=math:dart | algorithm.name = 'math:dart': | module:Object
@@ -235,8 +235,8 @@ config.toml | numbers_version = 1 | numbers_version = 0 | - | out/config.toml: |
 config.toml | hash = | # = | - | out/config.toml: is no run's configuration | optnas search -c
 config.toml | = | - | - | out/config.toml: not valid TOML | fix the file
 result.json | { | [ | - | out/result.json: not JSON | restore the file
-- | - | - | search.epochs=9 | command line: search.epochs = 9: | only run.* and data.folder
-- | - | - | data=5 | command line: data = 5: | only run.* and data.folder
+- | - | - | search.epochs=9 | command line: search.epochs = 9: | only run.*, tracking.*, data.folder,
+- | - | - | data=5 | command line: data = 5: | only run.*, tracking.*, data.folder,
 - | - | - | run.treads=2 | command line: run.treads = 2: | did you mean threads?
 """
 

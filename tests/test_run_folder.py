@@ -127,7 +127,7 @@ def leaves(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-NOT_IDENTITY = {"format", "protocol", "run.device", "run.threads"}
+NOT_IDENTITY = {"format", "protocol", "run.device", "run.threads", "tracking.name"}
 OTHER_WORDS = {
     "halves": "random-halves",
     "arch-first": "weights-first",
@@ -245,9 +245,11 @@ from torch.optim import SGD
 class Bad(SGD):
     def __init__(self, params, lr=0.1):
         super().__init__(params, lr)
+        self.steps = 0
 
     def step(self, closure=None):
-        if not Path("today").exists():
+        self.steps += 1  # the first ones are rehearsed before the run begins
+        if self.steps > 3 and not Path("today").exists():
             raise RuntimeError("no step\\ntoday")
         return super().step()
 """

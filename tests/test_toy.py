@@ -193,7 +193,7 @@ REFUSED = [
     (["benchmark", "train", "toy", "-o", "x.csv"], "--out = 'x.csv': a table is a JSON file; end"),
     (
         ["benchmark", "train", "toy", "-o", "x.json", "--protocol", "digit"],
-        "--protocol = 'digit': there is no training protocol of this name; did you mean digits?",
+        "training protocol = 'digit': there is no training protocol of this name; did",
     ),
     (["benchmark", "train", "toy", "-o", "nowhere/x.json"], "choose a folder that is there"),
 ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +15,7 @@ import pydantic
 from optnas import benchmarks, registry
 from optnas.config import DATA_KEYS, Settings
 from optnas.datasets.base import Dataset
+from optnas.datasets.splits import KINDS, FixedSplit, read_split
 from optnas.errors import UserError, did_you_mean
 from optnas.optimizers import signatures
 from optnas.spaces import build_space
@@ -25,8 +27,29 @@ COMPONENTS = {
     "data": "datasets",
     "weight_optimizer": "weight_optimizers",
     "arch_optimizer": "arch_optimizers",
+    "tracking": "trackers",
 }
 OPTIMIZERS = ("weight_optimizer", "arch_optimizer")
+SIZES = ("train_size", "valid_size")
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The images of a run, and how many of them each half may have."""
+
+    dataset: Dataset
+    fixed: FixedSplit | None
+
+    @property
+    def available(self) -> dict[str, int]:
+        if self.fixed is not None:
+            lists = len(self.fixed.train_N), len(self.fixed.valid_M)
+            return dict(zip(SIZES, lists, strict=True))
+        size = self.dataset.size
+        return dict(zip(SIZES, (size // 2, size - size // 2), strict=True))
+
+    def fingerprint(self) -> str:
+        return self.fixed.fingerprint if self.fixed else self.dataset.fingerprint()
 
 
 def complete(merged: dict[str, Any]) -> Settings:
@@ -42,11 +65,13 @@ def complete(merged: dict[str, Any]) -> Settings:
         UserError: a setting is unknown, ill-typed, out of range or contradicts another; its key is
             told, and whoever knows which file wrote it adds that.
     """
+    merged.setdefault("tracking", {}).setdefault("name", "none")
     for section in COMPONENTS:
         _named(merged, section)
+    _complete_component(merged, "tracking", kind="tracker")
     _complete_component(merged, "space")
     _complete_component(merged, "algorithm", supplied=("space",))
-    dataset = _complete_data(merged)
+    data = _complete_data(merged)
     for section in OPTIMIZERS:
         complete_optimizer(merged, section)
     merged.setdefault("benchmark", {}).setdefault("table", "auto")
@@ -56,23 +81,31 @@ def complete(merged: dict[str, Any]) -> Settings:
     for section in ("evaluation", "curvature", "run"):
         merged.setdefault(section, {})
     try:
-        settings = Settings(**merged, fingerprint=dataset.fingerprint(), sources=_sources(merged))
+        settings = Settings(**merged, fingerprint=data.fingerprint(), sources=_sources(merged))
     except pydantic.ValidationError as error:
         tell_first_problem(error, Settings)
     _check_values(settings.model_dump())
-    _check_consistency(settings, dataset)
+    _check_consistency(settings, data)
     _check_table(settings)
     _check_unrolled(settings)
     return settings
 
 
 def _sources(merged: Mapping[str, Any]) -> dict[str, str]:
-    """SHA-256 of the files that components are loaded from by path."""
-    names = [merged[section]["name"] for section in COMPONENTS]
-    names += [merged[section]["schedule"]["name"] for section in OPTIMIZERS]
-    names += [str(merged["benchmark"]["table"])]
+    """SHA-256 of the files that components are loaded from by path; a tracker moves no number."""
+    names = [*_names([merged[section] for section in COMPONENTS if section != "tracking"])]
+    names.append(str(merged["benchmark"]["table"]))
     files = {name.rpartition(":")[0] for name in names if name.rpartition(":")[0].endswith(".py")}
     return {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(files)}
+
+
+def _names(tables: Iterable[Any]) -> Iterator[str]:
+    """Names of components, and of the components in their settings."""
+    for table in tables:
+        if isinstance(table, Mapping):
+            if isinstance(table.get("name"), str):
+                yield table["name"]
+            yield from _names(table.values())
 
 
 def _named(merged: Mapping[str, Any], section: str, key: str | None = None) -> None:
@@ -87,11 +120,11 @@ def _named(merged: Mapping[str, Any], section: str, key: str | None = None) -> N
 
 
 def _complete_component(
-    merged: dict[str, Any], section: str, supplied: tuple[str, ...] = ()
+    merged: dict[str, Any], section: str, supplied: tuple[str, ...] = (), kind: str | None = None
 ) -> None:
     keys = dict(merged[section])
     name = keys.pop("name")
-    factory = registry.find(section, name)
+    factory = registry.find(kind or section, name, key=f"{section}.name")
     settings = registry.complete_settings(factory, keys, section=section, skip=supplied)
     merged[section] = {"name": name, **settings}
 
@@ -105,7 +138,7 @@ def _folder(merged: Mapping[str, Any]) -> Path | None:
     return benchmarks.data_folder(None if option is None else Path(option))
 
 
-def _complete_data(merged: dict[str, Any]) -> Dataset:
+def _complete_data(merged: dict[str, Any]) -> _Data:
     data = dict(merged["data"])
     general = {key: data.pop(key) for key in DATA_KEYS if key in data}
     factory = registry.find("dataset", general["name"], key="data.name")
@@ -114,10 +147,11 @@ def _complete_data(merged: dict[str, Any]) -> Dataset:
     )
     folder = _folder(merged)
     dataset: Dataset = factory(folder=folder, **own)
-    general.setdefault("train_size", dataset.size // 2)
-    general.setdefault("valid_size", dataset.size - dataset.size // 2)
-    general.setdefault("resolution", dataset.resolution)
     general.setdefault("split", "halves")
+    complete_data = _Data(dataset, _fixed_split(general, dataset))
+    for key, count in complete_data.available.items():
+        general.setdefault(key, count)
+    general.setdefault("resolution", dataset.resolution)
     if folder is not None:
         general["folder"] = str(folder)
     merged["data"] = {**general, **own}
@@ -127,7 +161,28 @@ def _complete_data(merged: dict[str, Any]) -> Dataset:
         scaled = round(dataset.crop_padding * resolution / dataset.resolution)
         augmentation.setdefault("crop_padding", scaled)
     augmentation.setdefault("flip", dataset.flip)
-    return dataset
+    return complete_data
+
+
+def _fixed_split(general: Mapping[str, Any], dataset: Dataset) -> FixedSplit | None:
+    kind, file = general["split"], general.get("split_file")
+    if kind not in KINDS:
+        if file is not None:
+            raise UserError(
+                f"no split file is read under data.split={kind}",
+                key="data.split_file",
+                value=file,
+                remedy=f"set data.split to {' or '.join(KINDS)}, or remove it",
+            )
+        return None
+    if not isinstance(file, str):
+        raise UserError(
+            f"data.split={kind} needs the path of a split file",
+            key="data.split_file",
+            value=file,
+            remedy="add data.split_file=PATH, or set data.split=random-halves",
+        )
+    return read_split(kind, Path(file), dataset)
 
 
 def complete_optimizer(merged: dict[str, Any], section: str) -> None:
@@ -220,19 +275,19 @@ def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
                 )
 
 
-def _check_consistency(settings: Settings, dataset: Dataset) -> None:
+def _check_consistency(settings: Settings, images: _Data) -> None:
     search, supernet, data = settings.search, settings.supernet, settings.data
-    halves = {"train_size": dataset.size // 2, "valid_size": dataset.size - dataset.size // 2}
+    whole = f"the {images.dataset.size} labelled images" if images.fixed is None else "the split"
     checks = [
         *(
             (
                 getattr(data, key) > half,
                 f"data.{key}",
                 getattr(data, key),
-                f"its half of the {dataset.size} labelled images has {half}",
+                f"its half of {whole} has {half}",
                 f"set it from 1 to {half}",
             )
-            for key, half in halves.items()
+            for key, half in images.available.items()
         ),
         (
             search.batch_size > min(data.train_size, data.valid_size),
@@ -293,7 +348,8 @@ def _check_table(settings: Settings) -> None:
 
 
 def _check_unrolled(settings: Settings) -> None:
-    if settings.algorithm.settings.get("hypergradient") == "unrolled":
+    asked = settings.algorithm.settings.get("hypergradient")
+    if (asked["name"] if isinstance(asked, Mapping) else asked) == "unrolled":
         name = settings.weight_optimizer.name
         if name not in signatures.UNROLLABLE:
             raise UserError(

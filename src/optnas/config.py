@@ -21,7 +21,10 @@ NUMBERS_VERSION = 1
 # before them: at that value they are left out of the hash, so that earlier runs are found again.
 LATER: dict[str, Any] = {}
 # Keys of [data] that belong to every data set rather than to one factory.
-DATA_KEYS = ("name", "folder", "train_size", "valid_size", "resolution", "split")
+DATA_KEYS = ("name", "folder", "train_size", "valid_size", "resolution", "split", "split_file")
+# Keys of [data] that say where files lie. What the files hold is in the fingerprint, so these are
+# no part of a run's identity, and a resumed run may find its files elsewhere.
+PLACES = ("folder", "path", "split_file")
 
 
 class Section(pydantic.BaseModel):
@@ -69,7 +72,7 @@ class DataSection(Component):
     train_size: int = Field(ge=1, strict=True)
     valid_size: int = Field(ge=1, strict=True)
     resolution: int = Field(ge=4, strict=True)
-    split: Literal["halves", "random-halves"]
+    split: Literal["halves", "random-halves", "file", "test-file"]
 
 
 class AugmentationSection(Section):
@@ -123,8 +126,9 @@ class RunSection(Section):
 class Settings(pydantic.BaseModel):
     """All settings of one run, complete and checked; `Settings.document` is its TOML.
 
-    Beside the sections: ``fingerprint``, the SHA-256 of the data's files, and ``sources``, that of
-    each file a component is loaded from by path, so that an edited file is another run.
+    Beside the sections: ``fingerprint``, the SHA-256 of the data's files and of the split's, and
+    ``sources``, that of each file a component is loaded from by path, so that an edited file is
+    another run.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -143,6 +147,7 @@ class Settings(pydantic.BaseModel):
     curvature: CurvatureSection
     benchmark: BenchmarkSection
     run: RunSection
+    tracking: Component = Component(name="none")
     fingerprint: str
     sources: dict[str, str] = {}
 
@@ -158,13 +163,21 @@ class Settings(pydantic.BaseModel):
         return None if folder is None else Path(folder)
 
     @property
+    def split_file(self) -> Path | None:
+        """The file of a published split, if there is one."""
+        file = self.data.settings.get("split_file")
+        return None if file is None else Path(file)
+
+    @property
     def hash(self) -> str:
         """SHA-256 of everything that can move a number, 64 hexadecimal digits.
 
-        Left out: device, threads, folders, and the protocol's name (its content is in).
+        Left out: device, threads, folders, who looks on (``tracking``), and the protocol's name
+        (its content is in).
         """
-        content = self.model_dump(exclude={"run", "protocol"})
-        content["data"].pop("folder", None)
+        content = self.model_dump(exclude={"run", "protocol", "tracking"})
+        for key in PLACES:
+            content["data"].pop(key, None)
         if not self.sources:
             content.pop("sources")
         for key, before in LATER.items():

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 from optnas.benchmarks.coverage import epochs_label
 from optnas.errors import UserError
 from optnas.records import Record, RunFolder
+from optnas.tomlio import flat
 
 if TYPE_CHECKING:
     from optnas.benchmarks import Question, Table, TableSource
+    from optnas.benchmarks.published import Published
+    from optnas.benchmarks.random_search import RandomSearch
     from optnas.spaces import Architecture
 
 HEADER = (
@@ -102,6 +105,9 @@ def print_outcome(result: Mapping[str, Any], out: Path) -> None:
         print(f"done: {result['architecture']}")
         if values:
             print(f"benchmark (table {bench['table']}, split {bench['split']}): {values}")
+        # A run that was finished by an earlier version has no note.
+        if "note" in result:
+            print(f"data: {result['note']}")
     else:
         print(f"{result['status']}: {result.get('reason', '')}")
     print(f"run folder: {out}")
@@ -114,38 +120,64 @@ def run_label(config: Mapping[str, Any]) -> str:
     return f"{config['algorithm']['name']}{' (unrolled)' if unrolled else ''}: {pair}"
 
 
+RUN_COLUMNS = (
+    *("algorithm: weight + arch optimizer", "data", "<seed", "status", "<epoch", "<valid %"),
+    *("<bench %", "<skips", "<alpha path", "table", "folder"),
+)
+
+
+def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table whose columns are as wide as their widest cell.
+
+    Args:
+        heads: titles of the columns; one that starts with ``<`` is set to the right.
+        rows: the cells.
+
+    Returns:
+        The titles' line and one a row, two spaces between columns.
+    """
+    titles = [head.lstrip("<") for head in heads]
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    sides = [">" if head.startswith("<") else "<" for head in heads]
+    return [
+        "  ".join(
+            f"{cell:{side}{width}}" for cell, side, width in zip(cells, sides, widths, strict=True)
+        ).rstrip()
+        for cells in (titles, *rows)
+    ]
+
+
 def print_runs(runs: Sequence[RunFolder]) -> None:
     """A table of runs: what they are, how far they came, what their last cell is worth."""
-    print(
-        f"{'algorithm: weight + arch optimizer':<36} {'data':<9} {'seed':>4} {'status':<12} "
-        f"{'epoch':>9} {'valid %':>8} {'bench %':>8} {'skips':>5} {'alpha path':>10}  "
-        f"{'table':<16} folder"
-    )
-    for run in runs:
-        try:
-            print(_run_line(run))
-        except (UserError, KeyError, TypeError) as error:
-            print(f"{'unreadable':<36} {run.path}: {error}")
+    print("\n".join(aligned(RUN_COLUMNS, [_run_row(run) for run in runs])))
 
 
-def _run_line(run: RunFolder) -> str:
+def _run_row(run: RunFolder) -> list[str]:
+    try:
+        return _readable_row(run)
+    except (UserError, KeyError, TypeError) as error:
+        return ["unreadable", *[""] * (len(RUN_COLUMNS) - 2), f"{run.path}: {error}"]
+
+
+def _readable_row(run: RunFolder) -> list[str]:
     config, result = run.read_config(), run.read_result()
     records = run.read_epochs()
     status = result["status"] if result else "unfinished"
-    head = (
-        f"{run_label(config):<36} {config['data']['name']:<9} {config['search']['seed']:>4} "
-        f"{status:<12} "
-    )
+    row = [run_label(config), config["data"]["name"], str(config["search"]["seed"]), status]
     if not records:
-        return f"{head}{'-':>9} {'-':>8} {'-':>8} {'-':>5} {'-':>10}  {'-':<16} {run.path}"
+        return [*row, *["-"] * 6, str(run.path)]
     last = records[-1]
     accuracy = next(iter(last["benchmark"]["accuracy"].values()), None)
-    progress = f"{last['epoch']}/{config['search']['epochs']}"
-    return (
-        f"{head}{progress:>9} {last['valid_accuracy']:>8.2f} {_number(accuracy, 8, 2)} "
-        f"{last['skips']:>5} {last['alpha_path_length']:>10.3f}  "
-        f"{last['benchmark']['table']:<16} {run.path}"
-    )
+    return [
+        *row,
+        f"{last['epoch']}/{config['search']['epochs']}",
+        f"{last['valid_accuracy']:.2f}",
+        "-" if accuracy is None else f"{accuracy:.2f}",
+        str(last["skips"]),
+        f"{last['alpha_path_length']:.3f}",
+        last["benchmark"]["table"],
+        str(run.path),
+    ]
 
 
 def print_query(table: Table, cell: Architecture, questions: Sequence[Question]) -> None:
@@ -176,6 +208,55 @@ def _query_row(table: Table, cell: Architecture, question: Question) -> str:
             _number(table.percentile(cell, **ask) if whole else None, 10, 2),
         )
     )
+
+
+def print_published(known: Published, *, unverified: bool) -> None:
+    """Published rows, and below them where each is from and what a reader has to know."""
+    results = known.results(unverified=unverified)
+    print(
+        f"{known.split} accuracy (%) on {known.space} after {known.epochs} epochs, as published: "
+        "mean +- standard deviation over the method's runs"
+    )
+    heads = ["method", "searched on", "<runs", *(f"<{name}" for name in known.datasets)]
+    rows = [
+        [
+            each.method,
+            each.searched_on,
+            "-" if each.runs is None else str(each.runs),
+            *(_mean_and_std(each.accuracy(name)) for name in known.datasets),
+        ]
+        for each in results
+    ]
+    print("\n".join(aligned(heads, rows)))
+    print("\nsources")
+    for each in results:
+        doubt = "" if each.verified else "; NOT VERIFIED"
+        print(f"  {each.method}: {each.source}{each.note and f'; {each.note}'}{doubt}")
+
+
+def _mean_and_std(accuracy: tuple[float, float | None] | None) -> str:
+    if accuracy is None:
+        return "-"
+    mean, std = accuracy
+    return f"{mean:.2f}" + ("        " if std is None else f" +-{std:>5.2f}")
+
+
+def print_random_search(table: Table, found: Sequence[RandomSearch]) -> None:
+    """What random search finds on a table."""
+    print(f"table {table.name}: {table.provenance}")
+    heads = ["data set", "split", "epochs", "<K", "<mean %", "<std", "<5 %", "<95 %", "cell"]
+    rows = [
+        [
+            each.question.dataset,
+            each.question.split,
+            epochs_label(each.question.epochs),
+            str(each.cells),
+            *(f"{value:.2f}" for value in (each.mean, each.std, each.low, each.high)),
+            each.label,
+        ]
+        for each in found
+    ]
+    print("\n".join(aligned(heads, rows)))
 
 
 class CellProgress:
@@ -230,19 +311,9 @@ def print_tables(every: Sequence[TableSource], folder: Path | None) -> None:
         print(f"    {source.provenance}")
 
 
-def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in document.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def print_differences(a_name: str, a: Mapping[str, Any], b_name: str, b: Mapping[str, Any]) -> None:
     """The keys in which two documents differ, side by side."""
-    flat_a, flat_b = _flat(a), _flat(b)
+    flat_a, flat_b = flat(a), flat(b)
     keys = [key for key in {**flat_a, **flat_b} if flat_a.get(key) != flat_b.get(key)]
     width = max([len(key) for key in keys] + [len("setting")])
     print(f"{'setting':<{width}}  {a_name:<22} {b_name}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -64,6 +65,18 @@ def append_text(path: Path, text: str) -> int:
         return file.tell()
 
 
+ATTEMPTS = 5
+
+
+def _grab(descriptor: int, *, shared: bool = False, pause: float = 0.0) -> bool:
+    time.sleep(pause)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def lock(path: Path, busy: Exception) -> Iterator[None]:
     """Hold a file alone, made if it is not there. The kernel frees it however the process ends.
@@ -77,10 +90,21 @@ def lock(path: Path, busy: Exception) -> Iterator[None]:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise busy from error
+        # `is_locked` elsewhere may hold it for an instant.
+        if not any(_grab(descriptor, pause=0.02 * attempt) for attempt in range(ATTEMPTS)):
+            raise busy
         yield
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the file at this moment; one that is not there is not held."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return not _grab(descriptor, shared=True)
     finally:
         os.close(descriptor)

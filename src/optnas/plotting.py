@@ -8,12 +8,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from optnas.benchmarks import load_table
+from optnas.benchmarks import Question, load_table
 from optnas.display import run_label
 from optnas.errors import UserError
 from optnas.files import write_atomically
 from optnas.metrics.benchmark import describe_benchmark
 from optnas.records import Record, RunFolder
+from optnas.reference_lines import draw_references, find_references
 from optnas.spaces import build_space
 
 if TYPE_CHECKING:
@@ -28,7 +29,12 @@ NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "Imag
 
 
 def plot_runs(
-    runs: Sequence[RunFolder], path: Path, *, table: str | None = None, folder: Path | None = None
+    runs: Sequence[RunFolder],
+    path: Path,
+    *,
+    table: str | None = None,
+    folder: Path | None = None,
+    reference: Sequence[str] | None = None,
 ) -> None:
     """Three panels by epoch: supernet accuracy, alpha-Hessian top eigenvalue, benchmark accuracy.
 
@@ -39,10 +45,14 @@ def plot_runs(
         runs: the runs.
         path: a file that ends in .png, .svg or .pdf.
         table: ask this benchmark table for every architecture instead of using the records.
-        folder: the data folder, for ``table``.
+        folder: the data folder, for ``table`` and ``reference``.
+        reference: horizontal lines of the benchmark panel, by the names of
+            `optnas.benchmarks.references`; ``none`` for no line. By default a random cell, the best
+            of ten and the best of all, if the table is there.
 
     Raises:
-        UserError: a folder holds no records, the tables differ, or the file cannot be written.
+        UserError: a folder holds no records, the tables differ, a reference cannot be had, or the
+            file cannot be written.
     """
     check_format(path)
     if not runs:
@@ -59,7 +69,13 @@ def plot_runs(
             key="DIR...",
             remedy=f"ask one of them for all: --table {tables[0]}",
         )
-    write_figure(_draw(loaded, tables[0]), path)
+    told = loaded[0][1][0]["benchmark"]
+    asked = [Question(each, told["split"], told["epochs"]) for each in told["accuracy"]]
+    figure = _draw(loaded, tables[0], asked[0] if asked else None)
+    if asked:
+        rows, remark = find_references(reference, tables[0], asked[0], folder)
+        draw_references(figure.axes[-1], rows, remark)
+    write_figure(figure, path)
 
 
 def check_format(path: Path) -> None:
@@ -126,12 +142,13 @@ def _records(run: RunFolder, table: str | None, folder: Path | None) -> list[Rec
     return records
 
 
-def _draw(loaded: list[tuple[dict[str, Any], list[Record]]], table: str) -> Figure:
+def _draw(
+    loaded: list[tuple[dict[str, Any], list[Record]]], table: str, question: Question | None
+) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    dataset = next(iter(loaded[0][1][0]["benchmark"]["accuracy"]), None)
-    benchmark = NAMES.get(str(dataset), dataset)
+    benchmark = "" if question is None else NAMES.get(question.dataset, question.dataset)
     groups: dict[str, list[list[Record]]] = {}
     for config, records in loaded:
         groups.setdefault(run_label(config), []).append(records)
@@ -143,8 +160,8 @@ def _draw(loaded: list[tuple[dict[str, Any], list[Record]]], table: str) -> Figu
         ("supernet validation accuracy (%)", lambda r: r["valid_accuracy"]),
         ("top eigenvalue of the alpha-Hessian", lambda r: r["alpha_hessian_max"]),
     ]
-    if dataset is not None:
-        split = loaded[0][1][0]["benchmark"]["split"]
+    if question is not None:
+        dataset, split = question.dataset, question.split
         title = f"benchmark accuracy of the derived cell (%)\n{benchmark} {split}, table {table}"
         panels.append((title, lambda r: r["benchmark"]["accuracy"][dataset]))
     figure = Figure(figsize=(4.5 * len(panels), 4.6), layout="constrained")
@@ -159,7 +176,7 @@ def _draw(loaded: list[tuple[dict[str, Any], list[Record]]], table: str) -> Figu
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
-    asked = "no benchmark" if dataset is None else f"benchmark of {benchmark}"
+    asked = "no benchmark" if question is None else f"benchmark of {benchmark}"
     n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     figure.suptitle(
         f"search on {searched}, {asked}, n = {n} {'seed' if n == '1' else 'seeds'} a curve",

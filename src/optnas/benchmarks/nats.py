@@ -122,9 +122,9 @@ def import_archive(
 
 
 def _check_writable(path: Path) -> None:
-    """Tell before ten minutes of reading, not after."""
+    """Tell before minutes of reading, not after."""
     nearest = next(parent for parent in path.resolve().parents if parent.exists())
-    if not os.access(nearest, os.W_OK):
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
         _refuse_to_write(path, "not writable")
 
 

@@ -68,6 +68,11 @@ class Table:
         """What this table can be asked."""
         return Coverage(tuple(self.measurements))
 
+    @property
+    def size(self) -> int:
+        """Number of cells of the space."""
+        return len(next(iter(self.measurements.values())).accuracy)
+
     def questions(self, **wanted: object) -> tuple[Question, ...]:
         """The questions of the table with the wanted parts.
 

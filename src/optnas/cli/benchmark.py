@@ -1,4 +1,4 @@
-"""``benchmark query``, ``tables``, ``import``."""
+"""``benchmark query``, ``tables``, ``import``, ``published``, ``random-search``."""
 
 from __future__ import annotations
 
@@ -74,3 +74,39 @@ def import_archive(
     typer.echo(f"wrote {imported.path}: {imported.held} of {imported.size} cells")
     if imported.held < imported.size:
         typer.echo("a part: it answers queries for its cells, and no search")
+
+
+@app.command()
+def published(
+    every: Annotated[
+        bool, typer.Option("--all", help="also rows that were not read in a document")
+    ] = False,
+) -> None:
+    """Print published results, their sources and what to know of each."""
+    from optnas.benchmarks.published import published as load
+    from optnas.display import print_published
+
+    print_published(load(), unverified=every)
+
+
+@app.command("random-search")
+def random_search(
+    cells: Annotated[list[int] | None, typer.Argument(metavar="[K]...", help="cells drawn")] = None,
+    table: Annotated[
+        str, typer.Option(help="name of a table, or auto: the preferred one that is there")
+    ] = "auto",
+    data: DataFolder = None,
+) -> None:
+    """What the best of K random cells is worth on a table, exactly; K = 1, 10, 100 by default."""
+    from optnas.benchmarks import data_folder, default_table, load_table
+    from optnas.benchmarks.random_search import random_search as search
+    from optnas.benchmarks.references import BUDGETS
+    from optnas.display import print_random_search
+    from optnas.resolve import default_space
+
+    folder = data_folder(data)
+    name = default_table(folder, default_space().name) if table == "auto" else table
+    loaded = load_table(name, folder=folder)
+    budgets = cells or [k for k in BUDGETS if k <= loaded.size]
+    found = [search(loaded, q, k) for q in loaded.coverage.headline for k in budgets]
+    print_random_search(loaded, found)

@@ -14,7 +14,7 @@ from types import FrameType
 
 import typer
 
-from optnas.cli import benchmark, benchmark_train, plot, protocol, search
+from optnas.cli import benchmark, benchmark_train, plot, protocol, search, study
 from optnas.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, UserError
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
@@ -33,6 +33,7 @@ app.command()(plot.plot)
 benchmark.app.command()(benchmark_train.train)
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(protocol.app, name="protocol")
+app.add_typer(study.app, name="study")
 
 
 def _tell(kind: str, error: object) -> None:
@@ -41,7 +42,7 @@ def _tell(kind: str, error: object) -> None:
 
 
 def _tell_interruption() -> None:
-    again = sys.argv[1:2] == ["benchmark"]
+    again = sys.argv[1:2] in (["benchmark"], ["study"])
     advice = "run the same command again" if again else "go on with: optnas resume DIR"
     print(f"optnas: interrupted; {advice}", file=sys.stderr, flush=True)
 

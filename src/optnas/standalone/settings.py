@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.resources
 import json
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from optnas.benchmarks import data_folder
 from optnas.complete import complete_optimizer, tell_first_problem
 from optnas.config import DATA_KEYS, DataSection, OptimizerSection, Section
 from optnas.datasets.base import Dataset
-from optnas.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.errors import UserError
 from optnas.spaces import Space
-from optnas.tomlio import parse_toml, read_text
+from optnas.tomlio import Shelf
 
-DEFAULT_PROTOCOL = "digits"
+SHELF = Shelf("training protocol", "standalone")
 # Raised whenever a change moves the numbers of a training; tables of different numbers never mix.
 NUMBERS_VERSION = 1
 
@@ -95,12 +94,6 @@ class TrainingSettings(pydantic.BaseModel):
         return document
 
 
-def protocol_names() -> list[str]:
-    """Names of the training protocols that ship with the package, sorted."""
-    entries = importlib.resources.files(__package__ or "").iterdir()
-    return sorted(e.name.removesuffix(".toml") for e in entries if e.name.endswith(".toml"))
-
-
 def load_settings(space: Space, protocol: str, *, folder: Path | None) -> TrainingSettings:
     """Read and check a training protocol.
 
@@ -115,21 +108,9 @@ def load_settings(space: Space, protocol: str, *, folder: Path | None) -> Traini
     Raises:
         UserError: there is no such protocol, or a setting is missing, unknown or wrong.
     """
-    is_path = protocol.endswith(".toml") or "/" in protocol
-    if not is_path and protocol not in protocol_names():
-        raise UserError(
-            "there is no training protocol of this name",
-            where=COMMAND_LINE,
-            key="--protocol",
-            value=protocol,
-            remedy=did_you_mean(protocol, protocol_names())
-            + " (or write the path of a .toml file)",
-        )
-    shipped = importlib.resources.files(__package__ or "").joinpath(f"{protocol}.toml")
-    label = protocol if is_path else f"training protocol {protocol}"
-    text = read_text(Path(protocol)) if is_path else shipped.read_text()
+    label, document = SHELF.load(protocol)
     try:
-        return _complete(parse_toml(text, label), space, folder)
+        return _complete(document, space, folder)
     except UserError as error:
         raise error.at(label) from error
 
@@ -170,6 +151,13 @@ def _check(settings: TrainingSettings, dataset: Dataset) -> None:
             data.train_size,
             f"training and validation use all {dataset.size} images; none is left for testing",
             "lower it",
+        ),
+        (
+            data.split not in ("halves", "random-halves"),
+            "data.split",
+            data.split,
+            "a stand-alone training parts the images itself",
+            "use halves or random-halves",
         ),
         (
             training.batch_size > data.train_size,

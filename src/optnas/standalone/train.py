@@ -84,7 +84,10 @@ def load_parts(settings: TrainingSettings) -> Parts:
     seen = torch.zeros(dataset.size, dtype=torch.bool)
     seen[torch.cat(halves)] = True
     rest = torch.arange(dataset.size)[~seen]
-    train, valid, test = (load_images(dataset, rows, asked.resolution) for rows in (*halves, rest))
+    moments = dataset.moments()
+    train, valid, test = (
+        load_images(dataset, rows, asked.resolution, moments) for rows in (*halves, rest)
+    )
     return Parts(train, valid, test, dataset.classes, dataset.channels)
 
 
