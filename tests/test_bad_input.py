@@ -235,8 +235,8 @@ config.toml | numbers_version = 1 | numbers_version = 0 | - | out/config.toml: |
 config.toml | hash = | # = | - | out/config.toml: is no run's configuration | optnas search -c
 config.toml | = | - | - | out/config.toml: not valid TOML | fix the file
 result.json | { | [ | - | out/result.json: not JSON | restore the file
-- | - | - | search.epochs=9 | command line: search.epochs = 9: | only run.*, tracking.*, data.folder,
-- | - | - | data=5 | command line: data = 5: | only run.*, tracking.*, data.folder,
+- | - | - | search.epochs=9 | command line: search.epochs = 9: | only run.*, tracking.*, data.fo
+- | - | - | data=5 | command line: data = 5: | only run.*, tracking.*, data.fo
 - | - | - | run.treads=2 | command line: run.treads = 2: | did you mean threads?
 """
 
@@ -321,8 +321,8 @@ def test_files_beside_the_checkpoint(
 # settings | how the line goes on | a part of the rest; these are found once torch is there
 LATE = """
 run.device=cuda:99 | command line: run.device = 'cuda:99': no such device here | use auto or cpu
-weight_optimizer.lr=-1 | command line: weight_optimizer: SGD refuses its settings | change
-arch_optimizer.betas=[2.0,0.9] | command line: arch_optimizer: Adam refuses its settings | change
+weight_optimizer.lr=-1 | command line: weight_optimizer.lr = -1: SGD refuses | change
+arch_optimizer.betas=[2.0,0.9] | command line: arch_optimizer.betas = [2.0, 0.9]: Adam | change
 algorithm.derivative=finite-difference | command line: algorithm.derivative = 'finite-diff | remove
 """
 

@@ -158,7 +158,7 @@ def test_what_a_part_does_not_answer(
     with pytest.raises(UserError, match="all are needed"):
         table.describe()
     assert not benchmarks.find_source("nats-tss").present(None)
-    assert benchmarks.default_table(None) == "analog-nasbench"
+    assert benchmarks.default_table(None, NAS_BENCH_201.name) == "analog-nasbench"
     with pytest.raises(UserError, match="all are needed"):
         api.run(TINY | {"benchmark.table": "nats-tss"}, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -196,7 +196,7 @@ def test_a_whole_table_is_like_any_other(tmp_path: Path, home: Path) -> None:
     nats.save(summary, nats.path_to_write(None), archive="a")
     table = load_table("nats-tss", folder=None)
     assert table.held is None
-    assert benchmarks.default_table(None) == "nats-tss"
+    assert benchmarks.default_table(None, NAS_BENCH_201.name) == "nats-tss"
     for place, question in enumerate(COVERAGE.questions):
         values = table.ask(question).accuracy
         assert np.abs(values - summary.accuracy_QN[place]).max() <= 5e-7
@@ -445,13 +445,14 @@ def test_killed_at_any_time(number: str, tmp_path: Path) -> None:
             break
         assert all(path.name.endswith(TEMPORARY) for path in left)
         if code > 0:
-            assert err == ["optnas: interrupted; nothing was written; run it again"]
+            assert err == ["optnas: interrupted; run the same command again"]
     code, out, _ = console(arguments, tmp_path, OPTNAS_HOME=str(home))
     assert code == 0
     assert out[0].endswith("nats-tss.npz: 400 of 15625 cells")
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # writes and packs an archive of full length first
 def test_every_cell_from_a_tar_to_a_query(tmp_path: Path, home: Path) -> None:
     path = tmp_path / "whole.tar"
     with tarfile.open(path, "w") as tar:

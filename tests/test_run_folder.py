@@ -245,11 +245,10 @@ from torch.optim import SGD
 class Bad(SGD):
     def __init__(self, params, lr=0.1):
         super().__init__(params, lr)
-        self.steps = 0
 
     def step(self, closure=None):
-        self.steps += 1  # the first ones are rehearsed before the run begins
-        if self.steps > 3 and not Path("today").exists():
+        # Steps are rehearsed before the run begins; those must not fail.
+        if Path("out/epochs.jsonl").exists() and not Path("today").exists():
             raise RuntimeError("no step\\ntoday")
         return super().step()
 """

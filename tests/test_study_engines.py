@@ -23,8 +23,6 @@ from optnas import registry
 from optnas.records import RunFolder
 from optnas.study.declare import load_study
 from optnas.study.folder import epochs_of, state_of
-from optnas.study.runner import Runner
-from optnas.study.starts import StartLog
 
 pytestmark = [
     pytest.mark.slow,
@@ -63,35 +61,6 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield cluster, nodes
     ray.shutdown()
     cluster.shutdown()
-
-
-def test_a_lost_node(cluster: Any, whole: Any, tmp_path: Path) -> None:
-    alive, nodes = cluster
-    name = tiny_study(tmp_path, "[0, 1]", PAIR, search__epochs=EPOCHS)
-    out = tmp_path / "out"
-    engine = registry.supply(registry.find("engine", "ray"), {"retries": 3}, {"out": out})
-    told: list[str] = []
-    runner = Runner(load_study(name), out, engine, jobs=2)
-    runner.on_change = lambda run, state, why: told.append(f"{state} {run.id} {why}")
-
-    def lose_a_node() -> None:
-        begun = [epochs_of(folder) for folder in runner.folders.values()]
-        if len(nodes) == 2 and sum(5 < each < EPOCHS for each in begun) == 2:
-            print(f"lose a node at {begun}")
-            alive.remove_node(nodes.pop(), allow_graceful=False)
-
-    runner.on_tick = lose_a_node
-    assert runner.go()
-    print("\n".join(told))
-    assert len(nodes) == 1
-    assert_each_completed_once(name, out)
-    starts = [
-        sum(event["event"] == "start" for event in StartLog(folder).read())
-        for folder in runner.folders.values()
-    ]
-    assert sum(starts) > 4, starts  # the lost one went on
-    assert all(not line.startswith("unfinished") for line in told), "Ray submitted it again itself"
-    pd.testing.assert_frame_equal(timeless_table(name, out), whole(name))
 
 
 def test_fractions_of_a_gpu_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
