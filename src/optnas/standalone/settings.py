@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 from pydantic import Field
@@ -29,6 +29,12 @@ class NetworkSection(Section):
 
     channels: int = Field(ge=1)
     cells: int = Field(ge=1)
+
+
+class PartedSection(DataSection):
+    """Which images; a stand-alone training parts them itself, without a published list."""
+
+    split: Literal["halves", "random-halves"]
 
 
 class AugmentationSection(Section):
@@ -56,7 +62,7 @@ class TrainingSettings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     network: NetworkSection
-    data: DataSection
+    data: PartedSection
     augmentation: AugmentationSection
     training: TrainingSection
     optimizer: OptimizerSection
@@ -151,13 +157,6 @@ def _check(settings: TrainingSettings, dataset: Dataset) -> None:
             data.train_size,
             f"training and validation use all {dataset.size} images; none is left for testing",
             "lower it",
-        ),
-        (
-            data.split not in ("halves", "random-halves"),
-            "data.split",
-            data.split,
-            "a stand-alone training parts the images itself",
-            "use halves or random-halves",
         ),
         (
             training.batch_size > data.train_size,
