@@ -193,7 +193,9 @@ def test_a_table_in_a_file_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_a_space_without_a_table() -> None:
-    with pytest.raises(UserError, match=r"no benchmark table holds cells of nowhere; name one as"):
+    with pytest.raises(
+        UserError, match=r"no benchmark table holds cells of nowhere; set benchmark.table=none"
+    ):
         benchmarks.default_table(None, "nowhere")
 
 

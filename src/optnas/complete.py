@@ -242,7 +242,8 @@ def tell_first_problem(
     Raises:
         UserError: always.
     """
-    problem = error.errors()[0]
+    # A misspelt key is missing under its right name too; the misspelling says more.
+    problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in problem["loc"])
     section, _, name = key.partition(".")
     remedy = "change its value"
@@ -332,6 +333,8 @@ def _check_consistency(settings: Settings, images: _Data) -> None:
 
 def _check_table(settings: Settings) -> None:
     name = settings.benchmark.table
+    if name == benchmarks.NO_TABLE.name:
+        return
     source = benchmarks.find_source(name, key="benchmark.table")
     space_name = build_space(settings.space.model_dump()).name
     if source.space_name != space_name:

@@ -39,7 +39,7 @@ def epoch_line(record: Record) -> str:
     Returns:
         The line.
     """
-    accuracy = next(iter(record["benchmark"]["accuracy"].values()))
+    accuracy = next(iter(record["benchmark"]["accuracy"].values()), None)
     return " ".join(
         (
             f"{record['epoch']:>5}",
@@ -75,9 +75,11 @@ class EpochTable:
         """Show one more epoch."""
         if not self._lines:
             bench = record["benchmark"]
-            dataset = next(iter(bench["accuracy"]))
-            note = f"benchmark: table {bench['table']}, {dataset}, split {bench['split']}"
-            self._show(f"{note}, in percent\n{HEADER}")
+            asked = [
+                f"{dataset}, split {bench['split']}, in percent" for dataset in bench["accuracy"]
+            ]
+            note = ", ".join([f"benchmark: table {bench['table']}", *asked[:1]])
+            self._show(f"{note}\n{HEADER}")
         self._show(epoch_line(record))
 
     def _show(self, text: str) -> None:
@@ -101,7 +103,8 @@ def print_outcome(result: Mapping[str, Any], out: Path) -> None:
         bench = result["benchmark"]
         values = ", ".join(f"{name} {value:.2f} %" for name, value in bench["accuracy"].items())
         print(f"done: {result['architecture']}")
-        print(f"benchmark (table {bench['table']}, split {bench['split']}): {values}")
+        if values:
+            print(f"benchmark (table {bench['table']}, split {bench['split']}): {values}")
         # A run that was finished by an earlier version has no note.
         if "note" in result:
             print(f"data: {result['note']}")
@@ -164,12 +167,12 @@ def _readable_row(run: RunFolder) -> list[str]:
     if not records:
         return [*row, *["-"] * 6, str(run.path)]
     last = records[-1]
-    accuracy = next(iter(last["benchmark"]["accuracy"].values()))
+    accuracy = next(iter(last["benchmark"]["accuracy"].values()), None)
     return [
         *row,
         f"{last['epoch']}/{config['search']['epochs']}",
         f"{last['valid_accuracy']:.2f}",
-        f"{accuracy:.2f}",
+        "-" if accuracy is None else f"{accuracy:.2f}",
         str(last["skips"]),
         f"{last['alpha_path_length']:.3f}",
         last["benchmark"]["table"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -70,10 +70,11 @@ def plot_runs(
             remedy=f"ask one of them for all: --table {tables[0]}",
         )
     told = loaded[0][1][0]["benchmark"]
-    question = Question(next(iter(told["accuracy"])), told["split"], told["epochs"])
-    rows, remark = find_references(reference, tables[0], question, folder)
-    figure = _draw(loaded, tables[0], question)
-    draw_references(figure.axes[-1], rows, remark)
+    asked = [Question(each, told["split"], told["epochs"]) for each in told["accuracy"]]
+    figure = _draw(loaded, tables[0], asked[0] if asked else None)
+    if asked:
+        rows, remark = find_references(reference, tables[0], asked[0], folder)
+        draw_references(figure.axes[-1], rows, remark)
     write_figure(figure, path)
 
 
@@ -142,12 +143,12 @@ def _records(run: RunFolder, table: str | None, folder: Path | None) -> list[Rec
 
 
 def _draw(
-    loaded: list[tuple[dict[str, Any], list[Record]]], table: str, question: Question
+    loaded: list[tuple[dict[str, Any], list[Record]]], table: str, question: Question | None
 ) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    dataset = question.dataset
+    benchmark = "" if question is None else NAMES.get(question.dataset, question.dataset)
     groups: dict[str, list[list[Record]]] = {}
     for config, records in loaded:
         groups.setdefault(run_label(config), []).append(records)
@@ -155,17 +156,16 @@ def _draw(
     searched = ", ".join(
         sorted({NAMES.get(c["data"]["name"], c["data"]["name"]) for c, _ in loaded})
     )
-    figure = Figure(figsize=(13.5, 4.6), layout="constrained")
-    axes = figure.subplots(1, 3)
-    panels = (
+    panels: list[tuple[str, Callable[[Record], float | None]]] = [
         ("supernet validation accuracy (%)", lambda r: r["valid_accuracy"]),
         ("top eigenvalue of the alpha-Hessian", lambda r: r["alpha_hessian_max"]),
-        (
-            f"benchmark accuracy of the derived cell (%)\n{NAMES.get(dataset, dataset)} "
-            f"{question.split}, table {table}",
-            lambda r: r["benchmark"]["accuracy"][dataset],
-        ),
-    )
+    ]
+    if question is not None:
+        dataset, split = question.dataset, question.split
+        title = f"benchmark accuracy of the derived cell (%)\n{benchmark} {split}, table {table}"
+        panels.append((title, lambda r: r["benchmark"]["accuracy"][dataset]))
+    figure = Figure(figsize=(4.5 * len(panels), 4.6), layout="constrained")
+    axes = figure.subplots(1, len(panels))
     for ax, (title, value) in zip(axes, panels, strict=True):
         for position, (label, seeds) in enumerate(groups.items()):
             colour = COLOURS[position % len(COLOURS)]
@@ -176,10 +176,10 @@ def _draw(
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
+    asked = "no benchmark" if question is None else f"benchmark of {benchmark}"
     n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     figure.suptitle(
-        f"search on {searched}, benchmark of {NAMES.get(dataset, dataset)}, n = {n} "
-        f"{'seed' if n == '1' else 'seeds'} a curve",
+        f"search on {searched}, {asked}, n = {n} {'seed' if n == '1' else 'seeds'} a curve",
         fontsize=12,
     )
     handles, labels = axes[0].get_legend_handles_labels()

@@ -23,6 +23,7 @@ from optnas.errors import UserError
 
 __all__ = [
     "DATA_VARIABLE",
+    "NO_TABLE",
     "Coverage",
     "Measurements",
     "Question",
@@ -36,6 +37,8 @@ __all__ = [
     "table_names",
 ]
 
+# What a run on a space without a table names: no accuracy is recorded.
+NO_TABLE = Table("none", "", "No table was asked.", {})
 # Which table answers when the user names none: the first of these that is there, then any other of
 # the space. The one place that knows tables by name.
 PREFERENCE = ("official", "nats-tss", "analog-nasbench")
@@ -67,7 +70,8 @@ def default_table(folder: Path | None, space_name: str) -> str:
             f"no benchmark table holds cells of {space_name}",
             key="benchmark.table",
             value="auto",
-            remedy="name one as ./file.py:Object",
+            remedy=f"set benchmark.table={NO_TABLE.name} to do without,"
+            " or name one as ./file.py:Object",
         )
     return next((name for name in names if of_space[name].present(folder)), names[0])
 
@@ -76,13 +80,15 @@ def load_table(name: str, *, folder: Path | None) -> Table:
     """Read a table, from the user's cache after the first time.
 
     Args:
-        name: one of `table_names`, or ``./file.py:Object``.
+        name: one of `table_names`, ``./file.py:Object``, or ``none``.
         folder: the data folder, from `data_folder`.
 
     Returns:
         The table, with every cell of its space. A name that is not there, or a table that is
         missing, damaged or lacks cells, is a `UserError`.
     """
+    if name == NO_TABLE.name:
+        return NO_TABLE
     table = find_source(name).load(folder)
     table.require_whole()
     return table

@@ -12,13 +12,16 @@ def describe_benchmark(table: Table, architecture: Architecture) -> dict[str, An
     """Accuracy and regret in percentage points for the headline questions of a table.
 
     Args:
-        table: the benchmark table.
+        table: the benchmark table; `NO_TABLE` has no question, hence no answer.
         architecture: the derived cell.
 
     Returns:
         Table name, split, epoch budget, accuracy and regret by data set.
     """
     covered = table.coverage
+    if not covered.questions:
+        nothing: dict[str, Any] = {"split": None, "epochs": None, "accuracy": {}, "regret": {}}
+        return {"table": table.name, **nothing}
     ask: dict[str, Any] = {"split": covered.split, "epochs": covered.epochs}
     return {
         "table": table.name,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.resources
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 from pydantic import Field
@@ -16,11 +15,11 @@ from optnas.benchmarks import data_folder
 from optnas.complete import complete_optimizer, tell_first_problem
 from optnas.config import DATA_KEYS, DataSection, OptimizerSection, Section
 from optnas.datasets.base import Dataset
-from optnas.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.errors import UserError
 from optnas.spaces import Space
-from optnas.tomlio import parse_toml, read_text
+from optnas.tomlio import Shelf
 
-DEFAULT_PROTOCOL = "digits"
+SHELF = Shelf("training protocol", "standalone")
 # Raised whenever a change moves the numbers of a training; tables of different numbers never mix.
 NUMBERS_VERSION = 1
 
@@ -30,6 +29,12 @@ class NetworkSection(Section):
 
     channels: int = Field(ge=1)
     cells: int = Field(ge=1)
+
+
+class PartedSection(DataSection):
+    """Which images; a stand-alone training parts them itself, without a published list."""
+
+    split: Literal["halves", "random-halves"]
 
 
 class AugmentationSection(Section):
@@ -57,7 +62,7 @@ class TrainingSettings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     network: NetworkSection
-    data: DataSection
+    data: PartedSection
     augmentation: AugmentationSection
     training: TrainingSection
     optimizer: OptimizerSection
@@ -95,12 +100,6 @@ class TrainingSettings(pydantic.BaseModel):
         return document
 
 
-def protocol_names() -> list[str]:
-    """Names of the training protocols that ship with the package, sorted."""
-    entries = importlib.resources.files(__package__ or "").iterdir()
-    return sorted(e.name.removesuffix(".toml") for e in entries if e.name.endswith(".toml"))
-
-
 def load_settings(space: Space, protocol: str, *, folder: Path | None) -> TrainingSettings:
     """Read and check a training protocol.
 
@@ -115,21 +114,9 @@ def load_settings(space: Space, protocol: str, *, folder: Path | None) -> Traini
     Raises:
         UserError: there is no such protocol, or a setting is missing, unknown or wrong.
     """
-    is_path = protocol.endswith(".toml") or "/" in protocol
-    if not is_path and protocol not in protocol_names():
-        raise UserError(
-            "there is no training protocol of this name",
-            where=COMMAND_LINE,
-            key="--protocol",
-            value=protocol,
-            remedy=did_you_mean(protocol, protocol_names())
-            + " (or write the path of a .toml file)",
-        )
-    shipped = importlib.resources.files(__package__ or "").joinpath(f"{protocol}.toml")
-    label = protocol if is_path else f"training protocol {protocol}"
-    text = read_text(Path(protocol)) if is_path else shipped.read_text()
+    label, document = SHELF.load(protocol)
     try:
-        return _complete(parse_toml(text, label), space, folder)
+        return _complete(document, space, folder)
     except UserError as error:
         raise error.at(label) from error
 
@@ -146,14 +133,49 @@ def _complete(document: dict[str, Any], space: Space, folder: Path | None) -> Tr
         settings = TrainingSettings(**document, space=described, fingerprint=dataset.fingerprint())
     except pydantic.ValidationError as error:
         tell_first_problem(error, TrainingSettings)
-    if settings.training.batch_size > settings.data.train_size:
-        raise UserError(
-            f"larger than the training images ({settings.data.train_size})",
-            key="training.batch_size",
-            value=settings.training.batch_size,
-            remedy="lower it",
-        )
+    _check(settings, dataset)
     return settings
+
+
+def _check(settings: TrainingSettings, dataset: Dataset) -> None:
+    data, training = settings.data, settings.training
+    halves = {"train_size": dataset.size // 2, "valid_size": dataset.size - dataset.size // 2}
+    checks = [
+        *(
+            (
+                getattr(data, key) > half,
+                f"data.{key}",
+                getattr(data, key),
+                f"its half of the {dataset.size} labelled images has {half}",
+                f"set it from 1 to {half}",
+            )
+            for key, half in halves.items()
+        ),
+        (
+            data.train_size + data.valid_size == dataset.size,
+            "data.train_size",
+            data.train_size,
+            f"training and validation use all {dataset.size} images; none is left for testing",
+            "lower it",
+        ),
+        (
+            training.batch_size > data.train_size,
+            "training.batch_size",
+            training.batch_size,
+            f"larger than the training images ({data.train_size})",
+            "lower it",
+        ),
+        (
+            len(set(training.seeds)) < len(training.seeds),
+            "training.seeds",
+            training.seeds,
+            "a seed is given twice",
+            "give each once",
+        ),
+    ]
+    for wrong, key, value, reason, remedy in checks:
+        if wrong:
+            raise UserError(reason, key=key, value=value, remedy=remedy)
 
 
 def _complete_data(document: dict[str, Any], folder: Path | None) -> Dataset:

@@ -14,7 +14,6 @@ import torch.nn.functional as F  # noqa: N812
 from optnas import registry
 from optnas.data import Augmentation, Images, epoch_batches, load_images, split_indices
 from optnas.datasets.base import Dataset
-from optnas.errors import UserError
 from optnas.optimizers.adapter import build, set_learning_rate
 from optnas.seeds import named_generator
 from optnas.spaces import Architecture
@@ -70,21 +69,11 @@ def load_parts(settings: TrainingSettings) -> Parts:
 
     Returns:
         The parts.
-
-    Raises:
-        UserError: the parts leave no image for testing, or a split file is asked for.
     """
     asked = settings.data
     dataset: Dataset = registry.find("dataset", asked.name, key="data.name")(
         folder=settings.data_folder, **settings.dataset_settings
     )
-    if asked.split not in ("halves", "random-halves"):
-        raise UserError(
-            "a stand-alone training parts the images itself",
-            key="data.split",
-            value=asked.split,
-            remedy="use halves or random-halves",
-        )
     halves = split_indices(
         asked.split,
         dataset.size,
@@ -95,13 +84,6 @@ def load_parts(settings: TrainingSettings) -> Parts:
     seen = torch.zeros(dataset.size, dtype=torch.bool)
     seen[torch.cat(halves)] = True
     rest = torch.arange(dataset.size)[~seen]
-    if not len(rest):
-        raise UserError(
-            f"training and validation use all {dataset.size} images; none is left for testing",
-            key="data.train_size",
-            value=asked.train_size,
-            remedy="lower it",
-        )
     moments = dataset.moments()
     train, valid, test = (
         load_images(dataset, rows, asked.resolution, moments) for rows in (*halves, rest)
