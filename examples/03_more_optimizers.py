@@ -10,36 +10,20 @@ from pathlib import Path
 
 import optnas
 
-SGD = {"name": "SGD", "momentum": 0.9}
-ADAMW = {"name": "AdamW", "lr": 0.003}
-PACKAGE = "pytorch_optimizer"
-# level -> settings of its section
-OPTIMIZERS = {
-    "weight_optimizer": [
-        {"name": "SGD"},
-        {"name": "sam", "lr": 0.025, "base": SGD},
-        {"name": "muon", "lr": 0.01, "rest": ADAMW},
-        {"name": "schedule-free-sgd", "lr": 0.5},
-        {"name": "schedule-free-adamw", "lr": 0.01},
-        {"name": "LBFGS", "lr": 0.1, "max_iter": 4},
-        {"name": f"{PACKAGE}:Lion", "lr": 0.001},
-        {"name": f"{PACKAGE}:SOAP", "lr": 0.003},
-        {"name": f"{PACKAGE}:AdaBelief", "lr": 0.003},
-        {"name": f"{PACKAGE}:Prodigy"},
-    ],
-    "arch_optimizer": [
-        {"name": "Adam"},
-        {"name": "sam", "lr": 0.01, "base": {"name": "Adam"}},
-        {"name": "muon", "lr": 0.01},
-        {"name": "schedule-free-sgd", "lr": 0.1},
-        {"name": "schedule-free-adamw", "lr": 0.01},
-        {"name": "LBFGS", "lr": 0.1, "max_iter": 4},
-        {"name": f"{PACKAGE}:Lion", "lr": 0.003},
-        {"name": f"{PACKAGE}:SOAP", "lr": 0.01},
-        {"name": f"{PACKAGE}:AdaBelief", "lr": 0.01},
-        {"name": f"{PACKAGE}:Prodigy"},
-    ],
-}
+MUON, PACKAGE = {"rest": {"name": "AdamW", "lr": 0.003}}, "pytorch_optimizer"
+# name, settings on w only, lr on w, lr on alpha
+OPTIMIZERS = [
+    ("Adam", {}, 0.001, 0.0003),
+    ("sam", {}, 0.025, 0.01),
+    ("muon", MUON, 0.01, 0.01),
+    ("schedule-free-sgd", {}, 0.5, 0.1),
+    ("schedule-free-adamw", {}, 0.01, 0.01),
+    ("LBFGS", {}, 0.1, 0.1),
+    (f"{PACKAGE}:Lion", {}, 0.001, 0.003),
+    (f"{PACKAGE}:SOAP", {}, 0.003, 0.01),
+    (f"{PACKAGE}:AdaBelief", {}, 0.003, 0.01),
+    (f"{PACKAGE}:Prodigy", {}, 1.0, 1.0),
+]
 SHARED = {
     "data.name": "digits",
     "data.train_size": 96,
@@ -54,15 +38,18 @@ SHARED = {
 def main() -> None:
     """One search for each optimizer, and a line for each."""
     epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 2
-    for level, choices in OPTIMIZERS.items():
+    for level in ("weight_optimizer", "arch_optimizer"):
         print(f"{level:<36} train loss, first -> last   valid loss   path of alpha")
-        for number, choice in enumerate(choices):
-            out = Path("runs/more") / f"{level}-{number}"
-            optnas.run(SHARED | {"search.epochs": epochs, level: choice}, out=out)
+        for name, on_weights, *rates in OPTIMIZERS:
+            chosen = {"name": name, "lr": rates[level == "arch_optimizer"]}
+            chosen |= on_weights if level == "weight_optimizer" else {}
+            chosen |= {"base": {"name": "SGD", "momentum": 0.9}} if name == "sam" else {}
+            out = Path("runs/more") / f"{level}-{name.rpartition(':')[2]}"
+            optnas.run(SHARED | {"search.epochs": epochs, level: chosen}, out=out)
             table = optnas.load(out)
             first, last = table["train_loss"].iloc[1], table["train_loss"].iloc[-1]
             valid, path = table["valid_loss"].iloc[-1], table["alpha_path_length"].iloc[-1]
-            print(f"{choice['name']:<36} {first:>10.3f} -> {last:.3f} {valid:>17.3f} {path:>15.3f}")
+            print(f"{name:<36} {first:>10.3f} -> {last:.3f} {valid:>17.3f} {path:>15.3f}")
 
 
 if __name__ == "__main__":

@@ -438,8 +438,8 @@ def test_statistics_are_those_of_the_point_judged(section: str) -> None:
 
 
 def test_batch_statistics_need_no_recalibration() -> None:
-    norm = {"batch_norm": "batch", "arch_step_updates_statistics": False}
-    state = trained({"weight_optimizer": FREE, "supernet": norm | {"channels": 2}}, 1)
+    norm = {"supernet__batch_norm": "batch", "supernet__arch_step_updates_statistics": False}
+    state = trained({"weight_optimizer": FREE} | norm, 1)
     assert recalibrated_statistics(state, PROGRESS) is None
 
 
