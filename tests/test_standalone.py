@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from optnas import registry
-from optnas.benchmarks import find_source, load_table
+from optnas.benchmarks import Question, find_source, load_table
 from optnas.benchmarks.toy import PATH
 from optnas.benchmarks.trained import trained
 from optnas.errors import UserError
@@ -247,13 +247,13 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
 
     source = trained("mine", cut, PAIR)
     table = source.load(None)
-    ask: dict[str, Any] = {"dataset": "digits", "split": "valid", "epochs": 1}
+    ask = Question("digits", "valid", 1)
     for place, function in enumerate(contents(cut)["functions"]):
         cell = PAIR.architecture_at(place)
         assert function["cells"] == [place]
-        assert table.accuracy(cell, **ask) == pytest.approx(np.mean(function["valid"]), abs=1e-8)
-        assert table.spread(cell, **ask) == pytest.approx(np.std(function["valid"], ddof=1))
-        assert table.count(cell, **ask) == 3
+        assert table.accuracy(cell, ask) == pytest.approx(np.mean(function["valid"]), abs=1e-8)
+        assert table.spread(cell, ask) == pytest.approx(np.std(function["valid"], ddof=1))
+        assert table.count(cell, ask) == 3
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
@@ -384,10 +384,10 @@ def test_its_noise_floor_and_its_spread_are_those_documented() -> None:
 
 def test_equal_functions_have_equal_values() -> None:
     table = load_table("toy", folder=None)
-    ask: dict[str, Any] = {"dataset": "digits", "split": "test", "epochs": 20}
+    ask = Question("digits", "test", 20)
     by_function: dict[str, set[float]] = {}
     for cell in TOY.all():
-        by_function.setdefault(function_string(cell), set()).add(table.accuracy(cell, **ask))
+        by_function.setdefault(function_string(cell), set()).add(table.accuracy(cell, ask))
     assert len(by_function) == 26
     assert all(len(values) == 1 for values in by_function.values())
     assert find_source("toy").provenance in table.provenance

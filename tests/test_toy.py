@@ -15,7 +15,7 @@ from torch.testing import assert_close
 
 import optnas
 from optnas import api, registry
-from optnas.benchmarks import load_table
+from optnas.benchmarks import Question, load_table
 from optnas.spaces import Space, build_space, function_string, functions
 from optnas.supernet import Supernet
 
@@ -103,7 +103,7 @@ def test_every_algorithm_searches_the_toy_space(runs: Path) -> None:
         cell = TOY.parse(last["architecture"])
         assert last["benchmark.table"] == "toy"
         assert last["benchmark.accuracy.digits"] == table.accuracy(
-            cell, dataset="digits", split="test", epochs=20
+            cell, Question("digits", "test", 20)
         )
         assert (len(last["alpha"]), {len(row) for row in last["alpha"]}) == (3, {4})
         assert last["skips"] == cell.count("skip_connect")

@@ -195,17 +195,16 @@ def print_query(table: Table, cell: Architecture, questions: Sequence[Question])
 
 
 def _query_row(table: Table, cell: Architecture, question: Question) -> str:
-    ask: dict[str, Any] = question._asdict()
     whole = table.held is None
     return " ".join(
         (
             f"{question.dataset:<16} {question.split:<6} {epochs_label(question.epochs):<11}",
-            _number(table.accuracy(cell, **ask), 10, 2),
-            _number(table.spread(cell, **ask), 7, 2),
-            _number(table.count(cell, **ask), 6, 0),
-            _number(table.regret(cell, **ask) if whole else None, 8, 2),
-            _number(table.rank(cell, **ask) if whole else None, 6, 0),
-            _number(table.percentile(cell, **ask) if whole else None, 10, 2),
+            _number(table.accuracy(cell, question), 10, 2),
+            _number(table.spread(cell, question), 7, 2),
+            _number(table.count(cell, question), 6, 0),
+            _number(table.regret(cell, question) if whole else None, 8, 2),
+            _number(table.rank(cell, question) if whole else None, 6, 0),
+            _number(table.percentile(cell, question) if whole else None, 10, 2),
         )
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib.util
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,22 @@ from pathlib import Path
 from typing import IO, Any
 
 TEMPORARY = ".partial"
+
+
+def in_package(package: str, name: str) -> Path | None:
+    """A file of an installed package, found without importing it.
+
+    Args:
+        package: the package's name.
+        name: the file's path inside it.
+
+    Returns:
+        The file, None if the package or the file is not there.
+    """
+    spec = importlib.util.find_spec(package)
+    folders = (spec.submodule_search_locations or []) if spec else []
+    paths = (Path(folder) / name for folder in folders)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def sync_folder(folder: Path) -> None:

@@ -71,9 +71,10 @@ def plot_runs(
         )
     told = loaded[0][1][0]["benchmark"]
     asked = [Question(each, told["split"], told["epochs"]) for each in told["accuracy"]]
-    figure = _draw(loaded, tables[0], asked[0] if asked else None)
-    if asked:
-        rows, remark = find_references(reference, tables[0], asked[0], folder)
+    question = asked[0] if asked else None
+    rows, remark = find_references(reference, tables[0], question, folder)
+    figure = _draw(loaded, tables[0], question)
+    if question is not None:
         draw_references(figure.axes[-1], rows, remark)
     write_figure(figure, path)
 

@@ -62,10 +62,14 @@ def default_table(folder: Path | None, space_name: str) -> str:
     Raises:
         UserError: no table holds cells of the space.
     """
-    of_space = {source.name: source for source in sources(space_name)}
-    names = [name for name in PREFERENCE if name in of_space]
-    names += [name for name in of_space if name not in names]
-    if not names:
+    preferred = [find_source(name) for name in PREFERENCE]
+    candidates = [source for source in preferred if source.space_name == space_name]
+    found = next((source for source in candidates if source.present(folder)), None)
+    if found is not None:
+        return found.name
+    # The others are declared only now: one that cannot be is no obstacle to a preferred one.
+    candidates += [source for source in sources(space_name) if source.name not in PREFERENCE]
+    if not candidates:
         raise UserError(
             f"no benchmark table holds cells of {space_name}",
             key="benchmark.table",
@@ -73,7 +77,7 @@ def default_table(folder: Path | None, space_name: str) -> str:
             remedy=f"set benchmark.table={NO_TABLE.name} to do without,"
             " or name one as ./file.py:Object",
         )
-    return next((name for name in names if of_space[name].present(folder)), names[0])
+    return next((each for each in candidates if each.present(folder)), candidates[0]).name
 
 
 def load_table(name: str, *, folder: Path | None) -> Table:

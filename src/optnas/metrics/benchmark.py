@@ -22,10 +22,10 @@ def describe_benchmark(table: Table, architecture: Architecture) -> dict[str, An
     if not covered.questions:
         nothing: dict[str, Any] = {"split": None, "epochs": None, "accuracy": {}, "regret": {}}
         return {"table": table.name, **nothing}
-    ask: dict[str, Any] = {"split": covered.split, "epochs": covered.epochs}
     return {
         "table": table.name,
-        **ask,
-        "accuracy": {d: table.accuracy(architecture, dataset=d, **ask) for d in covered.datasets},
-        "regret": {d: table.regret(architecture, dataset=d, **ask) for d in covered.datasets},
+        "split": covered.split,
+        "epochs": covered.epochs,
+        "accuracy": {q.dataset: table.accuracy(architecture, q) for q in covered.headline},
+        "regret": {q.dataset: table.regret(architecture, q) for q in covered.headline},
     }
