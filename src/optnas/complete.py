@@ -81,7 +81,10 @@ def complete(merged: dict[str, Any]) -> Settings:
     for section in ("evaluation", "curvature", "run"):
         merged.setdefault(section, {})
     try:
-        settings = Settings(**merged, fingerprint=data.fingerprint(), sources=_sources(merged))
+        # A tracker moves no number; a table is named by a string of its own.
+        parts = [merged[section] for section in COMPONENTS if section != "tracking"]
+        files = sources([*parts, {"name": str(merged["benchmark"]["table"])}])
+        settings = Settings(**merged, fingerprint=data.fingerprint(), sources=files)
     except pydantic.ValidationError as error:
         tell_first_problem(error, Settings)
     _check_values(settings.model_dump())
@@ -91,10 +94,16 @@ def complete(merged: dict[str, Any]) -> Settings:
     return settings
 
 
-def _sources(merged: Mapping[str, Any]) -> dict[str, str]:
-    """SHA-256 of the files that components are loaded from by path; a tracker moves no number."""
-    names = [*_names([merged[section] for section in COMPONENTS if section != "tracking"])]
-    names.append(str(merged["benchmark"]["table"]))
+def sources(tables: Iterable[Any]) -> dict[str, str]:
+    """The files that components are loaded from by path, so that an edited file is another run.
+
+    Args:
+        tables: sections of settings, with the components in their settings.
+
+    Returns:
+        SHA-256 by path as it was written, in order.
+    """
+    names = [*_names(tables)]
     files = {name.rpartition(":")[0] for name in names if name.rpartition(":")[0].endswith(".py")}
     return {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(files)}
 
@@ -352,13 +361,7 @@ def _check_unrolled(settings: Settings) -> None:
     if (asked["name"] if isinstance(asked, Mapping) else asked) == "unrolled":
         name = settings.weight_optimizer.name
         if name not in signatures.UNROLLABLE:
-            raise UserError(
-                f"the unrolled hypergradient differentiates a step of "
-                f"{', '.join(signatures.UNROLLABLE)}, not of {name}",
-                key="algorithm.hypergradient",
-                value="unrolled",
-                remedy="use first-order, or one of those for weight_optimizer.name",
-            )
+            raise signatures.not_unrollable(name)
         if settings.search.step_order != "arch-first":
             raise UserError(
                 "the unrolled hypergradient needs the train batch about to be used",

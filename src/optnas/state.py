@@ -131,7 +131,7 @@ def build_state(settings: Settings) -> SearchState:
     seed = settings.search.seed
     space = build_space(settings.space.model_dump())
     dataset: Dataset = registry.find("dataset", settings.data.name)(
-        folder=settings.data_folder, **settings.dataset_settings
+        folder=settings.data.place("folder"), **settings.data.dataset_settings
     )
     train, valid = _load_halves(settings, dataset, device)
     supernet = Supernet(
@@ -187,7 +187,7 @@ def build_state(settings: Settings) -> SearchState:
         valid_augmentation=augmentation if asked.validation else Augmentation(),
         generators=generators,
         passes=CyclingBatches(len(valid), settings.search.batch_size, generators["valid-order"]),
-        table=load_table(settings.benchmark.table, folder=settings.data_folder),
+        table=load_table(settings.benchmark.table, folder=settings.data.place("folder")),
         note=_note(settings, dataset),
         path_length=torch.zeros((), dtype=torch.float64, device=device),
     )
@@ -199,8 +199,9 @@ def _load_halves(
     data, moments = settings.data, dataset.moments()
     valid_dataset = dataset
     if data.split == "file" or data.split == "test-file":
-        assert settings.split_file is not None
-        fixed = read_split(data.split, settings.split_file, dataset)
+        file = data.place("split_file")
+        assert file is not None
+        fixed = read_split(data.split, file, dataset)
         valid_dataset = fixed.valid_dataset
         train_N = torch.from_numpy(fixed.train_N[: data.train_size])
         valid_N = torch.from_numpy(fixed.valid_M[: data.valid_size])

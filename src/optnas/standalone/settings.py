@@ -12,10 +12,10 @@ from pydantic import Field
 
 from optnas import registry
 from optnas.benchmarks import data_folder
-from optnas.complete import complete_optimizer, tell_first_problem
-from optnas.config import DATA_KEYS, DataSection, OptimizerSection, Section
+from optnas.complete import complete_optimizer, sources, tell_first_problem
+from optnas.config import DATA_KEYS, PLACES, DataSection, OptimizerSection, Section
 from optnas.datasets.base import Dataset
-from optnas.errors import UserError
+from optnas.errors import COMMAND_LINE, UserError
 from optnas.spaces import Space
 from optnas.tomlio import Shelf
 
@@ -56,7 +56,8 @@ class TrainingSection(Section):
 class TrainingSettings(pydantic.BaseModel):
     """A training protocol, complete and checked.
 
-    Beside the sections: ``space``, what is trained, and ``fingerprint``, the SHA-256 of the data.
+    Beside the sections: ``space``, what is trained, ``fingerprint``, the SHA-256 of the data, and
+    ``sources``, that of each file a component is loaded from by path.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -68,35 +69,27 @@ class TrainingSettings(pydantic.BaseModel):
     optimizer: OptimizerSection
     space: dict[str, Any]
     fingerprint: str
-
-    @property
-    def dataset_settings(self) -> dict[str, Any]:
-        """Settings of the data set's own factory."""
-        return {k: v for k, v in self.data.settings.items() if k not in DATA_KEYS}
-
-    @property
-    def data_folder(self) -> Path | None:
-        """The data folder in force, if there is one."""
-        folder = self.data.settings.get("folder")
-        return None if folder is None else Path(folder)
+    sources: dict[str, str] = {}
 
     @property
     def hash(self) -> str:
         """SHA-256 of everything that can move a training's numbers, 64 hexadecimal digits.
 
-        Left out: the data folder, and which seeds are asked for, so that seeds may be added.
+        Left out: where the data lie, and which seeds are asked for, so that seeds may be added.
         """
         content = self.document()
         del content["training"]["seeds"]
         content |= {"space": self.space, "fingerprint": self.fingerprint}
+        content |= {"sources": self.sources} if self.sources else {}
         content["numbers_version"] = NUMBERS_VERSION
         text = json.dumps(content, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def document(self) -> dict[str, Any]:
-        """The sections as they would stand in a TOML file, without the data folder."""
-        document = self.model_dump(exclude={"space", "fingerprint"})
-        document["data"].pop("folder", None)
+        """The sections as they would stand in a TOML file, without where the data lie."""
+        document = self.model_dump(exclude={"space", "fingerprint", "sources"})
+        for key in PLACES:
+            document["data"].pop(key, None)
         return document
 
 
@@ -118,6 +111,8 @@ def load_settings(space: Space, protocol: str, *, folder: Path | None) -> Traini
     try:
         return _complete(document, space, folder)
     except UserError as error:
+        if error.where != COMMAND_LINE:  # whoever named a file knows better
+            raise
         raise error.at(label) from error
 
 
@@ -130,7 +125,12 @@ def _complete(document: dict[str, Any], space: Space, folder: Path | None) -> Tr
         "operations": list(space.operations),
     }
     try:
-        settings = TrainingSettings(**document, space=described, fingerprint=dataset.fingerprint())
+        settings = TrainingSettings(
+            **document,
+            space=described,
+            fingerprint=dataset.fingerprint(),
+            sources=sources([document["data"], document["optimizer"]]),
+        )
     except pydantic.ValidationError as error:
         tell_first_problem(error, TrainingSettings)
     _check(settings, dataset)
@@ -183,12 +183,20 @@ def _complete_data(document: dict[str, Any], folder: Path | None) -> Dataset:
     name = section.get("name") if isinstance(section, dict) else None
     if not isinstance(section, dict) or not isinstance(name, str):
         raise UserError("needs a name", key="data.name", remedy="write data.name = NAME")
+    if "split_file" in section:
+        raise UserError(
+            "a stand-alone training parts the images itself",
+            key="data.split_file",
+            value=section["split_file"],
+            remedy="remove it",
+        )
     factory = registry.find("dataset", name, key="data.name")
     given = {key: value for key, value in section.items() if key not in DATA_KEYS}
     own = registry.complete_settings(
         factory, given, section="data", skip=("folder",), besides=DATA_KEYS
     )
-    folder = data_folder(folder)
+    written = section.get("folder")
+    folder = data_folder(folder if folder is not None or written is None else Path(written))
     if folder is not None:
         section["folder"] = str(folder)
     section |= own

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from optnas.config import PLACES
 from optnas.errors import UserError
 from optnas.files import write_text
 from optnas.records import FINISHED, RunFolder
@@ -58,7 +59,8 @@ def copy_record(run: RunFolder, target: Path) -> bool:
         UserError: a file of the run is damaged, or the target cannot be written.
     """
     config = run.read_config()
-    config["data"].pop("folder", None)
+    for key in PLACES:
+        config["data"].pop(key, None)
     files = {
         "config.toml": dump_toml(config),
         "environment.json": _environment(run),

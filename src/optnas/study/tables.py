@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMATS = (".csv", ".parquet")
-TIMES = ("seconds",)  # columns in which two executions of one run may differ
 
 
 def table(
@@ -189,11 +188,11 @@ class _Tables:
 def _question(name: str, space_settings: dict[str, Any], data: Path | None) -> Any:
     import functools
 
-    from optnas import registry
     from optnas.benchmarks import data_folder, load_table
     from optnas.metrics.benchmark import describe_benchmark
+    from optnas.spaces import build_space
 
-    space = registry.find("space", space_settings.pop("name"))(**space_settings)
+    space = build_space(space_settings)
     answers = load_table(name, folder=data_folder(data))
 
     @functools.cache

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from optnas.config import Settings
+from optnas.environment import cpu_threads
 from optnas.errors import UserError
 from optnas.study.declare import PlannedRun, Study
 from optnas.study.progress import cost_key
@@ -35,7 +36,7 @@ def estimate(study: Study) -> dict[str, float]:
     kinds: dict[str, list[PlannedRun]] = {}
     for run in study.runs.values():
         kinds.setdefault(cost_key(run.settings), []).append(run)
-    seconds = {}
+    seconds: dict[str, float] = {}
     for alike in kinds.values():
         try:
             each = seconds_of_run(alike[0].settings)
@@ -58,21 +59,20 @@ def seconds_of_run(settings: Settings) -> float:
     Returns:
         Wall seconds with ``run.threads`` threads.
     """
-    import torch
-
     from optnas.algorithms.base import Progress
+    from optnas.optimizers.stepping import to_training_point
     from optnas.state import build_state
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(settings.run.threads)
-    try:
+    with cpu_threads(settings.run.threads):
         state = build_state(_smaller(settings))
+        to_training_point(state.weight_optimizer)
+        to_training_point(state.arch_optimizer)
         progress = Progress(1, settings.search.epochs)
         step = _median(_step(state, progress), STEPS)
         validation = _median(_validation(state, progress), 1)
         curvature = _curvature_seconds(state, progress) if settings.curvature.every else 0.0
-    finally:
-        torch.set_num_threads(before)
+    # Once at the operation weights of the search, and once at each of those also judged.
+    validation *= 1 + len(state.algorithm.also_validate)
     search = settings.search
     batches = math.ceil(settings.data.train_size / search.batch_size)
     validation *= settings.data.valid_size / state.settings.data.valid_size
