@@ -24,13 +24,17 @@ ROOT = Path(__file__).parent.parent
 EXTENDING = ROOT / "docs" / "extending.md"
 DATA = ROOT / "docs" / "data.md"
 OPTIMIZERS = ROOT / "docs" / "optimizers.md"
+LONG = ("spaces", "studies", "tracking")
 PAGES = sorted((ROOT / "docs" / "algorithms").glob("*.md"))
 EXECUTED = [
     *(
         pytest.param(path, marks=pytest.mark.thorough)
         for path in (ROOT / "README.md", EXTENDING, DATA, ROOT / "docs" / "benchmarks.md")
     ),
-    *(pytest.param(path, marks=pytest.mark.slow) for path in (*PAGES, OPTIMIZERS)),
+    *(
+        pytest.param(path, marks=pytest.mark.slow)
+        for path in (*PAGES, OPTIMIZERS, *(ROOT / "docs" / f"{n}.md" for n in LONG))
+    ),
 ]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
