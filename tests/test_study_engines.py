@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from collections.abc import Iterator
@@ -49,7 +50,15 @@ def whole(tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def alone_with_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Ray finds any cluster of the machine: tests side by side must not see each other's."""
+    with (tmp_path_factory.getbasetemp().parent / "ray.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture
+def cluster(alone_with_ray: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A head that computes nothing and two nodes of one core."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     ray = pytest.importorskip("ray")
@@ -174,7 +183,7 @@ def test_no_slurm_here(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_ray_cluster_here(tmp_path: Path) -> None:
+def test_no_ray_cluster_here(alone_with_ray: None, tmp_path: Path) -> None:
     words = ["study", "run", "quickstart", "--out", "out", "--engine", "ray"]
     code, out, err = console(words, tmp_path)
     assert (code, out) == (2, [])

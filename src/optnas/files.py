@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from optnas.errors import UserError
+
 TEMPORARY = ".partial"
 
 
@@ -58,6 +60,32 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def writing(what: str, *, key: str, path: Path) -> Iterator[None]:
+    """Tell bad input where a file the user named cannot be written.
+
+    Args:
+        what: the file, in words.
+        key: the option that named it.
+        path: its value.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        UserError: the block could not write.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {what} ({error.strerror})",
+            key=key,
+            value=str(path),
+            remedy="choose a folder that can be written",
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

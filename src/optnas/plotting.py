@@ -11,7 +11,7 @@ import numpy as np
 from optnas.benchmarks import Question, load_table
 from optnas.display import run_label
 from optnas.errors import UserError
-from optnas.files import write_atomically
+from optnas.files import write_atomically, writing
 from optnas.metrics.benchmark import describe_benchmark
 from optnas.records import Record, RunFolder
 from optnas.reference_lines import draw_references, find_references
@@ -115,16 +115,8 @@ def write_figure(figure: Figure, path: Path) -> None:
     def write(file: IO[bytes]) -> None:
         figure.savefig(file, format=kind, dpi=150, metadata=undated)
 
-    try:
-        with rc_context({"svg.hashsalt": "optnas"}):
-            write_atomically(path, write)
-    except OSError as error:
-        raise UserError(
-            f"cannot write the picture ({error.strerror})",
-            key="-o",
-            value=str(path),
-            remedy="choose a folder that can be written",
-        ) from error
+    with writing("the picture", key="-o", path=path), rc_context({"svg.hashsalt": "optnas"}):
+        write_atomically(path, write)
 
 
 def _records(run: RunFolder, table: str | None, folder: Path | None) -> list[Record]:

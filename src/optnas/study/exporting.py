@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 from optnas.config import PLACES
-from optnas.errors import UserError
-from optnas.files import write_text
+from optnas.files import write_text, writing
 from optnas.records import FINISHED, RunFolder
 from optnas.study.declare import load_study
 from optnas.study.folder import locate
@@ -75,16 +74,9 @@ def copy_record(run: RunFolder, target: Path) -> bool:
         if path.exists() and read_text(path) == text:
             continue
         changed = True
-        try:
+        with writing("here", key="--to", path=target):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, text)
-        except OSError as error:
-            raise UserError(
-                f"cannot write here ({error.strerror})",
-                key="--to",
-                value=str(target),
-                remedy="choose a folder that can be written",
-            ) from error
     return changed
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from optnas.errors import UserError
-from optnas.files import write_atomically
+from optnas.files import write_atomically, writing
 from optnas.records import Record, RunFolder, find_runs, read_lines
 from optnas.study.declare import ID_LENGTH, describe_settings, load_study
 from optnas.study.folder import locate, state_of
@@ -224,15 +224,8 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         else:
             frame.to_parquet(file, index=False)
 
-    try:
+    with writing("the table", key="-o", path=path):
         write_atomically(path, write)
-    except OSError as error:
-        raise UserError(
-            f"cannot write the table ({error.strerror})",
-            key="-o",
-            value=str(path),
-            remedy="choose a folder that can be written",
-        ) from error
 
 
 def check_format(path: Path) -> None:
