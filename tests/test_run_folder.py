@@ -127,7 +127,7 @@ def leaves(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-NOT_IDENTITY = {"format", "protocol", "run.device", "run.threads"}
+NOT_IDENTITY = {"format", "protocol", "run.device", "run.threads", "tracking.name"}
 OTHER_WORDS = {
     "halves": "random-halves",
     "arch-first": "weights-first",
@@ -247,7 +247,8 @@ class Bad(SGD):
         super().__init__(params, lr)
 
     def step(self, closure=None):
-        if not Path("today").exists():
+        # Steps are rehearsed before the run begins; those must not fail.
+        if Path("out/epochs.jsonl").exists() and not Path("today").exists():
             raise RuntimeError("no step\\ntoday")
         return super().step()
 """

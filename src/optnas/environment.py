@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from optnas.config import Settings
+from optnas.config import RunSection
 
 PACKAGES = ("optnas", "torch", "numpy", "pyarrow", "pillow", "analog-nasbench")
 
 
-def describe_environment(settings: Settings) -> dict[str, Any]:
-    """Versions, machine and command of one start of a run.
+def describe_environment(run: RunSection) -> dict[str, Any]:
+    """Versions, machine and command of one start.
 
     Args:
-        settings: the run's settings.
+        run: threads and device.
 
     Returns:
         Strict JSON values.
@@ -34,7 +36,27 @@ def describe_environment(settings: Settings) -> dict[str, Any]:
         "system": platform.platform(),
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
-        "threads": settings.run.threads,
-        "device": settings.run.device,
+        "threads": run.threads,
+        "device": run.device,
         "cuda": torch.version.cuda,
     }
+
+
+@contextlib.contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads inside the block.
+
+    Args:
+        count: the number.
+
+    Yields:
+        Nothing.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -14,7 +14,7 @@ from types import FrameType
 
 import typer
 
-from optnas.cli import benchmark, plot, protocol, search
+from optnas.cli import benchmark, benchmark_train, plot, protocol, search, study
 from optnas.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, UserError
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
@@ -30,8 +30,10 @@ app.command()(search.search)
 app.command()(search.resume)
 app.command("list")(search.list_runs)
 app.command()(plot.plot)
+benchmark.app.command()(benchmark_train.train)
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(protocol.app, name="protocol")
+app.add_typer(study.app, name="study")
 
 
 def _tell(kind: str, error: object) -> None:
@@ -40,7 +42,9 @@ def _tell(kind: str, error: object) -> None:
 
 
 def _tell_interruption() -> None:
-    print("optnas: interrupted; go on with: optnas resume DIR", file=sys.stderr, flush=True)
+    run = sys.argv[1:2] in (["search"], ["resume"])
+    advice = "go on with: optnas resume DIR" if run else "run the same command again"
+    print(f"optnas: interrupted; {advice}", file=sys.stderr, flush=True)
 
 
 def _torch_is_loading() -> bool:

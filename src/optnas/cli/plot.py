@@ -23,6 +23,13 @@ def plot(
     table: Annotated[
         str | None, typer.Option(help="ask this benchmark table again, for all runs")
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            help="lines of the benchmark panel: random-cell, best-of-K, random-search, optimum, "
+            "published, with commas between them, or none"
+        ),
+    ] = None,
     data: DataFolder = None,
 ) -> None:
     """Draw runs by epoch (accuracy, eigenvalue, benchmark), or a diagram of the method."""
@@ -31,5 +38,6 @@ def plot(
     from optnas.records import RunFolder
 
     folders = [RunFolder(path) for path in runs or []]
-    plot_figure(figure, folders, output, table=table, folder=data_folder(data))
+    lines = None if reference is None else reference.split(",")
+    plot_figure(figure, folders, output, table=table, folder=data_folder(data), reference=lines)
     typer.echo(f"wrote {output}")

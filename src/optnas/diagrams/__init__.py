@@ -36,6 +36,7 @@ def plot_figure(
     *,
     table: str | None = None,
     folder: Path | None = None,
+    reference: Sequence[str] | None = None,
 ) -> None:
     """Draw a figure by name.
 
@@ -44,13 +45,14 @@ def plot_figure(
         runs: the runs it is drawn from.
         path: a file that ends in .png, .svg or .pdf.
         table: for ``epochs``, see `plot_runs`.
-        folder: the data folder, for ``table``.
+        folder: the data folder, for ``table`` and ``reference``.
+        reference: for ``epochs``, see `plot_runs`.
 
     Raises:
         UserError: there is no such figure, it takes other arguments, or it cannot be written.
     """
     if name == EPOCHS_FIGURE:
-        plot_runs(runs, path, table=table, folder=folder)
+        plot_runs(runs, path, table=table, folder=folder, reference=reference)
         return
     if name not in FIGURES:
         raise UserError(
@@ -59,12 +61,14 @@ def plot_figure(
             value=name,
             remedy=did_you_mean(name, [EPOCHS_FIGURE, *FIGURES]),
         )
-    if table is not None:
-        raise UserError(
-            f"the figure {name} asks no benchmark table",
-            key="--table",
-            value=table,
-            remedy="leave it out",
-        )
+    given = {"--table": table, "--reference": reference and ",".join(reference)}
+    for key, value in given.items():
+        if value is not None:
+            raise UserError(
+                f"the figure {name} asks no benchmark table",
+                key=key,
+                value=value,
+                remedy="leave it out",
+            )
     check_format(path)
     write_figure(FIGURES[name](runs), path)
