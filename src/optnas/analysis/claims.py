@@ -313,15 +313,20 @@ def _tidied(by_arm: list[list[Finding]]) -> list[Finding]:
     for findings in zip(*by_arm, strict=True):
         testable = [f for f in findings if f.verdict != "not testable"]
         kept: list[Finding] = []
+        told, notes = set(), []
         for finding in testable or findings[:1]:
+            told |= {arm for arm in ARMS if finding.lr_arm.startswith(arm)}
             # An arm may choose the very runs of another, where a claim is of one optimizer.
-            if all(_runs_of(finding) != _runs_of(other) for other in kept):
+            twin = next((other for other in kept if _runs_of(other) == _runs_of(finding)), None)
+            if twin is None:
                 kept.append(finding)
-        told = {arm for finding in kept for arm in ARMS if finding.lr_arm.startswith(arm)}
+            else:
+                notes.append(f"learning rates {finding.lr_arm}: the runs of {twin.lr_arm}")
         absent = [arm for arm in ARMS if arm not in told]
-        note = f"not judged at learning rates: {', '.join(absent)}" if absent and testable else ""
+        if absent and testable:
+            notes.append(f"not judged at learning rates: {', '.join(absent)}")
         tidy += [
-            replace(finding, settle="; ".join(filter(None, [finding.settle, note])))
+            replace(finding, settle="; ".join(filter(None, [finding.settle, *notes])))
             for finding in kept
         ]
     return tidy

@@ -31,8 +31,8 @@ COLUMNS = (
 )
 WIDTH = 100
 KEY = (
-    "effect: mean over seeds of the contrast within a seed, in its exact interval; arms: over their "
-    "own seeds; p: two-sided, sign flips; Holm: over all claims judged at these learning rates"
+    "effect: mean over seeds of the contrast within a seed, in its exact interval; arms: over "
+    "their own seeds; p: two-sided, sign flips; Holm: over all claims judged at the same rates"
 )
 
 

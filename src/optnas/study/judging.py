@@ -12,7 +12,7 @@ from optnas.claims.reading import choose_claims
 from optnas.errors import UserError
 from optnas.records import RunFolder, find_runs
 from optnas.study.declare import load_study
-from optnas.study.folder import locate, state_of
+from optnas.study.folder import State, locate, state_of
 from optnas.study.tables import table_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Ledger:
     """
 
     name: str
-    states: Mapping[str, int]
+    states: Mapping[State, int]
     findings: list[Finding]
     table: str
     remark: str
@@ -115,11 +115,19 @@ def _references(table: str, data: Path | None) -> tuple[References, str]:
     try:
         return references(load_table(table, folder=data_folder(data))), ""
     except UserError as error:
-        return {}, f"no reference lines: {error}"
+        return {}, f"no reference lines: {error.reason}; {error.remedy}"
 
 
 def _tuned(sweep: Path) -> RateArm:
     from optnas.analysis.tuning import tune
 
     # Rates are chosen by the validation loss, so that no benchmark table is needed.
-    return tune(table_of(find_runs(sweep), recorded=True))
+    runs = find_runs(sweep)
+    if not any(state_of(run) == "done" for run in runs):
+        raise UserError(
+            "no run is done there",
+            key="--sweep",
+            value=str(sweep),
+            remedy="name the folder of a learning-rate sweep, such as the study fair-lr",
+        )
+    return tune(table_of(runs, recorded=True))

@@ -16,7 +16,7 @@ from optnas.study.progress import Progress, Watch, counts, duration
 if TYPE_CHECKING:
     from optnas.study.judging import Ledger
 
-OPEN = ("missing", "unfinished", "interrupted", "running")
+OPEN: tuple[State, ...] = ("missing", "unfinished", "interrupted", "running")
 QUIET = 30.0  # seconds between lines of progress where there is no terminal
 
 
@@ -128,6 +128,8 @@ def print_claims(ledger: Ledger, *, details: bool) -> None:
         print(f"tuned by the sweep's validation loss: {ledger.tuned}")
     if ledger.remark:
         print(ledger.remark)
+    if any(ledger.states.get(state) for state in OPEN):
+        print("runs are missing: optnas study plan names them, optnas study run goes on with them")
 
 
 def claims_document(ledger: Ledger) -> dict[str, Any]:
