@@ -310,6 +310,35 @@ def test_power_is_what_the_outlook_says() -> None:
     assert seen / 500 == pytest.approx(0.8, abs=0.06)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("sign", "verdict"), [(1, "supported"), (-1, "contradicted")])
+def test_a_gap_of_eighty_percent_power_is_found_in_four_of_five_studies(
+    sign: int, verdict: str
+) -> None:
+    """From table to verdict; the noise of the contrast is that of one run."""
+    draws, seeds = 150, 9
+    gap = sign * power.detectable(seeds)
+
+    def respond(arm: Arm, rng: np.random.Generator) -> dict[str, Any]:
+        seed = np.random.default_rng(arm["search.seed"]).normal(0, 5)
+        return {
+            "benchmark.cifar10": 85.0
+            + seed
+            + gap * (arm["weight_optimizer.name"] == "SGD")
+            + rng.normal(size=arm["search.epochs"] + 1)
+        }
+
+    claim = find_claim("H3")
+    primary = claim.model_copy(update={"parts": claim.parts[:1]})
+    found = [
+        judged(study(arms("darts"), respond, seeds=seeds, epochs=1, draw=draw), primary).verdict
+        for draw in range(draws)
+    ]
+    error = math.sqrt(0.8 * 0.2 / draws)
+    assert found.count(verdict) / draws == pytest.approx(0.8, abs=0.03 + 3 * error)
+    assert set(found) <= {verdict, "inconclusive"}
+
+
 # --- what is missing is told ------------------------------------------------------------------
 
 
