@@ -316,7 +316,7 @@ def test_a_gap_of_eighty_percent_power_is_found_in_four_of_five_studies(
     sign: int, verdict: str
 ) -> None:
     """From table to verdict; the noise of the contrast is that of one run."""
-    draws, seeds = 150, 9
+    draws, seeds = 100, 9
     gap = sign * power.detectable(seeds)
 
     def respond(arm: Arm, rng: np.random.Generator) -> dict[str, Any]:
