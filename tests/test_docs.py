@@ -16,7 +16,8 @@ from tiny import tiny_settings
 
 from optnas import protocols, registry
 from optnas.config import Settings
-from optnas.diagrams import FIGURES, plot_figure
+from optnas.diagrams import FIGURES
+from optnas.figures import plot_figure
 from optnas.records import RunFolder
 from optnas.search import run
 

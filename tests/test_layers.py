@@ -16,17 +16,19 @@ ROOT = Path(optnas.__file__).parent
 LAYERS = [
     {"errors", "files", "pickles"},
     {"tomlio"},
+    {"jsonio"},
+    {"measurements"},
     {"registry", "records", "seeds"},
     {"spaces", "datasets", "benchmarks", "protocols", "schedules"},
     {"supernet", "data"},
-    {"algorithms", "bilevel", "parts", "optimizers", "metrics"},
+    {"algorithms", "bilevel", "parts", "optimizers", "metrics", "instruments"},
     {"config"},
     {"complete"},
     {"resolve"},
     {"state"},
-    {"steps", "environment"},
+    {"steps", "environment", "observe"},
     {"search"},
-    {"api", "display", "plotting", "diagrams"},
+    {"api", "afterwards", "display", "plotting", "diagrams", "figures"},
     {"study", "analysis"},
     {"report"},
     {"cli"},
@@ -69,6 +71,7 @@ def test_the_loop_names_no_component(module: str) -> None:
         "import optnas.cli",
         "from optnas.resolve import Layer, resolve; "
         "resolve([Layer('x', {'data': {'name': 'digits'}})])",
+        "from optnas import registry; [registry.names(kind) for kind in registry.KINDS]",
     ],
 )
 def test_settings_are_checked_without_torch(statement: str) -> None:

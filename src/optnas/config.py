@@ -14,12 +14,16 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field
 
+from optnas.metrics.base import Cadence
+
 FORMAT = 1
 # Raised whenever a change moves the numbers of a search; runs of different numbers never mix.
 NUMBERS_VERSION = 1
 # Settings that came later than format 1, by dotted key, with the value that stands for what was
 # before them: at that value they are left out of the hash, so that earlier runs are found again.
 LATER: dict[str, Any] = {}
+# Sections that move no number: where it is computed, what only observes.
+NOT_IDENTITY = ("run", "protocol", "measures", "checkpoints")
 # Keys of [data] that belong to every data set rather than to one factory.
 DATA_KEYS = ("name", "folder", "train_size", "valid_size", "resolution", "split")
 
@@ -113,6 +117,28 @@ class BenchmarkSection(Section):
     table: str
 
 
+class MeasureSection(Component):
+    """A measure, its own settings, and the epochs at which it is taken. Moves no number."""
+
+    every: int
+    at: list[int | str]
+
+    @property
+    def cadence(self) -> Cadence:
+        """Those epochs."""
+        return Cadence(self.every, tuple(self.at))
+
+
+class CheckpointsSection(Section):
+    """Which epochs' checkpoints are kept for measures afterwards. Moves no number.
+
+    ``keep``: ``named`` keeps the first, the last, and those that a measure's ``at`` names; ``all``;
+    or a list of epochs. The last is always kept.
+    """
+
+    keep: str | list[int | str] = "named"
+
+
 class RunSection(Section):
     """Where the numbers are computed. Not part of a run's identity."""
 
@@ -142,6 +168,8 @@ class Settings(pydantic.BaseModel):
     evaluation: EvaluationSection
     curvature: CurvatureSection
     benchmark: BenchmarkSection
+    measures: dict[str, MeasureSection] = {}
+    checkpoints: CheckpointsSection = CheckpointsSection()
     run: RunSection
     fingerprint: str
     sources: dict[str, str] = {}
@@ -161,9 +189,10 @@ class Settings(pydantic.BaseModel):
     def hash(self) -> str:
         """SHA-256 of everything that can move a number, 64 hexadecimal digits.
 
-        Left out: device, threads, folders, and the protocol's name (its content is in).
+        Left out: device, threads, folders, the protocol's name (its content is in), measures and
+        the keeping of checkpoints.
         """
-        content = self.model_dump(exclude={"run", "protocol"})
+        content = self.model_dump(exclude=set(NOT_IDENTITY))
         content["data"].pop("folder", None)
         if not self.sources:
             content.pop("sources")

@@ -27,9 +27,20 @@ STYLES = ("-", "--", "-.", ":")
 NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "ImageNet16-120"}
 
 
-def plot_runs(
-    runs: Sequence[RunFolder], path: Path, *, table: str | None = None, folder: Path | None = None
-) -> None:
+def plot_runs(runs: Sequence[RunFolder], path: Path) -> None:
+    """Write the picture of `draw_runs`.
+
+    Args:
+        runs: the runs.
+        path: a file that ends in .png, .svg or .pdf.
+    """
+    check_format(path)
+    write_figure(draw_runs(runs), path)
+
+
+def draw_runs(
+    runs: Sequence[RunFolder], table: str | None = None, folder: Path | None = None
+) -> Figure:
     """Three panels by epoch: supernet accuracy, alpha-Hessian top eigenvalue, benchmark accuracy.
 
     One colour for each algorithm and optimizer pair. With several seeds of one, the seeds are thin
@@ -37,14 +48,15 @@ def plot_runs(
 
     Args:
         runs: the runs.
-        path: a file that ends in .png, .svg or .pdf.
         table: ask this benchmark table for every architecture instead of using the records.
         folder: the data folder, for ``table``.
 
+    Returns:
+        The drawing.
+
     Raises:
-        UserError: a folder holds no records, the tables differ, or the file cannot be written.
+        UserError: a folder holds no records, or the tables differ.
     """
-    check_format(path)
     if not runs:
         raise UserError(
             "the figure epochs is drawn from runs",
@@ -59,7 +71,7 @@ def plot_runs(
             key="DIR...",
             remedy=f"ask one of them for all: --table {tables[0]}",
         )
-    write_figure(_draw(loaded, tables[0]), path)
+    return _draw(loaded, tables[0])
 
 
 def check_format(path: Path) -> None:

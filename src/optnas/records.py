@@ -4,7 +4,8 @@
     environment.json   versions and machine of each start
     epochs.jsonl       one strict JSON object an epoch, epoch 0 first
     result.json        how it ended: status done, interrupted, diverged or failed
-    checkpoints/last.pt
+    checkpoints/last.pt, and epoch-N.pt for each epoch kept (checkpoints.keep)
+    measures/          what measures found, see `optnas.measurements`
 
 Importable without torch.
 """
@@ -13,23 +14,22 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
+import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from optnas.errors import UserError
 from optnas.files import TEMPORARY, write_text
+from optnas.jsonio import dump_json, parse_json, parse_object, read_lines
+from optnas.measurements import Measurements
 from optnas.tomlio import dump_toml, read_text, read_toml
 
 Status = Literal["done", "interrupted", "diverged", "failed"]
 FINISHED = ("done", "diverged")
 Record = dict[str, Any]
-
-
-def _json(value: Any, *, indent: int | None = None) -> str:
-    return json.dumps(value, allow_nan=False, indent=indent)
 
 
 class RunFolder:
@@ -46,6 +46,7 @@ class RunFolder:
         self.epochs = path / "epochs.jsonl"
         self.result = path / "result.json"
         self.checkpoint = path / "checkpoints" / "last.pt"
+        self.measures = Measurements(path / "measures")
         self._lock = path / ".lock"
 
     @contextlib.contextmanager
@@ -130,11 +131,11 @@ class RunFolder:
             )
 
     def _take_back(self) -> None:
-        for path in (self.config, self.environment, self.epochs, self.checkpoint, self._lock):
+        for path in (self.config, self.environment, self.epochs, self._lock):
             with contextlib.suppress(OSError):
                 path.unlink()
-        with contextlib.suppress(OSError):
-            self.checkpoint.parent.rmdir()
+        for folder in (self.checkpoint.parent, self.measures.path):
+            shutil.rmtree(folder, ignore_errors=True)
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -152,17 +153,22 @@ class RunFolder:
             remedy="choose a folder that can be written, with space left",
         )
 
-    def start(self, environment: Mapping[str, Any], records_bytes: int) -> None:
-        """Note a start, drop an old result, and cut off records later than the checkpoint.
+    def start(self, environment: Mapping[str, Any], records_bytes: int, epoch: int) -> None:
+        """Note a start, drop an old result, and cut off what is later than the checkpoint.
 
         Args:
             environment: versions and machine; joins those of earlier starts.
             records_bytes: length of epochs.jsonl that the checkpoint knows.
+            epoch: the checkpoint's, -1 without one.
         """
         starts = self._starts()
         self._truncate(records_bytes)
+        self.measures.cut(epoch)
+        for later in self.kept_epochs():
+            if later > epoch:
+                self.kept(later).unlink()
         self.checkpoint.parent.mkdir(exist_ok=True)
-        write_text(self.environment, _json([*starts, dict(environment)], indent=1) + "\n")
+        write_text(self.environment, dump_json([*starts, dict(environment)], indent=1) + "\n")
         self.result.unlink(missing_ok=True)
         for leftover in self.path.rglob(f"*{TEMPORARY}"):
             leftover.unlink()
@@ -170,10 +176,20 @@ class RunFolder:
     def _starts(self) -> list[Any]:
         if not self.environment.exists():
             return []
-        starts = _parse(read_text(self.environment), self.environment)
+        starts = parse_json(read_text(self.environment), self.environment)
         if not isinstance(starts, list):
             raise UserError("not a JSON list", where=self.environment, remedy="delete the file")
         return starts
+
+    def kept(self, epoch: int) -> Path:
+        """Where the checkpoint of one epoch is kept."""
+        return self.checkpoint.with_name(f"epoch-{epoch}.pt")
+
+    def kept_epochs(self) -> list[int]:
+        """Epochs with a checkpoint of their own, sorted; the last epoch is in last.pt."""
+        names = (path.name for path in self.checkpoint.parent.glob("epoch-*.pt"))
+        matches = (re.fullmatch(r"epoch-(\d+)\.pt", name) for name in names)
+        return sorted(int(match[1]) for match in matches if match)
 
     def append(self, record: Record) -> int:
         """Append one epoch's record and wait until it is on disk.
@@ -185,7 +201,7 @@ class RunFolder:
             The length of the file after it, in bytes.
         """
         with self.epochs.open("ab") as file:
-            file.write((_json(record) + "\n").encode())
+            file.write((dump_json(record) + "\n").encode())
             file.flush()
             os.fsync(file.fileno())
             return file.tell()
@@ -203,7 +219,7 @@ class RunFolder:
 
     def finish(self, status: Status, **facts: Any) -> None:
         """Write how the run ended."""
-        write_text(self.result, _json({"status": status, **facts}, indent=1) + "\n")
+        write_text(self.result, dump_json({"status": status, **facts}, indent=1) + "\n")
 
     def read_config(self) -> dict[str, Any]:
         """The content of config.toml.
@@ -226,7 +242,7 @@ class RunFolder:
         """How the run ended, or None while it has not."""
         if not self.result.exists():
             return None
-        return _object(read_text(self.result), self.result)
+        return parse_object(read_text(self.result), self.result)
 
     def read_epochs(self) -> list[Record]:
         """All complete records; a torn last line (kill -9 while writing) is left out.
@@ -237,29 +253,19 @@ class RunFolder:
         Raises:
             UserError: a complete line is not JSON.
         """
-        if not self.epochs.exists():
-            return []
-        *lines, _torn = read_text(self.epochs).split("\n")
-        return [
-            _object(line, f"{self.epochs} line {number}")
-            for number, line in enumerate(lines, start=1)
-        ]
+        return read_lines(self.epochs)
 
+    def read_measures(self, label: str, **settings: Any) -> list[Record]:
+        """What one measure found, a line a measured epoch; see `Measurements.read`.
 
-def _parse(text: str, where: object) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"not JSON ({error.msg})", where=where, remedy="restore the file"
-        ) from error
+        Args:
+            label: the measure's name, or the label its section gives it.
+            **settings: only lines measured with these.
 
-
-def _object(text: str, where: object) -> dict[str, Any]:
-    value = _parse(text, where)
-    if not isinstance(value, dict):
-        raise UserError("not a JSON object", where=where, remedy="restore the file")
-    return value
+        Returns:
+            The lines in order of epochs; none where nothing was measured.
+        """
+        return self.measures.read(label, **settings)
 
 
 def find_runs(folder: Path) -> list[RunFolder]:

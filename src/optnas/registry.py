@@ -31,6 +31,8 @@ Factory = Callable[..., Any]
 KINDS = {
     "algorithm": "optnas.algorithms",
     "dataset": "optnas.datasets",
+    "figure": "optnas.figures",
+    "metric": "optnas.metrics",
     "schedule": "optnas.schedules",
     "space": "optnas.spaces",
 }
@@ -173,7 +175,7 @@ def complete_settings(
         >>> complete_settings(lambda beta=1.0: beta, {}, section="algorithm")
         {'beta': 1.0}
     """
-    hints = typing.get_type_hints(factory)
+    hints = _hints(factory)
     parameters = {
         name: parameter
         for name, parameter in inspect.signature(factory).parameters.items()
@@ -203,6 +205,15 @@ def complete_settings(
         value = given.get(name, parameter.default)
         settings[name] = _typed(value, hints.get(name, Any), f"{section}.{name}", where)
     return settings
+
+
+def _hints(factory: Factory) -> dict[str, Any]:
+    """Types of a factory's parameters; that of its result may be known to type checkers only."""
+    if not inspect.isfunction(factory):
+        return typing.get_type_hints(factory)
+    written = {k: v for k, v in factory.__annotations__.items() if k != "return"}
+    holder = types.SimpleNamespace(__annotations__=written)
+    return typing.get_type_hints(holder, globalns=factory.__globals__)
 
 
 def supply(factory: Factory, settings: Mapping[str, Any], offered: Mapping[str, Any]) -> Any:

@@ -14,18 +14,19 @@ import torch
 from optnas.algorithms.base import Progress
 from optnas.config import Settings
 from optnas.data import epoch_batches
-from optnas.environment import describe_environment
+from optnas.environment import describe_environment, threads
 from optnas.errors import UserError
+from optnas.instruments.evaluation import clean_batch
+from optnas.instruments.hessian import alpha_hessian, extreme_eigenvalues
 from optnas.metrics.alpha import describe_alpha
 from optnas.metrics.benchmark import describe_benchmark
-from optnas.metrics.curvature import alpha_hessian, extreme_eigenvalues
+from optnas.observe import keeps, observe
 from optnas.optimizers.adapter import set_learning_rate
 from optnas.records import Record, RunFolder, Status
 from optnas.state import SearchState, build_state, restore, save
 from optnas.steps import (
     arch_step,
     batch_loss,
-    clean_batch,
     train_batch,
     valid_batch,
     validate,
@@ -43,8 +44,9 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
     """Search from wherever the folder's checkpoint stands to the last epoch.
 
     The folder is created and locked by the caller and holds this run's config.toml. Every epoch is
-    a record in epochs.jsonl, then a checkpoint; what was appended after the last checkpoint is cut
-    off first, so an interrupted run goes on as if it had not been.
+    a record in epochs.jsonl, then the lines of the measures that are due, then a checkpoint; what
+    came after the last checkpoint is cut off first, so an interrupted run goes on as if it had not
+    been.
 
     Args:
         settings: the run's settings.
@@ -58,11 +60,11 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
         UserError: the settings or files turn out unusable; nothing was recorded yet.
         KeyboardInterrupt: passed on after ``interrupted`` is recorded.
     """
-    with _threads(settings.run.threads), _recorded(folder):
+    with threads(settings.run.threads), _recorded(folder):
         state = build_state(settings)
         if folder.checkpoint.exists():
             restore(state, folder.checkpoint)
-        folder.start(describe_environment(settings), state.records_bytes)
+        folder.start(describe_environment(settings), state.records_bytes, state.epoch)
         try:
             _loop(state, folder, on_epoch)
         except DivergedError as error:
@@ -83,6 +85,9 @@ def _loop(state: SearchState, folder: RunFolder, on_epoch: OnEpoch) -> None:
         state.epoch = epoch
         state.seconds += record["seconds"]
         state.records_bytes = folder.append(record)
+        observe(state, folder)
+        if keeps(state):
+            save(state, folder.kept(epoch))
         save(state, folder.checkpoint)
         on_epoch(record)
 
@@ -153,7 +158,8 @@ def _measure(state: SearchState, progress: Progress) -> Record:
 
 def _curvature(state: SearchState, progress: Progress) -> tuple[float, float]:
     """Extreme eigenvalues in logits on the first validation images, batch statistics, no decay."""
-    batch = clean_batch(state, torch.arange(state.settings.curvature.batch_size))
+    indices_B = torch.arange(state.settings.curvature.batch_size)
+    batch = clean_batch(state.valid, indices_B, state.dtype)
     loss = batch_loss(state, batch)
     held = {name: weight.detach() for name, weight in state.supernet.weights.items()}
     hessian = alpha_hessian(
@@ -174,16 +180,6 @@ def _outcome(state: SearchState, last: Record) -> dict[str, Any]:
         "seconds": state.seconds,
         **{key: last[key] for key in keys},
     }
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

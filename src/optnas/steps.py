@@ -6,7 +6,6 @@ Symbols: w network weights, A operation weights. Shapes: B batch, E edges, O ope
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -15,22 +14,9 @@ from torch import Tensor
 from optnas.algorithms.base import Progress
 from optnas.bilevel import Bilevel, Loss, LossValue, Weights
 from optnas.data import Augmentation, Images, fresh_batch
+from optnas.instruments.evaluation import Batch, Score, evaluate, score_of
 from optnas.optimizers.virtual import virtual_step
 from optnas.state import SearchState
-
-
-class Batch(NamedTuple):
-    """Normalised images and labels on the device."""
-
-    images_BCHW: Tensor
-    labels_B: Tensor
-
-
-class Score(NamedTuple):
-    """Sum of cross-entropies in nats and number of correct images, still on the device."""
-
-    loss_sum: Tensor
-    correct: Tensor
 
 
 def train_batch(state: SearchState, indices_B: Tensor) -> Batch:
@@ -51,12 +37,6 @@ def valid_batch(state: SearchState) -> Batch:
     }[state.settings.search.valid_order]
     stream = state.generators["valid-augmentation"]
     return _batch(state, state.valid, draw(), state.valid_augmentation, stream)
-
-
-def clean_batch(state: SearchState, indices_B: Tensor) -> Batch:
-    """A batch of the validation half without augmentation."""
-    unused = state.generators["valid-augmentation"]
-    return _batch(state, state.valid, indices_B, Augmentation(), unused)
 
 
 def _batch(
@@ -152,7 +132,7 @@ def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
             counted.append(alpha_EO)
         torch.nn.utils.clip_grad_norm_(counted, clipping.max_norm)
     state.weight_optimizer.step()
-    return _score(logits.detach(), train.labels_B)
+    return score_of(logits.detach(), train.labels_B)
 
 
 def _attacked_loss(state: SearchState, train: Batch) -> Callable[[Tensor], Tensor]:
@@ -168,14 +148,6 @@ def _attacked_loss(state: SearchState, train: Batch) -> Callable[[Tensor], Tenso
     return loss
 
 
-def _score(logits_BK: Tensor, labels_B: Tensor) -> Score:
-    return Score(
-        F.cross_entropy(logits_BK, labels_B, reduction="sum"),
-        (logits_BK.argmax(dim=1) == labels_B).sum(),
-    )
-
-
-@torch.no_grad()
 def validate(state: SearchState, op_weights_EO: Tensor) -> tuple[float, float]:
     """Loss and accuracy over the whole validation half, in order, without augmentation.
 
@@ -189,11 +161,11 @@ def validate(state: SearchState, op_weights_EO: Tensor) -> tuple[float, float]:
     Returns:
         Mean cross-entropy in nats, accuracy in percent.
     """
-    total = Score(torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.int64))
-    for indices_B in torch.arange(len(state.valid)).split(state.settings.evaluation.batch_size):
-        batch = clean_batch(state, indices_B)
-        logits, _ = state.supernet(batch.images_BCHW, op_weights_EO, statistics=state.statistics)
-        score = _score(logits, batch.labels_B)
-        total = Score(total.loss_sum + score.loss_sum.cpu(), total.correct + score.correct.cpu())
-    size = len(state.valid)
-    return float(total.loss_sum) / size, 100.0 * int(total.correct) / size
+    return evaluate(
+        state.supernet,
+        state.valid,
+        op_weights_EO,
+        statistics=state.statistics,
+        batch_size=state.settings.evaluation.batch_size,
+        dtype=state.dtype,
+    )
