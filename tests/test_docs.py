@@ -23,10 +23,11 @@ from optnas.search import run
 
 ROOT = Path(__file__).parent.parent
 EXTENDING = ROOT / "docs" / "extending.md"
+MEASURES = ROOT / "docs" / "measures.md"
 PAGES = sorted((ROOT / "docs" / "algorithms").glob("*.md"))
 EXECUTED = [
     *(pytest.param(path, marks=pytest.mark.thorough) for path in (ROOT / "README.md", EXTENDING)),
-    *(pytest.param(path, marks=pytest.mark.slow) for path in PAGES),
+    *(pytest.param(path, marks=pytest.mark.slow) for path in (*PAGES, MEASURES)),
 ]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))

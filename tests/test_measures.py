@@ -310,7 +310,7 @@ ERRORS = {
     "measures.gap.batches=x": "measures.gap.batches = 'x': input should be a valid integer",
     "measures.gapp.every=1": "measures.gapp = 'gapp': there is no metric of this name; "
     "did you mean gap?",
-    "measures.gap=1": "measures.gap = 1: is a section, not a value",
+    "measures.other=1": "measures.other = 1: is a section, not a value",
     "checkpoints.keep=al": "or use one of: named, all",
     "checkpoints.kept=all": "did you mean keep?",
     "a gapp": "'gapp': is neither a run folder nor a measure; did you mean gap?",

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import pydantic
 
 from optnas import benchmarks, registry
-from optnas.config import DATA_KEYS, Settings
+from optnas.config import DATA_KEYS, DEFAULT_MEASURES, Settings
 from optnas.datasets.base import Dataset
 from optnas.errors import UserError, did_you_mean
 from optnas.metrics.base import Measure
@@ -54,6 +54,8 @@ def complete(merged: dict[str, Any]) -> Settings:
         merged["benchmark"]["table"] = benchmarks.default_table(_folder(merged))
     for section in ("evaluation", "curvature", "run", "measures", "checkpoints"):
         merged.setdefault(section, {})
+    for label in DEFAULT_MEASURES:
+        merged["measures"].setdefault(label, {})
     for label in merged["measures"]:
         merged["measures"][label] = complete_measure(label, merged["measures"][label])
     _check_epochs(merged["checkpoints"].get("keep", []), "checkpoints.keep", ("named", "all"))

@@ -24,6 +24,8 @@ NUMBERS_VERSION = 1
 LATER: dict[str, Any] = {}
 # Sections that move no number: where it is computed, what only observes.
 NOT_IDENTITY = ("run", "protocol", "measures", "checkpoints")
+# Measures that every search takes unless its settings say otherwise.
+DEFAULT_MEASURES = ("gap",)
 # Keys of [data] that belong to every data set rather than to one factory.
 DATA_KEYS = ("name", "folder", "train_size", "valid_size", "resolution", "split")
 

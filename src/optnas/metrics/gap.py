@@ -95,8 +95,8 @@ def gap(batches: int = 50, batch_size: int = 0) -> Measure:
     return Measure(
         measure,
         QUANTITIES,
-        cost="three passes over the validation half and 50 training batches, forward only; "
-        "about what one epoch of a first-order search costs, or less",
+        cost="three passes over the validation half and `batches` training batches, forward only; "
+        "less than one epoch of the search",
         quick={"batches": 3},
     )
 
