@@ -8,8 +8,6 @@ PYTHON ?= python3
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 BIN := .venv/bin
 JOBS ?= 2
-PAIRS := SGD-SGD SGD-Adam Adam-SGD Adam-Adam
-DEMO_EPOCHS ?= 12
 SOURCES := src tests benchmarks examples results
 
 # Data beside the checkout is used where it exists; nothing else looks there.
@@ -21,8 +19,6 @@ export OMP_NUM_THREADS = 1
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: help demo test test-slow check format figures clean
-# A search that was interrupted is resumed, not deleted.
-.PRECIOUS: demo/%/result.json
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -41,20 +37,12 @@ help: ## This list
 	touch $@
 
 demo: .venv/installed ## Search digits under {SGD, Adam} x {SGD, Adam}; leaves demo/pairs.png
-	@$(MAKE) --no-print-directory -j $(JOBS) $(PAIRS:%=demo/%/result.json)
+	@$(BIN)/optnas study run quickstart --out demo --jobs $(JOBS)
 	@echo
 	@$(BIN)/optnas list demo
 	@echo
 	@echo "search on digits, benchmark of CIFAR-10, n = 1: a demonstration, not evidence"
-	@$(BIN)/optnas plot $(PAIRS:%=demo/%) -o demo/pairs.png
-
-# The benchmark table is the embedded one, so that the demo is the same on every machine. The pipe
-# names the pair on each line of the searches that run side by side.
-demo/%/result.json:
-	@if [ -f demo/$*/config.toml ]; then $(BIN)/optnas resume demo/$*; else \
-	$(BIN)/optnas search data.name=digits benchmark.table=analog-nasbench curvature.every=1 \
-	  search.epochs=$(DEMO_EPOCHS) weight_optimizer.name=$(firstword $(subst -, ,$*)) \
-	  arch_optimizer.name=$(lastword $(subst -, ,$*)) --out demo/$*; fi | sed -u 's/^/$* | /'
+	@$(BIN)/optnas plot demo/*/ -o demo/pairs.png
 
 test: .venv/installed-dev ## The whole test suite but the slow tier; names what it skips
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"

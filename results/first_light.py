@@ -6,16 +6,15 @@ python results/first_light.py --collect RUNS   first copy the records of finishe
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 from pathlib import Path
 
-import tomli_w
-
+from optnas.benchmarks import data_folder
 from optnas.display import run_label
 from optnas.plotting import plot_runs
 from optnas.records import RunFolder, find_runs
+from optnas.study.exporting import copy_record
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "first-light"
@@ -32,17 +31,7 @@ def collect(runs: Path) -> None:
         result = run.read_result()
         if result is None or result["status"] != "done":
             continue
-        target = RECORDS / run.path.name
-        target.mkdir(parents=True, exist_ok=True)
-        config = run.read_config()
-        config["data"].pop("folder", None)
-        (target / "config.toml").write_text(tomli_w.dumps(config))
-        starts = json.loads(run.environment.read_text())
-        for start in starts:
-            start["command"] = ["optnas", *start["command"][1:]]
-        (target / "environment.json").write_text(json.dumps(starts, indent=1) + "\n")
-        for name in ("epochs.jsonl", "result.json"):
-            (target / name).write_bytes((run.path / name).read_bytes())
+        copy_record(run, RECORDS / run.path.name)
 
 
 def row(run: RunFolder) -> str:
@@ -70,7 +59,7 @@ def main() -> None:
         collect(Path(sys.argv[2]))
     runs = find_runs(RECORDS)
     print(table(runs))
-    plot_runs(runs, PICTURE)
+    plot_runs(runs, PICTURE, folder=data_folder(None))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from optnas.tomlio import dump_toml
 # settings of a search on the command line | how the line goes on after "command line: " | a part
 SETTINGS = """
 algorithm.name=dartz | algorithm.name = 'dartz': | did you mean darts?
-algorithm.name=xyz | algorithm.name = 'xyz': | use one of: darts, darts-minus, random,
+algorithm.name=xyz | algorithm.name = 'xyz': | use one of: composed, darts,
 serach.epochs=3 | serach.epochs = 3: | did you mean search?
 search.epoch=3 | search.epoch = 3: | did you mean epochs?
 algorithm.hypergradint=unrolled | algorithm.hypergradint = 'unrolled': | mean hypergradient?
@@ -71,8 +71,12 @@ arch_optimizer.schedule.warmup_epochs=-1 | arch_optimizer.schedule.warmup_epochs
 search.batch_size=64 | search.batch_size = 64: | larger than a half (train 40, valid 40)
 data.train_size=899 | data.train_size = 899: | set it from 1 to 898
 curvature.batch_size=64 | curvature.batch_size = 64: | larger than the validation half of 40
-arch_optimizer.name=LBFGS | arch_optimizer.name = 'LBFGS': | choose another, such as SGD
+arch_optimizer.name=SparseAdam | arch_optimizer.name = 'SparseAdam': | choose another, such as SGD
 weight_optimizer.name=Muon | weight_optimizer.name = 'Muon': | matrices only
+weight_optimizer.name=muon | weight_optimizer.rest.name: | add one, such as rest.name=AdamW
+weight_optimizer.name=sam weight_optimizer.lr=1 | weight_optimizer.base: | base.name=NAME
+arch_optimizer.name=fractions:Fraction | arch_optimizer.name = 'fractions:Fraction': | not a torch
+weight_optimizer.schedul=cosine | weight_optimizer.schedul = 'cosine': | did you mean schedule?
 weight_optimizer.name=nowhere:A | weight_optimizer.name = 'nowhere:A': | module:Object
 algorithm.name=math:dart | algorithm.name = 'math:dart': | module:Object
 algorithm.name=math:pi | algorithm.name = 'math:pi': | not a callable
@@ -105,6 +109,16 @@ benchmark query ² | command line: architecture = '²': | write |op~0|
 benchmark query 0 --table ofical | command line: table = 'ofical': | did you mean official?
 benchmark query 0 --table official | command line: table = 'official': | set OPTNAS_DATA
 benchmark query 0 --table official --data . | nas-bench-201/test-accuracy.csv.gz: | use the table
+benchmark query 0 --table nats-tss | table nats-tss: it was not imported | run: optnas benchmark import
+benchmark query 0 --split valid --table analog-nasbench | table analog-nasbench: split = 'valid': | nats-tss (run: optnas benchmark import
+benchmark query 0 --epochs 12 --table analog-nasbench | table analog-nasbench: epochs = 12: | nats-tss (run: optnas benchmark import
+benchmark query 0 --dataset cifar1000 --table analog-nasbench | table analog-nasbench: dataset = 'cifar1000': | did you mean cifar100?
+benchmark import none | none: cannot read it (No such file or directory) | check the path
+benchmark import . | .: holds no file such as 000000.pickle.pbz2 | give the folder NATS-tss-v1_0-3ffb9-simple
+benchmark random-search 0 --table analog-nasbench | command line: K = 0: | use 1 to 15625
+benchmark random-search --table nats | command line: table = 'nats': | nats-tss
+search -o x data.name=digits benchmark.table=nats-tss | table nats-tss: it was not imported | run: optnas benchmark import
+plot --figure alternation -o x.png --reference optimum | command line: --reference = 'optimum': | leave it out
 """  # noqa: E501
 
 
@@ -136,6 +150,8 @@ c.toml [searc]\nepochs = 1 | -c c.toml | c.toml: searc.epochs = 1: | did you mea
 c.toml format = 99 | -c c.toml | c.toml: format = 99: | upgrade optnas
 c.toml algorithm.hype = 9 | -c c.toml algorithm.derivative=exact | c.toml: algorithm.hype = 9: | hyp
 c.toml search.seed = -1 | -c c.toml | c.toml: search.seed = -1: | greater than or equal to 0
+c.toml weight_optimizer.lr = -1 | -c c.toml | c.toml: weight_optimizer.lr = -1: | change its value
+c.toml run.device = "cuda:99" | -c c.toml | c.toml: run.device = 'cuda:99': | use auto or cpu
 p.toml spaces = 3 | protocol=./p.toml | ./p.toml: spaces = 3: | write [spaces.NAME]
 a.py def broken(: | algorithm.name=./a.py:A | command line: algorithm.name = | (SyntaxError: invalid
 a.py 1 / 0 | arch_optimizer.name=./a.py:A | command line: arch_optimizer.name = | (ZeroDivision
@@ -235,8 +251,8 @@ config.toml | numbers_version = 1 | numbers_version = 0 | - | out/config.toml: |
 config.toml | hash = | # = | - | out/config.toml: is no run's configuration | optnas search -c
 config.toml | = | - | - | out/config.toml: not valid TOML | fix the file
 result.json | { | [ | - | out/result.json: not JSON | restore the file
-- | - | - | search.epochs=9 | command line: search.epochs = 9: | only run.* and data.folder
-- | - | - | data=5 | command line: data = 5: | only run.* and data.folder
+- | - | - | search.epochs=9 | command line: search.epochs = 9: | only run.*, tracking.*, data.fo
+- | - | - | data=5 | command line: data = 5: | only run.*, tracking.*, data.fo
 - | - | - | run.treads=2 | command line: run.treads = 2: | did you mean threads?
 """
 
@@ -330,8 +346,8 @@ def test_files_beside_the_checkpoint(
 # settings | how the line goes on | a part of the rest; these are found once torch is there
 LATE = """
 run.device=cuda:99 | command line: run.device = 'cuda:99': no such device here | use auto or cpu
-weight_optimizer.lr=-1 | command line: weight_optimizer: SGD refuses its settings | change
-arch_optimizer.betas=[2.0,0.9] | command line: arch_optimizer: Adam refuses its settings | change
+weight_optimizer.lr=-1 | command line: weight_optimizer.lr = -1: SGD refuses | change
+arch_optimizer.betas=[2.0,0.9] | command line: arch_optimizer.betas = [2.0, 0.9]: Adam | change
 algorithm.derivative=finite-difference | command line: algorithm.derivative = 'finite-diff | remove
 """
 

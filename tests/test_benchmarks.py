@@ -14,11 +14,14 @@ import pytest
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import tiny_settings
 
-from optnas import benchmarks
+from optnas import benchmarks, registry
 from optnas.benchmarks import analog, data_folder, load_table, official
-from optnas.benchmarks.table import Table
+from optnas.benchmarks.coverage import Coverage, Question
+from optnas.benchmarks.table import Measurements, Table
 from optnas.errors import UserError
+from optnas.metrics.benchmark import describe_benchmark
 from optnas.spaces import NAS_BENCH_201, Space
 
 DATA = os.environ.get("OPTNAS_DATA", "")
@@ -61,32 +64,67 @@ TINY = Space("tiny", 3, ((0, 1), (0, 2), (1, 2)), ("zero", "identity"), 0, 1)
 
 
 def tiny_table(values: Sequence[float]) -> Table:
-    accuracies = {"cifar10": np.array(values, dtype=np.float64)}
-    return Table("tiny-table", "tiny", "Made up.", "test", 3, accuracies)
+    measured = Measurements(np.array(values, dtype=np.float64))
+    return Table("tiny-table", "tiny", "Made up.", {Question("cifar10", "test", 3): measured})
 
 
 @given(st.lists(st.sampled_from([10.0, 20.5, 20.75, 90.0]), min_size=8, max_size=8))
 def test_questions_equal_their_naive_twins(values: list[float]) -> None:
     table = tiny_table(values)
-    ask: dict[str, Any] = {"dataset": "cifar10", "split": "test", "epochs": 3}
+    ask = Question("cifar10", "test", 3)
     for place, cell in enumerate(TINY.all()):
         mine = values[place]
-        assert table.accuracy(cell, **ask) == mine
-        assert table.regret(cell, **ask) == max(values) - mine >= 0
+        assert table.accuracy(cell, ask) == mine
+        assert table.regret(cell, ask) == max(values) - mine >= 0
         rank = sorted(values, reverse=True).index(mine) + 1
-        assert table.rank(cell, **ask) == rank
-        assert table.percentile(cell, **ask) == pytest.approx(100 * (8 - rank + 1) / 8)
+        assert table.rank(cell, ask) == rank
+        assert table.percentile(cell, ask) == pytest.approx(100 * (8 - rank + 1) / 8)
     best = TINY.architecture_at(int(np.argmax(values)))
-    assert (table.rank(best, **ask), table.percentile(best, **ask)) == (1, 100)
+    assert (table.rank(best, ask), table.percentile(best, ask)) == (1, 100)
+
+
+@pytest.mark.parametrize("name", benchmarks.table_names())
+def test_every_table_declares_itself_without_being_read(name: str) -> None:
+    source = benchmarks.find_source(name)
+    assert source.name == name
+    assert source.space_name in registry.names("space")
+    covered = source.coverage
+    assert (
+        covered.headline[0]
+        == covered.questions[0]
+        == (covered.datasets[0], *covered.headline[0][1:])
+    )
+    assert len(set(covered.questions)) == len(covered.questions)
+    folder = data_folder(None)
+    if source.present(folder):
+        table = source.load(folder)
+        assert (table.name, table.space_name) == (name, source.space_name)
+        assert table.coverage == covered
+        assert table.folder == folder
+    else:
+        with pytest.raises(UserError):
+            source.load(folder)
+
+
+def test_a_coverage_is_told_in_a_line() -> None:
+    whole = Coverage.product(["a", "b"], ["test", "valid"], [200, None])
+    assert str(whole) == "a, b; split test, valid; epochs 200, not stated"
+    assert [q.dataset for q in whole.headline] == ["a", "b"]
+    part = Coverage(whole.questions[:3])
+    assert (
+        str(part)
+        == "a, split test, epochs 200; b, split test, epochs 200; a, split valid, epochs 200"
+    )
+    assert part.datasets == ("a", "b")
 
 
 def test_accuracies_cannot_be_changed() -> None:
     table = tiny_table(range(8))
-    values = table.values(dataset="cifar10", split="test", epochs=3)
+    values = table.values(Question("cifar10", "test", 3))
     with pytest.raises(ValueError, match="read-only"):
         values[0] = 100
     with pytest.raises(dataclasses.FrozenInstanceError):
-        table.epochs = 200  # type: ignore[misc]
+        table.name = "mine"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -94,30 +132,71 @@ def test_accuracies_cannot_be_changed() -> None:
     [
         (
             {"dataset": "cifar100", "epochs": 200},
-            "dataset = 'cifar100': this table has cifar10; split test; epochs not stated;"
-            " the table official can answer",
+            "official (set OPTNAS_DATA to the folder",
         ),
         ({"epochs": 200}, "epochs = 200: this table has cifar10; split test; epochs not stated;"),
-        ({"epochs": 200}, "the table official can answer"),
+        ({"epochs": 200}, "nas-bench-201/test-accuracy.csv.gz) can answer"),
         ({"dataset": "cifar100"}, "no known table can answer: analog-nasbench has cifar10; split"),
         ({"split": "valid"}, "split = 'valid': this table has"),
         ({"split": "valid"}, "no known table can answer"),
-        ({"epochs": 12}, "official has cifar10, cifar100, imagenet16-120; split test; epochs 200"),
+        ({"epochs": 12}, "the table nats-tss (run: optnas benchmark import PATH"),
         ({"dataset": "cifar-10"}, "did you mean cifar10?"),
     ],
 )
 def test_a_question_without_an_answer(analog_table: Table, change: Any, message: str) -> None:
-    ask: dict[str, Any] = {"dataset": "cifar10", "split": "test", "epochs": None} | change
+    ask = Question(**({"dataset": "cifar10", "split": "test", "epochs": None} | change))
     with pytest.raises(UserError) as caught:
-        analog_table.accuracy(NAS_BENCH_201.architecture_at(0), **ask)
+        analog_table.accuracy(NAS_BENCH_201.architecture_at(0), ask)
     assert str(caught.value).startswith("table analog-nasbench: ")
     assert message in str(caught.value)
 
 
 def test_a_cell_of_another_space(analog_table: Table) -> None:
-    ask: dict[str, Any] = {"dataset": "cifar10", "split": "test", "epochs": None}
+    ask = Question("cifar10", "test", None)
     with pytest.raises(UserError, match="this table holds cells of nas-bench-201"):
-        analog_table.rank(TINY.architecture_at(0), **ask)
+        analog_table.rank(TINY.architecture_at(0), ask)
+
+
+# ---- one file is a table
+
+MINE = """
+import numpy as np
+from optnas.benchmarks import Coverage, Measurements, Table, TableSource
+
+COVERAGE = Coverage.product(["cifar10"], ["valid", "test"], [7])
+
+
+def load(folder):
+    measured = Measurements(np.arange(15625) / 200)
+    held = {question: measured for question in COVERAGE.questions}
+    return Table("mine", "SPACE", "Made up.", held, folder)
+
+
+def mine():
+    return TableSource("mine", "SPACE", "Made up.", COVERAGE, "ask me", lambda _: True, load)
+"""
+
+
+def test_a_table_in_a_file_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(MINE.replace("SPACE", "nas-bench-201"))
+    settings = tiny_settings(benchmark__table=f"{file}:mine")
+    assert list(settings.sources) == [str(file)]
+    record = describe_benchmark(
+        load_table(settings.benchmark.table, folder=None), NAS_BENCH_201.architecture_at(200)
+    )
+    assert (record["table"], record["split"], record["epochs"]) == ("mine", "valid", 7)
+    assert record["accuracy"] == {"cifar10": 1.0}
+    file.write_text(MINE.replace("SPACE", "elsewhere"))
+    with pytest.raises(UserError, match=r"cells of elsewhere, and the space is nas-bench-201; use"):
+        tiny_settings(benchmark__table=f"{file}:mine")
+
+
+def test_a_space_without_a_table() -> None:
+    with pytest.raises(
+        UserError, match=r"no benchmark table holds cells of nowhere; set benchmark.table=none"
+    ):
+        benchmarks.default_table(None, "nowhere")
 
 
 # ---- the analog table
@@ -129,8 +208,8 @@ def test_the_analog_table(analog_table: Table) -> None:
     assert facts["datasets"]["cifar10"]["cells"] == 15_625
     assert facts["datasets"]["cifar10"]["best"] == pytest.approx(94.0664)
     assert "not the official table" in facts["provenance"]
-    ask: dict[str, Any] = {"dataset": "cifar10", "split": "test", "epochs": None}
-    assert analog_table.accuracy(NAS_BENCH_201.parse(ALL_SKIP), **ask) == pytest.approx(60.7836)
+    ask = Question("cifar10", "test", None)
+    assert analog_table.accuracy(NAS_BENCH_201.parse(ALL_SKIP), ask) == pytest.approx(60.7836)
 
 
 def test_keys_of_the_data_file_are_translated() -> None:
@@ -221,13 +300,13 @@ def replace(line: int, old: str, new: str) -> Callable[[list[str]], None]:
 def test_a_made_up_official_table_is_read(tmp_path: Path) -> None:
     write_csv(tmp_path, gzip.compress(made_up_csv(replace(3, "90.5", "91.25"))))
     table = load_table("official", folder=tmp_path)
-    assert tuple(table.accuracies) == DATASETS
-    ask: dict[str, Any] = {"dataset": "cifar10", "split": "test", "epochs": 200}
-    assert table.accuracy(NAS_BENCH_201.architecture_at(1), **ask) == 91.25
-    assert table.rank(NAS_BENCH_201.architecture_at(1), **ask) == 1
-    assert table.rank(NAS_BENCH_201.architecture_at(0), **ask) == 2
+    assert table.coverage.datasets == DATASETS
+    ask = Question("cifar10", "test", 200)
+    assert table.accuracy(NAS_BENCH_201.architecture_at(1), ask) == 91.25
+    assert table.rank(NAS_BENCH_201.architecture_at(1), ask) == 1
+    assert table.rank(NAS_BENCH_201.architecture_at(0), ask) == 2
     with pytest.raises(UserError, match="the table analog-nasbench can answer"):
-        table.values(dataset="cifar10", split="test", epochs=None)
+        table.values(Question("cifar10", "test", None))
 
 
 @pytest.mark.parametrize(
@@ -267,16 +346,15 @@ def test_a_damaged_official_file(tmp_path: Path) -> None:
 
 
 def test_which_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert benchmarks.table_names() == ["analog-nasbench", "official"]
-    assert benchmarks.default_table(None) == "analog-nasbench"
-    assert benchmarks.default_table(tmp_path) == "analog-nasbench"
+    assert benchmarks.default_table(None, NAS_BENCH_201.name) == "analog-nasbench"
+    assert benchmarks.default_table(tmp_path, NAS_BENCH_201.name) == "analog-nasbench"
     write_csv(tmp_path, b"")
-    assert benchmarks.default_table(tmp_path) == "official"
+    assert benchmarks.default_table(tmp_path, NAS_BENCH_201.name) == "official"
     with pytest.raises(UserError, match=r"table = 'oficial'.*did you mean official"):
         load_table("oficial", folder=None)
     with pytest.raises(UserError, match="needs a data folder; set OPTNAS_DATA"):
         load_table("official", folder=None)
-    with pytest.raises(UserError, match="cannot read the official table"):
+    with pytest.raises(UserError, match=r"cannot read the official table.*use the table auto"):
         load_table("official", folder=tmp_path / "absent")
     monkeypatch.setenv("OPTNAS_DATA", "/data")
     assert data_folder(None) == Path("/data")
@@ -299,12 +377,12 @@ BEST = {
 def test_published_numbers(official_table: Table, dataset: str) -> None:
     best, string, mean, median = BEST[dataset]
     cell = NAS_BENCH_201.parse(string.replace("c1", "nor_conv_1x1").replace("c3", "nor_conv_3x3"))
-    ask: dict[str, Any] = {"dataset": dataset, "split": "test", "epochs": 200}
-    assert (official_table.rank(cell, **ask), official_table.regret(cell, **ask)) == (1, 0)
+    ask = Question(dataset, "test", 200)
+    assert (official_table.rank(cell, ask), official_table.regret(cell, ask)) == (1, 0)
     facts = official_table.describe()["datasets"][dataset]
     rounded = [round(facts[key], 2) for key in ("best", "mean", "median")]
     assert rounded == [best, mean, median]
-    collapsed = official_table.accuracy(NAS_BENCH_201.parse(ALL_SKIP), **ask)
+    collapsed = official_table.accuracy(NAS_BENCH_201.parse(ALL_SKIP), ask)
     assert round(collapsed, 2) == {"cifar10": 54.30, "cifar100": 15.61}.get(dataset, 16.32)
 
 
@@ -313,15 +391,15 @@ def test_every_row_equals_the_naive_reader(official_table: Table) -> None:
     with gzip.open(CSV, "rt") as file:
         rows = [line.strip().split(",") for line in file][1:]
     for column, dataset in enumerate(DATASETS, start=2):
-        values = official_table.values(dataset=dataset, split="test", epochs=200)
+        values = official_table.values(Question(dataset, "test", 200))
         assert values.tolist() == [float(row[column]) for row in rows]
     assert [NAS_BENCH_201.index(NAS_BENCH_201.parse(row[1])) for row in rows] == list(range(15_625))
 
 
 @needs_data
 def test_the_two_tables_agree_as_far_as_known(analog_table: Table, official_table: Table) -> None:
-    ours = official_table.values(dataset="cifar10", split="test", epochs=200)
-    theirs = analog_table.values(dataset="cifar10", split="test", epochs=None)
+    ours = official_table.values(Question("cifar10", "test", 200))
+    theirs = analog_table.values(Question("cifar10", "test", None))
     assert scipy.stats.kendalltau(ours, theirs)[0] == pytest.approx(0.926, abs=5e-4)
     assert scipy.stats.pearsonr(ours, theirs)[0] == pytest.approx(0.9994, abs=5e-5)
     good = ours > 93

@@ -131,7 +131,7 @@ def test_loaded_images_are_the_asked_rows() -> None:
         files=(Path("nowhere"),),
         decode=lambda rows: (images_NHWC[rows], labels_N[rows]),
     )
-    images = data.load_images(dataset, torch.tensor([8, 1, 4]), 8)
+    images = data.load_images(dataset, torch.tensor([8, 1, 4]), 8, dataset.moments())
     assert len(images) == 3
     batch_BCHW, labels_B = images.to_batch(torch.tensor([2, 0]))
     np.testing.assert_array_equal(batch_BCHW.permute(0, 2, 3, 1), images_NHWC[[4, 8]])

@@ -178,7 +178,9 @@ def test_missing_or_ill_typed_columns(tmp_path: Path, table: pa.Table) -> None:
     path = tmp_path / "cifar10" / "train-0.parquet"
     pq.write_table(table, path)
     text = message(tmp_path)
-    assert f"{path}: needs the columns img (struct with bytes) and label (integer), has " in text
+    assert (
+        f"{path}: needs the columns img or image (struct with bytes) and label (integer), " in text
+    )
     assert f"{table.schema.names[1]} (" in text
 
 

@@ -23,11 +23,20 @@ from optnas.search import run
 
 ROOT = Path(__file__).parent.parent
 EXTENDING = ROOT / "docs" / "extending.md"
+DATA = ROOT / "docs" / "data.md"
 MEASURES = ROOT / "docs" / "measures.md"
+OPTIMIZERS = ROOT / "docs" / "optimizers.md"
+LONG = ("measures", "spaces", "studies", "tracking")
 PAGES = sorted((ROOT / "docs" / "algorithms").glob("*.md"))
 EXECUTED = [
-    *(pytest.param(path, marks=pytest.mark.thorough) for path in (ROOT / "README.md", EXTENDING)),
-    *(pytest.param(path, marks=pytest.mark.slow) for path in (*PAGES, MEASURES)),
+    *(
+        pytest.param(path, marks=pytest.mark.thorough)
+        for path in (ROOT / "README.md", EXTENDING, DATA, ROOT / "docs" / "benchmarks.md")
+    ),
+    *(
+        pytest.param(path, marks=pytest.mark.slow)
+        for path in (*PAGES, OPTIMIZERS, *(ROOT / "docs" / f"{n}.md" for n in LONG))
+    ),
 ]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -280,7 +289,7 @@ def flat(document: Any, prefix: str = "") -> dict[str, Any]:
 
 def test_the_table_of_protocols_is_that_of_the_files() -> None:
     rows = re.findall(
-        r"(?m)^\| `([\w.]+)`[^|]*\| (.*) \|$", (ROOT / "docs" / "protocols.md").read_text()
+        r"(?m)^\| `([\w.-]+)`[^|]*\| (.*) \|$", (ROOT / "docs" / "protocols.md").read_text()
     )
     rows = [(key, cells.split(" | ")) for key, cells in rows if cells.count(" | ") == 3]
     assert len(rows) > 30

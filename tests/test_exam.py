@@ -1,4 +1,4 @@
-"""The exam every registered algorithm sits, present and future, in each of its variants."""
+"""The exam every registered algorithm sits, in each of its variants, on every registered space."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import every_variant, tiny_settings
+from tiny import every_space, every_variant, tiny_settings
 
 from optnas.algorithms.base import Progress
 from optnas.search import _measure, _train_epoch
 from optnas.state import SearchState, build_state, restore, save
 
-VARIANTS = [pytest.param(changes, id=name) for name, changes in every_variant()]
+VARIANTS = [
+    pytest.param(changes | space, id=f"{name}-{space_name}")
+    for space_name, space in every_space()
+    for name, changes in every_variant()
+]
 
 
 def fingerprint(state: SearchState) -> dict[str, Any]:
@@ -42,6 +46,10 @@ def assert_same(one: Any, other: Any) -> None:
         assert one.keys() == other.keys()
         for key in one:
             assert_same(one[key], other[key])
+    elif isinstance(one, list):
+        assert len(one) == len(other)
+        for pair in zip(one, other, strict=True):
+            assert_same(*pair)
     else:
         assert one == other
 

@@ -14,7 +14,7 @@ import optnas
 ROOT = Path(optnas.__file__).parent
 # Each layer may import from itself and from those before it.
 LAYERS = [
-    {"errors", "files", "pickles"},
+    {"errors", "files", "pickles", "loading"},
     {"tomlio"},
     {"jsonio"},
     {"measurements"},
@@ -22,14 +22,16 @@ LAYERS = [
     {"spaces", "datasets", "benchmarks", "protocols", "schedules"},
     {"supernet", "data"},
     {"algorithms", "bilevel", "parts", "optimizers", "metrics", "instruments"},
+    {"relaxations", "perturbations", "hypergradients", "discretizations"},
     {"config"},
+    {"trackers"},
     {"complete"},
     {"resolve"},
     {"state"},
     {"steps", "environment", "observe"},
-    {"search"},
-    {"api", "afterwards", "display", "plotting", "diagrams", "figures"},
-    {"study", "analysis"},
+    {"search", "standalone"},
+    {"api", "afterwards", "display", "plotting", "reference_lines", "diagrams", "figures"},
+    {"study", "engines", "analysis"},
     {"report"},
     {"cli"},
     {"__init__", "__main__"},

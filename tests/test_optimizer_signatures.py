@@ -23,6 +23,7 @@ from optnas.optimizers.signatures import (
     torch_optimizers,
     torch_signature,
 )
+from optnas.optimizers.stepping import take_step
 
 SECTIONS = ("weight_optimizer", "arch_optimizer")
 SHAPES = {
@@ -95,15 +96,20 @@ def toy_loss(parameters: list[Tensor]) -> Tensor:
     return (steepness * (joined - 2).square()).mean()
 
 
+def gradients(optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> Tensor:
+    optimizer.zero_grad()
+    loss = toy_loss(parameters)
+    loss.backward()
+    return loss.detach()
+
+
 @usable
 def test_every_optimizer_lowers_a_loss_with_its_defaults(section: str, name: str) -> None:
     parameters = leaves(section)
     optimizer = build(name, complete(name, section), parameters, section=section)
     start = toy_loss(parameters).item()
     for _ in range(50):
-        optimizer.zero_grad()
-        toy_loss(parameters).backward()
-        optimizer.step()
+        take_step(optimizer, lambda: gradients(optimizer, parameters))
     assert toy_loss(parameters).item() < start
 
 
@@ -126,12 +132,11 @@ def test_a_parameter_without_gradient_stays(section: str, name: str) -> None:
     """What a frozen alpha relies on: no decay, no momentum."""
     parameters = leaves(section)
     optimizer = build(name, complete(name, section), parameters, section=section)
-    toy_loss(parameters).backward()
-    optimizer.step()
+    take_step(optimizer, lambda: gradients(optimizer, parameters))
     before = [p.detach().clone() for p in parameters]
     for p in parameters:
         p.grad = None
-    optimizer.step()
+    take_step(optimizer, lambda: torch.zeros(()))
     assert all(map(torch.equal, parameters, before))
 
 
@@ -143,13 +148,13 @@ def test_a_parameter_without_gradient_stays(section: str, name: str) -> None:
 def test_optimizers_of_no_use_are_refused_with_a_reason(section: str, name: str) -> None:
     with pytest.raises(UserError) as caught:
         complete(name, section)
-    assert REFUSED[name] in str(caught.value)
+    assert all(told in str(caught.value) for told in REFUSED[name])
     assert f"{section}.name" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", REFUSED_FOR_WEIGHTS)
 def test_some_are_refused_for_network_weights_only(name: str) -> None:
-    with pytest.raises(UserError, match=REFUSED_FOR_WEIGHTS[name]):
+    with pytest.raises(UserError, match=REFUSED_FOR_WEIGHTS[name][1]):
         complete(name, "weight_optimizer")
     assert "lr" in complete(name, "arch_optimizer")
 
@@ -157,7 +162,7 @@ def test_some_are_refused_for_network_weights_only(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "given", "words"),
     [
-        ("Addam", {}, ["no optimizer of this name", "Adam"]),
+        ("Addam", {}, ["no optimizer of this name", "Adam?"]),
         ("Adam", {"betaas": [0.5, 0.9]}, ["no setting 'betaas'", "betas"]),
         ("Adam", {"betas": [0.5]}, ["a list of 2 numbers"]),
         ("Adam", {"betas": [0.5, "x"]}, ["a list of 2 numbers"]),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optnas.config import MeasureSection, Settings
-from optnas.environment import threads
+from optnas.environment import cpu_threads
 from optnas.errors import UserError
 from optnas.measurements import Line, identity
 from optnas.metrics.base import Cadence
@@ -56,7 +56,7 @@ def measure_run(
         raise UserError(
             "the run has no checkpoint yet", where=folder.path, remedy="wait for its first epoch"
         )
-    with folder.locked(), threads(settings.run.threads):
+    with folder.locked(), cpu_threads(settings.run.threads):
         state = build_state(settings)
         restore(state, folder.checkpoint, remedy=REMEDY)
         kept = {epoch: folder.kept(epoch) for epoch in folder.kept_epochs()}

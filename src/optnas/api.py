@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optnas.complete import complete_measure
 from optnas.config import MeasureSection, Settings
+from optnas.errors import COMMAND_LINE, UserError
 from optnas.measurements import Line
 from optnas.records import FINISHED, Record, RunFolder
-from optnas.resolve import Layer, reread, resolve
+from optnas.resolve import Layer, blame, reread, resolve
 from optnas.tomlio import read_toml
 
 if TYPE_CHECKING:
@@ -21,19 +22,32 @@ OnLine = Callable[[str, Line], None]
 PathLike = str | Path
 
 
-def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
+def nest(dotted: Mapping[str, Any], where: object = "settings") -> dict[str, Any]:
     """Dotted keys to nested tables.
 
     Args:
         dotted: such as ``{"search.epochs": 5}``; values may be tables themselves.
+        where: what to call them in error messages.
 
     Returns:
         Such as ``{"search": {"epochs": 5}}``.
+
+    Raises:
+        UserError: a key is given as a whole and in parts, such as ``search`` and ``search.epochs``.
 
     Example:
         >>> nest({"search.epochs": 5, "search.seed": 1})
         {'search': {'epochs': 5, 'seed': 1}}
     """
+    for key in dotted:
+        if any(other.startswith(f"{key}.") for other in dotted):
+            raise UserError(
+                "is given as a whole and in parts",
+                where=where,
+                key=key,
+                value=dotted[key],
+                remedy="give it one way",
+            )
     nested: dict[str, Any] = {}
     for key, value in dotted.items():
         *parents, last = key.split(".")
@@ -60,8 +74,14 @@ def settings_of(
     Returns:
         The settings, checked.
     """
+    return resolve(_layers(settings, config, where))
+
+
+def _layers(
+    settings: Mapping[str, Any] | None, config: PathLike | None, where: object
+) -> list[Layer]:
     layers = [] if config is None else [Layer(config, read_toml(Path(config)))]
-    return resolve([*layers, Layer(where, nest(settings or {}))])
+    return [*layers, Layer(where, nest(settings or {}, where))]
 
 
 def run(
@@ -91,10 +111,11 @@ def run(
         >>> run({"data.name": "digits", "search.epochs": 1}, out="runs/a")  # doctest: +SKIP
         {'status': 'done', ...}
     """
-    complete = settings_of(settings, config=config, where=where)
+    layers = _layers(settings, config, where)
+    complete = resolve(layers)
     folder = RunFolder(Path(out))
     with folder.created(complete.document()):
-        _search(complete, folder, on_epoch)
+        _search(complete, folder, on_epoch, layers)
     return _result(folder)
 
 
@@ -108,7 +129,8 @@ def resume(
 
     Args:
         out: the run's folder.
-        settings: new values of ``run.*`` or ``data.folder``; nothing else can change.
+        settings: new values of ``run.*``, ``tracking.*`` or of where data lie; nothing else can
+            change.
         on_epoch: called with each new record.
 
     Returns:
@@ -119,11 +141,13 @@ def resume(
     """
     folder = RunFolder(Path(out))
     document = folder.read_config()
-    complete = reread(document, folder.config, nest(settings or {}))
+    given = nest(settings or {}, COMMAND_LINE)
+    complete = reread(document, folder.config, given)
     result = folder.read_result()
     if result is None or result.get("status") not in FINISHED:
         with folder.locked():
-            _search(complete, folder, on_epoch)
+            layers = [Layer(folder.config, document), Layer(COMMAND_LINE, given)]
+            _search(complete, folder, on_epoch, layers)
     return _result(folder)
 
 
@@ -194,10 +218,15 @@ def load(out: PathLike) -> pd.DataFrame:
     return table
 
 
-def _search(settings: Settings, folder: RunFolder, on_epoch: OnEpoch) -> None:
+def _search(
+    settings: Settings, folder: RunFolder, on_epoch: OnEpoch, layers: Sequence[Layer]
+) -> None:
     from optnas.search import run as run_search
 
-    run_search(settings, folder, on_epoch)
+    try:
+        run_search(settings, folder, on_epoch)
+    except UserError as error:
+        raise blame(error, layers) from error
 
 
 def _result(folder: RunFolder) -> dict[str, Any]:

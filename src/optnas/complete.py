@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,9 +15,11 @@ import pydantic
 from optnas import benchmarks, registry
 from optnas.config import DATA_KEYS, DEFAULT_MEASURES, Settings
 from optnas.datasets.base import Dataset
+from optnas.datasets.splits import KINDS, FixedSplit, read_split
 from optnas.errors import UserError, did_you_mean
 from optnas.metrics.base import Measure
 from optnas.optimizers import signatures
+from optnas.spaces import build_space
 
 # component section -> the protocol's tables by name
 COMPONENTS = {
@@ -25,8 +28,29 @@ COMPONENTS = {
     "data": "datasets",
     "weight_optimizer": "weight_optimizers",
     "arch_optimizer": "arch_optimizers",
+    "tracking": "trackers",
 }
 OPTIMIZERS = ("weight_optimizer", "arch_optimizer")
+SIZES = ("train_size", "valid_size")
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The images of a run, and how many of them each half may have."""
+
+    dataset: Dataset
+    fixed: FixedSplit | None
+
+    @property
+    def available(self) -> dict[str, int]:
+        if self.fixed is not None:
+            lists = len(self.fixed.train_N), len(self.fixed.valid_M)
+            return dict(zip(SIZES, lists, strict=True))
+        size = self.dataset.size
+        return dict(zip(SIZES, (size // 2, size - size // 2), strict=True))
+
+    def fingerprint(self) -> str:
+        return self.fixed.fingerprint if self.fixed else self.dataset.fingerprint()
 
 
 def complete(merged: dict[str, Any]) -> Settings:
@@ -42,16 +66,19 @@ def complete(merged: dict[str, Any]) -> Settings:
         UserError: a setting is unknown, ill-typed, out of range or contradicts another; its key is
             told, and whoever knows which file wrote it adds that.
     """
+    merged.setdefault("tracking", {}).setdefault("name", "none")
     for section in COMPONENTS:
         _named(merged, section)
+    _complete_component(merged, "tracking", kind="tracker")
     _complete_component(merged, "space")
     _complete_component(merged, "algorithm", supplied=("space",))
-    dataset = _complete_data(merged)
+    data = _complete_data(merged)
     for section in OPTIMIZERS:
-        _complete_optimizer(merged, section)
+        complete_optimizer(merged, section)
     merged.setdefault("benchmark", {}).setdefault("table", "auto")
     if merged["benchmark"]["table"] == "auto":
-        merged["benchmark"]["table"] = benchmarks.default_table(_folder(merged))
+        space_name = build_space(merged["space"]).name
+        merged["benchmark"]["table"] = benchmarks.default_table(_folder(merged), space_name)
     for section in ("evaluation", "curvature", "run", "measures", "checkpoints"):
         merged.setdefault(section, {})
     for label in DEFAULT_MEASURES:
@@ -60,21 +87,40 @@ def complete(merged: dict[str, Any]) -> Settings:
         merged["measures"][label] = complete_measure(label, merged["measures"][label])
     _check_epochs(merged["checkpoints"].get("keep", []), "checkpoints.keep", ("named", "all"))
     try:
-        settings = Settings(**merged, fingerprint=dataset.fingerprint(), sources=_sources(merged))
+        # A tracker moves no number; a table is named by a string of its own.
+        parts = [merged[section] for section in COMPONENTS if section != "tracking"]
+        files = sources([*parts, {"name": str(merged["benchmark"]["table"])}])
+        settings = Settings(**merged, fingerprint=data.fingerprint(), sources=files)
     except pydantic.ValidationError as error:
-        _tell_first_problem(error)
+        tell_first_problem(error, Settings)
     _check_values(settings.model_dump())
-    _check_consistency(settings, dataset)
+    _check_consistency(settings, data)
+    _check_table(settings)
     _check_unrolled(settings)
     return settings
 
 
-def _sources(merged: Mapping[str, Any]) -> dict[str, str]:
-    """SHA-256 of the files that components are loaded from by path."""
-    names = [merged[section]["name"] for section in COMPONENTS]
-    names += [merged[section]["schedule"]["name"] for section in OPTIMIZERS]
+def sources(tables: Iterable[Any]) -> dict[str, str]:
+    """The files that components are loaded from by path, so that an edited file is another run.
+
+    Args:
+        tables: sections of settings, with the components in their settings.
+
+    Returns:
+        SHA-256 by path as it was written, in order.
+    """
+    names = [*_names(tables)]
     files = {name.rpartition(":")[0] for name in names if name.rpartition(":")[0].endswith(".py")}
     return {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(files)}
+
+
+def _names(tables: Iterable[Any]) -> Iterator[str]:
+    """Names of components, and of the components in their settings."""
+    for table in tables:
+        if isinstance(table, Mapping):
+            if isinstance(table.get("name"), str):
+                yield table["name"]
+            yield from _names(table.values())
 
 
 def _named(merged: Mapping[str, Any], section: str, key: str | None = None) -> None:
@@ -89,11 +135,11 @@ def _named(merged: Mapping[str, Any], section: str, key: str | None = None) -> N
 
 
 def _complete_component(
-    merged: dict[str, Any], section: str, supplied: tuple[str, ...] = ()
+    merged: dict[str, Any], section: str, supplied: tuple[str, ...] = (), kind: str | None = None
 ) -> None:
     keys = dict(merged[section])
     name = keys.pop("name")
-    factory = registry.find(section, name)
+    factory = registry.find(kind or section, name, key=f"{section}.name")
     settings = registry.complete_settings(factory, keys, section=section, skip=supplied)
     merged[section] = {"name": name, **settings}
 
@@ -107,7 +153,7 @@ def _folder(merged: Mapping[str, Any]) -> Path | None:
     return benchmarks.data_folder(None if option is None else Path(option))
 
 
-def _complete_data(merged: dict[str, Any]) -> Dataset:
+def _complete_data(merged: dict[str, Any]) -> _Data:
     data = dict(merged["data"])
     general = {key: data.pop(key) for key in DATA_KEYS if key in data}
     factory = registry.find("dataset", general["name"], key="data.name")
@@ -116,10 +162,11 @@ def _complete_data(merged: dict[str, Any]) -> Dataset:
     )
     folder = _folder(merged)
     dataset: Dataset = factory(folder=folder, **own)
-    general.setdefault("train_size", dataset.size // 2)
-    general.setdefault("valid_size", dataset.size - dataset.size // 2)
-    general.setdefault("resolution", dataset.resolution)
     general.setdefault("split", "halves")
+    complete_data = _Data(dataset, _fixed_split(general, dataset))
+    for key, count in complete_data.available.items():
+        general.setdefault(key, count)
+    general.setdefault("resolution", dataset.resolution)
     if folder is not None:
         general["folder"] = str(folder)
     merged["data"] = {**general, **own}
@@ -129,10 +176,41 @@ def _complete_data(merged: dict[str, Any]) -> Dataset:
         scaled = round(dataset.crop_padding * resolution / dataset.resolution)
         augmentation.setdefault("crop_padding", scaled)
     augmentation.setdefault("flip", dataset.flip)
-    return dataset
+    return complete_data
 
 
-def _complete_optimizer(merged: dict[str, Any], section: str) -> None:
+def _fixed_split(general: Mapping[str, Any], dataset: Dataset) -> FixedSplit | None:
+    kind, file = general["split"], general.get("split_file")
+    if kind not in KINDS:
+        if file is not None:
+            raise UserError(
+                f"no split file is read under data.split={kind}",
+                key="data.split_file",
+                value=file,
+                remedy=f"set data.split to {' or '.join(KINDS)}, or remove it",
+            )
+        return None
+    if not isinstance(file, str):
+        raise UserError(
+            f"data.split={kind} needs the path of a split file",
+            key="data.split_file",
+            value=file,
+            remedy="add data.split_file=PATH, or set data.split=random-halves",
+        )
+    return read_split(kind, Path(file), dataset)
+
+
+def complete_optimizer(merged: dict[str, Any], section: str) -> None:
+    """Check an optimizer's section and its schedule, and spell every default out.
+
+    Args:
+        merged: sections of settings; the one of this name is replaced.
+        section: its name.
+
+    Raises:
+        UserError: there is no such optimizer or schedule, or a setting of it is wrong.
+    """
+    _named(merged, section)
     keys = dict(merged[section])
     name = keys.pop("name")
     schedule, key = keys.pop("schedule", "constant"), f"{section}.schedule"
@@ -239,17 +317,29 @@ def _built(factory: registry.Factory, settings: Mapping[str, Any], section: str)
         ) from error
 
 
-def _tell_first_problem(error: pydantic.ValidationError) -> NoReturn:
-    problem = error.errors()[0]
+def tell_first_problem(
+    error: pydantic.ValidationError, settings: type[pydantic.BaseModel]
+) -> NoReturn:
+    """Turn what pydantic found wrong with settings into one line.
+
+    Args:
+        error: what it found.
+        settings: the model it was validating.
+
+    Raises:
+        UserError: always.
+    """
+    # A misspelt key is missing under its right name too; the misspelling says more.
+    problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in problem["loc"])
     section, _, name = key.partition(".")
     remedy = "change its value"
     message = problem["msg"][0].lower() + problem["msg"][1:]
     if problem["type"] == "extra_forbidden":
-        model: Any = Settings.model_fields[section].annotation
+        model: Any = settings.model_fields[section].annotation if name else settings
         remedy, message = (
-            did_you_mean(name, model.model_fields),
-            f"{section} has no setting {name!r}",
+            did_you_mean(name or section, model.model_fields),
+            f"{section} has no setting {name!r}" if name else f"there is no section '{section}'",
         )
     value = None if problem["type"] == "missing" else problem["input"]
     raise UserError(message, key=key, value=value, remedy=remedy) from error
@@ -272,19 +362,19 @@ def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
                 )
 
 
-def _check_consistency(settings: Settings, dataset: Dataset) -> None:
+def _check_consistency(settings: Settings, images: _Data) -> None:
     search, supernet, data = settings.search, settings.supernet, settings.data
-    halves = {"train_size": dataset.size // 2, "valid_size": dataset.size - dataset.size // 2}
+    whole = f"the {images.dataset.size} labelled images" if images.fixed is None else "the split"
     checks = [
         *(
             (
                 getattr(data, key) > half,
                 f"data.{key}",
                 getattr(data, key),
-                f"its half of the {dataset.size} labelled images has {half}",
+                f"its half of {whole} has {half}",
                 f"set it from 1 to {half}",
             )
-            for key, half in halves.items()
+            for key, half in images.available.items()
         ),
         (
             search.batch_size > min(data.train_size, data.valid_size),
@@ -316,13 +406,6 @@ def _check_consistency(settings: Settings, dataset: Dataset) -> None:
             "set it to false",
         ),
         (
-            settings.benchmark.table not in benchmarks.table_names(),
-            "benchmark.table",
-            settings.benchmark.table,
-            "there is no benchmark table of this name",
-            did_you_mean(settings.benchmark.table, benchmarks.table_names()),
-        ),
-        (
             not re.fullmatch(r"auto|cpu|cuda(:\d+)?", settings.run.device),
             "run.device",
             settings.run.device,
@@ -335,17 +418,28 @@ def _check_consistency(settings: Settings, dataset: Dataset) -> None:
             raise UserError(reason, key=key, value=value, remedy=remedy)
 
 
+def _check_table(settings: Settings) -> None:
+    name = settings.benchmark.table
+    if name == benchmarks.NO_TABLE.name:
+        return
+    source = benchmarks.find_source(name, key="benchmark.table")
+    space_name = build_space(settings.space.model_dump()).name
+    if source.space_name != space_name:
+        able = ", ".join(each.name for each in benchmarks.sources(space_name))
+        raise UserError(
+            f"this table holds cells of {source.space_name}, and the space is {space_name}",
+            key="benchmark.table",
+            value=name,
+            remedy=f"use {able or './file.py:Object'}",
+        )
+
+
 def _check_unrolled(settings: Settings) -> None:
-    if settings.algorithm.settings.get("hypergradient") == "unrolled":
+    asked = settings.algorithm.settings.get("hypergradient")
+    if (asked["name"] if isinstance(asked, Mapping) else asked) == "unrolled":
         name = settings.weight_optimizer.name
         if name not in signatures.UNROLLABLE:
-            raise UserError(
-                f"the unrolled hypergradient differentiates a step of "
-                f"{', '.join(signatures.UNROLLABLE)}, not of {name}",
-                key="algorithm.hypergradient",
-                value="unrolled",
-                remedy="use first-order, or one of those for weight_optimizer.name",
-            )
+            raise signatures.not_unrollable(name)
         if settings.search.step_order != "arch-first":
             raise UserError(
                 "the unrolled hypergradient needs the train batch about to be used",

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch.nn.functional import interpolate, pad
 
-from optnas.datasets.base import Dataset
+from optnas.datasets.base import Dataset, Moments
 from optnas.errors import UserError
 
 RESIZE_CHUNK = 4096
@@ -110,7 +110,11 @@ class Images:
 
 
 def load_images(
-    dataset: Dataset, indices_N: torch.Tensor, resolution: int, device: torch.device | str = "cpu"
+    dataset: Dataset,
+    indices_N: torch.Tensor,
+    resolution: int,
+    moments: Moments,
+    device: torch.device | str = "cpu",
 ) -> Images:
     """Decode rows of a dataset, resize them, and put them on the device.
 
@@ -118,6 +122,7 @@ def load_images(
         dataset: where the rows come from.
         indices_N: the rows, in the order in which batches will count them.
         resolution: the wanted height and width, in pixels.
+        moments: mean and std of each channel of the training images.
         device: where the tensors live from now on.
 
     Returns:
@@ -128,8 +133,7 @@ def load_images(
     return Images(
         images_NHWC.permute(0, 3, 1, 2).contiguous().to(device),
         torch.from_numpy(labels).to(device),
-        torch.tensor(dataset.mean, dtype=torch.float64, device=device),
-        torch.tensor(dataset.std, dtype=torch.float64, device=device),
+        *(torch.tensor(each, dtype=torch.float64, device=device) for each in moments),
     )
 
 

@@ -8,11 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optnas.benchmarks.coverage import epochs_label
 from optnas.errors import UserError
 from optnas.records import Record, RunFolder
+from optnas.tomlio import flat
 
 if TYPE_CHECKING:
-    from optnas.benchmarks import Table
+    from optnas.benchmarks import Question, Table, TableSource
+    from optnas.benchmarks.published import Published
+    from optnas.benchmarks.random_search import RandomSearch
     from optnas.measurements import Line
     from optnas.spaces import Architecture
 
@@ -36,7 +40,7 @@ def epoch_line(record: Record) -> str:
     Returns:
         The line.
     """
-    accuracy = next(iter(record["benchmark"]["accuracy"].values()))
+    accuracy = next(iter(record["benchmark"]["accuracy"].values()), None)
     return " ".join(
         (
             f"{record['epoch']:>5}",
@@ -72,9 +76,11 @@ class EpochTable:
         """Show one more epoch."""
         if not self._lines:
             bench = record["benchmark"]
-            dataset = next(iter(bench["accuracy"]))
-            note = f"benchmark: table {bench['table']}, {dataset}, split {bench['split']}"
-            self._show(f"{note}, in percent\n{HEADER}")
+            asked = [
+                f"{dataset}, split {bench['split']}, in percent" for dataset in bench["accuracy"]
+            ]
+            note = ", ".join([f"benchmark: table {bench['table']}", *asked[:1]])
+            self._show(f"{note}\n{HEADER}")
         self._show(epoch_line(record))
 
     def _show(self, text: str) -> None:
@@ -98,7 +104,11 @@ def print_outcome(result: Mapping[str, Any], out: Path) -> None:
         bench = result["benchmark"]
         values = ", ".join(f"{name} {value:.2f} %" for name, value in bench["accuracy"].items())
         print(f"done: {result['architecture']}")
-        print(f"benchmark (table {bench['table']}, split {bench['split']}): {values}")
+        if values:
+            print(f"benchmark (table {bench['table']}, split {bench['split']}): {values}")
+        # A run that was finished by an earlier version has no note.
+        if "note" in result:
+            print(f"data: {result['note']}")
     else:
         print(f"{result['status']}: {result.get('reason', '')}")
     print(f"run folder: {out}")
@@ -111,73 +121,199 @@ def run_label(config: Mapping[str, Any]) -> str:
     return f"{config['algorithm']['name']}{' (unrolled)' if unrolled else ''}: {pair}"
 
 
+RUN_COLUMNS = (
+    *("algorithm: weight + arch optimizer", "data", "<seed", "status", "<epoch", "<valid %"),
+    *("<bench %", "<skips", "<alpha path", "table", "folder"),
+)
+
+
+def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table whose columns are as wide as their widest cell.
+
+    Args:
+        heads: titles of the columns; one that starts with ``<`` is set to the right.
+        rows: the cells.
+
+    Returns:
+        The titles' line and one a row, two spaces between columns.
+    """
+    titles = [head.lstrip("<") for head in heads]
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    sides = [">" if head.startswith("<") else "<" for head in heads]
+    return [
+        "  ".join(
+            f"{cell:{side}{width}}" for cell, side, width in zip(cells, sides, widths, strict=True)
+        ).rstrip()
+        for cells in (titles, *rows)
+    ]
+
+
 def print_runs(runs: Sequence[RunFolder]) -> None:
     """A table of runs: what they are, how far they came, what their last cell is worth."""
-    print(
-        f"{'algorithm: weight + arch optimizer':<36} {'data':<9} {'seed':>4} {'status':<12} "
-        f"{'epoch':>9} {'valid %':>8} {'bench %':>8} {'skips':>5} {'alpha path':>10}  "
-        f"{'table':<16} folder"
-    )
-    for run in runs:
-        try:
-            print(_run_line(run))
-        except (UserError, KeyError, TypeError) as error:
-            print(f"{'unreadable':<36} {run.path}: {error}")
+    print("\n".join(aligned(RUN_COLUMNS, [_run_row(run) for run in runs])))
 
 
-def _run_line(run: RunFolder) -> str:
+def _run_row(run: RunFolder) -> list[str]:
+    try:
+        return _readable_row(run)
+    except (UserError, KeyError, TypeError) as error:
+        return ["unreadable", *[""] * (len(RUN_COLUMNS) - 2), f"{run.path}: {error}"]
+
+
+def _readable_row(run: RunFolder) -> list[str]:
     config, result = run.read_config(), run.read_result()
     records = run.read_epochs()
     status = result["status"] if result else "unfinished"
-    head = (
-        f"{run_label(config):<36} {config['data']['name']:<9} {config['search']['seed']:>4} "
-        f"{status:<12} "
-    )
+    row = [run_label(config), config["data"]["name"], str(config["search"]["seed"]), status]
     if not records:
-        return f"{head}{'-':>9} {'-':>8} {'-':>8} {'-':>5} {'-':>10}  {'-':<16} {run.path}"
+        return [*row, *["-"] * 6, str(run.path)]
     last = records[-1]
-    accuracy = next(iter(last["benchmark"]["accuracy"].values()))
-    progress = f"{last['epoch']}/{config['search']['epochs']}"
-    return (
-        f"{head}{progress:>9} {last['valid_accuracy']:>8.2f} {accuracy:>8.2f} "
-        f"{last['skips']:>5} {last['alpha_path_length']:>10.3f}  "
-        f"{last['benchmark']['table']:<16} {run.path}"
-    )
+    accuracy = next(iter(last["benchmark"]["accuracy"].values()), None)
+    return [
+        *row,
+        f"{last['epoch']}/{config['search']['epochs']}",
+        f"{last['valid_accuracy']:.2f}",
+        "-" if accuracy is None else f"{accuracy:.2f}",
+        str(last["skips"]),
+        f"{last['alpha_path_length']:.3f}",
+        last["benchmark"]["table"],
+        str(run.path),
+    ]
 
 
-def print_query(table: Table, cell: Architecture) -> None:
-    """Everything a table says of a cell."""
-    covered = table.coverage
+def print_query(table: Table, cell: Architecture, questions: Sequence[Question]) -> None:
+    """What a table says of a cell; regret, rank and percentile need a table with every cell."""
+    rows = [_query_row(table, cell, question) for question in questions]
     print(f"{cell.string}  (index {cell.space.index(cell)} of {cell.space.name})")
     print(f"table {table.name}: {table.provenance}")
-    print(f"{'data set':<16} {'split':<6} {'epochs':<11} {'accuracy %':>10} {'regret':>8} ", end="")
-    print(f"{'rank':>6} {'percentile':>10}")
-    for dataset in covered.datasets:
-        ask: dict[str, Any] = {
-            "dataset": dataset,
-            "split": covered.split,
-            "epochs": covered.epochs,
-        }
-        print(
-            f"{dataset:<16} {covered.split:<6} {covered.epochs_label:<11} "
-            f"{table.accuracy(cell, **ask):>10.2f} {table.regret(cell, **ask):>8.2f} "
-            f"{table.rank(cell, **ask):>6} {table.percentile(cell, **ask):>10.2f}"
+    print(
+        f"{'data set':<16} {'split':<6} {'epochs':<11} {'accuracy %':>10} {'spread':>7} "
+        f"{'trials':>6} {'regret':>8} {'rank':>6} {'percentile':>10}"
+    )
+    print("\n".join(rows))
+    if table.held is not None:
+        print(f"imported in part, {table.held.sum()} of {len(table.held)} cells: no regret or rank")
+
+
+def _query_row(table: Table, cell: Architecture, question: Question) -> str:
+    whole = table.held is None
+    return " ".join(
+        (
+            f"{question.dataset:<16} {question.split:<6} {epochs_label(question.epochs):<11}",
+            _number(table.accuracy(cell, question), 10, 2),
+            _number(table.spread(cell, question), 7, 2),
+            _number(table.count(cell, question), 6, 0),
+            _number(table.regret(cell, question) if whole else None, 8, 2),
+            _number(table.rank(cell, question) if whole else None, 6, 0),
+            _number(table.percentile(cell, question) if whole else None, 10, 2),
         )
+    )
 
 
-def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in document.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+def print_published(known: Published, *, unverified: bool) -> None:
+    """Published rows, and below them where each is from and what a reader has to know."""
+    results = known.results(unverified=unverified)
+    print(
+        f"{known.split} accuracy (%) on {known.space} after {known.epochs} epochs, as published: "
+        "mean +- standard deviation over the method's runs"
+    )
+    heads = ["method", "searched on", "<runs", *(f"<{name}" for name in known.datasets)]
+    rows = [
+        [
+            each.method,
+            each.searched_on,
+            "-" if each.runs is None else str(each.runs),
+            *(_mean_and_std(each.accuracy(name)) for name in known.datasets),
+        ]
+        for each in results
+    ]
+    print("\n".join(aligned(heads, rows)))
+    print("\nsources")
+    for each in results:
+        doubt = "" if each.verified else "; NOT VERIFIED"
+        print(f"  {each.method}: {each.source}{each.note and f'; {each.note}'}{doubt}")
+
+
+def _mean_and_std(accuracy: tuple[float, float | None] | None) -> str:
+    if accuracy is None:
+        return "-"
+    mean, std = accuracy
+    return f"{mean:.2f}" + ("        " if std is None else f" +-{std:>5.2f}")
+
+
+def print_random_search(table: Table, found: Sequence[RandomSearch]) -> None:
+    """What random search finds on a table."""
+    print(f"table {table.name}: {table.provenance}")
+    heads = ["data set", "split", "epochs", "<K", "<mean %", "<std", "<5 %", "<95 %", "cell"]
+    rows = [
+        [
+            each.question.dataset,
+            each.question.split,
+            epochs_label(each.question.epochs),
+            str(each.cells),
+            *(f"{value:.2f}" for value in (each.mean, each.std, each.low, each.high)),
+            each.label,
+        ]
+        for each in found
+    ]
+    print("\n".join(aligned(heads, rows)))
+
+
+class CellProgress:
+    """How many cells an import has read: a bar on a terminal, else a line now and then.
+
+    Args:
+        total: cells of a whole archive.
+    """
+
+    EVERY = 1000
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._bar: Any = None
+
+    def __enter__(self) -> CellProgress:
+        if sys.stdout.isatty():
+            from rich.progress import Progress
+
+            self._bar = Progress(transient=True)
+            self._bar.add_task("cells", total=self._total)
+            self._bar.start()
+        return self
+
+    def show(self, done: int) -> None:
+        """So many cells were read."""
+        if self._bar is not None:
+            self._bar.update(0, completed=done)
+        elif done % self.EVERY == 0:
+            print(f"read {done} of {self._total} cells", flush=True)
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def print_training(training: Mapping[str, Any], done: int, total: int) -> None:
+    """One finished stand-alone training as a line."""
+    print(
+        f"{done:>5} of {total}  seed {training['seed']}  valid {training['valid']:6.2f} %  "
+        f"test {training['test']:6.2f} %  {training['seconds']:6.1f} s  {training['cell']}",
+        flush=True,
+    )
+
+
+def print_tables(every: Sequence[TableSource], folder: Path | None) -> None:
+    """Every table: what it can be asked, whether it is there, where its numbers come from."""
+    for source in every:
+        there = "there" if source.present(folder) else f"not there as a whole; {source.obtain}"
+        print(f"{source.name}  ({there})")
+        print(f"    cells of {source.space_name}; {source.coverage}")
+        print(f"    {source.provenance}")
 
 
 def print_differences(a_name: str, a: Mapping[str, Any], b_name: str, b: Mapping[str, Any]) -> None:
     """The keys in which two documents differ, side by side."""
-    flat_a, flat_b = _flat(a), _flat(b)
+    flat_a, flat_b = flat(a), flat(b)
     keys = [key for key in {**flat_a, **flat_b} if flat_a.get(key) != flat_b.get(key)]
     width = max([len(key) for key in keys] + [len("setting")])
     print(f"{'setting':<{width}}  {a_name:<22} {b_name}")

@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from optnas.config import Settings
+from optnas.config import RunSection
 
 PACKAGES = ("optnas", "torch", "numpy", "pyarrow", "pillow", "analog-nasbench")
 
 
-def describe_environment(settings: Settings) -> dict[str, Any]:
-    """Versions, machine and command of one start of a run.
+def describe_environment(run: RunSection) -> dict[str, Any]:
+    """Versions, machine and command of one start.
 
     Args:
-        settings: the run's settings.
+        run: threads and device.
 
     Returns:
         Strict JSON values.
@@ -36,18 +36,18 @@ def describe_environment(settings: Settings) -> dict[str, Any]:
         "system": platform.platform(),
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
-        "threads": settings.run.threads,
-        "device": settings.run.device,
+        "threads": run.threads,
+        "device": run.device,
         "cuda": torch.version.cuda,
     }
 
 
 @contextlib.contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Compute on this many CPU threads inside the block.
+def cpu_threads(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads inside the block.
 
     Args:
-        count: torch's number of threads.
+        count: the number.
 
     Yields:
         Nothing.

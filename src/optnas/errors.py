@@ -36,7 +36,7 @@ class UserError(Exception):
         value: Any = None,
         remedy: str | None = None,
     ):
-        self.reason, self.remedy = reason, remedy
+        self.reason, self.remedy, self.where = reason, remedy, where
         self.key, self.value = key, value
         head = str(where)
         if key is not None:
@@ -49,6 +49,16 @@ class UserError(Exception):
         """The same error, blamed on another file."""
         return UserError(
             self.reason, where=where, key=self.key, value=self.value, remedy=self.remedy
+        )
+
+    def below(self, section: str) -> UserError:
+        """The same error of a part, told by the part's place: its key under a section's."""
+        return UserError(
+            self.reason,
+            where=self.where,
+            key=f"{section}.{self.key or 'name'}",
+            value=self.value,
+            remedy=self.remedy,
         )
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from optnas.benchmarks import load_table
+from optnas.benchmarks import Question, load_table
 from optnas.display import run_label
 from optnas.errors import UserError
-from optnas.files import write_atomically
+from optnas.files import write_atomically, writing
 from optnas.metrics.benchmark import describe_benchmark
 from optnas.records import Record, RunFolder
-from optnas.spaces.nasbench201 import NAS_BENCH_201
+from optnas.reference_lines import draw_references, find_references
+from optnas.spaces import build_space
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,19 +28,35 @@ STYLES = ("-", "--", "-.", ":")
 NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "ImageNet16-120"}
 
 
-def plot_runs(runs: Sequence[RunFolder], path: Path) -> None:
+def plot_runs(
+    runs: Sequence[RunFolder],
+    path: Path,
+    *,
+    table: str | None = None,
+    folder: Path | None = None,
+    reference: Sequence[str] | None = None,
+) -> None:
     """Write the picture of `draw_runs`.
 
     Args:
         runs: the runs.
         path: a file that ends in .png, .svg or .pdf.
+        table: see `draw_runs`.
+        folder: see `draw_runs`.
+        reference: see `draw_runs`.
+
+    Raises:
+        UserError: it cannot be drawn, or the file cannot be written.
     """
     check_format(path)
-    write_figure(draw_runs(runs), path)
+    write_figure(draw_runs(runs, table, folder, reference), path)
 
 
 def draw_runs(
-    runs: Sequence[RunFolder], table: str | None = None, folder: Path | None = None
+    runs: Sequence[RunFolder],
+    table: str | None = None,
+    folder: Path | None = None,
+    reference: Sequence[str] | None = None,
 ) -> Figure:
     """Three panels by epoch: supernet accuracy, alpha-Hessian top eigenvalue, benchmark accuracy.
 
@@ -49,13 +66,16 @@ def draw_runs(
     Args:
         runs: the runs.
         table: ask this benchmark table for every architecture instead of using the records.
-        folder: the data folder, for ``table``.
+        folder: the data folder, for ``table`` and ``reference``.
+        reference: horizontal lines of the benchmark panel, by the names of
+            `optnas.benchmarks.references`; ``none`` for no line. By default a random cell, the best
+            of ten and the best of all, if the table is there.
 
     Returns:
         The drawing.
 
     Raises:
-        UserError: a folder holds no records, or the tables differ.
+        UserError: a folder holds no records, the tables differ, or a reference cannot be had.
     """
     if not runs:
         raise UserError(
@@ -71,7 +91,14 @@ def draw_runs(
             key="DIR...",
             remedy=f"ask one of them for all: --table {tables[0]}",
         )
-    return _draw(loaded, tables[0])
+    told = loaded[0][1][0]["benchmark"]
+    asked = [Question(each, told["split"], told["epochs"]) for each in told["accuracy"]]
+    question = asked[0] if asked else None
+    rows, remark = find_references(reference, tables[0], question, folder)
+    figure = _draw(loaded, tables[0], question)
+    if question is not None:
+        draw_references(figure.axes[-1], rows, remark)
+    return figure
 
 
 def check_format(path: Path) -> None:
@@ -110,20 +137,12 @@ def write_figure(figure: Figure, path: Path) -> None:
     def write(file: IO[bytes]) -> None:
         figure.savefig(file, format=kind, dpi=150, metadata=undated)
 
-    try:
-        with rc_context({"svg.hashsalt": "optnas"}):
-            write_atomically(path, write)
-    except OSError as error:
-        raise UserError(
-            f"cannot write the picture ({error.strerror})",
-            key="-o",
-            value=str(path),
-            remedy="choose a folder that can be written",
-        ) from error
+    with writing("the picture", key="-o", path=path), rc_context({"svg.hashsalt": "optnas"}):
+        write_atomically(path, write)
 
 
 def _records(run: RunFolder, table: str | None, folder: Path | None) -> list[Record]:
-    run.read_config()
+    config = run.read_config()
     records = run.read_epochs()
     if not records:
         raise UserError(
@@ -131,17 +150,20 @@ def _records(run: RunFolder, table: str | None, folder: Path | None) -> list[Rec
         )
     if table is not None:
         asked = load_table(table, folder=folder)
+        space = build_space(config["space"], where=run.config)
         for record in records:
-            cell = NAS_BENCH_201.parse(record["architecture"])
+            cell = space.parse(record["architecture"])
             record["benchmark"] = describe_benchmark(asked, cell)
     return records
 
 
-def _draw(loaded: list[tuple[dict[str, Any], list[Record]]], table: str) -> Figure:
+def _draw(
+    loaded: list[tuple[dict[str, Any], list[Record]]], table: str, question: Question | None
+) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    dataset = next(iter(loaded[0][1][0]["benchmark"]["accuracy"]))
+    benchmark = "" if question is None else NAMES.get(question.dataset, question.dataset)
     groups: dict[str, list[list[Record]]] = {}
     for config, records in loaded:
         groups.setdefault(run_label(config), []).append(records)
@@ -149,17 +171,16 @@ def _draw(loaded: list[tuple[dict[str, Any], list[Record]]], table: str) -> Figu
     searched = ", ".join(
         sorted({NAMES.get(c["data"]["name"], c["data"]["name"]) for c, _ in loaded})
     )
-    figure = Figure(figsize=(13.5, 4.6), layout="constrained")
-    axes = figure.subplots(1, 3)
-    panels = (
+    panels: list[tuple[str, Callable[[Record], float | None]]] = [
         ("supernet validation accuracy (%)", lambda r: r["valid_accuracy"]),
         ("top eigenvalue of the alpha-Hessian", lambda r: r["alpha_hessian_max"]),
-        (
-            f"benchmark accuracy of the derived cell (%)\n{NAMES.get(dataset, dataset)} test, "
-            f"table {table}",
-            lambda r: r["benchmark"]["accuracy"][dataset],
-        ),
-    )
+    ]
+    if question is not None:
+        dataset, split = question.dataset, question.split
+        title = f"benchmark accuracy of the derived cell (%)\n{benchmark} {split}, table {table}"
+        panels.append((title, lambda r: r["benchmark"]["accuracy"][dataset]))
+    figure = Figure(figsize=(4.5 * len(panels), 4.6), layout="constrained")
+    axes = figure.subplots(1, len(panels))
     for ax, (title, value) in zip(axes, panels, strict=True):
         for position, (label, seeds) in enumerate(groups.items()):
             colour = COLOURS[position % len(COLOURS)]
@@ -170,10 +191,10 @@ def _draw(loaded: list[tuple[dict[str, Any], list[Record]]], table: str) -> Figu
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
+    asked = "no benchmark" if question is None else f"benchmark of {benchmark}"
     n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     figure.suptitle(
-        f"search on {searched}, benchmark of {NAMES.get(dataset, dataset)}, n = {n} "
-        f"{'seed' if n == '1' else 'seeds'} a curve",
+        f"search on {searched}, {asked}, n = {n} {'seed' if n == '1' else 'seeds'} a curve",
         fontsize=12,
     )
     handles, labels = axes[0].get_legend_handles_labels()

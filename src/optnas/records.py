@@ -4,6 +4,7 @@
     environment.json   versions and machine of each start
     epochs.jsonl       one strict JSON object an epoch, epoch 0 first
     result.json        how it ended: status done, interrupted, diverged or failed
+    warnings.txt       one line a thing that went wrong beside the numbers; seldom there
     checkpoints/last.pt, and epoch-N.pt for each epoch kept (checkpoints.keep)
     measures/          what measures found, see `optnas.measurements`
 
@@ -13,7 +14,6 @@ Importable without torch.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from optnas.errors import UserError
-from optnas.files import TEMPORARY, write_text
+from optnas.files import TEMPORARY, append_text, is_locked, lock, write_text
 from optnas.jsonio import dump_json, parse_json, parse_object, read_lines
 from optnas.measurements import Measurements
 from optnas.tomlio import dump_toml, read_text, read_toml
@@ -30,6 +30,10 @@ from optnas.tomlio import dump_toml, read_text, read_toml
 Status = Literal["done", "interrupted", "diverged", "failed"]
 FINISHED = ("done", "diverged")
 Record = dict[str, Any]
+
+
+class BusyError(UserError):
+    """Another process is running in a folder."""
 
 
 class RunFolder:
@@ -45,6 +49,7 @@ class RunFolder:
         self.environment = path / "environment.json"
         self.epochs = path / "epochs.jsonl"
         self.result = path / "result.json"
+        self.warnings = path / "warnings.txt"
         self.checkpoint = path / "checkpoints" / "last.pt"
         self.measures = Measurements(path / "measures")
         self._lock = path / ".lock"
@@ -57,22 +62,22 @@ class RunFolder:
             Nothing; the lock is held inside the block.
 
         Raises:
-            UserError: another process holds it, or the folder cannot be written.
+            BusyError: another process holds it.
+            UserError: the folder cannot be written.
         """
-        with self._told():
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(
-                    "another process is running in this folder",
-                    where=self.path,
-                    remedy="wait for it, or choose another folder",
-                ) from error
+        with contextlib.ExitStack() as held:
+            busy = BusyError(
+                "another process is running in this folder",
+                where=self.path,
+                remedy="wait for it, or choose another folder",
+            )
+            with self._told():
+                held.enter_context(lock(self._lock, busy))
             yield
-        finally:
-            os.close(descriptor)
+
+    def running(self) -> bool:
+        """Whether a process holds the folder at this moment."""
+        return is_locked(self._lock)
 
     @contextlib.contextmanager
     def created(self, document: Mapping[str, Any]) -> Iterator[None]:
@@ -131,11 +136,13 @@ class RunFolder:
             )
 
     def _take_back(self) -> None:
-        for path in (self.config, self.environment, self.epochs, self._lock):
-            with contextlib.suppress(OSError):
-                path.unlink()
-        for folder in (self.checkpoint.parent, self.measures.path):
-            shutil.rmtree(folder, ignore_errors=True)
+        # The folder was empty when this start made or took it: all in it comes from this start.
+        with contextlib.suppress(OSError):
+            for path in self.path.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -200,11 +207,7 @@ class RunFolder:
         Returns:
             The length of the file after it, in bytes.
         """
-        with self.epochs.open("ab") as file:
-            file.write((dump_json(record) + "\n").encode())
-            file.flush()
-            os.fsync(file.fileno())
-            return file.tell()
+        return append_text(self.epochs, dump_json(record) + "\n")
 
     def _truncate(self, length: int) -> None:
         present = self.epochs.stat().st_size if self.epochs.exists() else 0
@@ -220,6 +223,11 @@ class RunFolder:
     def finish(self, status: Status, **facts: Any) -> None:
         """Write how the run ended."""
         write_text(self.result, dump_json({"status": status, **facts}, indent=1) + "\n")
+
+    def warn(self, line: str) -> None:
+        """Note what went wrong beside the numbers; a full disk may be what did."""
+        with contextlib.suppress(OSError), self.warnings.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
     def read_config(self) -> dict[str, Any]:
         """The content of config.toml.

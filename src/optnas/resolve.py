@@ -2,10 +2,12 @@
 
 Importable, and able to check every setting and name, without torch.
 
-Order of precedence, later wins: protocol, configuration file, command line. Naming a component
-(algorithm, data set, either optimizer) starts its section afresh: the protocol's table for that
-name if it has one (such as ``[weight_optimizers.Adam]``), else the component's own defaults, then
-the user's keys. Nothing is inherited across names.
+Order of precedence, later wins: protocol, configuration file, command line. Naming another
+component (algorithm, data set, either optimizer) starts its section afresh: the protocol's table
+for that name if it has one (such as ``[weight_optimizers.Adam]``), else the component's own
+defaults, then the user's keys. Nothing is inherited across names; naming the component that is
+there already changes nothing. A component inside a section (a schedule, a part) follows the same
+rule.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from typing import Any
 
 from optnas import protocols
 from optnas.complete import COMPONENTS, complete
-from optnas.config import FORMAT, NUMBERS_VERSION, Settings
+from optnas.config import FORMAT, NUMBERS_VERSION, PLACES, Settings
 from optnas.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.spaces import Space, build_space
 
 DEFAULT_PROTOCOL = "cpu"
 
@@ -62,6 +65,16 @@ def resolve(layers: Sequence[Layer]) -> Settings:
     return _complete(merged, origins)
 
 
+def default_space() -> Space:
+    """The space of the default protocol, for what is asked or drawn without naming one.
+
+    Returns:
+        The space.
+    """
+    _, protocol = protocols.load(DEFAULT_PROTOCOL)
+    return build_space(protocol["space"])
+
+
 def _plain(layer: Layer) -> Mapping[str, Any]:
     """Accept a run's own ``config.toml`` as a configuration file; its identity is made anew."""
     check_format(layer.document, layer.where)
@@ -95,7 +108,8 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
     Args:
         document: the content of its config.toml.
         where: that file, for error messages.
-        overrides: new values of what is no part of a run's identity: ``run`` and ``data.folder``.
+        overrides: new values of what is no part of a run's identity: ``run``, ``tracking`` and
+            where data lie.
 
     Returns:
         The settings.
@@ -121,27 +135,29 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
             remedy="start a new run, or use the version of optnas that began this one",
         )
     for section, keys in overrides.items():
-        folder_only = section == "data" and isinstance(keys, Mapping) and set(keys) <= {"folder"}
-        if not (section == "run" or folder_only):
+        places_only = section == "data" and isinstance(keys, Mapping) and set(keys) <= set(PLACES)
+        if not (section in ("run", "tracking") or places_only):
             key, value = _first_key(section, keys)
             raise UserError(
                 "a resumed run keeps its settings",
                 key=key,
                 value=value,
-                remedy="only run.* and data.folder may change; start a new run for the rest",
+                remedy="only run.*, tracking.*, data.folder, data.path and data.split_file may "
+                "change; start a new run for the rest",
             )
     own = Layer(where, _plain(Layer(where, document)))
     merged, origins = _merge([Layer(where, {}), own, Layer(COMMAND_LINE, overrides)])
     origins.default = where
     merged["protocol"] = document.get("protocol", "")
     settings = _complete(merged, origins)
+    places = [f"data.{key}" for key in PLACES if key in settings.data.settings] or ["data.folder"]
     if settings.fingerprint != identity.get("fingerprint"):
         raise UserError(
             "the data are not those this run was started with",
             where=where,
             key="identity.fingerprint",
             value=identity.get("fingerprint"),
-            remedy="point data.folder to the original data, or start a new run",
+            remedy=f"point {' and '.join(places)} to the original data, or start a new run",
         )
     for file, digest in settings.sources.items():
         if identity.get("sources", {}).get(file) != digest:
@@ -174,13 +190,32 @@ class _Origins:
 
     def blame(self, error: UserError) -> UserError:
         """The same error, told of the place that its key was written in."""
-        if error.key is None:
+        # Whoever named a file, such as one of images, knows better.
+        if error.key is None or error.where != COMMAND_LINE:
             return error
         if error.value is None:
             return error.at(self.default)
         section, _, rest = error.key.partition(".")
         written = f"{section}.{rest.partition('.')[0]}"
         return error.at(self._of[written]) if written in self._of else error
+
+
+def blame(error: UserError, layers: Sequence[Layer]) -> UserError:
+    """An error that came after resolution, told of the layer that its key was written in.
+
+    Args:
+        error: what a part of the search found wrong with its settings.
+        layers: those the settings were made of, later ones win.
+
+    Returns:
+        The same error with the right place; unchanged where no layer wrote the key.
+    """
+    origins = _Origins()
+    for layer in layers:
+        for section, keys in layer.document.items():
+            if isinstance(keys, Mapping):
+                origins.note(section, keys, layer.where)
+    return origins.blame(error)
 
 
 def _tables(protocol: Layer) -> dict[str, Mapping[str, Mapping[str, Any]]]:
@@ -237,21 +272,32 @@ def _merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], _Origins]:
                     remedy=f"write {section}.KEY=VALUE",
                 )
             origins.note(section, keys, layer.where)
-            if section in COMPONENTS and "name" in keys:
+            if section in COMPONENTS and _names_another(keys, merged.get(section, {})):
                 own = [t for name, t in tables[section].items() if name == keys["name"]]
                 merged[section] = copy.deepcopy(dict(own[0])) if own else {}
             _update(merged.setdefault(section, {}), keys)
     return merged, origins
 
 
+def _names_another(keys: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
+    return "name" in keys and keys["name"] != held.get("name")
+
+
 def _update(target: dict[str, Any], keys: Mapping[str, Any]) -> None:
     for key, value in keys.items():
-        # A schedule is a component too: naming one starts its table afresh.
-        nested = isinstance(value, Mapping) and isinstance(target.get(key), Mapping)
-        if nested and "name" not in value:
-            target[key] = {**target[key], **value}
-        else:
-            target[key] = copy.deepcopy(value)
+        target[key] = copy.deepcopy(_laid_over(target.get(key), value))
+
+
+def _laid_over(held: Any, given: Any) -> Any:
+    """A schedule or part is a component too; its bare name stands for a table of that name."""
+    if not (isinstance(held, Mapping) or isinstance(given, Mapping)):
+        return given
+    below, above = ({"name": each} if isinstance(each, str) else each for each in (held, given))
+    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
+        return given
+    if _names_another(above, below):
+        return given
+    return {**below, **{key: _laid_over(below.get(key), value) for key, value in above.items()}}
 
 
 def _complete(merged: dict[str, Any], origins: _Origins) -> Settings:

@@ -14,7 +14,7 @@ import torch
 from optnas.algorithms.base import Progress
 from optnas.config import Settings
 from optnas.data import epoch_batches
-from optnas.environment import describe_environment, threads
+from optnas.environment import cpu_threads, describe_environment
 from optnas.errors import UserError
 from optnas.instruments.evaluation import clean_batch
 from optnas.instruments.hessian import alpha_hessian, extreme_eigenvalues
@@ -22,16 +22,19 @@ from optnas.metrics.alpha import describe_alpha
 from optnas.metrics.benchmark import describe_benchmark
 from optnas.observe import keeps, observe
 from optnas.optimizers.adapter import set_learning_rate
+from optnas.optimizers.stepping import to_evaluation_point, to_training_point
 from optnas.records import Record, RunFolder, Status
 from optnas.state import SearchState, build_state, restore, save
 from optnas.steps import (
     arch_step,
     batch_loss,
+    recalibrated_statistics,
     train_batch,
     valid_batch,
     validate,
     weight_step,
 )
+from optnas.trackers.guard import Guarded, tracker_of
 
 OnEpoch = Callable[[Record], None]
 
@@ -60,13 +63,20 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
         UserError: the settings or files turn out unusable; nothing was recorded yet.
         KeyboardInterrupt: passed on after ``interrupted`` is recorded.
     """
-    with threads(settings.run.threads), _recorded(folder):
+    tracker = tracker_of(settings, folder)
+    with cpu_threads(settings.run.threads), _followed(folder, tracker), _recorded(folder):
         state = build_state(settings)
         if folder.checkpoint.exists():
             restore(state, folder.checkpoint)
-        folder.start(describe_environment(settings), state.records_bytes, state.epoch)
+        folder.start(describe_environment(settings.run), state.records_bytes, state.epoch)
+        tracker.start(settings)
+
+        def tell(record: Record) -> None:
+            tracker.record(record)
+            on_epoch(record)
+
         try:
-            _loop(state, folder, on_epoch)
+            _loop(state, folder, tell)
         except DivergedError as error:
             folder.finish("diverged", epoch=state.epoch + 1, reason=str(error))
             return "diverged"
@@ -105,6 +115,7 @@ def _train_epoch(state: SearchState, progress: Progress) -> Record:
     ):
         rate = schedule(section.settings["lr"], progress.epoch, progress.epochs)
         set_learning_rate(optimizer, rate)
+        to_training_point(optimizer)
         rates[f"{level}_lr"] = rate
     loss_sum = torch.zeros((), dtype=torch.float64)
     correct = torch.zeros((), dtype=torch.int64)
@@ -121,6 +132,10 @@ def _train_epoch(state: SearchState, progress: Progress) -> Record:
             arch_step(state, train, valid_batch(state), progress)
         loss_sum += score.loss_sum.cpu()
         correct += score.correct.cpu()
+    # Whatever is recorded, measured or saved from here on sees the points that are judged.
+    moved = [to_evaluation_point(o) for o in (state.weight_optimizer, state.arch_optimizer)]
+    if any(moved):
+        state.statistics = recalibrated_statistics(state, progress)
     train_loss = _finite("train loss", float(loss_sum) / size)
     return {"train_loss": train_loss, "train_accuracy": 100.0 * int(correct) / size, **rates}
 
@@ -178,8 +193,20 @@ def _outcome(state: SearchState, last: Record) -> dict[str, Any]:
         "hash": state.settings.hash,
         "epochs": state.epoch,
         "seconds": state.seconds,
+        "note": state.note,
         **{key: last[key] for key in keys},
     }
+
+
+@contextlib.contextmanager
+def _followed(folder: RunFolder, tracker: Guarded) -> Iterator[None]:
+    """A tracker is told how the start ended, whichever way that was."""
+    try:
+        yield
+    finally:
+        result = folder.read_result()
+        if result is not None:
+            tracker.finish(result["status"])
 
 
 @contextlib.contextmanager

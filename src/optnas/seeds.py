@@ -10,6 +10,8 @@ A run's seed names one stream for each purpose:
     train-augmentation  crops, flips and cutouts of the inner problem's batches
     valid-augmentation  crops, flips and cutouts of the outer problem's batches
     perturbation        draws of the algorithm, such as random perturbations
+    recalibration-N     batches that statistics are collected anew from after epoch N, where an
+                        optimizer judges the weights at another point than it trains them
 
 Two optimizer pairs with the same seed thus see the same data and the same start, and their
 difference is paired. All draws are made on the CPU: the numbers do not depend on the device.

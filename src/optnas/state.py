@@ -15,12 +15,13 @@ from optnas.benchmarks import Table, load_table
 from optnas.config import FORMAT, Settings
 from optnas.data import Augmentation, CyclingBatches, Images, load_images, split_indices
 from optnas.datasets.base import Dataset
+from optnas.datasets.splits import read_split
 from optnas.errors import UserError
 from optnas.files import write_atomically
 from optnas.optimizers.adapter import build
 from optnas.schedules.common import Schedule
 from optnas.seeds import named_generator
-from optnas.spaces.base import Space
+from optnas.spaces import Space, build_space
 from optnas.supernet import Statistics, Supernet
 
 STREAMS = ("train-order", "valid-order", "train-augmentation", "valid-augmentation", "perturbation")
@@ -50,6 +51,7 @@ class SearchState:
         generators: random streams by name.
         passes: state of the validation batches drawn in passes.
         table: the benchmark.
+        note: what to say of the data beside results.
         path_length: sum of the lengths of alpha's steps so far, a float64 scalar.
         epoch: finished epochs.
         records_bytes: length of epochs.jsonl with all of them.
@@ -74,6 +76,7 @@ class SearchState:
     generators: dict[str, torch.Generator]
     passes: CyclingBatches
     table: Table
+    note: str
     path_length: Tensor
     epoch: int = -1
     records_bytes: int = 0
@@ -127,18 +130,11 @@ def build_state(settings: Settings) -> SearchState:
     device = pick_device(settings.run.device)
     dtype = {"float32": torch.float32, "float64": torch.float64}[settings.supernet.dtype]
     seed = settings.search.seed
-    space: Space = registry.find("space", settings.space.name)(**settings.space.settings)
+    space = build_space(settings.space.model_dump())
     dataset: Dataset = registry.find("dataset", settings.data.name)(
-        folder=settings.data_folder, **settings.dataset_settings
+        folder=settings.data.place("folder"), **settings.data.dataset_settings
     )
-    halves = split_indices(
-        settings.data.split,
-        dataset.size,
-        settings.data.train_size,
-        settings.data.valid_size,
-        named_generator(seed, "split"),
-    )
-    train, valid = (load_images(dataset, half, settings.data.resolution, device) for half in halves)
+    train, valid = _load_halves(settings, dataset, device)
     supernet = Supernet(
         space,
         channels=settings.supernet.channels,
@@ -168,6 +164,7 @@ def build_state(settings: Settings) -> SearchState:
             registry.find("algorithm", settings.algorithm.name),
             settings.algorithm.settings,
             {"space": space},
+            section="algorithm",
         ),
         supernet=supernet,
         statistics=supernet.initial_statistics() if tracked else None,
@@ -178,8 +175,11 @@ def build_state(settings: Settings) -> SearchState:
             asked_w.settings,
             list(supernet.weights.values()),
             section="weight_optimizer",
+            names=list(supernet.weights),
         ),
-        arch_optimizer=build(asked_a.name, asked_a.settings, [alpha_EO], section="arch_optimizer"),
+        arch_optimizer=build(
+            asked_a.name, asked_a.settings, [alpha_EO], section="arch_optimizer", names=["alpha"]
+        ),
         weight_schedule=_schedule(asked_w.schedule),
         arch_schedule=_schedule(asked_a.schedule),
         train=train,
@@ -188,9 +188,38 @@ def build_state(settings: Settings) -> SearchState:
         valid_augmentation=augmentation if asked.validation else Augmentation(),
         generators=generators,
         passes=CyclingBatches(len(valid), settings.search.batch_size, generators["valid-order"]),
-        table=load_table(settings.benchmark.table, folder=settings.data_folder),
+        table=load_table(settings.benchmark.table, folder=settings.data.place("folder")),
+        note=_note(settings, dataset),
         path_length=torch.zeros((), dtype=torch.float64, device=device),
     )
+
+
+def _load_halves(
+    settings: Settings, dataset: Dataset, device: torch.device
+) -> tuple[Images, Images]:
+    data, moments = settings.data, dataset.moments()
+    valid_dataset = dataset
+    if data.split == "file" or data.split == "test-file":
+        file = data.place("split_file")
+        assert file is not None
+        fixed = read_split(data.split, file, dataset)
+        valid_dataset = fixed.valid_dataset
+        train_N = torch.from_numpy(fixed.train_N[: data.train_size])
+        valid_N = torch.from_numpy(fixed.valid_M[: data.valid_size])
+    else:
+        generator = named_generator(settings.search.seed, "split")
+        train_N, valid_N = split_indices(
+            data.split, dataset.size, data.train_size, data.valid_size, generator
+        )
+    return (
+        load_images(dataset, train_N, data.resolution, moments, device),
+        load_images(valid_dataset, valid_N, data.resolution, moments, device),
+    )
+
+
+def _note(settings: Settings, dataset: Dataset) -> str:
+    on_test = settings.data.split == "test-file"
+    return dataset.note + ("; alpha learns from test images" if on_test else "")
 
 
 def _schedule(component: Any) -> Schedule:

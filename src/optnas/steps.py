@@ -5,6 +5,7 @@ Symbols: w network weights, A operation weights. Shapes: B batch, E edges, O ope
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -13,10 +14,16 @@ from torch import Tensor
 
 from optnas.algorithms.base import Progress
 from optnas.bilevel import Bilevel, Loss, LossValue, Weights
-from optnas.data import Augmentation, Images, fresh_batch
-from optnas.instruments.evaluation import Batch, Score, evaluate, score_of
+from optnas.data import Augmentation, Images, epoch_batches, fresh_batch
+from optnas.instruments.evaluation import Batch, Score, evaluate, recalibrated, score_of
+from optnas.optimizers.stepping import take_step
 from optnas.optimizers.virtual import virtual_step
+from optnas.seeds import named_generator
 from optnas.state import SearchState
+from optnas.supernet import Statistics
+
+# Batches that batch-norm statistics are collected anew from, as schedulefree's authors advise.
+RECALIBRATION_BATCHES = 50
 
 
 def train_batch(state: SearchState, indices_B: Tensor) -> Batch:
@@ -70,32 +77,55 @@ def batch_loss(state: SearchState, batch: Batch) -> Loss:
 def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress) -> None:
     """Move alpha along its hypergradient.
 
+    An optimizer that evaluates more than once does so on the same batches, wherever it has put
+    alpha; running statistics move in the first evaluation only.
+
     Args:
         state: changed: alpha, its optimizer, path length; statistics if the protocol says so.
         train: the train batch about to be used.
         valid: the validation batch.
         progress: where the search stands.
     """
-    problem = Bilevel(
-        weights=state.supernet.weights,
-        train_loss=batch_loss(state, train),
-        valid_loss=batch_loss(state, valid),
-        virtual_step=virtual_step(state.weight_optimizer, state.supernet.weights),
-        update=state.settings.supernet.arch_step_updates_statistics,
-    )
-    found = state.algorithm.hypergradient(
-        problem, state.alpha_EO, lambda alpha_EO: state.algorithm.relax(alpha_EO, progress)
-    )
-    if found.statistics is not None:
-        state.statistics = found.statistics
     before_EO = state.alpha_EO.detach().clone()
-    state.alpha_EO.grad = found.gradient_EO
-    state.arch_optimizer.step()
+    losses: list[Tensor] = []  # empty until the first evaluation is done
+
+    def closure() -> Tensor:
+        problem = Bilevel(
+            weights=state.supernet.weights,
+            train_loss=batch_loss(state, train),
+            valid_loss=_remembered(batch_loss(state, valid), losses),
+            virtual_step=virtual_step(state.weight_optimizer, state.supernet.weights),
+            update=state.settings.supernet.arch_step_updates_statistics and not losses,
+        )
+        found = state.algorithm.hypergradient(
+            problem, state.alpha_EO, lambda alpha_EO: state.algorithm.relax(alpha_EO, progress)
+        )
+        if found.statistics is not None:
+            state.statistics = found.statistics
+        state.alpha_EO.grad = found.gradient_EO
+        return losses[-1] if losses else torch.zeros_like(state.path_length)
+
+    take_step(state.arch_optimizer, closure)
     state.path_length += (state.alpha_EO.detach().double() - before_EO.double()).norm()
+
+
+def _remembered(loss: Loss, values: list[Tensor]) -> Loss:
+    """The same loss; the values it takes are the outer objective that a closure hands back."""
+
+    def remembered(op_weights_EO: Tensor, weights: Weights, *, update: bool = False) -> LossValue:
+        value = loss(op_weights_EO, weights, update=update)
+        values.append(value.loss.detach())
+        return value
+
+    return remembered
 
 
 def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
     """Move the network weights along the gradient of the train loss at perturbed A.
+
+    An optimizer that evaluates more than once does so on the same batch at the same perturbed
+    operation weights, each gradient clipped by the same rule; running statistics move in the first
+    evaluation only, whose score is handed back.
 
     Args:
         state: changed: network weights, their optimizer, statistics, the perturbation stream.
@@ -112,27 +142,44 @@ def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
     )
     clipping = state.settings.clipping
     counts_arch = clipping.max_norm > 0 and clipping.also_counts != "nothing"
-    op_weights_EO = perturbed_EO.detach().requires_grad_(counts_arch)
-    logits, after = state.supernet(
-        train.images_BCHW,
-        op_weights_EO,
-        statistics=state.statistics,
-        update=state.statistics is not None,
-    )
-    loss = F.cross_entropy(logits, train.labels_B)
-    state.weight_optimizer.zero_grad()
-    loss.backward()
-    state.statistics = after
-    if clipping.max_norm > 0:
+    scores: list[Score] = []  # empty until the first evaluation is done
+
+    def closure() -> Tensor:
+        op_weights_EO = perturbed_EO.detach().requires_grad_(counts_arch)
+        moves = state.statistics is not None and not scores
+        logits, after = state.supernet(
+            train.images_BCHW,
+            op_weights_EO,
+            statistics=state.statistics if moves else None,
+            update=moves,
+        )
+        loss = F.cross_entropy(logits, train.labels_B)
+        state.weight_optimizer.zero_grad()
+        loss.backward()
+        if moves:
+            state.statistics = after
         counted = list(state.supernet.weights.values())
-        if clipping.also_counts == "op-weights":
-            counted.append(op_weights_EO)
-        elif clipping.also_counts == "alpha":
-            (alpha_EO.grad,) = torch.autograd.grad(clean_EO, alpha_EO, op_weights_EO.grad)
-            counted.append(alpha_EO)
-        torch.nn.utils.clip_grad_norm_(counted, clipping.max_norm)
-    state.weight_optimizer.step()
-    return score_of(logits.detach(), train.labels_B)
+        if counts_arch:
+            counted.append(_counted_arch(state, op_weights_EO, clean_EO, alpha_EO))
+        if clipping.max_norm > 0:
+            torch.nn.utils.clip_grad_norm_(counted, clipping.max_norm)
+        scores.append(score_of(logits.detach(), train.labels_B))
+        return loss.detach()
+
+    take_step(state.weight_optimizer, closure)
+    return scores[0]
+
+
+def _counted_arch(
+    state: SearchState, op_weights_EO: Tensor, clean_EO: Tensor, alpha_EO: Tensor
+) -> Tensor:
+    """What of the architecture counts in the clipping norm, with its gradient."""
+    if state.settings.clipping.also_counts == "op-weights":
+        return op_weights_EO
+    (alpha_EO.grad,) = torch.autograd.grad(
+        clean_EO, alpha_EO, op_weights_EO.grad, retain_graph=True
+    )
+    return alpha_EO
 
 
 def _attacked_loss(state: SearchState, train: Batch) -> Callable[[Tensor], Tensor]:
@@ -169,3 +216,31 @@ def validate(state: SearchState, op_weights_EO: Tensor) -> tuple[float, float]:
         batch_size=state.settings.evaluation.batch_size,
         dtype=state.dtype,
     )
+
+
+def recalibrated_statistics(state: SearchState, progress: Progress) -> Statistics | None:
+    """Batch-norm statistics of the network where it stands now.
+
+    Averages over up to 50 batches of the training half, augmented, at clean operation weights. The
+    batches come from a random stream of this epoch and purpose: no other stream moves.
+
+    Args:
+        state: unchanged.
+        progress: where the search stands.
+
+    Returns:
+        The statistics, None where the run tracks none.
+    """
+    if state.statistics is None:
+        return None
+    generator = named_generator(state.settings.search.seed, f"recalibration-{progress.epoch}")
+    op_weights_EO = state.algorithm.relax(state.alpha_EO.detach(), progress)
+    # A short last batch would count as much as the others, and its variance says less.
+    indices = epoch_batches(
+        len(state.train), state.settings.search.batch_size, generator, drop_last=True
+    )
+    batches = (
+        _batch(state, state.train, indices_B, state.augmentation, generator)
+        for indices_B in itertools.islice(indices, RECALIBRATION_BATCHES)
+    )
+    return recalibrated(state.supernet, op_weights_EO, batches)

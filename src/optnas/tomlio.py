@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from optnas.errors import UserError
+from optnas.errors import COMMAND_LINE, UserError, did_you_mean
 
 
 def parse_toml(text: str, where: object) -> dict[str, Any]:
@@ -91,3 +94,87 @@ def parse_override(text: str) -> tuple[list[str], Any]:
         return parts, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return parts, value.strip()
+
+
+def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables to dotted keys, the reverse of `optnas.api.nest`.
+
+    Args:
+        document: nested tables.
+        prefix: what to put before every key.
+
+    Returns:
+        The values by dotted key.
+
+    Example:
+        >>> flat({"search": {"epochs": 5}})
+        {'search.epochs': 5}
+    """
+    dotted: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            dotted |= flat(value, f"{prefix}{key}.")
+        else:
+            dotted[f"{prefix}{key}"] = value
+    return dotted
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """TOML files that ship with the package; a name or a path is accepted wherever one is due.
+
+    Args:
+        kind: what one file is, such as ``protocol``.
+        folder: where they lie, below the package.
+    """
+
+    kind: str
+    folder: str
+
+    def names(self) -> list[str]:
+        """The shipped names, sorted."""
+        entries = importlib.resources.files("optnas").joinpath(self.folder).iterdir()
+        return sorted(e.name.removesuffix(".toml") for e in entries if e.name.endswith(".toml"))
+
+    def load(self, name: str, *, where: object = COMMAND_LINE) -> tuple[str, dict[str, Any]]:
+        """Read a file.
+
+        Args:
+            name: a shipped name, or the path of a TOML file.
+            where: where it was asked for, for error messages.
+
+        Returns:
+            What to call the file in error messages, and its content.
+        """
+        label = name if _is_path(name) else f"{self.kind} {name}"
+        return label, parse_toml(self.text_of(name, where=where), label)
+
+    def text_of(self, name: str, *, where: object = COMMAND_LINE) -> str:
+        """A file's text, comments included.
+
+        Args:
+            name: a shipped name, or the path of a TOML file.
+            where: where it was asked for, for error messages.
+
+        Returns:
+            TOML.
+
+        Raises:
+            UserError: there is no such file.
+        """
+        if _is_path(name):
+            return read_text(Path(name))
+        if name not in self.names():
+            raise UserError(
+                f"there is no {self.kind} of this name",
+                where=where,
+                key=self.kind,
+                value=name,
+                remedy=did_you_mean(name, self.names()) + " (or write the path of a .toml file)",
+            )
+        folder = importlib.resources.files("optnas").joinpath(self.folder)
+        return folder.joinpath(f"{name}.toml").read_text()
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith(".toml") or "/" in name

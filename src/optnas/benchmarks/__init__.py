@@ -1,92 +1,98 @@
 """Tabulated accuracies of every cell of a space, and the questions one may ask them.
 
-Two tables are known: ``official`` reads a file in the user's data folder, ``analog-nasbench`` the
-data file of an installed distribution. Every number they give says which table it came from.
+A table is one file here (`TableSource`); `optnas.registry` finds it. Every number a table gives
+says which table it came from.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from optnas.benchmarks import analog, official
-from optnas.benchmarks.table import COVERAGE, Coverage, Table
-from optnas.errors import UserError, did_you_mean
+from optnas import registry
+from optnas.benchmarks.coverage import (
+    KIND,
+    Coverage,
+    Question,
+    TableSource,
+    find_source,
+    sources,
+)
+from optnas.benchmarks.folders import DATA_VARIABLE, data_folder
+from optnas.benchmarks.table import Measurements, Table
+from optnas.errors import UserError
 
 __all__ = [
-    "COVERAGE",
+    "DATA_VARIABLE",
+    "NO_TABLE",
     "Coverage",
+    "Measurements",
+    "Question",
     "Table",
+    "TableSource",
     "data_folder",
     "default_table",
+    "find_source",
     "load_table",
+    "sources",
     "table_names",
 ]
 
-DATA_VARIABLE = "OPTNAS_DATA"
-
-
-def data_folder(option: Path | None) -> Path | None:
-    """The folder with the user's data sets and tables; the one place that reads the environment.
-
-    Args:
-        option: what the user gave explicitly, if anything.
-
-    Returns:
-        The option, else the variable ``OPTNAS_DATA``, else None.
-    """
-    if option is not None:
-        return option
-    value = os.environ.get(DATA_VARIABLE)
-    return Path(value) if value else None
+# What a run on a space without a table names: no accuracy is recorded.
+NO_TABLE = Table("none", "", "No table was asked.", {})
+# Which table answers when the user names none: the first of these that is there, then any other of
+# the space. The one place that knows tables by name.
+PREFERENCE = ("official", "nats-tss", "analog-nasbench")
 
 
 def table_names() -> list[str]:
-    """The names `load_table` accepts, sorted."""
-    return sorted(COVERAGE)
+    """The names of all registered tables, sorted."""
+    return registry.names(KIND)
 
 
-def default_table(folder: Path | None) -> str:
-    """The table to use when the user names none: the official one where its file is present.
+def default_table(folder: Path | None, space_name: str) -> str:
+    """The table to use when the user names none: the preferred one of those that are there.
 
     Args:
         folder: the data folder, from `data_folder`.
+        space_name: the space whose cells are asked for.
 
     Returns:
-        ``official`` or ``analog-nasbench``.
+        Its name; if none is there, the one preferred, so that loading it says how to get it.
+
+    Raises:
+        UserError: no table holds cells of the space.
     """
-    present = folder is not None and official.table_path(folder).is_file()
-    return official.NAME if present else analog.NAME
+    preferred = [find_source(name) for name in PREFERENCE]
+    candidates = [source for source in preferred if source.space_name == space_name]
+    found = next((source for source in candidates if source.present(folder)), None)
+    if found is not None:
+        return found.name
+    # The others are declared only now: one that cannot be is no obstacle to a preferred one.
+    candidates += [source for source in sources(space_name) if source.name not in PREFERENCE]
+    if not candidates:
+        raise UserError(
+            f"no benchmark table holds cells of {space_name}",
+            key="benchmark.table",
+            value="auto",
+            remedy=f"set benchmark.table={NO_TABLE.name} to do without,"
+            " or name one as ./file.py:Object",
+        )
+    return next((each for each in candidates if each.present(folder)), candidates[0]).name
 
 
 def load_table(name: str, *, folder: Path | None) -> Table:
     """Read a table, from the user's cache after the first time.
 
     Args:
-        name: one of `table_names`.
-        folder: the data folder, from `data_folder`; only the official table needs it.
+        name: one of `table_names`, ``./file.py:Object``, or ``none``.
+        folder: the data folder, from `data_folder`.
 
     Returns:
-        The table.
-
-    Raises:
-        UserError: there is no such table, no folder, or its file is missing or damaged.
+        The table, with every cell of its space. A name that is not there, or a table that is
+        missing, damaged or lacks cells, is a `UserError`.
     """
-    if name not in COVERAGE:
-        raise UserError(
-            "there is no benchmark table of this name",
-            key="table",
-            value=name,
-            remedy=did_you_mean(name, table_names()),
-        )
-    if name == analog.NAME:
-        return analog.load()
-    if folder is None:
-        raise UserError(
-            "the official table needs a data folder",
-            key="table",
-            value=name,
-            remedy=f"set {DATA_VARIABLE} to the folder that holds {official.RELATIVE_PATH},"
-            f" or use {analog.NAME}",
-        )
-    return official.load(folder)
+    if name == NO_TABLE.name:
+        return NO_TABLE
+    table = find_source(name).load(folder)
+    table.require_whole()
+    return table

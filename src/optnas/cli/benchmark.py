@@ -1,7 +1,8 @@
-"""``benchmark query``."""
+"""``benchmark query``, ``tables``, ``import``, ``published``, ``random-search``."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,20 +16,98 @@ app = typer.Typer(help="Ask a benchmark table.")
 def query(
     architecture: Annotated[str, typer.Argument(metavar="ARCH|INDEX", help="string or index")],
     table: Annotated[
-        str, typer.Option(help="official, analog-nasbench, or auto (official if present)")
+        str, typer.Option(help="name of a table, or auto: the preferred one that is there")
+    ] = "auto",
+    space: Annotated[
+        str | None, typer.Option(help="space of the cell; default: that of the table")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="only this data set")] = None,
+    split: Annotated[str | None, typer.Option(help="only this split, test or valid")] = None,
+    epochs: Annotated[int | None, typer.Option(help="only after so many epochs")] = None,
+    data: DataFolder = None,
+) -> None:
+    """What a table says of a cell: accuracy, spread, trials, regret, rank and percentile."""
+    from optnas.benchmarks import data_folder, default_table, find_source
+    from optnas.display import print_query
+    from optnas.resolve import default_space
+    from optnas.spaces import build_space
+
+    folder = data_folder(data)
+    named = None if space is None else build_space({"name": space})
+    if table == "auto":
+        table = default_table(folder, (named or default_space()).name)
+    source = find_source(table)
+    cells = named or build_space({"name": source.space_name})
+    is_index = architecture.isascii() and architecture.lstrip("+-").isdigit()
+    cell = cells.architecture_at(int(architecture)) if is_index else cells.parse(architecture)
+    loaded = source.load(folder)
+    parts = {"dataset": dataset, "split": split, "epochs": epochs}
+    wanted = {part: value for part, value in parts.items() if value is not None}
+    print_query(loaded, cell, loaded.questions(**wanted))
+
+
+@app.command()
+def tables(data: DataFolder = None) -> None:
+    """List the tables: what each can be asked, whether it is there, its provenance."""
+    from optnas.benchmarks import data_folder, sources
+    from optnas.display import print_tables
+
+    print_tables(sources(), data_folder(data))
+
+
+@app.command("import")
+def import_archive(
+    path: Annotated[Path, typer.Argument(help="NATS-tss-v1_0-3ffb9-simple, or a tar of it")],
+    allow_partial: Annotated[
+        bool, typer.Option(help="import a part; it answers queries for its cells, no search")
+    ] = False,
+    data: DataFolder = None,
+) -> None:
+    """Convert the official NATS-Bench archive, once, to the small table nats-tss."""
+    from optnas.benchmarks import data_folder, nats
+    from optnas.display import CellProgress
+
+    with CellProgress(nats.CELLS) as progress:
+        imported = nats.import_archive(
+            path, data_folder(data), allow_partial=allow_partial, on_cell=progress.show
+        )
+    typer.echo(f"wrote {imported.path}: {imported.held} of {imported.size} cells")
+    if imported.held < imported.size:
+        typer.echo("a part: it answers queries for its cells, and no search")
+
+
+@app.command()
+def published(
+    every: Annotated[
+        bool, typer.Option("--all", help="also rows that were not read in a document")
+    ] = False,
+) -> None:
+    """Print published results, their sources and what to know of each."""
+    from optnas.benchmarks.published import published as load
+    from optnas.display import print_published
+
+    print_published(load(), unverified=every)
+
+
+@app.command("random-search")
+def random_search(
+    cells: Annotated[list[int] | None, typer.Argument(metavar="[K]...", help="cells drawn")] = None,
+    table: Annotated[
+        str, typer.Option(help="name of a table, or auto: the preferred one that is there")
     ] = "auto",
     data: DataFolder = None,
 ) -> None:
-    """Accuracy, regret, rank and percentile of a cell on every data set of a table."""
-    from optnas.benchmarks import data_folder, default_table, load_table
-    from optnas.display import print_query
-    from optnas.spaces.nasbench201 import NAS_BENCH_201
+    """What the best of K random cells is worth on a table, exactly; K = 1, 10, 100 by default."""
+    from optnas.benchmarks import data_folder, default_table, find_source
+    from optnas.benchmarks.random_search import random_search as search
+    from optnas.benchmarks.references import BUDGETS
+    from optnas.display import print_random_search
+    from optnas.resolve import default_space
 
     folder = data_folder(data)
-    is_index = architecture.isascii() and architecture.lstrip("+-").isdigit()
-    if is_index:
-        cell = NAS_BENCH_201.architecture_at(int(architecture))
-    else:
-        cell = NAS_BENCH_201.parse(architecture)
-    name = default_table(folder) if table == "auto" else table
-    print_query(load_table(name, folder=folder), cell)
+    name = default_table(folder, default_space().name) if table == "auto" else table
+    loaded = find_source(name).load(folder)
+    loaded.require_whole()
+    budgets = cells or [k for k in BUDGETS if k <= loaded.size]
+    found = [search(loaded, q, k) for q in loaded.coverage.headline for k in budgets]
+    print_random_search(loaded, found)

@@ -8,8 +8,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from optnas.errors import UserError
-
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="dotted settings, such as search.epochs=5"),
@@ -32,7 +30,7 @@ def dotted_settings(overrides: list[str] | None, **options: Any) -> dict[str, An
         The settings by dotted key.
 
     Raises:
-        UserError: a word is no setting, or a section is given as a whole and in parts.
+        UserError: a word is no setting.
     """
     from optnas.tomlio import parse_override
 
@@ -40,14 +38,6 @@ def dotted_settings(overrides: list[str] | None, **options: Any) -> dict[str, An
     for text in overrides or []:
         parts, value = parse_override(text)
         dotted[".".join(parts)] = value
-    for key in dotted:
-        if any(other.startswith(f"{key}.") for other in dotted):
-            raise UserError(
-                "is given as a whole and in parts",
-                key=key,
-                value=dotted[key],
-                remedy="give it one way",
-            )
     named = {"device": "run.device", "threads": "run.threads", "data": "data.folder"}
     chosen = {named[k]: str(v) if k == "data" else v for k, v in options.items() if v is not None}
     return dotted | chosen

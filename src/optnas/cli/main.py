@@ -14,7 +14,7 @@ from types import FrameType
 
 import typer
 
-from optnas.cli import benchmark, measure, plot, protocol, search
+from optnas.cli import benchmark, benchmark_train, measure, plot, protocol, search, study
 from optnas.cli.common import listing
 from optnas.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, UserError
 
@@ -32,8 +32,10 @@ app.command()(search.resume)
 app.command("list")(search.list_runs)
 app.command(cls=listing("figure"))(plot.plot)
 app.command(cls=listing("metric"))(measure.measure)
+benchmark.app.command()(benchmark_train.train)
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(protocol.app, name="protocol")
+app.add_typer(study.app, name="study")
 
 
 def _tell(kind: str, error: object) -> None:
@@ -42,7 +44,9 @@ def _tell(kind: str, error: object) -> None:
 
 
 def _tell_interruption() -> None:
-    print("optnas: interrupted; go on with: optnas resume DIR", file=sys.stderr, flush=True)
+    run = sys.argv[1:2] in (["search"], ["resume"])
+    advice = "go on with: optnas resume DIR" if run else "run the same command again"
+    print(f"optnas: interrupted; {advice}", file=sys.stderr, flush=True)
 
 
 def _torch_is_loading() -> bool:

@@ -23,6 +23,13 @@ def plot(
     table: Annotated[
         str | None, typer.Option(help="ask this benchmark table again, for all runs")
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            help="lines of the benchmark panel: random-cell, best-of-K, random-search, optimum, "
+            "published, with commas between them, or none"
+        ),
+    ] = None,
     data: DataFolder = None,
 ) -> None:
     """Draw a figure: runs by epoch, what a measure found, or a diagram of the method."""
@@ -32,5 +39,14 @@ def plot(
 
     folders = [RunFolder(Path(word)) for word in words or [] if "=" not in word]
     options = dotted_settings([word for word in words or [] if "=" in word])
-    plot_figure(figure, folders, output, options, table=table, folder=data_folder(data))
+    lines = None if reference is None else reference.split(",")
+    plot_figure(
+        figure,
+        folders,
+        output,
+        options,
+        table=table,
+        folder=data_folder(data),
+        reference=lines,
+    )
     typer.echo(f"wrote {output}")

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optnas import registry
 from optnas.algorithms.base import Progress
 from optnas.diagrams.arguments import at_most
 from optnas.diagrams.canvas import FAINT, INK, WEIGHT_COLOUR, bow, say
 from optnas.errors import UserError
 from optnas.plotting import NAMES
 from optnas.records import RunFolder
-from optnas.spaces import NAS_BENCH_201, Architecture, Space, draw_cell
+from optnas.resolve import default_space
+from optnas.spaces import Architecture, Space, build_space, draw_cell
 from optnas.spaces.drawing import draw_mixed_cell, operation_colours
 
 if TYPE_CHECKING:
@@ -24,15 +24,7 @@ if TYPE_CHECKING:
 OpWeights = Sequence[Sequence[float]]
 Moment = tuple[str, OpWeights, Architecture, str]
 
-# Logits at the end of a search that never took place; mixed_cell says "example" beside them.
-EXAMPLE_LOGITS = (
-    (-0.4, 0.5, 0.3, 1.5, -0.2),
-    (-0.3, 0.2, 1.1, 0.6, 0.0),
-    (0.0, 0.3, 0.1, 1.3, -0.4),
-    (-0.2, 1.6, 0.4, 0.7, 0.1),
-    (0.9, 0.2, -0.1, 0.3, 0.0),
-    (-0.5, 0.6, 1.4, 0.8, 0.2),
-)
+EXAMPLE_SEED = 8
 FADING_EPOCHS = 40
 
 
@@ -76,27 +68,27 @@ def _moments_of_run(run: RunFolder) -> tuple[str, Space, list[Moment]]:
         raise UserError(
             "the run has no records yet", where=run.path, remedy="wait for its first epoch"
         )
-    settings = dict(config["space"])
-    space: Space = registry.find("space", settings.pop("name"))(**settings)
-    dataset = next(iter(records[0]["benchmark"]["accuracy"]))
+    space = build_space(config["space"], where=run.config)
+    dataset = next(iter(records[0]["benchmark"]["accuracy"]), None)
     moments = []
     for place in sorted({0, len(records) // 2, len(records) - 1}):
         record = records[place]
-        accuracy = record["benchmark"]["accuracy"][dataset]
+        bench = record["benchmark"]
+        worth = f", {bench['accuracy'][dataset]:.2f} %" if dataset else ""
         cell = space.parse(record["architecture"], where=run.epochs)
-        moments.append(
-            (f"epoch {record['epoch']}", record["op_weights"], cell, f", {accuracy:.2f} %")
-        )
-    heading = (
-        f"{config['algorithm']['name']}, seed {config['search']['seed']}; percent: "
-        f"{NAMES.get(dataset, dataset)} test, table {records[0]['benchmark']['table']}"
-    )
+        moments.append((f"epoch {record['epoch']}", record["op_weights"], cell, worth))
+    heading = f"{config['algorithm']['name']}, seed {config['search']['seed']}"
+    if dataset:
+        asked = f"{NAMES.get(dataset, dataset)} {bench['split']}, table {bench['table']}"
+        heading = f"{heading}; percent: {asked}"
     return heading, space, moments
 
 
 def _moments_of_example() -> tuple[str, Space, list[Moment]]:
-    space, moments = NAS_BENCH_201, []
-    late = np.array(EXAMPLE_LOGITS)
+    space, moments = default_space(), []
+    # Logits at the end of a search that never took place; the figure says so.
+    shape = (space.edge_count, space.operation_count)
+    late = np.random.default_rng(EXAMPLE_SEED).normal(scale=0.7, size=shape)
     early = np.roll(late, 2, axis=1)
     for when, share in (("early", 0.0), ("middle", 0.5), ("late", 1.5)):
         odds = np.exp(0.3 * (1 - share) * early + share * late)
@@ -147,7 +139,7 @@ def _draw_edge_with_skip(ax: Axes) -> None:
     from matplotlib.patches import Circle
 
     y, left, right, radius = 1.75, 0.75, 6.2, 0.36
-    space = NAS_BENCH_201
+    space = default_space()
     rises = 0.46 * ((space.operation_count - 1) / 2 - np.arange(space.operation_count))
     for rise, name, colour in zip(rises, space.operations, operation_colours(space), strict=True):
         dx, dy = radius * float(np.cos(0.8 * rise)), radius * float(np.sin(0.8 * rise))

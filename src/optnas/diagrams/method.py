@@ -18,6 +18,7 @@ from optnas.diagrams.canvas import (
     say,
 )
 from optnas.records import RunFolder
+from optnas.resolve import default_space
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,8 +35,9 @@ def nas_triangle(runs: Sequence[RunFolder]) -> Figure:
     """
     at_most(0, runs, "nas-triangle")
     figure, ax = canvas(9.0, 4.3)
+    there = f"which cells there are:\n{default_space().size:,} of them here"
     space, strategy, estimation = (1.95, 0.85), (4.5, 3.45), (7.05, 0.85)
-    box(ax, space, 3.1, 1.15, "search space", "which cells there are:\n15,625 of them here", INK)
+    box(ax, space, 3.1, 1.15, "search space", there, INK)
     asked = "which cell to try next:\nDARTS and its kin move $\\alpha$ by gradients"
     box(ax, strategy, 4.1, 1.15, "search strategy", asked, ARCH_COLOUR)
     worth = "what a cell is worth:\nsupernet, or benchmark table"

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @register("figure", "epochs")
 def epochs(
-    runs: Sequence[RunFolder], table: str | None = None, folder: Path | None = None
+    runs: Sequence[RunFolder],
+    table: str | None = None,
+    folder: Path | None = None,
+    reference: Sequence[str] | None = None,
 ) -> Figure:
     """Supernet accuracy, top eigenvalue and benchmark accuracy by epoch; see `draw_runs`."""
-    return draw_runs(runs, table, folder)
+    return draw_runs(runs, table, folder, reference)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,45 +11,124 @@ from torch import Tensor
 
 from optnas import registry
 from optnas.errors import UserError
+from optnas.optimizers.rehearsal import rehearse
+from optnas.optimizers.signatures import is_torchs
 
 
 def build(
-    name: str, settings: Mapping[str, Any], parameters: Sequence[Tensor], *, section: str
+    name: str,
+    settings: Mapping[str, Any],
+    parameters: Sequence[Tensor],
+    *,
+    section: str,
+    names: Sequence[str] | None = None,
 ) -> torch.optim.Optimizer:
-    """Construct an optimizer over leaves.
+    """Construct an optimizer over leaves; one that is not torch's rehearses on copies first.
 
     Args:
-        name: a class of torch.optim, ``module:Class`` or ``./file.py:Class``.
+        name: a class of torch.optim, a registered name, ``module:Class`` or ``./file.py:Class``.
         settings: as `signatures.complete_settings` returns them.
-        parameters: the leaves, in the order of their names.
+        parameters: the leaves.
         section: ``weight_optimizer`` or ``arch_optimizer``, for error messages.
+        names: the names of the leaves; by default their positions.
 
     Returns:
         The optimizer.
 
     Raises:
-        UserError: the optimizer refuses a value.
+        UserError: the optimizer refuses a value, or cannot serve in a search.
     """
-    factory = (
-        registry.find("optimizer", name, key=f"{section}.name")
-        if ":" in name
-        else getattr(torch.optim, name)
-    )
-    converted = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
-    }
+    names = [str(i) for i in range(len(parameters))] if names is None else names
+
+    def make(leaves: Sequence[Tensor]) -> torch.optim.Optimizer:
+        return construct(name, settings, leaves, names)
+
     try:
-        optimizer: torch.optim.Optimizer = factory(list(parameters), **converted)
-    except (ValueError, TypeError, RuntimeError) as error:
+        optimizer = make(parameters)
+    except UserError as error:
+        raise error.below(section) from error
+    # Foreign code may refuse in any way.
+    except Exception as error:
+        key, value = _culprit(name, settings, parameters, names)
         raise UserError(
             f"{name} refuses its settings ({error})",
-            key=section,
-            remedy=f"change the values under {section}",
+            key=f"{section}.{key}",
+            value=value,
+            remedy=f"change the values under {section}" if key == "name" else "change its value",
         ) from error
+    if not is_torchs(name):
+        try:
+            rehearse(name, make, parameters)
+        except UserError as error:
+            raise error.below(section) from error
     return optimizer
 
 
+def construct(
+    name: str, settings: Mapping[str, Any], leaves: Sequence[Tensor], names: Sequence[str]
+) -> torch.optim.Optimizer:
+    """Call an optimizer's class or factory; whatever it raises is passed on.
+
+    Args:
+        name: as for `build`.
+        settings: as for `build`.
+        leaves: the leaves.
+        names: their names.
+
+    Returns:
+        The optimizer.
+
+    Raises:
+        UserError: what the factory returns is no optimizer.
+    """
+    factory = getattr(torch.optim, name) if is_torchs(name) else registry.find("optimizer", name)
+    asked = inspect.signature(factory).parameters
+    supplied = {"names": list(names)} if "names" in asked else {}
+    converted = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
+    }
+    optimizer = factory(list(leaves), **converted, **supplied)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise UserError(
+            f"it made a {type(optimizer).__name__}, not a torch.optim.Optimizer",
+            key="name",
+            value=name,
+            remedy="name an optimizer, or a function that returns one",
+        )
+    return optimizer
+
+
+def _culprit(
+    name: str, settings: Mapping[str, Any], leaves: Sequence[Tensor], names: Sequence[str]
+) -> tuple[str, Any]:
+    """The one setting without which the optimizer can be made, else its name."""
+    for path in _paths(settings):
+        *parents, last = path
+        # dict() at each table on the way down: the settings themselves stay as they are.
+        changed = table = dict(settings)
+        for parent in parents:
+            table[parent] = table = dict(table[parent])
+        value = table.pop(last)
+        try:
+            construct(name, changed, leaves, names)
+        except Exception:  # not this one, or not this one alone
+            continue
+        return ".".join(path), value
+    return "name", name
+
+
+def _paths(settings: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from ((key, *path) for path in _paths(value))
+        else:
+            yield (key,)
+
+
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of every parameter group."""
+    """Set the learning rate of every parameter group, those of inner optimizers included.
+
+    A group with ``lr_share`` moves at that share of the rate.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["lr_share"] if "lr_share" in group else rate

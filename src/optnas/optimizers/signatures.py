@@ -11,27 +11,49 @@ import ast
 import functools
 import importlib.util
 import inspect
+import math
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from optnas import registry
 from optnas.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.optimizers.base import SUPPLIED, BaseTable, RestTable
 
 # Switches of torch's own machinery that no search can use: the loop never differentiates through a
 # step nor captures one in a graph, and a learning rate is set by the schedule.
 NOT_OFFERED = ("params", "differentiable", "capturable")
 
+# name -> why it cannot serve, and what to do
 REFUSED = {
-    "LBFGS": "it re-evaluates the loss through a closure, which the loop does not offer",
-    "SparseAdam": "it takes sparse gradients only, and a supernet's are dense",
+    "SparseAdam": (
+        "it takes sparse gradients only, and a supernet's are dense",
+        "choose another, such as SGD or Adam",
+    ),
 }
 REFUSED_FOR_WEIGHTS = {
-    "Muon": "it takes matrices only, and convolution filters are not",
+    "Muon": (
+        "it takes matrices only, and convolution filters are not",
+        "use muon, which reshapes them and takes a second optimizer for the rest",
+    ),
 }
+# Packages that are an extra of optnas.
+EXTRAS = {"pytorch_optimizer": "optim", "schedulefree": "optim"}
 
 # Optimizers whose step the unrolled hypergradient can differentiate, see `virtual`.
 UNROLLABLE = ("SGD", "Adam", "AdamW", "RMSprop")
+
+
+def not_unrollable(name: str) -> UserError:
+    """The error of an unrolled hypergradient over another weight optimizer."""
+    return UserError(
+        f"the unrolled hypergradient differentiates a step of {', '.join(UNROLLABLE)}, "
+        f"not of {name}",
+        key="algorithm.hypergradient",
+        value="unrolled",
+        remedy="use first-order, or one of those for weight_optimizer.name",
+    )
 
 
 def _torch_optim_folder() -> Path:
@@ -107,79 +129,177 @@ def _literal(node: ast.expr, constants: Mapping[str, ast.expr]) -> Any:
     return ast.literal_eval(node)
 
 
+def is_torchs(name: str) -> bool:
+    """Whether a name is a class of torch.optim."""
+    return name in torch_optimizers()
+
+
 def complete_settings(
     name: str, given: Mapping[str, Any], *, section: str, where: object = COMMAND_LINE
 ) -> dict[str, Any]:
     """An optimizer's settings, checked against its signature, with defaults spelled out.
 
     Args:
-        name: a class of torch.optim, ``module:Class`` or ``./file.py:Class``.
+        name: a class of torch.optim, a registered name, ``module:Class`` or ``./file.py:Class``.
         given: what the user wrote, without ``name`` and ``schedule``.
-        section: ``weight_optimizer`` or ``arch_optimizer``.
+        section: ``weight_optimizer`` or ``arch_optimizer``, or a table below one of them.
         where: file or command line, for error messages.
 
     Returns:
-        All settings; those whose value is None (TOML has none) are left out.
+        All settings, inner optimizers as tables of their own; those whose value is None (TOML has
+        none), or is nothing that a file could hold, are left to the optimizer.
 
     Raises:
         UserError: the optimizer does not exist, cannot serve here, or does not take a setting.
     """
-    refused = REFUSED | (REFUSED_FOR_WEIGHTS if section == "weight_optimizer" else {})
-    if name in refused:
-        raise UserError(
-            f"{name} cannot serve here: {refused[name]}",
-            where=where,
-            key=f"{section}.name",
-            value=name,
-            remedy="choose another, such as SGD or Adam",
-        )
-    if ":" in name:
-        signature = _inspected(registry.find("optimizer", name, where=where, key=f"{section}.name"))
-    elif name in torch_optimizers():
-        signature = torch_signature(name)
-    else:
-        raise UserError(
-            "torch.optim has no optimizer of this name",
-            where=where,
-            key=f"{section}.name",
-            value=name,
-            remedy=did_you_mean(name, set(torch_optimizers()) - set(refused))
-            + " (or write module:Class)",
-        )
+    return _complete(name, given, section, where, fixed=())
+
+
+def _complete(
+    name: str, given: Mapping[str, Any], section: str, where: object, fixed: tuple[str, ...]
+) -> dict[str, Any]:
+    signature, tables = _signature(name, section, where)
+    signature = {k: v for k, v in signature.items() if k not in fixed}
+    besides = () if "." in section else ("schedule",)
     for setting, value in given.items():
         if setting not in signature:
             raise UserError(
-                f"{name} has no setting '{setting}'",
+                f"{name} has no setting '{setting}'"
+                + (" here: it steps at the rate of its section" if setting in fixed else ""),
                 where=where,
                 key=f"{section}.{setting}",
                 value=value,
-                remedy=did_you_mean(setting, signature),
+                remedy=f"remove it, and set {section.partition('.')[0]}.{setting}"
+                if setting in fixed
+                else did_you_mean(setting, [*signature, *tables, *besides]),
             )
-    settings = {}
+    settings: dict[str, Any] = {}
     for setting, default in signature.items():
+        key = f"{section}.{setting}"
         if setting not in given and default is inspect.Parameter.empty:
-            raise UserError(
-                f"{name} needs this setting",
-                where=where,
-                key=f"{section}.{setting}",
-                remedy=f"add {section}.{setting}=VALUE",
-            )
+            _tell_missing(name, key, where, table=setting in tables)
         value = given.get(setting, default)
-        if setting not in given and isinstance(value, tuple) and None in value:
-            continue  # TOML has no None: the optimizer fills it in
-        _check_type(value, default, key=f"{section}.{setting}", where=where)
-        if value is not None:
-            settings[setting] = list(value) if isinstance(value, tuple) else value
+        if setting in tables:
+            if value is not None:
+                settings[setting] = _complete_table(value, tables[setting], key, where)
+            continue
+        if value is None or (setting not in given and not _is_plain(value)):
+            continue  # the optimizer fills it in
+        _check_type(value, default, key=key, where=where)
+        settings[setting] = list(value) if isinstance(value, tuple) else value
     return settings
+
+
+def _tell_missing(name: str, key: str, where: object, *, table: bool) -> typing.NoReturn:
+    raise UserError(
+        f"{name} needs another optimizer here" if table else f"{name} needs this setting",
+        where=where,
+        key=key,
+        remedy=f"add {key}.name=NAME, such as SGD" if table else f"add {key}=VALUE",
+    )
+
+
+def _complete_table(value: Any, table: object, key: str, where: object) -> dict[str, Any]:
+    """An inner optimizer's table, completed like a section."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        raise UserError(
+            "is a table with the name and the settings of another optimizer",
+            where=where,
+            key=key,
+            value=value,
+            remedy=f"write {key}.name=NAME, such as SGD",
+        )
+    settings = dict(value)
+    name = settings.pop("name")
+    fixed = ("lr",) if table is BaseTable else ()
+    return {"name": name, **_complete(name, settings, key, where, fixed)}
+
+
+def _signature(
+    name: str, section: str, where: object
+) -> tuple[dict[str, Any], Mapping[str, object]]:
+    """Setting -> default, and setting -> kind of table for those that are inner optimizers."""
+    key = f"{section}.name"
+    weights = section.partition(".")[0] != "arch_optimizer"
+    refused = REFUSED | (REFUSED_FOR_WEIGHTS if weights else {})
+    if name in refused:
+        reason, remedy = refused[name]
+        raise UserError(
+            f"{name} cannot serve here: {reason}", where=where, key=key, value=name, remedy=remedy
+        )
+    if is_torchs(name):
+        return torch_signature(name), {}
+    if ":" not in name and name not in registry.names("optimizer"):
+        raise UserError(
+            "there is no optimizer of this name",
+            where=where,
+            key=key,
+            value=name,
+            remedy=did_you_mean(
+                name, {*torch_optimizers(), *registry.names("optimizer")} - set(refused)
+            )
+            + " (or write module:Class)",
+        )
+    factory = _found(name, key, where)
+    return _inspected(factory), _tables(factory)
+
+
+def _found(name: str, key: str, where: object) -> registry.Factory:
+    try:
+        factory = registry.find("optimizer", name, where=where, key=key)
+    except UserError as error:
+        missing = getattr(error.__cause__, "name", None)
+        if isinstance(error.__cause__, ModuleNotFoundError) and missing in EXTRAS:
+            raise UserError(
+                f"the package {missing} is not installed",
+                where=where,
+                key=key,
+                value=name,
+                remedy=f"pip install 'optnas[{EXTRAS[missing]}]'",
+            ) from error
+        raise
+    if inspect.isclass(factory):
+        from torch.optim import Optimizer
+
+        if not issubclass(factory, Optimizer):
+            raise UserError(
+                "this class is not a torch.optim.Optimizer",
+                where=where,
+                key=key,
+                value=name,
+                remedy="name an optimizer, or a function that returns one",
+            )
+    return factory
 
 
 def _inspected(factory: registry.Factory) -> dict[str, Any]:
     parameters = list(inspect.signature(factory).parameters.items())[1:]
+    variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     return {
         name: parameter.default
         for name, parameter in parameters
-        if name not in NOT_OFFERED and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        if name not in (*NOT_OFFERED, *SUPPLIED) and parameter.kind not in variable
     }
+
+
+def _tables(factory: registry.Factory) -> dict[str, object]:
+    try:
+        hints = typing.get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
+    except (NameError, TypeError):  # annotations of foreign code may not evaluate
+        return {}
+    return {
+        setting: table
+        for setting, hint in hints.items()
+        for table in (BaseTable, RestTable)
+        if table in (hint, *typing.get_args(hint))
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a file of settings can hold a default."""
+    if isinstance(value, (tuple, list)):
+        return all(map(_is_plain, value))
+    return type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value))
 
 
 def _is_number(value: Any) -> bool:
@@ -192,6 +312,9 @@ def _check_type(value: Any, default: Any, *, key: str, where: object) -> None:
         expected, fits = "true or false", isinstance(value, bool)
     elif _is_number(default):
         expected, fits = "a number", _is_number(value)
+    elif isinstance(default, (tuple, list)) and any(isinstance(each, str) for each in default):
+        expected = f"a list of words such as {list(default)}"
+        fits = isinstance(value, (tuple, list)) and all(isinstance(each, str) for each in value)
     elif isinstance(default, (tuple, list)):
         expected = f"a list of {len(default)} numbers such as {list(default)}"
         fits = (

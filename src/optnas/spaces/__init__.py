@@ -4,9 +4,15 @@ A space is one file that builds a `Space` and registers it; nothing outside this
 space by name. No module here imports torch, and the drawing imports matplotlib when it draws.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
+from optnas import registry
+from optnas.errors import COMMAND_LINE
 from optnas.spaces.base import Architecture, Space, lexicographic
 from optnas.spaces.canonical import (
     function_string,
+    functions,
     is_connected,
     unique_string,
     without_dead_edges,
@@ -18,10 +24,27 @@ __all__ = [
     "NAS_BENCH_201",
     "Architecture",
     "Space",
+    "build_space",
     "draw_cell",
     "function_string",
+    "functions",
     "is_connected",
     "lexicographic",
     "unique_string",
     "without_dead_edges",
 ]
+
+
+def build_space(section: Mapping[str, Any], *, where: object = COMMAND_LINE) -> Space:
+    """The space a ``[space]`` section names.
+
+    Args:
+        section: ``name``, a registered name or ``./file.py:Object``, and the space's own settings.
+        where: the file it was written in, for the error.
+
+    Returns:
+        The space; a name that is not there is a `UserError`.
+    """
+    settings = dict(section)
+    space: Space = registry.find("space", settings.pop("name"), where=where)(**settings)
+    return space

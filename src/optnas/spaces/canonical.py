@@ -21,7 +21,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 
-from optnas.spaces.base import Architecture
+from optnas.spaces.base import Architecture, Space
 
 ZERO = "#"
 
@@ -131,6 +131,22 @@ def function_string(architecture: Architecture) -> str:
         _output(cell, {edge: k for k, edge in enumerate(itertools.chain(*numbering))})
         for numbering in numberings
     )
+
+
+def functions(space: Space) -> dict[str, list[int]]:
+    """The cells of a space, grouped by the function they compute.
+
+    Args:
+        space: the space.
+
+    Returns:
+        `function_string` to the places of its cells in the official order, in the order of their
+        first cells.
+    """
+    grouped: dict[str, list[int]] = {}
+    for place, cell in enumerate(space.all()):
+        grouped.setdefault(function_string(cell), []).append(place)
+    return grouped
 
 
 def _edge_terms(cell: Architecture, numbers: Mapping[int, int]) -> list[tuple[str, ...]]:

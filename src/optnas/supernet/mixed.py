@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -44,6 +45,9 @@ class MixedCell:
     channels: int
     space: Space
     roles: Roles
+    affine: ClassVar[bool] = (
+        False  # the operation weights are the affine weights of its batch norms
+    )
 
     def filters(self) -> dict[str, tuple[int, int, int, int]]:
         """Names and shapes of the leaf filters, one an edge and convolution."""

@@ -1,4 +1,4 @@
-"""The NAS-Bench-201 macro skeleton around mixed cells.
+"""The skeleton of a network around its cells, and the supernet: the skeleton around mixed cells.
 
 Shapes: B images, E edges, O operations, S channels of all batch norms together.
 """
@@ -6,7 +6,7 @@ Shapes: B images, E edges, O operations, S channels of all batch norms together.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Generic, NamedTuple, NotRequired, Protocol, TypedDict, TypeVar, Unpack
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from optnas.spaces.base import Space
 from optnas.supernet.initial import uniform_fan_in
-from optnas.supernet.mixed import MixedCell
+from optnas.supernet.mixed import MixedCell, Normalise
 from optnas.supernet.operations import roles
 from optnas.supernet.statistics import Statistics
 
@@ -30,21 +30,52 @@ class Output(NamedTuple):
     statistics: Statistics | None
 
 
-class Supernet:
-    """Stem, three stages of mixed cells with residual reductions between them, linear head.
+class Cell(Protocol):
+    """What a skeleton has to know of the cells it is built around."""
 
-    stem conv3x3(C)-BN; ``cells`` mixed cells at C; residual block of stride 2 to 2C; ``cells`` at
-    2C; residual block to 4C; ``cells`` at 4C; BN-ReLU-global average pool-linear. All cells share
-    the operation weights, which are an argument: the supernet holds no architecture parameters,
-    and no batch-norm buffers either.
+    @property
+    def affine(self) -> bool:
+        """Whether its batch norms have weights and biases of their own."""
+        ...
+
+    def filters(self) -> dict[str, tuple[int, int, int, int]]:
+        """Names and shapes of its filters."""
+        ...
+
+    def norms(self) -> dict[str, list[str]]:
+        """Its batch norms: their names, each with the names of its channel groups."""
+        ...
+
+
+AnyCell = TypeVar("AnyCell", bound=Cell)
+RunCell = Callable[[AnyCell, Tensor, Mapping[str, Tensor], Normalise], Tensor]
+
+
+class Sizes(TypedDict):
+    """The keywords of a `Skeleton`, for those that pass them on."""
+
+    channels: int
+    cells: int
+    classes: int
+    image_channels: int
+    generator: torch.Generator
+    dtype: NotRequired[torch.dtype]
+    device: NotRequired[torch.device | str]
+
+
+class Skeleton(Generic[AnyCell]):
+    """Stem, three stages of cells with residual reductions between them, linear head.
+
+    stem conv3x3(C)-BN; ``cells`` cells at C; residual block of stride 2 to 2C; ``cells`` at 2C;
+    residual block to 4C; ``cells`` at 4C; BN-ReLU-global average pool-linear. It holds the network
+    weights and no batch-norm buffers.
 
     Source: Dong and Yang, ICLR 2020, section 2 (16 channels and 5 cells a stage there).
-    Deviation: none in the arithmetic; merged per node, see `MixedCell`.
 
     Args:
-        space: edges and candidate operations of the cell.
+        make_cell: makes a cell from its name and its channels.
         channels: C of the first stage.
-        cells: mixed cells a stage.
+        cells: cells a stage.
         classes: width of the head.
         image_channels: channels of the images.
         generator: CPU generator of the initial network weights; it advances.
@@ -58,7 +89,7 @@ class Supernet:
 
     def __init__(
         self,
-        space: Space,
+        make_cell: Callable[[str, int], AnyCell],
         *,
         channels: int,
         cells: int,
@@ -68,13 +99,9 @@ class Supernet:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ):
-        self.space = space
         widths = [channels * 2**stage for stage in range(STAGES)]
         self.stages = [
-            [
-                MixedCell(f"cells.{stage * cells + i}", width, space, roles(space))
-                for i in range(cells)
-            ]
+            [make_cell(f"cells.{stage * cells + i}", width) for i in range(cells)]
             for stage, width in enumerate(widths)
         ]
         # norm name -> unmerged names of its equal channel groups, and the channels of a group
@@ -89,7 +116,10 @@ class Supernet:
             for cell in self.stages[stage]:
                 for name, shape in cell.filters().items():
                     self._convolution(name.removesuffix(".weight"), shape[1], shape[0], shape[2])
-                self._norms.update({n: (parts, width) for n, parts in cell.norms().items()})
+                for norm, parts in cell.norms().items():
+                    self._norms[norm] = (parts, width)
+                    if cell.affine:
+                        self._affine(norm, width)
         self._affine_norm("head.norm", widths[-1])
         self._leaf("head.linear.weight", (classes, widths[-1]), widths[-1])
         self._leaf("head.linear.bias", (classes,), widths[-1])
@@ -108,10 +138,13 @@ class Supernet:
         self._leaf(f"{name}.weight", (outputs, inputs, kernel, kernel), inputs * kernel**2)
 
     def _affine_norm(self, name: str, channels: int) -> None:
+        self._norms[name] = ([name], channels)
+        self._affine(name, channels)
+
+    def _affine(self, name: str, channels: int) -> None:
         for suffix, value in (("weight", 1.0), ("bias", 0.0)):
             leaf = torch.full((channels,), value, dtype=self._dtype, device=self._device)
             self.weights[f"{name}.{suffix}"] = leaf.requires_grad_()
-        self._norms[name] = ([name], channels)
 
     def _reduction(self, name: str, inputs: int, outputs: int) -> None:
         self._convolution(f"{name}.conv_a", inputs, outputs, 3)
@@ -129,7 +162,7 @@ class Supernet:
         """Running mean and variance under the name of each convolution or batch norm.
 
         Args:
-            statistics: a value of this supernet.
+            statistics: a value of this network.
 
         Returns:
             name -> (mean, variance), views.
@@ -141,16 +174,15 @@ class Supernet:
             named.update(zip(parts, zip(means, variances, strict=True), strict=True))
         return named
 
-    def forward(
+    def run(
         self,
+        run_cell: RunCell[AnyCell],
         x_BCHW: Tensor,
-        op_weights_EO: Tensor,
-        *,
-        weights: Mapping[str, Tensor] | None = None,
+        weights: Mapping[str, Tensor] | None,
         statistics: Statistics | None,
-        update: bool = False,
+        update: bool,
     ) -> Output:
-        """Logits of a batch under given operation weights; the modes are said at each call.
+        """Logits of a batch; the modes are said at each call.
 
         | ``statistics`` | ``update`` | normalised by | statistics handed back |
         |---|---|---|---|
@@ -159,9 +191,9 @@ class Supernet:
         | a value | False | the value | the same value |
 
         Args:
+            run_cell: a cell's output from the cell, its input, the weights and the batch norm.
             x_BCHW: normalised images; channels-last memory is fastest on a CPU.
-            op_weights_EO: operation weights, any real matrix; gradients flow to them.
-            weights: network weights to use instead of the supernet's own.
+            weights: network weights to use instead of the network's own.
             statistics: running statistics, or None to use and keep none.
             update: whether running statistics move.
 
@@ -200,10 +232,57 @@ class Supernet:
             if stage:
                 x = _reduce(x, f"reductions.{stage - 1}", held, normalise)
             for cell in cells:
-                x = cell.forward(x, op_weights_EO, held, normalise)
+                x = run_cell(cell, x, held, normalise)
         x = normalise(x, "head.norm").relu().mean(dim=(2, 3))
         logits = F.linear(x, held["head.linear.weight"], held["head.linear.bias"])
         return Output(logits, after)
+
+
+class Supernet(Skeleton[MixedCell]):
+    """The skeleton around mixed cells, which all share the operation weights.
+
+    These are an argument: the supernet holds no architecture parameters.
+    Deviation from the published search code: none in the arithmetic; merged per node, see
+    `MixedCell`.
+
+    Args:
+        space: edges and candidate operations of the cell.
+        **sizes: as of `Skeleton`.
+    """
+
+    def __init__(self, space: Space, **sizes: Unpack[Sizes]):
+        self.space = space
+        columns = roles(space)
+        super().__init__(lambda name, width: MixedCell(name, width, space, columns), **sizes)
+
+    def forward(
+        self,
+        x_BCHW: Tensor,
+        op_weights_EO: Tensor,
+        *,
+        weights: Mapping[str, Tensor] | None = None,
+        statistics: Statistics | None,
+        update: bool = False,
+    ) -> Output:
+        """Logits of a batch under given operation weights; for the modes see `Skeleton.run`.
+
+        Args:
+            x_BCHW: normalised images.
+            op_weights_EO: operation weights, any real matrix; gradients flow to them.
+            weights: network weights to use instead of the supernet's own.
+            statistics: running statistics, or None to use and keep none.
+            update: whether running statistics move.
+
+        Returns:
+            Logits and statistics.
+        """
+
+        def run_cell(
+            cell: MixedCell, x: Tensor, held: Mapping[str, Tensor], normalise: Normalise
+        ) -> Tensor:
+            return cell.forward(x, op_weights_EO, held, normalise)
+
+        return self.run(run_cell, x_BCHW, weights, statistics, update)
 
     __call__ = forward
 

@@ -1,0 +1,23 @@
+"""Where the user's data lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+DATA_VARIABLE = "OPTNAS_DATA"
+
+
+def data_folder(option: Path | None) -> Path | None:
+    """The folder with the user's data sets and tables; the one place that reads the environment.
+
+    Args:
+        option: what the user gave explicitly, if anything.
+
+    Returns:
+        The option, else the variable ``OPTNAS_DATA``, else None.
+    """
+    if option is not None:
+        return option
+    value = os.environ.get(DATA_VARIABLE)
+    return Path(value) if value else None

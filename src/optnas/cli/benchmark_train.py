@@ -1,0 +1,37 @@
+"""``benchmark train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from optnas.cli.common import DataFolder
+
+
+def train(
+    space: Annotated[str, typer.Argument(help="name of a space, or ./file.py:Object")],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="the table's .json file")],
+    protocol: Annotated[
+        str, typer.Option(help="training protocol: a shipped name, or a TOML file")
+    ] = "digits",
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 1,
+    data: DataFolder = None,
+) -> None:
+    """Train every function of a space and write its table; started again, it goes on."""
+    from optnas import registry
+    from optnas.display import print_training
+    from optnas.errors import UserError
+    from optnas.standalone.settings import load_settings
+    from optnas.standalone.table import make_table
+
+    if out.suffix != ".json":
+        raise UserError(
+            "a table is a JSON file", key="--out", value=str(out), remedy="end it in .json"
+        )
+    cells = registry.find("space", space, key="SPACE")()
+    settings = load_settings(cells, protocol, folder=data)
+    make_table(cells, settings, out, threads=threads, on_training=print_training)
+    typer.echo(f"wrote {out}")

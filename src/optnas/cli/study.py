@@ -1,0 +1,188 @@
+"""``study``: plan, run, status, table, export."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from optnas.cli.common import DataFolder, Device, Overrides, Threads, dotted_settings
+from optnas.errors import EXIT_DONE, EXIT_FAILED, UserError
+
+app = typer.Typer(help="Declare, run and tabulate grids of searches.")
+
+Name = Annotated[str, typer.Argument(metavar="STUDY", help="a shipped name or a TOML file")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="the study's folder of run folders")]
+
+
+def _jobs(asked: int | None, threads: int | None) -> int:
+    if asked is None:
+        return max(1, (os.cpu_count() or 1) // max(1, threads or 1))
+    if asked < 1:
+        raise UserError(
+            "at least one run at a time", key="--jobs", value=asked, remedy="write --jobs 1"
+        )
+    return asked
+
+
+@app.command()
+def plan(
+    study: Name,
+    *,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="look for runs that are there already")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="runs at a time; default: the cores")] = None,
+    no_timing: Annotated[bool, typer.Option("--no-timing", help="measure no steps")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON; measures nothing")] = False,
+    device: Device = None,
+    threads: Threads = None,
+    data: DataFolder = None,
+) -> None:
+    """Print the runs of a study, what is there already, and the time the rest would take."""
+    from optnas.study.declare import load_study
+    from optnas.study.folder import locate
+
+    at_a_time = _jobs(jobs, threads)
+    loaded = load_study(study, dotted_settings(None, device=device, threads=threads, data=data))
+    folders = locate(loaded.runs.values(), out)
+    if as_json:
+        import json
+
+        from optnas.study.declare import describe_settings
+        from optnas.study.folder import state_of
+
+        entries = [
+            {
+                "id": name,
+                "settings": describe_settings(run.settings.document()),
+                "state": state_of(folders[name]),
+                "folder": str(folders[name].path),
+            }
+            for name, run in loaded.runs.items()
+        ]
+        typer.echo(json.dumps(entries, indent=1))
+        return
+    from optnas.study.view import print_plan
+
+    costs: dict[str, float] = {}
+    if not no_timing:
+        from optnas.study.timing import estimate
+
+        costs = estimate(loaded)
+    print_plan(loaded, folders, costs, at_a_time)
+
+
+@app.command()
+def run(
+    study: Name,
+    *,
+    out: Out,
+    jobs: Annotated[int | None, typer.Option(help="runs at a time; default: the cores")] = None,
+    max_runs: Annotated[int | None, typer.Option(help="begin no more than so many runs")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="failed runs too")] = False,
+    engine: Annotated[str, typer.Option(help="local, ray, slurm or module:Object")] = "local",
+    engine_set: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="a setting of the engine")
+    ] = None,
+    device: Device = None,
+    threads: Threads = None,
+    data: DataFolder = None,
+) -> None:
+    """Run what is missing of a study; after an interruption give the same command again."""
+    from optnas.study.declare import load_study
+    from optnas.study.progress import Watch
+    from optnas.study.runner import Runner
+    from optnas.study.view import Display
+
+    at_a_time = _jobs(jobs, threads)
+    loaded = load_study(study, dotted_settings(None, device=device, threads=threads, data=data))
+    carrier = _engine(engine, engine_set, out)
+    runner = Runner(loaded, out, carrier, at_a_time, max_runs, retry_failed)
+    watch = Watch(loaded.runs, runner.folders)
+    with Display(watch.look, at_a_time) as display:
+        runner.on_change, runner.on_tick = display.change, display.tick
+        whole = runner.go()
+    typer.echo(watch.look().line(at_a_time))
+    raise typer.Exit(EXIT_DONE if whole else EXIT_FAILED)
+
+
+def _engine(name: str, words: list[str] | None, out: Path) -> Any:
+    from optnas import registry
+    from optnas.tomlio import parse_override
+
+    factory = registry.find("engine", name, key="--engine")
+    given = {".".join(parts): value for parts, value in map(parse_override, words or [])}
+    settings = registry.complete_settings(factory, given, section="engine", skip=("out",))
+    return registry.supply(factory, settings, {"out": out}, section="engine")
+
+
+@app.command()
+def status(study: Name, *, out: Out, data: DataFolder = None) -> None:
+    """How far a study is, also while it runs."""
+    from optnas.study.declare import load_study
+    from optnas.study.folder import locate
+    from optnas.study.progress import Watch
+    from optnas.study.view import print_status
+
+    loaded = load_study(study, dotted_settings(None, data=data))
+    print_status(loaded, Watch(loaded.runs, locate(loaded.runs.values(), out)))
+
+
+@app.command()
+def table(
+    study: Annotated[
+        str | None,
+        typer.Argument(metavar="[STUDY]", help="a shipped name or a TOML file; default: every run"),
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option("--out", help="the study's folder, or one of records")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="a .csv or .parquet file")],
+    benchmark: Annotated[
+        str | None, typer.Option("--table", help="ask this benchmark table for all runs")
+    ] = None,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="take benchmark accuracies as the runs wrote them")
+    ] = False,
+    arrays: Annotated[
+        bool, typer.Option("--arrays", help="also alpha and operation weights, as JSON text")
+    ] = False,
+    data: DataFolder = None,
+) -> None:
+    """Write one row for each run and epoch: settings, record, benchmark asked again, measures."""
+    from optnas.study import tables
+
+    tables.check_format(output)
+    frame = tables.table(
+        study, out, benchmark=benchmark, data=data, recorded=recorded, arrays=arrays
+    )
+    tables.write_table(frame, output)
+    typer.echo(f"wrote {output}: {len(frame)} rows of {frame['id'].nunique()} runs")
+
+
+@app.command()
+def export(
+    study: Name,
+    *,
+    out: Out,
+    to: Annotated[Path, typer.Option(help="the folder of records")],
+    data: DataFolder = None,
+) -> None:
+    """Copy finished runs as compact records: no checkpoints, no folders of this machine."""
+    from optnas.study.exporting import export as export_study
+
+    changed, finished = export_study(study, out, to, data=data)
+    typer.echo(f"{finished} finished runs, {len(changed)} of them new or changed in {to}")
+
+
+@app.command(hidden=True)
+def execute(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="a run folder")],
+    overrides: Overrides = None,
+) -> None:
+    """Go on with one run folder; what an engine calls."""
+    from optnas.study.worker import execute as execute_run
+
+    raise typer.Exit(execute_run(folder, dotted_settings(overrides)))

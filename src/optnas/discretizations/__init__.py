@@ -1,0 +1,1 @@
+"""Discretizations for `algorithm.name=composed`; a new one is a new file in this folder."""

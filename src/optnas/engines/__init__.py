@@ -1,0 +1,1 @@
+"""What carries runs out: processes of this machine, or a cluster. One file each."""

@@ -1,0 +1,96 @@
+"""A rehearsal of foreign optimizers before the search: what would fail in it is told beforehand."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from optnas.errors import UserError
+from optnas.optimizers.stepping import take_step, to_evaluation_point, to_training_point
+
+Optimizer = torch.optim.Optimizer
+Make = Callable[[Sequence[Tensor]], Optimizer]
+STEPS = 2
+
+
+def rehearse(name: str, make: Make, leaves: Sequence[Tensor]) -> None:
+    """Two steps on copies of the leaves, a checkpoint, and a third step with and without it.
+
+    The loss is half the squared norm of the leaves, so that the gradient of a leaf is the leaf.
+
+    Args:
+        name: the optimizer's name, for error messages.
+        make: constructs the optimizer over leaves.
+        leaves: copied; unchanged.
+
+    Raises:
+        UserError: the optimizer cannot take a step, draws global random numbers, or does not keep
+            what later steps depend on in its state.
+    """
+    reason, remedy, cause = _weakness(make, leaves)
+    if reason is not None:
+        raise UserError(reason, key="name", value=name, remedy=remedy) from cause
+
+
+Weakness = tuple[str | None, str | None, Exception | None]
+
+
+def _weakness(make: Make, leaves: Sequence[Tensor]) -> Weakness:
+    """Why the optimizer cannot serve, what to do, and the exception that told, or three None."""
+    # Whatever is drawn here, the caller's generator stays where it is.
+    with torch.random.fork_rng(devices=[]):
+        before = torch.get_rng_state()
+        try:
+            resumes = _resumes(make, leaves)
+        except pickle.PickleError as error:
+            held = re.search(r"GLOBAL (\S+)", str(error))
+            reason = f"its state holds a {held[1] if held else 'thing'}, which no checkpoint does"
+            return reason, "keep tensors, numbers and strings in its state", error
+        # Foreign code may fail in any way.
+        except Exception as error:
+            reason = f"a step fails ({type(error).__name__}: {str(error)[:160]})"
+            return reason, "choose another, or declare what it needs: see docs/optimizers.md", error
+        if not torch.equal(before, torch.get_rng_state()):
+            reason = "it draws from torch's global generator: a resumed run would differ"
+            return reason, "choose another, or give it a generator of its own", None
+    if not resumes:
+        reason = "its state_dict() leaves out what its steps depend on: a resumed run would differ"
+        return reason, "choose another, or keep it in self.state or param_groups", None
+    return None, None, None
+
+
+def _resumes(make: Make, leaves: Sequence[Tensor]) -> bool:
+    copies = _copies(leaves)
+    optimizer = make(copies)
+    _advance(optimizer, copies, STEPS)
+    buffer = io.BytesIO()
+    torch.save(optimizer.state_dict(), buffer)
+    buffer.seek(0)
+    again_copies = _copies(copies)
+    again = make(again_copies)
+    again.load_state_dict(torch.load(buffer, weights_only=True))
+    _advance(optimizer, copies, 1)
+    _advance(again, again_copies, 1)
+    return all(map(torch.equal, copies, again_copies))
+
+
+def _advance(optimizer: Optimizer, leaves: Sequence[Tensor], steps: int) -> None:
+    to_training_point(optimizer)
+    for _ in range(steps):
+        take_step(optimizer, lambda: _evaluate(leaves))
+    to_evaluation_point(optimizer)
+
+
+def _copies(leaves: Sequence[Tensor]) -> list[Tensor]:
+    return [leaf.detach().clone().requires_grad_() for leaf in leaves]
+
+
+def _evaluate(leaves: Sequence[Tensor]) -> Tensor:
+    for leaf in leaves:
+        leaf.grad = leaf.detach().clone()
+    return torch.stack([leaf.detach().square().sum() / 2 for leaf in leaves]).sum()

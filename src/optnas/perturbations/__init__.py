@@ -1,0 +1,1 @@
+"""Perturbations for `algorithm.name=composed`; a new one is a new file in this folder."""

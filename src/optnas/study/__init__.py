@@ -1,0 +1,26 @@
+"""Studies: a grid of settings and seeds in one TOML file, run until nothing is missing.
+
+from optnas import study
+study.table("pairs-cpu", out="runs/pairs-cpu")    # a pandas DataFrame, one row a run and epoch
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optnas.study.declare import load_study
+    from optnas.study.exporting import export
+    from optnas.study.runner import Runner
+    from optnas.study.tables import table
+
+_HOME = {"Runner": "runner", "export": "exporting", "load_study": "declare", "table": "tables"}
+
+__all__ = ["Runner", "export", "load_study", "table"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,269 @@
+"""A study's TOML file: a base, grids and seeds, expanded into complete settings without torch.
+
+    [study]
+    name = "pairs"
+    seeds = [0, 1, 2]
+    base = { protocol = "cpu", data.name = "cifar10" }
+    [[grid]]
+    "algorithm.name" = ["darts", "sdarts-rs"]
+    weight_optimizer = [{ name = "SGD" }, { name = "Adam", lr = 1e-3 }]
+
+An axis is a dotted key, or a whole section, with a list of values. A grid is the product of its
+axes; the study is the union of its grids, each point under every seed. Points that resolve to the
+same settings are one run.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optnas.api import nest
+from optnas.config import PLACES, Settings
+from optnas.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.resolve import Layer, resolve
+from optnas.tomlio import Shelf, flat
+
+STUDIES = Shelf("study", "studies")
+ID_LENGTH = 16
+SEED = "search.seed"
+KEYS = ("name", "question", "seeds", "base")
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a study.
+
+    Args:
+        id: the first 16 digits of the settings' hash; a new run's folder has this name.
+        settings: complete settings.
+        point: what the study's axes say of it, by key, as written there; the seed last.
+    """
+
+    id: str
+    settings: Settings
+    point: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """The values of the axes, such as ``darts, SGD, Adam (lr 0.001), seed 2``."""
+        shown = [_shown(key, value) for key, value in self.point.items() if key != SEED]
+        return ", ".join([*shown, f"seed {self.point[SEED]}"])
+
+
+@dataclass(frozen=True)
+class Study:
+    """A declared experiment.
+
+    Args:
+        name: its name.
+        question: what it asks, in one sentence; may be empty.
+        label: its file, for messages.
+        runs: by id, in the order in which they are run: seed by seed, grid by grid.
+        declared: number of runs before equal ones were merged.
+    """
+
+    name: str
+    question: str
+    label: str
+    runs: dict[str, PlannedRun]
+    declared: int
+
+
+def load_study(name: str, settings: Mapping[str, Any] | None = None) -> Study:
+    """Read a study and resolve all its runs.
+
+    Args:
+        name: a shipped name, or the path of a TOML file.
+        settings: dotted keys that lie over every run and change no number: ``run.*`` and
+            ``data.folder``.
+
+    Returns:
+        The study.
+
+    Raises:
+        UserError: anything in the file is unknown, ill-typed, out of range or contradictory.
+    """
+    label, document = STUDIES.load(name)
+    _refuse_unknown(document, ("study", "grid"), label)
+    table = document.get("study")
+    if not isinstance(table, Mapping):
+        raise UserError(
+            "a study needs this table", where=label, key="study", remedy="begin with [study]"
+        )
+    _refuse_unknown(table, KEYS, label, "study.")
+    title = _text(table, "name", label)
+    question = _text(table, "question", label) if "question" in table else ""
+    seeds, base = _seeds(table, label), _base(table, label)
+    over = Layer(COMMAND_LINE, nest(settings or {}))
+    runs: dict[str, PlannedRun] = {}
+    declared = 0
+    points = list(_points(document, label))
+    for seed, (where, axes) in itertools.product(seeds, points):
+        point = {**axes, SEED: seed}
+        layers = [Layer(label, base), Layer(where, nest(axes)), Layer(label, nest({SEED: seed}))]
+        resolved = _resolved([*layers, over], where)
+        run = PlannedRun(resolved.hash[:ID_LENGTH], resolved, point)
+        runs.setdefault(run.id, run)
+        declared += 1
+    return Study(title, question, label, runs, declared)
+
+
+def _shown(key: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        others = ", ".join(f"{k} {v}" for k, v in flat(value).items() if k != "name")
+        return f"{value.get('name', key)} ({others})" if others else str(value.get("name"))
+    return str(value) if key.endswith(".name") else f"{key} {value}"
+
+
+def _resolved(layers: list[Layer], where: str) -> Settings:
+    try:
+        return resolve(layers)
+    except UserError as error:
+        # What no file wrote (a default, a contradiction) is told of the grid that met it.
+        told_elsewhere = error.where != COMMAND_LINE or error.key in ("data.folder", None)
+        raise error if told_elsewhere else error.at(where) from error
+
+
+def _refuse_unknown(
+    table: Mapping[str, Any], known: tuple[str, ...], label: str, prefix: str = ""
+) -> None:
+    for key, value in table.items():
+        if key not in known:
+            raise UserError(
+                "a study has no such key",
+                where=label,
+                key=f"{prefix}{key}",
+                value=value,
+                remedy=did_you_mean(key, known),
+            )
+
+
+def _text(table: Mapping[str, Any], key: str, label: str) -> str:
+    value = table.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(
+            "a study needs a name" if value is None else "must be text",
+            where=label,
+            key=f"study.{key}",
+            value=value,
+            remedy=f'write {key} = "TEXT" below [study]',
+        )
+    return value
+
+
+def _seeds(table: Mapping[str, Any], label: str) -> list[int]:
+    seeds = table.get("seeds")
+    numbers = isinstance(seeds, list) and all(type(seed) is int for seed in seeds)
+    if not isinstance(seeds, list) or not seeds or not numbers:
+        raise UserError(
+            "must be a list of whole numbers",
+            where=label,
+            key="study.seeds",
+            value=seeds,
+            remedy="write it as seeds = [0, 1, 2]",
+        )
+    if len(set(seeds)) < len(seeds):
+        raise UserError(
+            "a seed stands here twice",
+            where=label,
+            key="study.seeds",
+            value=seeds,
+            remedy="name each seed once",
+        )
+    return seeds
+
+
+def _base(table: Mapping[str, Any], label: str) -> dict[str, Any]:
+    base = table.get("base", {})
+    if not isinstance(base, Mapping):
+        raise UserError(
+            "is a table of settings",
+            where=label,
+            key="study.base",
+            value=base,
+            remedy='write it as base = { protocol = "cpu", data.name = "cifar10" }',
+        )
+    dotted = {key: value for key, value in base.items() if "." in key}
+    plain = {key: value for key, value in base.items() if "." not in key}
+    for key, value in dotted.items():
+        _refuse_overlap([*plain, *(other for other in dotted if other != key)], key, value, label)
+    nested = {**plain, **nest(dotted)}
+    _refuse_seed(nested, f"{label}: study.base")
+    return nested
+
+
+def _points(document: Mapping[str, Any], label: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every point of every grid by axis, and what to call the grid in messages."""
+    grids = document.get("grid", [{}])
+    if not isinstance(grids, list) or not all(isinstance(grid, Mapping) for grid in grids):
+        raise UserError(
+            "must be an array of tables", where=label, key="grid", remedy="write [[grid]]"
+        )
+    for number, grid in enumerate(grids, start=1):
+        where = f"{label}: grid {number}" if len(grids) > 1 else label
+        axes = dict(_axes(grid, where))
+        for key, values in axes.items():
+            _refuse_overlap([other for other in axes if other != key], key, values, where)
+        for chosen in itertools.product(*axes.values()):
+            point = dict(zip(axes, chosen, strict=True))
+            _refuse_seed(nest(point), where)
+            yield where, point
+
+
+def _axes(grid: Mapping[str, Any], where: str, prefix: str = "") -> Iterator[tuple[str, list[Any]]]:
+    for key, values in grid.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(values, Mapping):
+            yield from _axes(values, where, f"{dotted}.")
+        elif not isinstance(values, list) or not values:
+            raise UserError(
+                "an axis is a list of one value or more",
+                where=where,
+                key=dotted,
+                value=values,
+                remedy="write [VALUE] for a single one" if values != [] else "name its values",
+            )
+        else:
+            yield dotted, values
+
+
+def _refuse_overlap(others: list[str], key: str, value: Any, where: str) -> None:
+    for other in others:
+        if f"{key}.".startswith(f"{other}."):
+            raise UserError(
+                f"is given as a whole too, as {other}",
+                where=where,
+                key=key,
+                value=value,
+                remedy="give it one way",
+            )
+
+
+def _refuse_seed(nested: Mapping[str, Any], where: str) -> None:
+    search = nested.get("search")
+    if isinstance(search, Mapping) and "seed" in search:
+        raise UserError(
+            "the seeds of a study stand in study.seeds",
+            where=where,
+            key=SEED,
+            value=search["seed"],
+            remedy="move it to seeds = [...] below [study]",
+        )
+
+
+def describe_settings(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's settings by dotted key, without identity and without folders of a machine.
+
+    Args:
+        document: the content of its config.toml.
+
+    Returns:
+        Such as ``{"protocol": "cpu", "search.epochs": 40, ...}``.
+    """
+    dotted = flat({k: v for k, v in document.items() if k not in ("format", "identity")})
+    for key in PLACES:
+        dotted.pop(f"data.{key}", None)
+    return dotted

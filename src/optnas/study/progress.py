@@ -1,0 +1,155 @@
+"""How far a study is, and how long it will take from here."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optnas.config import Settings
+from optnas.records import FINISHED, RunFolder
+from optnas.study.declare import PlannedRun
+from optnas.study.folder import STATES, State, epochs_of, state_of
+
+
+def cost_key(settings: Settings) -> str:
+    """What the time of an epoch depends on; runs of equal keys cost about the same.
+
+    Args:
+        settings: a run's settings.
+
+    Returns:
+        All of them but the seed and the optimizers' numbers.
+    """
+    content = settings.model_dump(
+        exclude={"protocol", "fingerprint", "sources", "weight_optimizer", "arch_optimizer"}
+    )
+    content["search"].pop("seed")
+    content["optimizers"] = [settings.weight_optimizer.name, settings.arch_optimizer.name]
+    return json.dumps(content, sort_keys=True)
+
+
+def counts(states: Mapping[State, int]) -> str:
+    """Such as ``12 done, 34 missing``."""
+    return ", ".join(f"{states[each]} {each}" for each in STATES if states.get(each))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A study at one moment.
+
+    Args:
+        states: number of runs in each state.
+        epochs: finished epochs of all runs that are to be finished.
+        total: their epochs altogether.
+        seconds: estimated seconds of one core for the rest; None while nothing is known.
+        running: of each running run its id, finished epochs and all epochs.
+    """
+
+    states: Mapping[State, int]
+    epochs: int
+    total: int
+    seconds: float | None
+    running: tuple[tuple[str, int, int], ...]
+
+    def line(self, jobs: int) -> str:
+        """One line for people.
+
+        Args:
+            jobs: how many runs go on at a time.
+
+        Returns:
+            Such as ``12 done, 2 running, 34 missing; 490/1920 epochs; about 4 h 10 min left``.
+        """
+        left = ""
+        if self.seconds is not None and self.epochs < self.total:
+            left = f"; about {duration(self.seconds / max(1, jobs))} left with {jobs} at a time"
+        return f"{counts(self.states)}; {self.epochs}/{self.total} epochs{left}"
+
+
+class Watch:
+    """Looks at a study's folders again and again; finished runs are read once.
+
+    Args:
+        runs: the study's runs by id.
+        folders: their folders by id.
+    """
+
+    def __init__(self, runs: Mapping[str, PlannedRun], folders: Mapping[str, RunFolder]):
+        self.runs, self.folders = runs, folders
+        self._keys = {name: cost_key(run.settings) for name, run in runs.items()}
+        self._finished: dict[str, tuple[State, int, float]] = {}
+
+    def look(self) -> Progress:
+        """The study now.
+
+        Returns:
+            Counts and an estimate: a missing epoch takes the mean time of an epoch of runs like
+            it, or of all runs where none like it has begun.
+        """
+        seen = {name: self._look_at(name) for name in self.runs}
+        rates = self._rates(seen)
+        overall = rates.get("")
+        todo, total, done, running = 0.0, 0, 0, []
+        for name, (state, epochs, _) in seen.items():
+            asked = self.runs[name].settings.search.epochs
+            if state == "diverged":
+                asked = epochs
+            total, done = total + asked, done + min(epochs, asked)
+            todo += max(0, asked - epochs) * rates.get(self._keys[name], overall or 0.0)
+            if state == "running":
+                running.append((name, epochs, asked))
+        states = Counter(state for state, _, _ in seen.values())
+        return Progress(states, done, total, None if overall is None else todo, tuple(running))
+
+    def _look_at(self, name: str) -> tuple[State, int, float]:
+        if name in self._finished:
+            return self._finished[name]
+        folder = self.folders[name]
+        state = state_of(folder)
+        if state == "missing":
+            return state, 0, 0.0
+        epochs = epochs_of(folder)
+        result: dict[str, Any] = folder.read_result() or {}
+        if state == "done":
+            seconds = float(result.get("seconds", 0.0))
+        else:
+            seconds = sum(record.get("seconds", 0.0) for record in folder.read_epochs())
+        if state in FINISHED:
+            self._finished[name] = state, epochs, seconds
+        return state, epochs, seconds
+
+    def _rates(self, seen: Mapping[str, tuple[State, int, float]]) -> dict[str, float]:
+        """Seconds an epoch by cost key; under the empty key those of all runs."""
+        seconds: Counter[str] = Counter()
+        epochs: Counter[str] = Counter()
+        for name, (_, count, took) in seen.items():
+            if count and took:
+                for key in (self._keys[name], ""):
+                    epochs[key] += count
+                    seconds[key] += took  # type: ignore[assignment]
+        return {key: seconds[key] / epochs[key] for key in epochs}
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    Args:
+        seconds: not negative.
+
+    Returns:
+        Such as ``45 s``, ``12 min`` or ``3 h 5 min``.
+
+    Example:
+        >>> duration(11_100)
+        '3 h 5 min'
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{hours / 24:.1f} days"

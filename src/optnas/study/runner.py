@@ -1,0 +1,207 @@
+"""Run what is missing of a study, some runs at a time, beside other runners if there are any."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from optnas.engines.base import Engine, Job
+from optnas.records import FINISHED, BusyError, RunFolder
+from optnas.study.declare import PlannedRun, Study
+from optnas.study.folder import State, epochs_of, locate, prepare, state_of
+from optnas.study.starts import StartLog
+
+TICK = 1.0  # seconds between looks at the folders
+ATTEMPTS = 3  # executions in a row that end without a new epoch
+REMIND = 6.0  # seconds after which an interruption is sent again
+
+# Told of every change: the run, its new state, and in a few words why.
+OnChange = Callable[[PlannedRun, State, str], None]
+
+
+@dataclass
+class Runner:
+    """What is to do, what is under way, and what is in other hands.
+
+    Args:
+        study: the study.
+        out: its folder.
+        engine: carries the runs out.
+        jobs: how many at a time.
+        max_runs: begin no more than so many; None for all.
+        retry_failed: also go on with runs that failed, once each.
+        on_change: told of every change.
+        on_tick: called about once a second.
+    """
+
+    study: Study
+    out: Path
+    engine: Engine
+    jobs: int
+    max_runs: int | None = None
+    retry_failed: bool = False
+    on_change: OnChange = lambda run, state, why: None
+    on_tick: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        self.folders: dict[str, RunFolder] = locate(self.study.runs.values(), self.out)
+        self.waiting = deque(self.study.runs)
+        self.under_way: dict[Any, str] = {}
+        self.elsewhere: set[str] = set()
+        self.begun: set[str] = set()
+        self._epochs: dict[str, int] = {}
+        self._attempts: dict[str, int] = {}
+
+    def go(self) -> bool:
+        """Run until nothing is left to do, to wait for, or allowed.
+
+        Returns:
+            Whether every run of the study is done or diverged, or ``max_runs`` stopped it and no
+            run that was begun failed.
+
+        Raises:
+            KeyboardInterrupt: on SIGINT or SIGTERM, after every run under way was told to stop and
+                ended.
+        """
+        with _signals() as received:
+            try:
+                while not received and self._some_left():
+                    self._fill()
+                    self._collect(TICK)
+                    self._look_elsewhere()
+                    self.on_tick()
+            finally:
+                self._stop()
+                self.engine.close()
+        if received:
+            # The handler of the command line decides what becomes of it.
+            signal.raise_signal(received[0])
+            raise KeyboardInterrupt
+        limited = self.max_runs is not None
+        judged = self.begun if limited else set(self.study.runs)
+        return all(state_of(self.folders[name]) in FINISHED for name in judged)
+
+    def _allowed(self, name: str) -> bool:
+        return self.max_runs is None or name in self.begun or len(self.begun) < self.max_runs
+
+    def _some_left(self) -> bool:
+        if self.under_way or (self.elsewhere and self.max_runs is None):
+            return True
+        return any(self._allowed(name) for name in self.waiting)
+
+    def _fill(self) -> None:
+        for name in list(self.waiting):
+            if len(self.under_way) >= self.jobs:
+                break
+            if self._allowed(name):
+                self.waiting.remove(name)
+                self._begin(name)
+
+    def _begin(self, name: str) -> None:
+        run, folder = self.study.runs[name], self.folders[name]
+        state = state_of(folder)
+        if state in FINISHED:
+            self._settle(folder, state)
+        elif state == "running":
+            self.elsewhere.add(name)
+        elif state == "failed" and (name in self.begun or not self.retry_failed):
+            return
+        else:
+            prepare(run, folder)
+            self.begun.add(name)
+            self._epochs[name] = epochs_of(folder)
+            handle = self.engine.start(_job(run, folder))
+            self.under_way[handle] = name
+            self.on_change(run, "running", f"from epoch {self._epochs[name]}")
+
+    def _collect(self, seconds: float) -> None:
+        if not self.under_way:
+            time.sleep(seconds if self.elsewhere else 0)
+            return
+        for handle, how in self.engine.wait(list(self.under_way), seconds).items():
+            self._ended(self.under_way.pop(handle), how)
+
+    def _ended(self, name: str, how: str) -> None:
+        """The folder says what became of a run; how its process ended is only told."""
+        run, folder = self.study.runs[name], self.folders[name]
+        state = state_of(folder)
+        if state in FINISHED:
+            self._settle(folder, state)
+            self.on_change(run, state, "" if state == "done" else how)
+        elif state == "running":
+            self.elsewhere.add(name)
+            self.on_change(run, state, "another process has it")
+        elif state == "failed":
+            self.on_change(run, state, (folder.read_result() or {}).get("reason", how))
+        else:
+            epochs = epochs_of(folder)
+            stuck = epochs <= self._epochs[name]
+            self._attempts[name] = self._attempts.get(name, 0) + 1 if stuck else 0
+            if self._attempts[name] >= ATTEMPTS:
+                self._give_up(folder, f"{how}, {ATTEMPTS} times without a new epoch")
+                self.on_change(run, "failed", f"{how}, {ATTEMPTS} times; see {folder.path}")
+            else:
+                self.waiting.appendleft(name)
+                self.on_change(run, state, how)
+
+    def _give_up(self, folder: RunFolder, reason: str) -> None:
+        with contextlib.suppress(BusyError), folder.locked():
+            folder.finish("failed", reason=reason)
+
+    def _settle(self, folder: RunFolder, state: State) -> None:
+        log = StartLog(folder)
+        if log.read() and not log.completed():
+            with contextlib.suppress(BusyError), folder.locked():
+                log.settle(state)
+
+    def _look_elsewhere(self) -> None:
+        for name in list(self.elsewhere):
+            state = state_of(self.folders[name])
+            if state != "running":
+                self.elsewhere.remove(name)
+                self.waiting.append(name)
+                if state in FINISHED:
+                    self.on_change(self.study.runs[name], state, "by another process")
+
+    def _stop(self) -> None:
+        reminded = -REMIND
+        while self.under_way:
+            if time.monotonic() - reminded > REMIND:
+                reminded = time.monotonic()
+                for handle in self.under_way:
+                    self.engine.interrupt(handle)
+            for handle, how in self.engine.wait(list(self.under_way), TICK).items():
+                name = self.under_way.pop(handle)
+                self.on_change(self.study.runs[name], state_of(self.folders[name]), how)
+
+
+def _job(run: PlannedRun, folder: RunFolder) -> Job:
+    """A run that was begun elsewhere goes on with what is asked for here."""
+    asked = run.settings
+    settings: dict[str, Any] = {f"run.{k}": v for k, v in asked.run.model_dump().items()}
+    for key, place in asked.data.places.items():
+        settings[f"data.{key}"] = str(Path(place).resolve())
+    return Job(folder.path.resolve(), settings, asked.run.threads)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of being torn out of the middle of something."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

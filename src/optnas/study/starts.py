@@ -1,0 +1,69 @@
+"""The start log of a run folder: who began the run when, and how each execution ended."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import socket
+from typing import Any
+
+from optnas.files import append_text
+from optnas.records import FINISHED, RunFolder
+
+
+class StartLog:
+    """``starts.jsonl`` of a run folder: a line when a process begins it, a line when it ends.
+
+    Written by whoever holds the folder's lock. Exactly one line says ``done`` or ``diverged``.
+
+    Args:
+        folder: the run's folder.
+    """
+
+    def __init__(self, folder: RunFolder):
+        self.path = folder.path / "starts.jsonl"
+
+    def add(self, event: str) -> None:
+        """Append one line and wait until it is on disk.
+
+        Args:
+            event: ``start``, or how the execution ended.
+        """
+        torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
+        line = {
+            "event": event,
+            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+        }
+        append_text(self.path, ("\n" if torn else "") + json.dumps(line) + "\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        """All whole lines.
+
+        Returns:
+            The events in order.
+        """
+        if not self.path.exists():
+            return []
+        events = []
+        for line in self.path.read_text().splitlines():
+            try:
+                events.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue  # torn by a power cut
+        return events
+
+    def completed(self) -> int:
+        """How many executions ended the run."""
+        return sum(event.get("event") in FINISHED for event in self.read())
+
+    def settle(self, status: str) -> None:
+        """Note the completion of a finished run whose process was killed before it could.
+
+        Args:
+            status: how the run ended.
+        """
+        if self.read() and not self.completed():
+            self.add(status)

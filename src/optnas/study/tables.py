@@ -1,0 +1,246 @@
+"""A study as one tidy table: a row for each run and epoch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from optnas.errors import UserError
+from optnas.files import write_atomically, writing
+from optnas.records import Record, RunFolder, find_runs
+from optnas.study.declare import ID_LENGTH, describe_settings, load_study
+from optnas.study.folder import locate, state_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMATS = (".csv", ".parquet")
+
+
+def table(
+    study: str | None,
+    out: str | Path,
+    *,
+    benchmark: str | None = None,
+    data: Path | None = None,
+    recorded: bool = False,
+    arrays: bool = False,
+) -> pd.DataFrame:
+    """Every epoch of every run of a study.
+
+    Columns: ``id``, ``state``, ``completed`` (whether the run is done); every setting under its
+    dotted key, lists as JSON text; every value of the epoch's record under its name;
+    ``benchmark.DATASET``, the derived cell's test accuracy in percent, asked of the table again;
+    and ``measure.NAME.KEY`` of what was measured on the run afterwards.
+
+    Args:
+        study: a shipped name or the path of a study; None takes every run below ``out``.
+        out: the study's folder, or a folder of committed records.
+        benchmark: ask this benchmark table instead of each run's own.
+        data: the data folder; default: the variable ``OPTNAS_DATA``.
+        recorded: take benchmark accuracies as the runs recorded them; needs no table.
+        arrays: also alpha and operation weights, as JSON text.
+
+    Returns:
+        The table, runs in the study's order, epochs ascending.
+
+    Raises:
+        UserError: the study or a record is wrong, or no run has a record yet.
+
+    Example:
+        >>> table("quickstart", "demo").groupby("id").last()  # doctest: +SKIP
+    """
+    if study is None:
+        runs = find_runs(Path(out))
+    else:
+        settings = {} if data is None else {"data.folder": str(data)}
+        runs = list(locate(load_study(study, settings).runs.values(), Path(out)).values())
+    return table_of(runs, benchmark=benchmark, data=data, recorded=recorded, arrays=arrays)
+
+
+def table_of(
+    runs: Iterable[RunFolder],
+    *,
+    benchmark: str | None = None,
+    data: Path | None = None,
+    recorded: bool = False,
+    arrays: bool = False,
+) -> pd.DataFrame:
+    """As `table`, of run folders.
+
+    Args:
+        runs: the runs; those without a record are left out.
+        benchmark: ask this benchmark table instead of each run's own.
+        data: the data folder.
+        recorded: take benchmark accuracies as recorded.
+        arrays: also alpha and operation weights.
+
+    Returns:
+        The table.
+
+    Raises:
+        UserError: a record is damaged, or no run has one.
+    """
+    import numpy as np
+    import pandas as pd
+
+    ask = None if recorded else _Tables(benchmark, data)
+    heads: list[dict[str, Any]] = []
+    rows: list[Record] = []
+    lengths: list[int] = []
+    for run in runs:
+        records = run.read_epochs() if run.config.exists() else []
+        if not records:
+            continue
+        config = run.read_config()
+        head, state = describe_settings(config), state_of(run)
+        asked = None if ask is None else ask.of(head)
+        if asked is not None:
+            head["benchmark.table"] = asked[0]
+        identity = {"id": config["identity"]["hash"][:ID_LENGTH], "state": state}
+        heads.append({**identity, "completed": state == "done", **head})
+        measured = _measures(run, arrays)
+        rows += [_row(each, asked, measured.get(each["epoch"], {}), arrays) for each in records]
+        lengths.append(len(records))
+    if not heads:
+        raise UserError(
+            "no run of the study has a record there",
+            key="--out",
+            remedy="run it first, or name the folder that holds its runs",
+        )
+    settings = _columns(heads).take(np.repeat(np.arange(len(heads)), lengths))
+    epochs = pd.DataFrame(rows)
+    return pd.concat([settings.reset_index(drop=True), epochs], axis=1)
+
+
+def _columns(heads: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row a run; a column holds numbers, truth values, or text, never a mixture."""
+    import pandas as pd
+
+    keys = dict.fromkeys(key for head in heads for key in head)
+    columns = {}
+    for key in keys:
+        values = [head.get(key) for head in heads]
+        kinds = {type(value) for value in values if value is not None}
+        plain = kinds <= {int, float} or kinds in ({bool}, {str})
+        columns[key] = values if plain else [_text(value) for value in values]
+    return pd.DataFrame(columns)
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value)
+
+
+def _row(
+    record: Record, asked: tuple[str, Any] | None, measured: Mapping[str, Any], arrays: bool
+) -> Record:
+    row = _scalars({key: v for key, v in record.items() if key != "benchmark"}, arrays)
+    if asked is None:
+        accuracies = record["benchmark"]["accuracy"]
+    else:
+        accuracies = asked[1](record["architecture"])
+    row |= {f"benchmark.{dataset}": value for dataset, value in accuracies.items()}
+    return {**row, **measured}
+
+
+def _scalars(record: Mapping[str, Any], arrays: bool, prefix: str = "") -> Record:
+    row: Record = {}
+    for key, value in record.items():
+        if isinstance(value, dict):
+            row |= _scalars(value, arrays, f"{prefix}{key}.")
+        elif not isinstance(value, list):
+            row[prefix + key] = value
+        elif arrays:
+            row[prefix + key] = json.dumps(value)
+    return row
+
+
+def _measures(run: RunFolder, arrays: bool) -> dict[int, Record]:
+    """What was measured on a run, by epoch; of two lines of an epoch the later one."""
+    measured: dict[int, Record] = {}
+    for label in run.measures.labels():
+        for line in run.read_measures(label):
+            told = line["values"] | {"status": line["status"]}
+            found = _scalars(told, arrays, f"measure.{label}.")
+            measured.setdefault(line["epoch"], {}).update(found)
+    return measured
+
+
+class _Tables:
+    """Benchmark tables by name, and cells by string, each read once."""
+
+    def __init__(self, name: str | None, data: Path | None):
+        self._name, self._data = name, data
+        self._answers: dict[tuple[str, str], Any] = {}
+
+    def of(self, settings: Mapping[str, Any]) -> tuple[str, Any]:
+        """The table that answers a run, and its question: architecture string to accuracies."""
+        name = self._name or settings["benchmark.table"]
+        space = {k[len("space.") :]: v for k, v in settings.items() if k.startswith("space.")}
+        key = name, json.dumps(space)
+        if key not in self._answers:
+            self._answers[key] = _question(name, space, self._data)
+        return name, self._answers[key]
+
+
+def _question(name: str, space_settings: dict[str, Any], data: Path | None) -> Any:
+    import functools
+
+    from optnas.benchmarks import data_folder, load_table
+    from optnas.metrics.benchmark import describe_benchmark
+    from optnas.spaces import build_space
+
+    space = build_space(space_settings)
+    answers = load_table(name, folder=data_folder(data))
+
+    @functools.cache
+    def ask(architecture: str) -> Mapping[str, float]:
+        found: Mapping[str, float] = describe_benchmark(answers, space.parse(architecture))[
+            "accuracy"
+        ]
+        return found
+
+    return ask
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table in one step.
+
+    Args:
+        frame: the table.
+        path: a file that ends in .csv or .parquet.
+
+    Raises:
+        UserError: it ends in something else, or cannot be written.
+    """
+    check_format(path)
+    kind = path.suffix
+
+    def write(file: IO[bytes]) -> None:
+        if kind == ".csv":
+            frame.to_csv(file, index=False)
+        else:
+            frame.to_parquet(file, index=False)
+
+    with writing("the table", key="-o", path=path):
+        write_atomically(path, write)
+
+
+def check_format(path: Path) -> None:
+    """Refuse a file whose ending is not one of `FORMATS`.
+
+    Args:
+        path: the file.
+
+    Raises:
+        UserError: its ending is another.
+    """
+    if path.suffix not in FORMATS:
+        raise UserError(
+            "not a format of tables",
+            key="-o",
+            value=str(path),
+            remedy=f"end it in {' or '.join(FORMATS)}",
+        )

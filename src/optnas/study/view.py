@@ -1,0 +1,110 @@
+"""What the commands of a study print. Computes nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from optnas.records import RunFolder
+from optnas.study.declare import PlannedRun, Study
+from optnas.study.folder import State, state_of
+from optnas.study.progress import Progress, Watch, counts, duration
+
+OPEN = ("missing", "unfinished", "interrupted", "running")
+QUIET = 30.0  # seconds between lines of progress where there is no terminal
+
+
+class Display:
+    """A line for every change; on a terminal also a line of progress that stays at the bottom.
+
+    Args:
+        look: the study now.
+        jobs: how many runs go on at a time.
+    """
+
+    def __init__(self, look: Callable[[], Progress], jobs: int):
+        self._look, self._jobs = look, jobs
+        self._live: Any = None
+        self._last = 0.0
+
+    def __enter__(self) -> Display:
+        if sys.stdout.isatty():
+            from rich.live import Live
+
+            self._live = Live(refresh_per_second=2, transient=True)
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live is not None:
+            self._live.__exit__(*error)
+
+    def change(self, run: PlannedRun, state: State, why: str) -> None:
+        """Tell of a run's new state."""
+        line = f"{state:<11} {run.id}  {run.label}" + (f"  ({why})" if why else "")
+        if self._live is not None:
+            self._live.console.print(line, markup=False, highlight=False)
+        else:
+            print(line, flush=True)
+
+    def tick(self) -> None:
+        """Show how far the study is, now and then."""
+        now = time.monotonic()
+        if now - self._last < (2.0 if self._live is not None else QUIET):
+            return
+        self._last = now
+        line = self._look().line(self._jobs)
+        if self._live is not None:
+            from rich.text import Text
+
+            self._live.update(Text(line))
+        else:
+            print(line, flush=True)
+
+
+def print_plan(
+    study: Study, folders: Mapping[str, RunFolder], costs: Mapping[str, float], jobs: int
+) -> None:
+    """The runs of a study, what is there already, and what the rest would take.
+
+    Args:
+        study: the study.
+        folders: the folder of each run by id.
+        costs: seconds of each run by id; empty if they were not measured.
+        jobs: how many runs would go on at a time.
+    """
+    states = {name: state_of(folder) for name, folder in folders.items()}
+    merged = study.declared - len(study.runs)
+    print(f"study {study.name}: {study.question}" if study.question else f"study {study.name}")
+    for name, run in study.runs.items():
+        cost = f"  {duration(costs[name]):>10}" if costs else ""
+        print(f"{name}  {states[name]:<11}{cost}  {run.label}")
+    print(f"{len(study.runs)} runs" + (f" ({merged} declared twice)" if merged else ""), end="")
+    print(f": {counts(Counter(states.values()))}")
+    if costs:
+        left = sum(costs[name] for name, state in states.items() if state in OPEN)
+        print(
+            f"time on this machine, measured on a few steps: {duration(sum(costs.values()))} for "
+            f"all runs one after the other; {duration(left / jobs)} for the rest, {jobs} at a time"
+        )
+
+
+def print_status(study: Study, watch: Watch) -> None:
+    """How far a study is, and each run that is under way or needs attention.
+
+    Args:
+        study: the study.
+        watch: looks at its folders.
+    """
+    progress = watch.look()
+    for name, epochs, asked in progress.running:
+        print(f"{'running':<11} {name}  epoch {epochs}/{asked}  {study.runs[name].label}")
+    for name, folder in watch.folders.items():
+        state = state_of(folder)
+        if state in ("failed", "diverged", "interrupted", "unfinished"):
+            reason = (folder.read_result() or {}).get("reason", "")
+            print(f"{state:<11} {name}  {study.runs[name].label}  {reason}".rstrip())
+    print(f"study {study.name}: {progress.line(max(1, len(progress.running)))}")

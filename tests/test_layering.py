@@ -1,0 +1,74 @@
+"""Settings laid over each other: what naming a component drops, and what it keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from optnas import UserError
+from optnas.api import nest, settings_of
+from optnas.config import Settings
+from optnas.resolve import Layer, resolve
+
+DIGITS = {"data": {"name": "digits"}}
+FILE = {"weight_optimizer": {"name": "Adam", "lr": 0.5, "schedule": {"name": "constant"}}}
+
+
+def over(file: dict[str, Any], command_line: dict[str, Any]) -> Settings:
+    return resolve([Layer("c.toml", DIGITS | file), Layer("command line", nest(command_line))])
+
+
+def test_the_same_name_again_keeps_the_section() -> None:
+    once = over(FILE, {})
+    assert over(FILE, {"weight_optimizer.name": "Adam"}) == once
+    assert once.weight_optimizer.settings["lr"] == 0.5
+    more = over(FILE, {"weight_optimizer.name": "Adam", "weight_optimizer.eps": 1e-3})
+    assert more.weight_optimizer.settings["lr"] == 0.5
+    assert more.weight_optimizer.settings["eps"] == 1e-3
+
+
+def test_the_protocols_name_keeps_what_a_file_says_about_it() -> None:
+    file = {"weight_optimizer": {"lr": 0.5}}
+    found = over(file, {"weight_optimizer.name": "SGD"}).weight_optimizer.settings
+    assert (found["lr"], found["momentum"]) == (0.5, 0.9)
+
+
+def test_another_name_starts_afresh() -> None:
+    found = over(FILE, {"weight_optimizer.name": "SGD"}).weight_optimizer
+    assert (found.settings["lr"], found.schedule.name) == (0.025, "cosine")
+    assert over(FILE, {"weight_optimizer.name": "NAdam"}).weight_optimizer.settings["lr"] == 2e-3
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("cosine", {"final_lr": 0.001, "warmup_epochs": 0}),
+        ({"name": "cosine", "warmup_epochs": 2}, {"final_lr": 0.001, "warmup_epochs": 2}),
+        ({"warmup_epochs": 2}, {"final_lr": 0.001, "warmup_epochs": 2}),
+        ("linear", {"final_lr": 0.0, "warmup_epochs": 0}),
+        ({"name": "linear", "warmup_epochs": 2}, {"final_lr": 0.0, "warmup_epochs": 2}),
+    ],
+)
+def test_a_schedule_follows_the_rule_of_its_section(given: Any, expected: dict[str, Any]) -> None:
+    found = over({}, {"weight_optimizer.schedule": given}).weight_optimizer.schedule
+    assert found.settings == expected
+
+
+def test_a_bare_name_takes_settings_from_a_later_layer() -> None:
+    file = {"arch_optimizer": {"schedule": "cosine"}}
+    found = over(file, {"arch_optimizer.schedule.final_lr": 0.1}).arch_optimizer.schedule
+    assert (found.name, found.settings["final_lr"]) == ("cosine", 0.1)
+
+
+@pytest.mark.parametrize(
+    "dotted",
+    [
+        {"search": 5, "search.epochs": 3},
+        {"search.epochs": 3, "search": 5},
+        {"search": {"seed": 1}, "search.epochs": 3},
+    ],
+)
+def test_a_section_is_given_one_way(dotted: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"^settings: search = .*: is given as a whole and in par"):
+        settings_of(dotted)

@@ -1,0 +1,146 @@
+"""Names and where they come from: folders, files, entry points."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cases import write_files
+
+from optnas import UserError, registry
+
+FILE = """
+from optnas import register
+from optnas.algorithms.darts import darts
+
+@register("algorithm", "darts")
+def own(): ...
+
+@register("schedule", "own-schedule")
+def schedule(): ...
+
+class Attribute:
+    def __init__(self, temperature: float = 2): ...
+
+def stars(*args, share: float = 0.5, **more): ...
+"""
+Installed = Callable[..., None]
+
+
+@pytest.fixture
+def installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Installed]:
+    """Installs distributions of one module with entry points, for the time of a test."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+
+    def install(name: str, content: str, points: str) -> None:
+        facts = f"{name}-1.0.dist-info"
+        write_files(
+            tmp_path,
+            {
+                f"{name}.py": content,
+                f"{facts}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+                f"{facts}/entry_points.txt": points,
+            },
+        )
+        registry._offered.cache_clear()
+        request.addfinalizer(lambda: sys.modules.pop(name, None))
+
+    yield install
+    registry._offered.cache_clear()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    write_files(tmp_path, {"own.py": FILE})
+    return str(tmp_path / "own.py")
+
+
+def test_what_a_file_registers_is_known_by_its_address_only(file: str) -> None:
+    assert registry.find("algorithm", f"{file}:darts").__name__ == "own"
+    assert registry.find("schedule", f"{file}:own-schedule").__name__ == "schedule"
+    assert registry.find("algorithm", f"{file}:Attribute").__name__ == "Attribute"
+    assert registry.find("algorithm", "darts").__module__ == "optnas.algorithms.darts"
+    assert "own-schedule" not in registry.names("schedule")
+
+
+def test_a_file_is_loaded_once_as_long_as_it_does_not_change(file: str) -> None:
+    first = registry.find("algorithm", f"{file}:own")
+    assert registry.find("algorithm", f"{file}:own") is first
+    Path(file).write_text(FILE.replace("= 2", "= 3.5"))
+    settings = {}
+    for name in ("Attribute", "stars"):
+        factory = registry.find("algorithm", f"{file}:{name}")
+        settings |= registry.complete_settings(factory, {}, section="algorithm")
+    assert settings == {"temperature": 3.5, "share": 0.5}
+
+
+def test_what_a_files_imports_register_is_not_the_files(tmp_path: Path) -> None:
+    """In a fresh process, where the import in the file is the first of its module."""
+    write_files(tmp_path, {"own.py": FILE})
+    code = (
+        "from optnas import registry;"
+        "assert registry.find('algorithm', './own.py:own').__name__ == 'own';"
+        "assert registry.find('algorithm', 'darts').__name__ == 'darts'"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+def test_an_entry_point_is_loaded_when_it_is_asked_for(installed: Installed) -> None:
+    points = "[optnas.algorithms]\nborn = born:whole\nlost = born:lost\n"
+    points += "[optnas.relaxations]\nflat = born:whole\n"
+    installed("born", "def whole(): ...\n", points)
+    installed("dead", "1 / 0\n", "[optnas.algorithms]\ndead = dead:it\n")
+    assert {"born", "dead", "darts"} <= set(registry.names("algorithm"))
+    assert "flat" in registry.names("relaxation")
+    assert "born" not in sys.modules
+    assert registry.find("algorithm", "darts").__name__ == "darts"
+    assert registry.find("algorithm", "born").__module__ == "born"
+    with pytest.raises(UserError) as refused:
+        registry.find("algorithm", "dead")
+    assert str(refused.value) == (
+        "command line: algorithm.name = 'dead': package dead offers it as dead:it, which cannot be "
+        "loaded (ZeroDivisionError: division by zero); repair or uninstall that package"
+    )
+    with pytest.raises(UserError, match=r"born:lost, which cannot be loaded \(AttributeError"):
+        registry.find("algorithm", "lost")
+
+
+def test_a_name_that_two_packages_offer_is_refused(installed: Installed) -> None:
+    installed(
+        "one", "def darts(): ...\n", "[optnas.algorithms]\ndarts = one:darts\nx = one:darts\n"
+    )
+    installed("two", "def x(): ...\n", "[optnas.algorithms]\nx = two:x\n")
+    with pytest.raises(
+        UserError, match=r"'darts': is offered by optnas\.algorithms and by package"
+    ):
+        registry.find("algorithm", "darts")
+    with pytest.raises(UserError, match=r"one and by package two; uninstall one, or write module"):
+        registry.find("algorithm", "x")
+    assert registry.find("algorithm", "two:x").__module__ == "two"
+
+
+def test_a_package_may_declare_what_it_also_registers(installed: Installed) -> None:
+    content = "from optnas import register\n@register('algorithm', 'both')\ndef both(): ...\n"
+    installed("decorated", content, "[optnas.algorithms]\nboth = decorated:both\n")
+    try:
+        for _ in range(2):
+            assert registry.find("algorithm", "both").__module__ == "decorated"
+    finally:
+        del registry._FACTORIES["algorithm", "both"]
+
+
+def test_every_kind_has_a_folder_of_its_name() -> None:
+    for kind, package in registry.KINDS.items():
+        # Tables answer for benchmarks; every other folder has its kind's name.
+        assert package == ("optnas.benchmarks" if kind == "table" else f"optnas.{kind}s")
+        assert registry.names(kind)
+    assert (
+        importlib.metadata.entry_points(group="console_scripts")["optnas"].value
+        == "optnas.cli:main"
+    )

@@ -1,0 +1,532 @@
+"""Studies: declared, planned, run, tabulated and exported, at a size of seconds."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from cases import command, interrupted_run, write_files
+from made import parquet_bytes, pixels, png
+from studies import PAIR, assert_each_completed_once, timeless_table, tiny_study
+
+from optnas import study
+from optnas.api import settings_of
+from optnas.engines.base import Job
+from optnas.errors import UserError
+from optnas.records import RunFolder
+from optnas.study.declare import STUDIES, load_study
+from optnas.study.folder import locate, state_of
+from optnas.study.progress import Watch, duration
+from optnas.study.runner import Runner, _job
+from optnas.study.starts import StartLog
+from optnas.study.worker import EXIT_BUSY, execute
+from optnas.tomlio import dump_toml
+
+
+class InProcess:
+    """An engine without processes, for tests of the runner."""
+
+    def __init__(self, hook: Any = execute) -> None:
+        self.hook, self.started = hook, []
+
+    def start(self, job: Job) -> int:
+        self.started.append(job.folder.name)
+        return len(self.started)
+
+    def wait(self, handles: Any, seconds: float) -> dict[int, str]:
+        return {h: f"exit code {self.hook(Path(self.folder(h)))}" for h in handles}
+
+    def folder(self, handle: int) -> Path:
+        return self.root / self.started[handle - 1]
+
+    def interrupt(self, handle: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def run_study(name: str, out: Path, engine: InProcess | None = None, **more: Any) -> Runner:
+    """Run a study in this process."""
+    engine = engine or InProcess()
+    engine.root = out
+    runner = Runner(load_study(name), out, engine, jobs=2, **more)
+    runner.whole = runner.go()
+    return runner
+
+
+# --- declared -------------------------------------------------------------------------------------
+
+
+def test_product_union_and_merging(tmp_path: Path) -> None:
+    grid = PAIR + '"arch_optimizer.name" = ["SGD", "Adam"]\n'
+    grid += '[[grid]]\nweight_optimizer = [{ name = "SGD" }, { name = "SGD", momentum = 0.5 }]\n'
+    found = load_study(tiny_study(tmp_path, "[3, 1]", grid))
+    assert found.declared == 2 * (4 + 2)
+    assert len(found.runs) == 2 * (4 + 1)  # SGD under the default Adam stands in both grids
+    seeds = [run.settings.search.seed for run in found.runs.values()]
+    assert seeds == [3] * 5 + [1] * 5
+    assert all(run.settings.hash.startswith(name) for name, run in found.runs.items())
+    momenta = {
+        run.settings.weight_optimizer.settings.get("momentum") for run in found.runs.values()
+    }
+    assert momenta == {None, 0.5, 0.9}
+    labels = [run.label for run in found.runs.values()]
+    assert labels[0] == "SGD, SGD, seed 3"
+    assert labels[4] == "SGD (momentum 0.5), seed 3"
+
+
+def test_axes_may_be_written_as_tables(tmp_path: Path) -> None:
+    dotted = load_study(tiny_study(tmp_path, grid=PAIR))
+    nested = load_study(
+        tiny_study(tmp_path, grid='[[grid]]\nweight_optimizer.name = ["SGD", "Adam"]\n')
+    )
+    assert list(dotted.runs) == list(nested.runs)
+
+
+def test_no_torch_while_planning(tmp_path: Path) -> None:
+    name = tiny_study(tmp_path, grid=PAIR)
+    code = (
+        "import sys; from optnas.study.declare import load_study;"
+        f"load_study({name!r}); print([m for m in ('torch', 'pandas') if m in sys.modules])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CIFAR-10 of one black image in 50,000 rows, and no official table."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = tmp_path / "data" / "cifar10"
+    folder.mkdir(parents=True)
+    image = pa.array([{"bytes": b"", "path": ""}] * 50_000, pa.struct({"bytes": pa.binary()}))
+    pq.write_table(pa.table({"img": image, "label": [0] * 50_000}), folder / "train-0.parquet")
+    monkeypatch.setenv("OPTNAS_DATA", str(tmp_path / "data"))
+
+
+def test_shipped_studies(images: None, tmp_path: Path) -> None:
+    """Each resolves; under its first seed, since seeds only repeat it."""
+    found, seeds = {}, {}
+    for name in STUDIES.names():
+        document = STUDIES.load(name)[1]
+        seeds[name] = document["study"]["seeds"]
+        document["study"]["seeds"] = seeds[name][:1]
+        (tmp_path / f"{name}.toml").write_text(dump_toml(document))
+        found[name] = load_study(str(tmp_path / f"{name}.toml"))
+    assert all(each.name == name and each.question for name, each in found.items())
+    assert {name: (len(seeds[name]), len(each.runs)) for name, each in found.items()} == {
+        # 16 pairs, the control, and momenta that are no pair: 8 of w, 8 of alpha
+        "deck": (10, 16 + 1 + 4 * (8 + 8)),
+        "deck-cpu": (6, 16 + 1 + 4 * (8 + 8)),
+        "fair-lr": (2, 6 * (9 + 4 - 1)),
+        "pairs-cpu": (6, 8),
+        "quickstart": (1, 4),
+    }
+    assert set(found["pairs-cpu"].runs) <= set(found["deck-cpu"].runs)
+    tuning = set(seeds.pop("fair-lr"))
+    assert not tuning & {seed for each in seeds.values() for seed in each}
+
+
+def test_a_search_with_the_same_settings_is_the_same_run(images: None) -> None:
+    ids = list(load_study("pairs-cpu").runs)
+    pairs = itertools.product(range(2, 8), ("darts", "sdarts-rs"), *[("SGD", "Adam")] * 2)
+    for name, (seed, algorithm, w, alpha) in zip(ids, pairs, strict=True):
+        alone = settings_of(
+            {
+                "protocol": "cpu",
+                "data.name": "cifar10",
+                "algorithm.name": algorithm,
+                "weight_optimizer.name": w,
+                "arch_optimizer.name": alpha,
+                "search.seed": seed,
+            }
+        )
+        assert alone.hash.startswith(name)
+
+
+def test_quickstart_is_what_the_demo_always_was() -> None:
+    runs = load_study("quickstart").runs.values()
+    for run, (w, alpha) in zip(runs, itertools.product(*[("SGD", "Adam")] * 2), strict=True):
+        demo = settings_of(
+            {
+                "data.name": "digits",
+                "benchmark.table": "analog-nasbench",
+                "curvature.every": 1,
+                "search.epochs": 12,
+                "weight_optimizer.name": w,
+                "arch_optimizer.name": alpha,
+            }
+        )
+        assert run.settings.hash == demo.hash
+
+
+# what is wrong | the study file | how the line goes on after the file's name | a part of the rest
+WRONG = r"""
+no table | x = 1 | x = 1: | use one of: grid, study
+no study | [[grid]]\n | study: | begin with [study]
+unknown key | [study]\nname = "a"\nseeds = [0]\nsedes = 1 | study.sedes = 1: | did you mean seeds?
+no name | [study]\nseeds = [0] | study.name: | write name =
+empty question | [study]\nname = "a"\nquestion = ""\nseeds = [0] | study.question = '': | write question
+no seeds | [study]\nname = "a" | study.seeds: | write it as seeds = [0, 1, 2]
+seeds are words | [study]\nname = "a"\nseeds = ["one"] | study.seeds = ['one']: | whole numbers
+a seed twice | [study]\nname = "a"\nseeds = [1, 1] | study.seeds = [1, 1]: | name each seed once
+negative seed | [study]\nname = "a"\nbase.data.name = "digits"\nseeds = [-1] | search.seed = -1: | greater than or equal to 0
+base is a list | [study]\nname = "a"\nseeds = [0]\nbase = [1] | study.base = [1]: | is a table
+base seed | [study]\nname = "a"\nseeds = [0]\nbase.search.seed = 1 | study.base: search.seed = 1: | seeds =
+base misspelt | [study]\nname = "a"\nseeds = [0]\nbase.serach.epochs = 1 | serach.epochs = 1: | did you mean search?
+base twice | [study]\nname = "a"\nseeds = [0]\nbase = { "data.name" = "digits", "data" = {} } | data.name = 'digits': | one way
+grid is no array | [study]\nname = "a"\nseeds = [0]\n[grid] | grid: | write [[grid]]
+axis is no list | GRID"search.epochs" = 3 | search.epochs = 3: | write [VALUE] for a single one
+axis is empty | GRID"search.epochs" = [] | search.epochs = []: | name its values
+axis in parts | GRIDweight_optimizer = [{ name = "SGD" }]\n"weight_optimizer.lr" = [1.0] | weight_optimizer.lr = [1.0]: | one way
+axis of seeds | GRID"search.seed" = [1] | search.seed = 1: | move it to seeds
+bad value | GRID"algorithm.name" = ["darts", "dartz"] | algorithm.name = 'dartz': | did you mean darts?
+bad key | GRID"weight_optimizer.momentun" = [0.9] | weight_optimizer.momentun = 0.9: | mean momentum?
+section is text | GRIDweight_optimizer = ["SGD"] | weight_optimizer = 'SGD': | weight_optimizer.KEY=VALUE
+betas are no axis | GRID"arch_optimizer.betas" = [0.5, 0.9] | arch_optimizer.betas = 0.5: | a list of 2
+too large | GRID"search.batch_size" = [16, 5000] | search.batch_size = 5000: | larger than a half
+"""  # noqa: E501
+HEAD = '[study]\\nname = "a"\\nseeds = [0]\\nbase.data.name = "digits"\\n[[grid]]\\n'
+
+
+@pytest.mark.parametrize("row", WRONG.strip().splitlines(), ids=lambda row: row.split(" | ")[0])
+def test_errors_of_the_file_are_told_by_plan(
+    row: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, text, told, rest = row.split(" | ")
+    monkeypatch.chdir(tmp_path)
+    Path("s.toml").write_text(text.replace("GRID", HEAD).replace("\\n", "\n"))
+    assert command("study", "plan", "s.toml", "--no-timing") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"optnas: error: s.toml: {told} "), err
+    assert rest in err
+    assert err.count("\n") == 1
+
+
+def test_an_error_names_the_grid(tmp_path: Path) -> None:
+    grid = f'{PAIR}[[grid]]\n"search.epochs" = [0]\n'
+    with pytest.raises(UserError, match=r"tiny.toml: grid 2: search.epochs = 0"):
+        load_study(tiny_study(tmp_path, grid=grid))
+    grid = f'{PAIR}[[grid]]\n"search.batch_size" = [41]\n'
+    with pytest.raises(UserError, match=r"tiny.toml: grid 2: search.batch_size = 41: larger"):
+        load_study(tiny_study(tmp_path, grid=grid))
+
+
+# command | how the line goes on after "optnas: error: " | a part of the rest
+COMMANDS = """
+plan quickstrat | command line: study = 'quickstrat': | did you mean quickstart?
+plan none.toml | none.toml: cannot read it | check the path
+plan quickstart --jobs 0 | command line: --jobs = 0: | write --jobs 1
+plan quickstart --out s.toml | command line: --out = 's.toml': | name the study's folder
+run quickstart | command line: Missing option '--out' | see optnas --help
+run quickstart --out r --engine locl | command line: --engine = 'locl': | did you mean local?
+run quickstart --out r --engine-set gpus=1 | command line: engine.gpus = 1: | remove engine.gpus
+table quickstart --out r -o t.xls | command line: -o = 't.xls': | end it in .csv or .parquet
+table quickstart --out r -o t.csv | command line: --out: | run it first
+table --out r -o t.csv | command line: --out: | run it first
+execute r | r: there is no run in this folder | check the path
+"""
+
+
+@pytest.mark.parametrize("row", COMMANDS.strip().splitlines(), ids=lambda row: row.split(" | ")[0])
+def test_wrong_commands(
+    row: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, told, rest = row.split(" | ")
+    monkeypatch.chdir(tmp_path)
+    Path("s.toml").write_text("")
+    assert command("study", *words.split()) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith(f"optnas: error: {told}"), err
+    assert rest in err
+    assert (out, sorted(p.name for p in tmp_path.iterdir())) == ("", ["s.toml"])
+
+
+# --- run ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A study of two runs, run in this process."""
+    folder = tmp_path_factory.mktemp("study")
+    name = tiny_study(folder, grid=PAIR)
+    assert run_study(name, folder / "out").whole
+    return name, folder / "out"
+
+
+def test_every_run_is_executed_once(finished: tuple[str, Path]) -> None:
+    name, out = finished
+    assert_each_completed_once(name, out)
+    again = run_study(name, out)
+    assert again.whole
+    assert again.engine.started == []
+
+
+def test_more_seeds_and_values_reuse_everything(finished: tuple[str, Path], tmp_path: Path) -> None:
+    _, before = finished
+    out = shutil.copytree(before, tmp_path / "out")
+    grid = '[[grid]]\n"weight_optimizer.name" = ["RMSprop", "SGD", "Adam"]\n'
+    wider = load_study(tiny_study(tmp_path, "[0, 1]", grid))
+    missing = {run.id for run in wider.runs.values() if not (out / run.id).exists()}
+    assert len(missing) == 4
+    assert {
+        name for name, run in locate(wider.runs.values(), out).items() if not run.config.exists()
+    } == missing
+
+
+def test_runs_under_other_names_are_found(finished: tuple[str, Path], tmp_path: Path) -> None:
+    name, before = finished
+    for number, run in enumerate(sorted(before.iterdir())):
+        shutil.copytree(run, tmp_path / "out" / f"by-hand-{number}")
+    write_files(tmp_path / "out", {"other/config.toml": "a = 1", "more/config.toml": "["})
+    runner = run_study(name, tmp_path / "out")
+    assert runner.whole
+    assert runner.engine.started == []
+
+
+def test_an_interrupted_run_goes_on(finished: tuple[str, Path], tmp_path: Path) -> None:
+    name, before = finished
+    (first, _) = load_study(name).runs
+    interrupted_run(tmp_path / first, weight_optimizer__name="SGD")
+    assert state_of(RunFolder(tmp_path / first)) == "interrupted"
+    assert run_study(name, tmp_path).whole
+    pd.testing.assert_frame_equal(timeless_table(name, tmp_path), timeless_table(name, before))
+
+
+def test_a_failed_run_is_a_status_and_retried_on_request(tmp_path: Path) -> None:
+    name = tiny_study(tmp_path, grid='[[grid]]\n"weight_optimizer.lr" = [-1.0, 0.1]\n')
+    out = tmp_path / "out"
+    runner = run_study(name, out)
+    assert not runner.whole
+    bad, good = (RunFolder(out / each) for each in runner.study.runs)
+    assert (state_of(bad), state_of(good)) == ("failed", "done")
+    reason = bad.read_result()["reason"]
+    assert reason.startswith(f"{bad.config}: weight_optimizer.lr = -1.0: ")
+    assert "Invalid learning rate: -1.0" in reason
+    assert run_study(name, out).engine.started == []
+    assert run_study(name, out, retry_failed=True).engine.started == [bad.path.name]
+    events = [event["event"] for event in StartLog(bad).read()]
+    assert events == ["start", "failed"] * 2
+
+
+def test_a_run_that_never_gets_on_is_given_up(tmp_path: Path) -> None:
+    name = tiny_study(tmp_path)
+    engine = InProcess(hook=lambda folder: -9)
+    runner = run_study(name, tmp_path / "out", engine)
+    assert not runner.whole
+    assert len(engine.started) == 3
+    (folder,) = runner.folders.values()
+    assert folder.read_result()["reason"] == "exit code -9, 3 times without a new epoch"
+
+
+def test_images_may_move_between_two_executions(tmp_path: Path) -> None:
+    images = parquet_bytes([png(image) for image in pixels(120)], [row % 3 for row in range(120)])
+    write_files(tmp_path, {"a/x.parquet": images, "b/x.parquet": images})
+    runs = []
+    for place in "ab":
+        path = str(tmp_path / place / "x.parquet")
+        name = tiny_study(tmp_path, data__name="parquet", data__path=path)
+        runs.append((name, *load_study(name).runs.values()))
+    (_, before), (name, after) = runs
+    assert before.id == after.id
+    folder = RunFolder(tmp_path / "out" / after.id)
+    assert _job(after, folder).settings["data.path"] == str(tmp_path / "b/x.parquet")
+    with folder.created(before.settings.document()):
+        pass
+    shutil.rmtree(tmp_path / "a")
+    assert execute(folder.path, _job(after, folder).settings) == 0
+    study.export(name, tmp_path / "out", tmp_path / "records")
+    for text in (
+        (tmp_path / "records" / after.id / "config.toml").read_text(),
+        study.table(name, tmp_path / "out", recorded=True).to_csv(),
+    ):
+        assert "x.parquet" not in text
+
+
+def test_no_more_runs_than_asked(tmp_path: Path) -> None:
+    name = tiny_study(tmp_path, "[0, 1, 2]")
+    runner = run_study(name, tmp_path / "out", max_runs=2)
+    assert runner.whole
+    assert len(runner.engine.started) == 2
+
+
+def test_a_locked_run_is_left_alone(tmp_path: Path) -> None:
+    folder = RunFolder(interrupted_run(tmp_path / "run"))
+    with folder.locked():
+        assert state_of(folder) == "running"
+        assert execute(folder.path) == EXIT_BUSY
+    assert state_of(folder) == "interrupted"
+    assert StartLog(folder).read() == []
+
+
+def test_a_completion_that_was_not_noted_is(tmp_path: Path) -> None:
+    name = tiny_study(tmp_path)
+    runner = run_study(name, tmp_path / "out")
+    (folder,) = runner.folders.values()
+    log = StartLog(folder)
+    start, done = log.path.read_text().splitlines(keepends=True)
+    log.path.write_text(start + done[:20])  # killed while writing it
+    run_study(name, tmp_path / "out")
+    assert [event["event"] for event in log.read()] == ["start", "done"]
+
+
+def test_progress(finished: tuple[str, Path], tmp_path: Path) -> None:
+    _, out = finished
+    wider = load_study(tiny_study(tmp_path, "[0, 1]", PAIR))
+    seen = Watch(wider.runs, locate(wider.runs.values(), out)).look()
+    assert (seen.states, seen.epochs, seen.total) == ({"done": 2, "missing": 2}, 4, 8)
+    took = sum(json.loads((run / "result.json").read_text())["seconds"] for run in out.iterdir())
+    assert seen.seconds == pytest.approx(took)  # as much again
+    assert seen.line(2).startswith("2 done, 2 missing; 4/8 epochs; about ")
+    assert [duration(s) for s in (3.2, 600, 11_100, 260_000)] == [
+        "3 s",
+        "10 min",
+        "3 h 5 min",
+        "3.0 days",
+    ]
+
+
+# --- store ----------------------------------------------------------------------------------------
+
+
+def plain(column: pd.Series) -> list[Any]:
+    """A column's values; what is missing is None."""
+    return [None if pd.isna(value) else value for value in column]
+
+
+def test_table(finished: tuple[str, Path]) -> None:
+    name, out = finished
+    frame = study.table(name, out)
+    assert len(frame) == 2 * 3
+    assert list(frame["epoch"]) == [0, 1, 2] * 2
+    assert list(frame.groupby("id", sort=False).size().index) == list(load_study(name).runs)
+    assert frame["completed"].all()
+    assert set(frame["state"]) == {"done"}
+    assert frame["arch_optimizer.betas"].iloc[0] == "[0.5, 0.999]"
+    assert frame["search.seed"].dtype == "int64"
+    assert not {"alpha", "op_weights", "data.folder", "identity.hash"} & set(frame)
+    for run in frame.groupby("id"):
+        records = RunFolder(out / run[0]).read_epochs()
+        for key in ("train_loss", "valid_loss", "skips", "architecture", "alpha_path_length"):
+            assert plain(run[1][key]) == [r[key] for r in records]
+        answers = [r["benchmark"]["accuracy"]["cifar10"] for r in records]
+        assert list(run[1]["benchmark.cifar10"]) == answers
+
+
+def test_the_benchmark_is_asked_again(finished: tuple[str, Path], tmp_path: Path) -> None:
+    name, before = finished
+    out = shutil.copytree(before, tmp_path / "out")
+    for run in out.iterdir():
+        lines = [json.loads(line) for line in (run / "epochs.jsonl").read_text().splitlines()]
+        for line in lines:
+            line["benchmark"]["accuracy"] = {"cifar10": 1.0}
+        (run / "epochs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert (study.table(name, out)["benchmark.cifar10"] > 1).all()
+    assert (study.table(name, out, recorded=True)["benchmark.cifar10"] == 1).all()
+
+
+def test_measures_are_columns(finished: tuple[str, Path], tmp_path: Path) -> None:
+    name, before = finished
+    out = shutil.copytree(before, tmp_path / "out")
+    first = next(iter(load_study(name).runs))
+    found = [{"top": 1.0}, {"top": 2.0, "more": {"a": 3}, "all": [1, 2]}, {"top": 9.0}]
+    lines = "".join(
+        json.dumps({"epoch": epoch, "status": "ok", "settings": {"n": n}, "values": values}) + "\n"
+        for n, (epoch, values) in enumerate(zip((0, 2, 0), found, strict=True))
+    )
+    write_files(out / first, {"measures/sharp.jsonl": lines + '{"epo'})
+    frame = study.table(name, out)
+    assert list(frame["measure.sharp.top"].dropna()) == [9.0, 2.0]
+    assert list(frame["measure.sharp.more.a"].dropna()) == [3]
+    assert "measure.sharp.all" not in frame
+    arrays = study.table(name, out, arrays=True)
+    assert list(arrays["measure.sharp.all"].dropna()) == ["[1, 2]"]
+    assert len(json.loads(arrays["alpha"].iloc[0])) == 6
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_written_and_read_back(finished: tuple[str, Path], tmp_path: Path, ending: str) -> None:
+    name, out = finished
+    path = tmp_path / f"t.{ending}"
+    assert command("study", "table", name, "--out", str(out), "-o", str(path)) == 0
+    read = pd.read_csv(path) if ending == "csv" else pd.read_parquet(path)
+    frame = study.table(name, out)
+    assert list(read) == list(frame)
+    assert all(plain(read[key]) == plain(frame[key]) for key in frame)
+
+
+def test_columns_of_several_kinds_are_text(tmp_path: Path) -> None:
+    """Settings of different components under one name: numbers here, lists there."""
+    from optnas.study.tables import _columns
+
+    frame = _columns([{"a": 1, "b": 1.5, "c": True}, {"a": [1], "b": 2}, {"a": "x", "c": None}])
+    assert list(frame["a"]) == ["1", "[1]", "x"]
+    assert list(frame["b"])[:2] == [1.5, 2.0]
+    frame.to_parquet(tmp_path / "t.parquet")
+
+
+def test_records_without_checkpoints(finished: tuple[str, Path], tmp_path: Path) -> None:
+    name, out = finished
+    records = tmp_path / "records"
+    changed, whole = study.export(name, out, records)
+    assert (len(changed), whole) == (2, 2)
+    files = {path.name for path in records.rglob("*") if path.is_file()}
+    assert files == {"config.toml", "environment.json", "epochs.jsonl", "result.json"}
+    assert str(out) not in "".join(p.read_text() for p in records.rglob("*") if p.is_file())
+    pd.testing.assert_frame_equal(study.table(name, records), study.table(name, out))
+    assert study.export(name, out, records) == ([], 2)
+    assert len(study.table(None, records)) == 6
+    assert run_study(name, records).engine.started == []
+
+
+def test_plan_as_json(
+    finished: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out = finished
+    name = tiny_study(tmp_path, "[0, 1]", PAIR)
+    assert command("study", "plan", name, "--out", str(out), "--json") == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert [entry["state"] for entry in entries] == ["done", "done", "missing", "missing"]
+    assert {"id", "settings", "state", "folder"} == set(entries[0])
+    assert entries[2]["settings"]["search.seed"] == 1
+    assert entries[0]["folder"] == str(out / entries[0]["id"])
+
+
+def test_plan_measures_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = tiny_study(tmp_path, "[0, 1]", PAIR, curvature__every=1)
+    assert command("study", "plan", name) == 0
+    out = capsys.readouterr().out
+    assert "4 runs: 4 missing" in out
+    assert "time on this machine, measured on a few steps" in out
+
+
+def test_plan_measures_any_optimizer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = tiny_study(tmp_path, weight_optimizer__name="schedule-free-sgd")
+    assert command("study", "plan", name) == 0
+    assert "measured on a few steps" in capsys.readouterr().out
+
+
+def test_status_of_a_study_that_does_not_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = tiny_study(tmp_path, "[0, 1]")
+    run_study(name, tmp_path / "out", max_runs=1)
+    assert command("study", "status", name, "--out", str(tmp_path / "out")) == 0
+    assert "with 0 at a time" not in capsys.readouterr().out
+
+
+def test_status(finished: tuple[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    name, out = finished
+    assert command("study", "status", name, "--out", str(out)) == 0
+    assert capsys.readouterr().out == "study tiny: 2 done; 4/4 epochs\n"

@@ -1,0 +1,235 @@
+"""Live tracking: what is written, what a resume makes of it, and that it cannot hurt a run."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cases import interrupted_run, timeless
+from tensorboard.backend.event_processing.event_accumulator import (
+    SCALARS,
+    TENSORS,
+    EventAccumulator,
+)
+from tiny import TINY, tiny_settings
+
+from optnas import UserError, api
+from optnas.records import Record
+
+BOARD = {"tracking.name": "tensorboard"}
+NOTES = '''
+"""Writes down every call; fails where it is told to."""
+import json
+from pathlib import Path
+
+class Notes:
+    def __init__(self, fails: str = "never", log: str = "calls.jsonl"):
+        self.fails, self.log = fails, log
+    def _note(self, call, what):
+        with Path(self.log).open("a") as file:
+            file.write(json.dumps([call, what]) + "\\n")
+        if self.fails == call:
+            raise OSError("the server\\nis gone")
+    def start(self, settings, folder):
+        self._note("start", len(folder.read_epochs()))
+    def record(self, record):
+        self._note("record", record["epoch"])
+    def finish(self, status):
+        self._note("finish", status)
+'''
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Any]]:
+    """The tracker ``./notes.py:Notes`` and a function that reads what it was called with."""
+    monkeypatch.chdir(tmp_path)
+    Path("notes.py").write_text(NOTES)
+    return lambda: [json.loads(line) for line in Path("calls.jsonl").read_text().splitlines()]
+
+
+def events_of(run: Path) -> EventAccumulator:
+    return EventAccumulator(
+        str(run / "tensorboard"), size_guidance={SCALARS: 0, TENSORS: 0}
+    ).Reload()
+
+
+def scalars(run: Path, tag: str) -> list[tuple[int, float]]:
+    return [(event.step, event.value) for event in events_of(run).Scalars(tag)]
+
+
+def assert_board_is(run: Path) -> None:
+    """Each epoch of each number once, and equal to the record (events are float32)."""
+    records = timeless(run)
+    for tag, value in (
+        ("valid_accuracy", lambda r: r["valid_accuracy"]),
+        ("train_loss", lambda r: r["train_loss"]),
+        ("benchmark/accuracy/cifar10", lambda r: r["benchmark"]["accuracy"]["cifar10"]),
+        ("alpha/0-1/skip_connect", lambda r: r["alpha"][0][1]),
+        ("op_weights/2-3/none", lambda r: r["op_weights"][5][0]),
+    ):
+        told = [(r["epoch"], value(r)) for r in records if value(r) is not None]
+        shown = scalars(run, tag)
+        assert [step for step, _ in shown] == [step for step, _ in told], tag
+        assert [v for _, v in shown] == pytest.approx([v for _, v in told], rel=1e-6), tag
+
+
+def test_the_board_holds_the_records_and_moves_no_number(tmp_path: Path) -> None:
+    api.run(TINY, out=tmp_path / "plain")
+    api.run(TINY | BOARD, out=tmp_path / "board")
+    assert timeless(tmp_path / "board") == timeless(tmp_path / "plain")
+    plain, board = ((tmp_path / name / "config.toml").read_text() for name in ("plain", "board"))
+    assert plain.split("[identity]")[1] == board.split("[identity]")[1]
+    assert_board_is(tmp_path / "board")
+    events = events_of(tmp_path / "board")
+    texts = {
+        tag: [(e.step, e.tensor_proto.string_val[0].decode()) for e in events.Tensors(tag)]
+        for tag in ("config/text_summary", "architecture/text_summary", "status/text_summary")
+    }
+    assert texts["config/text_summary"] == [(0, f"```toml\n{board}```")]
+    assert [step for step, _ in texts["architecture/text_summary"]] == [0, 1, 2]
+    assert texts["status/text_summary"] == [(2, "done")]
+    assert not (tmp_path / "board/warnings.txt").exists()
+
+
+def test_alpha_may_be_left_out(tmp_path: Path) -> None:
+    api.run(TINY | BOARD | {"tracking.alpha": False, "search.epochs": 1}, out=tmp_path / "a")
+    tags = events_of(tmp_path / "a").Tags()[SCALARS]
+    assert "alpha_margin" in tags
+    assert not [tag for tag in tags if tag.startswith(("alpha/", "op_weights/"))]
+
+
+def test_a_resumed_run_has_each_step_once(tmp_path: Path) -> None:
+    """The process dies after the record of epoch 2 and before its checkpoint."""
+    run, kept = tmp_path / "run", tmp_path / "kept.pt"
+
+    def stop(record: Record) -> None:
+        if record["epoch"] == 1:
+            shutil.copy(run / "checkpoints/last.pt", kept)
+        if record["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        api.run(TINY | BOARD | {"search.epochs": 3}, out=run, on_epoch=stop)
+    shutil.copy(kept, run / "checkpoints/last.pt")
+    api.resume(run)
+    assert_board_is(run)
+    assert [step for step, _ in scalars(run, "seconds")] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("lost", ["all", "the last"])
+def test_epochs_that_are_not_there_yet_are_written(lost: str, tmp_path: Path) -> None:
+    """Tracking begins with a resume, or the process died between a checkpoint and its event."""
+    run = interrupted_run(tmp_path / "run", epochs=0, **({} if lost == "all" else BOARD_))
+    kept = tmp_path / "kept"
+    if lost == "the last":
+        shutil.copytree(run / "tensorboard", kept)
+        with pytest.raises(KeyboardInterrupt):
+            api.resume(run, on_epoch=_interrupt)
+        shutil.rmtree(run / "tensorboard")
+        shutil.copytree(kept, run / "tensorboard")
+    api.resume(run, BOARD)
+    assert_board_is(run)
+
+
+BOARD_ = {"tracking__name": "tensorboard"}
+
+
+def _interrupt(record: Record) -> None:
+    del record
+    raise KeyboardInterrupt
+
+
+def test_a_tracker_hears_of_every_end(notes: Callable[[], list[Any]]) -> None:
+    own = TINY | {"tracking.name": "./notes.py:Notes", "search.epochs": 1}
+    with pytest.raises(KeyboardInterrupt):
+        api.run(own, out="run", on_epoch=_interrupt)
+    api.resume("run")
+    api.resume("run")  # it is finished: nothing starts
+
+    def fail(record: Record) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        api.run(own, out="failed", on_epoch=fail)
+    api.run(own | {"arch_optimizer.lr": 1e300, "arch_optimizer.weight_decay": 1e300}, out="inf")
+    assert notes() == [
+        ["start", 0],
+        ["record", 0],
+        ["finish", "interrupted"],
+        ["start", 1],
+        ["record", 1],
+        ["finish", "done"],
+        ["start", 0],
+        ["record", 0],
+        ["finish", "failed"],
+        ["start", 0],
+        ["record", 0],
+        ["finish", "diverged"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fails", "calls", "when"),
+    [
+        ("start", 1, "at the start"),
+        ("record", 2, "at epoch 0"),
+        ("finish", 4, "at the end"),
+    ],
+)
+def test_a_failing_tracker_is_told_once_and_the_run_goes_on(
+    fails: str,
+    calls: int,
+    when: str,
+    notes: Callable[[], list[Any]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    own = {"tracking.name": "./notes.py:Notes", "tracking.fails": fails, "search.epochs": 1}
+    assert api.run(TINY | own, out="run")["status"] == "done"
+    assert len(timeless(Path("run"))) == 2
+    assert len(notes()) == calls
+    (line,) = Path("run/warnings.txt").read_text().splitlines()
+    assert line == (
+        f"tracking by ./notes.py:Notes stopped {when} (OSError: the server is gone); "
+        "the run goes on, run/epochs.jsonl has every epoch"
+    )
+    assert [(r.levelno, r.getMessage()) for r in caplog.records if r.name == "optnas"] == [
+        (logging.WARNING, f"optnas: warning: {line}")
+    ]
+
+
+def test_a_missing_extra_is_told_before_the_run_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda n, *a: None if n == "tensorboard" else find_spec(n, *a)
+    )
+    with pytest.raises(UserError, match=r'not installed; run: pip install "optnas\[tensorboard\]"'):
+        api.run(TINY | BOARD, out=tmp_path / "new/run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_without_the_section_is_a_run_without_a_tracker() -> None:
+    assert tiny_settings().tracking.name == "none"
+    tracked = tiny_settings(tracking__name="tensorboard")
+    assert tracked.document()["tracking"] == {"name": "tensorboard", "alpha": True}
+    assert tracked.hash == tiny_settings().hash
+
+
+def test_a_tracker_that_cannot_be_made_is_told_before_the_run_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("gone.py").write_text(
+        "class Gone:\n    def __init__(self):\n        raise OSError('no server')\n"
+    )
+    told = r"tracking.name = './gone.py:Gone': it cannot be made \(OSError: no server\)"
+    with pytest.raises(UserError, match=told):
+        api.run(TINY | {"tracking.name": "./gone.py:Gone"}, out="run")
+    assert not Path("run").exists()
