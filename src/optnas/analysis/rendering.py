@@ -81,7 +81,9 @@ def as_text(findings: Sequence[Finding], *, details: bool = False) -> str:
         lines += _wrapped(finding.text, 7)
         lines += [] if details else _arms_in_short(finding)
         lines += _wrapped(f"because {finding.reason}", 7) if finding.reason else []
-        lines += _wrapped(f"to settle it: {finding.settle}", 7) if finding.settle else []
+        open_ = finding.verdict in ("inconclusive", "not testable")
+        head = "to settle it" if open_ else "but"
+        lines += _wrapped(f"{head}: {finding.settle}", 7) if finding.settle else []
         lines += _details(finding) if details else []
     return "\n".join([*lines, *_footer(findings)])
 
