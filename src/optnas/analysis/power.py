@@ -126,9 +126,16 @@ def detectable(
         >>> round(detectable(20), 2)
         0.66
     """
+    return spread * _detectable(n, power, alpha, test)
+
+
+@functools.lru_cache(maxsize=256)
+def _detectable(
+    n: int, power: float, alpha: float, test: Callable[[int, float, float], float]
+) -> float:
     if n < 2 or test(n, 1e3, alpha) < power:
         return math.inf
-    return spread * float(optimize.brentq(lambda d: test(n, d, alpha) - power, 0.0, 1e3))
+    return float(optimize.brentq(lambda d: test(n, d, alpha) - power, 0.0, 1e3))
 
 
 def needed(effect: float, spread: float, *, power: float = POWER, alpha: float = ALPHA) -> int:

@@ -168,7 +168,8 @@ class Part(Declared):
         for axis in self.contrast:
             inner += f" x ({axis.axis}: {_value(axis.plus)} - {_value(axis.minus)})"
         if self.terms:
-            inner += " x (" + " ".join(f"{t.weight:+g} [{_told(t.cell)}]" for t in self.terms) + ")"
+            told = (f"{weight:+.3g} [{label(cell)}]" for weight, cell in self._scaled_terms())
+            inner += f" x ({' '.join(told)})"
         if self.average:
             inner = f"mean over {', '.join(self.average)} of [{inner}]"
         if self.where:
