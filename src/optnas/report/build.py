@@ -17,6 +17,8 @@ from optnas.analysis import claims
 from optnas.analysis.references import references
 from optnas.analysis.runs import Runs, Selection
 from optnas.benchmarks import Question, Table, data_folder, load_table
+from optnas.benchmarks.references import Reference
+from optnas.claims.base import NAMES as NAMES_OF_ARMS
 from optnas.errors import UserError
 from optnas.files import write_text, writing
 from optnas.plotting import FORMATS, NAMES, write_figure
@@ -31,6 +33,7 @@ from optnas.study.folder import locate
 from optnas.study.tables import table_of
 
 NEWEST = 50
+LINE_DASHES = ("dot", "dashdot", "solid")  # random cell, best of ten, best of all
 PRIMARY = "benchmark.cifar10"
 
 
@@ -131,16 +134,17 @@ def _benchmark(table: pd.DataFrame, entries: Sequence[Entry], folder: Path | Non
     if answering is None:
         question = _recorded_question(entries, dataset)
         remark = f"no reference lines: the table {name} is not there"
-        rows = []
+        rows: list[Reference] = []
     else:
         covered = answering.coverage
         question = Question(dataset, covered.split, covered.epochs)
         rows, remark = find_references(None, name, question, folder)
-    title = (
-        f"benchmark accuracy of the derived cell ({NAMES.get(dataset, dataset)} {question.split},"
-        f" table {name})"
-    )
-    return Benchmark(column, title, [Line(r.label, r.accuracy, r.band) for r in rows], remark)
+    title = f"derived cell, {NAMES.get(dataset, dataset)} {question.split} accuracy (table {name})"
+    lines = [
+        Line(row.label, row.accuracy, dash, row.band)
+        for row, dash in zip(rows, LINE_DASHES, strict=False)
+    ]
+    return Benchmark(column, title, lines, remark)
 
 
 def _most_common_table(table: pd.DataFrame) -> str:
@@ -176,9 +180,10 @@ def _design(entries: Sequence[Entry]) -> dict[str, list[str]]:
 def _held(material: Material) -> list[str]:
     """Settings that vary in the study and are held at one value in every figure but their own."""
     everything = np.ones(len(material.runs), bool)
+    everything = np.logical_and.reduce([everything, *material.selection.at_base.values()])
     return [
         f"{column} ({', '.join(filter(None, value.split(', ')))})"
-        for column, value in material.selection.held(everything, set()).items()
+        for column, value in material.selection.held(everything, set(NAMES_OF_ARMS)).items()
     ]
 
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+import numpy as np
 
 from optnas.spaces import Architecture, Space
 from optnas.spaces.drawing import (
     NODE_RADIUS,
     NODE_SPACING,
     STROKE_SPACING,
+    arc_height,
     edge_curve,
     levels,
     operation_colours,
@@ -55,11 +57,10 @@ def cell_svg(space: Space, op_weights_EO: Sequence[Sequence[float]], cell: Archi
                 f'<path d="{way}" data-edge="{edge}" data-operation="{index}" fill="none" '
                 f'stroke="{colours[index]}" stroke-width="{STROKE * max(weight, 0.0):.3f}"/>'
             )
-    for edge, ((source, target), index) in enumerate(zip(space.edges, cell.operations, strict=True)):
-        points = edge_curve(source, target).interpolated(1).vertices
-        x = (source + target) / 2 * NODE_SPACING
-        top = points[:, 1].max() if points[:, 1].max() > 0.2 else points[:, 1].min()
-        y = 0.75 * top + 0.25 * points[0, 1] if len(points) > 3 else 0.0
+    for edge, ((source, target), index) in enumerate(
+        zip(space.edges, cell.operations, strict=True)
+    ):
+        x, y = (source + target) / 2 * NODE_SPACING, arc_height(source, target)
         parts.append(
             f'<text x="{x:.2f}" y="{-y:.2f}" data-edge="{edge}" fill="{colours[index]}">'
             f"{escape(space.operations[index])}</text>"
@@ -68,11 +69,11 @@ def cell_svg(space: Space, op_weights_EO: Sequence[Sequence[float]], cell: Archi
         label = {0: "in", space.nodes - 1: "out"}.get(node, str(node))
         x = node * NODE_SPACING
         parts.append(f'<circle cx="{x:.2f}" cy="0" r="{NODE_RADIUS}"/>')
-        parts.append(f'<text x="{x:.2f}" y="0" fill="{INK}">{label}</text>')
+        parts.append(f'<text class="node" x="{x:.2f}" y="0" fill="{INK}">{label}</text>')
     return "".join([*parts, "</svg>"])
 
 
 def _way(path: Path) -> str:
     """The way of a curve, y downwards as SVG has it."""
-    points = [f"{x:.3f} {-y:.3f}" for x, y in path.vertices]
+    points = [f"{x:.3f} {-y:.3f}" for x, y in np.asarray(path.vertices, float)]
     return f"M{points[0]}" + (f"C{' '.join(points[1:])}" if len(points) == 4 else f"L{points[1]}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -58,12 +58,13 @@ class Line:
 
     label: str
     value: float
+    dash: str
     band: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One response over epochs, a curve an arm; ``range`` holds all that is drawn in it."""
+    """One response over epochs, a curve an arm; ``range`` are the ends of its axis."""
 
     title: str
     unit: str
@@ -71,6 +72,20 @@ class Panel:
     lines: list[Line] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     range: tuple[float, float] | None = None
+
+
+class Name(NamedTuple):
+    """An entry of a legend: a curve's label and look, and the number of its runs in words."""
+
+    label: str
+    colour: str
+    dash: str
+    n: str
+
+
+def _told(counts: set[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
 @dataclass(frozen=True)
@@ -81,6 +96,21 @@ class Row:
     legend: str
     panels: list[Panel] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> list[Name]:
+        """What a legend tells of the curves, each once."""
+        curves = [curve for panel in self.panels for curve in panel.curves]
+        counts: dict[str, set[int]] = {}
+        for each in curves:
+            counts.setdefault(each.label, set()).add(each.n)
+        looks = {each.label: (each.colour, each.dash) for each in curves}
+        return [Name(label, *looks[label], _told(counts[label])) for label in counts]
+
+    @property
+    def lines(self) -> list[Line]:
+        """The horizontal lines of all panels, each once."""
+        return list(dict.fromkeys(line for panel in self.panels for line in panel.lines))
 
 
 @dataclass(frozen=True)
@@ -178,7 +208,10 @@ def thinned(count: int) -> npt.NDArray[np.int64]:
 
 
 def range_of(curves: list[Curve], lines: list[Line]) -> tuple[float, float] | None:
-    """What a panel's axis has to hold: every seed, band, mean and line, and a margin.
+    """The ends of a panel's axis: they hold every mean, band and line, and a margin.
+
+    The first tenth of the epochs (accuracies of a network that has hardly begun) and single runs
+    may lie beyond; `remarks_of` then says so.
 
     Args:
         curves: of the panel.
@@ -187,14 +220,31 @@ def range_of(curves: list[Curve], lines: list[Line]) -> tuple[float, float] | No
     Returns:
         The ends, None where nothing is drawn.
     """
-    drawn = [v for c in curves for row in (c.mean, c.low, c.high) for v in row if v is not None]
-    drawn += [v for c in curves for seed in c.seeds for v in seed.values if v is not None]
+    drawn = [
+        value
+        for each in curves
+        for row in (each.mean, each.low, each.high)
+        for epoch, value in zip(each.epochs, row, strict=True)
+        if value is not None and epoch >= each.epochs[-1] / 10
+    ]
     if not drawn:
         return None
     drawn += [line.value for line in lines]
     low, high = min(drawn), max(drawn)
-    margin = 0.05 * (high - low) or 1.0
+    margin = 0.06 * (high - low) or 1.0
     return low - margin, high + margin
+
+
+def beyond(curves: list[Curve], ends: tuple[float, float] | None) -> list[str]:
+    """What lies outside of an axis, for the panel to say."""
+    values = [v for c in curves for row in (c.mean, *(s.values for s in c.seeds)) for v in row]
+    known = [value for value in values if value is not None]
+    if ends is None or (ends[0] <= min(known) and max(known) <= ends[1]):
+        return []
+    return [
+        f"early epochs or single runs lie outside of the axis, from {min(known):.3g} to"
+        f" {max(known):.3g}"
+    ]
 
 
 def remarks_of(curves: list[Curve], lengths: Floats) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from optnas.report.arms import (
     pair_of,
     pairs_in,
 )
-from optnas.report.data import Curve, Figure, Line, Panel, Row, curve, range_of, remarks_of
+from optnas.report.data import Curve, Figure, Line, Panel, Row, beyond, curve, range_of, remarks_of
 from optnas.report.inventory import Entry, declared
 
 SUPERNET = ("supernet validation accuracy", "%", "valid_accuracy")
@@ -70,7 +70,14 @@ class Material:
     entries: Sequence[Entry]
 
 
-def panel(material: Material, arms: Sequence[Arm], title: str, unit: str, column: str) -> Panel:
+def panel(
+    material: Material,
+    arms: Sequence[Arm],
+    title: str,
+    unit: str,
+    column: str,
+    lines: Sequence[Line] = (),
+) -> Panel:
     """A panel: one curve for each arm that recorded the column.
 
     Args:
@@ -79,6 +86,7 @@ def panel(material: Material, arms: Sequence[Arm], title: str, unit: str, column
         title: what it shows.
         unit: its unit.
         column: the response.
+        lines: to compare with.
 
     Returns:
         The panel; without a curve, its remark says so.
@@ -95,8 +103,9 @@ def panel(material: Material, arms: Sequence[Arm], title: str, unit: str, column
             if each is not None
         ]
     )
-    remarks = remarks_of(curves, lengths)
-    return Panel(title, unit, curves, remarks=remarks, range=range_of(curves, []))
+    ends = range_of(curves, list(lines))
+    remarks = [*remarks_of(curves, lengths), *beyond(curves, ends)]
+    return Panel(title, unit, curves, list(lines), remarks, ends)
 
 
 def benchmark_panel(material: Material, arms: Sequence[Arm], title: str = "") -> Panel:
@@ -104,10 +113,8 @@ def benchmark_panel(material: Material, arms: Sequence[Arm], title: str = "") ->
     asked = material.benchmark
     if not asked.column:
         return Panel("benchmark accuracy", "%", [], remarks=["these runs asked no benchmark table"])
-    found = panel(material, arms, title or asked.title, "%", asked.column)
-    remarks = [*found.remarks, *filter(None, [asked.remark])]
-    ends = range_of(found.curves, asked.lines)
-    return Panel(found.title, "%", found.curves, asked.lines, remarks, ends)
+    found = panel(material, arms, title or asked.title, "%", asked.column, asked.lines)
+    return replace(found, remarks=[*found.remarks, *filter(None, [asked.remark])])
 
 
 def three_panels(material: Material, arms: Sequence[Arm]) -> list[Panel]:
@@ -130,7 +137,7 @@ def missing(material: Material, cells: Sequence[Cell], needed: str) -> list[str]
     Returns:
         A sentence, and a line an arm.
     """
-    lines = [f"No finished runs to compare. It needs {needed}:"]
+    lines = [f"It needs {needed}:"]
     for cell in cells:
         ties = material.selection.ties(cell, set(cell))
         told = declared(material.entries, cell)
@@ -146,8 +153,12 @@ def pair_row(material: Material, algorithm: str) -> Row:
     title = DECK[algorithm]
     if arms:
         return Row(title, PAIR_LEGEND, three_panels(material, arms))
-    cells = [{ALGORITHM: algorithm, **pair} for pair in TRADITIONAL]
-    return Row(title, PAIR_LEGEND, missing=missing(material, cells, "runs of one of the arms"))
+    cells: list[Cell] = [{ALGORITHM: algorithm, **pair} for pair in TRADITIONAL]
+    return Row(
+        title,
+        PAIR_LEGEND,
+        missing=missing(material, cells, "finished runs of one of these arms at least"),
+    )
 
 
 def momentum_rows(material: Material, algorithm: str) -> list[Row]:
@@ -160,7 +171,7 @@ def momentum_rows(material: Material, algorithm: str) -> list[Row]:
         if arms:
             rows.append(Row(title, words, three_panels(material, arms)))
             continue
-        needed = f"two values or more of {momentum.column}"
+        needed = f"finished runs under two values or more of {momentum.column}"
         rows.append(Row(title, words, missing=missing(material, [where], needed)))
     return rows
 
@@ -222,18 +233,30 @@ def algorithm_figure(material: Material) -> Figure:
         arms = algorithm_arms(material.selection, pair)
         if arms:
             panels.append(benchmark_panel(material, arms, f"pair {pair_of(pair)}"))
-    title = f"{material.benchmark.title} by algorithm"
+    title = material.benchmark.title
     if any(drawn.curves for drawn in panels):
-        rows = [Row(title, "algorithm", panels)]
+        rows = [Row(title, "algorithm", _on_one_scale(panels))]
     else:
-        cells = [{ALGORITHM: name, WEIGHT: "SGD", ARCH: "Adam"} for name in DECK]
-        rows = [Row(title, "algorithm", missing=missing(material, cells, "runs of an algorithm"))]
+        cells: list[Cell] = [{ALGORITHM: name, WEIGHT: "SGD", ARCH: "Adam"} for name in DECK]
+        rows = [
+            Row(
+                title,
+                "algorithm",
+                missing=missing(material, cells, "finished runs of one of these arms at least"),
+            )
+        ]
     return Figure(
         "F13",
         "Algorithm comparison",
         "Benchmark accuracy of the derived cell over epochs, a panel for each optimizer pair.",
         rows,
     )
+
+
+def _on_one_scale(panels: Sequence[Panel]) -> list[Panel]:
+    ends = [drawn.range for drawn in panels if drawn.range is not None]
+    common = min(low for low, _ in ends), max(high for _, high in ends)
+    return [replace(drawn, range=common) for drawn in panels]
 
 
 FIGURES: dict[str, Callable[[Material], Figure]] = {

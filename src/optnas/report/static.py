@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Any
 
 from optnas.report.data import Curve, Figure, Panel, Row, Values
 
@@ -16,15 +16,20 @@ if TYPE_CHECKING:
 
 WIDTH = 7.2  # inches: the text width of a two-column page
 ROW_HEIGHT = 2.55
-STYLES = {"solid": "-", "dash": (0, (4, 1.5)), "dashdot": "-.", "dot": (0, (1, 1.2))}
+STYLES: dict[str, Any] = {
+    "solid": "-",
+    "dash": (0, (4, 1.5)),
+    "dashdot": "-.",
+    "dot": (0, (1, 1.2)),
+}
 GREY = "#666666"
-PAPER = {
+PAPER: dict[Any, Any] = {
     "font.size": 7.5,
     "axes.titlesize": 8,
     "axes.labelsize": 7.5,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
-    "legend.fontsize": 7.5,
+    "legend.fontsize": 7,
     "axes.linewidth": 0.6,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
@@ -66,27 +71,27 @@ def _draw_row(place: SubFigure, row: Row, lines: int, *, titled: bool) -> None:
         ax.set_axis_off()
     if titled:
         place.suptitle(row.title, fontsize=8.5, fontweight="bold")
-    handles = {}
-    for ax in axes:
-        handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    counts = {}
-    for curve in (curve for panel in row.panels for curve in panel.curves):
-        counts.setdefault(curve.label, set()).add(curve.n)
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=name.colour, linestyle=STYLES[name.dash], linewidth=1.4)
+        for name in row.names
+    ]
+    handles += [
+        Line2D([], [], color=GREY, linestyle=STYLES[line.dash], linewidth=0.8) for line in row.lines
+    ]
+    labels = [f"{name.label} ({name.n})" for name in row.names]
+    labels += [f"{line.label} {line.value:.2f}" for line in row.lines]
     place.legend(
-        list(handles.values()),
-        [f"{label} (n = {_range(counts[label])})" for label in handles],
+        handles,
+        labels,
         loc="outside lower center",
-        ncols=min(len(handles), 5),
+        ncols=len(row.names) if len(row.names) in (3, 4, 5) else 4,
         title=row.legend,
-        title_fontsize=7.5,
+        title_fontsize=7,
         frameon=False,
         handlelength=2.6,
     )
-
-
-def _range(counts: set[int]) -> str:
-    low, high = min(counts), max(counts)
-    return str(low) if low == high else f"{low} to {high}"
 
 
 def _draw_panel(ax: Axes, panel: Panel) -> None:
@@ -97,22 +102,12 @@ def _draw_panel(ax: Axes, panel: Panel) -> None:
     for line in panel.lines:
         if line.band is not None:
             ax.axhspan(*line.band, color=GREY, alpha=0.12, linewidth=0, zorder=0)
-        ax.axhline(line.value, color=GREY, linewidth=0.6, linestyle=(0, (6, 2)), zorder=1)
-        ax.annotate(
-            f"{line.label} {line.value:.2f}",
-            (0.99, line.value),
-            xycoords=ax.get_yaxis_transform(),
-            ha="right",
-            va="bottom",
-            fontsize=5.5,
-            color=GREY,
-            annotation_clip=True,
-        )
+        ax.axhline(line.value, color=GREY, linewidth=0.8, linestyle=STYLES[line.dash], zorder=1)
     if panel.range is not None:
         ax.set_ylim(*panel.range)
     if not panel.curves:
         ax.text(0.5, 0.5, "\n".join(panel.remarks), transform=ax.transAxes, ha="center", color=GREY)
-    ax.set_title(_wrapped(panel.title))
+    ax.set_title("\n".join(textwrap.wrap(panel.title, 36)))
     ax.set_ylabel(panel.unit)
     ax.set_xlabel("epoch")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -139,9 +134,3 @@ def _points(epochs: Sequence[int], values: Values) -> list[tuple[float, float]]:
 
 def _numbers(values: Values) -> list[float]:
     return [math.nan if value is None else value for value in values]
-
-
-def _wrapped(title: str) -> str:
-    import textwrap
-
-    return "\n".join(textwrap.wrap(title, 34))

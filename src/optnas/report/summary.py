@@ -132,9 +132,7 @@ def as_latex(lines: Sequence[Line]) -> str:
     ]
     body = "\n".join([rf"algorithm & pair & $n$ & {heads} \\", r"\midrule", *rows])
     columns = "llr" + "r" * len(COLUMNS)
-    return (
-        f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
-    )
+    return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
 
 
 def told(estimate: Estimate, digits: int) -> str:

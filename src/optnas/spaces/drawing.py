@@ -37,7 +37,8 @@ def operation_colours(space: Space) -> tuple[str, ...]:
     return tuple(colours[index] for index in range(space.operation_count))
 
 
-def _arc_height(source: int, target: int) -> float:
+def arc_height(source: int, target: int) -> float:
+    """How high the middle of an edge lies above the row of nodes."""
     # Neighbours are joined straight; longer edges bow by their length, up from even sources.
     span = target - source
     return 0.0 if span == 1 else ARC_HEIGHT * (span - 1) * (1 if source % 2 == 0 else -1)
@@ -102,7 +103,8 @@ def draw_mixed_cell(
 
 
 def levels(space: Space) -> tuple[float, float]:
-    heights = [0.0, *(_arc_height(source, target) for source, target in space.edges)]
+    """The lowest and the highest place of a drawing of a cell."""
+    heights = [0.0, *(arc_height(source, target) for source, target in space.edges)]
     return min(heights) - 0.55, max(heights) + 0.45
 
 
@@ -121,7 +123,7 @@ def edge_curve(source: int, target: int, spread: float = 0.0) -> Path:
     """The way from node to node; ``spread`` lifts its middle, and a little its ends."""
     from matplotlib.path import Path
 
-    height = _arc_height(source, target)
+    height = arc_height(source, target)
     start, end = source * NODE_SPACING, target * NODE_SPACING
     lean = NODE_RADIUS * 0.7 if height else NODE_RADIUS
     lift = NODE_RADIUS * 0.7 * ((height > 0) - (height < 0))
@@ -157,7 +159,7 @@ def _draw_edge(ax: Axes, source: int, target: int, colour: str, label: str) -> N
         box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none"}
         ax.text(
             (source + target) / 2 * NODE_SPACING,
-            _arc_height(source, target),
+            arc_height(source, target),
             label,
             color=colour,
             fontsize=9,

@@ -3,7 +3,7 @@
   "use strict";
   const GREY = "#666666";
   const FONT = { family: "system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, Arial, sans-serif", size: 12, color: "#1d2530" };
-  const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
+  const CONFIG = { responsive: true, displaylogo: false, displayModeBar: window.matchMedia("(hover: hover)").matches ? "hover" : false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
   // A finger that scrolls the page must not zoom the chart.
   const DRAG = window.matchMedia("(pointer: coarse)").matches ? false : "zoom";
 
@@ -67,15 +67,10 @@
   }
 
   function addLines(settings, lines) {
-    const highest = Math.max(...lines.map((line) => line.value));
     settings.shapes = lines.flatMap((line) => [
       ...(line.band ? [{ type: "rect", xref: "paper", x0: 0, x1: 1, y0: line.band[0], y1: line.band[1], fillcolor: faded(GREY, 0.12), line: { width: 0 }, layer: "below" }] : []),
-      { type: "line", xref: "paper", x0: 0, x1: 1, y0: line.value, y1: line.value, line: { color: GREY, width: 1, dash: "dash" }, layer: "below" },
+      { type: "line", xref: "paper", x0: 0, x1: 1, y0: line.value, y1: line.value, line: { color: GREY, width: 1.2, dash: line.dash }, layer: "below" },
     ]);
-    settings.annotations = lines.map((line) => ({
-      xref: "paper", x: 1, xanchor: "right", y: line.value, yanchor: line.value === highest ? "bottom" : "top",
-      text: `${line.label} ${line.value.toFixed(2)}`, showarrow: false, font: { size: 9.5, color: GREY }, borderpad: 0,
-    }));
   }
 
   function drawPanel(place, panel) {
@@ -161,15 +156,19 @@
   async function drawRun(element) {
     const run = read(`data-run-${element.dataset.run}`);
     const looks = [{ colour: "#56B4E9", dash: "dash" }, { colour: "#0072B2", dash: "solid" }];
-    for (const chart of run.charts) {
-      const named = chart.lines.map((line, at) => ({ ...line, ...looks[chart.lines.length - 1 ? at : 1] }));
+    const drawings = run.charts.map((chart) => {
+      const named = chart.lines.map((line, at) => ({ ...line, ...looks[chart.lines.length > 1 ? at : 1] }));
       const settings = layout(chart.unit);
       if (named.length > 1) Object.assign(settings, { showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, margin: { ...settings.margin, t: 30 } });
-      await Plotly.newPlot(plotIn(element.querySelector(".charts"), chart.title), lines(run, named), settings, CONFIG);
-    }
-    for (const [edge, title] of run.edges.entries()) {
+      return [plotIn(element.querySelector(".charts"), chart.title), named, settings];
+    });
+    run.edges.forEach((title, edge) => {
       const named = run.operations.map((label, at) => ({ label, colour: run.colours[at], values: run.op_weights.map((weights) => weights[edge][at]) }));
-      await Plotly.newPlot(plotIn(element.querySelector(".edges"), `edge ${title}`), lines(run, named), layout("weight"), CONFIG);
+      drawings.push([plotIn(element.querySelector(".edges"), `edge ${title}`), named, layout("weight")]);
+    });
+    // All places first: the width of one depends on how many stand beside it.
+    for (const [place, named, settings] of drawings) {
+      await Plotly.newPlot(place, lines(run, named), settings, CONFIG);
       await pause();
     }
     addSlider(element, run);
