@@ -139,7 +139,7 @@ def _benchmark(table: pd.DataFrame, entries: Sequence[Entry], folder: Path | Non
         covered = answering.coverage
         question = Question(dataset, covered.split, covered.epochs)
         rows, remark = find_references(None, name, question, folder)
-    title = f"derived cell, {NAMES.get(dataset, dataset)} {question.split} accuracy (table {name})"
+    title = f"derived cell, {NAMES.get(dataset, dataset)} {question.split} (table {name})"
     lines = [
         Line(row.label, row.accuracy, dash, row.band)
         for row, dash in zip(rows, LINE_DASHES, strict=False)
@@ -188,7 +188,7 @@ def _held(material: Material) -> list[str]:
 
 
 def _write_pictures(figure: Figure, folder: Path) -> None:
-    """The figure in every format; one that has nothing to draw leaves no file of an earlier time."""
+    """The figure in every format; one with nothing to draw leaves no file of an earlier time."""
     from matplotlib import rc_context
 
     if not figure.drawn:

@@ -1,4 +1,4 @@
-"""A cell as SVG text, a stroke for every edge and operation: small enough for hundreds on a page."""
+"""A cell as SVG text, a stroke for every edge and operation: small enough for hundreds."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from optnas.report.arms import Arm
 Values = list[float | None]
 DIGITS = 6  # significant, of what is drawn
 EPOCHS_DRAWN = 250  # points of a curve; of longer searches every k-th epoch is drawn, and the last
+WIDENING = 1.5  # how much longer an axis may get to hold early epochs and single runs
 SEEDS_DRAWN = 24  # thin lines of a curve; mean and band are always of all seeds
 
 
@@ -72,6 +73,15 @@ class Panel:
     lines: list[Line] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     range: tuple[float, float] | None = None
+
+    @property
+    def notes(self) -> list[str]:
+        """The remarks, and what lies beyond the axis."""
+        drawn = _drawn(self.curves)
+        if self.range is None or self.range[0] <= min(drawn) <= max(drawn) <= self.range[1]:
+            return self.remarks
+        ends = f"from {min(drawn):.3g} to {max(drawn):.3g}"
+        return [*self.remarks, f"early epochs or single runs lie beyond the axis, {ends}"]
 
 
 class Name(NamedTuple):
@@ -208,10 +218,11 @@ def thinned(count: int) -> npt.NDArray[np.int64]:
 
 
 def range_of(curves: list[Curve], lines: list[Line]) -> tuple[float, float] | None:
-    """The ends of a panel's axis: they hold every mean, band and line, and a margin.
+    """The ends of a panel's axis, with a margin.
 
-    The first tenth of the epochs (accuracies of a network that has hardly begun) and single runs
-    may lie beyond; `remarks_of` then says so.
+    They hold all that is drawn, unless that would make what matters small: then they hold every
+    line, and every mean and band but those of the first tenth of the epochs, in which an accuracy
+    is that of a network that has hardly begun. `Panel.notes` says so.
 
     Args:
         curves: of the panel.
@@ -220,31 +231,24 @@ def range_of(curves: list[Curve], lines: list[Line]) -> tuple[float, float] | No
     Returns:
         The ends, None where nothing is drawn.
     """
-    drawn = [
-        value
-        for each in curves
-        for row in (each.mean, each.low, each.high)
-        for epoch, value in zip(each.epochs, row, strict=True)
-        if value is not None and epoch >= each.epochs[-1] / 10
-    ]
-    if not drawn:
+    core = [line.value for line in lines]
+    for each in curves:
+        late = [place for place, e in enumerate(each.epochs) if e >= each.epochs[-1] / 10]
+        rows = (each.mean, each.low, each.high)
+        core += [v for row in rows for place in late if (v := row[place]) is not None]
+    if not curves:
         return None
-    drawn += [line.value for line in lines]
-    low, high = min(drawn), max(drawn)
-    margin = 0.06 * (high - low) or 1.0
+    values = [*core, *_drawn(curves)]
+    whole = max(values) - min(values)
+    chosen = values if whole <= WIDENING * (max(core) - min(core)) else core
+    low, high = min(chosen), max(chosen)
+    margin = 0.05 * (high - low) or 1.0
     return low - margin, high + margin
 
 
-def beyond(curves: list[Curve], ends: tuple[float, float] | None) -> list[str]:
-    """What lies outside of an axis, for the panel to say."""
-    values = [v for c in curves for row in (c.mean, *(s.values for s in c.seeds)) for v in row]
-    known = [value for value in values if value is not None]
-    if ends is None or (ends[0] <= min(known) and max(known) <= ends[1]):
-        return []
-    return [
-        f"early epochs or single runs lie outside of the axis, from {min(known):.3g} to"
-        f" {max(known):.3g}"
-    ]
+def _drawn(curves: list[Curve]) -> list[float]:
+    rows = [row for c in curves for row in (c.mean, c.low, c.high, *(s.values for s in c.seeds))]
+    return [value for row in rows for value in row if value is not None]
 
 
 def remarks_of(curves: list[Curve], lengths: Floats) -> list[str]:

@@ -22,7 +22,7 @@ from optnas.report.arms import (
     pair_of,
     pairs_in,
 )
-from optnas.report.data import Curve, Figure, Line, Panel, Row, beyond, curve, range_of, remarks_of
+from optnas.report.data import Curve, Figure, Line, Panel, Row, curve, range_of, remarks_of
 from optnas.report.inventory import Entry, declared
 
 SUPERNET = ("supernet validation accuracy", "%", "valid_accuracy")
@@ -104,8 +104,7 @@ def panel(
         ]
     )
     ends = range_of(curves, list(lines))
-    remarks = [*remarks_of(curves, lengths), *beyond(curves, ends)]
-    return Panel(title, unit, curves, list(lines), remarks, ends)
+    return Panel(title, unit, curves, list(lines), remarks_of(curves, lengths), ends)
 
 
 def benchmark_panel(material: Material, arms: Sequence[Arm], title: str = "") -> Panel:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from optnas.report.data import Curve, Figure, Panel, Row, Values
+from optnas.report.data import Curve, Figure, Line, Panel, Row, Values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
 
 WIDTH = 7.2  # inches: the text width of a two-column page
-ROW_HEIGHT = 2.55
+ROW_HEIGHT = 2.75
 STYLES: dict[str, Any] = {
     "solid": "-",
     "dash": (0, (4, 1.5)),
@@ -77,20 +77,33 @@ def _draw_row(place: SubFigure, row: Row, lines: int, *, titled: bool) -> None:
         Line2D([], [], color=name.colour, linestyle=STYLES[name.dash], linewidth=1.4)
         for name in row.names
     ]
-    handles += [
-        Line2D([], [], color=GREY, linestyle=STYLES[line.dash], linewidth=0.8) for line in row.lines
-    ]
-    labels = [f"{name.label} ({name.n})" for name in row.names]
-    labels += [f"{line.label} {line.value:.2f}" for line in row.lines]
     place.legend(
         handles,
-        labels,
+        [f"{name.label} ({name.n})" for name in row.names],
         loc="outside lower center",
-        ncols=len(row.names) if len(row.names) in (3, 4, 5) else 4,
+        ncols=min(len(handles), 5),
         title=row.legend,
         title_fontsize=7,
         frameon=False,
         handlelength=2.6,
+    )
+    if row.lines:
+        _name_lines(axes[len(row.panels) - 1], row.lines)
+
+
+def _name_lines(ax: Axes, lines: Sequence[Line]) -> None:
+    """The names of the horizontal lines below the panel that has them."""
+    from matplotlib.lines import Line2D
+
+    ax.legend(
+        [Line2D([], [], color=GREY, linestyle=STYLES[line.dash], lw=0.8) for line in lines],
+        [f"{line.label} {line.value:.2f}" for line in lines],
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.2),
+        fontsize=6,
+        frameon=False,
+        handlelength=2.6,
+        labelspacing=0.2,
     )
 
 
