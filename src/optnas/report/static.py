@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
 
 WIDTH = 7.2  # inches: the text width of a two-column page
-ROW_HEIGHT = 2.75
+ROW_HEIGHT = 2.9
 STYLES: dict[str, Any] = {
     "solid": "-",
     "dash": (0, (4, 1.5)),
@@ -25,7 +25,7 @@ STYLES: dict[str, Any] = {
 GREY = "#666666"
 PAPER: dict[Any, Any] = {
     "font.size": 7.5,
-    "axes.titlesize": 8,
+    "axes.titlesize": 7.5,
     "axes.labelsize": 7.5,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
@@ -53,7 +53,7 @@ def draw(figure: Figure) -> Drawing:
     drawing = Drawing(figsize=(WIDTH, ROW_HEIGHT * sum(lines)), layout="constrained")
     places = drawing.subfigures(len(rows), 1, squeeze=False, height_ratios=lines)
     for row, count, place in zip(rows, lines, places[:, 0], strict=True):
-        _draw_row(place, row, count, titled=len(rows) > 1)
+        _draw_row(place, row, count)
     drawing.draw_without_rendering()
     drawing.set_layout_engine("none")
     return drawing
@@ -63,14 +63,13 @@ def _across(row: Row) -> int:
     return 3 if len(row.panels) == 3 else min(2, len(row.panels))
 
 
-def _draw_row(place: SubFigure, row: Row, lines: int, *, titled: bool) -> None:
+def _draw_row(place: SubFigure, row: Row, lines: int) -> None:
     axes = place.subplots(lines, _across(row), squeeze=False).ravel()
     for ax, panel in zip(axes, row.panels, strict=False):
         _draw_panel(ax, panel)
     for ax in axes[len(row.panels) :]:
         ax.set_axis_off()
-    if titled:
-        place.suptitle(row.title, fontsize=8.5, fontweight="bold")
+    place.suptitle(row.title, fontsize=8.5, fontweight="bold")
     from matplotlib.lines import Line2D
 
     handles = [
@@ -99,7 +98,7 @@ def _name_lines(ax: Axes, lines: Sequence[Line]) -> None:
         [Line2D([], [], color=GREY, linestyle=STYLES[line.dash], lw=0.8) for line in lines],
         [f"{line.label} {line.value:.2f}" for line in lines],
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.2),
+        bbox_to_anchor=(0.5, -0.27),
         fontsize=6,
         frameon=False,
         handlelength=2.6,
@@ -120,7 +119,7 @@ def _draw_panel(ax: Axes, panel: Panel) -> None:
         ax.set_ylim(*panel.range)
     if not panel.curves:
         ax.text(0.5, 0.5, "\n".join(panel.remarks), transform=ax.transAxes, ha="center", color=GREY)
-    ax.set_title("\n".join(textwrap.wrap(panel.title, 36)))
+    ax.set_title("\n".join(textwrap.wrap(panel.title, 46)))
     ax.set_ylabel(panel.unit)
     ax.set_xlabel("epoch")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
