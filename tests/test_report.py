@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,8 @@ from optnas.records import RunFolder
 from optnas.report import data, report
 from optnas.report.arms import pair_arms, pair_look
 from optnas.report.figures import FIGURES, Benchmark, Material
-from optnas.report.inventory import inventory
+from optnas.report.inventory import chosen, inventory
+from optnas.report.pages import page as run_page
 from optnas.report.static import draw
 from optnas.report.summary import as_csv, as_latex, summary
 from optnas.study.declare import load_study
@@ -114,10 +117,10 @@ def test_the_table_has_final_best_and_drop() -> None:
 
 
 def test_a_momentum_is_a_curve_and_other_figures_hold_it() -> None:
-    chosen = arms("darts", weight_optimizer__momentum=[0.9, 0.0, 0.5])
-    chosen = [c for c in chosen if c["weight_optimizer.name"] == "SGD"]
-    chosen += [{**c, "weight_optimizer.momentum": 0.9} for c in arms("sdarts-rs")]
-    made = material(study(chosen, planted, seeds=2))
+    every = arms("darts", weight_optimizer__momentum=[0.9, 0.0, 0.5])
+    every = [c for c in every if c["weight_optimizer.name"] == "SGD"]
+    every += [{**c, "weight_optimizer.momentum": 0.9} for c in arms("sdarts-rs")]
+    made = material(study(every, planted, seeds=2))
     [row] = FIGURES["F10"](made).drawn
     assert [curve.label for curve in row.panels[0].curves] == ["0", "0.5", "0.9"]
     assert row.title == "DARTS, momentum of SGD on w (pair SGD + Adam)"
@@ -208,7 +211,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Path]:
     scale = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(scale)
     folder = tmp_path_factory.mktemp("report")
-    name, out = tiny_study(folder, "[0, 1]", GRID, search__epochs=5), folder / "out"
+    name, out = tiny_study(folder, "[0, 1, 2]", GRID, search__epochs=5), folder / "out"
     first, missing, *_ = runs = list(load_study(name).runs.values())
     for run in runs:
         if run is not missing:
@@ -238,6 +241,7 @@ class Elements(HTMLParser):
             self._open = ""
 
 
+@pytest.mark.thorough
 def test_the_page_is_whole_and_holds_its_data(written: tuple[str, Path, Path]) -> None:
     name, _, page = written
     text = page.read_text()
@@ -250,7 +254,7 @@ def test_the_page_is_whole_and_holds_its_data(written: tuple[str, Path, Path]) -
         for ending in endings:
             assert (page.parent / "figures" / f"{figure}.{ending}").stat().st_size > 100
     supernet = elements.data["data-F7"]["rows"][0]["panels"][0]
-    assert [curve["n"] for curve in supernet["curves"]] == [1, 2]
+    assert [curve["n"] for curve in supernet["curves"]] == [2, 2]
     assert supernet["curves"][1]["seeds"][0]["run"] in text
     assert page.stat().st_size < 25e6
     for tag, given in elements.found:  # nothing is fetched
@@ -268,23 +272,41 @@ def test_the_page_is_whole_and_holds_its_data(written: tuple[str, Path, Path]) -
     assert text.count('class="claim"') >= 20
 
 
-def test_pages_of_runs_are_those_named_or_the_newest(
-    written: tuple[str, Path, Path], tmp_path: Path
-) -> None:
+@pytest.mark.thorough
+def test_pages_of_runs_are_those_named_or_the_newest(written: tuple[str, Path, Path]) -> None:
     name, out, page = written
-    begun = re.findall(r'data-run="(\w+)"', page.read_text())
-    assert len(begun) == len(load_study(name).runs) - 1
-    one = report(name, out, tmp_path, runs=[begun[2][:8]])
-    elements = Elements(one.read_text())
-    assert [e["data-run"] for _, e in elements.found if "data-run" in e] == [begun[2]]
-    run = elements.data[f"data-run-{begun[2]}"]
-    assert run["epochs"] == list(range(6))
-    assert np.shape(run["op_weights"]) == (6, 6, 5)
-    for wrong in ("zzz", ""):
+    loaded = load_study(name)
+    entries = inventory(loaded, locate(loaded.runs.values(), out))
+    begun = [entry for entry in entries if entry.state != "missing"]
+    assert re.findall(r'data-run="(\w+)"', page.read_text()) == [entry.id for entry in begun]
+    [late] = chosen([replace(e, started=e.id) for e in entries], [], 1)
+    assert late.id == max(entry.id for entry in begun)
+    assert [e.id for e in chosen(entries, [begun[2].id[:8]], 50)] == [begun[2].id]
+    for wrong in ("zzz", "", entries[1].id):
         with pytest.raises(UserError, match="--run"):
-            report(name, out, tmp_path, runs=[wrong])
+            chosen(entries, [wrong], 50)
 
 
+@pytest.mark.thorough
+def test_the_page_of_a_run_has_its_curves_and_cells(written: tuple[str, Path, Path]) -> None:
+    name, out, _ = written
+    loaded = load_study(name)
+    entry = inventory(loaded, locate(loaded.runs.values(), out))[2]
+    made, records = run_page(entry), entry.folder.read_epochs()
+    assert made.data["epochs"] == list(range(6))
+    assert np.shape(made.data["op_weights"]) == (6, 6, 5)
+    assert made.data["charts"][0]["lines"][1]["values"] == pytest.approx(
+        [record["valid_accuracy"] for record in records], rel=1e-5
+    )
+    cells = [record["architecture"] for record in records]
+    assert made.changes == sum(a != b for a, b in pairwise(cells))
+    assert (made.moments[0].architecture, made.moments[-1].architecture) == (cells[0], cells[-1])
+    assert made.moments[0].drawing.count("<path") == 6 * 5
+    assert "folder" not in made.settings
+    assert "[identity]" not in made.settings
+
+
+@pytest.mark.thorough
 def test_runs_are_listed_with_state_and_reason(written: tuple[str, Path, Path]) -> None:
     name, out, _ = written
     loaded = load_study(name)
@@ -293,6 +315,7 @@ def test_runs_are_listed_with_state_and_reason(written: tuple[str, Path, Path]) 
     assert entries[0].reason == "train loss is <nan> & more"
 
 
+@pytest.mark.thorough
 def test_a_folder_that_cannot_be_written_is_bad_input(
     written: tuple[str, Path, Path], tmp_path: Path
 ) -> None:
@@ -315,10 +338,8 @@ def test_a_browser_draws_every_chart_and_asks_for_nothing(
             "return [...document.querySelectorAll('[data-figure]')].map((e) => e.dataset.drawn)"
         )
         assert drawn == ["true"] * 5
-        unfinished = (
-            "[...document.querySelectorAll('.plot')].filter((e) => !e.querySelector('path'))"
-        )
-        assert page.evaluate(f"return {unfinished}.length") == 0
+        plots = "[...document.querySelectorAll('.plot')]"
+        assert page.evaluate(f"return {plots}.every((e) => e.querySelector('path.js-line'))")
         wide = page.evaluate("return document.documentElement.scrollWidth")
         assert wide <= width
         hidden = "document.querySelectorAll('.plot')[0].data.filter((t) => t.visible === false)"
