@@ -123,7 +123,7 @@ def test_a_momentum_is_a_curve_and_other_figures_hold_it() -> None:
     made = material(study(every, planted, seeds=2))
     [row] = FIGURES["F10"](made).drawn
     assert [curve.label for curve in row.panels[0].curves] == ["0", "0.5", "0.9"]
-    assert row.title == "DARTS, momentum of SGD on w (pair SGD + Adam)"
+    assert row.title == "DARTS, momentum of SGD on w (pair SGD + Adam), search on CIFAR-10"
     [pairs] = FIGURES["F7"](made).drawn
     assert [curve.n for curve in pairs.panels[0].curves] == [2, 2]
 
@@ -132,7 +132,7 @@ def test_the_momentum_of_adam_is_its_first_beta() -> None:
     betas = ["[0.9, 0.999]", "[0.0, 0.999]"]
     made = material(study(arms("darts-minus", arch_optimizer__betas=betas), planted, seeds=2))
     titles = {row.title: row for row in FIGURES["F11"](made).drawn}
-    row = titles["DARTS-, first beta of Adam on alpha (pair SGD + Adam)"]
+    row = titles["DARTS-, first beta of Adam on alpha (pair SGD + Adam), search on CIFAR-10"]
     assert [curve.label for curve in row.panels[0].curves] == ["0", "0.9"]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from optnas.analysis.runs import Runs, Selection
 from optnas.claims.base import Cell, label
+from optnas.plotting import NAMES
 from optnas.report.arms import (
     ALGORITHM,
     ARCH,
@@ -68,6 +69,12 @@ class Material:
     selection: Selection
     benchmark: Benchmark
     entries: Sequence[Entry]
+
+    @property
+    def searched(self) -> str:
+        """The data sets of the searches, in words."""
+        names = dict.fromkeys(self.runs.settings["data.name"].astype(str))
+        return f"search on {', '.join(NAMES.get(name, name) for name in names)}"
 
 
 def panel(
@@ -149,7 +156,7 @@ def missing(material: Material, cells: Sequence[Cell], needed: str) -> list[str]
 def pair_row(material: Material, algorithm: str) -> Row:
     """A row of three panels: one curve a pair, under one algorithm."""
     arms = pair_arms(material.selection, algorithm)
-    title = DECK[algorithm]
+    title = f"{DECK[algorithm]}, {material.searched}"
     if arms:
         return Row(title, PAIR_LEGEND, three_panels(material, arms))
     cells: list[Cell] = [{ALGORITHM: algorithm, **pair} for pair in TRADITIONAL]
@@ -166,7 +173,7 @@ def momentum_rows(material: Material, algorithm: str) -> list[Row]:
     for words, pair, momentum in MOMENTA:
         where = {ALGORITHM: algorithm, **pair}
         arms = momentum_arms(material.selection, where, momentum)
-        title = f"{DECK[algorithm]}, {words} (pair {pair_of(pair)})"
+        title = f"{DECK[algorithm]}, {words} (pair {pair_of(pair)}), {material.searched}"
         if arms:
             rows.append(Row(title, words, three_panels(material, arms)))
             continue
@@ -232,7 +239,7 @@ def algorithm_figure(material: Material) -> Figure:
         arms = algorithm_arms(material.selection, pair)
         if arms:
             panels.append(benchmark_panel(material, arms, f"pair {pair_of(pair)}"))
-    title = material.benchmark.title
+    title = f"{material.benchmark.title}, {material.searched}"
     if any(drawn.curves for drawn in panels):
         rows = [Row(title, "algorithm", _on_one_scale(panels))]
     else:

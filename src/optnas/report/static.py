@@ -119,7 +119,7 @@ def _draw_panel(ax: Axes, panel: Panel) -> None:
         ax.set_ylim(*panel.range)
     if not panel.curves:
         ax.text(0.5, 0.5, "\n".join(panel.remarks), transform=ax.transAxes, ha="center", color=GREY)
-    ax.set_title("\n".join(textwrap.wrap(panel.title, 46)))
+    ax.set_title("\n".join(textwrap.wrap(panel.title, 46, break_on_hyphens=False)))
     ax.set_ylabel(panel.unit)
     ax.set_xlabel("epoch")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
