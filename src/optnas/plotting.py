@@ -119,12 +119,13 @@ def check_format(path: Path) -> None:
         )
 
 
-def write_figure(figure: Figure, path: Path) -> None:
+def write_figure(figure: Figure, path: Path, *, dpi: int = 150) -> None:
     """Write a picture atomically; the same figure gives the same bytes.
 
     Args:
         figure: the figure.
         path: a file that `check_format` accepts.
+        dpi: pixels an inch of a .png.
 
     Raises:
         UserError: the file cannot be written.
@@ -135,7 +136,7 @@ def write_figure(figure: Figure, path: Path) -> None:
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
 
     def write(file: IO[bytes]) -> None:
-        figure.savefig(file, format=kind, dpi=150, metadata=undated)
+        figure.savefig(file, format=kind, dpi=dpi, metadata=undated)
 
     with writing("the picture", key="-o", path=path), rc_context({"svg.hashsalt": "optnas"}):
         write_atomically(path, write)

@@ -1,4 +1,4 @@
-"""``study``: plan, run, status, table, claims, export."""
+"""``study``: plan, run, status, table, claims, report, export."""
 
 from __future__ import annotations
 
@@ -228,6 +228,34 @@ def export(
 
     changed, finished = export_study(study, out, to, data=data)
     typer.echo(f"{finished} finished runs, {len(changed)} of them new or changed in {to}")
+
+
+@app.command()
+def report(
+    study: Name,
+    *,
+    out: Out,
+    to: Annotated[
+        Path | None, typer.Option(help="where to write report.html and figures/; default: --out")
+    ] = None,
+    run: Annotated[
+        list[str] | None, typer.Option("--run", metavar="ID", help="a run that gets a page")
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option("--table", help="ask this benchmark table for all runs")
+    ] = None,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="take benchmark accuracies as the runs wrote them")
+    ] = False,
+    data: DataFolder = None,
+) -> None:
+    """Write the report of a study: one page that opens offline, and figures for a paper."""
+    from optnas.report import report as write_report
+
+    page = write_report(
+        study, out, to, runs=run or (), benchmark=benchmark, recorded=recorded, data=data
+    )
+    typer.echo(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB) and {page.parent / 'figures'}/")
 
 
 @app.command(hidden=True)

@@ -37,7 +37,8 @@ def operation_colours(space: Space) -> tuple[str, ...]:
     return tuple(colours[index] for index in range(space.operation_count))
 
 
-def _arc_height(source: int, target: int) -> float:
+def arc_height(source: int, target: int) -> float:
+    """How high the middle of an edge lies above the row of nodes."""
     # Neighbours are joined straight; longer edges bow by their length, up from even sources.
     span = target - source
     return 0.0 if span == 1 else ARC_HEIGHT * (span - 1) * (1 if source % 2 == 0 else -1)
@@ -58,7 +59,7 @@ def draw_cell(architecture: Architecture, ax: Axes | None = None, title: str | N
 
     space = architecture.space
     if ax is None:
-        low, high = _levels(space)
+        low, high = levels(space)
         width = NODE_SPACING * (space.nodes - 1) + 1.0
         figure = Figure(figsize=(width * 0.9, (high - low) * 0.9 + 0.3), layout="constrained")
         ax = figure.add_subplot()
@@ -89,7 +90,7 @@ def draw_mixed_cell(
     for (source, target), weights_O in zip(space.edges, op_weights_EO, strict=True):
         for index, weight in enumerate(weights_O):
             stroke = PathPatch(
-                _curve(source, target, (middle - index) * STROKE_SPACING),
+                edge_curve(source, target, (middle - index) * STROKE_SPACING),
                 linewidth=STROKE_WIDTH * max(weight, 0.0),
                 edgecolor=operation_colours(space)[index],
                 facecolor="none",
@@ -101,8 +102,9 @@ def draw_mixed_cell(
     return ax
 
 
-def _levels(space: Space) -> tuple[float, float]:
-    heights = [0.0, *(_arc_height(source, target) for source, target in space.edges)]
+def levels(space: Space) -> tuple[float, float]:
+    """The lowest and the highest place of a drawing of a cell."""
+    heights = [0.0, *(arc_height(source, target) for source, target in space.edges)]
     return min(heights) - 0.55, max(heights) + 0.45
 
 
@@ -110,18 +112,18 @@ def _finish(ax: Axes, space: Space, title: str | None) -> None:
     ax.set_aspect("equal")
     ax.set_axis_off()
     ax.set_xlim(-0.5, NODE_SPACING * (space.nodes - 1) + 0.5)
-    ax.set_ylim(*_levels(space))
+    ax.set_ylim(*levels(space))
     for node in range(space.nodes):
         _draw_node(ax, node, {0: "in", space.nodes - 1: "out"}.get(node, str(node)))
     if title:
         ax.set_title(title, fontsize=10)
 
 
-def _curve(source: int, target: int, spread: float = 0.0) -> Path:
+def edge_curve(source: int, target: int, spread: float = 0.0) -> Path:
     """The way from node to node; ``spread`` lifts its middle, and a little its ends."""
     from matplotlib.path import Path
 
-    height = _arc_height(source, target)
+    height = arc_height(source, target)
     start, end = source * NODE_SPACING, target * NODE_SPACING
     lean = NODE_RADIUS * 0.7 if height else NODE_RADIUS
     lift = NODE_RADIUS * 0.7 * ((height > 0) - (height < 0))
@@ -143,7 +145,7 @@ def _draw_edge(ax: Axes, source: int, target: int, colour: str, label: str) -> N
 
     ax.add_patch(
         FancyArrowPatch(
-            path=_curve(source, target),
+            path=edge_curve(source, target),
             arrowstyle="-|>" if label else "-",
             mutation_scale=13,
             linewidth=2.0 if label else 1.2,
@@ -157,7 +159,7 @@ def _draw_edge(ax: Axes, source: int, target: int, colour: str, label: str) -> N
         box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none"}
         ax.text(
             (source + target) / 2 * NODE_SPACING,
-            _arc_height(source, target),
+            arc_height(source, target),
             label,
             color=colour,
             fontsize=9,

@@ -1,0 +1,356 @@
+"""The report: the numbers of its figures, the page they stand in, what a browser makes of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from browser import CHROMIUM, DRIVER, browser
+from studies import tiny_study
+from tidy import arms, study
+
+from optnas import UserError
+from optnas.analysis.bands import band
+from optnas.analysis.estimates import bootstrap
+from optnas.analysis.runs import Runs, Selection
+from optnas.records import RunFolder
+from optnas.report import data, report
+from optnas.report.arms import pair_arms, pair_look
+from optnas.report.figures import FIGURES, Benchmark, Material
+from optnas.report.inventory import chosen, inventory
+from optnas.report.pages import page as run_page
+from optnas.report.static import draw
+from optnas.report.summary import as_csv, as_latex, summary
+from optnas.study.declare import load_study
+from optnas.study.folder import locate
+
+ROOT = Path(__file__).resolve().parents[1]
+LINES = [data.Line("random cell, mean", 87.0, "dot")]
+GRID = """
+[[grid]]
+"algorithm.name" = ["darts", "sdarts-rs"]
+"weight_optimizer.name" = ["SGD", "Adam"]
+[[grid]]
+weight_optimizer = [{ name = "SGD", momentum = 0.0 }, { name = "SGD", momentum = 0.5 }]
+"""
+
+
+def material(table: pd.DataFrame, **benchmark: Any) -> Material:
+    runs = Runs(table)
+    everything = Selection(runs, np.ones(len(runs), bool), {})
+    asked = Benchmark(**{"column": "benchmark.cifar10", "title": "t", "lines": LINES} | benchmark)
+    return Material(runs, everything, asked, [])
+
+
+def planted(settings: dict[str, Any], generator: np.random.Generator) -> dict[str, Any]:
+    """Numbers that can be told by head: the seed, ten for SGD on w, the epoch."""
+    base = settings["search.seed"] + 10 * (settings["weight_optimizer.name"] == "SGD")
+    epochs = np.arange(settings["search.epochs"] + 1)
+    sharpness = np.where(epochs % 4 == 0, 0.1 * epochs, np.nan)
+    accuracy = 80.0 + settings["search.seed"] - np.abs(epochs - 3.0)
+    return {
+        "valid_accuracy": base + epochs,
+        "alpha_hessian_max": sharpness,
+        "benchmark.cifar10": accuracy,
+        "skips": 1,
+    }
+
+
+def test_a_band_is_the_bootstrap_of_the_mean_at_every_epoch() -> None:
+    values_SE = np.random.default_rng(0).normal(size=(6, 5))
+    values_SE[0, 1] = values_SE[:, 3] = np.nan
+    values_SE[1:, 4] = np.nan
+    found = band(values_SE)
+    assert found.n.tolist() == [6, 5, 6, 0, 1]
+    for epoch in range(3):
+        known = values_SE[~np.isnan(values_SE[:, epoch]), epoch]
+        mean, low, high = bootstrap([known], lambda values: values.mean(axis=-1))
+        np.testing.assert_allclose(found.mean[epoch], mean)
+        np.testing.assert_allclose([found.low[epoch], found.high[epoch]], [low, high])
+    assert np.isnan([found.mean[3], found.low[4], found.high[4]]).all()
+    assert found.mean[4] == values_SE[0, 4]
+
+
+def test_curves_are_means_over_seeds_with_the_seeds_behind_them() -> None:
+    made = material(study(arms("darts"), planted, seeds=3, epochs=4))
+    [row] = FIGURES["F7"](made).drawn
+    supernet, sharpness, benchmark = row.panels
+    first = supernet.curves[0]
+    assert (first.label, first.n, first.epochs) == ("SGD + SGD", 3, [0, 1, 2, 3, 4])
+    assert first.mean == [11.0, 12.0, 13.0, 14.0, 15.0]
+    assert [seed.values[0] for seed in first.seeds] == [10.0, 11.0, 12.0]
+    assert all(low <= 11 <= high for low, high in [(first.low[0], first.high[0])])
+    assert sharpness.curves[0].epochs == [0, 4]  # where it was measured
+    assert benchmark.lines == LINES
+    assert benchmark.range is not None
+    assert benchmark.range[1] > 87
+    assert [curve.label for curve in supernet.curves] == [
+        *("SGD + SGD", "SGD + Adam", "Adam + SGD", "Adam + Adam")
+    ]
+
+
+def test_one_run_has_no_band_and_is_no_line_of_its_own() -> None:
+    [row] = FIGURES["F7"](material(study(arms("darts"), planted, seeds=1))).drawn
+    curve = row.panels[0].curves[0]
+    assert (curve.n, curve.seeds, set(curve.low)) == (1, [], {None})
+
+
+def test_the_table_has_final_best_and_drop() -> None:
+    made = material(study(arms("darts"), planted, seeds=3, epochs=4))
+    line = summary(made)[0]
+    final, best, drop, sharpness, supernet = (estimate.mean for estimate in line.estimates)
+    assert (line.algorithm, line.pair, line.n) == ("darts", "SGD + SGD", 3)
+    assert (final, best, drop) == (80.0, 81.0, 1.0)
+    assert sharpness == pytest.approx(0.4)
+    assert supernet == 15.0
+    assert as_csv([line]).splitlines()[1].startswith("darts,SGD + SGD,3,80.0,")
+    assert as_latex([line]).count(r"\\") == 2
+
+
+def test_a_momentum_is_a_curve_and_other_figures_hold_it() -> None:
+    every = arms("darts", weight_optimizer__momentum=[0.9, 0.0, 0.5])
+    every = [c for c in every if c["weight_optimizer.name"] == "SGD"]
+    every += [{**c, "weight_optimizer.momentum": 0.9} for c in arms("sdarts-rs")]
+    made = material(study(every, planted, seeds=2))
+    [row] = FIGURES["F10"](made).drawn
+    assert [curve.label for curve in row.panels[0].curves] == ["0", "0.5", "0.9"]
+    assert row.title == "DARTS, momentum of SGD on w (pair SGD + Adam), search on CIFAR-10"
+    [pairs] = FIGURES["F7"](made).drawn
+    assert [curve.n for curve in pairs.panels[0].curves] == [2, 2]
+
+
+def test_the_momentum_of_adam_is_its_first_beta() -> None:
+    betas = ["[0.9, 0.999]", "[0.0, 0.999]"]
+    made = material(study(arms("darts-minus", arch_optimizer__betas=betas), planted, seeds=2))
+    titles = {row.title: row for row in FIGURES["F11"](made).drawn}
+    row = titles["DARTS-, first beta of Adam on alpha (pair SGD + Adam), search on CIFAR-10"]
+    assert [curve.label for curve in row.panels[0].curves] == ["0", "0.9"]
+
+
+def test_algorithms_share_an_axis() -> None:
+    made = material(study(arms("darts", "sdarts-rs", "random"), planted, seeds=2))
+    [row] = FIGURES["F13"](made).drawn
+    assert len(row.panels) == 4
+    assert len({panel.range for panel in row.panels}) == 1
+    labels = [curve.label for curve in row.panels[0].curves]
+    assert labels == ["darts", "sdarts-rs", "random"]
+
+
+def test_what_is_not_there_is_told_with_what_it_needs() -> None:
+    made = material(study(arms("darts"), planted, seeds=2))
+    figure = FIGURES["F8"](made)
+    assert figure.drawn == []
+    needed = " ".join(figure.rows[0].missing)
+    assert "darts-minus: SGD + Adam" in needed
+    assert "the study declares none" in needed
+
+
+def test_runs_without_a_benchmark_have_a_panel_that_says_so() -> None:
+    table = study(arms("darts"), planted, seeds=2).drop(columns="benchmark.cifar10")
+    [row] = FIGURES["F7"](material(table, column="", title="")).drawn
+    assert row.panels[2].remarks == ["these runs asked no benchmark table"]
+    assert row.panels[2].curves == []
+
+
+def test_a_pair_keeps_its_colour() -> None:
+    assert pair_look("Adam + Adam", []) == ("#D55E00", "solid")
+    every = ["SGD + Adam", "muon + Adam", "AdamW + Adam"]
+    assert pair_look("muon + Adam", every) != pair_look("AdamW + Adam", every)
+    made = material(study(arms("darts", "sdarts-rs"), planted, seeds=2))
+    looks = [[arm.colour for arm in pair_arms(made.selection, a)] for a in ("darts", "sdarts-rs")]
+    assert looks[0] == looks[1]
+
+
+def test_long_searches_and_many_seeds_are_thinned_and_say_so() -> None:
+    made = material(study(arms("darts")[:1], planted, seeds=30, epochs=600))
+    [row] = FIGURES["F7"](made).drawn
+    curve = row.panels[0].curves[0]
+    assert len(curve.epochs) <= data.EPOCHS_DRAWN
+    assert curve.epochs[-1] == 600
+    assert (curve.n, len(curve.seeds)) == (30, data.SEEDS_DRAWN)
+    told = " ".join(row.panels[0].notes)
+    assert "not every epoch" in told
+    assert "the first 24 runs" in told
+
+
+def test_an_axis_leaves_out_the_start_and_says_so() -> None:
+    def late(settings: dict[str, Any], generator: np.random.Generator) -> dict[str, Any]:
+        epochs = np.arange(settings["search.epochs"] + 1)
+        return planted(settings, generator) | {"valid_accuracy": np.where(epochs < 2, 10, 90.0)}
+
+    [row] = FIGURES["F7"](material(study(arms("darts"), late, seeds=2, epochs=40))).drawn
+    assert row.panels[0].range == (89.0, 91.0)
+    assert row.panels[0].notes == ["early epochs or single runs lie beyond the axis, from 10 to 90"]
+
+
+def test_the_picture_draws_the_data() -> None:
+    made = material(study(arms("darts"), planted, seeds=3, epochs=4))
+    figure = FIGURES["F7"](made)
+    axes = [ax for place in draw(figure).subfigs for ax in place.axes]
+    for ax, panel in zip(axes, figure.drawn[0].panels, strict=True):
+        assert ax.get_ylim() == pytest.approx(panel.range)
+        for drawn, curve in zip(ax.get_lines(), panel.curves, strict=False):
+            assert list(drawn.get_ydata()) == curve.mean
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Path]:
+    """A study of synthetic runs through the real code, of which one diverged and one is missing."""
+    spec = importlib.util.spec_from_file_location("scale", ROOT / "benchmarks/study_scale.py")
+    assert spec is not None
+    assert spec.loader is not None
+    scale = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(scale)
+    folder = tmp_path_factory.mktemp("report")
+    name, out = tiny_study(folder, "[0, 1, 2]", GRID, search__epochs=5), folder / "out"
+    first, missing, *_ = runs = list(load_study(name).runs.values())
+    for run in runs:
+        if run is not missing:
+            scale.write_run(run, RunFolder(out / run.id), 5)
+    RunFolder(out / first.id).finish("diverged", reason="train loss is <nan> & more", epochs=3)
+    return name, out, report(name, out, folder / "to")
+
+
+class Elements(HTMLParser):
+    """The attributes of every element, and the text of scripts that hold data."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.data: dict[str, Any] = {}
+        self._open = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        given = dict(attrs)
+        self._open = (given.get("id") or "") if given.get("type") == "application/json" else ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.data[self._open] = json.loads(data)
+            self._open = ""
+
+
+@pytest.mark.thorough
+def test_the_page_is_whole_and_holds_its_data(written: tuple[str, Path, Path]) -> None:
+    name, _, page = written
+    text = page.read_text()
+    elements = Elements(text)
+    drawn = [e["data-figure"] for _, e in elements.found if "data-figure" in e]
+    assert drawn == ["F7", "F9", "F10", "F13", "T1"]
+    for figure in drawn:
+        assert f"data-{figure}" in elements.data
+        endings = ("csv", "tex") if figure == "T1" else ("svg", "pdf", "png")
+        for ending in endings:
+            assert (page.parent / "figures" / f"{figure}.{ending}").stat().st_size > 100
+    supernet = elements.data["data-F7"]["rows"][0]["panels"][0]
+    assert [curve["n"] for curve in supernet["curves"]] == [2, 2]
+    assert supernet["curves"][1]["seeds"][0]["run"] in text
+    assert page.stat().st_size < 25e6
+    for tag, given in elements.found:  # nothing is fetched
+        assert tag not in ("iframe", "img")
+        assert not (given.get("src"))
+        assert not ""
+        if tag == "link":
+            assert given["href"] == "data:,"
+    assert "F8" in text
+    assert "Not drawn" in text
+    assert "train loss is &lt;nan&gt; &amp; more" in text
+    for run in load_study(name).runs.values():
+        assert run.settings.hash in text
+    assert f"optnas study run {name}" in text
+    assert text.count('class="claim"') >= 20
+
+
+@pytest.mark.thorough
+def test_pages_of_runs_are_those_named_or_the_newest(written: tuple[str, Path, Path]) -> None:
+    name, out, page = written
+    loaded = load_study(name)
+    entries = inventory(loaded, locate(loaded.runs.values(), out))
+    begun = [entry for entry in entries if entry.state != "missing"]
+    assert re.findall(r'data-run="(\w+)"', page.read_text()) == [entry.id for entry in begun]
+    [late] = chosen([replace(e, started=e.id) for e in entries], [], 1)
+    assert late.id == max(entry.id for entry in begun)
+    assert [e.id for e in chosen(entries, [begun[2].id[:8]], 50)] == [begun[2].id]
+    for wrong in ("zzz", "", entries[1].id):
+        with pytest.raises(UserError, match="--run"):
+            chosen(entries, [wrong], 50)
+
+
+@pytest.mark.thorough
+def test_the_page_of_a_run_has_its_curves_and_cells(written: tuple[str, Path, Path]) -> None:
+    name, out, _ = written
+    loaded = load_study(name)
+    entry = inventory(loaded, locate(loaded.runs.values(), out))[2]
+    made, records = run_page(entry), entry.folder.read_epochs()
+    assert made.data["epochs"] == list(range(6))
+    assert np.shape(made.data["op_weights"]) == (6, 6, 5)
+    assert made.data["charts"][0]["lines"][1]["values"] == pytest.approx(
+        [record["valid_accuracy"] for record in records], rel=1e-5
+    )
+    cells = [record["architecture"] for record in records]
+    assert made.changes == sum(a != b for a, b in pairwise(cells))
+    assert (made.moments[0].architecture, made.moments[-1].architecture) == (cells[0], cells[-1])
+    assert made.moments[0].drawing.count("<path") == 6 * 5
+    assert "folder" not in made.settings
+    assert "[identity]" not in made.settings
+
+
+@pytest.mark.thorough
+def test_runs_are_listed_with_state_and_reason(written: tuple[str, Path, Path]) -> None:
+    name, out, _ = written
+    loaded = load_study(name)
+    entries = inventory(loaded, locate(loaded.runs.values(), out))
+    assert [entry.state for entry in entries[:3]] == ["diverged", "missing", "done"]
+    assert entries[0].reason == "train loss is <nan> & more"
+
+
+@pytest.mark.thorough
+def test_a_folder_that_cannot_be_written_is_bad_input(
+    written: tuple[str, Path, Path], tmp_path: Path
+) -> None:
+    name, out, _ = written
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write the report"):
+        report(name, out, tmp_path / "file")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and chromedriver")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_draws_every_chart_and_asks_for_nothing(
+    written: tuple[str, Path, Path], tmp_path: Path, width: int
+) -> None:
+    with browser(tmp_path / "profile", width) as page:
+        page.open(written[2].as_uri())
+        page.wait("document.documentElement.dataset.drawn")
+        drawn = page.evaluate(
+            "return [...document.querySelectorAll('[data-figure]')].map((e) => e.dataset.drawn)"
+        )
+        assert drawn == ["true"] * 5
+        plots = "[...document.querySelectorAll('.plot')]"
+        assert page.evaluate(f"return {plots}.every((e) => e.querySelector('path.js-line'))")
+        wide = page.evaluate("return document.documentElement.scrollWidth")
+        assert wide <= width
+        hidden = "document.querySelectorAll('.plot')[0].data.filter((t) => t.visible === false)"
+        page.evaluate("document.querySelector('.legend button').click()")
+        page.wait(f"{hidden}.length > 0")
+        page.evaluate("document.querySelector('details.run').open = true")
+        page.wait("document.querySelector('details.run').dataset.opened")
+        move = "const s = document.querySelector('.slider input'); s.value = 0;"
+        page.evaluate(f"{move} s.dispatchEvent(new Event('input'))")
+        page.wait("document.querySelector('.slider label').textContent === 'epoch 0'")
+        assert page.console() == []
+        assert page.requests() == [written[2].as_uri()]
+        page.screenshot(tmp_path / "page.png")
+        assert (tmp_path / "page.png").stat().st_size > 10_000
