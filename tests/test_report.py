@@ -195,8 +195,7 @@ def test_an_axis_leaves_out_the_start_and_says_so() -> None:
 def test_the_picture_draws_the_data() -> None:
     made = material(study(arms("darts"), planted, seeds=3, epochs=4))
     figure = FIGURES["F7"](made)
-    axes = [ax for place in draw(figure).subfigs for ax in place.axes]
-    for ax, panel in zip(axes, figure.drawn[0].panels, strict=True):
+    for ax, panel in zip(draw(figure).axes, figure.drawn[0].panels, strict=True):
         assert ax.get_ylim() == pytest.approx(panel.range)
         for drawn, curve in zip(ax.get_lines(), panel.curves, strict=False):
             assert list(drawn.get_ydata()) == curve.mean

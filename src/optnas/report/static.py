@@ -12,10 +12,11 @@ from optnas.report.data import Curve, Figure, Line, Panel, Row, Values
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
-    from matplotlib.figure import SubFigure
 
-WIDTH = 7.2  # inches: the text width of a two-column page
-ROW_HEIGHT = 2.9
+# Inches. The width is the text width of a two-column page; a row is its title, lines of panels
+# (each a title, axes and the words below), the names of reference lines, and a legend.
+WIDTH, LEFT, GAP, RIGHT = 7.2, 0.48, 0.52, 0.1
+TITLE, HEAD, AXES, FOOT, NAME, LEGEND = 0.26, 0.34, 1.6, 0.42, 0.11, 0.44
 STYLES: dict[str, Any] = {
     "solid": "-",
     "dash": (0, (4, 1.5)),
@@ -40,6 +41,8 @@ PAPER: dict[Any, Any] = {
 def draw(figure: Figure) -> Drawing:
     """Draw the rows that have panels, each with its own legend below it.
 
+    Everything has a place in inches: a layout engine would draw each picture twice.
+
     Args:
         figure: the data; at least one row has a panel.
 
@@ -48,14 +51,12 @@ def draw(figure: Figure) -> Drawing:
     """
     from matplotlib.figure import Figure as Drawing
 
-    rows = figure.drawn
-    lines = [-(-len(row.panels) // _across(row)) for row in rows]
-    drawing = Drawing(figsize=(WIDTH, ROW_HEIGHT * sum(lines)), layout="constrained")
-    places = drawing.subfigures(len(rows), 1, squeeze=False, height_ratios=lines)
-    for row, count, place in zip(rows, lines, places[:, 0], strict=True):
-        _draw_row(place, row, count)
-    drawing.draw_without_rendering()
-    drawing.set_layout_engine("none")
+    heights = [_height(row) for row in figure.drawn]
+    drawing = Drawing(figsize=(WIDTH, sum(heights)))
+    top = sum(heights)
+    for row, height in zip(figure.drawn, heights, strict=True):
+        _draw_row(drawing, row, top)
+        top -= height
     return drawing
 
 
@@ -63,47 +64,60 @@ def _across(row: Row) -> int:
     return 3 if len(row.panels) == 3 else min(2, len(row.panels))
 
 
-def _draw_row(place: SubFigure, row: Row, lines: int) -> None:
-    axes = place.subplots(lines, _across(row), squeeze=False).ravel()
-    for ax, panel in zip(axes, row.panels, strict=False):
-        _draw_panel(ax, panel)
-    for ax in axes[len(row.panels) :]:
-        ax.set_axis_off()
-    place.suptitle(row.title, fontsize=8.5, fontweight="bold")
+def _height(row: Row) -> float:
+    lines = -(-len(row.panels) // _across(row))
+    return TITLE + lines * (HEAD + AXES + FOOT) + NAME * len(row.lines) + LEGEND
+
+
+def _draw_row(drawing: Drawing, row: Row, top: float) -> None:
+    """Draw a row whose upper edge lies ``top`` inches above the lower one of the picture."""
     from matplotlib.lines import Line2D
 
+    whole = float(drawing.get_figheight())
+    across = _across(row)
+    width = (WIDTH - LEFT - RIGHT - GAP * (across - 1)) / across
+    drawing.text(0.5, (top - TITLE / 2) / whole, row.title, ha="center", va="center", weight="bold")
+    for place, panel in enumerate(row.panels):
+        line, column = divmod(place, across)
+        left = LEFT + column * (width + GAP)
+        low = top - TITLE - line * (HEAD + AXES + FOOT) - HEAD - AXES
+        ends = (left / WIDTH, low / whole, width / WIDTH, AXES / whole)
+        _draw_panel(drawing.add_axes(ends), panel)
+    bottom = top - _height(row)
     handles = [
         Line2D([], [], color=name.colour, linestyle=STYLES[name.dash], linewidth=1.4)
         for name in row.names
     ]
-    place.legend(
+    drawing.legend(
         handles,
         [f"{name.label} ({name.n})" for name in row.names],
-        loc="outside lower center",
+        loc="lower center",
+        bbox_to_anchor=(0.5, bottom / whole),
         ncols=min(len(handles), 5),
         title=row.legend,
         title_fontsize=7,
         frameon=False,
         handlelength=2.6,
     )
-    if row.lines:
-        _name_lines(axes[len(row.panels) - 1], row.lines)
+    _name_lines(drawing, row.lines, (bottom + LEGEND + NAME * len(row.lines)) / whole)
 
 
-def _name_lines(ax: Axes, lines: Sequence[Line]) -> None:
-    """The names of the horizontal lines below the panel that has them."""
+def _name_lines(drawing: Drawing, lines: Sequence[Line], top: float) -> None:
+    """The names of the horizontal lines, below the panel at the right."""
     from matplotlib.lines import Line2D
 
-    ax.legend(
-        [Line2D([], [], color=GREY, linestyle=STYLES[line.dash], lw=0.8) for line in lines],
-        [f"{line.label} {line.value:.2f}" for line in lines],
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.27),
-        fontsize=6,
-        frameon=False,
-        handlelength=2.6,
-        labelspacing=0.2,
-    )
+    if lines:
+        drawing.legend(
+            [Line2D([], [], color=GREY, linestyle=STYLES[line.dash], lw=0.8) for line in lines],
+            [f"{line.label} {line.value:.2f}" for line in lines],
+            loc="upper right",
+            bbox_to_anchor=(1.0, top),
+            fontsize=6,
+            frameon=False,
+            handlelength=2.6,
+            labelspacing=0.2,
+            borderpad=0,
+        )
 
 
 def _draw_panel(ax: Axes, panel: Panel) -> None:
@@ -119,10 +133,11 @@ def _draw_panel(ax: Axes, panel: Panel) -> None:
         ax.set_ylim(*panel.range)
     if not panel.curves:
         ax.text(0.5, 0.5, "\n".join(panel.remarks), transform=ax.transAxes, ha="center", color=GREY)
-    ax.set_title("\n".join(textwrap.wrap(panel.title, 46, break_on_hyphens=False)))
+    ax.set_title("\n".join(textwrap.wrap(panel.title, 40, break_on_hyphens=False)))
     ax.set_ylabel(panel.unit)
     ax.set_xlabel("epoch")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.grid(alpha=0.2, linewidth=0.5)
     ax.spines[["top", "right"]].set_visible(False)
 
