@@ -60,8 +60,9 @@ format: .venv/installed-dev ## Format and fix what can be fixed
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-figures: .venv/installed ## Rebuild the table and picture of docs/first-light.md from its records
+figures: .venv/installed ## Rebuild figures and quoted numbers of the documents from the committed records
 	$(BIN)/python results/first_light.py
+	$(BIN)/python results/pilot.py
 
 clean: ## Remove the demo and caches; .venv stays
 	rm -rf demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -442,6 +442,16 @@ def test_settings_that_vary_are_held_and_the_finding_says_at_what() -> None:
     assert "held: data.name = cifar10" in rendering.as_text([finding], details=True)
 
 
+def test_who_looks_on_is_nothing_to_hold() -> None:
+    """A tracker, a measure, the keeping of checkpoints: an older record has no such setting."""
+    table = study(arms("darts"), world(1))
+    older = table["search.seed"] < 3
+    table["tracking.name"] = np.where(older, None, "none")
+    table["measures.gap.batches"] = np.where(older, None, 50)
+    table["checkpoints.keep"] = np.where(older, None, "named")
+    assert judged(table, "H3").n == 6
+
+
 def test_two_values_equally_common_are_not_mixed() -> None:
     table = with_second_data_set(seeds=6)
     finding = judged(table, "H3")

@@ -19,15 +19,15 @@ from optnas.analysis.estimates import Floats
 from optnas.analysis.transforms import FUNCTIONS, Epochs
 from optnas.claims.base import Cell, Condition, Response
 from optnas.claims.columns import column_of
-from optnas.config import Settings
+from optnas.config import NOT_IDENTITY, PLACES, Settings
 from optnas.errors import UserError, did_you_mean
 
 Mask = npt.NDArray[np.bool_]
 NEEDED = ("id", "state", "epoch", "search.seed")
 SEED = "search.seed"
-SECTIONS = tuple(Settings.model_fields.keys() - {"fingerprint", "sources", "run", "benchmark"})
-# Settings that say where a run was computed or how often it was looked at.
-IDLE = (SEED, "data.folder", "curvature.every")
+SECTIONS = Settings.model_fields.keys() - {"fingerprint", "sources", "benchmark", *NOT_IDENTITY}
+# Settings that say where the images lie or how often a run was looked at.
+IDLE = (SEED, "curvature.every", *(f"data.{place}" for place in PLACES))
 
 
 class Runs:

@@ -1,0 +1,203 @@
+"""The figures and every quoted number of docs/pilot.md and of README, from the committed records.
+
+python results/pilot.py     redraw docs/images/pilot-*, rewrite the built parts of both documents
+
+A built part stands between ``<!-- built: NAME -->`` and ``<!-- end of built -->``; nothing in it is
+written by hand. Needs the official benchmark table (OPTNAS_DATA) for the lines of random search, no
+images. tests/test_pilot.py compares the documents with what is built here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from optnas.analysis.claims import Finding, judge
+from optnas.analysis.references import references
+from optnas.analysis.rendering import as_text
+from optnas.analysis.summaries import collapse_rates, differences
+from optnas.benchmarks import data_folder, load_table
+from optnas.claims.reading import choose_claims
+from optnas.files import write_text
+from optnas.plotting import write_figure
+from optnas.records import find_runs
+from optnas.report import static
+from optnas.report.build import material_of
+from optnas.report.data import Figure
+from optnas.report.figures import FIGURES, Material
+from optnas.report.summary import COLUMNS, summary, told
+from optnas.study.tables import table_of
+
+HERE = Path(__file__).parent
+RECORDS = HERE / "pairs-cpu"
+DOCUMENTS = (HERE.parent / "docs" / "pilot.md", HERE.parent / "README.md")
+IMAGES = HERE.parent / "docs" / "images"
+DRAWN = ("F7", "F9", "F13")
+SEEDS = 6
+BUILT = re.compile(r"(<!-- built: (?P<name>[\w-]+) -->\n).*?(<!-- end of built -->)", re.DOTALL)
+
+
+class Pilot:
+    """What the records say, computed once.
+
+    Attributes:
+        frame: the tidy table.
+        material: what figures are made of.
+        findings: the ledger, a finding a claim.
+        random_cell: mean CIFAR-10 test accuracy of all cells, percent.
+    """
+
+    def __init__(self) -> None:
+        self.frame: pd.DataFrame = table_of(find_runs(RECORDS), recorded=True)
+        self.material: Material = material_of(self.frame, [], data_folder(None))
+        lines = references(load_table("official", folder=data_folder(None)))
+        self.random_cell: float = lines["random cell"]["benchmark.cifar10"]
+        self.findings: list[Finding] = judge(self.frame, choose_claims(None), lines)
+
+    def figures(self) -> dict[str, Figure]:
+        """The figures that these runs can fill, by name."""
+        made = {name: FIGURES[name](self.material) for name in DRAWN}
+        return {name: figure for name, figure in made.items() if figure.drawn}
+
+    def finding(self, name: str) -> Finding:
+        """The finding of one claim."""
+        return next(finding for finding in self.findings if finding.id == name)
+
+
+def runs_there(pilot: Pilot) -> str:
+    """How many runs each arm has."""
+    runs = pilot.frame.drop_duplicates("id")
+    arms = ["algorithm.name", "weight_optimizer.name", "arch_optimizer.name"]
+    counts = runs.groupby(arms, sort=False)["search.seed"].agg(["count", sorted])
+    rows = [
+        (algorithm, f"{weight} + {arch}", f"{count} of {SEEDS}", ", ".join(map(str, seeds)))
+        for (algorithm, weight, arch), (count, seeds) in counts.iterrows()
+    ]
+    return as_table(("algorithm", "w + alpha", "runs", "seeds"), sorted(rows))
+
+
+def summary_table(pilot: Pilot) -> str:
+    """T1 of the report: means over seeds with 95 % bootstrap intervals."""
+    heads = ["algorithm", "w + alpha", "n", *(f"{name} ({unit})" for name, unit, _ in COLUMNS)]
+    rows = [
+        (
+            *(line.algorithm, line.pair, line.n),
+            *(told(e, digits) for e, (_, _, digits) in zip(line.estimates, COLUMNS, strict=True)),
+        )
+        for line in summary(pilot.material)
+    ]
+    return as_table(heads, rows)
+
+
+def ledger(pilot: Pilot) -> str:
+    """Every claim's verdict with its effect, interval, n and p."""
+    heads = ("", "claim", "verdict", "after Holm", "n", "effect", "interval", "p", "Holm p")
+    rows = []
+    for each in pilot.findings:
+        numbers = ["-"] * 5
+        if each.verdict != "not testable":
+            effect = f"{each.effect:+.3g} {each.unit}".rstrip()
+            interval = f"[{each.low:.3g}, {each.high:.3g}]"
+            numbers = [str(each.n), effect, interval, f"{each.p:.3f}", f"{each.p_holm:.3f}"]
+        verdict = f"**{each.verdict}**" if each.verdict != "not testable" else each.verdict
+        rows.append((each.id, each.text, verdict, each.verdict_holm, *numbers))
+    return as_table(heads, rows)
+
+
+def reasons(pilot: Pilot) -> str:
+    """Why each verdict is what it is, and what would settle it."""
+    return f"```text\n{as_text(pilot.findings)}\n```"
+
+
+def collapses(pilot: Pilot) -> str:
+    """How often the search ended in a collapsed cell."""
+    rates = collapse_rates(pilot.frame, random_cell=pilot.random_cell)
+    heads = ("algorithm", "w", "alpha", "n", "collapsed", "rate", "95 % interval")
+    rows = [
+        (*row[:5], f"{row[5]:.2f}", f"[{row[6]:.2f}, {row[7]:.2f}]")
+        for row in rates.itertuples(index=False)
+    ]
+    return as_table(heads, rows)
+
+
+def paired(pilot: Pilot) -> str:
+    """The derived cell's accuracy, one optimizer against the other within seeds."""
+    rows = []
+    for level, axis in (("w", "weight_optimizer.name"), ("alpha", "arch_optimizer.name")):
+        found = differences(pilot.frame, "benchmark.cifar10", axis, "SGD", "Adam")
+        rows += [
+            (
+                f"SGD - Adam on {level}",
+                row[0],
+                f"{row[1]} on {'alpha' if level == 'w' else 'w'}",
+                row.n,
+                f"{row.estimate:+.2f} pp [{row.low:.2f}, {row.high:.2f}]",
+                f"{row.p:.3f}",
+                f"{row.improvement:.2f}",
+            )
+            for row in found.itertuples(index=False)
+        ]
+    heads = ("contrast", "algorithm", "with", "n", "difference", "p", "probability of improvement")
+    return as_table(heads, rows)
+
+
+def as_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def headline(pilot: Pilot) -> str:
+    """The three claims of the deck's first figure, one sentence each."""
+    words = {
+        "H1": "supernet validation accuracy, SGD minus Adam on w",
+        "H2": "top eigenvalue of the alpha-Hessian, SGD minus Adam on w",
+        "H3": "benchmark accuracy of the derived cell, SGD minus Adam on w",
+    }
+    return "\n".join(
+        f"- {name}, {what}: {each.effect:+.3g} {each.unit} [{each.low:.3g}, {each.high:.3g}], "
+        f"n = {each.n} paired seeds, p = {each.p:.3f} (Holm over all claims {each.p_holm:.3f}): "
+        f"**{each.verdict}**, after Holm {each.verdict_holm}"
+        for name, what in words.items()
+        for each in [pilot.finding(name)]
+    )
+
+
+PARTS: dict[str, Callable[[Pilot], str]] = {
+    "runs": runs_there,
+    "summary": summary_table,
+    "ledger": ledger,
+    "reasons": reasons,
+    "headline": headline,
+    "paired": paired,
+    "collapses": collapses,
+}
+
+
+def built(document: str, pilot: Pilot) -> str:
+    """A document with every built part as the records have it."""
+    return BUILT.sub(lambda part: f"{part[1]}{PARTS[part['name']](pilot)}\n{part[3]}", document)
+
+
+def draw(figures: Sequence[Figure]) -> None:
+    """Write the pictures."""
+    from matplotlib import rc_context
+
+    with rc_context(static.PAPER):
+        for figure in figures:
+            write_figure(static.draw(figure), IMAGES / f"pilot-{figure.name}.png")
+
+
+def main() -> None:
+    """Draw the figures and rewrite the documents."""
+    pilot = Pilot()
+    draw(list(pilot.figures().values()))
+    for document in DOCUMENTS:
+        write_text(document, built(document.read_text(), pilot))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""docs/pilot.md and README quote what is rebuilt from the committed records, and nothing else."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from optnas.records import find_runs
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNS = find_runs(ROOT / "results" / "pairs-cpu")
+
+
+@pytest.fixture(scope="module")
+def module() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("pilot", ROOT / "results/pilot.py")
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def pilot(module: ModuleType) -> Any:
+    if not (Path(os.environ.get("OPTNAS_DATA", "")) / "nas-bench-201").is_dir():
+        pytest.skip("OPTNAS_DATA has no official table")
+    return module.Pilot()
+
+
+def test_documents_quote_the_rebuilt_numbers(module: ModuleType, pilot: Any) -> None:
+    for document in module.DOCUMENTS:
+        text = document.read_text()
+        assert module.BUILT.search(text), document
+        assert module.built(text, pilot) == text, f"{document.name}: make figures"
+
+
+def test_every_figure_that_can_be_drawn_is_shown(module: ModuleType, pilot: Any) -> None:
+    page = module.DOCUMENTS[0].read_text()
+    for name in pilot.figures():
+        assert f"(images/pilot-{name}.png)" in page
+        assert (module.IMAGES / f"pilot-{name}.png").exists()
+
+
+def test_the_headline_by_hand(pilot: Any) -> None:
+    """H1: mean over seeds of the difference in final supernet accuracy, SGD minus Adam on w."""
+    final: dict[tuple[int, str], list[float]] = {}
+    for run in RUNS:
+        config = run.read_config()
+        if config["algorithm"]["name"] == "darts":
+            key = config["search"]["seed"], config["weight_optimizer"]["name"]
+            final.setdefault(key, []).append(run.read_epochs()[-1]["valid_accuracy"])
+    seeds = sorted({seed for seed, _ in final})
+    gaps = [sum(final[s, "SGD"]) / 2 - sum(final[s, "Adam"]) / 2 for s in seeds]
+    finding = pilot.finding("H1")
+    assert finding.n == len(gaps)
+    assert math.isclose(finding.effect, sum(gaps) / len(gaps), rel_tol=1e-9)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.path.name)
+def test_each_run_is_whole_and_its_own(run: Any) -> None:
+    records = run.read_epochs()
+    assert [record["epoch"] for record in records] == list(range(41))
+    assert run.read_result()["status"] == "done"
+    assert run.read_config()["identity"]["hash"].startswith(run.path.name)
+    assert {record["benchmark"]["table"] for record in records} == {"official"}
