@@ -14,7 +14,7 @@ import optnas
 ROOT = Path(optnas.__file__).parent
 # Each layer may import from itself and from those before it.
 LAYERS = [
-    {"errors", "files", "pickles", "loading"},
+    {"errors", "files", "pickles", "loading", "schema"},
     {"tomlio"},
     {"registry", "records", "seeds"},
     {"spaces", "datasets", "benchmarks", "protocols", "schedules"},
@@ -28,6 +28,7 @@ LAYERS = [
     {"state"},
     {"steps", "environment"},
     {"search", "standalone"},
+    {"exam"},
     {"api", "display", "plotting", "reference_lines", "diagrams"},
     {"study", "engines", "analysis"},
     {"report"},

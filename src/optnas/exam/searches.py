@@ -1,0 +1,127 @@
+"""Checks of whatever takes part in a search, by tiny searches from seed to checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from optnas.config import Settings
+from optnas.exam.base import Check, Subject, demand, difference, repeated
+from optnas.records import Record, RunFolder
+from optnas.resolve import Layer, resolve
+from optnas.search import run
+
+# A search of a second on data that come with the packages; shared with the tests.
+TINY: dict[str, Any] = {
+    "data.name": "digits",
+    "data.train_size": 40,
+    "data.valid_size": 40,
+    "benchmark.table": "analog-nasbench",
+    "search.batch_size": 16,
+    "search.epochs": 2,
+    "supernet.channels": 2,
+    "supernet.dtype": "float64",
+    "curvature.every": 0,
+    "curvature.batch_size": 8,
+}
+Trace = dict[str, Any]
+# What of a subject makes a tiny search use it, in nested sections.
+Use = Callable[[Subject], dict[str, Any]]
+
+
+def tiny(*sections: Mapping[str, Any]) -> Settings:
+    """Settings of the tiny search with some sections of one's own over it."""
+    base: dict[str, Any] = {}
+    for key, value in TINY.items():
+        section, _, name = key.partition(".")
+        base.setdefault(section, {})[name] = value
+    return resolve([Layer("the exam", base), *(Layer("the exam", each) for each in sections)])
+
+
+def trace(settings: Settings, stop: int | None = None) -> Trace:
+    """Run a search in a folder of its own.
+
+    Args:
+        settings: of the search.
+        stop: interrupt after this epoch, then resume.
+
+    Returns:
+        Records and the last checkpoint, without times.
+    """
+
+    def interrupt(record: Record) -> None:
+        if record["epoch"] == stop:
+            raise KeyboardInterrupt
+
+    with tempfile.TemporaryDirectory() as path:
+        folder = RunFolder(Path(path) / "run")
+        with folder.created(settings.document()):
+            with contextlib.suppress(KeyboardInterrupt):
+                run(settings, folder, interrupt)
+            if stop is not None:
+                run(settings, folder)
+        checkpoint = torch.load(folder.checkpoint, map_location="cpu", weights_only=True)
+        records = [_timeless(record) for record in folder.read_epochs()]
+        warnings = folder.warnings.read_text() if folder.warnings.exists() else ""
+    for key in ("seconds", "records_bytes"):
+        del checkpoint[key]
+    return {"records": records, "checkpoint": checkpoint, "warnings": warnings}
+
+
+def _timeless(record: Record) -> Record:
+    return {key: value for key, value in record.items() if key != "seconds"}
+
+
+@functools.lru_cache(maxsize=8)
+def _reference(document: str, identity: str) -> Trace:
+    del identity  # a file addressed by path may have changed under the same name
+    return trace(tiny(json.loads(document)))
+
+
+def reference(sections: Mapping[str, Any]) -> Trace:
+    """The trace of a whole search, computed once for several checks."""
+    return _reference(json.dumps(sections), tiny(sections).hash)
+
+
+def checks(use: Use) -> dict[str, Check]:
+    """The checks of a component that takes part in searches.
+
+    Args:
+        use: what of a subject makes a search use it.
+
+    Returns:
+        Checks by title.
+    """
+
+    def same_seed(subject: Subject) -> None:
+        repeated(lambda: trace(tiny(use(subject), {"search": {"epochs": 1}})))
+
+    def another_seed(subject: Subject) -> None:
+        other = trace(tiny(use(subject), {"search": {"seed": 1, "epochs": 1}}))
+        alphas = [each["records"][0]["alpha"] for each in (reference(use(subject)), other)]
+        demand(alphas[0] != alphas[1], "seeds 0 and 1 start from the same alpha")
+
+    def resumed(subject: Subject) -> None:
+        found = difference(reference(use(subject)), trace(tiny(use(subject)), stop=1), "the trace")
+        demand(found is None, f"after save and resume differs {found}")
+
+    def measured(subject: Subject) -> None:
+        seen = trace(tiny(use(subject), {"curvature": {"every": 1}}))["checkpoint"]
+        plain = dict(reference(use(subject))["checkpoint"])
+        del seen["hash"], plain["hash"]  # how often is part of the settings
+        found = difference(plain, seen, "the checkpoint")
+        demand(found is None, f"measuring the alpha-Hessian changes {found}")
+
+    return {
+        "same seed, same search; no global generator": same_seed,
+        "another seed, another search": another_seed,
+        "saved and resumed equals uninterrupted": resumed,
+        "measuring changes nothing": measured,
+    }
