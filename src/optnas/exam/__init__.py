@@ -24,6 +24,13 @@ from optnas.optimizers import signatures
 
 __all__ = ["Outcome", "Subject", "examine", "subjects"]
 
+# parts of an algorithm by the name of the attribute
+PARTS = {
+    "relax": "relaxation",
+    "perturb": "perturbation",
+    "hypergradient": "hypergradient",
+    "discretize": "discretization",
+}
 LAYERS = {"weight_optimizer": "on w", "arch_optimizer": "on alpha"}
 Verdict = Literal["ok", "failed", "not examined"]
 
@@ -45,6 +52,16 @@ class Outcome:
     why: str = ""
 
 
+def _in_searches(
+    use: Callable[[Subject], searches.Sections],
+    checks: Mapping[str, Callable[[searches.Sections], None]],
+) -> dict[str, Check]:
+    def of(check: Callable[[searches.Sections], None]) -> Check:
+        return lambda subject: check(use(subject))
+
+    return {title: of(check) for title, check in checks.items()}
+
+
 def _algorithm(subject: Subject) -> dict[str, Check]:
     def use(subject: Subject) -> dict[str, Any]:
         return {"algorithm": {"name": subject.name, **subject.settings}}
@@ -52,13 +69,12 @@ def _algorithm(subject: Subject) -> dict[str, Check]:
     def of(attribute: str, check: Callable[[Any], None]) -> Check:
         return lambda subject: check(getattr(subject.build(), attribute))
 
-    halves = {"relax": "relaxation", "perturb": "perturbation", "discretize": "discretization"}
     own = {
         f"{attribute}: {title}": of(attribute, check)
-        for attribute, kind in {**halves, "hypergradient": "hypergradient"}.items()
+        for attribute, kind in PARTS.items()
         for title, check in parts.OF_KIND[kind].items()
     }
-    return {**searches.checks(use), **own}
+    return {**_in_searches(use, searches.OF_AN_ALGORITHM), **own}
 
 
 def _part(subject: Subject) -> dict[str, Check]:
@@ -70,23 +86,26 @@ def _part(subject: Subject) -> dict[str, Check]:
         return lambda subject: check(subject.build())
 
     own = {title: of(check) for title, check in parts.OF_KIND[subject.kind].items()}
-    return {**own, **searches.checks(use)}
+    resumed = {searches.RESUMED: searches.SEARCHES[searches.RESUMED]}
+    return {**own, **_in_searches(use, resumed)}
 
 
 def _optimizer(subject: Subject) -> dict[str, Check]:
-    found = {}
-    for section, label in LAYERS.items():
-
-        def use(subject: Subject, section: str = section) -> dict[str, Any]:
+    def on(section: str) -> Callable[[Subject], searches.Sections]:
+        def use(subject: Subject) -> dict[str, Any]:
             try:
                 signatures.complete_settings(subject.name, subject.settings, section=section)
             except UserError as error:
                 raise NotExaminedError(error.reason) from error
             return {section: {"name": subject.name, **subject.settings}}
 
-        for title, check in searches.checks(use).items():
-            found[f"{label}: {title}"] = check
-    return found
+        return use
+
+    return {
+        f"{label}: {title}": check
+        for section, label in LAYERS.items()
+        for title, check in _in_searches(on(section), searches.SEARCHES).items()
+    }
 
 
 def _check_settings(subject: Subject) -> None:
@@ -118,16 +137,26 @@ SITTINGS: dict[str, Callable[[Subject], Mapping[str, Check]]] = {
 }
 
 
-def examine(subject: Subject) -> Iterator[Outcome]:
-    """Put a component through every check of its kind.
+def examine(
+    subject: Subject, wanted: Callable[[str], bool] = lambda title: True
+) -> Iterator[Outcome]:
+    """Put a component through the checks of its kind.
 
     Args:
         subject: the component.
+        wanted: which checks, by title; all by default.
 
     Yields:
         The outcomes, as they come.
     """
+    try:
+        _check_settings(subject)
+    except UserError as error:
+        yield Outcome(subject, "has defaults to be examined with", "not examined", str(error))
+        return
     for title, check in SITTINGS[subject.kind](subject).items():
+        if not wanted(title):
+            continue
         try:
             check(subject)
         except FailedError as error:
@@ -173,8 +202,9 @@ def subjects(
             remedy="name one, with --kind",
         )
     found = [Subject(of_kind, name, settings or {}) for of_kind, name in named]
-    for subject in found:
-        _check_settings(subject)
+    if target is not None:
+        for subject in found:
+            _check_settings(subject)
     return [each for subject in found for each in _variants(subject)]
 
 
@@ -196,9 +226,9 @@ def _named(target: str | None, kind: str | None) -> list[tuple[str, str]]:
         return [(of_kind, f"{target}:{name}") for of_kind, name in found]
     if ":" in target:
         return [(kind or _kind_of(target), target)]
-    found = [(each, target) for each in known if target in registry.names(each)]
+    found = [(each, target) for each in known if target in _names(each)]
     if not found:
-        everything = {name for each in known for name in registry.names(each)}
+        everything = {name for each in known for name in _names(each)}
         raise UserError(
             "nothing of this name is examined",
             key="TARGET",
@@ -206,6 +236,11 @@ def _named(target: str | None, kind: str | None) -> list[tuple[str, str]]:
             remedy=did_you_mean(target, everything),
         )
     return found
+
+
+def _names(kind: str) -> set[str]:
+    of_torch = signatures.torch_optimizers() if kind == "optimizer" else ()
+    return {*registry.names(kind), *of_torch}
 
 
 def _kind_of(target: str) -> str:

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 from optnas.config import Settings
-from optnas.exam.base import Check, Subject, demand, difference, repeated
+from optnas.exam.base import demand, difference, repeated
 from optnas.records import Record, RunFolder
 from optnas.resolve import Layer, resolve
 from optnas.search import run
+from optnas.state import build_state
 
 # A search of a second on data that come with the packages; shared with the tests.
 TINY: dict[str, Any] = {
@@ -32,11 +33,11 @@ TINY: dict[str, Any] = {
     "curvature.batch_size": 8,
 }
 Trace = dict[str, Any]
-# What of a subject makes a tiny search use it, in nested sections.
-Use = Callable[[Subject], dict[str, Any]]
+# Sections of settings that make a tiny search use what is examined.
+Sections = Mapping[str, Any]
 
 
-def tiny(*sections: Mapping[str, Any]) -> Settings:
+def tiny(*sections: Sections) -> Settings:
     """Settings of the tiny search with some sections of one's own over it."""
     base: dict[str, Any] = {}
     for key, value in TINY.items():
@@ -85,43 +86,45 @@ def _reference(document: str, identity: str) -> Trace:
     return trace(tiny(json.loads(document)))
 
 
-def reference(sections: Mapping[str, Any]) -> Trace:
+def reference(sections: Sections) -> Trace:
     """The trace of a whole search, computed once for several checks."""
     return _reference(json.dumps(sections), tiny(sections).hash)
 
 
-def checks(use: Use) -> dict[str, Check]:
-    """The checks of a component that takes part in searches.
+def _same_seed(use: Sections) -> None:
+    repeated(lambda: trace(tiny(use, {"search": {"epochs": 1}})))
 
-    Args:
-        use: what of a subject makes a search use it.
 
-    Returns:
-        Checks by title.
-    """
+def _another_seed(use: Sections) -> None:
+    one, other = (build_state(tiny(use, {"search": {"seed": seed}})).alpha_EO for seed in (0, 1))
+    demand(difference(one, other) is not None, "seeds 0 and 1 start from the same alpha")
 
-    def same_seed(subject: Subject) -> None:
-        repeated(lambda: trace(tiny(use(subject), {"search": {"epochs": 1}})))
 
-    def another_seed(subject: Subject) -> None:
-        other = trace(tiny(use(subject), {"search": {"seed": 1, "epochs": 1}}))
-        alphas = [each["records"][0]["alpha"] for each in (reference(use(subject)), other)]
-        demand(alphas[0] != alphas[1], "seeds 0 and 1 start from the same alpha")
+def _resumed(use: Sections) -> None:
+    found = difference(reference(use), trace(tiny(use), stop=1), "the trace")
+    demand(found is None, f"after save and resume differs {found}")
 
-    def resumed(subject: Subject) -> None:
-        found = difference(reference(use(subject)), trace(tiny(use(subject)), stop=1), "the trace")
-        demand(found is None, f"after save and resume differs {found}")
 
-    def measured(subject: Subject) -> None:
-        seen = trace(tiny(use(subject), {"curvature": {"every": 1}}))["checkpoint"]
-        plain = dict(reference(use(subject))["checkpoint"])
-        del seen["hash"], plain["hash"]  # how often is part of the settings
-        found = difference(plain, seen, "the checkpoint")
-        demand(found is None, f"measuring the alpha-Hessian changes {found}")
+def _measured(use: Sections) -> None:
+    seen = dict(trace(tiny(use, {"curvature": {"every": 1}}))["checkpoint"])
+    plain = dict(reference(use)["checkpoint"])
+    del seen["hash"], plain["hash"]  # how often is part of the settings
+    found = difference(plain, seen, "the checkpoint")
+    demand(found is None, f"measuring the alpha-Hessian changes {found}")
 
-    return {
-        "same seed, same search; no global generator": same_seed,
-        "another seed, another search": another_seed,
-        "saved and resumed equals uninterrupted": resumed,
-        "measuring changes nothing": measured,
-    }
+
+def _pairs(use: Sections) -> None:
+    other = {"weight_optimizer": {"name": "RMSprop"}, "arch_optimizer": {"name": "SGD"}}
+    records = [reference(use), trace(tiny({**use, **other}, {"search": {"epochs": 1}}))]
+    found = difference(records[0]["records"][0], records[1]["records"][0], "the record")
+    demand(found is None, f"before the first step differs {found} of two optimizer pairs")
+
+
+RESUMED = "saved and resumed equals uninterrupted"
+SEARCHES: dict[str, Callable[[Sections], None]] = {
+    "same seed, same search; no global generator": _same_seed,
+    "another seed, another search": _another_seed,
+    RESUMED: _resumed,
+    "measuring changes nothing": _measured,
+}
+OF_AN_ALGORITHM = {**SEARCHES, "optimizer pairs of one seed start alike": _pairs}
