@@ -16,6 +16,7 @@ import tempfile
 import time
 
 from optnas.benchmarks import data_folder, default_table, load_table
+from optnas.resolve import default_space
 
 ONE_LOAD = "--one-load"
 
@@ -45,7 +46,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         os.environ["OPTNAS_HOME"] = folder
-        names = sorted({"analog-nasbench", default_table(data_folder(None))})
+        names = sorted({"analog-nasbench", default_table(data_folder(None), default_space().name)})
         print(json.dumps({"unit": "s", "tables": {name: measure(name) for name in names}}))
 
 

@@ -73,6 +73,10 @@ data.train_size=899 | data.train_size = 899: | set it from 1 to 898
 curvature.batch_size=64 | curvature.batch_size = 64: | larger than the validation half of 40
 arch_optimizer.name=SparseAdam | arch_optimizer.name = 'SparseAdam': | choose another, such as SGD
 weight_optimizer.name=Muon | weight_optimizer.name = 'Muon': | matrices only
+weight_optimizer.name=muon | weight_optimizer.rest.name: | add one, such as rest.name=AdamW
+weight_optimizer.name=sam weight_optimizer.lr=1 | weight_optimizer.base: | base.name=NAME
+arch_optimizer.name=fractions:Fraction | arch_optimizer.name = 'fractions:Fraction': | not a torch
+weight_optimizer.schedul=cosine | weight_optimizer.schedul = 'cosine': | did you mean schedule?
 weight_optimizer.name=nowhere:A | weight_optimizer.name = 'nowhere:A': | module:Object
 algorithm.name=math:dart | algorithm.name = 'math:dart': | module:Object
 algorithm.name=math:pi | algorithm.name = 'math:pi': | not a callable
@@ -105,6 +109,16 @@ benchmark query ² | command line: architecture = '²': | write |op~0|
 benchmark query 0 --table ofical | command line: table = 'ofical': | did you mean official?
 benchmark query 0 --table official | command line: table = 'official': | set OPTNAS_DATA
 benchmark query 0 --table official --data . | nas-bench-201/test-accuracy.csv.gz: | use the table
+benchmark query 0 --table nats-tss | table nats-tss: it was not imported | run: optnas benchmark import
+benchmark query 0 --split valid --table analog-nasbench | table analog-nasbench: split = 'valid': | nats-tss (run: optnas benchmark import
+benchmark query 0 --epochs 12 --table analog-nasbench | table analog-nasbench: epochs = 12: | nats-tss (run: optnas benchmark import
+benchmark query 0 --dataset cifar1000 --table analog-nasbench | table analog-nasbench: dataset = 'cifar1000': | did you mean cifar100?
+benchmark import none | none: cannot read it (No such file or directory) | check the path
+benchmark import . | .: holds no file such as 000000.pickle.pbz2 | give the folder NATS-tss-v1_0-3ffb9-simple
+benchmark random-search 0 --table analog-nasbench | command line: K = 0: | use 1 to 15625
+benchmark random-search --table nats | command line: table = 'nats': | nats-tss
+search -o x data.name=digits benchmark.table=nats-tss | table nats-tss: it was not imported | run: optnas benchmark import
+plot --figure alternation -o x.png --reference optimum | command line: --reference = 'optimum': | leave it out
 """  # noqa: E501
 
 
@@ -136,6 +150,8 @@ c.toml [searc]\nepochs = 1 | -c c.toml | c.toml: searc.epochs = 1: | did you mea
 c.toml format = 99 | -c c.toml | c.toml: format = 99: | upgrade optnas
 c.toml algorithm.hype = 9 | -c c.toml algorithm.derivative=exact | c.toml: algorithm.hype = 9: | hyp
 c.toml search.seed = -1 | -c c.toml | c.toml: search.seed = -1: | greater than or equal to 0
+c.toml weight_optimizer.lr = -1 | -c c.toml | c.toml: weight_optimizer.lr = -1: | change its value
+c.toml run.device = "cuda:99" | -c c.toml | c.toml: run.device = 'cuda:99': | use auto or cpu
 p.toml spaces = 3 | protocol=./p.toml | ./p.toml: spaces = 3: | write [spaces.NAME]
 a.py def broken(: | algorithm.name=./a.py:A | command line: algorithm.name = | (SyntaxError: invalid
 a.py 1 / 0 | arch_optimizer.name=./a.py:A | command line: arch_optimizer.name = | (ZeroDivision
@@ -280,11 +296,20 @@ def test_plot(run: Path, tmp_path: Path) -> None:
     assert "cannot write the picture (No such" in refusal(["plot", "a", "-o", "c/x.png"], tmp_path)
 
 
+def without(path: Path, key: str) -> None:
+    """Take one thing out of a checkpoint."""
+    content = torch.load(path, weights_only=True)
+    del content[key]
+    torch.save(content, path)
+
+
 CHECKPOINTS = {
     "empty": lambda path, other: path.write_bytes(b""),
     "text": lambda path, other: path.write_bytes(b"no checkpoint"),
     "truncated": lambda path, other: path.write_bytes(path.read_bytes()[:-1000]),
     "a list": lambda path, other: torch.save([1], path),
+    "a tensor": lambda path, other: torch.save(torch.zeros(3), path),
+    "incomplete": lambda path, other: without(path, "weights"),
     "hostile": lambda path, other: torch.save({"format": 1, "hash": Hostile()}, path),
     "of another run": lambda path, other: shutil.copy(other, path),
 }

@@ -14,6 +14,7 @@ from cases import Hostile, write_files
 from made import ARCHIVES, archive_files, batch_bytes, flat, parquet_bytes, pixels, png
 
 from optnas.datasets.base import Dataset
+from optnas.datasets.batches import Batches
 from optnas.errors import UserError
 from optnas.registry import find
 
@@ -227,3 +228,15 @@ def test_batches_of_another_layout(content: Any, told: str, tmp_path: Path) -> N
     with pytest.raises(UserError) as caught:
         opened("cifar100", one_batch(tmp_path, pickle.dumps(content)))
     assert told in str(caught.value)
+
+
+def test_resolving_again_reads_no_batch_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(tmp_path, archive_files("cifar10", pixels(10), [1] * 10))
+    assert opened("cifar10", tmp_path).size == 10
+    with monkeypatch.context() as patch:
+        patch.setattr(Batches, "_load", None)
+        assert opened("cifar10", tmp_path).size == 10
+    write_files(tmp_path, archive_files("cifar10", pixels(15), [1] * 15))
+    assert opened("cifar10", tmp_path).size == 15

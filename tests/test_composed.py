@@ -202,3 +202,18 @@ def test_an_unrolled_part_is_checked_against_the_weight_optimizer() -> None:
         UserError, match=r"algorithm\.hypergradient = 'unrolled': .* not of Adadelt"
     ):
         api.settings_of(TINY | own)
+
+
+def test_a_key_two_tables_down_leaves_the_others(tmp_path: Path) -> None:
+    Path(tmp_path / "c.toml").write_text(
+        "[algorithm]\nname = 'composed'\n"
+        "also_validate = { hot = { name = 'softmax-with-skip', beta = 0.5 } }\n"
+        "[weight_optimizer]\nname = 'sam'\nlr = 0.1\n"
+        "base = { name = 'muon', momentum = 0.9, rest = { name = 'AdamW', lr = 0.1 } }\n"
+    )
+    below = {"algorithm.also_validate.hot.beta": 0.2, "weight_optimizer.base.rest.lr": 0.02}
+    settings = api.settings_of({"data.name": "digits"} | below, config=tmp_path / "c.toml")
+    hot = settings.algorithm.settings["also_validate"]["hot"]
+    assert (hot["name"], hot["beta"]) == ("softmax-with-skip", 0.2)
+    base = settings.weight_optimizer.settings["base"]
+    assert (base["momentum"], base["rest"]["name"], base["rest"]["lr"]) == (0.9, "AdamW", 0.02)

@@ -16,20 +16,27 @@ from tiny import tiny_settings
 
 from optnas import protocols, registry
 from optnas.config import Settings
-from optnas.diagrams import FIGURES, plot_figure
+from optnas.diagrams import FIGURES
+from optnas.figures import plot_figure
 from optnas.records import RunFolder
 from optnas.search import run
 
 ROOT = Path(__file__).parent.parent
 EXTENDING = ROOT / "docs" / "extending.md"
 DATA = ROOT / "docs" / "data.md"
+MEASURES = ROOT / "docs" / "measures.md"
+OPTIMIZERS = ROOT / "docs" / "optimizers.md"
+LONG = ("measures", "spaces", "studies", "tracking")
 PAGES = sorted((ROOT / "docs" / "algorithms").glob("*.md"))
 EXECUTED = [
     *(
         pytest.param(path, marks=pytest.mark.thorough)
-        for path in (ROOT / "README.md", EXTENDING, DATA)
+        for path in (ROOT / "README.md", EXTENDING, DATA, ROOT / "docs" / "benchmarks.md")
     ),
-    *(pytest.param(path, marks=pytest.mark.slow) for path in PAGES),
+    *(
+        pytest.param(path, marks=pytest.mark.slow)
+        for path in (*PAGES, OPTIMIZERS, *(ROOT / "docs" / f"{n}.md" for n in LONG))
+    ),
 ]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))

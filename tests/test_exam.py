@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from cases import command, write_files
-from tiny import every_variant, tiny_settings
+from tiny import every_space, every_variant, tiny_settings
 
 from optnas.algorithms.base import Progress
 from optnas.api import nest
@@ -21,7 +21,11 @@ from optnas.exam.searches import OF_AN_ALGORITHM
 from optnas.search import _measure, _train_epoch
 from optnas.state import SearchState, build_state
 
-VARIANTS = [pytest.param(changes, id=name) for name, changes in every_variant()]
+VARIANTS = [
+    pytest.param(changes | space, id=f"{name}-{space_name}")
+    for space_name, space in every_space()
+    for name, changes in every_variant()
+]
 EVERYTHING = subjects(None)
 PARTS = [subject for subject in EVERYTHING if subject.kind in {"algorithm", *OF_KIND}]
 OTHERS = [subject for subject in EVERYTHING if subject not in PARTS]
@@ -52,6 +56,10 @@ def assert_same(one: Any, other: Any) -> None:
         assert one.keys() == other.keys()
         for key in one:
             assert_same(one[key], other[key])
+    elif isinstance(one, list):
+        assert len(one) == len(other)
+        for pair in zip(one, other, strict=True):
+            assert_same(*pair)
     else:
         assert one == other
 

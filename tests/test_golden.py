@@ -30,7 +30,14 @@ PROTOCOLS = {
     for name in ("sdarts", "nas-bench-201", "nats-bench")
 }
 CURVATURE = {"curvature": {"curvature__every": 2}}
-CASES: dict[str, dict[str, Any]] = {**dict(every_variant()), **PAIRS, **PROTOCOLS, **CURVATURE}
+TOY = {"toy": {"space__name": "toy", "benchmark__table": "toy", "curvature__every": 2}}
+CASES: dict[str, dict[str, Any]] = {
+    **dict(every_variant()),
+    **PAIRS,
+    **PROTOCOLS,
+    **CURVATURE,
+    **TOY,
+}
 
 
 def records(changes: dict[str, Any], folder: Path) -> list[dict[str, Any]]:

@@ -16,20 +16,22 @@ ROOT = Path(optnas.__file__).parent
 LAYERS = [
     {"errors", "files", "pickles", "loading", "schema"},
     {"tomlio"},
+    {"jsonio"},
+    {"measurements"},
     {"registry", "records", "seeds"},
     {"spaces", "datasets", "benchmarks", "protocols", "schedules"},
     {"supernet", "data"},
-    {"algorithms", "bilevel", "parts", "optimizers", "metrics"},
+    {"algorithms", "bilevel", "parts", "optimizers", "metrics", "instruments"},
     {"relaxations", "perturbations", "hypergradients", "discretizations"},
     {"config"},
     {"trackers"},
     {"complete"},
     {"resolve"},
     {"state"},
-    {"steps", "environment"},
+    {"steps", "environment", "observe"},
     {"search", "standalone"},
     {"exam"},
-    {"api", "display", "plotting", "reference_lines", "diagrams"},
+    {"api", "afterwards", "display", "plotting", "reference_lines", "diagrams", "figures"},
     {"study", "engines", "analysis"},
     {"report"},
     {"cli"},
@@ -72,6 +74,7 @@ def test_the_loop_names_no_component(module: str) -> None:
         "import optnas.cli",
         "from optnas.resolve import Layer, resolve; "
         "resolve([Layer('x', {'data': {'name': 'digits'}})])",
+        "from optnas import registry; [registry.names(kind) for kind in registry.KINDS]",
     ],
 )
 def test_settings_are_checked_without_torch(statement: str) -> None:

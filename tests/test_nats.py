@@ -21,7 +21,8 @@ from cases import Hostile, command
 from tiny import TINY
 
 from optnas import api, benchmarks
-from optnas.benchmarks import Table, load_table, nats, nats_archive
+from optnas.benchmarks import Question, Table, load_table, nats, nats_archive
+from optnas.benchmarks.coverage import Coverage
 from optnas.benchmarks.nats_archive import COVERAGE, Summary, read_archive
 from optnas.errors import UserError
 from optnas.files import TEMPORARY
@@ -70,11 +71,11 @@ def assert_equals_the_oracle(folder: Path, table: Table, cells: tuple[int, ...])
             mean = asked(False)
             seeds = oracle.arch2infos_dict[index][str(question.epochs)].get_dataset_seeds(dataset)
             trials = [asked(seed) for seed in seeds]
-            ask: dict[str, Any] = question._asdict()
-            assert table.accuracy(cell, **ask) == pytest.approx(mean, abs=1e-6)
-            assert table.count(cell, **ask) == len(trials)
+            ask = question
+            assert table.accuracy(cell, ask) == pytest.approx(mean, abs=1e-6)
+            assert table.count(cell, ask) == len(trials)
             spread = statistics.stdev(trials) if len(trials) > 1 else None
-            assert table.spread(cell, **ask) == pytest.approx(spread, abs=1e-6)
+            assert table.spread(cell, ask) == pytest.approx(spread, abs=1e-6)
 
 
 @pytest.mark.data
@@ -86,7 +87,7 @@ def test_the_genuine_sample_equals_the_authors_reader(home: Path) -> None:
     assert_equals_the_oracle(SAMPLE, table, (0, 11, 284))
     known = {"cifar10": 91.58, "cifar100": 67.61, "imagenet16-120": 30.17}
     cell = NAS_BENCH_201.architecture_at(11)
-    found = {d: table.accuracy(cell, dataset=d, split="test", epochs=200) for d in known}
+    found = {d: table.accuracy(cell, Question(d, "test", 200)) for d in known}
     assert {d: round(value, 2) for d, value in found.items()} == known
 
 
@@ -98,8 +99,8 @@ def test_the_sample_is_the_official_table(home: Path) -> None:
     for index in (0, 11, 284):
         cell = NAS_BENCH_201.architecture_at(index)
         for question in official.coverage.questions:
-            ask: dict[str, Any] = question._asdict()
-            ours, theirs = (t.accuracy(cell, **ask) for t in (nats.load(None), official))
+            ask = question
+            ours, theirs = (t.accuracy(cell, ask) for t in (nats.load(None), official))
             assert ours == pytest.approx(theirs, abs=5e-3)
 
 
@@ -145,16 +146,16 @@ def test_what_a_part_does_not_answer(
 ) -> None:
     nats.import_archive(written, None, allow_partial=True)
     table = nats.load(None)
-    ask: dict[str, Any] = {"dataset": "cifar10", "split": "test", "epochs": 200}
+    ask = Question("cifar10", "test", 200)
     absent, there = (NAS_BENCH_201.architecture_at(index) for index in (1, 0))
     for question in (table.accuracy, table.spread, table.count):
         with pytest.raises(UserError, match="holds 4 of 15625 cells, and not this one; import"):
-            question(absent, **ask)
+            question(absent, ask)
     for whole in (table.regret, table.rank, table.percentile):
         with pytest.raises(UserError, match="4 of 15625 cells, and all are needed; import the"):
-            whole(there, **ask)
+            whole(there, ask)
     with pytest.raises(UserError, match="all are needed"):
-        table.values(**ask)
+        table.values(ask)
     with pytest.raises(UserError, match="all are needed"):
         table.describe()
     assert not benchmarks.find_source("nats-tss").present(None)
@@ -202,18 +203,18 @@ def test_a_whole_table_is_like_any_other(tmp_path: Path, home: Path) -> None:
         assert np.abs(values - summary.accuracy_QN[place]).max() <= 5e-7
         cell = NAS_BENCH_201.architecture_at(100)
         rank = 1 + sum(value > values[100] for value in values.tolist())
-        assert table.rank(cell, **question._asdict()) == rank
-    ask: dict[str, Any] = COVERAGE.questions[0]._asdict()
-    assert table.spread(NAS_BENCH_201.architecture_at(4), **ask) == 0.25
-    assert table.spread(NAS_BENCH_201.architecture_at(5), **ask) is None
-    assert table.count(NAS_BENCH_201.architecture_at(5), **ask) == 1
+        assert table.rank(cell, question) == rank
+    ask = COVERAGE.questions[0]
+    assert table.spread(NAS_BENCH_201.architecture_at(4), ask) == 0.25
+    assert table.spread(NAS_BENCH_201.architecture_at(5), ask) is None
+    assert table.count(NAS_BENCH_201.architecture_at(5), ask) == 1
     result = api.run(TINY | {"benchmark.table": "nats-tss"}, out=tmp_path / "run")
     told = result["benchmark"]
     assert (told["table"], told["split"], told["epochs"]) == ("nats-tss", "test", 200)
     assert list(told["accuracy"]) == ["cifar10", "cifar100", "imagenet16-120"]
     record = json.loads((tmp_path / "run/epochs.jsonl").read_text().splitlines()[-1])
     cell = NAS_BENCH_201.parse(record["architecture"])
-    assert told["accuracy"]["cifar10"] == table.accuracy(cell, **ask)
+    assert told["accuracy"]["cifar10"] == table.accuracy(cell, ask)
 
 
 def test_the_file_is_small_and_the_noise_of_floats_is_gone(home: Path) -> None:
@@ -244,17 +245,50 @@ def test_the_data_folder_comes_first(tmp_path: Path, home: Path) -> None:
     assert "Read from home." in load_table("nats-tss", folder=None).provenance
 
 
+def test_looking_for_a_default_reads_no_numbers(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nats.save(full_summary(), nats.path_to_write(None), archive="a")
+    monkeypatch.setattr(nats, "_unpacked", None)
+    assert benchmarks.default_table(None, NAS_BENCH_201.name) == "nats-tss"
+
+
+def test_numbers_of_other_questions_are_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Coverage(COVERAGE.questions[::-1])
+    with monkeypatch.context() as patch:
+        patch.setattr(nats, "COVERAGE", other)
+        nats.save(full_summary(), nats.path_to_write(None), archive="a")
+    with pytest.raises(UserError, match="not a table of this version of optnas"):
+        load_table("nats-tss", folder=None)
+
+
+def test_a_user_without_a_home_has_no_imported_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    nats.save(full_summary(), nats.path_to_write(tmp_path), archive="a")
+    monkeypatch.setattr(nats, "cache_folder", homeless)
+    assert nats.table_path(tmp_path) == nats.path_to_write(tmp_path)
+    assert benchmarks.default_table(None, NAS_BENCH_201.name) == "analog-nasbench"
+    with pytest.raises(UserError, match=r"no place for the table .*give a folder with --data"):
+        nats.import_archive(tmp_path, None)
+
+
 def test_who_can_answer_and_how_to_get_it(home: Path) -> None:
-    ask: dict[str, Any] = {"dataset": "cifar10", "split": "valid", "epochs": 12}
+    ask = Question("cifar10", "valid", 12)
     analog = load_table("analog-nasbench", folder=None)
     cell = NAS_BENCH_201.architecture_at(0)
     with pytest.raises(UserError, match=r"the table nats-tss \(run: optnas benchmark import PATH"):
-        analog.accuracy(cell, **ask)
+        analog.accuracy(cell, ask)
     nats.save(full_summary(), nats.path_to_write(None), archive="a")
     with pytest.raises(UserError, match="epochs not stated; the table nats-tss can answer"):
-        analog.accuracy(cell, **ask)
+        analog.accuracy(cell, ask)
     with pytest.raises(UserError, match=r"epochs = 100: .* no known table can answer"):
-        load_table("nats-tss", folder=None).accuracy(cell, **(ask | {"epochs": 100}))
+        load_table("nats-tss", folder=None).accuracy(cell, ask._replace(epochs=100))
     with pytest.raises(UserError, match=r"split = 'valid': .*the table nats-tss can answer"):
         analog.questions(split="valid")
 
@@ -307,6 +341,7 @@ SPOILED: dict[str, tuple[Callable[[], bytes], str]] = {
     "NaN": (lambda: spoiled(set_accuracy(float("nan"))), "x-valid@199 = nan: no percentage"),
     "101 %": (lambda: spoiled(set_accuracy(101)), "x-valid@199 = 101: no percentage from 0 to"),
     "text": (lambda: spoiled(set_accuracy("much")), "not a cell of"),
+    "beyond floats": (lambda: spoiled(set_accuracy(10**400)), r"not a cell of .*\(OverflowError"),
 }
 
 
@@ -484,6 +519,6 @@ def test_every_cell_from_a_tar_to_a_query(tmp_path: Path, home: Path) -> None:
                 if name == dataset
             ]
             cell = NAS_BENCH_201.architecture_at(index)
-            assert table.accuracy(cell, **question._asdict()) == pytest.approx(
+            assert table.accuracy(cell, question) == pytest.approx(
                 statistics.mean(trials), abs=1e-6
             )

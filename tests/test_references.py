@@ -195,7 +195,7 @@ def test_the_official_table_agrees_with_published_rows(mark: str) -> None:
         skips = benchmarks.find_source("official").load(CSV.parents[1])
         space = registry.find("space", table.space_name)()
         cell = space.architecture([space.skip] * space.edge_count)
-        collapsed = skips.accuracy(cell, **question._asdict())
+        collapsed = skips.accuracy(cell, question)
         assert rows["DARTS, 1st order"].accuracy == pytest.approx(collapsed, abs=6e-3)
         assert rows["DARTS, 1st order"].is_published
 
@@ -276,6 +276,19 @@ def test_plot_refuses_references_it_cannot_have(
 
 def test_no_reference_is_asked_for_none(tmp_path: Path) -> None:
     assert find_references(["none"], "not even a table", TEST, None) == ([], "")
+
+
+def test_runs_without_a_table_have_no_reference(capsys: pytest.CaptureFixture[str]) -> None:
+    assert find_references(None, "none", None, None) == ([], "")
+    for name, words in (
+        ("optimum", "the runs asked no benchmark table"),
+        ("randm-cell", "did you mean random-cell"),
+    ):
+        with pytest.raises(UserError, match=words):
+            find_references([name], "none", None, None)
+    for cells in ((), ("5",)):
+        assert command("benchmark", "random-search", *cells, "--table", "none") == 2
+        assert "'none': there is no table of this name" in capsys.readouterr().err
 
 
 def test_published_and_random_search_are_printed(capsys: pytest.CaptureFixture[str]) -> None:

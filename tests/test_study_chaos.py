@@ -73,7 +73,12 @@ def test_killed_again_and_again_under_two_runners(tmp_path: Path, out: Path) -> 
             runners[position] = begin(name, out)
     for code, told, err in map(finish, runners, [600, 600]):
         print("\n".join(told))
-        assert (code, err) == (0, [])
+        assert (code in (0, 1), err) == (True, [])
+    # On a busy machine a run may be killed three times before its first epoch. It is given up then,
+    # as it should be, and done by whoever is asked to try again.
+    again = ["study", "run", name, "--out", str(out), "--jobs", "2", "--retry-failed"]
+    code, _, err = finish(start(again, tmp_path), 600)
+    assert (code, err) == (0, [])
     assert none_left(out)
     assert_each_completed_once(name, out)
     assert console(["study", "run", name, "--out", str(tmp_path / "whole")], tmp_path)[0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
 ]
 
-EPOCHS = 120
+EPOCHS = 240
 
 
 @pytest.fixture
@@ -49,7 +50,15 @@ def whole(tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def alone_with_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Ray finds any cluster of the machine: tests side by side must not see each other's."""
+    with (tmp_path_factory.getbasetemp().parent / "ray.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture
+def cluster(alone_with_ray: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A head that computes nothing and two nodes of one core."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     ray = pytest.importorskip("ray")
@@ -65,20 +74,34 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     cluster.shutdown()
 
 
-def test_a_lost_node(cluster: Any, whole: Any, tmp_path: Path) -> None:
+def test_an_interruption_and_a_lost_node(cluster: Any, whole: Any, tmp_path: Path) -> None:
     alive, nodes = cluster
     name = tiny_study(tmp_path, "[0, 1]", PAIR, search__epochs=EPOCHS)
     out = tmp_path / "out"
-    engine = registry.supply(
-        registry.find("engine", "ray"), {"retries": 3}, {"out": out}, section="engine"
-    )
+    engine = registry.find("engine", "ray")(retries=3)
     told: list[str] = []
+    runner = Runner(load_study(name), out, engine, jobs=2)
+
+    def interrupt() -> None:
+        if sum(0 < epochs_of(folder) < EPOCHS for folder in runner.folders.values()) == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    runner.on_tick = interrupt
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with pytest.raises(KeyboardInterrupt):
+        runner.go()
+    signal.signal(signal.SIGTERM, before)
+    states = sorted(state_of(folder) for folder in runner.folders.values())
+    assert states == ["interrupted", "interrupted", "missing", "missing"]
+
+    reached = {each: epochs_of(folder) for each, folder in runner.folders.items()}
     runner = Runner(load_study(name), out, engine, jobs=2)
     runner.on_change = lambda run, state, why: told.append(f"{state} {run.id} {why}")
 
     def lose_a_node() -> None:
-        begun = [epochs_of(folder) for folder in runner.folders.values()]
-        if len(nodes) == 2 and sum(5 < each < EPOCHS for each in begun) == 2:
+        begun = {each: epochs_of(folder) for each, folder in runner.folders.items()}
+        moving = [reached[each] < epochs < EPOCHS for each, epochs in begun.items()]
+        if len(nodes) == 2 and sum(moving) == 2:
             print(f"lose a node at {begun}")
             alive.remove_node(nodes.pop(), allow_graceful=False)
 
@@ -91,7 +114,7 @@ def test_a_lost_node(cluster: Any, whole: Any, tmp_path: Path) -> None:
         sum(event["event"] == "start" for event in StartLog(folder).read())
         for folder in runner.folders.values()
     ]
-    assert sum(starts) > 4, starts  # the lost one went on
+    assert sum(starts) > 4 + 2, starts  # the lost one went on
     assert all(not line.startswith("unfinished") for line in told), "Ray submitted it again itself"
     pd.testing.assert_frame_equal(timeless_table(name, out), whole(name))
 
@@ -160,7 +183,7 @@ def test_no_slurm_here(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_ray_cluster_here(tmp_path: Path) -> None:
+def test_no_ray_cluster_here(alone_with_ray: None, tmp_path: Path) -> None:
     words = ["study", "run", "quickstart", "--out", "out", "--engine", "ray"]
     code, out, err = console(words, tmp_path)
     assert (code, out) == (2, [])

@@ -220,3 +220,16 @@ def test_a_run_without_the_section_is_a_run_without_a_tracker() -> None:
     tracked = tiny_settings(tracking__name="tensorboard")
     assert tracked.document()["tracking"] == {"name": "tensorboard", "alpha": True}
     assert tracked.hash == tiny_settings().hash
+
+
+def test_a_tracker_that_cannot_be_made_is_told_before_the_run_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("gone.py").write_text(
+        "class Gone:\n    def __init__(self):\n        raise OSError('no server')\n"
+    )
+    told = r"tracking.name = './gone.py:Gone': it cannot be made \(OSError: no server\)"
+    with pytest.raises(UserError, match=told):
+        api.run(TINY | {"tracking.name": "./gone.py:Gone"}, out="run")
+    assert not Path("run").exists()

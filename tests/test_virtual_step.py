@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from optnas.errors import UserError
 from optnas.optimizers import signatures
 from optnas.optimizers.virtual import RULES, virtual_step
 
@@ -158,3 +159,10 @@ def test_the_learning_rate_is_read_when_called() -> None:
 
 def test_every_optimizer_declared_unrollable_has_a_rule() -> None:
     assert {rule.__name__ for rule in RULES} == set(signatures.UNROLLABLE)
+
+
+def test_a_step_without_a_rule_is_refused() -> None:
+    leaf = torch.ones(2, requires_grad=True)
+    step = virtual_step(torch.optim.Adadelta([leaf]), {"w": leaf})
+    with pytest.raises(UserError, match="a step of SGD, Adam, AdamW, RMSprop, not of Adadelta"):
+        step([leaf.detach()])

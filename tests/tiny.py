@@ -6,6 +6,7 @@ from typing import Any
 
 from optnas import registry
 from optnas.api import nest
+from optnas.benchmarks import default_table
 from optnas.config import Settings
 from optnas.resolve import Layer, resolve
 
@@ -20,6 +21,7 @@ TINY: dict[str, Any] = {
     "supernet.dtype": "float64",
     "curvature.every": 0,
     "curvature.batch_size": 8,
+    "measures.gap.at": [],
 }
 
 
@@ -27,6 +29,14 @@ def tiny_settings(**changes: Any) -> Settings:
     """Complete settings; ``a__b`` stands for the dotted key ``a.b``."""
     dotted = {key.replace("__", "."): value for key, value in changes.items()}
     return resolve([Layer("test", nest(TINY | dotted))])
+
+
+def every_space() -> list[tuple[str, dict[str, Any]]]:
+    """Each registered space, with the table a user of it gets who names none."""
+    return [
+        (name, {"space__name": name, "benchmark__table": default_table(None, name)})
+        for name in registry.names("space")
+    ]
 
 
 def every_variant() -> list[tuple[str, dict[str, Any]]]:

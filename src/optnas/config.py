@@ -5,7 +5,6 @@ Importable without torch, like everything that settings pass through.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from pathlib import Path
@@ -14,12 +13,15 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field
 
+from optnas.metrics.base import Cadence
+
 FORMAT = 1
 # Raised whenever a change moves the numbers of a search; runs of different numbers never mix.
 NUMBERS_VERSION = 1
-# Settings that came later than format 1, by dotted key, with the value that stands for what was
-# before them: at that value they are left out of the hash, so that earlier runs are found again.
-LATER: dict[str, Any] = {}
+# Sections that move no number: where it is computed, what only observes.
+NOT_IDENTITY = ("run", "protocol", "tracking", "measures", "checkpoints")
+# Measures that every search takes unless its settings say otherwise.
+DEFAULT_MEASURES = ("gap",)
 # Keys of [data] that belong to every data set rather than to one factory.
 DATA_KEYS = ("name", "folder", "train_size", "valid_size", "resolution", "split", "split_file")
 # Keys of [data] that say where files lie. What the files hold is in the fingerprint, so these are
@@ -74,6 +76,20 @@ class DataSection(Component):
     resolution: int = Field(ge=4, strict=True)
     split: Literal["halves", "random-halves", "file", "test-file"]
 
+    @property
+    def dataset_settings(self) -> dict[str, Any]:
+        """Settings of the data set's own factory."""
+        return {k: v for k, v in self.settings.items() if k not in DATA_KEYS}
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Where the files lie, by key: those of `PLACES` that are given."""
+        return {k: self.settings[k] for k in PLACES if self.settings.get(k) is not None}
+
+    def place(self, key: str) -> Path | None:
+        """One of `places`, None if it is not given."""
+        return Path(self.places[key]) if key in self.places else None
+
 
 class AugmentationSection(Section):
     """Crop padding and cutout side in pixels; ``validation``: also for the alpha step's batches."""
@@ -116,6 +132,28 @@ class BenchmarkSection(Section):
     table: str
 
 
+class MeasureSection(Component):
+    """A measure, its own settings, and the epochs at which it is taken. Moves no number."""
+
+    every: int
+    at: list[int | str]
+
+    @property
+    def cadence(self) -> Cadence:
+        """Those epochs."""
+        return Cadence(self.every, tuple(self.at))
+
+
+class CheckpointsSection(Section):
+    """Which epochs' checkpoints are kept for measures afterwards. Moves no number.
+
+    ``keep``: ``named`` keeps the first, the last, and those that a measure's ``at`` names; ``all``;
+    or a list of epochs. The last is always kept.
+    """
+
+    keep: str | list[int | str] = "named"
+
+
 class RunSection(Section):
     """Where the numbers are computed. Not part of a run's identity."""
 
@@ -146,45 +184,25 @@ class Settings(pydantic.BaseModel):
     evaluation: EvaluationSection
     curvature: CurvatureSection
     benchmark: BenchmarkSection
+    measures: dict[str, MeasureSection] = {}
+    checkpoints: CheckpointsSection = CheckpointsSection()
     run: RunSection
     tracking: Component = Component(name="none")
     fingerprint: str
     sources: dict[str, str] = {}
 
     @property
-    def dataset_settings(self) -> dict[str, Any]:
-        """Settings of the data set's own factory."""
-        return {k: v for k, v in self.data.settings.items() if k not in DATA_KEYS}
-
-    @property
-    def data_folder(self) -> Path | None:
-        """The data folder in force, if there is one."""
-        folder = self.data.settings.get("folder")
-        return None if folder is None else Path(folder)
-
-    @property
-    def split_file(self) -> Path | None:
-        """The file of a published split, if there is one."""
-        file = self.data.settings.get("split_file")
-        return None if file is None else Path(file)
-
-    @property
     def hash(self) -> str:
         """SHA-256 of everything that can move a number, 64 hexadecimal digits.
 
-        Left out: device, threads, folders, who looks on (``tracking``), and the protocol's name
-        (its content is in).
+        Left out: device, threads, folders, who looks on (``tracking``, measures, the keeping of
+        checkpoints), and the protocol's name (its content is in).
         """
-        content = self.model_dump(exclude={"run", "protocol", "tracking"})
+        content = self.model_dump(exclude=set(NOT_IDENTITY))
         for key in PLACES:
             content["data"].pop(key, None)
         if not self.sources:
             content.pop("sources")
-        for key, before in LATER.items():
-            *sections, last = key.split(".")
-            section = functools.reduce(lambda held, name: held.get(name, {}), sections, content)
-            if section.get(last) == before:
-                section.pop(last, None)
         content["numbers_version"] = NUMBERS_VERSION
         text = json.dumps(content, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from optnas.benchmarks.published import Published
     from optnas.benchmarks.random_search import RandomSearch
     from optnas.exam import Outcome
+    from optnas.measurements import Line
     from optnas.spaces import Architecture
 
 HEADER = (
@@ -40,7 +41,7 @@ def epoch_line(record: Record) -> str:
     Returns:
         The line.
     """
-    accuracy = next(iter(record["benchmark"]["accuracy"].values()))
+    accuracy = next(iter(record["benchmark"]["accuracy"].values()), None)
     return " ".join(
         (
             f"{record['epoch']:>5}",
@@ -76,9 +77,11 @@ class EpochTable:
         """Show one more epoch."""
         if not self._lines:
             bench = record["benchmark"]
-            dataset = next(iter(bench["accuracy"]))
-            note = f"benchmark: table {bench['table']}, {dataset}, split {bench['split']}"
-            self._show(f"{note}, in percent\n{HEADER}")
+            asked = [
+                f"{dataset}, split {bench['split']}, in percent" for dataset in bench["accuracy"]
+            ]
+            note = ", ".join([f"benchmark: table {bench['table']}", *asked[:1]])
+            self._show(f"{note}\n{HEADER}")
         self._show(epoch_line(record))
 
     def _show(self, text: str) -> None:
@@ -102,7 +105,8 @@ def print_outcome(result: Mapping[str, Any], out: Path) -> None:
         bench = result["benchmark"]
         values = ", ".join(f"{name} {value:.2f} %" for name, value in bench["accuracy"].items())
         print(f"done: {result['architecture']}")
-        print(f"benchmark (table {bench['table']}, split {bench['split']}): {values}")
+        if values:
+            print(f"benchmark (table {bench['table']}, split {bench['split']}): {values}")
         # A run that was finished by an earlier version has no note.
         if "note" in result:
             print(f"data: {result['note']}")
@@ -165,12 +169,12 @@ def _readable_row(run: RunFolder) -> list[str]:
     if not records:
         return [*row, *["-"] * 6, str(run.path)]
     last = records[-1]
-    accuracy = next(iter(last["benchmark"]["accuracy"].values()))
+    accuracy = next(iter(last["benchmark"]["accuracy"].values()), None)
     return [
         *row,
         f"{last['epoch']}/{config['search']['epochs']}",
         f"{last['valid_accuracy']:.2f}",
-        f"{accuracy:.2f}",
+        "-" if accuracy is None else f"{accuracy:.2f}",
         str(last["skips"]),
         f"{last['alpha_path_length']:.3f}",
         last["benchmark"]["table"],
@@ -193,17 +197,16 @@ def print_query(table: Table, cell: Architecture, questions: Sequence[Question])
 
 
 def _query_row(table: Table, cell: Architecture, question: Question) -> str:
-    ask: dict[str, Any] = question._asdict()
     whole = table.held is None
     return " ".join(
         (
             f"{question.dataset:<16} {question.split:<6} {epochs_label(question.epochs):<11}",
-            _number(table.accuracy(cell, **ask), 10, 2),
-            _number(table.spread(cell, **ask), 7, 2),
-            _number(table.count(cell, **ask), 6, 0),
-            _number(table.regret(cell, **ask) if whole else None, 8, 2),
-            _number(table.rank(cell, **ask) if whole else None, 6, 0),
-            _number(table.percentile(cell, **ask) if whole else None, 10, 2),
+            _number(table.accuracy(cell, question), 10, 2),
+            _number(table.spread(cell, question), 7, 2),
+            _number(table.count(cell, question), 6, 0),
+            _number(table.regret(cell, question) if whole else None, 8, 2),
+            _number(table.rank(cell, question) if whole else None, 6, 0),
+            _number(table.percentile(cell, question) if whole else None, 10, 2),
         )
     )
 
@@ -343,3 +346,34 @@ def print_outcomes(outcomes: Iterable[Outcome]) -> int:
         print(f"{outcome.verdict:<12} {label:<32} {outcome.check}{why}", flush=True)
     print(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count))
     return counts["failed"]
+
+
+def measure_line(label: str, line: Line) -> str:
+    """One line of a measure in words: its scalars, or why there are none."""
+    head = f"{label}, epoch {line['epoch']} ({line['cost']['cpu_seconds']:.2f} CPU s): "
+    values = [
+        f"{name} {value:.4g}"
+        for name, value in line["values"].items()
+        if isinstance(value, (int, float))
+    ]
+    reason = [f"{line['status']}: {line['reason']}"] if "reason" in line else []
+    return head + ", ".join(reason + values)
+
+
+def print_measures() -> None:
+    """Every registered measure: its cost, its cadence, its settings, what it finds."""
+    from optnas import registry
+    from optnas.metrics.base import Measure
+
+    for name in registry.names("metric"):
+        factory = registry.find("metric", name)
+        settings = registry.complete_settings(factory, {}, section=name)
+        measure: Measure = factory(**settings)
+        cadence = measure.cadence
+        print(f"{name}: {(factory.__doc__ or '').strip().splitlines()[0]}")
+        print(f"  cost      {measure.cost}")
+        print(f"  taken     every = {cadence.every}, at = {list(cadence.at)}")
+        print(f"  settings  {', '.join(f'{k} = {v}' for k, v in settings.items()) or 'none'}")
+        for key, quantity in measure.quantities.items():
+            better = "" if quantity.better == "neither" else f", {quantity.better} is better"
+            print(f"  finds     {key} [{quantity.unit}{better}]")

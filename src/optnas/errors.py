@@ -55,6 +55,7 @@ class UserError(Exception):
         """The same error of a part, told by the part's place: its key under a section's."""
         return UserError(
             self.reason,
+            where=self.where,
             key=f"{section}.{self.key or 'name'}",
             value=self.value,
             remedy=self.remedy,

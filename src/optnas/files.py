@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib.util
 import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from optnas.errors import UserError
+
 TEMPORARY = ".partial"
+
+
+def in_package(package: str, name: str) -> Path | None:
+    """A file of an installed package, found without importing it.
+
+    Args:
+        package: the package's name.
+        name: the file's path inside it.
+
+    Returns:
+        The file, None if the package or the file is not there.
+    """
+    spec = importlib.util.find_spec(package)
+    folders = (spec.submodule_search_locations or []) if spec else []
+    paths = (Path(folder) / name for folder in folders)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def sync_folder(folder: Path) -> None:
@@ -41,6 +60,32 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def writing(what: str, *, key: str, path: Path) -> Iterator[None]:
+    """Tell bad input where a file the user named cannot be written.
+
+    Args:
+        what: the file, in words.
+        key: the option that named it.
+        path: its value.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        UserError: the block could not write.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {what} ({error.strerror})",
+            key=key,
+            value=str(path),
+            remedy="choose a folder that can be written",
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from optnas.benchmarks import Question, load_table
 from optnas.display import run_label
 from optnas.errors import UserError
-from optnas.files import write_atomically
+from optnas.files import write_atomically, writing
 from optnas.metrics.benchmark import describe_benchmark
 from optnas.records import Record, RunFolder
 from optnas.reference_lines import draw_references, find_references
@@ -36,6 +36,28 @@ def plot_runs(
     folder: Path | None = None,
     reference: Sequence[str] | None = None,
 ) -> None:
+    """Write the picture of `draw_runs`.
+
+    Args:
+        runs: the runs.
+        path: a file that ends in .png, .svg or .pdf.
+        table: see `draw_runs`.
+        folder: see `draw_runs`.
+        reference: see `draw_runs`.
+
+    Raises:
+        UserError: it cannot be drawn, or the file cannot be written.
+    """
+    check_format(path)
+    write_figure(draw_runs(runs, table, folder, reference), path)
+
+
+def draw_runs(
+    runs: Sequence[RunFolder],
+    table: str | None = None,
+    folder: Path | None = None,
+    reference: Sequence[str] | None = None,
+) -> Figure:
     """Three panels by epoch: supernet accuracy, alpha-Hessian top eigenvalue, benchmark accuracy.
 
     One colour for each algorithm and optimizer pair. With several seeds of one, the seeds are thin
@@ -43,18 +65,18 @@ def plot_runs(
 
     Args:
         runs: the runs.
-        path: a file that ends in .png, .svg or .pdf.
         table: ask this benchmark table for every architecture instead of using the records.
         folder: the data folder, for ``table`` and ``reference``.
         reference: horizontal lines of the benchmark panel, by the names of
             `optnas.benchmarks.references`; ``none`` for no line. By default a random cell, the best
             of ten and the best of all, if the table is there.
 
+    Returns:
+        The drawing.
+
     Raises:
-        UserError: a folder holds no records, the tables differ, a reference cannot be had, or the
-            file cannot be written.
+        UserError: a folder holds no records, the tables differ, or a reference cannot be had.
     """
-    check_format(path)
     if not runs:
         raise UserError(
             "the figure epochs is drawn from runs",
@@ -70,11 +92,13 @@ def plot_runs(
             remedy=f"ask one of them for all: --table {tables[0]}",
         )
     told = loaded[0][1][0]["benchmark"]
-    question = Question(next(iter(told["accuracy"])), told["split"], told["epochs"])
+    asked = [Question(each, told["split"], told["epochs"]) for each in told["accuracy"]]
+    question = asked[0] if asked else None
     rows, remark = find_references(reference, tables[0], question, folder)
     figure = _draw(loaded, tables[0], question)
-    draw_references(figure.axes[-1], rows, remark)
-    write_figure(figure, path)
+    if question is not None:
+        draw_references(figure.axes[-1], rows, remark)
+    return figure
 
 
 def check_format(path: Path) -> None:
@@ -113,16 +137,8 @@ def write_figure(figure: Figure, path: Path) -> None:
     def write(file: IO[bytes]) -> None:
         figure.savefig(file, format=kind, dpi=150, metadata=undated)
 
-    try:
-        with rc_context({"svg.hashsalt": "optnas"}):
-            write_atomically(path, write)
-    except OSError as error:
-        raise UserError(
-            f"cannot write the picture ({error.strerror})",
-            key="-o",
-            value=str(path),
-            remedy="choose a folder that can be written",
-        ) from error
+    with writing("the picture", key="-o", path=path), rc_context({"svg.hashsalt": "optnas"}):
+        write_atomically(path, write)
 
 
 def _records(run: RunFolder, table: str | None, folder: Path | None) -> list[Record]:
@@ -142,12 +158,12 @@ def _records(run: RunFolder, table: str | None, folder: Path | None) -> list[Rec
 
 
 def _draw(
-    loaded: list[tuple[dict[str, Any], list[Record]]], table: str, question: Question
+    loaded: list[tuple[dict[str, Any], list[Record]]], table: str, question: Question | None
 ) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    dataset = question.dataset
+    benchmark = "" if question is None else NAMES.get(question.dataset, question.dataset)
     groups: dict[str, list[list[Record]]] = {}
     for config, records in loaded:
         groups.setdefault(run_label(config), []).append(records)
@@ -155,17 +171,16 @@ def _draw(
     searched = ", ".join(
         sorted({NAMES.get(c["data"]["name"], c["data"]["name"]) for c, _ in loaded})
     )
-    figure = Figure(figsize=(13.5, 4.6), layout="constrained")
-    axes = figure.subplots(1, 3)
-    panels = (
+    panels: list[tuple[str, Callable[[Record], float | None]]] = [
         ("supernet validation accuracy (%)", lambda r: r["valid_accuracy"]),
         ("top eigenvalue of the alpha-Hessian", lambda r: r["alpha_hessian_max"]),
-        (
-            f"benchmark accuracy of the derived cell (%)\n{NAMES.get(dataset, dataset)} "
-            f"{question.split}, table {table}",
-            lambda r: r["benchmark"]["accuracy"][dataset],
-        ),
-    )
+    ]
+    if question is not None:
+        dataset, split = question.dataset, question.split
+        title = f"benchmark accuracy of the derived cell (%)\n{benchmark} {split}, table {table}"
+        panels.append((title, lambda r: r["benchmark"]["accuracy"][dataset]))
+    figure = Figure(figsize=(4.5 * len(panels), 4.6), layout="constrained")
+    axes = figure.subplots(1, len(panels))
     for ax, (title, value) in zip(axes, panels, strict=True):
         for position, (label, seeds) in enumerate(groups.items()):
             colour = COLOURS[position % len(COLOURS)]
@@ -176,10 +191,10 @@ def _draw(
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
+    asked = "no benchmark" if question is None else f"benchmark of {benchmark}"
     n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     figure.suptitle(
-        f"search on {searched}, benchmark of {NAMES.get(dataset, dataset)}, n = {n} "
-        f"{'seed' if n == '1' else 'seeds'} a curve",
+        f"search on {searched}, {asked}, n = {n} {'seed' if n == '1' else 'seeds'} a curve",
         fontsize=12,
     )
     handles, labels = axes[0].get_legend_handles_labels()

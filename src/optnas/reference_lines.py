@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optnas.benchmarks import Question, load_table
-from optnas.benchmarks.references import DEFAULT, Reference, references
+from optnas.benchmarks.references import DEFAULT, KEY, Reference, check_names, references
 from optnas.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ NONE = ("none",)
 
 
 def find_references(
-    names: Sequence[str] | None, table: str, question: Question, folder: Path | None
+    names: Sequence[str] | None, table: str, question: Question | None, folder: Path | None
 ) -> tuple[list[Reference], str]:
     """The rows to draw, and what to say if there are none to be had.
 
@@ -28,7 +28,7 @@ def find_references(
         names: names of `optnas.benchmarks.references`, ``none`` alone for no line, or None for the
             usual ones if the table is there.
         table: name of the table.
-        question: what the accuracies of the picture are of.
+        question: what the accuracies of the picture are of, None if the runs asked no table.
         folder: the data folder.
 
     Returns:
@@ -39,6 +39,16 @@ def find_references(
     """
     if names is not None and tuple(names) == NONE:
         return [], ""
+    if question is None:
+        check_names(names or ())
+        if names is None:
+            return [], ""
+        raise UserError(
+            "the runs asked no benchmark table",
+            key=KEY,
+            value=",".join(names),
+            remedy="leave it out, or ask a table: --table NAME",
+        )
     try:
         return references(names or DEFAULT, load_table(table, folder=folder), question), ""
     except UserError as error:
@@ -55,6 +65,8 @@ def draw_references(ax: Axes, rows: Sequence[Reference], remark: str) -> None:
         rows: what to draw.
         remark: what to say in a corner.
     """
+    if any(row.band is not None for row in rows):
+        remark = "; ".join(filter(None, (remark, "grey: where 90 % of random searches end")))
     if remark:
         ax.text(0.01, 0.01, remark, transform=ax.transAxes, fontsize=FONT, color=GREY)
     merged: dict[tuple[float, bool], list[Reference]] = {}

@@ -29,7 +29,9 @@ KINDS = {
     "dataset": "optnas.datasets",
     "discretization": "optnas.discretizations",
     "engine": "optnas.engines",
+    "figure": "optnas.figures",
     "hypergradient": "optnas.hypergradients",
+    "metric": "optnas.metrics",
     "optimizer": "optnas.optimizers",
     "perturbation": "optnas.perturbations",
     "relaxation": "optnas.relaxations",
@@ -283,5 +285,4 @@ def _build(kind: str, table: Mapping[str, Any], offered: Mapping[str, Any], sect
     except UserError as error:
         # A part does not know where it stands: it names its own setting.
         inside = error.key is not None and error.key.startswith(section)
-        key = error.key if inside else ".".join(filter(None, (section, error.key)))
-        raise UserError(error.reason, key=key, value=error.value, remedy=error.remedy) from error
+        raise (error if inside else error.below(section)) from error

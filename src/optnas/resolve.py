@@ -295,7 +295,9 @@ def _laid_over(held: Any, given: Any) -> Any:
     below, above = ({"name": each} if isinstance(each, str) else each for each in (held, given))
     if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
         return given
-    return given if _names_another(above, below) else {**below, **above}
+    if _names_another(above, below):
+        return given
+    return {**below, **{key: _laid_over(below.get(key), value) for key, value in above.items()}}
 
 
 def _complete(merged: dict[str, Any], origins: _Origins) -> Settings:

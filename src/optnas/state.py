@@ -25,6 +25,7 @@ from optnas.spaces import Space, build_space
 from optnas.supernet import Statistics, Supernet
 
 STREAMS = ("train-order", "valid-order", "train-augmentation", "valid-augmentation", "perturbation")
+FROM_THE_BEGINNING = "delete it to start this run from the beginning"
 
 
 @dataclass
@@ -131,7 +132,7 @@ def build_state(settings: Settings) -> SearchState:
     seed = settings.search.seed
     space = build_space(settings.space.model_dump())
     dataset: Dataset = registry.find("dataset", settings.data.name)(
-        folder=settings.data_folder, **settings.dataset_settings
+        folder=settings.data.place("folder"), **settings.data.dataset_settings
     )
     train, valid = _load_halves(settings, dataset, device)
     supernet = Supernet(
@@ -187,7 +188,7 @@ def build_state(settings: Settings) -> SearchState:
         valid_augmentation=augmentation if asked.validation else Augmentation(),
         generators=generators,
         passes=CyclingBatches(len(valid), settings.search.batch_size, generators["valid-order"]),
-        table=load_table(settings.benchmark.table, folder=settings.data_folder),
+        table=load_table(settings.benchmark.table, folder=settings.data.place("folder")),
         note=_note(settings, dataset),
         path_length=torch.zeros((), dtype=torch.float64, device=device),
     )
@@ -199,8 +200,9 @@ def _load_halves(
     data, moments = settings.data, dataset.moments()
     valid_dataset = dataset
     if data.split == "file" or data.split == "test-file":
-        assert settings.split_file is not None
-        fixed = read_split(data.split, settings.split_file, dataset)
+        file = data.place("split_file")
+        assert file is not None
+        fixed = read_split(data.split, file, dataset)
         valid_dataset = fixed.valid_dataset
         train_N = torch.from_numpy(fixed.train_N[: data.train_size])
         valid_N = torch.from_numpy(fixed.valid_M[: data.valid_size])
@@ -252,27 +254,35 @@ def save(state: SearchState, path: Path) -> None:
     write_atomically(path, lambda file: torch.save(content, file))
 
 
-def restore(state: SearchState, path: Path) -> None:
+def restore(state: SearchState, path: Path, *, remedy: str = FROM_THE_BEGINNING) -> None:
     """Bring a freshly built state to a checkpoint's.
 
     Args:
         state: as `build_state` made it from the same settings; changed in place.
         path: the checkpoint.
+        remedy: what to do about a checkpoint that cannot be used.
 
     Raises:
         UserError: the file is damaged, or belongs to another run.
     """
-    remedy = "delete it to start this run from the beginning"
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        belongs = content["format"] == FORMAT and content["hash"] == state.settings.hash
+        # A bare tensor would answer a text as key with a warning.
+        belongs = dict(content)["format"] == FORMAT and content["hash"] == state.settings.hash
+        if belongs:
+            _restore(state, content)
     except Exception as error:  # a damaged file fails in whichever way its bytes decide
         reason = " ".join(str(error).split())[:80] or type(error).__name__
+        if isinstance(error, KeyError):
+            reason = f"it lacks {reason}"
         raise UserError(
             f"not a readable checkpoint ({reason})", where=path, remedy=remedy
         ) from error
     if not belongs:
         raise UserError("the checkpoint of another run", where=path, remedy=remedy)
+
+
+def _restore(state: SearchState, content: dict[str, Any]) -> None:
     with torch.no_grad():
         for name, weight in state.supernet.weights.items():
             weight.copy_(content["weights"][name])

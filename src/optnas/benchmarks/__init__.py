@@ -23,6 +23,7 @@ from optnas.errors import UserError
 
 __all__ = [
     "DATA_VARIABLE",
+    "NO_TABLE",
     "Coverage",
     "Measurements",
     "Question",
@@ -36,6 +37,8 @@ __all__ = [
     "table_names",
 ]
 
+# What a run on a space without a table names: no accuracy is recorded.
+NO_TABLE = Table("none", "", "No table was asked.", {})
 # Which table answers when the user names none: the first of these that is there, then any other of
 # the space. The one place that knows tables by name.
 PREFERENCE = ("official", "nats-tss", "analog-nasbench")
@@ -59,30 +62,37 @@ def default_table(folder: Path | None, space_name: str) -> str:
     Raises:
         UserError: no table holds cells of the space.
     """
-    of_space = {source.name: source for source in sources(space_name)}
-    names = [name for name in PREFERENCE if name in of_space]
-    names += [name for name in of_space if name not in names]
-    if not names:
+    preferred = [find_source(name) for name in PREFERENCE]
+    candidates = [source for source in preferred if source.space_name == space_name]
+    found = next((source for source in candidates if source.present(folder)), None)
+    if found is not None:
+        return found.name
+    # The others are declared only now: one that cannot be is no obstacle to a preferred one.
+    candidates += [source for source in sources(space_name) if source.name not in PREFERENCE]
+    if not candidates:
         raise UserError(
             f"no benchmark table holds cells of {space_name}",
             key="benchmark.table",
             value="auto",
-            remedy="name one as ./file.py:Object",
+            remedy=f"set benchmark.table={NO_TABLE.name} to do without,"
+            " or name one as ./file.py:Object",
         )
-    return next((name for name in names if of_space[name].present(folder)), names[0])
+    return next((each for each in candidates if each.present(folder)), candidates[0]).name
 
 
 def load_table(name: str, *, folder: Path | None) -> Table:
     """Read a table, from the user's cache after the first time.
 
     Args:
-        name: one of `table_names`, or ``./file.py:Object``.
+        name: one of `table_names`, ``./file.py:Object``, or ``none``.
         folder: the data folder, from `data_folder`.
 
     Returns:
         The table, with every cell of its space. A name that is not there, or a table that is
         missing, damaged or lacks cells, is a `UserError`.
     """
+    if name == NO_TABLE.name:
+        return NO_TABLE
     table = find_source(name).load(folder)
     table.require_whole()
     return table

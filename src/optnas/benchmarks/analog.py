@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +26,7 @@ from optnas.benchmarks.cache import cached
 from optnas.benchmarks.coverage import Coverage, TableSource
 from optnas.benchmarks.table import Accuracies, Measurements, Table
 from optnas.errors import UserError
+from optnas.files import in_package
 from optnas.pickles import load_restricted
 from optnas.registry import register
 from optnas.spaces import NAS_BENCH_201, Architecture
@@ -98,12 +98,10 @@ def data_path() -> Path:
     Raises:
         UserError: the distribution is not installed or lacks the file.
     """
-    spec = importlib.util.find_spec(MODULE)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / FILE_NAME
-        if path.is_file():
-            return path
-    raise UserError("its data file is not installed", where=f"table {NAME}", remedy=INSTALL)
+    path = in_package(MODULE, FILE_NAME)
+    if path is None:
+        raise UserError("its data file is not installed", where=f"table {NAME}", remedy=INSTALL)
+    return path
 
 
 def load(path: Path | None = None) -> Table:

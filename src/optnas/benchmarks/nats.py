@@ -10,11 +10,12 @@ noise of the archive's floats, so that equal cells stay equal.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -67,12 +68,13 @@ def table_path(folder: Path | None) -> Path | None:
     Returns:
         The file, None if it is in neither.
     """
-    places = (
-        [path_to_write(None)]
-        if folder is None
-        else [path_to_write(each) for each in (folder, None)]
-    )
-    return next((path for path in places if path.is_file()), None)
+    if folder is not None and path_to_write(folder).is_file():
+        return path_to_write(folder)
+    try:
+        path = path_to_write(None)
+    except RuntimeError:  # no home, hence no cache, see `cache_folder`
+        return None
+    return path if path.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,12 @@ def import_archive(
     Raises:
         UserError: the archive cannot be read or lacks cells, or nothing can be written.
     """
-    path = path_to_write(folder)
+    try:
+        path = path_to_write(folder)
+    except RuntimeError as error:
+        raise UserError(
+            f"there is no place for the table ({error})", remedy="give a folder with --data"
+        ) from error
     _check_writable(path)
     summary = read_archive(archive, on_cell)
     held, size = int(summary.held.sum()), NAS_BENCH_201.size
@@ -199,7 +206,7 @@ def load(folder: Path | None) -> Table:
     )
     held = summary.held
     measurements = {
-        question: Measurements(*(values.copy() for values in columns))
+        question: Measurements(*columns)
         for question, *columns in zip(
             COVERAGE.questions,
             summary.accuracy_QN,
@@ -220,13 +227,15 @@ def load(folder: Path | None) -> Table:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.typing.NDArray[Any]]]:
     shape = (len(COVERAGE.questions), NAS_BENCH_201.size)
+    questions = [list(question) for question in COVERAGE.questions]
     try:
-        # numpy leaves a damaged file open if it is given the path.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            facts = json.loads(str(stored["facts"]))
+        with _opened(path) as stored:
+            facts = _facts(stored)
             arrays = {key: stored[key] for key in ("accuracy", "spread", "count")}
-        good = facts["format"] == FORMAT and all(
-            values.shape == shape and values.dtype.kind == "i" for values in arrays.values()
+        good = (
+            facts["format"] == FORMAT
+            and facts.get("questions") == questions
+            and all(v.shape == shape and v.dtype.kind == "i" for v in arrays.values())
         )
     # What numpy, zipfile and json raise on damaged bytes.
     except DAMAGE as error:
@@ -238,13 +247,28 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.typing.NDArray[Any]]
     return facts, arrays
 
 
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    # numpy leaves a damaged file open if it is given the path.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        yield stored
+
+
+def _facts(stored: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(str(stored["facts"]))
+    return facts
+
+
 def _present(folder: Path | None) -> bool:
     """Whether it answers for every cell; a damaged file says so when it is loaded."""
-    if table_path(folder) is None:
+    path = table_path(folder)
+    if path is None:
         return False
     try:
-        return load(folder).held is None
-    except UserError:
+        # Asked whenever settings are resolved: the numbers themselves are not read.
+        with _opened(path) as stored:
+            return bool(_facts(stored)["cells"] == CELLS)
+    except DAMAGE:
         return True
 
 

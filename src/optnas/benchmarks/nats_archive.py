@@ -92,9 +92,9 @@ class Summary:
     count_QN: Counts
 
     @staticmethod
-    def empty(cells: int = NAS_BENCH_201.size) -> Summary:
+    def empty() -> Summary:
         """Of no trial at all."""
-        shape = (len(COVERAGE.questions), cells)
+        shape = (len(COVERAGE.questions), NAS_BENCH_201.size)
         unknown = np.full(shape, np.nan)
         return Summary(unknown, unknown.copy(), np.zeros(shape, dtype=np.int64))
 
@@ -211,7 +211,7 @@ def read_cell(data: bytes, index: int, *, where: object) -> Trials:
     except UserError as error:
         raise error.at(where) from error
     # The document is of whatever shape its author chose.
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         reason = f"not a cell of {ARCHIVE} ({type(error).__name__}: {error})"
         raise UserError(reason, where=where, remedy=FETCH) from error
 

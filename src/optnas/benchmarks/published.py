@@ -7,6 +7,7 @@ of no other. A new row is one entry of the file.
 from __future__ import annotations
 
 import functools
+import json
 import tomllib
 from importlib import resources
 
@@ -88,5 +89,5 @@ class Published(pydantic.BaseModel):
 def published() -> Published:
     """The published results that come with optnas."""
     text = resources.files("optnas.benchmarks").joinpath(FILE_NAME).read_text()
-    # TOML knows no tuple: lists become tuples, nothing else is converted.
-    return Published.model_validate(tomllib.loads(text), strict=False)
+    # TOML knows no tuple, and neither does JSON: lists become tuples, nothing else is converted.
+    return Published.model_validate_json(json.dumps(tomllib.loads(text)))

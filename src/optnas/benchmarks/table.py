@@ -129,124 +129,98 @@ class Table:
             )
         return self.measurements[asked], place
 
-    def values(self, *, dataset: str, split: str, epochs: int | None) -> Accuracies:
+    def values(self, question: Question) -> Accuracies:
         """The accuracies of all cells.
 
         Args:
-            dataset: name of the data set.
-            split: name of the split.
-            epochs: training epochs; None asks for a table that does not state them.
+            question: data set, split, epochs.
 
         Returns:
             Percent, float64, one a cell in official order, read-only. A question the table cannot
             answer is a `UserError`, see `ask`.
         """
-        return self.ask(Question(dataset, split, epochs)).accuracy
+        return self.ask(question).accuracy
 
-    def accuracy(
-        self, architecture: Architecture, *, dataset: str, split: str, epochs: int | None
-    ) -> float:
+    def accuracy(self, architecture: Architecture, question: Question) -> float:
         """The accuracy of a cell.
 
         Args:
             architecture: a cell of the table's space.
-            dataset: name of the data set.
-            split: name of the split.
-            epochs: training epochs; None asks for a table that does not state them.
+            question: data set, split, epochs.
 
         Returns:
             Percent.
         """
-        measured, place = self._of_cell(architecture, Question(dataset, split, epochs))
+        measured, place = self._of_cell(architecture, question)
         return float(measured.accuracy[place])
 
-    def spread(
-        self, architecture: Architecture, *, dataset: str, split: str, epochs: int | None
-    ) -> float | None:
+    def spread(self, architecture: Architecture, question: Question) -> float | None:
         """How far the trials of a cell lie apart: their standard deviation with n - 1.
 
         Args:
             architecture: a cell of the table's space.
-            dataset: name of the data set.
-            split: name of the split.
-            epochs: training epochs; None asks for a table that does not state them.
+            question: data set, split, epochs.
 
         Returns:
             Percentage points; None where it is not known, as for one trial.
         """
-        measured, place = self._of_cell(architecture, Question(dataset, split, epochs))
+        measured, place = self._of_cell(architecture, question)
         if measured.spread is None or np.isnan(measured.spread[place]):
             return None
         return float(measured.spread[place])
 
-    def count(
-        self, architecture: Architecture, *, dataset: str, split: str, epochs: int | None
-    ) -> int | None:
+    def count(self, architecture: Architecture, question: Question) -> int | None:
         """The number of trials behind the accuracy of a cell.
 
         Args:
             architecture: a cell of the table's space.
-            dataset: name of the data set.
-            split: name of the split.
-            epochs: training epochs; None asks for a table that does not state them.
+            question: data set, split, epochs.
 
         Returns:
             The number; None where it is not known.
         """
-        measured, place = self._of_cell(architecture, Question(dataset, split, epochs))
+        measured, place = self._of_cell(architecture, question)
         return None if measured.count is None else int(measured.count[place])
 
-    def regret(
-        self, architecture: Architecture, *, dataset: str, split: str, epochs: int | None
-    ) -> float:
+    def regret(self, architecture: Architecture, question: Question) -> float:
         """How far a cell is below the best of this table: max_b acc(b) - acc(a).
 
         Args:
             architecture: a cell of the table's space.
-            dataset: name of the data set.
-            split: name of the split.
-            epochs: training epochs; None asks for a table that does not state them.
+            question: data set, split, epochs.
 
         Returns:
             Percentage points, 0 for the best cell, never negative.
         """
-        values = self.values(dataset=dataset, split=split, epochs=epochs)
+        values = self.values(question)
         return float(values.max() - values[self._place(architecture)])
 
-    def rank(
-        self, architecture: Architecture, *, dataset: str, split: str, epochs: int | None
-    ) -> int:
+    def rank(self, architecture: Architecture, question: Question) -> int:
         """The place of a cell among all: 1 + |{b: acc(b) > acc(a)}|.
 
         Args:
             architecture: a cell of the table's space.
-            dataset: name of the data set.
-            split: name of the split.
-            epochs: training epochs; None asks for a table that does not state them.
+            question: data set, split, epochs.
 
         Returns:
             1 for the best; equal cells share the smallest place.
         """
-        values = self.values(dataset=dataset, split=split, epochs=epochs)
+        values = self.values(question)
         return 1 + int(np.count_nonzero(values > values[self._place(architecture)]))
 
-    def percentile(
-        self, architecture: Architecture, *, dataset: str, split: str, epochs: int | None
-    ) -> float:
+    def percentile(self, architecture: Architecture, question: Question) -> float:
         """The share of cells that are not better: 100 |{b: acc(b) <= acc(a)}| / N.
 
         The cell itself and its equals count, so that percentile = 100 (N - rank + 1) / N.
 
         Args:
             architecture: a cell of the table's space.
-            dataset: name of the data set.
-            split: name of the split.
-            epochs: training epochs; None asks for a table that does not state them.
+            question: data set, split, epochs.
 
         Returns:
             Percent: 100 for the best cell, 100 / N for a worst one without equals.
         """
-        values = self.values(dataset=dataset, split=split, epochs=epochs)
+        values = self.values(question)
         return 100 * float(np.mean(values <= values[self._place(architecture)]))
 
     def describe(self) -> dict[str, Any]:
@@ -285,7 +259,8 @@ class Table:
     def _cannot_answer(self, wanted: Mapping[str, object]) -> UserError:
         others = sources(self.space_name)
         able = [source for source in others if source.coverage.matching(wanted)]
-        known = {q.dataset for source in others for q in source.coverage.questions}
+        covered = [self.coverage, *(source.coverage for source in others)]
+        known = {question.dataset for each in covered for question in each.questions}
         dataset = wanted.get("dataset")
         if able:
             told = (
@@ -295,9 +270,11 @@ class Table:
             remedy = f"the table {' or '.join(told)} can answer"
         elif isinstance(dataset, str) and dataset not in known:
             remedy = did_you_mean(dataset, known)
-        else:
+        elif others:
             told = (f"{source.name} has {source.coverage}" for source in others)
             remedy = f"no known table can answer: {'; '.join(told)}"
+        else:
+            remedy = "ask what it has"
         # Blame the part at which no answer of this table is left.
         parts = list(wanted)
         key = next(

@@ -98,7 +98,7 @@ def random_search(
     data: DataFolder = None,
 ) -> None:
     """What the best of K random cells is worth on a table, exactly; K = 1, 10, 100 by default."""
-    from optnas.benchmarks import data_folder, default_table, load_table
+    from optnas.benchmarks import data_folder, default_table, find_source
     from optnas.benchmarks.random_search import random_search as search
     from optnas.benchmarks.references import BUDGETS
     from optnas.display import print_random_search
@@ -106,7 +106,8 @@ def random_search(
 
     folder = data_folder(data)
     name = default_table(folder, default_space().name) if table == "auto" else table
-    loaded = load_table(name, folder=folder)
+    loaded = find_source(name).load(folder)
+    loaded.require_whole()
     budgets = cells or [k for k in BUDGETS if k <= loaded.size]
     found = [search(loaded, q, k) for q in loaded.coverage.headline for k in budgets]
     print_random_search(loaded, found)

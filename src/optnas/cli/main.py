@@ -14,7 +14,8 @@ from types import FrameType
 
 import typer
 
-from optnas.cli import benchmark, benchmark_train, exam, plot, protocol, search, study
+from optnas.cli import benchmark, benchmark_train, exam, measure, plot, protocol, search, study
+from optnas.cli.common import listing
 from optnas.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, UserError
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
@@ -29,7 +30,8 @@ app = typer.Typer(
 app.command()(search.search)
 app.command()(search.resume)
 app.command("list")(search.list_runs)
-app.command()(plot.plot)
+app.command(cls=listing("figure"))(plot.plot)
+app.command(cls=listing("metric"))(measure.measure)
 app.command()(exam.exam)
 benchmark.app.command()(benchmark_train.train)
 app.add_typer(benchmark.app, name="benchmark")
@@ -43,8 +45,8 @@ def _tell(kind: str, error: object) -> None:
 
 
 def _tell_interruption() -> None:
-    again = sys.argv[1:2] in (["benchmark"], ["study"])
-    advice = "run the same command again" if again else "go on with: optnas resume DIR"
+    run = sys.argv[1:2] in (["search"], ["resume"])
+    advice = "go on with: optnas resume DIR" if run else "run the same command again"
     print(f"optnas: interrupted; {advice}", file=sys.stderr, flush=True)
 
 

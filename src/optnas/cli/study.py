@@ -71,8 +71,7 @@ def plan(
     if not no_timing:
         from optnas.study.timing import estimate
 
-        for alike, seconds in estimate(loaded.runs.values()):
-            costs |= {run.id: seconds for run in alike}
+        costs = estimate(loaded)
     print_plan(loaded, folders, costs, at_a_time)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,9 +70,7 @@ class Dataset:
         Returns:
             The SHA-256 digest, 64 hexadecimal digits.
         """
-        stats = [path.stat() for path in self.files]
-        stamps = tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in stats)
-        return _digest(self.files, stamps)
+        return _digest(self.files, stamps(self.files))
 
     def read(self, indices_N: np.ndarray | None = None) -> Rows:
         """Decode the asked rows and no other.
@@ -128,9 +126,26 @@ class Dataset:
         return mean, tuple(math.sqrt(each) / n / 255 for each in spread)
 
 
+Stamps = tuple[tuple[int, ...], ...]
+
+
+def stamps(files: Iterable[Path]) -> Stamps:
+    """What tells files from those that stood in their places before.
+
+    A study resolves a thousand settings: what is read from the files for each is kept under these.
+
+    Args:
+        files: the files.
+
+    Returns:
+        Inode, size in bytes and time of the last change in nanoseconds of each.
+    """
+    found = [path.stat() for path in files]
+    return tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in found)
+
+
 @functools.lru_cache(maxsize=16)
-def _digest(files: tuple[Path, ...], stamps: tuple[tuple[int, ...], ...]) -> str:
-    # A study asks a thousand times; the stamps tell a file that was changed in between.
+def _digest(files: tuple[Path, ...], stamps: Stamps) -> str:
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:

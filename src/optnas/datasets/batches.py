@@ -11,6 +11,7 @@ Shape letters as in `optnas.datasets.base`.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from optnas.datasets.base import Rows
+from optnas.datasets.base import Rows, Stamps, stamps
 from optnas.datasets.layouts import FIX_FILE, checked_label
 from optnas.errors import UserError
 from optnas.pickles import load_restricted
@@ -109,7 +110,7 @@ class Batches:
     kept: range
 
     def size(self) -> int:
-        """Number of rows; every file is read for it.
+        """Number of rows; every file is read for it, the first time.
 
         Returns:
             The sum over all files.
@@ -117,14 +118,12 @@ class Batches:
         Raises:
             UserError: a file is damaged, hostile or of another layout.
         """
-        size = sum(len(self._load(path)[1]) for path in self.files)
-        if size == 0:
+        try:
+            return _size(self, stamps(self.files))
+        except OSError as error:
             raise UserError(
-                f"no image has a label in {self.kept.start} to {self.kept.stop - 1}",
-                where=self.files[0],
-                remedy=PUBLISHED,
-            )
-        return size
+                f"cannot read it ({error.strerror})", where=error.filename, remedy=FIX_FILE
+            ) from error
 
     def decode(self, indices_N: np.ndarray) -> Rows:
         """Images and labels of the asked rows.
@@ -182,6 +181,18 @@ class Batches:
             if label not in self.labels:
                 checked_label(label, self.labels, path, f"{self.label_key} of row {row}")
         return np.array(values, dtype=np.int64)
+
+
+@functools.lru_cache(maxsize=16)
+def _size(batches: Batches, stamps: Stamps) -> int:
+    size = sum(len(batches._load(path)[1]) for path in batches.files)
+    if size == 0:
+        raise UserError(
+            f"no image has a label in {batches.kept.start} to {batches.kept.stop - 1}",
+            where=batches.files[0],
+            remedy=PUBLISHED,
+        )
+    return size
 
 
 def read_batch(path: Path, label_key: str) -> dict[str, Any]:

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import functools
 import gzip
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 
 from optnas.datasets.base import Dataset, Rows
 from optnas.errors import UserError
+from optnas.files import in_package
 from optnas.registry import register
 
 SIZE = 1797
 RESOLUTION = 8
+
+
+FILE_NAME = "datasets/data/digits.csv.gz"
 
 
 @register("dataset", "digits")
@@ -40,13 +43,11 @@ def digits(folder: Path | None) -> Dataset:
         >>> digits(None).size
         1797
     """
-    package = importlib.util.find_spec("sklearn")
-    origin = Path(package.origin if package and package.origin else "sklearn/__init__.py")
-    path = origin.parent / "datasets" / "data" / "digits.csv.gz"
-    if not path.is_file():
+    path = in_package("sklearn", FILE_NAME)
+    if path is None:
         raise UserError(
             "the digits of scikit-learn are not there",
-            where=path,
+            where=f"sklearn/{FILE_NAME}",
             remedy="install scikit-learn again",
         )
     return Dataset(

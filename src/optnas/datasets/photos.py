@@ -22,6 +22,7 @@ import numpy as np
 
 from optnas.datasets.base import Dataset, Rows
 from optnas.errors import UserError
+from optnas.files import in_package
 from optnas.registry import register
 
 RESOLUTION = 32
@@ -78,13 +79,12 @@ def photos(folder: Path | None) -> Dataset:
 
 
 def _path(package: str, name: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    origin = Path(spec.origin) if spec and spec.origin else Path(package) / "__init__.py"
-    path = origin.parent / name
-    if not path.is_file():
+    path = in_package(package, name)
+    if path is None:
+        absent = importlib.util.find_spec(package) is None
         raise UserError(
-            "the photographs are not installed" if spec is None else "the photograph is not there",
-            where=f"data set photos: {path if spec else package}",
+            "the photographs are not installed" if absent else "the photograph is not there",
+            where=f"data set photos: {package if absent else f'{package}/{name}'}",
             remedy=f"run: {INSTALL[package]}",
         )
     return path

@@ -103,7 +103,7 @@ def _lists(text: str, path: Path, kind: str) -> dict[str, list[int]]:
         raise UserError(
             f"has no lists {' and '.join(LISTS[kind])} and nothing else",
             where=path,
-            remedy="give a split file of NAS-Bench-201",
+            remedy="give a published split file",
         )
     return {name: _numbers(document[name], path, name) for name in LISTS[kind]}
 
@@ -118,7 +118,7 @@ def _numbers(value: Any, path: Path, name: str) -> list[int]:
                 where=path,
                 key=name,
                 value=text,
-                remedy="give a split file of NAS-Bench-201",
+                remedy="give a published split file",
             )
         rows.append(int(text))
     return rows

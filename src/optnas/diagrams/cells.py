@@ -69,19 +69,18 @@ def _moments_of_run(run: RunFolder) -> tuple[str, Space, list[Moment]]:
             "the run has no records yet", where=run.path, remedy="wait for its first epoch"
         )
     space = build_space(config["space"], where=run.config)
-    dataset = next(iter(records[0]["benchmark"]["accuracy"]))
+    dataset = next(iter(records[0]["benchmark"]["accuracy"]), None)
     moments = []
     for place in sorted({0, len(records) // 2, len(records) - 1}):
         record = records[place]
-        accuracy = record["benchmark"]["accuracy"][dataset]
+        bench = record["benchmark"]
+        worth = f", {bench['accuracy'][dataset]:.2f} %" if dataset else ""
         cell = space.parse(record["architecture"], where=run.epochs)
-        moments.append(
-            (f"epoch {record['epoch']}", record["op_weights"], cell, f", {accuracy:.2f} %")
-        )
-    heading = (
-        f"{config['algorithm']['name']}, seed {config['search']['seed']}; percent: "
-        f"{NAMES.get(dataset, dataset)} test, table {records[0]['benchmark']['table']}"
-    )
+        moments.append((f"epoch {record['epoch']}", record["op_weights"], cell, worth))
+    heading = f"{config['algorithm']['name']}, seed {config['search']['seed']}"
+    if dataset:
+        asked = f"{NAMES.get(dataset, dataset)} {bench['split']}, table {bench['table']}"
+        heading = f"{heading}; percent: {asked}"
     return heading, space, moments
 
 

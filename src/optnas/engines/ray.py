@@ -7,6 +7,7 @@ that was lost with its node is submitted again by Ray and goes on from the run's
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,9 @@ class _Ray:
 
 
 def _execute(folder: str, settings: dict[str, Any]) -> int:
+    # Ray cancels by an interrupt of the main thread, which a process whose ancestors ignore SIGINT
+    # would not notice.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return execute(Path(folder), settings)
 
 

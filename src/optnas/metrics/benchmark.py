@@ -12,17 +12,20 @@ def describe_benchmark(table: Table, architecture: Architecture) -> dict[str, An
     """Accuracy and regret in percentage points for the headline questions of a table.
 
     Args:
-        table: the benchmark table.
+        table: the benchmark table; `NO_TABLE` has no question, hence no answer.
         architecture: the derived cell.
 
     Returns:
         Table name, split, epoch budget, accuracy and regret by data set.
     """
     covered = table.coverage
-    ask: dict[str, Any] = {"split": covered.split, "epochs": covered.epochs}
+    if not covered.questions:
+        nothing: dict[str, Any] = {"split": None, "epochs": None, "accuracy": {}, "regret": {}}
+        return {"table": table.name, **nothing}
     return {
         "table": table.name,
-        **ask,
-        "accuracy": {d: table.accuracy(architecture, dataset=d, **ask) for d in covered.datasets},
-        "regret": {d: table.regret(architecture, dataset=d, **ask) for d in covered.datasets},
+        "split": covered.split,
+        "epochs": covered.epochs,
+        "accuracy": {q.dataset: table.accuracy(architecture, q) for q in covered.headline},
+        "regret": {q.dataset: table.regret(architecture, q) for q in covered.headline},
     }

@@ -54,7 +54,7 @@ def build(
             f"{name} refuses its settings ({error})",
             key=f"{section}.{key}",
             value=value,
-            remedy=f"change the values under {section}",
+            remedy=f"change the values under {section}" if key == "name" else "change its value",
         ) from error
     if not is_torchs(name):
         try:

@@ -45,6 +45,17 @@ EXTRAS = {"pytorch_optimizer": "optim", "schedulefree": "optim"}
 UNROLLABLE = ("SGD", "Adam", "AdamW", "RMSprop")
 
 
+def not_unrollable(name: str) -> UserError:
+    """The error of an unrolled hypergradient over another weight optimizer."""
+    return UserError(
+        f"the unrolled hypergradient differentiates a step of {', '.join(UNROLLABLE)}, "
+        f"not of {name}",
+        key="algorithm.hypergradient",
+        value="unrolled",
+        remedy="use first-order, or one of those for weight_optimizer.name",
+    )
+
+
 def _torch_optim_folder() -> Path:
     spec = importlib.util.find_spec("torch")
     assert spec is not None
@@ -209,7 +220,7 @@ def _signature(
 ) -> tuple[dict[str, Any], Mapping[str, object]]:
     """Setting -> default, and setting -> kind of table for those that are inner optimizers."""
     key = f"{section}.name"
-    weights = section.partition(".")[0] == "weight_optimizer"
+    weights = section.partition(".")[0] != "arch_optimizer"
     refused = REFUSED | (REFUSED_FOR_WEIGHTS if weights else {})
     if name in refused:
         reason, remedy = refused[name]

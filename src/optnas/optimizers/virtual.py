@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from optnas.bilevel import VirtualStep
+from optnas.optimizers.signatures import not_unrollable
 
 State = Mapping[str, Any]
 Group = Mapping[str, Any]
@@ -116,13 +117,16 @@ def virtual_step(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]
         weights: the network weights by name, each a leaf of the optimizer.
 
     Returns:
-        Gradients, in the order of ``weights``, -> weights after the step, by name.
+        Gradients, in the order of ``weights``, -> weights after the step, by name. A call with
+        another optimizer is a `UserError`.
     """
     group_of = {leaf: group for group in optimizer.param_groups for leaf in group["params"]}
 
     def step(gradients: Sequence[Tensor]) -> dict[str, Tensor]:
         # Looked up here, not before: a first-order search never asks.
-        rule = RULES[type(optimizer)]
+        rule = RULES.get(type(optimizer))
+        if rule is None:
+            raise not_unrollable(type(optimizer).__name__)
         after = {}
         for (name, w), g in zip(weights.items(), gradients, strict=True):
             group = group_of[w]

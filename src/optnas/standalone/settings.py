@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.resources
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 from pydantic import Field
 
 from optnas import registry
 from optnas.benchmarks import data_folder
-from optnas.complete import complete_optimizer, tell_first_problem
-from optnas.config import DATA_KEYS, DataSection, OptimizerSection, Section
+from optnas.complete import complete_optimizer, sources, tell_first_problem
+from optnas.config import DATA_KEYS, PLACES, DataSection, OptimizerSection, Section
 from optnas.datasets.base import Dataset
-from optnas.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.errors import COMMAND_LINE, UserError
 from optnas.spaces import Space
-from optnas.tomlio import parse_toml, read_text
+from optnas.tomlio import Shelf
 
-DEFAULT_PROTOCOL = "digits"
+SHELF = Shelf("training protocol", "standalone")
 # Raised whenever a change moves the numbers of a training; tables of different numbers never mix.
 NUMBERS_VERSION = 1
 
@@ -30,6 +29,12 @@ class NetworkSection(Section):
 
     channels: int = Field(ge=1)
     cells: int = Field(ge=1)
+
+
+class PartedSection(DataSection):
+    """Which images; a stand-alone training parts them itself, without a published list."""
+
+    split: Literal["halves", "random-halves"]
 
 
 class AugmentationSection(Section):
@@ -51,54 +56,41 @@ class TrainingSection(Section):
 class TrainingSettings(pydantic.BaseModel):
     """A training protocol, complete and checked.
 
-    Beside the sections: ``space``, what is trained, and ``fingerprint``, the SHA-256 of the data.
+    Beside the sections: ``space``, what is trained, ``fingerprint``, the SHA-256 of the data, and
+    ``sources``, that of each file a component is loaded from by path.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     network: NetworkSection
-    data: DataSection
+    data: PartedSection
     augmentation: AugmentationSection
     training: TrainingSection
     optimizer: OptimizerSection
     space: dict[str, Any]
     fingerprint: str
-
-    @property
-    def dataset_settings(self) -> dict[str, Any]:
-        """Settings of the data set's own factory."""
-        return {k: v for k, v in self.data.settings.items() if k not in DATA_KEYS}
-
-    @property
-    def data_folder(self) -> Path | None:
-        """The data folder in force, if there is one."""
-        folder = self.data.settings.get("folder")
-        return None if folder is None else Path(folder)
+    sources: dict[str, str] = {}
 
     @property
     def hash(self) -> str:
         """SHA-256 of everything that can move a training's numbers, 64 hexadecimal digits.
 
-        Left out: the data folder, and which seeds are asked for, so that seeds may be added.
+        Left out: where the data lie, and which seeds are asked for, so that seeds may be added.
         """
         content = self.document()
         del content["training"]["seeds"]
         content |= {"space": self.space, "fingerprint": self.fingerprint}
+        content |= {"sources": self.sources} if self.sources else {}
         content["numbers_version"] = NUMBERS_VERSION
         text = json.dumps(content, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def document(self) -> dict[str, Any]:
-        """The sections as they would stand in a TOML file, without the data folder."""
-        document = self.model_dump(exclude={"space", "fingerprint"})
-        document["data"].pop("folder", None)
+        """The sections as they would stand in a TOML file, without where the data lie."""
+        document = self.model_dump(exclude={"space", "fingerprint", "sources"})
+        for key in PLACES:
+            document["data"].pop(key, None)
         return document
-
-
-def protocol_names() -> list[str]:
-    """Names of the training protocols that ship with the package, sorted."""
-    entries = importlib.resources.files(__package__ or "").iterdir()
-    return sorted(e.name.removesuffix(".toml") for e in entries if e.name.endswith(".toml"))
 
 
 def load_settings(space: Space, protocol: str, *, folder: Path | None) -> TrainingSettings:
@@ -115,22 +107,12 @@ def load_settings(space: Space, protocol: str, *, folder: Path | None) -> Traini
     Raises:
         UserError: there is no such protocol, or a setting is missing, unknown or wrong.
     """
-    is_path = protocol.endswith(".toml") or "/" in protocol
-    if not is_path and protocol not in protocol_names():
-        raise UserError(
-            "there is no training protocol of this name",
-            where=COMMAND_LINE,
-            key="--protocol",
-            value=protocol,
-            remedy=did_you_mean(protocol, protocol_names())
-            + " (or write the path of a .toml file)",
-        )
-    shipped = importlib.resources.files(__package__ or "").joinpath(f"{protocol}.toml")
-    label = protocol if is_path else f"training protocol {protocol}"
-    text = read_text(Path(protocol)) if is_path else shipped.read_text()
+    label, document = SHELF.load(protocol)
     try:
-        return _complete(parse_toml(text, label), space, folder)
+        return _complete(document, space, folder)
     except UserError as error:
+        if error.where != COMMAND_LINE:  # whoever named a file knows better
+            raise
         raise error.at(label) from error
 
 
@@ -143,17 +125,57 @@ def _complete(document: dict[str, Any], space: Space, folder: Path | None) -> Tr
         "operations": list(space.operations),
     }
     try:
-        settings = TrainingSettings(**document, space=described, fingerprint=dataset.fingerprint())
+        settings = TrainingSettings(
+            **document,
+            space=described,
+            fingerprint=dataset.fingerprint(),
+            sources=sources([document["data"], document["optimizer"]]),
+        )
     except pydantic.ValidationError as error:
         tell_first_problem(error, TrainingSettings)
-    if settings.training.batch_size > settings.data.train_size:
-        raise UserError(
-            f"larger than the training images ({settings.data.train_size})",
-            key="training.batch_size",
-            value=settings.training.batch_size,
-            remedy="lower it",
-        )
+    _check(settings, dataset)
     return settings
+
+
+def _check(settings: TrainingSettings, dataset: Dataset) -> None:
+    data, training = settings.data, settings.training
+    halves = {"train_size": dataset.size // 2, "valid_size": dataset.size - dataset.size // 2}
+    checks = [
+        *(
+            (
+                getattr(data, key) > half,
+                f"data.{key}",
+                getattr(data, key),
+                f"its half of the {dataset.size} labelled images has {half}",
+                f"set it from 1 to {half}",
+            )
+            for key, half in halves.items()
+        ),
+        (
+            data.train_size + data.valid_size == dataset.size,
+            "data.train_size",
+            data.train_size,
+            f"training and validation use all {dataset.size} images; none is left for testing",
+            "lower it",
+        ),
+        (
+            training.batch_size > data.train_size,
+            "training.batch_size",
+            training.batch_size,
+            f"larger than the training images ({data.train_size})",
+            "lower it",
+        ),
+        (
+            len(set(training.seeds)) < len(training.seeds),
+            "training.seeds",
+            training.seeds,
+            "a seed is given twice",
+            "give each once",
+        ),
+    ]
+    for wrong, key, value, reason, remedy in checks:
+        if wrong:
+            raise UserError(reason, key=key, value=value, remedy=remedy)
 
 
 def _complete_data(document: dict[str, Any], folder: Path | None) -> Dataset:
@@ -161,12 +183,20 @@ def _complete_data(document: dict[str, Any], folder: Path | None) -> Dataset:
     name = section.get("name") if isinstance(section, dict) else None
     if not isinstance(section, dict) or not isinstance(name, str):
         raise UserError("needs a name", key="data.name", remedy="write data.name = NAME")
+    if "split_file" in section:
+        raise UserError(
+            "a stand-alone training parts the images itself",
+            key="data.split_file",
+            value=section["split_file"],
+            remedy="remove it",
+        )
     factory = registry.find("dataset", name, key="data.name")
     given = {key: value for key, value in section.items() if key not in DATA_KEYS}
     own = registry.complete_settings(
         factory, given, section="data", skip=("folder",), besides=DATA_KEYS
     )
-    folder = data_folder(folder)
+    written = section.get("folder")
+    folder = data_folder(folder if folder is not None or written is None else Path(written))
     if folder is not None:
         section["folder"] = str(folder)
     section |= own

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from optnas.config import RunSection
 from optnas.environment import cpu_threads, describe_environment
 from optnas.errors import UserError
 from optnas.files import append_text, lock, write_text
+from optnas.jsonio import read_lines
 from optnas.spaces import Space, functions
 from optnas.standalone.settings import TrainingSettings
 from optnas.tomlio import read_text
@@ -59,7 +61,7 @@ def make_table(
     with _held(journal, out):
         _begin(journal, settings)
         groups = list(functions(space).values())
-        trainings = {(t["index"], t["seed"]): t for t in _read(journal)}
+        trainings = {(t["index"], t["seed"]): t for t in read_lines(journal)[1:]}
         wanted = [(places[0], seed) for seed in settings.training.seeds for places in groups]
         missing = [each for each in wanted if each not in trainings]
         with cpu_threads(threads):
@@ -109,39 +111,27 @@ def _held(journal: Path, out: Path) -> Iterator[None]:
 
 
 def _begin(journal: Path, settings: TrainingSettings) -> None:
-    """Write the first line, or check it and drop a torn last one."""
+    """Write the first line, or check it and drop a torn last one.
+
+    The file is changed where it is: it is the one that is held, and another would not be.
+
+    Raises:
+        UserError: its first line is of other settings, or no JSON.
+    """
     text = read_text(journal)
     whole = text[: text.rfind("\n") + 1]
+    os.truncate(journal, len(whole.encode()))
     if not whole:
         facts = {"format": FORMAT, "space": settings.space["name"], "hash": settings.hash}
-        write_text(journal, json.dumps(facts) + "\n")
+        append_text(journal, json.dumps(facts) + "\n")
         return
-    first = _object(whole.partition("\n")[0], f"{journal} line 1")
+    first = read_lines(journal)[0]
     if (first.get("format"), first.get("hash")) != (FORMAT, settings.hash):
         raise UserError(
             "holds trainings of other settings, data or another space",
             where=journal,
             remedy="choose another --out, or the settings it was begun with",
         )
-    if whole != text:
-        write_text(journal, whole)
-
-
-def _read(journal: Path) -> list[Training]:
-    lines = read_text(journal).splitlines()
-    return [
-        _object(line, f"{journal} line {number}") for number, line in enumerate(lines[1:], start=2)
-    ]
-
-
-def _object(line: str, where: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-        if not isinstance(value, dict):
-            raise TypeError
-    except (json.JSONDecodeError, TypeError) as error:
-        raise UserError("not a JSON object", where=where, remedy="restore the file") from error
-    return value
 
 
 def _train(

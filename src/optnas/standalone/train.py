@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
 
 from optnas import registry
 from optnas.data import Augmentation, Images, epoch_batches, load_images, split_indices
 from optnas.datasets.base import Dataset
 from optnas.errors import UserError
 from optnas.optimizers.adapter import build, set_learning_rate
+from optnas.optimizers.stepping import take_step, to_evaluation_point
 from optnas.seeds import named_generator
 from optnas.spaces import Architecture
 from optnas.standalone.settings import TrainingSettings
@@ -70,21 +72,11 @@ def load_parts(settings: TrainingSettings) -> Parts:
 
     Returns:
         The parts.
-
-    Raises:
-        UserError: the parts leave no image for testing, or a split file is asked for.
     """
     asked = settings.data
     dataset: Dataset = registry.find("dataset", asked.name, key="data.name")(
-        folder=settings.data_folder, **settings.dataset_settings
+        folder=asked.place("folder"), **asked.dataset_settings
     )
-    if asked.split not in ("halves", "random-halves"):
-        raise UserError(
-            "a stand-alone training parts the images itself",
-            key="data.split",
-            value=asked.split,
-            remedy="use halves or random-halves",
-        )
     halves = split_indices(
         asked.split,
         dataset.size,
@@ -95,13 +87,6 @@ def load_parts(settings: TrainingSettings) -> Parts:
     seen = torch.zeros(dataset.size, dtype=torch.bool)
     seen[torch.cat(halves)] = True
     rest = torch.arange(dataset.size)[~seen]
-    if not len(rest):
-        raise UserError(
-            f"training and validation use all {dataset.size} images; none is left for testing",
-            key="data.train_size",
-            value=asked.train_size,
-            remedy="lower it",
-        )
     moments = dataset.moments()
     train, valid, test = (
         load_images(dataset, rows, asked.resolution, moments) for rows in (*halves, rest)
@@ -124,6 +109,9 @@ def train(
 
     Returns:
         The last network's accuracies; the test images choose nothing, not even an epoch.
+
+    Raises:
+        UserError: the optimizer averages the weights it is judged at.
     """
     training, asked = settings.training, settings.augmentation
     network = Network(
@@ -137,7 +125,16 @@ def train(
     )
     own = settings.optimizer
     leaves = list(network.weights.values())
-    optimizer = build(own.name, own.settings, leaves, section="optimizer")
+    names = list(network.weights)
+    optimizer = build(own.name, own.settings, leaves, section="optimizer", names=names)
+    if to_evaluation_point(optimizer):
+        raise UserError(
+            "it judges the weights at another point than it trains them, for which stand-alone "
+            "training collects no batch-norm statistics",
+            key="optimizer.name",
+            value=own.name,
+            remedy="choose another",
+        )
     schedule = registry.find("schedule", own.schedule.name)(**own.schedule.settings)
     augmentation = Augmentation(asked.crop_padding, asked.flip, asked.cutout)
     order, draws = (named_generator(seed, n) for n in ("train-order", "train-augmentation"))
@@ -149,18 +146,39 @@ def train(
         for indices_B in epoch_batches(len(parts.train), training.batch_size, order):
             pixels, labels_B = parts.train.to_batch(indices_B)
             inputs = augmentation.apply(pixels, parts.train.mean_C, parts.train.std_C, draws, DTYPE)
-            logits_BK, statistics = network(inputs, statistics=statistics, update=True)
-            loss = F.cross_entropy(logits_BK, labels_B)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            loss_sum += loss.item() * len(labels_B)
+            loss, statistics = _step(network, optimizer, inputs, labels_B, statistics)
+            loss_sum += loss * len(labels_B)
         mean_loss = loss_sum / len(parts.train)
     return Trained(
         train_loss=mean_loss if math.isfinite(mean_loss) else None,
         valid=accuracy(network, statistics, parts.valid),
         test=accuracy(network, statistics, parts.test),
     )
+
+
+def _step(
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    inputs_BCHW: Tensor,
+    labels_B: Tensor,
+    statistics: Statistics | None,
+) -> tuple[float, Statistics | None]:
+    """One step; the loss and the statistics after its first evaluation, as in a search."""
+    seen: list[tuple[float, Statistics | None]] = []
+
+    def evaluate() -> Tensor:
+        first = not seen
+        logits_BK, after = network(
+            inputs_BCHW, statistics=statistics if first else None, update=first
+        )
+        loss = F.cross_entropy(logits_BK, labels_B)
+        optimizer.zero_grad()
+        loss.backward()
+        seen.append((loss.item(), after))
+        return loss.detach()
+
+    take_step(optimizer, evaluate)
+    return seen[0]
 
 
 @torch.no_grad()

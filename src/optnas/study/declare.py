@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optnas.api import nest
-from optnas.config import Settings
+from optnas.config import PLACES, Settings
 from optnas.errors import COMMAND_LINE, UserError, did_you_mean
 from optnas.resolve import Layer, resolve
 from optnas.tomlio import Shelf, flat
@@ -264,5 +264,6 @@ def describe_settings(document: Mapping[str, Any]) -> dict[str, Any]:
         Such as ``{"protocol": "cpu", "search.epochs": 40, ...}``.
     """
     dotted = flat({k: v for k, v in document.items() if k not in ("format", "identity")})
-    dotted.pop("data.folder", None)
+    for key in PLACES:
+        dotted.pop(f"data.{key}", None)
     return dotted

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from optnas.errors import UserError
-from optnas.files import write_text
+from optnas.config import PLACES
+from optnas.files import write_text, writing
 from optnas.records import FINISHED, RunFolder
 from optnas.study.declare import load_study
 from optnas.study.folder import locate
@@ -58,7 +58,8 @@ def copy_record(run: RunFolder, target: Path) -> bool:
         UserError: a file of the run is damaged, or the target cannot be written.
     """
     config = run.read_config()
-    config["data"].pop("folder", None)
+    for key in PLACES:
+        config["data"].pop(key, None)
     files = {
         "config.toml": dump_toml(config),
         "environment.json": _environment(run),
@@ -73,16 +74,9 @@ def copy_record(run: RunFolder, target: Path) -> bool:
         if path.exists() and read_text(path) == text:
             continue
         changed = True
-        try:
+        with writing("here", key="--to", path=target):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, text)
-        except OSError as error:
-            raise UserError(
-                f"cannot write here ({error.strerror})",
-                key="--to",
-                value=str(target),
-                remedy="choose a folder that can be written",
-            ) from error
     return changed
 
 

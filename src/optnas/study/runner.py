@@ -186,8 +186,8 @@ def _job(run: PlannedRun, folder: RunFolder) -> Job:
     """A run that was begun elsewhere goes on with what is asked for here."""
     asked = run.settings
     settings: dict[str, Any] = {f"run.{k}": v for k, v in asked.run.model_dump().items()}
-    if asked.data_folder is not None:
-        settings["data.folder"] = str(asked.data_folder.resolve())
+    for key, place in asked.data.places.items():
+        settings[f"data.{key}"] = str(Path(place).resolve())
     return Job(folder.path.resolve(), settings, asked.run.threads)
 
 

@@ -8,6 +8,7 @@ import os
 import socket
 from typing import Any
 
+from optnas.files import append_text
 from optnas.records import FINISHED, RunFolder
 
 
@@ -36,10 +37,7 @@ class StartLog:
             "host": socket.gethostname(),
             "process": os.getpid(),
         }
-        with self.path.open("ab") as file:
-            file.write((b"\n" if torn else b"") + json.dumps(line).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_text(self.path, ("\n" if torn else "") + json.dumps(line) + "\n")
 
     def read(self) -> list[dict[str, Any]]:
         """All whole lines.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from optnas.errors import UserError
-from optnas.files import write_atomically
-from optnas.records import Record, RunFolder, find_runs, read_lines
+from optnas.files import write_atomically, writing
+from optnas.records import Record, RunFolder, find_runs
 from optnas.study.declare import ID_LENGTH, describe_settings, load_study
 from optnas.study.folder import locate, state_of
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMATS = (".csv", ".parquet")
-TIMES = ("seconds",)  # columns in which two executions of one run may differ
 
 
 def table(
@@ -161,11 +160,11 @@ def _scalars(record: Mapping[str, Any], arrays: bool, prefix: str = "") -> Recor
 def _measures(run: RunFolder, arrays: bool) -> dict[int, Record]:
     """What was measured on a run, by epoch; of two lines of an epoch the later one."""
     measured: dict[int, Record] = {}
-    for path in sorted((run.path / "measures").glob("*.jsonl")):
-        for record in read_lines(path):
-            epoch = record.pop("epoch")
-            found = _scalars(record, arrays, f"measure.{path.stem}.")
-            measured.setdefault(epoch, {}).update(found)
+    for label in run.measures.labels():
+        for line in run.read_measures(label):
+            told = line["values"] | {"status": line["status"]}
+            found = _scalars(told, arrays, f"measure.{label}.")
+            measured.setdefault(line["epoch"], {}).update(found)
     return measured
 
 
@@ -189,11 +188,11 @@ class _Tables:
 def _question(name: str, space_settings: dict[str, Any], data: Path | None) -> Any:
     import functools
 
-    from optnas import registry
     from optnas.benchmarks import data_folder, load_table
     from optnas.metrics.benchmark import describe_benchmark
+    from optnas.spaces import build_space
 
-    space = registry.find("space", space_settings.pop("name"))(**space_settings)
+    space = build_space(space_settings)
     answers = load_table(name, folder=data_folder(data))
 
     @functools.cache
@@ -225,15 +224,8 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         else:
             frame.to_parquet(file, index=False)
 
-    try:
+    with writing("the table", key="-o", path=path):
         write_atomically(path, write)
-    except OSError as error:
-        raise UserError(
-            f"cannot write the table ({error.strerror})",
-            key="-o",
-            value=str(path),
-            remedy="choose a folder that can be written",
-        ) from error
 
 
 def check_format(path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from optnas.config import Settings
-from optnas.study.declare import PlannedRun
+from optnas.environment import cpu_threads
+from optnas.errors import UserError
+from optnas.study.declare import PlannedRun, Study
 from optnas.study.progress import cost_key
 
 if TYPE_CHECKING:
@@ -19,20 +21,29 @@ STEPS = 3  # measured; one more before them is not
 BATCHES = 2  # of training and of validation images that are loaded for it
 
 
-def estimate(runs: Iterable[PlannedRun]) -> Iterator[tuple[list[PlannedRun], float]]:
-    """Seconds of one run for each kind of run, kinds being told apart by `cost_key`.
+def estimate(study: Study) -> dict[str, float]:
+    """Seconds that each run of a study would take alone; those of equal `cost_key` measured once.
 
     Args:
-        runs: runs of a study.
+        study: the study.
 
-    Yields:
-        The runs of one kind, and the seconds that each of them would take alone.
+    Returns:
+        Seconds by id.
+
+    Raises:
+        UserError: torch refuses what could be checked by it only.
     """
     kinds: dict[str, list[PlannedRun]] = {}
-    for run in runs:
+    for run in study.runs.values():
         kinds.setdefault(cost_key(run.settings), []).append(run)
+    seconds: dict[str, float] = {}
     for alike in kinds.values():
-        yield alike, seconds_of_run(alike[0].settings)
+        try:
+            each = seconds_of_run(alike[0].settings)
+        except UserError as error:
+            raise error.at(f"{study.label}: {alike[0].label}") from error
+        seconds |= {run.id: each for run in alike}
+    return seconds
 
 
 def seconds_of_run(settings: Settings) -> float:
@@ -48,21 +59,20 @@ def seconds_of_run(settings: Settings) -> float:
     Returns:
         Wall seconds with ``run.threads`` threads.
     """
-    import torch
-
     from optnas.algorithms.base import Progress
+    from optnas.optimizers.stepping import to_training_point
     from optnas.state import build_state
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(settings.run.threads)
-    try:
+    with cpu_threads(settings.run.threads):
         state = build_state(_smaller(settings))
+        to_training_point(state.weight_optimizer)
+        to_training_point(state.arch_optimizer)
         progress = Progress(1, settings.search.epochs)
         step = _median(_step(state, progress), STEPS)
         validation = _median(_validation(state, progress), 1)
         curvature = _curvature_seconds(state, progress) if settings.curvature.every else 0.0
-    finally:
-        torch.set_num_threads(before)
+    # Once at the operation weights of the search, and once at each of those also judged.
+    validation *= 1 + len(state.algorithm.also_validate)
     search = settings.search
     batches = math.ceil(settings.data.train_size / search.batch_size)
     validation *= settings.data.valid_size / state.settings.data.valid_size
@@ -121,12 +131,14 @@ def _curvature_seconds(state: SearchState, progress: Any) -> float:
     """One column of operations, times their number; the forward pass is counted too often."""
     import torch
 
-    from optnas.metrics.curvature import alpha_hessian
-    from optnas.steps import batch_loss, clean_batch
+    from optnas.instruments.evaluation import clean_batch
+    from optnas.instruments.hessian import alpha_hessian
+    from optnas.steps import batch_loss
 
     space = state.space
     live = [column for column in range(space.operation_count) if column != space.none]
-    loss = batch_loss(state, clean_batch(state, torch.arange(state.settings.curvature.batch_size)))
+    indices_B = torch.arange(state.settings.curvature.batch_size)
+    loss = batch_loss(state, clean_batch(state.valid, indices_B, state.dtype))
     held = {name: weight.detach() for name, weight in state.supernet.weights.items()}
     began = time.perf_counter()
     alpha_hessian(

@@ -107,4 +107,4 @@ def print_status(study: Study, watch: Watch) -> None:
         if state in ("failed", "diverged", "interrupted", "unfinished"):
             reason = (folder.read_result() or {}).get("reason", "")
             print(f"{state:<11} {name}  {study.runs[name].label}  {reason}".rstrip())
-    print(f"study {study.name}: {progress.line(len(progress.running))}")
+    print(f"study {study.name}: {progress.line(max(1, len(progress.running)))}")

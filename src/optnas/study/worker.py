@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from optnas.api import nest
-from optnas.errors import EXIT_DIVERGED, EXIT_DONE, EXIT_FAILED, UserError
+from optnas.errors import COMMAND_LINE, EXIT_DIVERGED, EXIT_DONE, EXIT_FAILED, UserError
 from optnas.records import FINISHED, BusyError, RunFolder
-from optnas.resolve import reread
+from optnas.resolve import Layer, blame, reread
 from optnas.study.starts import StartLog
 
 EXIT_BUSY = 75  # EX_TEMPFAIL of sysexits.h
@@ -23,7 +23,7 @@ def execute(path: Path, settings: Mapping[str, Any] | None = None) -> int:
 
     Args:
         path: a folder that holds a run's config.toml.
-        settings: new values of ``run.*`` and ``data.folder`` by dotted key.
+        settings: new values of ``run.*`` and of where data lie, by dotted key.
 
     Returns:
         An exit code: 0 done, 1 failed, 3 diverged, 75 if another process has the folder.
@@ -47,13 +47,15 @@ def _alone(folder: RunFolder, settings: Mapping[str, Any]) -> int:
         log.settle(result["status"])
         return EXIT_DIVERGED if result["status"] == "diverged" else EXIT_DONE
     log.add("start")
+    document, given = folder.read_config(), nest(settings)
     try:
-        complete = reread(folder.read_config(), folder.config, nest(settings))
+        complete = reread(document, folder.config, given)
         from optnas.search import run as run_search
 
         status = run_search(complete, folder)
     except UserError as error:
-        folder.finish("failed", reason=str(error))
+        told = blame(error, [Layer(folder.config, document), Layer(COMMAND_LINE, given)])
+        folder.finish("failed", reason=str(told))
         log.add("failed")
         return EXIT_FAILED
     except KeyboardInterrupt:

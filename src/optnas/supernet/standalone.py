@@ -106,7 +106,6 @@ class Network(Skeleton[FixedCell]):
     """
 
     def __init__(self, architecture: Architecture, **sizes: Unpack[Sizes]):
-        self.architecture = architecture
         columns, live = roles(architecture.space), without_dead_edges(architecture)
         super().__init__(lambda name, width: FixedCell(name, width, live, columns), **sizes)
 
@@ -114,7 +113,6 @@ class Network(Skeleton[FixedCell]):
         self,
         x_BCHW: Tensor,
         *,
-        weights: Mapping[str, Tensor] | None = None,
         statistics: Statistics | None,
         update: bool = False,
     ) -> Output:
@@ -122,13 +120,12 @@ class Network(Skeleton[FixedCell]):
 
         Args:
             x_BCHW: normalised images.
-            weights: network weights to use instead of the network's own.
             statistics: running statistics, or None to use and keep none.
             update: whether running statistics move.
 
         Returns:
             Logits and statistics.
         """
-        return self.run(FixedCell.forward, x_BCHW, weights, statistics, update)
+        return self.run(FixedCell.forward, x_BCHW, None, statistics, update)
 
     __call__ = forward

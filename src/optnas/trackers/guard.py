@@ -8,6 +8,7 @@ from typing import Any
 
 from optnas import registry
 from optnas.config import Settings
+from optnas.errors import UserError
 from optnas.records import Record, RunFolder, Status
 from optnas.trackers.base import Tracker
 
@@ -72,8 +73,21 @@ def tracker_of(settings: Settings, folder: RunFolder) -> Guarded:
 
     Returns:
         The tracker, guarded.
+
+    Raises:
+        UserError: it cannot be made; nothing has begun.
     """
     name = settings.tracking.name
     factory = registry.find("tracker", name, key="tracking.name")
-    tracker = registry.supply(factory, settings.tracking.settings, {}, section="tracking")
+    try:
+        tracker = registry.supply(factory, settings.tracking.settings, {}, section="tracking")
+    except UserError:
+        raise
+    except Exception as error:  # another's code
+        raise UserError(
+            f"it cannot be made ({type(error).__name__}: {error})",
+            key="tracking.name",
+            value=name,
+            remedy="repair it, or set tracking.name=none",
+        ) from error
     return Guarded(tracker, name, folder)

@@ -7,14 +7,15 @@ tensorboard --logdir runs
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from optnas import registry
 from optnas.config import Settings
 from optnas.errors import UserError
 from optnas.records import Record, RunFolder, Status
-from optnas.tomlio import dump_toml
+from optnas.spaces import build_space
+from optnas.tomlio import dump_toml, flat
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -75,7 +76,7 @@ class TensorBoard:
         present = _steps(str(path)) if path.is_dir() else set()
         missing = [r for r in records if r["epoch"] not in present]
         first = missing[0]["epoch"] if missing else len(records)
-        self._space = registry.find("space", settings.space.name)(**settings.space.settings)
+        self._space = build_space(settings.space.model_dump())
         self._writer = SummaryWriter(path, purge_step=first if present else None)
         if not present:
             self._describe(settings)
@@ -112,27 +113,19 @@ class TensorBoard:
         document = settings.document()
         self._writer.add_text("config", f"```toml\n{dump_toml(document)}```")
         chosen = {
-            tag.replace("/", "."): value if isinstance(value, (int, float, str)) else str(value)
-            for tag, value in _leaves({k: v for k, v in document.items() if k != "identity"})
+            key: value if isinstance(value, (int, float, str)) else str(value)
+            for key, value in flat({k: v for k, v in document.items() if k != "identity"}).items()
         }
         file: Any = self._writer.file_writer
         for summary in hparams(chosen, {WITNESS: None, "alpha_path_length": None}):
             file.add_summary(summary)
 
 
-def _leaves(value: Any, tag: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, each in value.items():
-            yield from _leaves(each, f"{tag}/{key}" if tag else str(key))
-    else:
-        yield tag, value
-
-
 def _scalars(record: Record) -> Iterator[tuple[str, float]]:
     """The numbers of a record under tags like ``benchmark/accuracy/cifar10``."""
-    for tag, value in _leaves(record):
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and tag != "epoch":
-            yield tag, value
+    for key, value in flat(record).items():
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and key != "epoch":
+            yield key.replace(".", "/"), value
 
 
 def _steps(path: str) -> set[int]:
