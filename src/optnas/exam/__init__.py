@@ -17,7 +17,7 @@ import torch
 
 from optnas import registry
 from optnas.errors import COMMAND_LINE, UserError, did_you_mean
-from optnas.exam import data, parts, searches, trackers
+from optnas.exam import data, metrics, parts, searches, trackers
 from optnas.exam.base import Check, FailedError, NotExaminedError, Subject
 from optnas.loading import registered_by
 from optnas.optimizers import signatures
@@ -128,6 +128,7 @@ SITTINGS: dict[str, Callable[[Subject], Mapping[str, Check]]] = {
     "dataset": lambda subject: data.DATASET_CHECKS,
     "discretization": _part,
     "hypergradient": _part,
+    "metric": lambda subject: metrics.CHECKS,
     "optimizer": _optimizer,
     "perturbation": _part,
     "relaxation": _part,

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from optnas.records import Record, RunFolder
 from optnas.resolve import Layer, resolve
 from optnas.search import run
 from optnas.state import build_state
+from optnas.tomlio import nest
 
 # A search of a second on data that come with the packages; shared with the tests.
 TINY: dict[str, Any] = {
@@ -31,6 +32,7 @@ TINY: dict[str, Any] = {
     "supernet.dtype": "float64",
     "curvature.every": 0,
     "curvature.batch_size": 8,
+    "measures.gap.at": [],
 }
 Trace = dict[str, Any]
 # Sections of settings that make a tiny search use what is examined.
@@ -39,22 +41,19 @@ Sections = Mapping[str, Any]
 
 def tiny(*sections: Sections) -> Settings:
     """Settings of the tiny search with some sections of one's own over it."""
-    base: dict[str, Any] = {}
-    for key, value in TINY.items():
-        section, _, name = key.partition(".")
-        base.setdefault(section, {})[name] = value
-    return resolve([Layer("the exam", base), *(Layer("the exam", each) for each in sections)])
+    return resolve([Layer("the exam", each) for each in (nest(TINY), *sections)])
 
 
-def trace(settings: Settings, stop: int | None = None) -> Trace:
-    """Run a search in a folder of its own.
+@contextlib.contextmanager
+def searched(settings: Settings, stop: int | None = None) -> Iterator[RunFolder]:
+    """Run a search in a folder of its own, which is there as long as the block runs.
 
     Args:
         settings: of the search.
         stop: interrupt after this epoch, then resume.
 
-    Returns:
-        Records and the last checkpoint, without times.
+    Yields:
+        The folder.
     """
 
     def interrupt(record: Record) -> None:
@@ -68,9 +67,27 @@ def trace(settings: Settings, stop: int | None = None) -> Trace:
                 run(settings, folder, interrupt)
             if stop is not None:
                 run(settings, folder)
-        checkpoint = torch.load(folder.checkpoint, map_location="cpu", weights_only=True)
-        records = [_timeless(record) for record in folder.read_epochs()]
-        warnings = folder.warnings.read_text() if folder.warnings.exists() else ""
+        yield folder
+
+
+def trace(settings: Settings, stop: int | None = None) -> Trace:
+    """The trace of a search, as `searched` runs it."""
+    with searched(settings, stop) as folder:
+        return traced(folder)
+
+
+def traced(folder: RunFolder) -> Trace:
+    """What a search leaves behind.
+
+    Args:
+        folder: the run's folder.
+
+    Returns:
+        Records and the last checkpoint, without times.
+    """
+    checkpoint = torch.load(folder.checkpoint, map_location="cpu", weights_only=True)
+    records = [_timeless(record) for record in folder.read_epochs()]
+    warnings = folder.warnings.read_text() if folder.warnings.exists() else ""
     for key in ("seconds", "records_bytes"):
         del checkpoint[key]
     return {"records": records, "checkpoint": checkpoint, "warnings": warnings}
