@@ -11,6 +11,7 @@ from optnas import parts, register
 from optnas.algorithms.base import Algorithm
 from optnas.bilevel import Hypergradient
 from optnas.datasets.base import Dataset
+from optnas.metrics.base import Measure, Quantity, Values
 from optnas.spaces import Space
 
 CALLS = itertools.count(1)
@@ -388,3 +389,94 @@ class Fails(Tracker):
 class Mutates(Tracker):
     def record(self, record):
         record["valid_accuracy"] = 0.0
+
+
+# --- measures -----------------------------------------------------------------------------------
+
+
+def metric(name, **own):
+    """Registers a measure that has no settings; the file loads torch, which none may."""
+
+    def decorate(look):
+        def measure(snapshot):
+            found = look(snapshot)
+            return found if isinstance(found, Values) else Values({"found": found})
+
+        whole = {"quantities": {"found": Quantity("1")}, "cost": "nothing", **own}
+        register("metric", name)(lambda: Measure(measure, **whole))
+        return look
+
+    return decorate
+
+
+@metric("eager")
+def look_eager(snapshot):
+    return 0.0
+
+
+@metric("unitless", quantities={"found": Quantity("")})
+def look_unitless(snapshot):
+    return 0.0
+
+
+@metric("undeclared")
+def look_undeclared(snapshot):
+    return Values({"found": 0.0, "more": 1.0})
+
+
+@metric("infinite")
+def look_infinite(snapshot):
+    return float("inf")
+
+
+@metric("late")
+def look_late(snapshot):
+    return 1 / (2 - snapshot.progress.epoch)
+
+
+@metric("steps")
+def look_steps(snapshot):
+    for weight in snapshot.supernet.weights.values():
+        weight.mul_(0.9)
+    return 0.0
+
+
+@metric("shifts")
+def look_shifts(snapshot):
+    snapshot.alpha_EO.add_(0.1)
+    return 0.0
+
+
+@metric("forgets")
+def look_forgets(snapshot):
+    if snapshot.statistics is not None:
+        snapshot.statistics.mean_S.zero_()
+    return 0.0
+
+
+@metric("paints")
+def look_paints(snapshot):
+    snapshot.images["train"].images_NCHW.zero_()
+    return 0.0
+
+
+@metric("stops")
+def look_stops(snapshot):
+    torch.use_deterministic_algorithms(not torch.are_deterministic_algorithms_enabled())
+    return 0.0
+
+
+@metric("draws")
+def look_draws(snapshot):
+    return float(torch.rand(()))
+
+
+@metric("shuffles")
+def look_shuffles(snapshot):
+    random.shuffle([1, 2, 3])
+    return 0.0
+
+
+@metric("remembers")
+def look_remembers(snapshot):
+    return next(CALLS)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from cases import command, write_files
 from tiny import every_space, every_variant, tiny_settings
 
 from optnas.algorithms.base import Progress
 from optnas.api import nest
 from optnas.exam import Subject, examine, subjects
+from optnas.exam.base import difference
 from optnas.exam.parts import OF_KIND
 from optnas.exam.searches import OF_AN_ALGORITHM
 from optnas.search import _measure, _train_epoch
@@ -49,19 +49,7 @@ def fingerprint(state: SearchState) -> dict[str, Any]:
 
 
 def assert_same(one: Any, other: Any) -> None:
-    assert type(one) is type(other)
-    if isinstance(one, torch.Tensor):
-        assert torch.equal(one, other)
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_same(one[key], other[key])
-    elif isinstance(one, list):
-        assert len(one) == len(other)
-        for pair in zip(one, other, strict=True):
-            assert_same(*pair)
-    else:
-        assert one == other
+    assert difference(one, other) is None
 
 
 def trained(changes: dict[str, Any], epochs: int) -> SearchState:
@@ -149,12 +137,25 @@ dataset | draws | the same rows | moves the global generator of numpy
 dataset | facts | facts | disagree on the number of channels
 schedule | negative | finite | the rate of epoch 2 of 2 is -0.1
 schedule | remembers | a rate | gives another result
+metric | eager | loads | loading its file loads torch
+metric | unitless | declares | found has no unit
+metric | undeclared | darts: finds | declares [], gave ['more']
+metric | infinite | darts: finds | in epoch 0 it is not-finite: not a finite number: found
+metric | late | darts: finds | in epoch 2 it is failed: ZeroDivisionError
+metric | steps | darts: moves | with it differs the trace.records[1].
+metric | shifts | darts: leaves | changes the search.alpha
+metric | forgets | darts: leaves | changes the search.statistics[0]
+metric | paints | darts: leaves | changes the search.images.train[0]
+metric | stops | darts: leaves | changes the search.modes.deterministic
+metric | draws | darts: afterwards | moves the global generator of torch
+metric | shuffles | darts: afterwards | moves the global generator of python
+metric | remembers | darts-minus, batch statistics: afterwards | gives another result[0].values
 optimizer | Hidden | on w: saved | after save and resume differs the trace.
 optimizer | Draws | on alpha: same seed | moves the global generator of torch
 tracker | fails | follows | stopped at epoch 0 (ValueError: no server)
 tracker | mutates | leaves the records | changes the records[0].
 """
-SEARCHED = {"algorithm", "optimizer", "tracker"}
+SEARCHED = {"algorithm", "metric", "optimizer", "tracker"}
 
 
 def rows(table: str) -> list[Any]:
@@ -194,7 +195,7 @@ def test_everything_a_file_registers_is_examined() -> None:
 
 MINE = """
 import random
-from optnas import register
+from optnas import UserError, register
 
 class EdgeError(Exception): ...
 
@@ -209,6 +210,10 @@ def first(edge: int = 0):
 @register("schedule", "drawn")
 def drawn():
     return lambda initial, epoch, epochs: initial * random.random()
+
+@register("relaxation", "second")
+def second(share: float = 2.0):
+    raise UserError("is at most 1", key="share", value=share, remedy="lower it")
 
 def unregistered(): ...
 """
@@ -226,6 +231,10 @@ SGD a=1 --kind optimizer | command line: weight_optimizer.a = 1: | did you mean
 ./mine.py --kind space | command line: TARGET = './mine.py': the file registers nothing | KIND
 ./mine.py:frist --kind discretization | command line: discretization NAME = | did you mean first
 ./mine.py:unregistered | command line: TARGET = './mine.py:unregistered': is not | --kind
+./mine.py:first edge=x | command line: discretization.edge = 'x': | integer
+./mine.py:second | command line: relaxation.share = 2.0: is at most 1; | lower it
+gap batches=0 | command line: metric.batches = 0: is at least 1; raise it | raise it
+gap batch=1 | command line: metric.batch = 1: gap has no setting 'batch' | did you mean batches?
 ./mine.py:first --kind space | command line: space NAME = './mine.py:first': is registered as | a s
 """
 

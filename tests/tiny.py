@@ -8,21 +8,8 @@ from optnas import registry
 from optnas.api import nest
 from optnas.benchmarks import default_table
 from optnas.config import Settings
+from optnas.exam.searches import TINY
 from optnas.resolve import Layer, resolve
-
-TINY: dict[str, Any] = {
-    "data.name": "digits",
-    "data.train_size": 40,
-    "data.valid_size": 40,
-    "benchmark.table": "analog-nasbench",
-    "search.batch_size": 16,
-    "search.epochs": 2,
-    "supernet.channels": 2,
-    "supernet.dtype": "float64",
-    "curvature.every": 0,
-    "curvature.batch_size": 8,
-    "measures.gap.at": [],
-}
 
 
 def tiny_settings(**changes: Any) -> Settings:

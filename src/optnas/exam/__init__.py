@@ -123,6 +123,24 @@ def _check_settings(subject: Subject) -> None:
         raise refusals[0]
 
 
+# What they are built with may be missing here, or is no setting: the checks tell.
+BUILT_LATER = ("dataset", "optimizer", "tracker")
+
+
+def _check_values(subject: Subject) -> None:
+    """Values that its factory refuses are bad input too; however else it fails, a check tells."""
+    _check_settings(subject)
+    if subject.kind in BUILT_LATER:
+        return
+    try:
+        subject.build()
+    except UserError as error:
+        inside = (error.key or "").startswith(f"{subject.kind}.")
+        raise (error if inside else error.below(subject.kind)) from error
+    except Exception:
+        return
+
+
 SITTINGS: dict[str, Callable[[Subject], Mapping[str, Check]]] = {
     "algorithm": _algorithm,
     "dataset": lambda subject: data.DATASET_CHECKS,
@@ -205,7 +223,7 @@ def subjects(
     found = [Subject(of_kind, name, settings or {}) for of_kind, name in named]
     if target is not None:
         for subject in found:
-            _check_settings(subject)
+            _check_values(subject)
     return [each for subject in found for each in _variants(subject)]
 
 

@@ -26,7 +26,7 @@ LABEL = "examined"
 # Every measure is taken under both: what it looks at differs in kind.
 USES: dict[str, Sections] = {
     "darts": {},
-    "darts-minus, statistics of each batch": {
+    "darts-minus, batch statistics": {
         "algorithm": {"name": "darts-minus"},
         "supernet": {"batch_norm": "batch", "arch_step_updates_statistics": False},
     },
@@ -148,7 +148,7 @@ def _loads_without_torch(subject: Subject) -> None:
 IN_SEARCHES: dict[str, Callable[[Subject, Sections], None]] = {
     "finds what it declares, in every epoch": _finds,
     "moves nothing: the search with it is the search without": _moves_nothing,
-    "leaves weights, alpha, statistics, generators, gradients, images alone": _leaves_alone,
+    "leaves everything it sees alone, and torch's modes": _leaves_alone,
     "afterwards is live, and again; no global generator": _afterwards,
 }
 
