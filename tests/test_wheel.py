@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -38,7 +37,8 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*PIP, "--python", python, "install", *OFFLINE, *built], check=True)
     # A path in a .pth file is searched, but .pth files in it are not read: not the checkout's.
     (site,) = home.glob("lib/python*/site-packages")
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    searched = [path for path in sys.path if Path(path).name == "site-packages"]
+    (site / "dependencies.pth").write_text("\n".join(searched))
     return python.parent
 
 
