@@ -108,7 +108,7 @@ relaxation | draws | repeatable | moves the global generator of torch
 relaxation | remembers | repeatable | gives another result[0] the second time
 relaxation | detaches | differentiable | no gradient reaches alpha
 relaxation | rounds | differentiable | the gradient of alpha is zero everywhere
-relaxation | once | twice | RuntimeError
+relaxation | once | twice | is not the slope of its first
 perturbation | mutates | keeps shape | changes the operation weights
 perturbation | swells | keeps the sums | rows that summed to 1 are off by 0.5
 perturbation | draws | draws from | moves the global generator of numpy
@@ -150,8 +150,8 @@ metric | stops | darts: leaves | changes the search.modes.deterministic
 metric | draws | darts: afterwards | moves the global generator of torch
 metric | shuffles | darts: afterwards | moves the global generator of python
 metric | remembers | darts-minus, batch statistics: afterwards | gives another result[0].values
-optimizer | Hidden | on w: saved | after save and resume differs the trace.
-optimizer | Draws | on alpha: same seed | moves the global generator of torch
+optimizer | Hidden | on w: saved | its state_dict() leaves out what its steps depend on
+optimizer | Draws | on alpha: same seed | it draws from torch's global generator
 tracker | fails | follows | stopped at epoch 0 (ValueError: no server)
 tracker | mutates | leaves the records | changes the records[0].
 """
@@ -195,7 +195,7 @@ def test_everything_a_file_registers_is_examined() -> None:
 
 MINE = """
 import random
-from optnas import UserError, register
+from optnas import register
 
 class EdgeError(Exception): ...
 
@@ -211,11 +211,14 @@ def first(edge: int = 0):
 def drawn():
     return lambda initial, epoch, epochs: initial * random.random()
 
+def unregistered(): ...
+"""
+CHOOSY = """
+from optnas import UserError, register
+
 @register("relaxation", "second")
 def second(share: float = 2.0):
     raise UserError("is at most 1", key="share", value=share, remedy="lower it")
-
-def unregistered(): ...
 """
 # arguments | how the line goes on | a part of the rest
 REFUSED = """
@@ -223,7 +226,8 @@ darst | command line: TARGET = 'darst': nothing of this name is examined | did y
 darts --kind algoritm | command line: --kind = 'algoritm': nothing of this kind | algorithm?
 darts --kind space | command line: TARGET = 'darts': nothing of this name | use one of: nas-b
 darts derivativ=exact | command line: algorithm.derivativ = 'exact': | did you mean derivat
-SGD a=1 --kind optimizer | command line: weight_optimizer.a = 1: | did you mean
+SGD a=1 --kind optimizer | command line: weight_optimizer.a = 1: SGD has no | use one of
+SGD momentum=-1 | command line: weight_optimizer | momentum
 --kind schedule | command line: KEY=VALUE: these settings are for one component | name one
 ./none.py | ./none.py: cannot load it (FileNotFoundError | check the path
 ./broken.py | ./broken.py: cannot load it (SyntaxError | and that the file runs
@@ -232,7 +236,7 @@ SGD a=1 --kind optimizer | command line: weight_optimizer.a = 1: | did you mean
 ./mine.py:frist --kind discretization | command line: discretization NAME = | did you mean first
 ./mine.py:unregistered | command line: TARGET = './mine.py:unregistered': is not | --kind
 ./mine.py:first edge=x | command line: discretization.edge = 'x': | integer
-./mine.py:second | command line: relaxation.share = 2.0: is at most 1; | lower it
+./choosy.py:second | command line: relaxation.share = 2.0: is at most 1; | lower it
 gap batches=0 | command line: metric.batches = 0: is at least 1; raise it | raise it
 gap batch=1 | command line: metric.batch = 1: gap has no setting 'batch' | did you mean batches?
 ./mine.py:first --kind space | command line: space NAME = './mine.py:first': is registered as | a s
@@ -242,7 +246,10 @@ gap batch=1 | command line: metric.batch = 1: gap has no setting 'batch' | did y
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    write_files(tmp_path, {"mine.py": MINE, "broken.py": "def f(:", "empty.py": "x = 1"})
+    write_files(
+        tmp_path,
+        {"mine.py": MINE, "choosy.py": CHOOSY, "broken.py": "def f(:", "empty.py": "x = 1"},
+    )
 
 
 @pytest.mark.thorough

@@ -21,6 +21,7 @@ from optnas.exam import data, metrics, parts, searches, trackers
 from optnas.exam.base import Check, FailedError, NotExaminedError, Subject
 from optnas.loading import registered_by
 from optnas.optimizers import signatures
+from optnas.state import build_state
 
 __all__ = ["Outcome", "Subject", "examine", "subjects"]
 
@@ -93,9 +94,8 @@ def _part(subject: Subject) -> dict[str, Check]:
 def _optimizer(subject: Subject) -> dict[str, Check]:
     def on(section: str) -> Callable[[Subject], searches.Sections]:
         def use(subject: Subject) -> dict[str, Any]:
-            try:
-                signatures.complete_settings(subject.name, subject.settings, section=section)
-            except UserError as error:
+            error = _refusal(subject, section)
+            if error is not None:
                 raise NotExaminedError(error.reason) from error
             return {section: {"name": subject.name, **subject.settings}}
 
@@ -108,18 +108,29 @@ def _optimizer(subject: Subject) -> dict[str, Check]:
     }
 
 
+def _refusal(subject: Subject, section: str) -> UserError | None:
+    """Why a layer cannot have the optimizer with these settings, if it is because of them."""
+    try:
+        signatures.complete_settings(subject.name, subject.settings, section=section)
+    except UserError as error:
+        return error
+    try:
+        build_state(searches.tiny({section: {"name": subject.name, **subject.settings}}))
+    except UserError as error:
+        # What names the optimizer instead of a setting was found in its rehearsal: a check tells.
+        return None if error.key == f"{section}.name" else error
+    except Exception:  # a check tells
+        return None
+    return None
+
+
 def _check_settings(subject: Subject) -> None:
     """Bad settings are bad input; an optimizer may be refused for one of the layers."""
     if subject.kind != "optimizer":
         subject.completed()
         return
-    refusals = []
-    for section in LAYERS:
-        try:
-            signatures.complete_settings(subject.name, subject.settings, section=section)
-        except UserError as error:
-            refusals.append(error)
-    if len(refusals) == len(LAYERS):
+    refusals = [_refusal(subject, section) for section in LAYERS]
+    if refusals[0] is not None and None not in refusals:
         raise refusals[0]
 
 
