@@ -32,7 +32,7 @@ LAYERS = [
     {"search", "standalone", "afterwards"},
     {"exam"},
     {"api", "display", "plotting", "reference_lines", "diagrams", "figures"},
-    {"study", "engines", "analysis"},
+    {"study", "engines", "analysis", "claims"},
     {"report"},
     {"cli"},
     {"__init__", "__main__"},

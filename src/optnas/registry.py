@@ -26,6 +26,7 @@ from optnas.schema import hints_of, parameters_of, part_of, typed
 # kind -> the package whose modules register it; the entry point group has the package's name.
 KINDS = {
     "algorithm": "optnas.algorithms",
+    "claim": "optnas.claims",
     "dataset": "optnas.datasets",
     "discretization": "optnas.discretizations",
     "engine": "optnas.engines",
