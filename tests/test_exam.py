@@ -1,111 +1,249 @@
-"""The exam every registered algorithm sits, in each of its variants, on every registered space."""
+"""The exam every registered component sits, present and future; and the exam is examined."""
 
 from __future__ import annotations
 
-import copy
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from tiny import every_space, every_variant, tiny_settings
+from cases import command, write_files
+from tiny import every_space, every_variant
 
-from optnas.algorithms.base import Progress
-from optnas.search import _measure, _train_epoch
-from optnas.state import SearchState, build_state, restore, save
+from optnas.api import nest
+from optnas.exam import Subject, examine, subjects
+from optnas.exam.parts import OF_KIND
+from optnas.exam.searches import OF_AN_ALGORITHM
 
+# One space in the default tier, the others in the slow one.
 VARIANTS = [
-    pytest.param(changes | space, id=f"{name}-{space_name}")
+    pytest.param(
+        changes | space,
+        id=f"{name}-{space_name}",
+        marks=[] if space_name == "toy" else pytest.mark.slow,
+    )
     for space_name, space in every_space()
     for name, changes in every_variant()
 ]
+EVERYTHING = subjects(None)
+PARTS = [subject for subject in EVERYTHING if subject.kind in {"algorithm", *OF_KIND}]
+OTHERS = [subject for subject in EVERYTHING if subject not in PARTS]
 
 
-def fingerprint(state: SearchState) -> dict[str, Any]:
-    """Everything that later steps depend on."""
-    statistics = state.statistics
-    return copy.deepcopy(
-        {
-            "weights": {name: weight.detach() for name, weight in state.supernet.weights.items()},
-            "alpha": state.alpha_EO.detach(),
-            "path": state.path_length,
-            "mean": None if statistics is None else statistics.mean_S,
-            "variance": None if statistics is None else statistics.variance_S,
-            "w": state.weight_optimizer.state_dict()["state"],
-            "a": state.arch_optimizer.state_dict()["state"],
-            "streams": {name: g.get_state() for name, g in state.generators.items()},
-        }
+@pytest.mark.parametrize("changes", VARIANTS)
+@pytest.mark.parametrize("title", OF_AN_ALGORITHM)
+def test_searches(changes: dict[str, Any], title: str) -> None:
+    dotted = {key.replace("__", "."): value for key, value in changes.items()}
+    OF_AN_ALGORITHM[title](nest(dotted))
+
+
+def label(subject: Subject) -> str:
+    return "-".join([subject.kind, subject.name, *map(str, subject.settings.values())])
+
+
+def assert_passes(subject: Subject, wanted: Callable[[str], bool]) -> None:
+    outcomes = list(examine(subject, wanted))
+    assert outcomes
+    assert [(o.check, o.why) for o in outcomes if o.verdict == "failed"] == []
+
+
+@pytest.mark.parametrize("subject", PARTS, ids=label)
+def test_parts(subject: Subject) -> None:
+    assert_passes(subject, lambda title: title not in OF_AN_ALGORITHM)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("subject", OTHERS, ids=label)
+def test_others(subject: Subject) -> None:
+    assert_passes(subject, lambda title: True)
+
+
+# --- the exam examined: what is planted is found ------------------------------------------------
+
+# kind | name in planted.py | start of the title of the check that finds it | part of what it says
+FOUND = """
+relaxation | mutates | keeps shape | changes alpha
+relaxation | transposes | keeps shape | has shape [5, 6], not [6, 5]
+relaxation | narrows | keeps shape | is torch.float32, not torch.float64
+relaxation | overflows | keeps shape | is not finite
+relaxation | draws | repeatable | moves the global generator of torch
+relaxation | remembers | repeatable | gives another result[0] the second time
+relaxation | detaches | differentiable | no gradient reaches alpha
+relaxation | rounds | differentiable | the gradient of alpha is zero everywhere
+relaxation | once | twice | is not the slope of its first
+perturbation | mutates | keeps shape | changes the operation weights
+perturbation | swells | keeps the sums | rows that summed to 1 are off by 0.5
+perturbation | draws | draws from | moves the global generator of numpy
+perturbation | peeks | draws from | moves the global generator of python
+hypergradient | backward | a finite | leaves a gradient on the network weights
+hypergradient | steps | a finite | changes the network weights
+hypergradient | flattens | a finite | has shape [30], not [6, 5]
+hypergradient | bare | a finite | returns a Tensor, no Hypergradient
+hypergradient | draws | repeatable | moves the global generator of torch
+discretization | mutates | one operation | changes alpha
+discretization | tensor | one operation | no list of int
+discretization | beyond | one operation | operations are 0 to 4
+discretization | short | one operation | chooses 5 times for 6 edges
+discretization | draws | repeatable | moves the global generator of python
+algorithm | mutates | relax: keeps shape | changes alpha
+algorithm | counts | same seed | the second time
+algorithm | hidden | saved and resumed | after save and resume differs the trace.
+space | tilde | every cell | does not read back
+space | codec | every cell | two cells are written
+space | order | the order | lists 8 of its 9 cells in 9 places
+space | anew | built twice | built twice it is two spaces
+space | unknown | a supernet | sep_conv_9x9
+dataset | floats | rows | images are float64, not uint8
+dataset | labels | rows | labels [9, 0, 1, 0] are not in 0 to 2
+dataset | draws | the same rows | moves the global generator of numpy
+dataset | facts | facts | disagree on the number of channels
+schedule | negative | finite | the rate of epoch 2 of 2 is -0.1
+schedule | remembers | a rate | gives another result
+metric | eager | loads | loading its file loads torch
+metric | unitless | declares | found has no unit
+metric | undeclared | darts: finds | declares [], gave ['more']
+metric | infinite | darts: finds | in epoch 0 it is not-finite: not a finite number: found
+metric | late | darts: finds | in epoch 2 it is failed: ZeroDivisionError
+metric | steps | darts: moves | with it differs the trace.records[1].
+metric | shifts | darts: leaves | changes the search.alpha
+metric | forgets | darts: leaves | changes the search.statistics[0]
+metric | paints | darts: leaves | changes the search.images.train[0]
+metric | stops | darts: leaves | changes the search.modes.deterministic
+metric | draws | darts: afterwards | moves the global generator of torch
+metric | shuffles | darts: afterwards | moves the global generator of python
+metric | remembers | darts-minus, batch statistics: afterwards | gives another result[0].values
+optimizer | Hidden | on w: saved | its state_dict() leaves out what its steps depend on
+optimizer | Draws | on alpha: same seed | it draws from torch's global generator
+tracker | fails | follows | stopped at epoch 0 (ValueError: no server)
+tracker | mutates | leaves the records | changes the records[0].
+"""
+SEARCHED = {"algorithm", "metric", "optimizer", "tracker"}
+
+
+def rows(table: str) -> list[Any]:
+    found = []
+    for line in table.strip().splitlines():
+        cells = line.split(" | ")
+        marks = [pytest.mark.thorough] * (cells[0] in SEARCHED)
+        found.append(pytest.param(*cells, id=f"{cells[0]}-{cells[1]}", marks=marks))
+    return found
+
+
+@pytest.fixture
+def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(Path(__file__).with_name("planted.py"), "planted.py")
+
+
+@pytest.mark.usefixtures("planted")
+@pytest.mark.parametrize(("kind", "name", "title", "why"), rows(FOUND))
+def test_what_is_planted_is_found(kind: str, name: str, title: str, why: str) -> None:
+    (subject, *_) = subjects(f"./planted.py:{name}", kind)
+    (found,) = examine(subject, lambda each: each.startswith(title))
+    assert found.verdict == "failed"
+    assert why in found.why, found.why
+    assert "\n" not in found.why
+
+
+@pytest.mark.usefixtures("planted")
+def test_everything_a_file_registers_is_examined() -> None:
+    listed = {tuple(row.values[:2]) for row in rows(FOUND) if row.values[0] != "optimizer"}
+    found = {(s.kind, s.name.rpartition(":")[2]) for s in subjects("./planted.py")}
+    assert found == listed
+    assert [s.kind for s in subjects("./planted.py:Hidden")] == ["optimizer"]
+
+
+# --- the command --------------------------------------------------------------------------------
+
+MINE = """
+import random
+from optnas import register
+
+class EdgeError(Exception): ...
+
+@register("discretization", "first")
+def first(edge: int = 0):
+    def discretize(alpha_EO):
+        if edge > 4:
+            raise EdgeError(edge)
+        return [edge] * len(alpha_EO)
+    return discretize
+
+@register("schedule", "drawn")
+def drawn():
+    return lambda initial, epoch, epochs: initial * random.random()
+
+def unregistered(): ...
+"""
+CHOOSY = """
+from optnas import UserError, register
+
+@register("relaxation", "second")
+def second(share: float = 2.0):
+    raise UserError("is at most 1", key="share", value=share, remedy="lower it")
+"""
+# arguments | how the line goes on | a part of the rest
+REFUSED = """
+darst | command line: TARGET = 'darst': nothing of this name is examined | did you mean darts?
+darts --kind algoritm | command line: --kind = 'algoritm': nothing of this kind | algorithm?
+darts --kind space | command line: TARGET = 'darts': nothing of this name | use one of: nas-b
+darts derivativ=exact | command line: algorithm.derivativ = 'exact': | did you mean derivat
+SGD a=1 --kind optimizer | command line: weight_optimizer.a = 1: SGD has no | use one of
+SGD momentum=-1 | command line: weight_optimizer | momentum
+--kind schedule | command line: KEY=VALUE: these settings are for one component | name one
+./none.py | ./none.py: cannot load it (FileNotFoundError | check the path
+./broken.py | ./broken.py: cannot load it (SyntaxError | and that the file runs
+./empty.py | command line: TARGET = './empty.py': the file registers nothing | ./empty.py:NAME
+./mine.py --kind space | command line: TARGET = './mine.py': the file registers nothing | KIND
+./mine.py:frist --kind discretization | command line: discretization NAME = | did you mean first
+./mine.py:unregistered | command line: TARGET = './mine.py:unregistered': is not | --kind
+./mine.py:first edge=x | command line: discretization.edge = 'x': | integer
+./choosy.py:second | command line: relaxation.share = 2.0: is at most 1; | lower it
+gap batches=0 | command line: metric.batches = 0: is at least 1; raise it | raise it
+gap batch=1 | command line: metric.batch = 1: gap has no setting 'batch' | did you mean batches?
+./mine.py:first --kind space | command line: space NAME = './mine.py:first': is registered as | a s
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_files(
+        tmp_path,
+        {"mine.py": MINE, "choosy.py": CHOOSY, "broken.py": "def f(:", "empty.py": "x = 1"},
     )
 
 
-def assert_same(one: Any, other: Any) -> None:
-    assert type(one) is type(other)
-    if isinstance(one, torch.Tensor):
-        assert torch.equal(one, other)
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_same(one[key], other[key])
-    elif isinstance(one, list):
-        assert len(one) == len(other)
-        for pair in zip(one, other, strict=True):
-            assert_same(*pair)
-    else:
-        assert one == other
+@pytest.mark.thorough
+@pytest.mark.usefixtures("here")
+def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("exam", "./mine.py") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["verdict", "component", "check"]
+    assert lines[1].split()[:3] == ["ok", "discretization", "./mine.py:first"]
+    assert lines[-2].endswith(": moves the global generator of python")
+    assert lines[-1] == "4 ok, 1 failed"
 
 
-def trained(changes: dict[str, Any], epochs: int) -> SearchState:
-    state = build_state(tiny_settings(**changes))
-    for epoch in range(1, epochs + 1):
-        _train_epoch(state, Progress(epoch, 2))
-    return state
+@pytest.mark.usefixtures("here")
+def test_settings_of_what_is_examined(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("exam", "./mine.py:first", "edge=5") == 1
+    assert "failed       discretization ./mine.py:first (edge=5)" in capsys.readouterr().out
+    assert command("exam", "cosine", "final_lr=0.01") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "2 ok"
 
 
-@pytest.mark.parametrize("changes", VARIANTS)
-def test_same_seed_same_result_and_another_seed_another(changes: dict[str, Any]) -> None:
-    once = fingerprint(trained(changes, 1))
-    assert_same(once, fingerprint(trained(changes, 1)))
-    other = fingerprint(trained(changes | {"search__seed": 1}, 1))
-    assert not torch.equal(once["alpha"], other["alpha"])
-
-
-@pytest.mark.parametrize("changes", VARIANTS)
-def test_saved_and_restored_equals_uninterrupted(changes: dict[str, Any], tmp_path: Path) -> None:
-    state = trained(changes, 1)
-    save(state, tmp_path / "last.pt")
-    again = build_state(tiny_settings(**changes))
-    restore(again, tmp_path / "last.pt")
-    assert_same(fingerprint(state), fingerprint(again))
-    for each in (state, again):
-        _train_epoch(each, Progress(2, 2))
-    assert_same(fingerprint(state), fingerprint(again))
-
-
-@pytest.mark.parametrize("changes", VARIANTS)
-def test_measuring_touches_nothing(changes: dict[str, Any]) -> None:
-    state = trained(changes | {"curvature__every": 1}, 1)
-    before = fingerprint(state)
-    record = _measure(state, Progress(2, 2))
-    assert record["alpha_hessian_max"] is not None
-    assert_same(before, fingerprint(state))
-
-
-@pytest.mark.parametrize("changes", VARIANTS)
-def test_the_global_generator_is_never_used(changes: dict[str, Any]) -> None:
-    torch.manual_seed(1)
-    once = trained(changes, 1)
-    _measure(once, Progress(1, 2))
-    untouched = torch.get_rng_state()
-    torch.manual_seed(1)
-    assert torch.equal(untouched, torch.get_rng_state())
-    torch.manual_seed(99)
-    assert_same(fingerprint(once), fingerprint(trained(changes, 1)))
-
-
-@pytest.mark.parametrize("changes", VARIANTS)
-def test_pairs_of_one_seed_start_alike(changes: dict[str, Any]) -> None:
-    records = []
-    for w, a in (("SGD", "Adam"), ("RMSprop", "SGD")):
-        pair = {"weight_optimizer__name": w, "arch_optimizer__name": a}
-        records.append(_measure(build_state(tiny_settings(**changes, **pair)), Progress(0, 2)))
-    assert records[0] == records[1]
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("arguments", "told", "rest"), [line.split(" | ") for line in REFUSED.strip().splitlines()]
+)
+def test_bad_input(
+    arguments: str, told: str, rest: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["warmup_epochs=1"] if arguments == "--kind schedule" else []
+    assert command("exam", *arguments.split(), *more) == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert err.startswith(f"optnas: error: {told}"), err
+    assert rest in err, err

@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from naive_supernet import NaiveSupernet
-from test_exam import trained
+from tiny import trained
 from torch import Tensor, nn
 from torch.testing import assert_close
 

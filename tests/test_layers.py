@@ -14,7 +14,7 @@ import optnas
 ROOT = Path(optnas.__file__).parent
 # Each layer may import from itself and from those before it.
 LAYERS = [
-    {"errors", "files", "pickles", "loading"},
+    {"errors", "files", "pickles", "loading", "schema"},
     {"tomlio"},
     {"jsonio"},
     {"measurements"},
@@ -29,8 +29,9 @@ LAYERS = [
     {"resolve"},
     {"state"},
     {"steps", "environment", "observe"},
-    {"search", "standalone"},
-    {"api", "afterwards", "display", "plotting", "reference_lines", "diagrams", "figures"},
+    {"search", "standalone", "afterwards"},
+    {"exam"},
+    {"api", "display", "plotting", "reference_lines", "diagrams", "figures"},
     {"study", "engines", "analysis", "claims"},
     {"report"},
     {"cli"},

@@ -1,105 +1,38 @@
-"""The exam every registered measure sits, and the frame around it: cadence, files, failures."""
+"""The frame around measures: cadence, files, failures. What a measure may do is in the exam."""
 
 from __future__ import annotations
 
-import copy
 import json
-import random
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from cases import command, copied, interrupted_run, timeless
-from test_exam import assert_same, fingerprint, trained
 from tiny import TINY, tiny_settings
 
 from optnas import api, registry
 from optnas.errors import UserError
+from optnas.exam import Subject
 from optnas.measurements import Measurements
 from optnas.metrics.base import Cadence, Measure
-from optnas.observe import snapshot_of
 from optnas.records import RunFolder
-from optnas.state import SearchState
 
 NAMES = registry.names("metric")
 DOCUMENT = Path(__file__).parent.parent / "docs" / "measures.md"
-VARIANTS = {
-    "darts": {"algorithm__name": "darts"},
-    "darts-minus, batch statistics": {
-        "algorithm__name": "darts-minus",
-        "supernet__batch_norm": "batch",
-        "supernet__arch_step_updates_statistics": False,
-    },
-}
-measures = pytest.mark.parametrize("name", NAMES)
-variants = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
-
-
-def quick(name: str) -> dict[str, Any]:
-    """Settings with which a measure takes a blink."""
-    defaults = registry.complete_settings(registry.find("metric", name), {}, section=name)
-    return {**defaults, **registry.find("metric", name)(**defaults).quick}
 
 
 def built(name: str) -> Measure:
-    measure: Measure = registry.find("metric", name)(**quick(name))
+    measure: Measure = Subject("metric", name).build()
     return measure
 
 
-def everything(state: SearchState) -> dict[str, Any]:
-    """What later steps depend on, gradients, and every global a measure might touch."""
-    leaves = [*state.supernet.weights.values(), state.alpha_EO]
-    return {
-        **fingerprint(state),
-        "gradients": copy.deepcopy([leaf.grad for leaf in leaves]),
-        "requires": [leaf.requires_grad for leaf in leaves],
-        "images": [half.images_NCHW.clone() for half in (state.train, state.valid)],
-        "torch": torch.get_rng_state(),
-        "numpy": str(np.random.get_state()),
-        "python": random.getstate(),
-        "modes": [torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()],
-        "algorithms": torch.are_deterministic_algorithms_enabled(),
-    }
-
-
-def same_everything(one: dict[str, Any], other: dict[str, Any]) -> None:
-    for key in ("gradients", "images"):
-        for a, b in zip(one.pop(key), other.pop(key), strict=True):
-            assert (a is None and b is None) or torch.equal(a, b), key
-    assert_same(one, other)
-
-
-@measures
-@variants
-def test_a_measure_touches_nothing_and_is_repeatable(name: str, changes: dict[str, Any]) -> None:
-    found = []
-    for _ in range(2):
-        state = trained(changes, 1)
-        state.epoch = 1
-        before = everything(state)
-        found += [built(name).measure(snapshot_of(state, name)) for _ in range(2)]
-        same_everything(before, everything(state))
-    for other in found[1:]:
-        assert dict(other.numbers) == dict(found[0].numbers)
-        assert_same(
-            {k: torch.from_numpy(v) for k, v in other.arrays.items()},
-            {k: torch.from_numpy(v) for k, v in found[0].arrays.items()},
-        )
-
-
-@measures
-def test_a_measure_declares_itself(name: str) -> None:
-    measure = built(name)
-    assert measure.cost
-    assert all(
-        q.unit and q.better in ("higher", "lower", "neither") for q in measure.quantities.values()
-    )
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_defines_every_quantity(name: str) -> None:
     assert f"\n## {name}\n" in DOCUMENT.read_text()
     section = DOCUMENT.read_text().split(f"\n## {name}\n")[1].split("\n## ")[0]
-    for key in measure.quantities:
+    for key in built(name).quantities:
         assert f"`{key}`" in section, key
 
 
@@ -112,30 +45,6 @@ def costless(run: Path, label: str) -> list[dict[str, Any]]:
         lines.append({**line, "cost": None, "arrays": {k: v.tolist() for k, v in arrays.items()}})
     return lines
 
-
-def live(name: str, **cadence: Any) -> dict[str, Any]:
-    return {f"measures.{name}.{k}": v for k, v in {**quick(name), **cadence}.items()}
-
-
-@measures
-def test_live_is_afterwards_is_resumed(name: str, tmp_path: Path) -> None:
-    chosen = live(name, every=1) | {"checkpoints.keep": "all"}
-    api.run(TINY | chosen, out=tmp_path / "live")
-    lines = costless(tmp_path / "live", name)
-    assert [line["epoch"] for line in lines] == [0, 1, 2]
-    assert {line["status"] for line in lines} == {"ok"}, lines
-    api.run(TINY | {"checkpoints.keep": "all"}, out=tmp_path / "later")
-    assert timeless(tmp_path / "later") == timeless(tmp_path / "live")
-    api.measure(tmp_path / "later", {name: quick(name)})
-    assert costless(tmp_path / "later", name) == lines
-    stopped = interrupted_run(
-        tmp_path / "stopped", **{k.replace(".", "__"): v for k, v in chosen.items()}
-    )
-    api.resume(stopped)
-    assert costless(stopped, name) == lines
-
-
-# --- the frame, with a measure of its own -----------------------------------------------------
 
 MINE = '''
 from optnas.metrics.base import Cadence, Measure, Quantity, Values

@@ -18,8 +18,7 @@ import pytorch_optimizer
 import schedulefree
 import torch
 import torch.nn.functional as F  # noqa: N812
-from test_exam import assert_same, fingerprint, trained
-from tiny import TINY, tiny_settings
+from tiny import TINY, assert_same, fingerprint, tiny_settings, trained
 from torch import Tensor
 from torch.testing import assert_close
 

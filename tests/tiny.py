@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from optnas import registry
+from optnas.algorithms.base import Progress
 from optnas.api import nest
 from optnas.benchmarks import default_table
 from optnas.config import Settings
+from optnas.exam.base import difference
+from optnas.exam.searches import TINY
 from optnas.resolve import Layer, resolve
-
-TINY: dict[str, Any] = {
-    "data.name": "digits",
-    "data.train_size": 40,
-    "data.valid_size": 40,
-    "benchmark.table": "analog-nasbench",
-    "search.batch_size": 16,
-    "search.epochs": 2,
-    "supernet.channels": 2,
-    "supernet.dtype": "float64",
-    "curvature.every": 0,
-    "curvature.batch_size": 8,
-    "measures.gap.at": [],
-}
+from optnas.search import _train_epoch
+from optnas.state import SearchState, build_state
 
 
 def tiny_settings(**changes: Any) -> Settings:
@@ -51,3 +43,33 @@ def every_variant() -> list[tuple[str, dict[str, Any]]]:
             unrolled = {"algorithm__name": name, "algorithm__hypergradient": "unrolled"}
             variants.append((f"{name}-unrolled", unrolled))
     return variants
+
+
+def fingerprint(state: SearchState) -> dict[str, Any]:
+    """Everything that later steps depend on."""
+    statistics = state.statistics
+    return copy.deepcopy(
+        {
+            "weights": {name: weight.detach() for name, weight in state.supernet.weights.items()},
+            "alpha": state.alpha_EO.detach(),
+            "path": state.path_length,
+            "mean": None if statistics is None else statistics.mean_S,
+            "variance": None if statistics is None else statistics.variance_S,
+            "w": state.weight_optimizer.state_dict()["state"],
+            "a": state.arch_optimizer.state_dict()["state"],
+            "streams": {name: g.get_state() for name, g in state.generators.items()},
+        }
+    )
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """Equal in type and in every bit."""
+    assert difference(one, other) is None
+
+
+def trained(changes: dict[str, Any], epochs: int) -> SearchState:
+    """A search after some epochs, of two."""
+    state = build_state(tiny_settings(**changes))
+    for epoch in range(1, epochs + 1):
+        _train_epoch(state, Progress(epoch, 2))
+    return state

@@ -12,7 +12,7 @@ from optnas.errors import COMMAND_LINE, UserError
 from optnas.measurements import Line
 from optnas.records import FINISHED, Record, RunFolder
 from optnas.resolve import Layer, blame, reread, resolve
-from optnas.tomlio import read_toml
+from optnas.tomlio import nest, read_toml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,42 +20,6 @@ if TYPE_CHECKING:
 OnEpoch = Callable[[Record], None]
 OnLine = Callable[[str, Line], None]
 PathLike = str | Path
-
-
-def nest(dotted: Mapping[str, Any], where: object = "settings") -> dict[str, Any]:
-    """Dotted keys to nested tables.
-
-    Args:
-        dotted: such as ``{"search.epochs": 5}``; values may be tables themselves.
-        where: what to call them in error messages.
-
-    Returns:
-        Such as ``{"search": {"epochs": 5}}``.
-
-    Raises:
-        UserError: a key is given as a whole and in parts, such as ``search`` and ``search.epochs``.
-
-    Example:
-        >>> nest({"search.epochs": 5, "search.seed": 1})
-        {'search': {'epochs': 5, 'seed': 1}}
-    """
-    for key in dotted:
-        if any(other.startswith(f"{key}.") for other in dotted):
-            raise UserError(
-                "is given as a whole and in parts",
-                where=where,
-                key=key,
-                value=dotted[key],
-                remedy="give it one way",
-            )
-    nested: dict[str, Any] = {}
-    for key, value in dotted.items():
-        *parents, last = key.split(".")
-        table = nested
-        for parent in parents:
-            table = table.setdefault(parent, {})
-        table[last] = value
-    return nested
 
 
 def settings_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from optnas.benchmarks import Question, Table, TableSource
     from optnas.benchmarks.published import Published
     from optnas.benchmarks.random_search import RandomSearch
+    from optnas.exam import Outcome
     from optnas.measurements import Line
     from optnas.spaces import Architecture
 
@@ -323,6 +324,28 @@ def print_differences(a_name: str, a: Mapping[str, Any], b_name: str, b: Mapping
     if not keys:
         with contextlib.suppress(BrokenPipeError):
             print("no difference")
+
+
+def print_outcomes(outcomes: Iterable[Outcome]) -> int:
+    """Print the exam's table, a line a check as it comes, and their number.
+
+    Args:
+        outcomes: what the checks said.
+
+    Returns:
+        How many failed.
+    """
+    counts = {"ok": 0, "failed": 0, "not examined": 0}
+    print(f"{'verdict':<12} {'component':<32} check")
+    for outcome in outcomes:
+        counts[outcome.verdict] += 1
+        settings = ", ".join(f"{k}={v}" for k, v in outcome.subject.settings.items())
+        component = f"{outcome.subject.kind} {outcome.subject.name}"
+        label = f"{component} ({settings})" if settings else component
+        why = f": {outcome.why}" if outcome.why else ""
+        print(f"{outcome.verdict:<12} {label:<32} {outcome.check}{why}", flush=True)
+    print(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count))
+    return counts["failed"]
 
 
 def measure_line(label: str, line: Line) -> str:

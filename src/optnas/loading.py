@@ -129,3 +129,25 @@ def load_entry(entry: importlib.metadata.EntryPoint, home: str, refuse: Refuse) 
             remedy="repair or uninstall that package",
         ) from error
     return factory
+
+
+def registered_by(target: str) -> Registered:
+    """What a file registers.
+
+    Args:
+        target: its path.
+
+    Returns:
+        Factories by kind and name.
+
+    Raises:
+        UserError: the file cannot be loaded.
+    """
+    try:
+        return load_file(target)[1]
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"cannot load it ({type(error).__name__}: {error})",
+            where=target,
+            remedy="check the path, and that the file runs",
+        ) from error

@@ -16,15 +16,12 @@ import importlib
 import importlib.metadata
 import inspect
 import pkgutil
-import types
-import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
-
-import pydantic
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from optnas.errors import COMMAND_LINE, UserError, did_you_mean
 from optnas.loading import FILES, Factory, Registered, load_entry, load_object
+from optnas.schema import hints_of, parameters_of, part_of, typed
 
 # kind -> the package whose modules register it; the entry point group has the package's name.
 KINDS = {
@@ -148,21 +145,6 @@ def find(kind: str, name: str, *, where: object = COMMAND_LINE, key: str | None 
     raise refuse(f"there is no {kind} of this name", remedy=did_you_mean(name, names(kind)))
 
 
-class Part(NamedTuple):
-    """Marks a setting that is a component itself: ``Annotated[Any, Part("relaxation")]``.
-
-    A user writes its name, or a table of ``name`` and settings that its own signature checks; the
-    factory whose setting it is receives the component, built.
-
-    Attributes:
-        kind: one of `KINDS`.
-        many: the setting is a table of such components by a name of the user's choice.
-    """
-
-    kind: str
-    many: bool = False
-
-
 def complete_settings(
     factory: Factory,
     given: Mapping[str, Any],
@@ -192,7 +174,7 @@ def complete_settings(
         >>> complete_settings(lambda beta=1.0: beta, {}, section="algorithm")
         {'beta': 1.0}
     """
-    parameters = _parameters(factory, skip)
+    parameters = parameters_of(factory, skip)
     label = getattr(factory, "__name__", section).replace("_", "-")
     for name, value in given.items():
         if name not in parameters:
@@ -205,7 +187,7 @@ def complete_settings(
                 value=value,
                 remedy=remedy,
             )
-    hints = _hints(factory, parameters)
+    hints = hints_of(factory, parameters)
     settings = {}
     for name, parameter in parameters.items():
         if name not in given and parameter.default is inspect.Parameter.empty:
@@ -217,9 +199,9 @@ def complete_settings(
             )
         key, hint = f"{section}.{name}", hints.get(name, Any)
         value = given.get(name, parameter.default)
-        part = _part(hint)
+        part = part_of(hint)
         if part is None:
-            settings[name] = _typed(value, hint, key, where)
+            settings[name] = typed(value, hint, key, where)
         elif part.many:
             each = _mapping(value, key, where)
             settings[name] = {
@@ -230,36 +212,6 @@ def complete_settings(
             default = parameter.default
             settings[name] = _complete_part(part.kind, value, default, key, where, skip)
     return settings
-
-
-def _parameters(factory: Factory, skip: tuple[str, ...] = ()) -> dict[str, inspect.Parameter]:
-    stars = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {
-        name: parameter
-        for name, parameter in inspect.signature(factory).parameters.items()
-        if name not in skip and parameter.kind not in stars
-    }
-
-
-def _hints(factory: Factory, names: Iterable[str]) -> dict[str, Any]:
-    """Annotations of these parameters; those of others may need what only a type checker sees."""
-    function = factory.__init__ if isinstance(factory, type) else factory  # type: ignore[misc]
-    written = getattr(function, "__annotations__", {})
-    wanted = types.SimpleNamespace(__annotations__={n: written[n] for n in names if n in written})
-    space = getattr(function, "__globals__", {})
-    try:
-        return typing.get_type_hints(wanted, globalns=space, include_extras=True)
-    except Exception as error:  # an annotation is an expression of the factory's author
-        raise UserError(
-            f"its annotations cannot be read ({type(error).__name__}: {error})",
-            where=_address(factory),
-            remedy="import what they name outside of TYPE_CHECKING",
-        ) from error
-
-
-def _part(hint: Any) -> Part | None:
-    marks = (mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Part))
-    return next(marks, None)
 
 
 def _mapping(value: Any, key: str, where: object) -> Mapping[str, Any]:
@@ -314,11 +266,11 @@ def supply(
     Returns:
         The component.
     """
-    parameters = _parameters(factory)
-    hints = _hints(factory, settings)
+    parameters = parameters_of(factory)
+    hints = hints_of(factory, settings)
     built = dict(settings)
     for name, value in settings.items():
-        part, key = _part(hints.get(name)), f"{section}.{name}"
+        part, key = part_of(hints.get(name)), f"{section}.{name}"
         if part is not None and part.many:
             built[name] = {n: _build(part.kind, v, offered, f"{key}.{n}") for n, v in value.items()}
         elif part is not None:
@@ -335,19 +287,3 @@ def _build(kind: str, table: Mapping[str, Any], offered: Mapping[str, Any], sect
         # A part does not know where it stands: it names its own setting.
         inside = error.key is not None and error.key.startswith(section)
         raise (error if inside else error.below(section)) from error
-
-
-def _typed(value: Any, hint: Any, key: str, where: object) -> Any:
-    # Strict but for an int where a float is due, and a list where TOML knows no tuple.
-    adapter = pydantic.TypeAdapter(hint)
-    try:
-        return adapter.validate_python(value, strict=not isinstance(value, list))
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(
-            first["msg"][0].lower() + first["msg"][1:],
-            where=where,
-            key=key,
-            value=value,
-            remedy="change its value",
-        ) from error

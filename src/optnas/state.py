@@ -234,10 +234,21 @@ def save(state: SearchState, path: Path) -> None:
         state: the search after an epoch.
         path: the file.
     """
+    content = {"format": FORMAT, "hash": state.settings.hash, **content_of(state)}
+    write_atomically(path, lambda file: torch.save(content, file))
+
+
+def content_of(state: SearchState) -> dict[str, Any]:
+    """All that a search goes on from; it shares the state's memory.
+
+    Args:
+        state: the search after an epoch.
+
+    Returns:
+        Tensors, numbers and tables of them.
+    """
     statistics = state.statistics
-    content = {
-        "format": FORMAT,
-        "hash": state.settings.hash,
+    return {
         "epoch": state.epoch,
         "records_bytes": state.records_bytes,
         "seconds": state.seconds,
@@ -251,7 +262,6 @@ def save(state: SearchState, path: Path) -> None:
         "generators": {name: g.get_state() for name, g in state.generators.items()},
         "passes": state.passes.state_dict(),
     }
-    write_atomically(path, lambda file: torch.save(content, file))
 
 
 def restore(state: SearchState, path: Path, *, remedy: str = FROM_THE_BEGINNING) -> None:

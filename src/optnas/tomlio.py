@@ -96,8 +96,44 @@ def parse_override(text: str) -> tuple[list[str], Any]:
         return parts, value.strip()
 
 
+def nest(dotted: Mapping[str, Any], where: object = "settings") -> dict[str, Any]:
+    """Dotted keys to nested tables.
+
+    Args:
+        dotted: such as ``{"search.epochs": 5}``; values may be tables themselves.
+        where: what to call them in error messages.
+
+    Returns:
+        Such as ``{"search": {"epochs": 5}}``.
+
+    Raises:
+        UserError: a key is given as a whole and in parts, such as ``search`` and ``search.epochs``.
+
+    Example:
+        >>> nest({"search.epochs": 5, "search.seed": 1})
+        {'search': {'epochs': 5, 'seed': 1}}
+    """
+    for key in dotted:
+        if any(other.startswith(f"{key}.") for other in dotted):
+            raise UserError(
+                "is given as a whole and in parts",
+                where=where,
+                key=key,
+                value=dotted[key],
+                remedy="give it one way",
+            )
+    nested: dict[str, Any] = {}
+    for key, value in dotted.items():
+        *parents, last = key.split(".")
+        table = nested
+        for parent in parents:
+            table = table.setdefault(parent, {})
+        table[last] = value
+    return nested
+
+
 def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables to dotted keys, the reverse of `optnas.api.nest`.
+    """Nested tables to dotted keys, the reverse of `nest`.
 
     Args:
         document: nested tables.

@@ -7,7 +7,8 @@ from types import MappingProxyType
 from typing import Annotated, Any
 
 from optnas.algorithms.base import Algorithm
-from optnas.registry import Part, register
+from optnas.registry import register
+from optnas.schema import Part
 
 
 @register("algorithm", "composed")

@@ -1,0 +1,41 @@
+"""``exam``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from optnas.cli.common import dotted_settings
+from optnas.errors import COMMAND_LINE, EXIT_DONE, EXIT_FAILED, UserError
+
+
+def exam(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TARGET] [KEY=VALUE]...",
+            help="a name, ./file.py, ./file.py:NAME or module:Object (default: all that is "
+            "registered), and settings of it",
+        ),
+    ] = None,
+    *,
+    kind: Annotated[
+        str | None, typer.Option(help="what it is, such as algorithm, relaxation or metric")
+    ] = None,
+) -> None:
+    """Examine components, one's own and the package's: same seed, same result, and much more."""
+    from optnas.api import nest
+
+    targets = [word for word in words or [] if "=" not in word]
+    if len(targets) > 1:
+        raise UserError(
+            "one component at a time", key="TARGET", value=targets[1], remedy="run it once for each"
+        )
+    settings = nest(dotted_settings([w for w in words or [] if "=" in w]), COMMAND_LINE)
+    from optnas.display import print_outcomes
+    from optnas.exam import examine, subjects
+
+    found = subjects(targets[0] if targets else None, kind, settings)
+    failed = print_outcomes(outcome for subject in found for outcome in examine(subject))
+    raise typer.Exit(EXIT_FAILED if failed else EXIT_DONE)
