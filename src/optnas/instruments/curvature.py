@@ -19,8 +19,9 @@ from optnas.supernet import Statistics, Supernet
 
 
 class Expansion(NamedTuple):
-    """Gradient and Hessian of a loss in the operation weights, float64."""
+    """A loss with its gradient and Hessian in the operation weights, float64 on the CPU."""
 
+    loss: float
     gradient_EO: Tensor
     hessian_PP: Tensor
 
@@ -28,7 +29,7 @@ class Expansion(NamedTuple):
 def expansion(
     supernet: Supernet, batch: Batch, op_weights_EO: Tensor, statistics: Statistics | None
 ) -> Expansion:
-    """d L / dA and d2 L / dA2 of the mean cross-entropy of a batch, w held fixed.
+    """L, d L / dA and d2 L / dA2 of the mean cross-entropy of a batch, w held fixed.
 
         d2 L / dA_i dA_j = sum_k < l_k, d2 f_k [dx / dA_i, dx / dA_j] >
 
@@ -47,7 +48,7 @@ def expansion(
         statistics: normalise by these; None normalises by the batch's own.
 
     Returns:
-        Gradient and Hessian; what the network never reads has zeros.
+        Loss, gradient and Hessian; what the network never reads has zeros.
 
     Source: the chain rule for second derivatives, which autodiff literature knows as the
     second-order adjoint or edge pushing (Gower and Mello, 2012). Its twin is a row of double
@@ -61,7 +62,7 @@ def expansion(
     with torch.no_grad():
         walk, logits = _pass(supernet, batch, op_weights_EO.detach(), statistics, adjoints)
         _curve_cross_entropy(logits)
-    return Expansion(gradient_EO.double().cpu(), walk.hessian_PP)
+    return Expansion(float(loss.detach()), gradient_EO.double().cpu(), walk.hessian_PP)
 
 
 def _pass(
