@@ -9,10 +9,10 @@ The Hessian of the validation loss of one batch in the 30 logits of NAS-Bench-20
 - naive: as published code does it, a row of double backward for each logit, over one module an edge
   and operation (tests/naive_supernet.py), images as planes. To its advantage its network weights
   require no gradients.
-- rows: `alpha_hessian`, which the records use: 24 rows, one a live operation weight, over the merged
-  supernet, channels-last.
-- tangents: `expansion` and `in_logits`, which the measure `curvature` uses: one forward and backward
-  pass and one forward pass that carries the tangents of the 24 live operation weights.
+- rows: `alpha_hessian`, which the records use: 24 rows, one a live operation weight, over the
+  merged supernet, channels-last.
+- tangents: `expansion` and `in_logits`, which the measure `curvature` uses: one forward and
+  backward pass and one forward pass that carries the tangents of the 24 live operation weights.
 
 Before anything is timed the sides must agree in double precision. Times are CPU seconds of this
 process, the sides interleaved, medians: on a shared machine quote the ratio. The last line printed

@@ -90,7 +90,7 @@ class Factors(Stand):
         return Factors(self.walk, self.values, self.positions, repeats)
 
     def __mul__(self, other: Tensor | Dual) -> Dual:
-        """d (a x) = a dx + da x;  d2 (a x) = da dx + dx da."""
+        """A product a x: its tangent is a dx + da x, its second derivative da dx + dx da."""
         x = other if isinstance(other, Dual) else Dual(self.walk, other)
         product = Dual(self.walk, self.values * x.primal)
         adjoint = self.walk.adjoint(product.primal)
@@ -202,6 +202,9 @@ def _normal(
     """With statistics of the batch, v = (u - mean(u) - n mean(n u)) / s; with fixed ones, u / s.
 
     The map from u to v is symmetric, hence torch's backward of a batch norm is also its tangent.
+
+    Returns:
+        The normalised activation and its tangents.
     """
     x = y.primal
     if not training:
@@ -230,7 +233,10 @@ def _curve_norm(walk: Walk, normal: _Normal, scale_C: Tensor, adjoint: Tensor) -
 
         sum(l d2n_ij) = -(t_i m_j + t_j m_i) / s - r (eps / s2) m_i m_j / s2 - (r / N) <v_i, v_j>
 
-    by differentiating v once more; <v_i, v_j> takes the place of the variance's own derivative.
+    by differentiating v once more. With fixed statistics n is linear, and nothing is added.
+
+    Returns:
+        t_i, by operation weight.
     """
     met = {p: _channel_sums(adjoint, v) for p, v in normal.tangents.items()}
     if not normal.aligned:
@@ -253,7 +259,7 @@ def _channel_sums(x_BCHW: Tensor, y_BCHW: Tensor) -> Tensor:
 
 
 def _gram(tangents: Sequence[Tensor], weights_C: Tensor) -> Tensor:
-    """sum over images, pixels and channels of weights v_i v_j, [D, D]."""
+    """Sum over images, pixels and channels of weights v_i v_j, [D, D]."""
     channels = len(weights_C)
     rows = [v.permute(0, 2, 3, 1).reshape(-1, channels) for v in tangents]
     step = max(1, CHUNK // channels)
@@ -265,7 +271,7 @@ def _gram(tangents: Sequence[Tensor], weights_C: Tensor) -> Tensor:
 
 
 def _batch_norm(
-    input: Tensor | Dual,  # noqa: A002 - torch's own name
+    input: Tensor | Dual,
     running_mean: Tensor | None,
     running_var: Tensor | None,
     weight: Tensor | Factors,

@@ -100,7 +100,8 @@ def curvature(
             logits.append(in_logits(g_P, H_PP, snapshot.relax, snapshot.alpha_EO.cpu()))
             logits[-1].diagonal().add_(weight_decay)
             op_weights.append(on_zero_row_sums(H_PP, A_EO.shape[1]))
-        numbers, arrays = {}, {}
+        numbers: dict[str, float] = {}
+        arrays: dict[str, Any] = {}
         for name, hessians in zip(COORDINATES, (logits, op_weights), strict=True):
             described, spectra = _described(torch.stack(hessians))
             numbers |= {f"{name}_{key}": value for key, value in described.items()}
@@ -114,8 +115,7 @@ def curvature(
     return Measure(
         measure,
         QUANTITIES,
-        cost="`batches` times the forward and backward pass of a batch and about 20 forward passes; "
-        "seconds a batch",
+        cost="a batch: a forward and a backward pass and about 20 forward passes; seconds",
         cadence=Cadence(every=5),
         quick={"batches": 2, "batch_size": 8, "recalibration": 2},
     )
@@ -145,7 +145,7 @@ def _described(hessians_NPP: Tensor) -> tuple[dict[str, float], dict[str, Tensor
 
 
 def _interval(values_N: Tensor) -> tuple[float, float]:
-    """mean -+ t s / sqrt(N): where the mean over further batches is, by Student's t."""
+    """Mean -+ t s / sqrt(N): where the mean over further batches is, by Student's t."""
     from scipy.stats import t
 
     count = len(values_N)
