@@ -50,17 +50,67 @@ def alpha_hessian(
             continue
         (row_EO,) = torch.autograd.grad(flat_P[p], op_weights_EO, retain_graph=True)
         rows.append(row_EO.reshape(-1))
-    hessian_A = torch.stack(rows).double()
+    return in_logits(flat_P.detach().double(), torch.stack(rows).double(), relax, alpha_EO)
+
+
+def in_logits(
+    gradient_P: Tensor, hessian_PP: Tensor, relax: Callable[[Tensor], Tensor], alpha_EO: Tensor
+) -> Tensor:
+    """A loss's second derivative in alpha, from its first two in the operation weights.
+
+        H_a = J' H_A J + sum_k (dL/dA_k) d2 A_k / da2,    J = dA/da
+
+    Args:
+        gradient_P: dL/dA, float64.
+        hessian_PP: H_A, float64.
+        relax: alpha -> operation weights.
+        alpha_EO: architecture parameters; unchanged.
+
+    Returns:
+        H_a, symmetrised, float64, [P, P].
+    """
 
     def relaxed(alpha_P: Tensor) -> Tensor:
         return relax(alpha_P.reshape(alpha_EO.shape)).reshape(-1)
 
     alpha_P = alpha_EO.detach().double().reshape(-1)
-    g_P = flat_P.detach().double()
     jacobian = torch.autograd.functional.jacobian(relaxed, alpha_P)
-    curved = torch.autograd.functional.hessian(lambda a: g_P @ relaxed(a), alpha_P)
-    hessian: Tensor = jacobian.T @ hessian_A @ jacobian + curved
+    curved = torch.autograd.functional.hessian(lambda a: gradient_P @ relaxed(a), alpha_P)
+    hessian: Tensor = jacobian.T @ hessian_PP @ jacobian + curved
     return (hessian + hessian.T) / 2
+
+
+def on_zero_row_sums(hessian_PP: Tensor, operations: int) -> Tensor:
+    """H_A along those changes of A that leave every row's sum as it is.
+
+        Q H_A Q,    Q = I - 1 1' / O in the block of each edge
+
+    Args:
+        hessian_PP: H_A.
+        operations: O.
+
+    Returns:
+        The projected matrix, symmetrised, [P, P]; constant rows are null directions.
+    """
+    edges = len(hessian_PP) // operations
+    eye = torch.eye(operations, dtype=hessian_PP.dtype) - 1 / operations
+    projection_PP = torch.block_diag(*[eye] * edges)
+    projected = projection_PP @ hessian_PP @ projection_PP
+    return (projected + projected.T) / 2
+
+
+def spectrum(hessian: Tensor) -> Tensor:
+    """All eigenvalues of a symmetric matrix.
+
+    Args:
+        hessian: the matrix.
+
+    Returns:
+        They, ascending, on the CPU; NaN where the matrix is not finite.
+    """
+    if not bool(torch.isfinite(hessian).all()):
+        return torch.full((len(hessian),), float("nan"), dtype=hessian.dtype)
+    return torch.linalg.eigvalsh(hessian.cpu())
 
 
 def extreme_eigenvalues(hessian: Tensor) -> tuple[float, float]:
@@ -72,7 +122,5 @@ def extreme_eigenvalues(hessian: Tensor) -> tuple[float, float]:
     Returns:
         (largest, smallest); NaN where the matrix is not finite.
     """
-    if not bool(torch.isfinite(hessian).all()):
-        return float("nan"), float("nan")
-    eigenvalues = torch.linalg.eigvalsh(hessian.cpu())
+    eigenvalues = spectrum(hessian)
     return float(eigenvalues[-1]), float(eigenvalues[0])
