@@ -1,0 +1,233 @@
+"""Accuracies of many cells with the weights of one supernet, much faster than one by one.
+
+Shapes: N cells, I images, B images of a batch, C channels, K classes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from optnas.instruments.evaluation import Batch
+from optnas.spaces import Architecture, edge_expressions, supernet_string, without_dead_edges
+from optnas.supernet import Supernet
+from optnas.supernet.mixed import MixedCell, Normalise
+from optnas.supernet.network import EPSILON
+from optnas.supernet.standalone import FixedCell
+
+# Functions whose batch-norm statistics are held at one time.
+CHUNK = 256
+
+# Batch norm of a value under a key: the value, the key, affine weight and bias.
+Key = tuple[str, str]
+Norm = Callable[[Tensor, Key, Tensor | None, Tensor | None], Tensor]
+
+
+class Scores(NamedTuple):
+    """What cells make of the same images.
+
+    Attributes:
+        loss_N: mean cross-entropy in nats, ``float64``.
+        correct_NI: whether a cell has an image right, ``bool``.
+    """
+
+    loss_N: Tensor
+    correct_NI: Tensor
+
+
+@dataclass(frozen=True)
+class _Function:
+    """A cell that stands for all with the same output; its terms name values of the first cell."""
+
+    name: str
+    cell: Architecture
+    terms: list[tuple[str, ...]]
+
+
+def distinct(cells: Sequence[Architecture]) -> dict[str, Architecture]:
+    """One cell for each function that cells compute with shared weights, those alike adjacent.
+
+    Args:
+        cells: cells of one space.
+
+    Returns:
+        `supernet_string` to the cell without dead edges, in the order of their operations: cells
+        with the same first nodes follow one another.
+    """
+    found: dict[str, Architecture] = {}
+    for cell in cells:
+        found.setdefault(supernet_string(cell), without_dead_edges(cell))
+    return dict(sorted(found.items(), key=lambda each: each[1].operations))
+
+
+def score_cells(
+    supernet: Supernet,
+    cells: Sequence[Architecture],
+    batches: Sequence[Batch],
+    *,
+    calibration: Sequence[Batch] = (),
+) -> Scores:
+    """Loss and correct images of cells, each with one operation an edge and the shared weights.
+
+    The result is that of ``supernet(images, one_hot)`` cell by cell, arranged for speed:
+
+    1. An edge computes its one operation; a dead edge, on no path from input to output, nothing.
+    2. Cells that compute the same function of the same weights are scored once.
+    3. The stem is computed once a batch, and so is each value of the first cell: cells come in the
+       order of their first edges, and the latest values, as many as the space has operations on
+       edges, are kept.
+    4. No autograd.
+
+    Args:
+        supernet: the network; its weights are used.
+        cells: cells of its space, disconnected ones too (their logits are the same for all images).
+        batches: images to judge on, all in memory.
+        calibration: batches of equal size from which each cell gets batch-norm statistics of its
+            own, as `optnas.instruments.evaluation.recalibrated`; none normalises each batch by its
+            own statistics.
+
+    Returns:
+        Scores in the order of the cells, on the CPU.
+    """
+    functions = [
+        _Function(name, cell, edge_expressions(cell)) for name, cell in distinct(cells).items()
+    ]
+    with torch.inference_mode():
+        scored = {
+            name: score
+            for start in range(0, len(functions), CHUNK)
+            for name, score in _score(
+                supernet, functions[start : start + CHUNK], batches, calibration
+            )
+        }
+    scores = [scored[supernet_string(cell)] for cell in cells]
+    return Scores(
+        torch.stack([score.loss_N for score in scores]),
+        torch.stack([score.correct_NI for score in scores]),
+    )
+
+
+def _score(
+    supernet: Supernet,
+    functions: Sequence[_Function],
+    batches: Sequence[Batch],
+    calibration: Sequence[Batch],
+) -> Iterator[tuple[str, Scores]]:
+    norm: Norm = _by_batch
+    if calibration:
+        moments = _Moments()
+        for batch in calibration:
+            for _ in _logits(supernet, functions, batch, moments.collect):
+                pass
+            moments.next_batch()
+        norm = moments.apply
+    losses: list[list[Tensor]] = [[] for _ in functions]
+    correct: list[list[Tensor]] = [[] for _ in functions]
+    for batch in batches:
+        for place, logits_BK in enumerate(_logits(supernet, functions, batch, norm)):
+            losses[place].append(F.cross_entropy(logits_BK, batch.labels_B, reduction="none"))
+            correct[place].append(logits_BK.argmax(dim=1) == batch.labels_B)
+    for function, loss, right in zip(functions, losses, correct, strict=True):
+        yield function.name, Scores(torch.cat(loss).double().mean().cpu(), torch.cat(right).cpu())
+
+
+def _logits(
+    supernet: Supernet, functions: Sequence[_Function], batch: Batch, norm: Norm
+) -> Iterator[Tensor]:
+    """Logits of each function; the stem and the values of the first cell are shared."""
+    weights, first = supernet.weights, supernet.stages[0][0]
+    latest = _Latest(supernet.space.edge_count * supernet.space.operation_count)
+    stem_BCHW = supernet.stem(batch.images_BCHW, weights, _named(norm, weights, "stem"))
+    for function in functions:
+
+        def run_cell(
+            mixed: MixedCell,
+            x: Tensor,
+            held: Mapping[str, Tensor],
+            normalise: Normalise,
+            function: _Function = function,
+        ) -> Tensor:
+            cell = FixedCell(mixed.name, mixed.channels, function.cell, mixed.roles)
+            if mixed is not first:
+                return cell.forward(x, held, normalise)
+            return cell.combine(x, partial(along_first, cell, function))
+
+        def along_first(cell: FixedCell, function: _Function, edge: int, y: Tensor) -> Tensor:
+            if function.cell.operations[edge] == supernet.space.skip:
+                return y
+            (term,) = function.terms[edge]
+            named = _named(norm, weights, term)
+            return latest.get(term, lambda: cell.along(edge, y, weights, named))
+
+        yield supernet.after_stem(
+            run_cell, stem_BCHW, weights, _named(norm, weights, function.name)
+        )
+
+
+class _Latest:
+    """The values used last, by name."""
+
+    def __init__(self, size: int):
+        self._size = size
+        self._values: OrderedDict[str, Tensor] = OrderedDict()
+
+    def get(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+        """The value of this name, computed unless it is among them."""
+        value = self._values.pop(name, None)
+        self._values[name] = compute() if value is None else value
+        if len(self._values) > self._size:
+            self._values.popitem(last=False)
+        return self._values[name]
+
+
+def _named(norm: Norm, weights: Mapping[str, Tensor], owner: str) -> Normalise:
+    """Batch norm by the names of the network's layers, for the values of one owner."""
+
+    def normalise(
+        y: Tensor, name: str, weight: Tensor | None = None, bias: Tensor | None = None
+    ) -> Tensor:
+        return norm(y, (owner, name), weights.get(f"{name}.weight"), weights.get(f"{name}.bias"))
+
+    return normalise
+
+
+def _by_batch(y: Tensor, key: Key, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    return F.batch_norm(y, None, None, weight, bias, training=True, eps=EPSILON)
+
+
+@dataclass
+class _Moments:
+    """Averages over batches of the means and unbiased variances of values, by key."""
+
+    sums: dict[Key, Tensor] = field(default_factory=dict)
+    seen: set[Key] = field(default_factory=set)
+    count: int = 0
+
+    def collect(self, y: Tensor, key: Key, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        """Normalise by the batch, and note its moments; a value computed twice counts once."""
+        moments_2C = y.new_zeros(2, y.shape[1])
+        y = F.batch_norm(
+            y, *moments_2C, weight, bias, training=True, momentum=1.0, eps=EPSILON
+        )
+        if key not in self.seen:
+            self.seen.add(key)
+            moments_2C = moments_2C.double()
+            self.sums[key] = self.sums[key] + moments_2C if key in self.sums else moments_2C
+        return y
+
+    def next_batch(self) -> None:
+        """A batch is over."""
+        self.seen.clear()
+        self.count += 1
+
+    def apply(self, y: Tensor, key: Key, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        """Normalise by the averages."""
+        mean_C, variance_C = (self.sums[key] / self.count).to(y.dtype)
+        return F.batch_norm(y, mean_C, variance_C, weight, bias, training=False, eps=EPSILON)
