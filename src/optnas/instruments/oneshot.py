@@ -213,8 +213,9 @@ class _Moments:
     def collect(self, y: Tensor, key: Key, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         """Normalise by the batch, and note its moments; a value computed twice counts once."""
         moments_2C = y.new_zeros(2, y.shape[1])
+        mean_C, variance_C = moments_2C  # moved in place, from 0 to the batch's own
         y = F.batch_norm(
-            y, *moments_2C, weight, bias, training=True, momentum=1.0, eps=EPSILON
+            y, mean_C, variance_C, weight, bias, training=True, momentum=1.0, eps=EPSILON
         )
         if key not in self.seen:
             self.seen.add(key)
