@@ -1,7 +1,7 @@
-"""What a cell's stand-alone network costs, from the cell alone, and other simple ways to rank cells.
+"""What a cell's stand-alone network costs, and other ways to rank cells without training.
 
-The network is that of NAS-Bench-201: 16 channels, 5 cells a stage, affine batch norms, 32x32 images,
-10 classes. Every edge counts, dead ones too, as the benchmark built them.
+The network is that of NAS-Bench-201: 16 channels, 5 cells a stage, affine batch norms, 32x32
+images, 10 classes. Every edge counts, dead ones too, as the benchmark built them.
 """
 
 from __future__ import annotations

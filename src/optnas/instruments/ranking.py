@@ -81,8 +81,7 @@ def spearman(x_N: Floats, y_N: Floats, counts_RN: Counts) -> Floats:
     Returns:
         ``[R]``; NaN where all values are tied.
     """
-    counts_RN = counts_RN.astype(np.float64)
-    a_RN, b_RN = _mid_ranks(x_N, counts_RN), _mid_ranks(y_N, counts_RN)
+    a_RN, b_RN = (_mid_ranks(v, counts_RN) for v in (x_N, y_N))
     weights_RN = counts_RN / counts_RN.sum(axis=1, keepdims=True)
     a_RN = a_RN - (weights_RN * a_RN).sum(axis=1, keepdims=True)
     b_RN = b_RN - (weights_RN * b_RN).sum(axis=1, keepdims=True)
@@ -93,7 +92,7 @@ def spearman(x_N: Floats, y_N: Floats, counts_RN: Counts) -> Floats:
         return np.asarray(ab / np.sqrt(aa * bb))
 
 
-def _mid_ranks(x_N: Floats, counts_RN: Floats) -> Floats:
+def _mid_ranks(x_N: Floats, counts_RN: npt.NDArray[Any]) -> Floats:
     _, group_N = np.unique(x_N, return_inverse=True)
     size_RG = np.zeros((len(counts_RN), int(group_N.max()) + 1))
     np.add.at(size_RG.T, group_N, counts_RN.T)
@@ -124,8 +123,9 @@ def reliability(correct_NI: npt.NDArray[np.bool_]) -> float | None:
         KR-20 = I / (I - 1) (1 - sum_i q_i (1 - q_i) / s^2)
 
     with q_i the share of cells that have image i right and s^2 the variance over cells of the
-    number of images right. It is the mean over all ways to halve the images of the split-half reliability,
-    Spearman-Brown corrected for unequal variances. That all cells see the same images is used: what
+    number of images right. It is the mean over all ways to halve the images of the split-half
+    reliability 2 (1 - (s_a^2 + s_b^2) / s^2), s_a^2 and s_b^2 those of the halves, which is
+    Spearman and Brown's where these are equal. That all cells see the same images is used: what
     makes an image hard for all of them is no noise of a ranking.
 
     Args:

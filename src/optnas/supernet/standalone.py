@@ -5,7 +5,7 @@ Shapes: B images, C channels, H x W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Unpack
 
@@ -76,51 +76,22 @@ class FixedCell:
         Returns:
             The last node, shaped as the input.
         """
-        return self.combine(x_BCHW, lambda edge, y: self.along(edge, y, weights, normalise))
-
-    def combine(self, x_BCHW: Tensor, along: Callable[[int, Tensor], Tensor]) -> Tensor:
-        """The sums over the nodes, for given values along the edges.
-
-        Args:
-            x_BCHW: the cell's input, node 0.
-            along: what an edge that is not zero makes of its source; see the method of this name.
-
-        Returns:
-            The last node, shaped as the input.
-        """
-        space = self.architecture.space
+        space, kernels = self.architecture.space, self.convolutions()
         nodes: dict[int, Tensor] = {0: x_BCHW}
         for edge, column in enumerate(self.architecture.operations):
             if column == space.none:
                 continue
             source, target = space.edges[edge]
-            y = along(edge, nodes[source])
+            y = nodes[source]
+            if edge in kernels:
+                name = self._edge_name(edge)
+                y = F.conv2d(y.relu(), weights[f"{name}.weight"], padding=kernels[edge] // 2)
+                y = normalise(y, f"{name}.norm", None, None)
+            elif column in self.roles.pools:
+                y = F.avg_pool2d(y, 3, stride=1, padding=1, count_include_pad=False)
             nodes[target] = nodes[target] + y if target in nodes else y
         last = nodes.get(space.nodes - 1)
         return torch.zeros_like(x_BCHW) if last is None else last
-
-    def along(
-        self, edge: int, x_BCHW: Tensor, weights: Mapping[str, Tensor], normalise: Normalise
-    ) -> Tensor:
-        """What an edge that is not zero makes of its source.
-
-        Args:
-            edge: the edge.
-            x_BCHW: its source.
-            weights: filters by name.
-            normalise: batch norm by name.
-
-        Returns:
-            A value shaped as the source; the source itself for the identity.
-        """
-        column = self.architecture.operations[edge]
-        if column in self.roles.convolutions:
-            name, kernel = self._edge_name(edge), self.roles.convolutions[column]
-            y = F.conv2d(x_BCHW.relu(), weights[f"{name}.weight"], padding=kernel // 2)
-            return normalise(y, f"{name}.norm", None, None)
-        if column in self.roles.pools:
-            return F.avg_pool2d(x_BCHW, 3, stride=1, padding=1, count_include_pad=False)
-        return x_BCHW
 
 
 class Network(Skeleton[FixedCell]):
