@@ -82,11 +82,10 @@ def spearman(x_N: Floats, y_N: Floats, counts_RN: Counts) -> Floats:
         ``[R]``; NaN where all values are tied.
     """
     a_RN, b_RN = (_mid_ranks(v, counts_RN) for v in (x_N, y_N))
-    weights_RN = counts_RN / counts_RN.sum(axis=1, keepdims=True)
-    a_RN = a_RN - (weights_RN * a_RN).sum(axis=1, keepdims=True)
-    b_RN = b_RN - (weights_RN * b_RN).sum(axis=1, keepdims=True)
+    size_R1 = counts_RN.sum(axis=1, keepdims=True)
+    a_RN, b_RN = (v - (counts_RN * v).sum(axis=1, keepdims=True) / size_R1 for v in (a_RN, b_RN))
     ab, aa, bb = (
-        (weights_RN * u * v).sum(axis=1) for u, v in ((a_RN, b_RN), (a_RN, a_RN), (b_RN, b_RN))
+        (counts_RN * u * v).sum(axis=1) for u, v in ((a_RN, b_RN), (a_RN, a_RN), (b_RN, b_RN))
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(ab / np.sqrt(aa * bb))
