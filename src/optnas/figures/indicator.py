@@ -14,7 +14,7 @@ from optnas.registry import register
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 ROW_HEIGHT = 3.9
 BARS = {
@@ -47,27 +47,33 @@ def indicator(runs: Sequence[RunFolder], epoch: int = -1) -> Figure:
             key="DIR...",
             remedy="give one or more run folders",
         )
-    figure = Figure(figsize=(13, ROW_HEIGHT * len(runs) + 0.4), layout="constrained")
-    rows = figure.subplots(len(runs), 3, squeeze=False)
-    for axes, run in zip(rows, runs, strict=True):
-        line = _line(run, epoch)
-        config, values, arrays = run.read_config(), line["values"], run.measures.arrays(line)
-        asked = values["asked"]
-        name = f"{run_label(config)}, seed {config['search']['seed']}, epoch {line['epoch']}"
-        data = NAMES.get(config["data"]["name"], config["data"]["name"])
-        told = f"{name}; search on {data}, {values['images']} images"
-        truth = f"benchmark: {NAMES.get(asked['dataset'], asked['dataset'])} {asked['split']}"
-        for ax, part, title in zip(
-            axes, ("uniform", "top"), ("uniform", "best tenth"), strict=False
-        ):
-            _scatter(ax, arrays, part)
-            ax.set_xlabel("one-shot accuracy (%)")
-            ax.set_ylabel(f"{truth} (%)\ntable {asked['table']}")
-            key = "tau" if part == "uniform" else "tau_top"
-            ax.set_title(f"{title}, n = {values[part]} cells: {_tau(values, key)}", fontsize=10)
-        _bars(axes[2], values)
-        axes[0].annotate(told, (0, 1.14), xycoords="axes fraction", fontsize=11, fontweight="bold")
+    figure = Figure(figsize=(14, ROW_HEIGHT * len(runs)), layout="constrained")
+    rows = figure.subfigures(len(runs), 1, squeeze=False)[:, 0]
+    for row, run in zip(rows, runs, strict=True):
+        _draw(row, run, _line(run, epoch))
     return figure
+
+
+def _draw(figure: SubFigure, run: RunFolder, line: Line) -> None:
+    config, values, arrays = run.read_config(), line["values"], run.measures.arrays(line)
+    asked, data = values["asked"], config["data"]["name"]
+    truth = f"benchmark: {NAMES.get(asked['dataset'], asked['dataset'])} {asked['split']}"
+    figure.suptitle(
+        f"{run_label(config)}, seed {config['search']['seed']}, epoch {line['epoch']};"
+        f" search on {NAMES.get(data, data)}, {values['images']} validation images",
+        fontsize=12,
+    )
+    axes = figure.subplots(1, 3)
+    connected = values["uniform"] - values["disconnected"]
+    for ax, part, title, key, count in (
+        (axes[0], "uniform", "uniform cells", "tau", connected),
+        (axes[1], "top", "cells of the best tenth", "tau_top", values["top"]),
+    ):
+        _scatter(ax, arrays, part)
+        ax.set_xlabel("one-shot accuracy (%)")
+        ax.set_ylabel(f"{truth} (%)\ntable {asked['table']}")
+        ax.set_title(f"{title}: {_tau(values, key)}, n = {count}", fontsize=10)
+    _bars(axes[2], values)
 
 
 def _line(run: RunFolder, epoch: int) -> Line:
@@ -108,8 +114,8 @@ def _scatter(ax: Axes, arrays: Mapping[str, Any], part: str) -> None:
                 linewidths=0 if connected else 1,
                 label=label,
             )
-            if label:
-                ax.legend(fontsize=8, frameon=False, loc="lower right")
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(fontsize=8, frameon=False, loc="lower right")
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
 
@@ -138,9 +144,9 @@ def _bars(ax: Axes, values: Mapping[str, Any]) -> None:
             )
     ax.axvline(0, color="#333333", linewidth=0.8)
     ax.set_yticks(range(len(labels)), labels, fontsize=9)
-    ax.invert_yaxis()
+    ax.set_ylim(len(labels) + 0.1, -0.6)  # from above, with room for the legend below
     ax.set_xlabel("Kendall's tau-b with benchmark accuracy")
-    ax.set_title("baselines, 95 % intervals over cells", fontsize=10)
-    ax.legend(fontsize=8, frameon=False)
+    ax.set_title("against ranking without training, 95 % intervals", fontsize=10)
+    ax.legend(fontsize=8, frameon=False, loc="lower right", ncols=2)
     ax.grid(axis="x", alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
