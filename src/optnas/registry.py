@@ -29,6 +29,7 @@ from optnas.loading import FILES, Factory, Registered, load_entry, load_object
 # kind -> the package whose modules register it; the entry point group has the package's name.
 KINDS = {
     "algorithm": "optnas.algorithms",
+    "claim": "optnas.claims",
     "dataset": "optnas.datasets",
     "discretization": "optnas.discretizations",
     "engine": "optnas.engines",

@@ -1,0 +1,20 @@
+"""Table in, table out: the statistics of a study, and its ledger of claims. No torch.
+
+    estimates      interquartile mean, median, stratified bootstrap
+    paired         seed-paired differences: exact sign flips, exact intervals, equivalence
+    effects        probability of improvement, Cliff's delta
+    proportions    collapse rates: intervals, Fisher, McNemar
+    interactions   factorial contrasts within seeds, aligned ranks
+    shape          two-lines test for an inverted U
+    curves         anytime curves, best against final epoch, equal train loss
+    multiplicity   Holm
+    power          smallest reachable p, detectable gap, needed n
+    summaries      all of these of a tidy table: centres, differences, effects, collapse rates
+    runs           a tidy table as runs, settings and responses
+    tuning         learning-rate arms: same, default, tuned
+    references     a random cell and random search as lines to compare with
+    claims         the ledger: `judge`
+    rendering      the ledger as text and JSON
+
+docs/statistics.md says of each when to use it and how it misleads.
+"""

@@ -1,0 +1,41 @@
+"""Lines that every comparison is drawn against: a random cell, and a search that only guesses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from optnas.benchmarks.random_search import random_search
+from optnas.benchmarks.table import Table
+
+RANDOM_CELL = "random cell"
+BUDGET = 10
+# By name of the reference, then by column of the tidy table.
+References = Mapping[str, Mapping[str, float]]
+
+
+def references(table: Table, cells: int = BUDGET) -> dict[str, dict[str, float]]:
+    """A random cell and a random search, from the benchmark table that answered the runs.
+
+    Both are exact expectations, see `optnas.benchmarks.random_search`. The search keeps the best
+    of some cells by the table's validation accuracy; by the test accuracy itself where the table
+    has no other, which is called an oracle: no search could.
+
+    Args:
+        table: the benchmark table.
+        cells: how many cells the random search looks at.
+
+    Returns:
+        By name, then by column of the tidy table (``benchmark.cifar10``), percent.
+
+    Example:
+        >>> from optnas.benchmarks import load_table
+        >>> list(references(load_table("analog-nasbench", folder=None)))
+        ['random cell', 'best of 10 random cells (oracle: by test)']
+    """
+    found: dict[str, dict[str, float]] = {}
+    for question in table.coverage.headline:
+        column = f"benchmark.{question.dataset}"
+        search = random_search(table, question, cells)
+        found.setdefault(RANDOM_CELL, {})[column] = random_search(table, question, 1).mean
+        found.setdefault(search.label, {})[column] = search.mean
+    return found

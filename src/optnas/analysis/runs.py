@@ -1,0 +1,257 @@
+"""A tidy table as runs: which settings they have, which of their runs can be compared.
+
+The table has one row a run and epoch, with columns ``id``, ``state``, ``epoch``, ``search.seed``,
+every setting by its dotted key, and every recorded or measured number.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from optnas.analysis.estimates import Floats
+from optnas.analysis.transforms import FUNCTIONS, Epochs
+from optnas.claims.base import Cell, Condition, Response
+from optnas.claims.columns import column_of
+from optnas.config import Settings
+from optnas.errors import UserError, did_you_mean
+
+Mask = npt.NDArray[np.bool_]
+NEEDED = ("id", "state", "epoch", "search.seed")
+SEED = "search.seed"
+SECTIONS = tuple(Settings.model_fields.keys() - {"fingerprint", "sources", "run", "benchmark"})
+# Settings that say where a run was computed or how often it was looked at.
+IDLE = (SEED, "data.folder", "curvature.every")
+
+
+class Runs:
+    """The runs of a tidy table that are done, and access to their epochs.
+
+    Args:
+        table: one row a run and epoch.
+
+    Raises:
+        UserError: a column that every tidy table has is missing.
+    """
+
+    def __init__(self, table: pd.DataFrame):
+        for column in NEEDED:
+            if column not in table:
+                raise UserError(
+                    "is not a tidy table: a column is missing",
+                    where="table",
+                    key=column,
+                    remedy="make it with: optnas study table STUDY -o table.csv",
+                )
+        first = table.drop_duplicates("id")
+        counts = first.loc[first["state"] != "done", "state"].value_counts()
+        self.unfinished = {str(state): int(count) for state, count in counts.items()}
+        self.table = table[table["state"] == "done"].sort_values(["id", "epoch"], kind="stable")
+        self.settings = self.table.drop_duplicates("id").reset_index(drop=True)
+        ids = self.table["id"].to_numpy()
+        starts = np.flatnonzero(np.append(True, ids[1:] != ids[:-1])[: len(ids)])
+        ends = np.append(starts, len(ids))[1:]
+        self._slices = [slice(a, b) for a, b in zip(starts, ends, strict=True)]
+        self._columns: dict[str, Floats] = {}
+        self._values: dict[Any, float] = {}
+
+    def __len__(self) -> int:
+        return len(self.settings)
+
+    def has(self, column: str) -> bool:
+        """Whether any run recorded this column."""
+        return column in self.table and bool(self.table[column].notna().any())
+
+    def epochs(self, run: int, column: str) -> Floats:
+        """One run's values of a column, NaN where it has none."""
+        if column not in self._columns:
+            found = pd.to_numeric(self.table[column], errors="coerce")
+            self._columns[column] = found.to_numpy(float, na_value=np.nan)
+        return self._columns[column][self._slices[run]]
+
+    def value(self, run: int, response: Response, random_cell: float, level: float) -> float:
+        """A response of one run.
+
+        Args:
+            run: its position.
+            response: the column and what is made of it.
+            random_cell: for ``collapse``: the mean accuracy of all cells of the table.
+            level: for ``at-equal-train-loss``: the loss to compare at.
+
+        Returns:
+            The number, NaN where the run does not have it.
+        """
+        key = (run, response, level)
+        if key not in self._values:
+            self._values[key] = FUNCTIONS[response.transform](
+                self._of(run, response, random_cell, level)
+            )
+        return self._values[key]
+
+    def _of(self, run: int, response: Response, random_cell: float, level: float) -> Epochs:
+        values = self.epochs(run, column_of(response.column).name)
+        other = self.epochs(run, column_of(response.other).name) if response.other else values
+        extra: dict[str, Floats | float] = {"level": level, "random cell": random_cell}
+        for name in extra_columns(response):
+            extra[name] = self.epochs(run, column_of(name).name)
+        return Epochs(self.epochs(run, "epoch"), values, other, extra)
+
+
+def extra_columns(response: Response) -> tuple[str, ...]:
+    """Names of the columns that a transform reads beside those of the response."""
+    return {"at-equal-train-loss": ("train loss",), "collapse": ("skips",)}.get(
+        response.transform, ()
+    )
+
+
+def plain(value: Any) -> str:
+    """A setting's value as text that is equal where values are: 0 and 0.0, a list and a tuple."""
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return json.dumps([plain(each) for each in value])
+    if value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA:
+        return ""
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value))
+    if isinstance(value, (int, float, np.integer, np.floating)):
+        return f"{float(value):.12g}"
+    return str(value)
+
+
+def setting_columns(settings: pd.DataFrame) -> list[str]:
+    """The columns of a table that are settings able to move its numbers."""
+    return [
+        column
+        for column in map(str, settings)
+        if (column.split(".")[0] in SECTIONS or column == "benchmark.table") and column not in IDLE
+    ]
+
+
+class Selection:
+    """Runs that may be compared: at one value of every setting that a contrast does not name.
+
+    A setting that varies in the table is held at the value given, else at that of most runs (among
+    those of the same component, so that SGD's momentum is held among runs of SGD). Where two
+    values are equally common there is no such value, and a contrast that needs one finds no runs.
+
+    Args:
+        runs: all runs.
+        allowed: which of them belong to the learning-rate arm.
+        hold: values to hold, by dotted setting.
+
+    Raises:
+        UserError: a setting to hold is unknown or never has that value.
+    """
+
+    def __init__(self, runs: Runs, allowed: Mask, hold: Mapping[str, Any]):
+        self.runs, self.allowed = runs, allowed
+        self._keys = {
+            column: np.array([plain(value) for value in runs.settings[column]], dtype=object)
+            for column in setting_columns(runs.settings)
+        }
+        self.seeds = runs.settings[SEED].to_numpy()
+        self.at_base: dict[str, Mask] = {}
+        self.tied: dict[str, Mask] = {}
+        for column in hold:
+            if column not in self._keys:
+                raise UserError(
+                    "is no setting of this table",
+                    key=column,
+                    value=hold[column],
+                    remedy=did_you_mean(column, self._keys),
+                )
+        for column, keys in self._keys.items():
+            held = plain(hold[column]) if column in hold else None
+            if held is not None or len(set(keys[allowed])) > 1:
+                self._find_base(column, keys, held)
+
+    def _groups(self, column: str) -> list[Mask]:
+        name = f"{column.split('.')[0]}.name"
+        if column == name or name not in self._keys:
+            return [self.allowed]
+        names = self._keys[name]
+        return [self.allowed & (names == each) for each in sorted(set(names[self.allowed]))]
+
+    def _find_base(self, column: str, keys: npt.NDArray[np.object_], held: str | None) -> None:
+        base, tied = np.zeros(len(keys), bool), np.zeros(len(keys), bool)
+        if held is not None and held not in set(keys):
+            raise UserError(
+                "no run has this value",
+                key=column,
+                value=held,
+                remedy=did_you_mean(held, set(keys)),
+            )
+        for group in self._groups(column):
+            values, counts = np.unique(keys[group].astype(str), return_counts=True)
+            most = values[counts == counts.max()]
+            # A component without the setting has nothing to hold.
+            if held is not None and list(values) != [""]:
+                base |= group & (keys == held)
+            elif len(most) == 1:
+                base |= group & (keys == most[0])
+            else:
+                tied |= group
+        if not base[self.allowed].all():
+            self.at_base[column], self.tied[column] = base, tied
+
+    def matching(self, cell: Cell) -> Mask:
+        """The allowed runs with these values, whatever their other settings."""
+        mask = self.allowed.copy()
+        for column, condition in cell.items():
+            if column not in self._keys:
+                return np.zeros(len(mask), bool)
+            mask &= self._meets(column, condition)
+        return mask
+
+    def _meets(self, column: str, condition: Condition) -> Mask:
+        if not isinstance(condition, Mapping):
+            return np.asarray(self._keys[column] == plain(condition))
+        numbers = pd.to_numeric(self.runs.settings[column], errors="coerce").to_numpy(float)
+        mask = ~np.isnan(numbers)
+        for kind, bound in condition.items():
+            mask &= numbers > bound if kind == "above" else numbers < bound
+        return mask
+
+    def comparable(self, cell: Cell, named: set[str]) -> Mask:
+        """The runs of a cell that are at the held value of every setting not named."""
+        mask = self.matching(cell)
+        for column, base in self.at_base.items():
+            if column not in named:
+                mask &= base
+        return mask
+
+    def ties(self, cell: Cell, named: set[str]) -> list[str]:
+        """Settings because of which a cell finds no runs: two values are equally common."""
+        matching = self.matching(cell)
+        return [
+            column
+            for column, tied in self.tied.items()
+            if column not in named and (matching & tied).any()
+        ]
+
+    def by_seed(self, mask: Mask) -> dict[int, list[int]]:
+        """Positions of runs by seed."""
+        found: dict[int, list[int]] = {}
+        for run in np.flatnonzero(mask):
+            found.setdefault(int(self.seeds[run]), []).append(int(run))
+        return found
+
+    def levels(self, column: str, mask: Mask) -> list[float]:
+        """The values of a numeric setting among runs, ascending."""
+        if column not in self._keys:
+            return []
+        numbers = pd.to_numeric(self.runs.settings.loc[mask, column], errors="coerce")
+        return sorted(set(numbers.dropna()))
+
+    def held(self, mask: Mask, named: set[str]) -> dict[str, str]:
+        """What was held among settings that vary in the table, for these runs."""
+        return {
+            column: ", ".join(sorted(set(self._keys[column][mask])))
+            for column in self.at_base
+            if column not in named
+        }

@@ -1,0 +1,687 @@
+"""The ledger: every claim declared, planted effects found, controls, arms and gaps told."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from cases import command
+from tidy import Arm, arms, recorded, study
+
+from optnas.analysis import claims, power, rendering, tuning
+from optnas.analysis.evaluate import sides_of
+from optnas.analysis.findings import decide
+from optnas.analysis.transforms import FUNCTIONS
+from optnas.claims import choose_claims, find_claim, names
+from optnas.claims.base import TRANSFORMS
+from optnas.claims.columns import COLUMNS, UNITS
+from optnas.errors import UserError
+from optnas.records import find_runs
+
+ROOT = Path(__file__).resolve().parents[1]
+RANDOM_CELL = 87.06
+REFERENCES = {"random cell": {"benchmark.cifar10": RANDOM_CELL}}
+HYPOTHESES = [*(f"H{k}" for k in range(1, 4)), "H3b", *(f"H{k}" for k in range(4, 20))]
+
+
+def world(sign: int, noise: float = 0.03) -> Any:
+    """Responses under which every claim holds (1), fails (-1), or nothing does anything (0)."""
+
+    def respond(arm: Arm, rng: np.random.Generator) -> dict[str, Any]:
+        t = np.linspace(0, 1, arm["search.epochs"] + 1)
+        seed = np.random.default_rng(arm["search.seed"]).normal()
+        algorithm, plain = arm["algorithm.name"], arm["algorithm.name"] in ("darts", "darts-minus")
+        w = sign * (0.5 if arm["weight_optimizer.name"] == "SGD" else -0.5)
+        a = 0.5 if arm["arch_optimizer.name"] == "SGD" else -0.5
+        smooth, cut = algorithm.startswith("sdarts"), arm["augmentation.cutout"] > 0
+        extreme = arm.get("weight_optimizer.momentum", 0.9) in (0.0, 0.99)
+        unequal = 0 if sign == 1 else sign  # breaks what was to be equal
+        gain = 2 * w * (-1 if smooth else 0 if cut else 1) + 2 * unequal * a
+        fall = sign * (1.5 + extreme)
+        accuracy = {1: 91.0, -1: 83.0, 0: RANDOM_CELL}[sign] + gain - fall * t - sign * 2 * extreme
+        skips = 2 + sign * 2 * t - 2 * w * plain + (2 * unequal * a if smooth else 0)
+        skips = skips + (2 * unequal * w if smooth else 0)
+        norm = math.exp(-sign * 0.5 * smooth + unequal * w * smooth)
+
+        def near(value: Any) -> Any:
+            return value + noise * (seed + rng.normal(size=len(t)))
+
+        return {
+            "benchmark.cifar10": near(accuracy),
+            "valid_accuracy": near(40 + 15 * t + w),
+            "alpha_hessian_max": near(1 - 0.4 * w),
+            "skips": near(skips),
+            "measure.gap.gap": near(5.0 * sign - w),
+            "measure.indicator.spearman": near(0.5 - 0.1 * sign),
+            "measure.indicator.spearman_conv3x3": 0.5,
+            "measure.landscape.mean_drop": near(1 - 0.5 * sign * smooth),
+            "measure.landscape.residual": near(1 - 0.5 * sign * smooth),
+            "measure.curvature.spectral_norm": norm * np.exp(noise * rng.normal(size=len(t))),
+            "measure.operations.skip_weight": near(0.2 + sign * 0.2 * t),
+            "measure.theory.violations": near(0.5 - 0.3 * sign),
+            "measure.theory.delta": 0.5,
+            "measure.theory.elasticity_skip": near(
+                sign * (0.5 - 0.3 * (algorithm == "darts-minus"))
+            ),
+            "measure.theory.elasticity_conv": 0.0,
+        }
+
+    return respond
+
+
+MOMENTA: dict[str, list[Any]] = {"weight_optimizer__momentum": [0.0, 0.5, 0.99]}
+ALL = [
+    *arms("darts", "darts-minus", "sdarts-rs", "sdarts-adv"),
+    *arms("darts", augmentation__cutout=[8]),
+    *[
+        arm
+        for arm in arms("darts", **MOMENTA)
+        if arm["weight_optimizer.name"] == "SGD" and arm["arch_optimizer.name"] == "Adam"
+    ],
+]
+for _arm in ALL:
+    if _arm["weight_optimizer.name"] == "SGD":
+        _arm.setdefault("weight_optimizer.momentum", 0.9)
+
+
+def judged(table: pd.DataFrame, *wanted: Any, **more: Any) -> claims.Finding:
+    (finding,) = claims.judge(table, wanted, REFERENCES, **more)
+    return finding
+
+
+# --- declarations -----------------------------------------------------------------------------
+
+
+def test_every_hypothesis_is_declared_and_sorted() -> None:
+    assert names() == HYPOTHESES
+    for name in HYPOTHESES:
+        claim = find_claim(name)
+        assert claim.id == name
+        assert claim.source
+        for part in claim.parts:
+            assert part.formula
+            for column in filter(None, (part.response.column, part.response.other)):
+                assert column in COLUMNS or column in UNITS, column
+
+
+def test_every_transform_is_implemented() -> None:
+    assert FUNCTIONS.keys() == TRANSFORMS.keys()
+
+
+def test_a_contrast_is_its_weighted_cells() -> None:
+    part = find_claim("H14").parts[0]
+    terms = {
+        (cell["weight_optimizer.name"], cell["algorithm.name"], cell["arch_optimizer.name"]): weight
+        for weight, cell in part.expanded()
+    }
+    assert len(terms) == 8
+    assert terms["Adam", "sdarts-rs", "SGD"] == terms["SGD", "darts", "Adam"] == 0.5
+    assert terms["SGD", "sdarts-rs", "SGD"] == terms["Adam", "darts", "Adam"] == -0.5
+    weights = [weight for weight, _ in find_claim("H14").parts[2].expanded()]
+    assert weights == pytest.approx([1, -1 / 3, -1 / 3, -1 / 3])
+
+
+MINE = """\
+id = "mine"
+text = "Cells of sdarts-rs have fewer skips."
+source = "me"
+
+[[parts]]
+name = "skips"
+response = { column = "skips" }
+where = { "weight_optimizer.name" = "SGD", "arch_optimizer.name" = "Adam" }
+contrast = [{ axis = "algorithm.name", plus = "sdarts-rs", minus = "darts" }]
+direction = "less"
+"""
+
+
+def test_a_claim_of_ones_own_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text(MINE)
+    Path("mine.py").write_text(
+        "from optnas.claims import read_claim\nfrom optnas.tomlio import parse_toml\n"
+        f"def mine():\n    return read_claim(parse_toml({MINE!r}, 'mine'), 'mine')\n"
+        "def other():\n    return 1\n"
+    )
+    assert find_claim("./mine.toml") == find_claim("./mine.py:mine")
+    assert judged(study(ALL, world(1)), "./mine.toml").id == "mine"
+    with pytest.raises(UserError, match="does not return a Claim"):
+        find_claim("./mine.py:other")
+    with pytest.raises(UserError, match=r"missing\.toml: cannot read it"):
+        find_claim("missing.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("text =", "txet =", r"mine.toml: text: field required"),
+        ('direction = "less"', 'direktion = "less"', "parts.0.direction: field required"),
+        ('"skips" }', '"skips", transfrom = "max" }', "transfrom.*did you mean transform"),
+        ('"skips" }', '"skips", transform = "maximum" }', "no transform 'maximum'; use one of"),
+        ('"skips" }', '"skips", transform = "difference" }', "needs another column"),
+        ('"less"', '"equivalent"', "'margin' belongs to direction 'equivalent'"),
+        ('"less"', '"u"', "'along' belongs to directions"),
+        ('"less"', '"less"\nprimary = false', "no part is primary"),
+        ('"less"', '"smaller"', "direction = 'smaller'"),
+    ],
+)
+def test_what_is_wrong_with_a_claim_file_is_told(
+    old: str, new: str, told: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(MINE.replace(old, new))
+    with pytest.raises(UserError, match=told):
+        find_claim(str(file))
+
+
+def test_an_unknown_claim_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean H3"):
+        find_claim("H3c")
+
+
+def test_claims_are_chosen_by_name_file_and_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MINE)
+    (tmp_path / "second.toml").write_text(MINE.replace('"mine"', '"second"'))
+    chosen = choose_claims(["H3", str(tmp_path), "H3", str(tmp_path / "mine.toml")])
+    assert [claim.id for claim in chosen] == ["H3", "mine", "second"]
+    assert [claim.id for claim in choose_claims(None)] == HYPOTHESES
+    (tmp_path / "second.toml").write_text(MINE.replace("fewer", "more"))
+    with pytest.raises(UserError, match=r"second\.toml: id = 'mine': another claim of this id"):
+        choose_claims(["all", str(tmp_path)])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="the folder holds no claim"):
+        choose_claims([str(tmp_path / "empty")])
+
+
+# --- planted effects --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def true_world() -> pd.DataFrame:
+    return study(ALL, world(1), seeds=8)
+
+
+@pytest.fixture(scope="module")
+def false_world() -> pd.DataFrame:
+    return study(ALL, world(-1), seeds=8)
+
+
+@pytest.mark.parametrize("name", HYPOTHESES)
+def test_a_planted_effect_is_found_in_its_direction(
+    name: str, true_world: pd.DataFrame, false_world: pd.DataFrame
+) -> None:
+    for table, verdict in ((true_world, "supported"), (false_world, "contradicted")):
+        finding = judged(table, name)
+        assert finding.verdict == verdict, finding.reason
+        assert finding.lr_arm == "default"
+        assert finding.p <= 0.05
+
+
+def test_after_holm_six_seeds_are_too_few_for_twenty_claims() -> None:
+    table = study(ALL, world(1), seeds=6)
+    findings = {f.id: f for f in claims.judge(table, references=REFERENCES)}
+    # A curve of four levels has two places to turn, which costs a factor of two.
+    assert {name for name, f in findings.items() if f.verdict != "supported"} == {"H16"}
+    assert {f.verdict_holm for f in findings.values()} == {"inconclusive"}
+    alone = judged(table, "H3")
+    assert (alone.verdict_holm, alone.p_holm) == ("supported", alone.p)
+
+
+def false_verdicts(draws: int, wanted: list[str], chosen: list[Arm]) -> dict[str, float]:
+    """Share of studies without any effect in which a claim is supported or contradicted."""
+    wrong = dict.fromkeys(wanted, 0)
+    for draw in range(draws):
+        table = study(chosen, world(0, noise=1.0), draw=draw + 1)
+        for finding in claims.judge(table, wanted, REFERENCES):
+            wrong[finding.id] += finding.verdict in ("supported", "contradicted")
+    return {name: count / draws for name, count in wrong.items()}
+
+
+# Equivalence claims are left out: without an effect they are true.
+DIRECTED = [name for name in HYPOTHESES if name not in ("H3b", "H15", "H19")]
+
+
+def test_without_effect_verdicts_are_rare() -> None:
+    # Three standard errors above the level.
+    for name, share in false_verdicts(20, ["H1", "H2", "H9"], arms("darts")).items():
+        assert share <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 20), name
+
+
+@pytest.mark.slow
+def test_without_effect_no_claim_of_the_ledger_exceeds_its_level() -> None:
+    draws = 60
+    for name, share in false_verdicts(draws, DIRECTED, ALL).items():
+        assert share <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / draws), name
+
+
+def p_values(contrast_N: np.ndarray, direction: str) -> tuple[float, float]:
+    part = (
+        find_claim("H3")
+        .parts[0]
+        .model_copy(
+            update={"direction": direction, "margin": 0.5 if direction == "equivalent" else None}
+        )
+    )
+    return sides_of(part, contrast_N, 0.0)
+
+
+DISTRIBUTIONS = {
+    "normal": lambda rng, n: rng.normal(size=n),
+    "heavy tails": lambda rng, n: rng.standard_t(2, size=n),
+    "collapses": lambda rng, n: rng.choice([-30.0, 0.0, 0.0, 30.0], size=n) + rng.normal(size=n),
+}
+
+
+@pytest.mark.parametrize("draw", DISTRIBUTIONS.values(), ids=DISTRIBUTIONS)
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_a_verdict_keeps_its_level_however_many_parts(draw: Any, k: int) -> None:
+    """Parts without effect: supported or contradicted in at most alpha of the studies."""
+    studies, wrong = 600, 0
+    for number in range(studies):
+        rng = np.random.default_rng([k, number])
+        sides = [p_values(draw(rng, 7), "greater") for _ in range(k)]
+        together = claims.combined(*zip(*sides, strict=True))
+        wrong += decide(*together, 7, 6, 0.05) != "inconclusive"
+    assert wrong / studies <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / studies)
+
+
+def test_a_difference_at_the_margin_is_rarely_called_equal_or_unequal() -> None:
+    verdicts = [
+        decide(*p_values(0.5 + np.random.default_rng(k).normal(size=8), "equivalent"), 8, 6, 0.05)
+        for k in range(1000)
+    ]
+    assert verdicts.count("supported") / 1000 <= 0.025 + 0.015
+    assert verdicts.count("contradicted") / 1000 <= 0.025 + 0.015
+
+
+def test_power_is_what_the_outlook_says() -> None:
+    """A gap that n seeds see with 80 % is seen in about 80 % of studies."""
+    gap = power.detectable(9)
+    seen = sum(
+        decide(*p_values(gap + np.random.default_rng(k).normal(size=9), "greater"), 9, 6, 0.05)
+        == "supported"
+        for k in range(500)
+    )
+    assert seen / 500 == pytest.approx(0.8, abs=0.06)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sign", "verdict"), [(1, "supported"), (-1, "contradicted")])
+def test_a_gap_of_eighty_percent_power_is_found_in_four_of_five_studies(
+    sign: int, verdict: str
+) -> None:
+    """From table to verdict; the noise of the contrast is that of one run."""
+    draws, seeds = 100, 9
+    gap = sign * power.detectable(seeds)
+
+    def respond(arm: Arm, rng: np.random.Generator) -> dict[str, Any]:
+        seed = np.random.default_rng(arm["search.seed"]).normal(0, 5)
+        return {
+            "benchmark.cifar10": 85.0
+            + seed
+            + gap * (arm["weight_optimizer.name"] == "SGD")
+            + rng.normal(size=arm["search.epochs"] + 1)
+        }
+
+    claim = find_claim("H3")
+    primary = claim.model_copy(update={"parts": claim.parts[:1]})
+    found = [
+        judged(study(arms("darts"), respond, seeds=seeds, epochs=1, draw=draw), primary).verdict
+        for draw in range(draws)
+    ]
+    error = math.sqrt(0.8 * 0.2 / draws)
+    assert found.count(verdict) / draws == pytest.approx(0.8, abs=0.03 + 3 * error)
+    assert set(found) <= {verdict, "inconclusive"}
+
+
+# --- what is missing is told ------------------------------------------------------------------
+
+
+def test_missing_columns_name_the_command_that_supplies_them(true_world: pd.DataFrame) -> None:
+    finding = judged(true_world.drop(columns="measure.gap.gap"), "H10")
+    assert finding.verdict == "not testable"
+    assert "measure.gap.gap" in finding.reason
+    assert "take the measure 'gap' on these runs" in finding.settle
+    assert (finding.n, math.isnan(finding.p)) == (0, True)
+
+
+def test_missing_arms_are_named(true_world: pd.DataFrame) -> None:
+    table = true_world[true_world["algorithm.name"] == "darts"]
+    finding = judged(table, "H17")
+    assert finding.verdict == "not testable"
+    assert "no finished runs of [darts-minus: Adam + Adam], " in finding.reason
+    assert "algorithm.name=darts-minus" in finding.settle
+    # What there is, is told all the same.
+    assert finding.parts[0].verdict == "supported"
+
+
+def test_missing_references_are_named(true_world: pd.DataFrame) -> None:
+    (finding,) = claims.judge(true_world, ["H12"])
+    assert "the reference 'random cell' is not given for benchmark.cifar10" in finding.reason
+
+
+def test_one_contradicted_part_decides_whatever_else_is_missing(false_world: pd.DataFrame) -> None:
+    table = false_world.drop(columns="measure.curvature.spectral_norm")
+    finding = judged(table, "H15")
+    assert (finding.verdict, finding.p) == ("contradicted", 2 * 2 * 2**-8)
+    # One of two parts is tested at half the level, which six seeds cannot reach.
+    assert judged(table[table["search.seed"] < 6], "H15").verdict == "not testable"
+
+
+@pytest.mark.parametrize("ratio", [0.1, 3.0])
+@pytest.mark.parametrize("name", ["H3b", "H17"])
+def test_where_alpha_stands_still_the_architecture_optimizers_are_not_compared(
+    name: str, ratio: float, true_world: pd.DataFrame
+) -> None:
+    table = true_world.copy()
+    table.loc[table["arch_optimizer.name"] == "SGD", "alpha_path_length"] *= ratio
+    finding = judged(table, name)
+    assert finding.verdict == "not testable"
+    assert f"ratio {ratio:g}" in finding.reason
+    assert "arch_optimizer.lr" in finding.settle
+
+
+def test_few_seeds_are_inconclusive_however_large_the_effect() -> None:
+    finding = judged(study(arms("darts"), world(1), seeds=5), "H3")
+    assert finding.verdict == "inconclusive"
+    assert "n = 5 seeds, and a verdict needs 6; the smallest p that 5 can reach is 0.0625" in (
+        finding.reason
+    )
+    assert (finding.low, finding.high) == (-math.inf, math.inf)
+    assert "run 6 seeds" in finding.settle
+
+
+def test_the_outlook_names_gap_and_seeds() -> None:
+    finding = judged(study(arms("darts"), world(0, noise=1.0), seeds=8), "H1")
+    assert finding.verdict == "inconclusive"
+    assert "smallest reachable p 0.00781" in finding.settle
+    assert "would be seen with 80 %" in finding.settle
+    assert "needs n = " in finding.settle
+    assert "not judged at learning rates: same, tuned" in finding.settle
+
+
+def test_unfinished_runs_are_left_out_counted_and_unpair_their_seed() -> None:
+    table = study(arms("darts"), world(1), seeds=7)
+    bad = (table["search.seed"] == 3) & (table["weight_optimizer.name"] == "Adam")
+    table.loc[bad, "state"] = "diverged"
+    finding = judged(table, "H3")
+    assert (finding.n, finding.unfinished) == (6, {"diverged": 2})
+    assert finding.parts[0].incomplete == (3,)
+    told = rendering.as_text([finding])
+    assert "left out, not done: 2 diverged" in told
+    assert "seeds that lack an arm, left out of the contrast: 3" in told
+
+
+def test_an_empty_table_leaves_everything_untestable(true_world: pd.DataFrame) -> None:
+    table = true_world.assign(state="running")
+    findings = claims.judge(table, references=REFERENCES)
+    assert {finding.verdict for finding in findings} == {"not testable"}
+    with pytest.raises(UserError, match="is not a tidy table"):
+        claims.judge(table.drop(columns="search.seed"))
+
+
+# --- like with like ---------------------------------------------------------------------------
+
+
+def with_second_data_set(seeds: int) -> pd.DataFrame:
+    ours = study(arms("darts"), world(1))
+    other = study(arms("darts"), world(-1), seeds=seeds)
+    other["id"] = "x" + other["id"]
+    return pd.concat([ours, other.assign(**{"data.name": "digits"})], ignore_index=True)
+
+
+def test_settings_that_vary_are_held_and_the_finding_says_at_what() -> None:
+    finding = judged(with_second_data_set(seeds=5), "H3")
+    assert (finding.verdict, finding.n) == ("supported", 6)
+    assert finding.parts[0].held == {"data.name": "cifar10"}
+    assert "held: data.name = cifar10" in rendering.as_text([finding], details=True)
+
+
+def test_two_values_equally_common_are_not_mixed() -> None:
+    table = with_second_data_set(seeds=6)
+    finding = judged(table, "H3")
+    assert finding.verdict == "not testable"
+    assert "data.name takes several values" in finding.reason
+    assert judged(table, "H3", hold={"data.name": "digits"}).verdict == "contradicted"
+
+
+def test_what_to_hold_is_checked() -> None:
+    table = with_second_data_set(seeds=5)
+    with pytest.raises(UserError, match=r"data\.nmae.*did you mean data\.name"):
+        judged(table, "H3", hold={"data.nmae": "digits"})
+    with pytest.raises(UserError, match="no run has this value"):
+        judged(table, "H3", hold={"data.name": "digit"})
+
+
+# --- learning-rate arms -----------------------------------------------------------------------
+
+
+def at_rate(table: pd.DataFrame, optimizer: str, rate: float, shift: float) -> pd.DataFrame:
+    """The runs of one weight optimizer at another rate, with other accuracies and losses."""
+    runs = table[table["weight_optimizer.name"] == optimizer].copy()
+    runs["id"] = f"{rate:g}-" + runs["id"]
+    runs["benchmark.cifar10"] += shift
+    return runs.assign(**{"weight_optimizer.lr": rate, "valid_loss": runs["valid_loss"] - shift})
+
+
+@pytest.fixture
+def sweep() -> pd.DataFrame:
+    """Adam at its default is two points worse than SGD, at 0.003 three better, at 0.025 worse."""
+    table = study(arms("darts"), world(1)).assign(valid_loss=2.0)
+    return pd.concat([table, at_rate(table, "Adam", 0.025, -5), at_rate(table, "Adam", 0.003, 5)])
+
+
+def test_a_verdict_is_given_for_each_learning_rate_arm(sweep: pd.DataFrame) -> None:
+    default, same = claims.judge(sweep, ["H3"], REFERENCES)
+    assert [default.lr_arm, same.lr_arm] == ["default", "same"]
+    assert same.effect == pytest.approx(default.effect + 5, abs=0.2)
+    assert "Adam 0.025 on w" in same.rates
+    assert "not judged at learning rates: tuned" in default.settle
+
+
+def test_rates_tuned_on_other_seeds_may_turn_a_verdict(sweep: pd.DataFrame) -> None:
+    chosen = sweep.assign(**{"search.seed": sweep["search.seed"] + 100})
+    sgd = chosen[chosen["weight_optimizer.name"] == "SGD"]
+    budget = [chosen, *(at_rate(sgd, "SGD", rate, -1) for rate in (0.1, 0.2))]
+    arm = tuning.tune(pd.concat(budget).drop(columns="benchmark.cifar10"))
+    assert arm.tuned_on == frozenset(range(100, 106))
+    assert {row["weight_optimizer.lr"] for row in arm.rows} == {0.025, 0.003}
+    default, _, tuned = claims.judge(sweep, ["H3"], REFERENCES, lr_arms=[arm])
+    assert (default.verdict, tuned.verdict) == ("supported", "contradicted")
+    # Runs of the seeds on which the rates were chosen decide nothing.
+    again = claims.judge(
+        sweep, ["H3"], REFERENCES, lr_arms=[tuning.RateArm("tuned", arm.rows, frozenset({0}))]
+    )
+    assert again[-1].n == 5
+
+
+def test_unequal_budgets_are_refused(sweep: pd.DataFrame) -> None:
+    with pytest.raises(UserError, match=r"unequal budgets.*3 learning rates.*SGD.* 1;"):
+        tuning.tune(sweep)
+
+
+def test_arms_of_the_same_runs_are_told_once() -> None:
+    table = study(arms("darts"), world(1)).assign(valid_loss=2.0)
+    other = table.assign(**{"search.seed": table["search.seed"] + 100})
+    finding = judged(table, "H3", lr_arms=[tuning.tune(other)])
+    assert finding.lr_arm == "default"
+    assert "learning rates tuned: the runs of default" in finding.settle
+    assert "not judged at learning rates: same" in finding.settle
+
+
+def test_rates_that_are_no_protocols_are_called_as_run() -> None:
+    table = study(arms("darts"), world(1))
+    table.loc[table["weight_optimizer.name"] == "SGD", "weight_optimizer.lr"] = 0.07
+    assert judged(table, "H3").lr_arm == "as run"
+
+
+# --- what is shown ----------------------------------------------------------------------------
+
+
+def test_json_is_strict_and_complete() -> None:
+    findings = claims.judge(study(arms("darts"), world(1), seeds=2), references=REFERENCES)
+    told = json.loads(rendering.as_json(findings), parse_constant=lambda name: 1 / 0)
+    assert [each["id"] for each in told] == HYPOTHESES
+    assert told[0]["low"] is None
+    assert told[0]["parts"][0]["arms"][0]["n"] == 2
+    assert told[0]["references"] == REFERENCES
+    frame = rendering.as_frame(findings)
+    assert list(frame["id"]) == HYPOTHESES
+
+
+def test_the_text_shows_parts_arms_and_reference_lines(true_world: pd.DataFrame) -> None:
+    text = rendering.as_text([judged(true_world, "H3")], details=True)
+    for line in (
+        "darts: SGD + Adam",
+        "CIFAR-100 (secondary, does not decide)",
+        "reference: random cell: benchmark.cifar10 87.06",
+        "not testable: no run has the column benchmark.cifar100",
+    ):
+        assert line in text
+    assert max(map(len, text.splitlines())) <= 110
+
+
+def test_two_seeds_of_real_records_decide_nothing() -> None:
+    table = recorded(find_runs(ROOT / "results" / "first-light"))
+    findings = {f.id: f for f in claims.judge(table, references=REFERENCES)}
+    assert list(findings) == HYPOTHESES
+    assert {f.verdict for f in findings.values()} == {"inconclusive", "not testable"}
+    told = {name for name, f in findings.items() if f.verdict == "inconclusive"}
+    assert told == {"H1", "H2", "H3", "H3b", "H9"}
+    assert findings["H3"].p >= 0.5
+    assert findings["H3"].parts[0].held == {"algorithm.hypergradient": "first-order"}
+    # The mean of four differences that can be read off docs/first-light.md.
+    by_hand = (93.48 - 88.33 + 88.56 - 89.78) / 4 + (91.95 - 93.47 + 93.84 - 93.17) / 4
+    assert findings["H3"].effect == pytest.approx(by_hand, abs=0.01)
+
+
+def test_a_line_of_reference_stands_beside_every_level(true_world: pd.DataFrame) -> None:
+    (finding,) = claims.judge(true_world, ["H3"], REFERENCES)
+    lines = {part.name: dict(part.lines) for part in finding.parts}
+    assert lines["final cell"] == lines["at equal train loss"] == {"random cell": RANDOM_CELL}
+    assert lines["drop from the best epoch"] == {}
+    assert "random cell 87.06" in rendering.as_text([finding])
+    early = judged(true_world, "H12").parts[1]
+    assert early.hypothesis == "> random cell (87.06)"
+
+
+def test_arms_at_equal_train_loss_are_over_shared_seeds(true_world: pd.DataFrame) -> None:
+    part = next(p for p in judged(true_world, "H3").parts if p.name == "at equal train loss")
+    means = [arm.iqm for arm in part.arms]
+    assert [arm.n for arm in part.arms] == [8] * 4
+    # All runs have one loss curve here, so that the level is that of the last epoch.
+    assert means == pytest.approx([arm.iqm for arm in judged(true_world, "H3").parts[0].arms])
+
+
+# --- the command ------------------------------------------------------------------------------
+
+RECORDS = ROOT / "results" / "first-light"
+
+
+@pytest.fixture
+def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPTNAS_DATA", raising=False)
+
+
+@pytest.mark.usefixtures("no_data")
+def test_the_command_tells_what_records_can_say(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("study", "claims", "--out", str(RECORDS), "--table", "analog-nasbench")
+    assert command(*asked) == 0
+    told = capsys.readouterr().out
+    for text in (
+        "runs: 12 done; benchmark table: analog-nasbench",
+        "H1     default    inconclusive  inconclusive    2",
+        "no run has the column measure.gap.gap",
+        "no finished runs of [sdarts-rs: Adam + Adam]",
+        "best of 10 random cells (oracle: by test)",
+        "rates default: Adam 0.0003 on alpha",
+    ):
+        assert text in told, text
+    assert max(map(len, told.splitlines())) <= 110
+    assert command(*asked, "--claims", "H3", "--details") == 0
+    assert "(secondary, does not decide)" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_data")
+def test_the_command_in_json_from_records_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.toml").write_text(MINE)
+    words = ["--claims", str(tmp_path), "--claims", "H3", "--hold", "data.name=cifar10"]
+    sweep = ["--sweep", str(ROOT / "results" / "pairs-cpu")]
+    out = ["study", "claims", "--out", str(RECORDS), "--recorded", "--json"]
+    assert command(*out, *words) == 0
+    told = json.loads(capsys.readouterr().out, parse_constant=lambda name: 1 / 0)
+    assert told["states"] == {"done": 12}
+    assert "no reference lines: the official table needs a data folder" in told["remark"]
+    assert [each["id"] for each in told["findings"]] == ["mine", "H3"]
+    # As in the test of these records above, from what docs/first-light.md prints.
+    effect = told["findings"][1]["effect"]
+    assert effect == pytest.approx((3.93 - 0.85) / 4, abs=0.01)
+    # The rates of the sweep are the default ones, chosen on other seeds.
+    assert command(*out, "--claims", "H3", *sweep) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "Adam 0.001 on w" in told["tuned"]
+    assert "learning rates tuned: the runs of default" in told["findings"][0]["settle"]
+
+
+# command | how the line goes on after "optnas: error: " | a part of the rest
+COMMANDS = """
+--out r | command line: --out: | run it first
+--out r --claims H3c | command line: claim = 'H3c': | did you mean H3
+--out {records} --recorded --claims none.toml | none.toml: cannot read it | check the path
+--out {records} --recorded --hold data.nmae=x | command line: data.nmae = 'x': | data.name
+--out {records} --recorded --sweep r | command line: --sweep = 'r': | a learning-rate sweep
+"""
+
+
+@pytest.mark.parametrize("row", COMMANDS.strip().splitlines(), ids=lambda row: row.split(" | ")[0])
+def test_wrong_commands(
+    row: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words, begin, rest = row.format(records=RECORDS).split(" | ")
+    assert command("study", "claims", *words.split()) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"optnas: error: {begin}")
+    assert rest in told
+
+
+# --- the document -----------------------------------------------------------------------------
+
+
+def ledger_rows() -> list[str]:
+    """The ledger as the document tells it: claim by claim, the primary parts and what is said."""
+    rows = []
+    for name in names():
+        claim = find_claim(name)
+        rows.append(f"**{name}.** {claim.text}")
+        rows += [
+            f"- {part.name}: `{part.formula}` is {part.hypothesis}"
+            for part in claim.parts
+            if part.primary
+        ]
+        rows += [
+            f"- control: {each.name}, a ratio within {each.within[0]:g} and {each.within[1]:g}"
+            for each in claim.controls
+        ]
+    return rows
+
+
+def test_the_document_lists_the_ledger() -> None:
+    text = (ROOT / "docs" / "statistics.md").read_text()
+    told = text.partition("<!-- ledger -->")[2].partition("<!-- end of ledger -->")[0]
+    assert [line for line in told.splitlines() if line] == ledger_rows()
+
+
+def test_the_documents_claim_is_one(tmp_path: Path, true_world: pd.DataFrame) -> None:
+    text = (ROOT / "docs" / "statistics.md").read_text()
+    (tmp_path / "mine.toml").write_text(text.partition("```toml\n")[2].partition("```")[0])
+    assert judged(true_world, f"{tmp_path}/mine.toml").n == 8
+    for transform in TRANSFORMS:
+        assert f"`{transform}`" in text
