@@ -82,6 +82,7 @@ def snapshot_of(state: SearchState, name: str) -> Snapshot:
         op_weights_EO=state.algorithm.relax(alpha_EO, progress),
         images={"train": state.train, "valid": state.valid},
         table=state.table,
+        dataset=settings.data.name,
         batch_size=settings.search.batch_size,
         evaluation_size=settings.evaluation.batch_size,
     )

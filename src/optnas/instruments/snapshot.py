@@ -48,6 +48,7 @@ class Snapshot:
         op_weights_EO: the clean operation weights, relax(alpha).
         images: the two halves, ``train`` and ``valid``.
         table: the benchmark.
+        dataset: name of the data set that is searched on.
         batch_size: of a training step.
         evaluation_size: images of a batch in a pass over a half.
     """
@@ -63,6 +64,7 @@ class Snapshot:
     op_weights_EO: Tensor
     images: dict[Half, Images]
     table: Table
+    dataset: str
     batch_size: int
     evaluation_size: int
 

@@ -11,9 +11,11 @@ from optnas import registry
 from optnas.errors import COMMAND_LINE
 from optnas.spaces.base import Architecture, Space, lexicographic
 from optnas.spaces.canonical import (
+    edge_expressions,
     function_string,
     functions,
     is_connected,
+    supernet_string,
     unique_string,
     without_dead_edges,
 )
@@ -26,10 +28,12 @@ __all__ = [
     "Space",
     "build_space",
     "draw_cell",
+    "edge_expressions",
     "function_string",
     "functions",
     "is_connected",
     "lexicographic",
+    "supernet_string",
     "unique_string",
     "without_dead_edges",
 ]

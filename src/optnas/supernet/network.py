@@ -225,17 +225,52 @@ class Skeleton(Generic[AnyCell]):
                 eps=EPSILON,
             )
 
+        x = self.stem(x_BCHW, held, normalise)
+        return Output(self.after_stem(run_cell, x, held, normalise), after)
+
+    def stem(
+        self, x_BCHW: Tensor, weights: Mapping[str, Tensor], normalise: Callable[..., Tensor]
+    ) -> Tensor:
+        """The input of the first cell, which no cell has a part in.
+
+        Args:
+            x_BCHW: normalised images.
+            weights: network weights.
+            normalise: batch norm by name.
+
+        Returns:
+            The convolution and batch norm of the images, channels-last.
+        """
         x = x_BCHW.contiguous(memory_format=torch.channels_last)
-        x = F.conv2d(x, held["stem.conv.weight"], padding=1)
-        x = normalise(x, "stem.norm")
+        x = F.conv2d(x, weights["stem.conv.weight"], padding=1)
+        return normalise(x, "stem.norm")
+
+    def after_stem(
+        self,
+        run_cell: RunCell[AnyCell],
+        x_BCHW: Tensor,
+        weights: Mapping[str, Tensor],
+        normalise: Callable[..., Tensor],
+    ) -> Tensor:
+        """All that follows the stem.
+
+        Args:
+            run_cell: as of `run`.
+            x_BCHW: what `stem` returned.
+            weights: network weights.
+            normalise: batch norm by name.
+
+        Returns:
+            Logits, ``[B, K]``.
+        """
+        x = x_BCHW
         for stage, cells in enumerate(self.stages):
             if stage:
-                x = _reduce(x, f"reductions.{stage - 1}", held, normalise)
+                x = _reduce(x, f"reductions.{stage - 1}", weights, normalise)
             for cell in cells:
-                x = run_cell(cell, x, held, normalise)
+                x = run_cell(cell, x, weights, normalise)
         x = normalise(x, "head.norm").relu().mean(dim=(2, 3))
-        logits = F.linear(x, held["head.linear.weight"], held["head.linear.bias"])
-        return Output(logits, after)
+        return F.linear(x, weights["head.linear.weight"], weights["head.linear.bias"])
 
 
 class Supernet(Skeleton[MixedCell]):
