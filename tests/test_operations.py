@@ -66,6 +66,7 @@ def test_phi_and_elasticities_are_those_of_torch(reading: str, nodes: int) -> No
     phi = slow_phi(space, reading, skip_E + auxiliary_E, conv_EO)
     by_skip, by_conv = torch.autograd.grad(phi, (skip_E, conv_EO), allow_unused=True)
     by_skip = torch.zeros_like(skip_E) if by_skip is None else by_skip
+    phi, skip_E, conv_EO = phi.detach(), skip_E.detach(), conv_EO.detach()
     found = rate(space, reading, skip_E.tolist(), conv_EO.tolist(), auxiliary_E.tolist())
     assert found.phi == pytest.approx(float(phi))
     assert found.skip_elasticity == pytest.approx(float((skip_E * by_skip).sum() / phi))

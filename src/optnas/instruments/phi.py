@@ -54,7 +54,7 @@ def chain(skips: Squares, nodes: int) -> list[Dual]:
 
 
 def path_sum(skips: Squares, nodes: int) -> list[Dual]:
-    """u_0 = 1, u_l = sum_t a2_{t -> l}^2 u_t: a2^2 multiplied along each path of skips to node l."""
+    """u_0 = 1, u_l = sum_t a2_{t -> l}^2 u_t: a2^2 multiplied along each path to node l."""
     reached = [ONE] + [ZERO] * (nodes - 1)
     for (source, target), square in skips.items():  # sorted by target: u of a source is complete
         reached[target] = reached[target].plus(square.times(reached[source]))
