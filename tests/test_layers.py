@@ -21,7 +21,7 @@ LAYERS = [
     {"registry", "records", "seeds"},
     {"spaces", "datasets", "benchmarks", "protocols", "schedules"},
     {"supernet", "data"},
-    {"algorithms", "bilevel", "parts", "optimizers", "metrics", "instruments"},
+    {"algorithms", "bilevel", "parts", "optimizers", "metrics", "instruments", "stopping"},
     {"relaxations", "perturbations", "hypergradients", "discretizations"},
     {"config"},
     {"trackers"},

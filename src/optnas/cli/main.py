@@ -14,7 +14,17 @@ from types import FrameType
 
 import typer
 
-from optnas.cli import benchmark, benchmark_train, exam, measure, plot, protocol, search, study
+from optnas.cli import (
+    benchmark,
+    benchmark_train,
+    exam,
+    measure,
+    plot,
+    protocol,
+    search,
+    stop,
+    study,
+)
 from optnas.cli.common import listing
 from optnas.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, UserError
 
@@ -33,6 +43,7 @@ app.command("list")(search.list_runs)
 app.command(cls=listing("figure"))(plot.plot)
 app.command(cls=listing("metric"))(measure.measure)
 app.command()(exam.exam)
+app.command()(stop.stop)
 benchmark.app.command()(benchmark_train.train)
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(protocol.app, name="protocol")
