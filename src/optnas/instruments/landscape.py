@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,13 +25,9 @@ from optnas.instruments.evaluation import Batch, clean_batch, evaluate_batches
 from optnas.instruments.hessian import alpha_hessian
 from optnas.instruments.snapshot import Snapshot
 from optnas.instruments.surfaces import Grid, Surface
+from optnas.metrics.landscape import Plane, PointSpace, PointStatistics
 from optnas.parts.perturbations import clip_and_renormalise
 from optnas.supernet import Statistics
-
-Plane = Literal["gradient", "random", "eigenvectors"]
-PointSpace = Literal["op-weights", "logits"]
-PointStatistics = Literal["run", "recalibrated"]
-
 
 # --- what judges a point ----------------------------------------------------------------------
 

@@ -12,10 +12,13 @@ from optnas.metrics.base import Measure, Quantity, Values
 from optnas.registry import register
 
 if TYPE_CHECKING:
-    from optnas.instruments.surfaces import Surface
     from optnas.instruments.snapshot import Snapshot
+    from optnas.instruments.surfaces import Surface
     from optnas.metrics.base import Arrays
 
+Plane = Literal["gradient", "random", "eigenvectors"]
+PointSpace = Literal["op-weights", "logits"]
+PointStatistics = Literal["run", "recalibrated"]
 POINTS = "percentage points"
 RADIUS = {"op-weights": 0.3, "logits": 3.0}
 LEAST_POINTS = 5
@@ -44,12 +47,12 @@ QUANTITIES = {
 
 @register("metric", "landscape")
 def landscape(
-    plane: Literal["gradient", "random", "eigenvectors"] = "gradient",
-    space: Literal["op-weights", "logits"] = "op-weights",
+    plane: Plane = "gradient",
+    space: PointSpace = "op-weights",
     radius: float = 0.0,
     points: int = 21,
     images: int = 1000,
-    statistics: Literal["run", "recalibrated"] = "run",
+    statistics: PointStatistics = "run",
     batches: int = 10,
     path_points: int = 21,
 ) -> Measure:
