@@ -30,6 +30,7 @@ LAYERS = [
     {"state"},
     {"steps", "environment", "observe"},
     {"search", "standalone"},
+    {"landscapes"},
     {"api", "afterwards", "display", "plotting", "reference_lines", "diagrams", "figures"},
     {"study", "engines", "analysis"},
     {"report"},
