@@ -22,7 +22,7 @@ TITLES = {"darts": "DARTS", "sdarts-rs": "SDARTS-RS", "sdarts-adv": "SDARTS-ADV"
 ACCURACY_COLOURS, BENCHMARK_COLOURS = "cividis", "magma"
 # In inches: a column, what is left free around the columns, and the heights of rows.
 COLUMN, LEFT, RIGHT, TOP, BOTTOM = 3.1, 0.75, 1.15, 1.05, 0.6
-SURFACE, MAP, PATH, ROW_GAP, COLUMN_GAP = 3.0, 2.6, 1.4, 0.55, 0.3
+SURFACE, MAP, PATH, ROW_GAP, COLUMN_GAP = 2.7, 2.6, 1.4, 0.55, 0.3
 TABLE_LINE = 0.22
 AXES = {
     "gradient": ("gradient of the loss", "random, orthogonal"),
@@ -156,12 +156,13 @@ def _dataset(found: Landscape) -> str | None:
 
 
 def _norm(arrays: Sequence[npt.NDArray[Any]]) -> Normalize:
+    """From the lowest to the highest value of all; a little around it where they are one."""
     from matplotlib.colors import Normalize
 
-    return Normalize(
-        min(float(np.nanmin(each)) for each in arrays),
-        max(float(np.nanmax(each)) for each in arrays),
-    )
+    low = min(float(np.nanmin(each)) for each in arrays)
+    high = max(float(np.nanmax(each)) for each in arrays)
+    edge = 0.5 if low == high else 0.0
+    return Normalize(low - edge, high + edge)
 
 
 def _draw_accuracy(figure: Figure, rows: Sequence[Row], found: Sequence[Landscape]) -> None:
@@ -202,7 +203,7 @@ def _draw_surface(ax: Any, each: Landscape, norm: Normalize) -> None:
     )
     ax.set_zlim(norm.vmin, norm.vmax)
     ax.view_init(elev=28, azim=-55)
-    ax.set_box_aspect((1, 1, 0.8), zoom=0.95)
+    ax.set_box_aspect((1, 1, 0.8), zoom=1.2)
     ax.tick_params(labelsize=6, pad=-2)
     ax.locator_params(nbins=5)
     ax.set_xlabel("x", fontsize=8, labelpad=-8)
@@ -257,8 +258,8 @@ def _levels(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
     norm = _norm(arrays)
     steps = np.array([1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0])
     levels = np.concatenate([steps / 10, steps, steps * 10])
-    inside = levels[(levels > norm.vmin) & (levels < norm.vmax)]
-    return inside if len(inside) else np.array([(norm.vmin + norm.vmax) / 2])
+    inside: npt.NDArray[np.float64] = levels[(levels > norm.vmin) & (levels < norm.vmax)]
+    return inside
 
 
 def _draw_paths(row: Row, found: Sequence[Landscape], quantity: str, label: str) -> None:
@@ -279,7 +280,7 @@ def _wider(norm: Normalize, *, log: bool) -> tuple[float, float]:
     low, high = float(norm.vmin or 0), float(norm.vmax or 0)
     if log:
         return low / 1.2, high * 1.2
-    edge = 0.05 * (high - low) or 1.0
+    edge = 0.05 * (high - low)
     return low - edge, high + edge
 
 
