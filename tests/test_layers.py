@@ -31,6 +31,7 @@ LAYERS = [
     {"steps", "environment", "observe"},
     {"search", "standalone", "afterwards"},
     {"exam"},
+    {"landscapes"},
     {"api", "display", "plotting", "reference_lines", "diagrams", "figures"},
     {"study", "engines", "analysis", "claims"},
     {"report"},

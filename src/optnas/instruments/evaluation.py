@@ -88,13 +88,37 @@ def evaluate(
     Returns:
         Mean cross-entropy in nats, accuracy in percent.
     """
+    indices = torch.arange(len(images)).split(batch_size)
+    batches = (clean_batch(images, indices_B, dtype) for indices_B in indices)
+    return evaluate_batches(supernet, batches, op_weights_EO, statistics=statistics)
+
+
+@torch.no_grad()
+def evaluate_batches(
+    supernet: Supernet,
+    batches: Iterable[Batch],
+    op_weights_EO: Tensor,
+    *,
+    statistics: Statistics | None,
+) -> tuple[float, float]:
+    """Loss and accuracy over the images of batches.
+
+    Args:
+        supernet: the network; its weights are used.
+        batches: the images.
+        op_weights_EO: the operation weights to judge.
+        statistics: normalise by these; None normalises each batch by its own.
+
+    Returns:
+        Mean cross-entropy in nats, accuracy in percent.
+    """
     total = Score(torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.int64))
-    for indices_B in torch.arange(len(images)).split(batch_size):
-        batch = clean_batch(images, indices_B, dtype)
+    size = 0
+    for batch in batches:
         logits, _ = supernet(batch.images_BCHW, op_weights_EO, statistics=statistics)
         score = score_of(logits, batch.labels_B)
         total = Score(total.loss_sum + score.loss_sum.cpu(), total.correct + score.correct.cpu())
-    size = len(images)
+        size += len(batch.labels_B)
     return float(total.loss_sum) / size, 100.0 * int(total.correct) / size
 
 

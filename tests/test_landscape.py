@@ -1,0 +1,399 @@
+"""The landscape against loops over the naive supernet and against planted answers.
+
+Shapes: E edges, O operations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from cases import command, copied
+from test_exam import trained
+from test_gap import VARIANTS, naive_of, naive_score, pixels
+from tiny import TINY
+from torch import Tensor
+from torch.testing import assert_close
+
+from optnas import api
+from optnas.data import Images
+from optnas.errors import UserError
+from optnas.instruments import landscape as scape
+from optnas.instruments.directions import orthogonalised, top_eigenvectors, zero_sum_basis
+from optnas.instruments.surfaces import Surface, fit_quadratic, path_numbers, surface_numbers
+from optnas.landscapes import F4, f4_data, read_landscapes
+from optnas.metrics.base import Values
+from optnas.metrics.gap import gap
+from optnas.metrics.landscape import landscape
+from optnas.observe import snapshot_of
+from optnas.records import RunFolder
+from optnas.spaces import NAS_BENCH_201
+from optnas.state import SearchState
+from optnas.steps import validate
+
+QUICK: dict[str, Any] = {"points": 5, "images": 0, "batches": 2, "path_points": 3}
+PLANES = ("gradient", "random", "eigenvectors")
+SPACES = ("op-weights", "logits")
+planes = pytest.mark.parametrize("plane", PLANES)
+spaces = pytest.mark.parametrize("space", SPACES)
+variants = pytest.mark.parametrize("variant", VARIANTS)
+
+
+def searched(variant: str = "darts") -> SearchState:
+    """After an epoch, with operation weights far enough from uniform to be cut off somewhere."""
+    state = trained(VARIANTS[variant], 1)
+    state.epoch = 1
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(3)
+        state.alpha_EO.copy_(torch.randn(6, 5, generator=generator, dtype=torch.float64))
+    return state
+
+
+def measured(state: SearchState, **settings: Any) -> Values:
+    return landscape(**{**QUICK, **settings}).measure(snapshot_of(state, "landscape"))
+
+
+# --- the twin ---------------------------------------------------------------------------------
+
+
+def auxiliary(variant: str) -> float:
+    return 1.0 if variant == "darts-minus" else 0.0  # beta in the first epoch
+
+
+def naive_clip(row: list[float], total: float) -> list[float]:
+    """A row brought back to non-negative numbers of the given sum; untouched if it is there."""
+    if min(row) >= 0:
+        return row
+    shares = [min(max(value / total, 0.0), 1.0) for value in row]
+    return [share * total / sum(shares) for share in shares]
+
+
+def naive_point(alpha_EO: Tensor, shift_EO: Tensor, space: str, beta: float) -> Tensor:
+    boost_EO = torch.zeros(6, 5, dtype=torch.float64)
+    boost_EO[:, NAS_BENCH_201.skip] = beta
+    if space == "logits":
+        return (alpha_EO + shift_EO).softmax(-1) + boost_EO
+    moved_EO = alpha_EO.softmax(-1) + boost_EO + shift_EO
+    return torch.tensor([naive_clip(row.tolist(), 1 + beta) for row in moved_EO])
+
+
+@pytest.mark.parametrize(
+    ("variant", "space"),
+    [("darts", "logits"), ("darts-minus", "op-weights"), ("batch", "op-weights")],
+)
+def test_the_plane_is_that_of_a_loop_over_the_naive_supernet(variant: str, space: str) -> None:
+    state = searched(variant)
+    alpha_EO, beta = state.alpha_EO.detach(), auxiliary(variant)
+    found = measured(state, space=space, plane="random", images=24).arrays
+    first = Images(
+        state.valid.images_NCHW[:24],
+        state.valid.labels_N[:24],
+        state.valid.mean_C,
+        state.valid.std_C,
+    )
+    net, mode = naive_of(state), "batch" if variant == "batch" else "running"
+    radius = {"op-weights": 0.3, "logits": 3.0}[space]
+    assert found["axis"].tolist() == pytest.approx([-radius, -radius / 2, 0, radius / 2, radius])
+    directions = torch.from_numpy(found["directions"])
+    for i in (0, 2, 3):
+        for j in (0, 1, 4):
+            x, y = found["axis"][[i, j]]
+            shift_EO = float(x) * directions[0] + float(y) * directions[1]
+            A_EO = naive_point(alpha_EO, shift_EO, space, beta)
+            loss, accuracy = naive_score(net, A_EO, SimpleNamespace(valid=first), mode)  # type: ignore[arg-type]
+            assert found["loss"][i, j] == pytest.approx(loss, rel=1e-8)
+            assert found["accuracy"][i, j] == pytest.approx(accuracy)
+            A_EO[:, NAS_BENCH_201.skip] -= beta
+            assert found["cells"][i, j].tolist() == [int(row.argmax()) for row in A_EO]
+
+
+@planes
+@spaces
+def test_directions_are_orthogonal_with_zero_row_sums(plane: str, space: str) -> None:
+    d1, d2 = measured(searched(), plane=plane, space=space).arrays["directions"]
+    for direction in (d1, d2):
+        assert np.abs(direction.sum(-1)).max() < 1e-12
+    assert abs((d1 * d2).sum()) < 1e-12
+    if space == "logits":
+        assert [np.linalg.norm(d1), np.linalg.norm(d2)] == pytest.approx([1, 1])
+    elif plane == "eigenvectors":
+        assert [np.abs(d1).max(), np.abs(d2).max()] == pytest.approx([1, 1])
+    else:
+        assert np.abs((d1 * d2).sum(-1)).max() < 1e-12
+        assert np.abs(d1).max(-1) == pytest.approx(np.ones(6))
+        assert np.abs(d2).max(-1) == pytest.approx(np.ones(6))
+
+
+def test_gram_schmidt_by_rows_or_over_the_matrix() -> None:
+    one, other = torch.randn(2, 4, 5, dtype=torch.float64, generator=torch.Generator())
+    one[0] = 0
+    by_row = orthogonalised(other, one, by_row=True)
+    assert torch.equal(by_row[0], other[0])
+    assert_close((by_row * one).sum(-1), torch.zeros(4, dtype=torch.float64))
+    whole = orthogonalised(other, one, by_row=False)
+    assert float((whole * one).sum()) == pytest.approx(0, abs=1e-12)
+    assert not torch.equal(whole, by_row)
+
+
+def naive_gradient(state: SearchState) -> Tensor:
+    net, leaf = naive_of(state).eval(), state.alpha_EO.detach().softmax(-1).requires_grad_()
+    loss = F.cross_entropy(net(pixels(state.valid), leaf), state.valid.labels_N)
+    return torch.autograd.grad(loss, leaf)[0]
+
+
+def test_the_first_direction_is_the_gradient_of_each_row() -> None:
+    state = searched()
+    found = measured(state, plane="gradient").arrays["directions"][0]
+    g_EO = naive_gradient(state)
+    g_EO = g_EO - g_EO.mean(-1, keepdim=True)
+    assert found == pytest.approx((g_EO / g_EO.abs().amax(-1, keepdim=True)).numpy(), abs=1e-8)
+
+
+@pytest.mark.parametrize("plane", ["gradient", "eigenvectors"])
+def test_directions_do_not_depend_on_the_size_of_batches(plane: Any) -> None:
+    snapshot = snapshot_of(searched(), "landscape")
+    chart = scape.Chart(snapshot, "op-weights")
+    whole, split = (
+        scape.Judge.on_first(dataclasses.replace(snapshot, evaluation_size=size), 20, 2)
+        for size in (20, 7)
+    )
+    assert [len(whole.batches), len(split.batches)] == [1, 3]
+    one, other = (scape.directions(judge, chart, plane, "run")[0] for judge in (whole, split))
+    assert_close(one, other, rtol=1e-7, atol=1e-9)
+
+
+def test_eigenvectors_of_a_planted_hessian() -> None:
+    edges, operations = 3, 4
+    basis = zero_sum_basis(edges, operations)
+    count = basis.shape[1]
+    assert_close(basis.T @ basis, torch.eye(count, dtype=torch.float64))
+    sums = basis.reshape(edges, operations, count).sum(1)
+    assert float(sums.abs().max()) < 1e-12
+    generator = torch.Generator().manual_seed(0)
+    turn = torch.linalg.qr(torch.randn(count, count, generator=generator, dtype=torch.float64)).Q
+    vectors = basis @ turn
+    planted = torch.tensor([-9.0, -5.0, -4.0, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5]).double()
+    hessian = vectors @ planted.diag() @ vectors.T
+    # Shifts of a whole row, along which the largest eigenvalue would be, are no direction.
+    shift = torch.eye(edges, dtype=torch.float64).repeat_interleave(operations, 0)
+    values, found = top_eigenvectors(hessian + 7 * shift @ shift.T, edges)
+    assert values.tolist() == pytest.approx([-0.5, -1.0])
+    for each, expected in zip(found, (vectors[:, -1], vectors[:, -2]), strict=True):
+        assert abs(float(each.reshape(-1) @ expected)) == pytest.approx(1)
+        assert float(each.reshape(-1)[each.abs().argmax()]) > 0
+
+
+@spaces
+def test_eigenvalues_are_the_curvatures_along_the_eigenvectors(space: str) -> None:
+    state = searched()
+    snapshot = snapshot_of(state, "landscape")
+    judge = scape.Judge.on_first(snapshot, 0, 2)
+    chart = scape.Chart(snapshot, space)  # type: ignore[arg-type]
+    pair_2EO, values = scape.directions(judge, chart, "eigenvectors", "run")
+    assert values is not None
+
+    def slope(unit_EO: Tensor, t: float) -> float:
+        leaf = (chart.centre + t * unit_EO).requires_grad_()
+        (loss,) = judge.losses(snapshot.statistics)
+        return float((torch.autograd.grad(loss(chart.relax(leaf)), leaf)[0] * unit_EO).sum())
+
+    e = 1e-6  # so small that no ReLU switches
+    for direction, value in zip(pair_2EO, values, strict=True):
+        unit_EO = direction / direction.norm()
+        found = (slope(unit_EO, e) - slope(unit_EO, -e)) / (2 * e)
+        assert found == pytest.approx(float(value), rel=1e-2)
+
+
+# --- the centre, the path ---------------------------------------------------------------------
+
+
+@variants
+@spaces
+def test_the_centre_is_the_record(variant: str, space: str) -> None:
+    state = searched(variant)
+    snapshot = snapshot_of(state, "landscape")
+    found = measured(state, space=space)
+    expected = validate(state, snapshot.op_weights_EO)
+    assert (found.numbers["loss"], found.numbers["accuracy"]) == expected
+    assert found.numbers["images"] == len(state.valid)
+    assert found.arrays["cells"][2, 2].tolist() == snapshot.choice
+    told = found.numbers["benchmark"]["accuracy"]
+    assert {k: found.arrays[f"benchmark_{k}"][2, 2] for k in told} == told
+
+
+@pytest.mark.parametrize("variant", ["darts", "darts-minus"])
+def test_the_path_ends_where_the_gap_is_measured(variant: str) -> None:
+    state = searched(variant)
+    expected = gap(batches=2).measure(snapshot_of(state, "gap")).numbers
+    found = measured(state).arrays
+    for quantity in ("loss", "accuracy"):
+        path, own = found[f"path_{quantity}"], found[f"path_{quantity}_recalibrated"]
+        assert path[0] == expected[f"supernet_{quantity}"]
+        assert path[-1] == expected[f"one_hot_{quantity}"]
+        assert own[-1] == expected[f"recalibrated_{quantity}"]
+
+
+def test_statistics_of_each_point_are_its_own() -> None:
+    state = searched()
+    snapshot = snapshot_of(state, "landscape")
+    found = measured(state, statistics="recalibrated", plane="random").arrays
+    chart = scape.Chart(snapshot, "op-weights")
+    for i, j in ((0, 0), (2, 2), (1, 4)):
+        d1, d2 = torch.from_numpy(found["directions"])
+        A_EO = chart.op_weights(float(found["axis"][i]) * d1 + float(found["axis"][j]) * d2)
+        own = snapshot.recalibrated(A_EO, 2)
+        assert found["loss"][i, j] == snapshot.evaluate(A_EO, own)[0]
+    assert found["loss"][2, 2] == found["path_loss_recalibrated"][0]
+
+
+# --- scalars ----------------------------------------------------------------------------------
+
+
+def test_the_fit_recovers_a_planted_quadratic() -> None:
+    axis = np.linspace(-0.3, 0.3, 7)
+    x, y = (each.reshape(-1) for each in np.meshgrid(axis, axis, indexing="ij"))
+    points = np.stack([x, y], 1)
+    planted = 2 + 3 * x - y + 0.5 * (8 * x**2 + 2 * 1.5 * x * y - 4 * y**2)
+    fit = fit_quadratic(points, planted)
+    assert fit.hessian_22 == pytest.approx(np.array([[8, 1.5], [1.5, -4]]))
+    assert fit.residual == pytest.approx(0, abs=1e-12)
+    # Orthogonal to every term of the fit: an odd function of x times an odd one of y, less x y.
+    wave = np.sign(x) * np.sign(y)
+    wave -= x * y * (wave @ (x * y)) / ((x * y) @ (x * y))
+    assert fit_quadratic(points, planted + wave).residual == pytest.approx(
+        math.sqrt(np.mean(wave**2))
+    )
+    assert math.isnan(fit_quadratic(points, np.where(x > 0, np.nan, planted)).residual)
+
+
+def test_numbers_are_over_the_disc() -> None:
+    axis = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    x, y = np.meshgrid(axis, axis, indexing="ij")
+    cells = np.zeros((5, 5, 3), dtype=np.int64)
+    cells[0, 0] = 1  # a corner, outside
+    cells[2, 3] = 2
+    found = surface_numbers(axis, Surface(3 * x**2 + y**2, 80 - 10 * x, cells))
+    # 12 points but the centre: four at distance 1, four on the diagonals, four at distance 2.
+    assert found["mean_loss_rise"] == pytest.approx((2 * 3 + 2 * 1 + 4 * 4 + 2 * 12 + 2 * 4) / 12)
+    assert found["worst_loss_rise"] == pytest.approx(12)
+    assert found["mean_accuracy_drop"] == pytest.approx(0)
+    assert found["worst_accuracy_drop"] == pytest.approx(20)
+    assert (found["curvature_x"], found["curvature_y"]) == pytest.approx((6, 2))
+    assert found["loss_residual"] == pytest.approx(0, abs=1e-12)
+    assert found["cells"] == 2
+
+
+def test_numbers_of_a_path() -> None:
+    shares = np.array([0.0, 0.5, 1.0])
+    found = path_numbers(shares, np.array([1.0, 4.0, 3.0]), np.array([70.0, 20.0, 30.0]))
+    assert found == {"path_accuracy_drop": 50.0, "path_loss_rise": 3.0, "path_barrier": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"points": 6}, "points = 6: the centre is a point of the grid; make it odd"),
+        ({"points": 3}, "points = 3: is at least 5"),
+        ({"batches": 0}, "batches = 0: is at least 1"),
+        ({"radius": -1.0}, "radius = -1.0: is at least 0"),
+    ],
+)
+def test_numbers_out_of_range(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        landscape(**settings)
+
+
+# --- figures ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("landscapes")
+    chosen = {f"measures.landscape.{key}": value for key, value in QUICK.items()}
+    for algorithm in F4:
+        short = {"algorithm.name": algorithm, "search.epochs": 1}
+        api.run(TINY | chosen | short, out=folder / algorithm)
+    api.run(TINY | chosen | {"search.epochs": 1, "search.seed": 1}, out=folder / "second")
+    api.run(TINY | {"search.epochs": 1}, out=folder / "without")
+    return folder
+
+
+def test_f4_as_data_and_as_a_picture(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(runs)
+    names = ["second", *reversed(F4)]
+    columns = f4_data([RunFolder(Path(name)) for name in names])
+    assert [column.algorithm for column in columns] == list(F4)
+    assert [column.seeds for column in columns] == [(0, 1), (0,), (0,)]
+    both = [
+        read_landscapes([RunFolder(Path(n))])[0].values["accuracy"] for n in ("darts", "second")
+    ]
+    scalar = columns[0].scalars["accuracy"]
+    assert (scalar.mean, scalar.sd) == pytest.approx((np.mean(both), np.std(both, ddof=1)))
+    assert (scalar.n, columns[1].scalars["accuracy"].sd) == (2, None)
+    assert columns[0].shown.arrays["accuracy"].shape == (5, 5)
+    assert command("plot", *names, "--figure", "F4", "-o", "F4.svg") == 0
+    text = Path("F4.svg").read_text()
+    for word in ("(a) DARTS", "(b) SDARTS-RS", "(c) SDARTS-ADV", "n = 2 seeds", "n = 1 seed"):
+        assert f"<!-- {word}" in text
+
+
+def test_heights_and_colours_are_in_common(runs: Path) -> None:
+    from optnas.figures.landscape_panels import draw_landscapes
+
+    found = read_landscapes([RunFolder(runs / name) for name in ("darts", "sdarts-rs", "second")])
+    axes = draw_landscapes(found).axes
+    surfaces = [ax for ax in axes if ax.name == "3d"]
+    assert len(surfaces) == 3
+    assert len({ax.get_zlim() for ax in surfaces}) == 1  # type: ignore[attr-defined]
+    low = min(each.arrays["accuracy"].min() for each in found)
+    high = max(each.arrays["accuracy"].max() for each in found)
+    meshes = [ax.collections[0].get_clim() for ax in axes[3:6]]
+    assert set(meshes) == {(low, high)}
+    assert [ax.get_title().split("\n")[1] for ax in surfaces] == [
+        "seed 0, epoch 1",
+        "seed 0, epoch 1",
+        "seed 1, epoch 1",
+    ]
+
+
+REFUSALS = {
+    "F4": "a landscape is drawn from runs; give one or more run folders",
+    "F4 darts sdarts-rs": "no run is of sdarts-adv; add a run of sdarts-adv, or draw",
+    "landscape without": "without: the run has no landscape; "
+    "take it: optnas measure without landscape at='[\"end\"]'",
+    "landscape darts plane=random": "darts: the run has no such landscape; "
+    "take it: optnas measure darts landscape plane=random at='[\"end\"]'",
+    "landscape darts epoch=0": "landscape at='[0]'",
+    "landscape again": "again: the run has landscapes with plane = gradient and random; "
+    "choose one: plane=gradient",
+    "landscape other darts": "images = 8: is 0 in darts: landscapes are compared only where they",
+    "F4 minus": "algorithm.name = darts-minus: the figure F4 shows darts, sdarts-rs, sdarts-adv",
+}
+
+
+def test_what_cannot_be_drawn_is_told(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(runs)
+    copied(Path("darts"), Path("again"))
+    quick = [f"{key}={value}" for key, value in QUICK.items()]
+    assert command("measure", "again", "landscape", "plane=random", 'at=["end"]', *quick) == 0
+    assert command("measure", "without", "landscape", *quick, "images=8", 'at=["end"]') == 0
+    Path("without").rename("other")
+    api.run(TINY | {"search.epochs": 1}, out="without")
+    minus = copied(Path("darts"), Path("minus")) / "config.toml"
+    minus.write_text(minus.read_text().replace('name = "darts"', 'name = "darts-minus"'))
+    for words, told in REFUSALS.items():
+        capfd.readouterr()
+        assert command("plot", "-o", "no.png", "--figure", *words.split()) == 2, words
+        lines = capfd.readouterr().err
+        assert told in lines, (words, lines)
+        assert lines.count("\n") == 1
+        assert not Path("no.png").exists()
