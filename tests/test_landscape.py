@@ -374,7 +374,7 @@ REFUSALS = {
     "landscape again": "again: the run has landscapes with plane = gradient and random; "
     "choose one: plane=gradient",
     "landscape other darts": "images = 8: is 0 in darts: landscapes are compared only where they",
-    "F4 minus": "algorithm.name = darts-minus: the figure F4 shows darts, sdarts-rs, sdarts-adv",
+    "F4 minus": "algorithm.name = 'darts-minus': the figure F4 shows darts, sdarts-rs, sdarts-adv",
 }
 
 

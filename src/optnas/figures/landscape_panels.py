@@ -30,8 +30,8 @@ AXES = {
     "eigenvectors": ("first eigenvector", "second eigenvector"),
 }
 MODES = {
-    "_recalibrated": ("statistics of its own", COLOURS[0], "-"),
-    "": ("statistics of the run", COLOURS[1], "--"),
+    "_recalibrated": ("batch norm by statistics of the point", COLOURS[0], "-"),
+    "": ("batch norm by statistics of the run", COLOURS[1], "--"),
 }
 # Quantities below F4: what each is called, decimals.
 TABLE = {
@@ -69,16 +69,9 @@ def draw_landscapes(found: Sequence[Landscape]) -> Figure:
     _draw_paths(rows[-2], found, "accuracy", "accuracy (%)")
     _draw_paths(rows[-1], found, "loss", "loss (nats)")
     for ax in rows[-1]:
-        ax.set_yscale("log")
         ax.set_xlabel("t, from A (0) to the derived cell (1)", fontsize=8)
-    rows[-2][-1].legend(
-        title="batch norm by",
-        loc="upper left",
-        bbox_to_anchor=(1.02, 1),
-        fontsize=7,
-        title_fontsize=7,
-        frameon=False,
-    )
+    handles, labels = rows[-1][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=2, frameon=False, fontsize=8)
     figure.suptitle(_caption(found), fontsize=11, y=1 - 0.15 / figure.get_figheight(), va="top")
     return figure
 
@@ -203,7 +196,7 @@ def _draw_surface(ax: Any, each: Landscape, norm: Normalize) -> None:
     )
     ax.set_zlim(norm.vmin, norm.vmax)
     ax.view_init(elev=28, azim=-55)
-    ax.set_box_aspect((1, 1, 0.8), zoom=1.2)
+    ax.set_box_aspect((1, 1, 0.8), zoom=1.1)
     ax.tick_params(labelsize=6, pad=-2)
     ax.locator_params(nbins=5)
     ax.set_xlabel("x", fontsize=8, labelpad=-8)
@@ -226,11 +219,15 @@ def _draw_plane(
     ax: Axes, each: Landscape, grid: npt.NDArray[Any], norm: Normalize, colours: str
 ) -> None:
     from matplotlib.patches import Circle
+    from matplotlib.patheffects import Normal, Stroke
 
     axis = each.arrays["axis"]
     ax.pcolormesh(axis, axis, grid.T, cmap=colours, norm=norm, shading="nearest", rasterized=True)
-    ax.plot(0, 0, "+", color="white", markersize=9, markeredgewidth=1.6)
-    ax.add_patch(Circle((0, 0), axis[-1], fill=False, color="white", linestyle=":", linewidth=0.9))
+    outline = [Stroke(linewidth=2.4, foreground="black"), Normal()]
+    ax.plot(0, 0, "+", color="white", markersize=9, path_effects=outline)
+    circle = Circle((0, 0), axis[-1], fill=False, color="white", linestyle=":")
+    circle.set_path_effects(outline)
+    ax.add_patch(circle)
     ax.tick_params(labelsize=7)
     ax.set_aspect("equal")
 
@@ -263,25 +260,33 @@ def _levels(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
 
 
 def _draw_paths(row: Row, found: Sequence[Landscape], quantity: str, label: str) -> None:
-    arrays = [each.arrays[f"path_{quantity}{mode}"] for each in found for mode in MODES]
-    norm = _norm(arrays)
+    norm = _norm([each.arrays[f"path_{quantity}{mode}"] for each in found for mode in MODES])
     for each, ax in zip(found, row, strict=True):
         for mode, (name, colour, style) in MODES.items():
             values = each.arrays[f"path_{quantity}{mode}"]
             ax.plot(each.arrays["path_t"], values, style, color=colour, linewidth=1.6, label=name)
-        ax.set_ylim(*_wider(norm, log=quantity == "loss"))
+        (_scale_loss if quantity == "loss" else _scale_accuracy)(ax, norm)
         ax.grid(alpha=0.25)
-        ax.tick_params(labelsize=7)
+        ax.tick_params(labelsize=7, labelleft=ax is row[0])
         ax.spines[["top", "right"]].set_visible(False)
     row[0].set_ylabel(label, fontsize=8)
 
 
-def _wider(norm: Normalize, *, log: bool) -> tuple[float, float]:
+def _scale_accuracy(ax: Axes, norm: Normalize) -> None:
     low, high = float(norm.vmin or 0), float(norm.vmax or 0)
-    if log:
-        return low / 1.2, high * 1.2
     edge = 0.05 * (high - low)
-    return low - edge, high + edge
+    ax.set_ylim(low - edge, high + edge)
+
+
+def _scale_loss(ax: Axes, norm: Normalize) -> None:
+    """Logarithmic, as a loss under statistics that do not fit is tens of nats."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+
+    ax.set_yscale("log")
+    ax.set_ylim(float(norm.vmin or 0) / 1.2, float(norm.vmax or 0) * 1.2)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
 
 
 # --- the table below F4 -----------------------------------------------------------------------
