@@ -13,13 +13,14 @@ import pytest
 from cases import command
 from tidy import Arm, arms, recorded, study
 
+from optnas import registry
 from optnas.analysis import claims, power, rendering, tuning
 from optnas.analysis.evaluate import sides_of
 from optnas.analysis.findings import decide
 from optnas.analysis.transforms import FUNCTIONS
 from optnas.claims import choose_claims, find_claim, names
 from optnas.claims.base import TRANSFORMS
-from optnas.claims.columns import COLUMNS, UNITS
+from optnas.claims.columns import COLUMNS, UNITS, column_of
 from optnas.errors import UserError
 from optnas.records import find_runs
 
@@ -57,18 +58,17 @@ def world(sign: int, noise: float = 0.03) -> Any:
             "alpha_hessian_max": near(1 - 0.4 * w),
             "skips": near(skips),
             "measure.gap.gap": near(5.0 * sign - w),
-            "measure.indicator.spearman": near(0.5 - 0.1 * sign),
-            "measure.indicator.spearman_conv3x3": 0.5,
-            "measure.landscape.mean_drop": near(1 - 0.5 * sign * smooth),
-            "measure.landscape.residual": near(1 - 0.5 * sign * smooth),
-            "measure.curvature.spectral_norm": norm * np.exp(noise * rng.normal(size=len(t))),
-            "measure.operations.skip_weight": near(0.2 + sign * 0.2 * t),
+            "measure.indicator.tau_minus_convolutions": near(-0.1 * sign),
+            "measure.landscape.mean_accuracy_drop": near(1 - 0.5 * sign * smooth),
+            "measure.landscape.accuracy_residual": near(1 - 0.5 * sign * smooth),
+            "measure.curvature.op_weights_spectral": norm * np.exp(noise * rng.normal(size=len(t))),
+            "measure.operations.mass.skip_connect": near(0.2 + sign * 0.2 * t),
             "measure.theory.violations": near(0.5 - 0.3 * sign),
             "measure.theory.delta": 0.5,
-            "measure.theory.elasticity_skip": near(
+            "measure.operations.skip_elasticity.deck": near(
                 sign * (0.5 - 0.3 * (algorithm == "darts-minus"))
             ),
-            "measure.theory.elasticity_conv": 0.0,
+            "measure.operations.conv_elasticity.deck": 0.0,
         }
 
     return respond
@@ -366,7 +366,7 @@ def test_missing_references_are_named(true_world: pd.DataFrame) -> None:
 
 
 def test_one_contradicted_part_decides_whatever_else_is_missing(false_world: pd.DataFrame) -> None:
-    table = false_world.drop(columns="measure.curvature.spectral_norm")
+    table = false_world.drop(columns="measure.curvature.op_weights_spectral")
     finding = judged(table, "H15")
     assert (finding.verdict, finding.p) == ("contradicted", 2 * 2 * 2**-8)
     # One of two parts is tested at half the level, which six seeds cannot reach.
@@ -687,6 +687,17 @@ def test_the_document_lists_the_ledger() -> None:
     text = (ROOT / "docs" / "statistics.md").read_text()
     told = text.partition("<!-- ledger -->")[2].partition("<!-- end of ledger -->")[0]
     assert [line for line in told.splitlines() if line] == ledger_rows()
+
+
+@pytest.mark.parametrize("column", [c for c in UNITS if c.startswith("measure.")])
+def test_a_measure_finds_what_claims_read(column: str) -> None:
+    label, quantity = column.split(".")[1:3]
+    if label == "theory":
+        assert "no measure 'theory'" in column_of(column).supplied_by
+        return
+    factory = registry.find("metric", label)
+    measure = factory(**registry.complete_settings(factory, {}, section=label))
+    assert quantity in measure.quantities
 
 
 def test_the_documents_claim_is_one(tmp_path: Path, true_world: pd.DataFrame) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from optnas.registry import names
+
 RECORDED = "every run records it: tabulate the runs again"
 MEASURE = "measure."
 
@@ -36,16 +38,15 @@ UNITS = {
     "measure.gap.gap": "pp",
     "measure.gap.relative_gap": "",
     "measure.indicator.tau": "",
-    "measure.indicator.spearman": "",
-    "measure.indicator.spearman_conv3x3": "",
-    "measure.landscape.mean_drop": "pp",
-    "measure.landscape.residual": "pp",
-    "measure.curvature.spectral_norm": "nats",
-    "measure.operations.skip_weight": "",
+    "measure.indicator.tau_minus_convolutions": "",
+    "measure.landscape.mean_accuracy_drop": "pp",
+    "measure.landscape.accuracy_residual": "pp",
+    "measure.curvature.op_weights_spectral": "nats",
+    "measure.operations.mass.skip_connect": "",
     "measure.theory.violations": "",
     "measure.theory.delta": "",
-    "measure.theory.elasticity_skip": "",
-    "measure.theory.elasticity_conv": "",
+    "measure.operations.skip_elasticity.deck": "",
+    "measure.operations.conv_elasticity.deck": "",
 }
 
 
@@ -56,5 +57,8 @@ def column_of(name: str) -> Column:
 
 def _supplied_by(column: str) -> str:
     if column.startswith(MEASURE):
-        return f"take the measure '{column.split('.')[1]}' on these runs, then tabulate them again"
+        label = column.split(".")[1]
+        if label not in names("metric"):
+            return f"no measure '{label}' comes with this version: register one that finds it"
+        return f"take the measure '{label}' on these runs, then tabulate them again"
     return "tabulate runs that record it"
