@@ -296,11 +296,20 @@ def test_plot(run: Path, tmp_path: Path) -> None:
     assert "cannot write the picture (No such" in refusal(["plot", "a", "-o", "c/x.png"], tmp_path)
 
 
+def without(path: Path, key: str) -> None:
+    """Take one thing out of a checkpoint."""
+    content = torch.load(path, weights_only=True)
+    del content[key]
+    torch.save(content, path)
+
+
 CHECKPOINTS = {
     "empty": lambda path, other: path.write_bytes(b""),
     "text": lambda path, other: path.write_bytes(b"no checkpoint"),
     "truncated": lambda path, other: path.write_bytes(path.read_bytes()[:-1000]),
     "a list": lambda path, other: torch.save([1], path),
+    "a tensor": lambda path, other: torch.save(torch.zeros(3), path),
+    "incomplete": lambda path, other: without(path, "weights"),
     "hostile": lambda path, other: torch.save({"format": 1, "hash": Hostile()}, path),
     "of another run": lambda path, other: shutil.copy(other, path),
 }

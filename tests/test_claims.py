@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from cases import command
 from tidy import Arm, arms, recorded, study
 
 from optnas.analysis import claims, power, rendering, tuning
 from optnas.analysis.evaluate import sides_of
 from optnas.analysis.findings import decide
 from optnas.analysis.transforms import FUNCTIONS
-from optnas.claims import find_claim, names
+from optnas.claims import choose_claims, find_claim, names
 from optnas.claims.base import TRANSFORMS
 from optnas.claims.columns import COLUMNS, UNITS
 from optnas.errors import UserError
@@ -183,6 +184,20 @@ def test_an_unknown_claim_is_answered_with_the_nearest() -> None:
         find_claim("H3c")
 
 
+def test_claims_are_chosen_by_name_file_and_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MINE)
+    (tmp_path / "second.toml").write_text(MINE.replace('"mine"', '"second"'))
+    chosen = choose_claims(["H3", str(tmp_path), "H3", str(tmp_path / "mine.toml")])
+    assert [claim.id for claim in chosen] == ["H3", "mine", "second"]
+    assert [claim.id for claim in choose_claims(None)] == HYPOTHESES
+    (tmp_path / "second.toml").write_text(MINE.replace("fewer", "more"))
+    with pytest.raises(UserError, match=r"second\.toml: id = 'mine': another claim of this id"):
+        choose_claims(["all", str(tmp_path)])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="the folder holds no claim"):
+        choose_claims([str(tmp_path / "empty")])
+
+
 # --- planted effects --------------------------------------------------------------------------
 
 
@@ -295,6 +310,35 @@ def test_power_is_what_the_outlook_says() -> None:
     assert seen / 500 == pytest.approx(0.8, abs=0.06)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("sign", "verdict"), [(1, "supported"), (-1, "contradicted")])
+def test_a_gap_of_eighty_percent_power_is_found_in_four_of_five_studies(
+    sign: int, verdict: str
+) -> None:
+    """From table to verdict; the noise of the contrast is that of one run."""
+    draws, seeds = 100, 9
+    gap = sign * power.detectable(seeds)
+
+    def respond(arm: Arm, rng: np.random.Generator) -> dict[str, Any]:
+        seed = np.random.default_rng(arm["search.seed"]).normal(0, 5)
+        return {
+            "benchmark.cifar10": 85.0
+            + seed
+            + gap * (arm["weight_optimizer.name"] == "SGD")
+            + rng.normal(size=arm["search.epochs"] + 1)
+        }
+
+    claim = find_claim("H3")
+    primary = claim.model_copy(update={"parts": claim.parts[:1]})
+    found = [
+        judged(study(arms("darts"), respond, seeds=seeds, epochs=1, draw=draw), primary).verdict
+        for draw in range(draws)
+    ]
+    error = math.sqrt(0.8 * 0.2 / draws)
+    assert found.count(verdict) / draws == pytest.approx(0.8, abs=0.03 + 3 * error)
+    assert set(found) <= {verdict, "inconclusive"}
+
+
 # --- what is missing is told ------------------------------------------------------------------
 
 
@@ -310,7 +354,7 @@ def test_missing_arms_are_named(true_world: pd.DataFrame) -> None:
     table = true_world[true_world["algorithm.name"] == "darts"]
     finding = judged(table, "H17")
     assert finding.verdict == "not testable"
-    assert "no finished runs of darts-minus: SGD + SGD" in finding.reason
+    assert "no finished runs of [darts-minus: Adam + Adam], " in finding.reason
     assert "algorithm.name=darts-minus" in finding.settle
     # What there is, is told all the same.
     assert finding.parts[0].verdict == "supported"
@@ -368,7 +412,9 @@ def test_unfinished_runs_are_left_out_counted_and_unpair_their_seed() -> None:
     finding = judged(table, "H3")
     assert (finding.n, finding.unfinished) == (6, {"diverged": 2})
     assert finding.parts[0].incomplete == (3,)
-    assert "left out, not done: 2 diverged" in rendering.as_text([finding])
+    told = rendering.as_text([finding])
+    assert "left out, not done: 2 diverged" in told
+    assert "seeds that lack an arm, left out of the contrast: 3" in told
 
 
 def test_an_empty_table_leaves_everything_untestable(true_world: pd.DataFrame) -> None:
@@ -459,6 +505,15 @@ def test_unequal_budgets_are_refused(sweep: pd.DataFrame) -> None:
         tuning.tune(sweep)
 
 
+def test_arms_of_the_same_runs_are_told_once() -> None:
+    table = study(arms("darts"), world(1)).assign(valid_loss=2.0)
+    other = table.assign(**{"search.seed": table["search.seed"] + 100})
+    finding = judged(table, "H3", lr_arms=[tuning.tune(other)])
+    assert finding.lr_arm == "default"
+    assert "learning rates tuned: the runs of default" in finding.settle
+    assert "not judged at learning rates: same" in finding.settle
+
+
 def test_rates_that_are_no_protocols_are_called_as_run() -> None:
     table = study(arms("darts"), world(1))
     table.loc[table["weight_optimizer.name"] == "SGD", "weight_optimizer.lr"] = 0.07
@@ -503,6 +558,98 @@ def test_two_seeds_of_real_records_decide_nothing() -> None:
     # The mean of four differences that can be read off docs/first-light.md.
     by_hand = (93.48 - 88.33 + 88.56 - 89.78) / 4 + (91.95 - 93.47 + 93.84 - 93.17) / 4
     assert findings["H3"].effect == pytest.approx(by_hand, abs=0.01)
+
+
+def test_a_line_of_reference_stands_beside_every_level(true_world: pd.DataFrame) -> None:
+    (finding,) = claims.judge(true_world, ["H3"], REFERENCES)
+    lines = {part.name: dict(part.lines) for part in finding.parts}
+    assert lines["final cell"] == lines["at equal train loss"] == {"random cell": RANDOM_CELL}
+    assert lines["drop from the best epoch"] == {}
+    assert "random cell 87.06" in rendering.as_text([finding])
+    early = judged(true_world, "H12").parts[1]
+    assert early.hypothesis == "> random cell (87.06)"
+
+
+def test_arms_at_equal_train_loss_are_over_shared_seeds(true_world: pd.DataFrame) -> None:
+    part = next(p for p in judged(true_world, "H3").parts if p.name == "at equal train loss")
+    means = [arm.iqm for arm in part.arms]
+    assert [arm.n for arm in part.arms] == [8] * 4
+    # All runs have one loss curve here, so that the level is that of the last epoch.
+    assert means == pytest.approx([arm.iqm for arm in judged(true_world, "H3").parts[0].arms])
+
+
+# --- the command ------------------------------------------------------------------------------
+
+RECORDS = ROOT / "results" / "first-light"
+
+
+@pytest.fixture
+def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPTNAS_DATA", raising=False)
+
+
+@pytest.mark.usefixtures("no_data")
+def test_the_command_tells_what_records_can_say(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("study", "claims", "--out", str(RECORDS), "--table", "analog-nasbench")
+    assert command(*asked) == 0
+    told = capsys.readouterr().out
+    for text in (
+        "runs: 12 done; benchmark table: analog-nasbench",
+        "H1     default    inconclusive  inconclusive    2",
+        "no run has the column measure.gap.gap",
+        "no finished runs of [sdarts-rs: Adam + Adam]",
+        "best of 10 random cells (oracle: by test)",
+        "rates default: Adam 0.0003 on alpha",
+    ):
+        assert text in told, text
+    assert max(map(len, told.splitlines())) <= 110
+    assert command(*asked, "--claims", "H3", "--details") == 0
+    assert "(secondary, does not decide)" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_data")
+def test_the_command_in_json_from_records_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.toml").write_text(MINE)
+    words = ["--claims", str(tmp_path), "--claims", "H3", "--hold", "data.name=cifar10"]
+    sweep = ["--sweep", str(ROOT / "results" / "pairs-cpu")]
+    out = ["study", "claims", "--out", str(RECORDS), "--recorded", "--json"]
+    assert command(*out, *words) == 0
+    told = json.loads(capsys.readouterr().out, parse_constant=lambda name: 1 / 0)
+    assert told["states"] == {"done": 12}
+    assert "no reference lines: the official table needs a data folder" in told["remark"]
+    assert [each["id"] for each in told["findings"]] == ["mine", "H3"]
+    # As in the test of these records above, from what docs/first-light.md prints.
+    effect = told["findings"][1]["effect"]
+    assert effect == pytest.approx((3.93 - 0.85) / 4, abs=0.01)
+    # The rates of the sweep are the default ones, chosen on other seeds.
+    assert command(*out, "--claims", "H3", *sweep) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "Adam 0.001 on w" in told["tuned"]
+    assert "learning rates tuned: the runs of default" in told["findings"][0]["settle"]
+
+
+# command | how the line goes on after "optnas: error: " | a part of the rest
+COMMANDS = """
+--out r | command line: --out: | run it first
+--out r --claims H3c | command line: claim = 'H3c': | did you mean H3
+--out {records} --recorded --claims none.toml | none.toml: cannot read it | check the path
+--out {records} --recorded --hold data.nmae=x | command line: data.nmae = 'x': | data.name
+--out {records} --recorded --sweep r | command line: --sweep = 'r': | a learning-rate sweep
+"""
+
+
+@pytest.mark.parametrize("row", COMMANDS.strip().splitlines(), ids=lambda row: row.split(" | ")[0])
+def test_wrong_commands(
+    row: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words, begin, rest = row.format(records=RECORDS).split(" | ")
+    assert command("study", "claims", *words.split()) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"optnas: error: {begin}")
+    assert rest in told
 
 
 # --- the document -----------------------------------------------------------------------------

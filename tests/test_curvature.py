@@ -20,7 +20,7 @@ from torch.testing import assert_close
 
 from optnas import search
 from optnas.algorithms.base import Progress
-from optnas.metrics.curvature import alpha_hessian, extreme_eigenvalues
+from optnas.instruments.hessian import alpha_hessian, extreme_eigenvalues
 from optnas.resolve import Layer, resolve
 from optnas.state import SearchState, build_state
 from optnas.steps import arch_step, train_batch, valid_batch, weight_step

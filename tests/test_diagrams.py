@@ -16,8 +16,9 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from optnas.cli import main
-from optnas.diagrams import FIGURES, plot_figure
+from optnas.diagrams import FIGURES
 from optnas.errors import UserError
+from optnas.figures import plot_figure
 from optnas.records import RunFolder
 from optnas.spaces import NAS_BENCH_201
 from optnas.spaces.drawing import STROKE_WIDTH, draw_mixed_cell, operation_colours

@@ -16,15 +16,17 @@ from tiny import tiny_settings
 
 from optnas import protocols, registry
 from optnas.config import Settings
-from optnas.diagrams import FIGURES, plot_figure
+from optnas.diagrams import FIGURES
+from optnas.figures import plot_figure
 from optnas.records import RunFolder
 from optnas.search import run
 
 ROOT = Path(__file__).parent.parent
 EXTENDING = ROOT / "docs" / "extending.md"
 DATA = ROOT / "docs" / "data.md"
+MEASURES = ROOT / "docs" / "measures.md"
 OPTIMIZERS = ROOT / "docs" / "optimizers.md"
-LONG = ("spaces", "studies", "tracking")
+LONG = ("measures", "spaces", "studies", "tracking")
 PAGES = sorted((ROOT / "docs" / "algorithms").glob("*.md"))
 EXECUTED = [
     *(

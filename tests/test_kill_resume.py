@@ -162,16 +162,18 @@ def ended_at(moment: str, arguments: Sequence[str], cwd: Path) -> Answer:
 
 
 # A start syncs config.toml and its folder, environment.json and its folder; then each epoch its
-# record, its checkpoint, the checkpoint's folder; at last result.json and its folder. A resume
-# begins with environment.json.
+# record, its checkpoint, the checkpoint's folder (epoch 0 twice: its checkpoint is kept); at last
+# result.json and its folder. A resume begins with environment.json.
 STARTING = [
     ("fsync 1 SIGKILL", "config.toml written, not renamed"),
     ("fsync 2 SIGKILL", "config.toml in place, nothing else"),
     ("replace 1 SIGKILL", "environment.json not renamed"),
     ("fsync 3 SIGKILL", "a record without checkpoint"),
     ("fsync 3 60000", "half a checkpoint"),
-    ("replace 2 SIGKILL", "the first checkpoint not renamed"),
-    ("fsync 5 SIGKILL", "the first checkpoint in place"),
+    ("replace 2 SIGKILL", "the kept checkpoint not renamed"),
+    ("fsync 5 SIGKILL", "the kept checkpoint in place, no last one"),
+    ("replace 3 SIGKILL", "the first checkpoint not renamed"),
+    ("fsync 7 SIGKILL", "the first checkpoint in place"),
 ]
 LATER = [
     ("fsync 2 HALF", "half a record"),

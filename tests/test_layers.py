@@ -16,19 +16,21 @@ ROOT = Path(optnas.__file__).parent
 LAYERS = [
     {"errors", "files", "pickles", "loading"},
     {"tomlio"},
+    {"jsonio"},
+    {"measurements"},
     {"registry", "records", "seeds"},
     {"spaces", "datasets", "benchmarks", "protocols", "schedules"},
     {"supernet", "data"},
-    {"algorithms", "bilevel", "parts", "optimizers", "metrics"},
+    {"algorithms", "bilevel", "parts", "optimizers", "metrics", "instruments"},
     {"relaxations", "perturbations", "hypergradients", "discretizations"},
     {"config"},
     {"trackers"},
     {"complete"},
     {"resolve"},
     {"state"},
-    {"steps", "environment"},
+    {"steps", "environment", "observe"},
     {"search", "standalone"},
-    {"api", "display", "plotting", "reference_lines", "diagrams"},
+    {"api", "afterwards", "display", "plotting", "reference_lines", "diagrams", "figures"},
     {"study", "engines", "analysis", "claims"},
     {"report"},
     {"cli"},
@@ -71,6 +73,9 @@ def test_the_loop_names_no_component(module: str) -> None:
         "import optnas.cli",
         "from optnas.resolve import Layer, resolve; "
         "resolve([Layer('x', {'data': {'name': 'digits'}})])",
+        # Optimizers are torch's own classes: docs/decisions/0002-settings-without-torch.md.
+        "from optnas import registry; "
+        "[registry.names(kind) for kind in registry.KINDS if kind != 'optimizer']",
     ],
 )
 def test_settings_are_checked_without_torch(statement: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,7 @@ def status(run: Path) -> str:
 def test_files(done: Path) -> None:
     assert {str(path.relative_to(done)) for path in done.rglob("*") if path.is_file()} == {
         ".lock",
+        "checkpoints/epoch-0.pt",
         "checkpoints/last.pt",
         "config.toml",
         "environment.json",
@@ -127,7 +129,14 @@ def leaves(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-NOT_IDENTITY = {"format", "protocol", "run.device", "run.threads", "tracking.name"}
+NOT_IDENTITY = {
+    "format",
+    "protocol",
+    "run.device",
+    "run.threads",
+    "checkpoints.keep",
+    "tracking.name",
+}
 OTHER_WORDS = {
     "halves": "random-halves",
     "arch-first": "weights-first",
@@ -163,7 +172,11 @@ def test_the_hash_names_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     hashes = {"": base.hash}
     for key, value in leaves(base.document()):
         section = key.partition(".")[0]
-        if key in NOT_IDENTITY or section in ("identity", "space") or key == "data.folder":
+        if (
+            key in NOT_IDENTITY
+            or section in ("identity", "space", "measures")
+            or key == "data.folder"
+        ):
             continue
         more = {key.replace(".", "__"): changed(value)}
         if key == "supernet.batch_norm":
@@ -181,6 +194,7 @@ def test_the_hash_leaves_out_where_it_runs(tmp_path: Path) -> None:
         "run__threads": 2,
         "data__folder": str(tmp_path),
         "protocol": str(tmp_path / "copy.toml"),
+        "checkpoints__keep": "all",
     }
     assert {settings(**{key: value}).hash for key, value in elsewhere.items()} == {settings().hash}
 
@@ -314,9 +328,9 @@ def test_resume_cuts_off_what_no_checkpoint_knows(
 ) -> None:
     run = copied(stopped, tmp_path / "run")
     if spoiled == "only config":
-        for path in [*run.glob("*.json*"), run / "checkpoints/last.pt"]:
+        for path in run.glob("*.json*"):
             path.unlink()
-        (run / "checkpoints").rmdir()
+        shutil.rmtree(run / "checkpoints")
     elif spoiled == "no checkpoint":
         (run / "checkpoints/last.pt").unlink()
         (run / "checkpoints/last.pt.1.partial").write_bytes(b"half a file")

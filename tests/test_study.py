@@ -440,8 +440,12 @@ def test_measures_are_columns(finished: tuple[str, Path], tmp_path: Path) -> Non
     name, before = finished
     out = shutil.copytree(before, tmp_path / "out")
     first = next(iter(load_study(name).runs))
-    lines = '{"epoch": 0, "top": 1.0}\n{"epoch": 2, "top": 2.0, "more": {"a": 3}, "all": [1, 2]}\n'
-    write_files(out / first, {"measures/sharp.jsonl": lines + '{"epoch": 0, "top": 9.0}\n{"epo'})
+    found = [{"top": 1.0}, {"top": 2.0, "more": {"a": 3}, "all": [1, 2]}, {"top": 9.0}]
+    lines = "".join(
+        json.dumps({"epoch": epoch, "status": "ok", "settings": {"n": n}, "values": values}) + "\n"
+        for n, (epoch, values) in enumerate(zip((0, 2, 0), found, strict=True))
+    )
+    write_files(out / first, {"measures/sharp.jsonl": lines + '{"epo'})
     frame = study.table(name, out)
     assert list(frame["measure.sharp.top"].dropna()) == [9.0, 2.0]
     assert list(frame["measure.sharp.more.a"].dropna()) == [3]

@@ -21,6 +21,7 @@ TINY: dict[str, Any] = {
     "supernet.dtype": "float64",
     "curvature.every": 0,
     "curvature.batch_size": 8,
+    "measures.gap.at": [],
 }
 
 

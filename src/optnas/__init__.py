@@ -13,20 +13,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optnas.api import load, resume, run, settings_of
+    from optnas.api import load, measure, resume, run, settings_of
     from optnas.errors import UserError
     from optnas.registry import register
 
 _HOME = {
     "UserError": "errors",
     "load": "api",
+    "measure": "api",
     "register": "registry",
     "resume": "api",
     "run": "api",
     "settings_of": "api",
 }
 
-__all__ = ["UserError", "load", "register", "resume", "run", "settings_of"]
+__all__ = ["UserError", "load", "measure", "register", "resume", "run", "settings_of"]
 
 
 def __getattr__(name: str) -> Any:

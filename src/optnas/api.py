@@ -1,4 +1,4 @@
-"""The Python surface: run a search, resume one, load one."""
+"""The Python surface: run a search, resume one, load one, measure one afterwards."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optnas.config import Settings
+from optnas.complete import complete_measure
+from optnas.config import MeasureSection, Settings
 from optnas.errors import COMMAND_LINE, UserError
+from optnas.measurements import Line
 from optnas.records import FINISHED, Record, RunFolder
 from optnas.resolve import Layer, blame, reread, resolve
 from optnas.tomlio import read_toml
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OnEpoch = Callable[[Record], None]
+OnLine = Callable[[str, Line], None]
 PathLike = str | Path
 
 
@@ -146,6 +149,52 @@ def resume(
             layers = [Layer(folder.config, document), Layer(COMMAND_LINE, given)]
             _search(complete, folder, on_epoch, layers)
     return _result(folder)
+
+
+def measure(
+    out: PathLike,
+    measures: Mapping[str, Mapping[str, Any]],
+    settings: Mapping[str, Any] | None = None,
+    *,
+    again: bool = False,
+    on_line: OnLine = lambda label, line: None,
+) -> None:
+    """Take measures of a run afterwards, from the checkpoints it kept.
+
+    Their lines go to the run's folder, as those taken live, and equal them. What is there with
+    equal settings is left as it is.
+
+    Args:
+        out: the run's folder.
+        measures: by label, what differs from the run's own section of that label, else from the
+            measure's defaults; ``at`` and ``every`` choose among the checkpoints, else all count.
+        settings: new values of ``run.*`` or ``data.folder``.
+        again: measure even what is there.
+        on_line: called with each label and new line.
+
+    Raises:
+        UserError: there is no run or no such measure, or a setting is wrong.
+
+    Example:
+        >>> measure("runs/a", {"gap": {"at": ["end"]}})  # doctest: +SKIP
+    """
+    folder = RunFolder(Path(out))
+    complete = reread(folder.read_config(), folder.config, nest(settings or {}))
+    asked = {label: _section(complete, label, given) for label, given in measures.items()}
+    from optnas.afterwards import Wanted, measure_run
+
+    wanted = {
+        label: Wanted(section, section.cadence if {"every", "at"} & set(measures[label]) else None)
+        for label, section in asked.items()
+    }
+    measure_run(folder, complete, wanted, again=again, on_line=on_line)
+
+
+def _section(settings: Settings, label: str, given: Mapping[str, Any]) -> MeasureSection:
+    own = settings.measures.get(label)
+    same = own is not None and own.name == given.get("name", own.name)
+    base = {"name": own.name, **own.settings} if own is not None and same else {}
+    return MeasureSection(**complete_measure(label, {**base, **given}, section=label))
 
 
 def load(out: PathLike) -> pd.DataFrame:

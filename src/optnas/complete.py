@@ -13,10 +13,11 @@ from typing import Any, NoReturn
 import pydantic
 
 from optnas import benchmarks, registry
-from optnas.config import DATA_KEYS, Settings
+from optnas.config import DATA_KEYS, DEFAULT_MEASURES, Settings
 from optnas.datasets.base import Dataset
 from optnas.datasets.splits import KINDS, FixedSplit, read_split
 from optnas.errors import UserError, did_you_mean
+from optnas.metrics.base import Measure
 from optnas.optimizers import signatures
 from optnas.spaces import build_space
 
@@ -78,8 +79,13 @@ def complete(merged: dict[str, Any]) -> Settings:
     if merged["benchmark"]["table"] == "auto":
         space_name = build_space(merged["space"]).name
         merged["benchmark"]["table"] = benchmarks.default_table(_folder(merged), space_name)
-    for section in ("evaluation", "curvature", "run"):
+    for section in ("evaluation", "curvature", "run", "measures", "checkpoints"):
         merged.setdefault(section, {})
+    for label in DEFAULT_MEASURES:
+        merged["measures"].setdefault(label, {})
+    for label in merged["measures"]:
+        merged["measures"][label] = complete_measure(label, merged["measures"][label])
+    _check_epochs(merged["checkpoints"].get("keep", []), "checkpoints.keep", ("named", "all"))
     try:
         # A tracker moves no number; a table is named by a string of its own.
         parts = [merged[section] for section in COMPONENTS if section != "tracking"]
@@ -227,16 +233,88 @@ def complete_optimizer(merged: dict[str, Any], section: str) -> None:
     schedule_name = schedule_keys.pop("name")
     factory = registry.find("schedule", schedule_name, key=f"{key}.name")
     completed = registry.complete_settings(factory, schedule_keys, section=key)
+    _built(factory, completed, section)
+    merged[section] = {"name": name, **settings, "schedule": {"name": schedule_name, **completed}}
+
+
+def complete_measure(label: str, given: Any, *, section: str | None = None) -> dict[str, Any]:
+    """Check one measure's section and spell every default out.
+
+    Args:
+        label: its key below ``measures``; names its files, and the measure unless ``name`` does.
+        given: the section: ``name``, ``every``, ``at``, and the measure's own settings. One of
+            ``every`` and ``at`` replaces the measure's own cadence.
+        section: the dotted prefix for error messages; ``measures.LABEL`` by default.
+
+    Returns:
+        The whole section.
+
+    Raises:
+        UserError: there is no such measure, or a setting of it is wrong.
+    """
+    section = section or f"measures.{label}"
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", label, re.ASCII):
+        raise UserError(
+            "the label names files", key=section, value=label, remedy="use letters, digits, -, _"
+        )
+    if not isinstance(given, Mapping):
+        raise UserError(
+            "is a section, not a value",
+            key=section,
+            value=given,
+            remedy=f"write {section}.every=5, or {section}.at=[] for never",
+        )
+    own = {key: value for key, value in given.items() if key not in ("name", "every", "at")}
+    name = given.get("name", label)
+    _named({section: {"name": name}}, section)
+    factory = registry.find("metric", name, key=section)
+    settings = registry.complete_settings(factory, own, section=section, besides=("every", "at"))
+    measure: Measure = _built(factory, settings, section)
+    return {"name": name, **_cadence(measure, given, section), **settings}
+
+
+def _cadence(measure: Measure, given: Mapping[str, Any], section: str) -> dict[str, Any]:
+    if not {"every", "at"} & set(given):
+        return {"every": measure.cadence.every, "at": list(measure.cadence.at)}
+    every, at = given.get("every", 0), given.get("at", [])
+    if not isinstance(every, int) or isinstance(every, bool) or every < 0:
+        raise UserError(
+            "a number of epochs, 0 for never",
+            key=f"{section}.every",
+            value=every,
+            remedy="write it as every=5",
+        )
+    _check_epochs(at, f"{section}.at")
+    return {"every": every, "at": at}
+
+
+def _check_epochs(value: Any, key: str, words: tuple[str, ...] = ()) -> None:
+    def is_epoch(each: Any) -> bool:
+        number = isinstance(each, int) and not isinstance(each, bool) and each >= 0
+        return number or each == "end"
+
+    if value in words or (isinstance(value, list) and all(map(is_epoch, value))):
+        return
+    others = f", or use one of: {', '.join(words)}" if words else ""
+    raise UserError(
+        "is no list of epochs",
+        key=key,
+        value=value,
+        remedy=f'write it as [0, 10, "end"]{others}',
+    )
+
+
+def _built(factory: registry.Factory, settings: Mapping[str, Any], section: str) -> Any:
+    """What a factory makes; the key of its error is put below the section."""
     try:
-        factory(**completed)
+        return factory(**settings)
     except UserError as error:
         raise UserError(
             error.reason,
-            key=f"{section}.{error.key}",
+            key=section if error.key is None else f"{section}.{error.key}",
             value=error.value,
             remedy=error.remedy or "change its value",
         ) from error
-    merged[section] = {"name": name, **settings, "schedule": {"name": schedule_name, **completed}}
 
 
 def tell_first_problem(

@@ -13,9 +13,15 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field
 
+from optnas.metrics.base import Cadence
+
 FORMAT = 1
 # Raised whenever a change moves the numbers of a search; runs of different numbers never mix.
 NUMBERS_VERSION = 1
+# Sections that move no number: where it is computed, what only observes.
+NOT_IDENTITY = ("run", "protocol", "tracking", "measures", "checkpoints")
+# Measures that every search takes unless its settings say otherwise.
+DEFAULT_MEASURES = ("gap",)
 # Keys of [data] that belong to every data set rather than to one factory.
 DATA_KEYS = ("name", "folder", "train_size", "valid_size", "resolution", "split", "split_file")
 # Keys of [data] that say where files lie. What the files hold is in the fingerprint, so these are
@@ -126,6 +132,28 @@ class BenchmarkSection(Section):
     table: str
 
 
+class MeasureSection(Component):
+    """A measure, its own settings, and the epochs at which it is taken. Moves no number."""
+
+    every: int
+    at: list[int | str]
+
+    @property
+    def cadence(self) -> Cadence:
+        """Those epochs."""
+        return Cadence(self.every, tuple(self.at))
+
+
+class CheckpointsSection(Section):
+    """Which epochs' checkpoints are kept for measures afterwards. Moves no number.
+
+    ``keep``: ``named`` keeps the first, the last, and those that a measure's ``at`` names; ``all``;
+    or a list of epochs. The last is always kept.
+    """
+
+    keep: str | list[int | str] = "named"
+
+
 class RunSection(Section):
     """Where the numbers are computed. Not part of a run's identity."""
 
@@ -156,6 +184,8 @@ class Settings(pydantic.BaseModel):
     evaluation: EvaluationSection
     curvature: CurvatureSection
     benchmark: BenchmarkSection
+    measures: dict[str, MeasureSection] = {}
+    checkpoints: CheckpointsSection = CheckpointsSection()
     run: RunSection
     tracking: Component = Component(name="none")
     fingerprint: str
@@ -165,10 +195,10 @@ class Settings(pydantic.BaseModel):
     def hash(self) -> str:
         """SHA-256 of everything that can move a number, 64 hexadecimal digits.
 
-        Left out: device, threads, folders, who looks on (``tracking``), and the protocol's name
-        (its content is in).
+        Left out: device, threads, folders, who looks on (``tracking``, measures, the keeping of
+        checkpoints), and the protocol's name (its content is in).
         """
-        content = self.model_dump(exclude={"run", "protocol", "tracking"})
+        content = self.model_dump(exclude=set(NOT_IDENTITY))
         for key in PLACES:
             content["data"].pop(key, None)
         if not self.sources:

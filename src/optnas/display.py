@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from optnas.benchmarks import Question, Table, TableSource
     from optnas.benchmarks.published import Published
     from optnas.benchmarks.random_search import RandomSearch
+    from optnas.measurements import Line
     from optnas.spaces import Architecture
 
 HEADER = (
@@ -322,3 +323,34 @@ def print_differences(a_name: str, a: Mapping[str, Any], b_name: str, b: Mapping
     if not keys:
         with contextlib.suppress(BrokenPipeError):
             print("no difference")
+
+
+def measure_line(label: str, line: Line) -> str:
+    """One line of a measure in words: its scalars, or why there are none."""
+    head = f"{label}, epoch {line['epoch']} ({line['cost']['cpu_seconds']:.2f} CPU s): "
+    values = [
+        f"{name} {value:.4g}"
+        for name, value in line["values"].items()
+        if isinstance(value, (int, float))
+    ]
+    reason = [f"{line['status']}: {line['reason']}"] if "reason" in line else []
+    return head + ", ".join(reason + values)
+
+
+def print_measures() -> None:
+    """Every registered measure: its cost, its cadence, its settings, what it finds."""
+    from optnas import registry
+    from optnas.metrics.base import Measure
+
+    for name in registry.names("metric"):
+        factory = registry.find("metric", name)
+        settings = registry.complete_settings(factory, {}, section=name)
+        measure: Measure = factory(**settings)
+        cadence = measure.cadence
+        print(f"{name}: {(factory.__doc__ or '').strip().splitlines()[0]}")
+        print(f"  cost      {measure.cost}")
+        print(f"  taken     every = {cadence.every}, at = {list(cadence.at)}")
+        print(f"  settings  {', '.join(f'{k} = {v}' for k, v in settings.items()) or 'none'}")
+        for key, quantity in measure.quantities.items():
+            better = "" if quantity.better == "neither" else f", {quantity.better} is better"
+            print(f"  finds     {key} [{quantity.unit}{better}]")

@@ -36,6 +36,28 @@ def plot_runs(
     folder: Path | None = None,
     reference: Sequence[str] | None = None,
 ) -> None:
+    """Write the picture of `draw_runs`.
+
+    Args:
+        runs: the runs.
+        path: a file that ends in .png, .svg or .pdf.
+        table: see `draw_runs`.
+        folder: see `draw_runs`.
+        reference: see `draw_runs`.
+
+    Raises:
+        UserError: it cannot be drawn, or the file cannot be written.
+    """
+    check_format(path)
+    write_figure(draw_runs(runs, table, folder, reference), path)
+
+
+def draw_runs(
+    runs: Sequence[RunFolder],
+    table: str | None = None,
+    folder: Path | None = None,
+    reference: Sequence[str] | None = None,
+) -> Figure:
     """Three panels by epoch: supernet accuracy, alpha-Hessian top eigenvalue, benchmark accuracy.
 
     One colour for each algorithm and optimizer pair. With several seeds of one, the seeds are thin
@@ -43,18 +65,18 @@ def plot_runs(
 
     Args:
         runs: the runs.
-        path: a file that ends in .png, .svg or .pdf.
         table: ask this benchmark table for every architecture instead of using the records.
         folder: the data folder, for ``table`` and ``reference``.
         reference: horizontal lines of the benchmark panel, by the names of
             `optnas.benchmarks.references`; ``none`` for no line. By default a random cell, the best
             of ten and the best of all, if the table is there.
 
+    Returns:
+        The drawing.
+
     Raises:
-        UserError: a folder holds no records, the tables differ, a reference cannot be had, or the
-            file cannot be written.
+        UserError: a folder holds no records, the tables differ, or a reference cannot be had.
     """
-    check_format(path)
     if not runs:
         raise UserError(
             "the figure epochs is drawn from runs",
@@ -76,7 +98,7 @@ def plot_runs(
     figure = _draw(loaded, tables[0], question)
     if question is not None:
         draw_references(figure.axes[-1], rows, remark)
-    write_figure(figure, path)
+    return figure
 
 
 def check_format(path: Path) -> None:

@@ -5,7 +5,8 @@
     epochs.jsonl       one strict JSON object an epoch, epoch 0 first
     result.json        how it ended: status done, interrupted, diverged or failed
     warnings.txt       one line a thing that went wrong beside the numbers; seldom there
-    checkpoints/last.pt
+    checkpoints/last.pt, and epoch-N.pt for each epoch kept (checkpoints.keep)
+    measures/          what measures found, see `optnas.measurements`
 
 Importable without torch.
 """
@@ -13,8 +14,8 @@ Importable without torch.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ from typing import Any, Literal
 
 from optnas.errors import UserError
 from optnas.files import TEMPORARY, append_text, is_locked, lock, write_text
+from optnas.jsonio import dump_json, parse_json, parse_object, read_lines
+from optnas.measurements import Measurements
 from optnas.tomlio import dump_toml, read_text, read_toml
 
 Status = Literal["done", "interrupted", "diverged", "failed"]
@@ -31,10 +34,6 @@ Record = dict[str, Any]
 
 class BusyError(UserError):
     """Another process is running in a folder."""
-
-
-def _json(value: Any, *, indent: int | None = None) -> str:
-    return json.dumps(value, allow_nan=False, indent=indent)
 
 
 class RunFolder:
@@ -52,6 +51,7 @@ class RunFolder:
         self.result = path / "result.json"
         self.warnings = path / "warnings.txt"
         self.checkpoint = path / "checkpoints" / "last.pt"
+        self.measures = Measurements(path / "measures")
         self._lock = path / ".lock"
 
     @contextlib.contextmanager
@@ -160,17 +160,22 @@ class RunFolder:
             remedy="choose a folder that can be written, with space left",
         )
 
-    def start(self, environment: Mapping[str, Any], records_bytes: int) -> None:
-        """Note a start, drop an old result, and cut off records later than the checkpoint.
+    def start(self, environment: Mapping[str, Any], records_bytes: int, epoch: int) -> None:
+        """Note a start, drop an old result, and cut off what is later than the checkpoint.
 
         Args:
             environment: versions and machine; joins those of earlier starts.
             records_bytes: length of epochs.jsonl that the checkpoint knows.
+            epoch: the checkpoint's, -1 without one.
         """
         starts = self._starts()
         self._truncate(records_bytes)
+        self.measures.cut(epoch)
+        for later in self.kept_epochs():
+            if later > epoch:
+                self.kept(later).unlink()
         self.checkpoint.parent.mkdir(exist_ok=True)
-        write_text(self.environment, _json([*starts, dict(environment)], indent=1) + "\n")
+        write_text(self.environment, dump_json([*starts, dict(environment)], indent=1) + "\n")
         self.result.unlink(missing_ok=True)
         for leftover in self.path.rglob(f"*{TEMPORARY}"):
             leftover.unlink()
@@ -178,10 +183,20 @@ class RunFolder:
     def _starts(self) -> list[Any]:
         if not self.environment.exists():
             return []
-        starts = _parse(read_text(self.environment), self.environment)
+        starts = parse_json(read_text(self.environment), self.environment)
         if not isinstance(starts, list):
             raise UserError("not a JSON list", where=self.environment, remedy="delete the file")
         return starts
+
+    def kept(self, epoch: int) -> Path:
+        """Where the checkpoint of one epoch is kept."""
+        return self.checkpoint.with_name(f"epoch-{epoch}.pt")
+
+    def kept_epochs(self) -> list[int]:
+        """Epochs with a checkpoint of their own, sorted; the last epoch is in last.pt."""
+        names = (path.name for path in self.checkpoint.parent.glob("epoch-*.pt"))
+        matches = (re.fullmatch(r"epoch-(\d+)\.pt", name) for name in names)
+        return sorted(int(match[1]) for match in matches if match)
 
     def append(self, record: Record) -> int:
         """Append one epoch's record and wait until it is on disk.
@@ -192,7 +207,7 @@ class RunFolder:
         Returns:
             The length of the file after it, in bytes.
         """
-        return append_text(self.epochs, _json(record) + "\n")
+        return append_text(self.epochs, dump_json(record) + "\n")
 
     def _truncate(self, length: int) -> None:
         present = self.epochs.stat().st_size if self.epochs.exists() else 0
@@ -207,7 +222,7 @@ class RunFolder:
 
     def finish(self, status: Status, **facts: Any) -> None:
         """Write how the run ended."""
-        write_text(self.result, _json({"status": status, **facts}, indent=1) + "\n")
+        write_text(self.result, dump_json({"status": status, **facts}, indent=1) + "\n")
 
     def warn(self, line: str) -> None:
         """Note what went wrong beside the numbers; a full disk may be what did."""
@@ -235,7 +250,7 @@ class RunFolder:
         """How the run ended, or None while it has not."""
         if not self.result.exists():
             return None
-        return _object(read_text(self.result), self.result)
+        return parse_object(read_text(self.result), self.result)
 
     def read_epochs(self) -> list[Record]:
         """All complete records; a torn last line (kill -9 while writing) is left out.
@@ -246,36 +261,19 @@ class RunFolder:
         Raises:
             UserError: a complete line is not JSON.
         """
-        return read_lines(self.epochs) if self.epochs.exists() else []
+        return read_lines(self.epochs)
 
+    def read_measures(self, label: str, **settings: Any) -> list[Record]:
+        """What one measure found, a line a measured epoch; see `Measurements.read`.
 
-def read_lines(path: Path) -> list[Record]:
-    """The whole lines of a file of JSON objects, one a line.
+        Args:
+            label: the measure's name, or the label its section gives it.
+            **settings: only lines measured with these.
 
-    Args:
-        path: the file.
-
-    Returns:
-        The objects; a torn last line is left out.
-    """
-    *lines, _torn = read_text(path).split("\n")
-    return [_object(line, f"{path} line {number}") for number, line in enumerate(lines, start=1)]
-
-
-def _parse(text: str, where: object) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"not JSON ({error.msg})", where=where, remedy="restore the file"
-        ) from error
-
-
-def _object(text: str, where: object) -> dict[str, Any]:
-    value = _parse(text, where)
-    if not isinstance(value, dict):
-        raise UserError("not a JSON object", where=where, remedy="restore the file")
-    return value
+        Returns:
+            The lines in order of epochs; none where nothing was measured.
+        """
+        return self.measures.read(label, **settings)
 
 
 def find_runs(folder: Path) -> list[RunFolder]:

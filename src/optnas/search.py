@@ -16,9 +16,11 @@ from optnas.config import Settings
 from optnas.data import epoch_batches
 from optnas.environment import cpu_threads, describe_environment
 from optnas.errors import UserError
+from optnas.instruments.evaluation import clean_batch
+from optnas.instruments.hessian import alpha_hessian, extreme_eigenvalues
 from optnas.metrics.alpha import describe_alpha
 from optnas.metrics.benchmark import describe_benchmark
-from optnas.metrics.curvature import alpha_hessian, extreme_eigenvalues
+from optnas.observe import keeps, observe
 from optnas.optimizers.adapter import set_learning_rate
 from optnas.optimizers.stepping import to_evaluation_point, to_training_point
 from optnas.records import Record, RunFolder, Status
@@ -26,7 +28,6 @@ from optnas.state import SearchState, build_state, restore, save
 from optnas.steps import (
     arch_step,
     batch_loss,
-    clean_batch,
     recalibrated_statistics,
     train_batch,
     valid_batch,
@@ -46,8 +47,9 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
     """Search from wherever the folder's checkpoint stands to the last epoch.
 
     The folder is created and locked by the caller and holds this run's config.toml. Every epoch is
-    a record in epochs.jsonl, then a checkpoint; what was appended after the last checkpoint is cut
-    off first, so an interrupted run goes on as if it had not been.
+    a record in epochs.jsonl, then the lines of the measures that are due, then a checkpoint; what
+    came after the last checkpoint is cut off first, so an interrupted run goes on as if it had not
+    been.
 
     Args:
         settings: the run's settings.
@@ -66,7 +68,7 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
         state = build_state(settings)
         if folder.checkpoint.exists():
             restore(state, folder.checkpoint)
-        folder.start(describe_environment(settings.run), state.records_bytes)
+        folder.start(describe_environment(settings.run), state.records_bytes, state.epoch)
         tracker.start(settings)
 
         def tell(record: Record) -> None:
@@ -93,6 +95,9 @@ def _loop(state: SearchState, folder: RunFolder, on_epoch: OnEpoch) -> None:
         state.epoch = epoch
         state.seconds += record["seconds"]
         state.records_bytes = folder.append(record)
+        observe(state, folder)
+        if keeps(state):
+            save(state, folder.kept(epoch))
         save(state, folder.checkpoint)
         on_epoch(record)
 
@@ -168,7 +173,8 @@ def _measure(state: SearchState, progress: Progress) -> Record:
 
 def _curvature(state: SearchState, progress: Progress) -> tuple[float, float]:
     """Extreme eigenvalues in logits on the first validation images, batch statistics, no decay."""
-    batch = clean_batch(state, torch.arange(state.settings.curvature.batch_size))
+    indices_B = torch.arange(state.settings.curvature.batch_size)
+    batch = clean_batch(state.valid, indices_B, state.dtype)
     loss = batch_loss(state, batch)
     held = {name: weight.detach() for name, weight in state.supernet.weights.items()}
     hessian = alpha_hessian(

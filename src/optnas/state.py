@@ -25,6 +25,7 @@ from optnas.spaces import Space, build_space
 from optnas.supernet import Statistics, Supernet
 
 STREAMS = ("train-order", "valid-order", "train-augmentation", "valid-augmentation", "perturbation")
+FROM_THE_BEGINNING = "delete it to start this run from the beginning"
 
 
 @dataclass
@@ -253,27 +254,35 @@ def save(state: SearchState, path: Path) -> None:
     write_atomically(path, lambda file: torch.save(content, file))
 
 
-def restore(state: SearchState, path: Path) -> None:
+def restore(state: SearchState, path: Path, *, remedy: str = FROM_THE_BEGINNING) -> None:
     """Bring a freshly built state to a checkpoint's.
 
     Args:
         state: as `build_state` made it from the same settings; changed in place.
         path: the checkpoint.
+        remedy: what to do about a checkpoint that cannot be used.
 
     Raises:
         UserError: the file is damaged, or belongs to another run.
     """
-    remedy = "delete it to start this run from the beginning"
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        belongs = content["format"] == FORMAT and content["hash"] == state.settings.hash
+        # A bare tensor would answer a text as key with a warning.
+        belongs = dict(content)["format"] == FORMAT and content["hash"] == state.settings.hash
+        if belongs:
+            _restore(state, content)
     except Exception as error:  # a damaged file fails in whichever way its bytes decide
         reason = " ".join(str(error).split())[:80] or type(error).__name__
+        if isinstance(error, KeyError):
+            reason = f"it lacks {reason}"
         raise UserError(
             f"not a readable checkpoint ({reason})", where=path, remedy=remedy
         ) from error
     if not belongs:
         raise UserError("the checkpoint of another run", where=path, remedy=remedy)
+
+
+def _restore(state: SearchState, content: dict[str, Any]) -> None:
     with torch.no_grad():
         for name, weight in state.supernet.weights.items():
             weight.copy_(content["weights"][name])

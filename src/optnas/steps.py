@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -16,29 +15,15 @@ from torch import Tensor
 from optnas.algorithms.base import Progress
 from optnas.bilevel import Bilevel, Loss, LossValue, Weights
 from optnas.data import Augmentation, Images, epoch_batches, fresh_batch
+from optnas.instruments.evaluation import Batch, Score, evaluate, recalibrated, score_of
 from optnas.optimizers.stepping import take_step
 from optnas.optimizers.virtual import virtual_step
 from optnas.seeds import named_generator
 from optnas.state import SearchState
 from optnas.supernet import Statistics
-from optnas.supernet.network import MOMENTUM
 
 # Batches that batch-norm statistics are collected anew from, as schedulefree's authors advise.
 RECALIBRATION_BATCHES = 50
-
-
-class Batch(NamedTuple):
-    """Normalised images and labels on the device."""
-
-    images_BCHW: Tensor
-    labels_B: Tensor
-
-
-class Score(NamedTuple):
-    """Sum of cross-entropies in nats and number of correct images, still on the device."""
-
-    loss_sum: Tensor
-    correct: Tensor
 
 
 def train_batch(state: SearchState, indices_B: Tensor) -> Batch:
@@ -59,12 +44,6 @@ def valid_batch(state: SearchState) -> Batch:
     }[state.settings.search.valid_order]
     stream = state.generators["valid-augmentation"]
     return _batch(state, state.valid, draw(), state.valid_augmentation, stream)
-
-
-def clean_batch(state: SearchState, indices_B: Tensor) -> Batch:
-    """A batch of the validation half without augmentation."""
-    unused = state.generators["valid-augmentation"]
-    return _batch(state, state.valid, indices_B, Augmentation(), unused)
 
 
 def _batch(
@@ -110,7 +89,7 @@ def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress
     before_EO = state.alpha_EO.detach().clone()
     losses: list[Tensor] = []  # empty until the first evaluation is done
 
-    def evaluate() -> Tensor:
+    def closure() -> Tensor:
         problem = Bilevel(
             weights=state.supernet.weights,
             train_loss=batch_loss(state, train),
@@ -126,7 +105,7 @@ def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress
         state.alpha_EO.grad = found.gradient_EO
         return losses[-1] if losses else torch.zeros_like(state.path_length)
 
-    take_step(state.arch_optimizer, evaluate)
+    take_step(state.arch_optimizer, closure)
     state.path_length += (state.alpha_EO.detach().double() - before_EO.double()).norm()
 
 
@@ -165,7 +144,7 @@ def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
     counts_arch = clipping.max_norm > 0 and clipping.also_counts != "nothing"
     scores: list[Score] = []  # empty until the first evaluation is done
 
-    def evaluate() -> Tensor:
+    def closure() -> Tensor:
         op_weights_EO = perturbed_EO.detach().requires_grad_(counts_arch)
         moves = state.statistics is not None and not scores
         logits, after = state.supernet(
@@ -184,10 +163,10 @@ def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
             counted.append(_counted_arch(state, op_weights_EO, clean_EO, alpha_EO))
         if clipping.max_norm > 0:
             torch.nn.utils.clip_grad_norm_(counted, clipping.max_norm)
-        scores.append(_score(logits.detach(), train.labels_B))
+        scores.append(score_of(logits.detach(), train.labels_B))
         return loss.detach()
 
-    take_step(state.weight_optimizer, evaluate)
+    take_step(state.weight_optimizer, closure)
     return scores[0]
 
 
@@ -216,14 +195,6 @@ def _attacked_loss(state: SearchState, train: Batch) -> Callable[[Tensor], Tenso
     return loss
 
 
-def _score(logits_BK: Tensor, labels_B: Tensor) -> Score:
-    return Score(
-        F.cross_entropy(logits_BK, labels_B, reduction="sum"),
-        (logits_BK.argmax(dim=1) == labels_B).sum(),
-    )
-
-
-@torch.no_grad()
 def validate(state: SearchState, op_weights_EO: Tensor) -> tuple[float, float]:
     """Loss and accuracy over the whole validation half, in order, without augmentation.
 
@@ -237,23 +208,21 @@ def validate(state: SearchState, op_weights_EO: Tensor) -> tuple[float, float]:
     Returns:
         Mean cross-entropy in nats, accuracy in percent.
     """
-    total = Score(torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.int64))
-    for indices_B in torch.arange(len(state.valid)).split(state.settings.evaluation.batch_size):
-        batch = clean_batch(state, indices_B)
-        logits, _ = state.supernet(batch.images_BCHW, op_weights_EO, statistics=state.statistics)
-        score = _score(logits, batch.labels_B)
-        total = Score(total.loss_sum + score.loss_sum.cpu(), total.correct + score.correct.cpu())
-    size = len(state.valid)
-    return float(total.loss_sum) / size, 100.0 * int(total.correct) / size
+    return evaluate(
+        state.supernet,
+        state.valid,
+        op_weights_EO,
+        statistics=state.statistics,
+        batch_size=state.settings.evaluation.batch_size,
+        dtype=state.dtype,
+    )
 
 
-@torch.no_grad()
 def recalibrated_statistics(state: SearchState, progress: Progress) -> Statistics | None:
     """Batch-norm statistics of the network where it stands now.
 
-    The mean over up to 50 batches of the training half, augmented, of what each batch would move
-    running statistics towards, at clean operation weights. The batches come from a random stream
-    of this epoch and purpose: no other stream moves.
+    Averages over up to 50 batches of the training half, augmented, at clean operation weights. The
+    batches come from a random stream of this epoch and purpose: no other stream moves.
 
     Args:
         state: unchanged.
@@ -266,18 +235,12 @@ def recalibrated_statistics(state: SearchState, progress: Progress) -> Statistic
         return None
     generator = named_generator(state.settings.search.seed, f"recalibration-{progress.epoch}")
     op_weights_EO = state.algorithm.relax(state.alpha_EO.detach(), progress)
-    mean_S = torch.zeros_like(state.statistics.mean_S)
-    variance_S = torch.zeros_like(mean_S)
-    empty, used = Statistics(mean_S.clone(), mean_S.clone()), 0
     # A short last batch would count as much as the others, and its variance says less.
-    batches = epoch_batches(
+    indices = epoch_batches(
         len(state.train), state.settings.search.batch_size, generator, drop_last=True
     )
-    for indices_B in itertools.islice(batches, RECALIBRATION_BATCHES):
-        batch = _batch(state, state.train, indices_B, state.augmentation, generator)
-        _, after = state.supernet(batch.images_BCHW, op_weights_EO, statistics=empty, update=True)
-        assert after is not None
-        mean_S += after.mean_S / MOMENTUM  # from zero they move by this share
-        variance_S += after.variance_S / MOMENTUM
-        used += 1
-    return Statistics(mean_S / used, variance_S / used)
+    batches = (
+        _batch(state, state.train, indices_B, state.augmentation, generator)
+        for indices_B in itertools.islice(indices, RECALIBRATION_BATCHES)
+    )
+    return recalibrated(state.supernet, op_weights_EO, batches)

@@ -9,6 +9,7 @@
     curves         anytime curves, best against final epoch, equal train loss
     multiplicity   Holm
     power          smallest reachable p, detectable gap, needed n
+    summaries      all of these of a tidy table: centres, differences, effects, collapse rates
     runs           a tidy table as runs, settings and responses
     tuning         learning-rate arms: same, default, tuned
     references     a random cell and random search as lines to compare with

@@ -27,6 +27,7 @@ from optnas.claims.base import label
 from optnas.claims.columns import column_of
 
 ALPHA = 0.05
+FEWEST_FOR_SPREAD = 4  # seeds below which a spread says nothing of the seeds that are needed
 
 
 @dataclass(frozen=True)
@@ -210,28 +211,42 @@ def _ratio(
 
 
 def _reason(primary: list[PartFinding], verdict: Verdict, n: int, minimum_n: int) -> str:
+    tested = [part for part in primary if part.n]
     if verdict == "not testable":
-        parts_by_cause: dict[str, list[str]] = {}
-        for part in primary:
-            if part.missing:
-                parts_by_cause.setdefault(part.missing, []).append(part.name)
-        return "; ".join(f"{', '.join(parts)}: {why}" for why, parts in parts_by_cause.items())
+        told = [f"{parts}: {why}" for why, parts in _by_cause(primary).items()]
+        return "; ".join([*told, *_so_far(tested)])
     if verdict == "inconclusive" and n < minimum_n:
-        return (
+        told = [
             f"n = {n} seeds, and a verdict needs {minimum_n};"
             f" the smallest p that {n} can reach is {power.smallest_p(n):.3g}"
-        )
+        ]
+        return "; ".join([*told, *_so_far(tested)])
     told = [
         f"{part.name}: {_shown(part)} ({part.verdict})"
         for part in primary
         if verdict != "contradicted" or part.verdict == "contradicted"
     ]
-    return "; ".join(told)
+    # Parts that fail together, none of them alone.
+    return "; ".join(told or [f"{part.name}: {_shown(part)}" for part in tested])
+
+
+def _by_cause(primary: list[PartFinding]) -> dict[str, str]:
+    """By what is missing, the parts that miss it."""
+    found: dict[str, list[str]] = {}
+    for part in primary:
+        if part.missing:
+            found.setdefault(part.missing, []).append(f"'{part.name}'")
+    return {why: ", ".join(parts) for why, parts in found.items()}
+
+
+def _so_far(tested: list[PartFinding]) -> list[str]:
+    told = [f"{part.name}: {_shown(part)}, n = {part.n}" for part in tested]
+    return [f"what there is: {'; '.join(told)}"] if told else []
 
 
 def _shown(part: PartFinding) -> str:
-    unit = f" {part.unit}" if part.unit else ""
-    return f"{part.effect:+.3g}{unit} [{part.low:.3g}, {part.high:.3g}], claim {part.hypothesis}"
+    ends = f" [{part.low:.4g}, {part.high:.4g}]" if math.isfinite(part.low) else ""
+    return f"{part.effect:+.4g}{_unit(part)}{ends}, claim {part.hypothesis}"
 
 
 def _settle(primary: list[PartFinding], verdict: Verdict, claim: Claim, alpha: float) -> str:
@@ -240,11 +255,14 @@ def _settle(primary: list[PartFinding], verdict: Verdict, claim: Claim, alpha: f
         return "; ".join(dict.fromkeys(part.supply for part in primary if part.supply))
     if verdict != "inconclusive":
         return ""
-    n = min(part.n for part in primary)
-    if n < max(claim.minimum_n, power.fewest_seeds(alpha)):
-        return f"run {max(claim.minimum_n, power.fewest_seeds(alpha))} seeds or more in every arm"
+    n, fewest = min(part.n for part in primary), max(claim.minimum_n, power.fewest_seeds(alpha))
     open_part = max(primary, key=lambda part: min(part.p_for, part.p_against))
-    return f"{open_part.name}: {_outlook(open_part, alpha)}"
+    if n >= fewest:
+        return f"{open_part.name}: {_outlook(open_part, alpha)}"
+    told = [f"run {fewest} seeds or more in every arm"]
+    if n >= FEWEST_FOR_SPREAD and math.isfinite(open_part.gap):
+        told.append(f"{open_part.name}: {_asks(open_part, alpha)}")
+    return "; ".join(told)
 
 
 def _outlook(part: PartFinding, alpha: float) -> str:
@@ -253,13 +271,26 @@ def _outlook(part: PartFinding, alpha: float) -> str:
     if part.smallest_p > alpha:
         told.append("run more seeds")
     elif math.isfinite(part.gap):
-        spread = float(np.std(list(part.values.values()), ddof=1))
-        gap = power.detectable(part.n, spread, alpha=alpha)
-        count = power.needed(part.gap, spread, alpha=alpha)
-        shown = f"more than {power.MOST:,}" if count >= power.MOST else str(count)
-        told.append(f"a gap of {gap:.3g} would be seen with 80 %")
-        told.append(f"a gap as seen ({part.gap:.3g}) needs n = {shown}")
+        gap = power.detectable(part.n, _spread(part), alpha=alpha)
+        told.append(f"a gap of {gap:.3g}{_unit(part)} would be seen with 80 %")
+        told.append(_asks(part, alpha))
     return "; ".join(told)
+
+
+def _asks(part: PartFinding, alpha: float) -> str:
+    """How many seeds would show the gap that was seen."""
+    count = power.needed(part.gap, _spread(part), alpha=alpha)
+    shown = f"more than {power.MOST:,}" if count >= power.MOST else str(count)
+    beyond = " from the margin" if part.hypothesis.startswith("within") else ""
+    return f"a gap as seen ({part.gap:.3g}{_unit(part)}{beyond}) needs n = {shown}"
+
+
+def _spread(part: PartFinding) -> float:
+    return float(np.std(list(part.values.values()), ddof=1))
+
+
+def _unit(part: PartFinding) -> str:
+    return f" {part.unit}" if part.unit else ""
 
 
 def _with_holm(findings: list[Finding], alpha: float) -> list[Finding]:
@@ -282,15 +313,20 @@ def _tidied(by_arm: list[list[Finding]]) -> list[Finding]:
     for findings in zip(*by_arm, strict=True):
         testable = [f for f in findings if f.verdict != "not testable"]
         kept: list[Finding] = []
+        told, notes = set(), []
         for finding in testable or findings[:1]:
+            told |= {arm for arm in ARMS if finding.lr_arm.startswith(arm)}
             # An arm may choose the very runs of another, where a claim is of one optimizer.
-            if all(_runs_of(finding) != _runs_of(other) for other in kept):
+            twin = next((other for other in kept if _runs_of(other) == _runs_of(finding)), None)
+            if twin is None:
                 kept.append(finding)
-        told = {arm for finding in kept for arm in ARMS if finding.lr_arm.startswith(arm)}
+            else:
+                notes.append(f"learning rates {finding.lr_arm}: the runs of {twin.lr_arm}")
         absent = [arm for arm in ARMS if arm not in told]
-        note = f"not judged at learning rates: {', '.join(absent)}" if absent and testable else ""
+        if absent and testable:
+            notes.append(f"not judged at learning rates: {', '.join(absent)}")
         tidy += [
-            replace(finding, settle="; ".join(filter(None, [finding.settle, note])))
+            replace(finding, settle="; ".join(filter(None, [finding.settle, *notes])))
             for finding in kept
         ]
     return tidy

@@ -19,8 +19,10 @@ from optnas.analysis.findings import Line, PartFinding, Setting, decide
 from optnas.analysis.references import RANDOM_CELL
 from optnas.analysis.runs import Selection, extra_columns
 from optnas.analysis.shape import two_lines
-from optnas.claims.base import Cell, Part, Response, label
+from optnas.claims.base import LEVELS, NAMES, Cell, Part, Response, label
 from optnas.claims.columns import column_of
+
+SHOWN = 4  # arms without runs that are named
 
 
 def evaluate(part: Part, selection: Selection, setting: Setting, minimum_n: int) -> PartFinding:
@@ -40,14 +42,22 @@ def evaluate(part: Part, selection: Selection, setting: Setting, minimum_n: int)
         return _curve(part, selection, setting, minimum_n)
     if missing is None:
         return _contrast(part, selection, setting, minimum_n)
-    return _untestable(part, *missing)
+    return _untestable(part, setting, *missing)
 
 
-def _told(part: Part) -> dict[str, object]:
+def _lines_of(part: Part, setting: Setting) -> dict[str, float]:
+    """A random cell and a random search, where they can stand beside the arms."""
+    level = part.response.transform in LEVELS
+    return setting.lines(column_of(part.response.column).name) if level else {}
+
+
+def _told(part: Part, setting: Setting) -> dict[str, object]:
+    hypothesis, column = part.hypothesis, column_of(part.response.column).name
+    value = setting.reference(part.against, column) if isinstance(part.against, str) else None
     return {
         "name": part.name,
         "formula": part.formula,
-        "hypothesis": part.hypothesis,
+        "hypothesis": hypothesis if value is None else f"{hypothesis} ({value:.4g})",
         "unit": part.response.unit(
             column_of(part.response.column).unit,
             difference=bool(part.contrast or part.terms or part.along),
@@ -56,9 +66,9 @@ def _told(part: Part) -> dict[str, object]:
     }
 
 
-def _untestable(part: Part, missing: str, supply: str) -> PartFinding:
+def _untestable(part: Part, setting: Setting, missing: str, supply: str) -> PartFinding:
     return PartFinding(
-        **_told(part),  # type: ignore[arg-type]
+        **_told(part, setting),  # type: ignore[arg-type]
         verdict="not testable",
         missing=missing,
         supply=supply,
@@ -79,7 +89,7 @@ def _missing_columns(part: Part, selection: Selection, setting: Setting) -> tupl
         if setting.reference(name, column_name) is None:
             return (
                 f"the reference '{name}' is not given for {column_name}",
-                "give it as a reference",
+                "give it as a reference: it comes from the whole benchmark table",
             )
     return None
 
@@ -97,11 +107,14 @@ def _missing_runs(cells: Sequence[Cell], selection: Selection, named: set[str]) 
             f"{ties[0]} takes several values, none more common than the others",
             f"say which to hold: {ties[0]}=VALUE",
         )
+    cells = sorted(cells, key=label)
+    told = ", ".join(f"[{label(cell)}]" for cell in cells[:SHOWN])
+    more = f" and {len(cells) - SHOWN} more" if len(cells) > SHOWN else ""
+    first = {key: cells[0][key] for key in (*NAMES, *cells[0]) if key in cells[0]}
+    words = " ".join(f"{key}={_word(value)}" for key, value in first.items())
     return (
-        "no finished runs of " + "; of ".join(label(cell) for cell in cells[:4]),
-        "for each seed: optnas search "
-        + " ".join(f"{k}={_word(v)}" for k, v in cells[0].items())
-        + " search.seed=SEED",
+        f"no finished runs of {told}{more}",
+        f"run such arms for every seed: optnas search {words} search.seed=SEED",
     )
 
 
@@ -144,7 +157,7 @@ def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int
     masks = [selection.comparable(cell, named) for _, cell in terms]
     empty = [cell for (_, cell), mask in zip(terms, masks, strict=True) if not mask.any()]
     if empty:
-        return _untestable(part, *_missing_runs(empty, selection, named))
+        return _untestable(part, setting, *_missing_runs(empty, selection, named))
     column = column_of(part.response.column).name
     random_cell = setting.reference(RANDOM_CELL, column) or math.nan
     cells = [selection.by_seed(mask) for mask in masks]
@@ -155,6 +168,7 @@ def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int
     if not values:
         return _untestable(
             part,
+            setting,
             "no seed has a value in every arm",
             "run the same seeds in every arm: search.seed",
         )
@@ -165,7 +179,7 @@ def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int
     p_for, p_against = sides_of(part, contrast_N, against)
     effect, low, high = paired.interval(contrast_N, 1 - setting.alpha)
     return PartFinding(
-        **_told(part),  # type: ignore[arg-type]
+        **_told(part, setting),  # type: ignore[arg-type]
         verdict=decide(p_for, p_against, len(values), minimum_n, setting.alpha),
         n=len(values),
         values=values,
@@ -177,7 +191,8 @@ def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int
         p_for=p_for,
         p_against=p_against,
         incomplete=incomplete,
-        arms=_lines(part, terms, cells, selection, random_cell),
+        arms=_arms(part, terms, cells, selection, random_cell, by_seed),
+        lines=_lines_of(part, setting),
         held=selection.held(np.logical_or.reduce(masks), named),
     )
 
@@ -202,20 +217,22 @@ def sides_of(part: Part, contrast_N: Floats, against: float) -> tuple[float, flo
     return sides if part.direction == "greater" else (sides[1], sides[0])
 
 
-def _lines(
+def _arms(
     part: Part,
     terms: Sequence[tuple[float, Cell]],
     cells: Sequence[Mapping[int, list[int]]],
     selection: Selection,
     random_cell: float,
+    by_seed: Mapping[int, Floats],
 ) -> tuple[Line, ...]:
-    """The arms of a contrast, each over its own seeds."""
-    if part.response.transform == "at-equal-train-loss":
-        return ()
+    """The arms of a contrast, each over its own seeds; over shared ones at equal train loss."""
     found: dict[str, Line] = {}
-    for (_, cell), by_seed in zip(terms, cells, strict=True):
-        runs = [run for each in by_seed.values() for run in each]
-        values = [selection.runs.value(run, part.response, random_cell, 0.0) for run in runs]
+    for position, ((_, cell), of_cell) in enumerate(zip(terms, cells, strict=True)):
+        if part.response.transform == "at-equal-train-loss":
+            values = [float(each[position]) for each in by_seed.values()]
+        else:
+            runs = [run for each in of_cell.values() for run in each]
+            values = [selection.runs.value(run, part.response, random_cell, 0.0) for run in runs]
         finite = [value for value in values if math.isfinite(value)]
         if finite:
             found[label(cell)] = _line(label(cell), tuple(finite))
@@ -239,7 +256,8 @@ def _curve(part: Part, selection: Selection, setting: Setting, minimum_n: int) -
     if len(levels) < 3:
         return _untestable(
             part,
-            f"{part.along} takes {len(levels)} values where {label(mixes[0])}; a curve needs 3",
+            setting,
+            f"where {label(mixes[0])}, values of {part.along}: {len(levels)}; a curve needs 3",
             f'add to the study\'s grid: "{part.along}" = [0.0, 0.5, 0.9, 0.99]',
         )
     curves = []
@@ -259,6 +277,7 @@ def _curve(part: Part, selection: Selection, setting: Setting, minimum_n: int) -
     if not seeds:
         return _untestable(
             part,
+            setting,
             f"no seed has all {len(levels)} values of {part.along}",
             "run the same seeds at every value: search.seed",
         )
@@ -271,7 +290,7 @@ def _curve(part: Part, selection: Selection, setting: Setting, minimum_n: int) -
     if part.direction == "u":
         p_for, p_against = p_against, p_for
     return PartFinding(
-        **_told(part),  # type: ignore[arg-type]
+        **_told(part, setting),  # type: ignore[arg-type]
         verdict=decide(p_for, p_against, len(seeds), minimum_n, setting.alpha),
         n=len(seeds),
         values=dict(zip(seeds, bow_N.tolist(), strict=True)),
@@ -286,5 +305,6 @@ def _curve(part: Part, selection: Selection, setting: Setting, minimum_n: int) -
             _line(f"{part.along} = {level:g}", tuple(y_N))
             for level, y_N in zip(levels, y_NL.T, strict=True)
         ),
+        lines=_lines_of(part, setting),
         held=selection.held(mask, named),
     )

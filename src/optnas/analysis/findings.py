@@ -32,7 +32,8 @@ class PartFinding:
     For a curve the effect is its bow: the turning level minus the mean of the two end levels.
     ``gap`` is how far the effect is from the value, or the margin, that it is compared with,
     ``smallest_p`` the smallest two-sided p that n seeds can reach in this test.
-    ``missing`` says what is not there, ``supply`` how to get it.
+    ``arms`` are the arms of the contrast, ``lines`` the references for the same column, where the
+    response is a level of it. ``missing`` says what is not there, ``supply`` how to get it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class PartFinding:
     p_against: float = 1.0
     incomplete: tuple[int, ...] = ()
     arms: tuple[Line, ...] = ()
+    lines: Mapping[str, float] = field(default_factory=dict)
     held: Mapping[str, str] = field(default_factory=dict)
     missing: str = ""
     supply: str = ""
@@ -72,6 +74,12 @@ class Setting:
     def reference(self, name: str, column: str) -> float | None:
         """The value of a reference for a column, if it was given."""
         return self.references.get(name, {}).get(column)
+
+    def lines(self, column: str) -> dict[str, float]:
+        """All references for a column, by name."""
+        return {
+            name: values[column] for name, values in self.references.items() if column in values
+        }
 
 
 def decide(p_for: float, p_against: float, n: int, minimum_n: int, alpha: float) -> Verdict:

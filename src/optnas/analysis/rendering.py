@@ -30,6 +30,10 @@ COLUMNS = (
     "settle",
 )
 WIDTH = 100
+KEY = (
+    "effect: mean over seeds of the contrast within a seed, in its exact interval; arms: over "
+    "their own seeds; p: two-sided, sign flips; Holm: over all claims judged at the same rates"
+)
 
 
 def as_frame(findings: Sequence[Finding]) -> pd.DataFrame:
@@ -40,10 +44,14 @@ def as_frame(findings: Sequence[Finding]) -> pd.DataFrame:
     )
 
 
+def as_plain(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Everything, ready for strict JSON: what is infinite or not a number is None."""
+    return [_strict(dataclasses.asdict(finding)) for finding in findings]
+
+
 def as_json(findings: Sequence[Finding]) -> str:
     """Everything, as strict JSON: what is infinite or not a number is null."""
-    plain = [_strict(dataclasses.asdict(finding)) for finding in findings]
-    return json.dumps(plain, indent=1, allow_nan=False)
+    return json.dumps(as_plain(findings), indent=1, allow_nan=False)
 
 
 def _strict(value: Any) -> Any:
@@ -55,47 +63,61 @@ def _strict(value: Any) -> Any:
 
 
 def as_text(findings: Sequence[Finding], *, details: bool = False) -> str:
-    """The ledger for a terminal: a line a finding and why; with details its parts and arms.
+    """The ledger for a terminal: for each finding a line, its arms, why, and what would settle it.
 
     Args:
         findings: of `optnas.analysis.claims.judge`.
-        details: also the parts, their arms and the reference lines.
+        details: all parts with their arms, instead of the arms of the part that the line shows.
 
     Returns:
         Text without a final line break.
     """
-    head = (
-        f"{'claim':<6} {'rates':<8} {'verdict':<13} {'after Holm':<13} {'n':>3} "
-        f"{'effect':>10} {'interval':^22} {'p':>7} {'Holm p':>7}"
-    )
-    lines = [head]
+    lines = [
+        f"{'claim':<6} {'rates':<10} {'verdict':<13} {'after Holm':<13} {'n':>3} "
+        f"{'effect':>13} {'interval':^18} {'p':>6} {'Holm p':>6}"
+    ]
     for finding in findings:
         lines.append(_row(finding))
         lines += _wrapped(finding.text, 7)
+        lines += [] if details else _arms_in_short(finding)
         lines += _wrapped(f"because {finding.reason}", 7) if finding.reason else []
-        lines += _wrapped(f"to settle it: {finding.settle}", 7) if finding.settle else []
-        if details:
-            lines += _details(finding)
-    if findings:
-        lines += _footer(findings[0])
-    return "\n".join(lines)
+        open_ = finding.verdict in ("inconclusive", "not testable")
+        head = "to settle it" if open_ else "but"
+        lines += _wrapped(f"{head}: {finding.settle}", 7) if finding.settle else []
+        lines += _details(finding) if details else []
+    return "\n".join([*lines, *_footer(findings)])
 
 
 def _row(finding: Finding) -> str:
+    # What is there of a claim that is not testable stands in its reason.
+    n, effect, interval, p, p_holm = ("-",) * 5
+    if finding.verdict != "not testable":
+        n, effect = str(finding.n), f"{finding.effect:+.3g} {finding.unit}".rstrip()
+        interval, p, p_holm = _interval(finding), f"{finding.p:.3f}", f"{finding.p_holm:.3f}"
     return (
-        f"{finding.id:<6} {finding.lr_arm:<8} {finding.verdict:<13} {finding.verdict_holm:<13} "
-        f"{finding.n or '-':>3} {_number(finding.effect, '+.3g'):>10} "
-        f"{_interval(finding):^22} {_number(finding.p, '.3f'):>7} "
-        f"{_number(finding.p_holm, '.3f'):>7}"
+        f"{finding.id:<6} {finding.lr_arm:<10} {finding.verdict:<13} {finding.verdict_holm:<13} "
+        f"{n:>3} {effect:>13} {interval:^18} {p:>6} {p_holm:>6}"
     )
 
 
-def _number(value: float, form: str) -> str:
-    return "-" if math.isnan(value) else format(value, form)
+def _arms_in_short(finding: Finding) -> list[str]:
+    shown = next((part for part in finding.parts if part.primary and part.n), None)
+    if shown is None or finding.verdict == "not testable" or not shown.arms:
+        return []
+    told = [f"{arm.arm} {arm.iqm:.4g} (n = {arm.n})" for arm in shown.arms]
+    told += [f"{name} {value:.4g}" for name, value in shown.lines.items()]
+    lines = _wrapped(f"{shown.name}, interquartile mean: {'; '.join(told)}", 7)
+    if shown.incomplete:
+        seeds = ", ".join(map(str, shown.incomplete))
+        lines += _wrapped(f"seeds that lack an arm, left out of the contrast: {seeds}", 7)
+    return lines
 
 
 def _interval(finding: Finding | PartFinding) -> str:
-    return "-" if finding.n == 0 else f"[{finding.low:.3g}, {finding.high:.3g}]"
+    """With too few seeds no finite interval has the level."""
+    if math.isinf(finding.low):
+        return f"none (n = {finding.n})"
+    return f"[{finding.low:.3g}, {finding.high:.3g}]"
 
 
 def _wrapped(text: str, indent: int) -> list[str]:
@@ -109,7 +131,7 @@ def _wrapped(text: str, indent: int) -> list[str]:
 
 
 def _details(finding: Finding) -> list[str]:
-    lines = _wrapped(f"source: {finding.source}; learning rates: {finding.rates}", 7)
+    lines = _wrapped(f"source: {finding.source}", 7)
     for part in finding.parts:
         kind = "" if part.primary else " (secondary, does not decide)"
         lines += _wrapped(f"{part.name}{kind}: {part.formula}", 7)
@@ -126,18 +148,22 @@ def _details(finding: Finding) -> list[str]:
             f"{'':11}{arm.iqm:10.3f} [{arm.low:.3f}, {arm.high:.3f}] n = {arm.n}  {arm.arm}"
             for arm in part.arms
         ]
+        lines += [f"{'':11}{value:10.3f} {name}" for name, value in part.lines.items()]
         if part.held:
             held = ", ".join(f"{key} = {value}" for key, value in part.held.items())
             lines += _wrapped(f"held: {held}", 11)
     return lines + _wrapped(finding.note, 7)
 
 
-def _footer(finding: Finding) -> list[str]:
-    lines = []
-    for name, values in finding.references.items():
+def _footer(findings: Sequence[Finding]) -> list[str]:
+    lines = _wrapped(KEY, 0)
+    rates = {finding.lr_arm: finding.rates for finding in findings if finding.rates}
+    for arm, told in rates.items():
+        lines += _wrapped(f"rates {arm}: {told}", 0)
+    for name, values in findings[0].references.items() if findings else ():
         told = ", ".join(f"{column} {value:.2f}" for column, value in values.items())
         lines.append(f"reference: {name}: {told}")
-    if finding.unfinished:
-        told = ", ".join(f"{count} {state}" for state, count in finding.unfinished.items())
+    if findings and findings[0].unfinished:
+        told = ", ".join(f"{count} {state}" for state, count in findings[0].unfinished.items())
         lines.append(f"left out, not done: {told}")
     return lines

@@ -5,7 +5,7 @@ function that returns a `Claim`. `optnas.analysis.claims.judge` puts them before
 """
 
 from optnas.claims.base import Axis, Claim, Control, Part, Response, Term
-from optnas.claims.reading import find_claim, names, read_claim
+from optnas.claims.reading import choose_claims, find_claim, names, read_claim
 
 __all__ = [
     "Axis",
@@ -14,6 +14,7 @@ __all__ = [
     "Part",
     "Response",
     "Term",
+    "choose_claims",
     "find_claim",
     "names",
     "read_claim",

@@ -35,6 +35,8 @@ TRANSFORMS = {
     " run compared within the seed reaches, linear between epochs",
     "collapse": "1 if skips >= 4, or the value of the last epoch is below the random cell; else 0",
 }
+# Those that are a level of the column itself, so that a reference can stand beside them.
+LEVELS = ("final", "max", "auc", "early", "at-equal-train-loss")
 WITH_ANOTHER = ("difference", "rank-correlation", "partial-rank-correlation")
 
 

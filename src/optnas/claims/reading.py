@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +16,7 @@ from optnas.errors import COMMAND_LINE, UserError, did_you_mean
 from optnas.tomlio import parse_toml, read_toml
 
 PACKAGE = "optnas.claims"
+ALL = "all"
 # Where in a claim which declaration stands, for the names that a misspelt one may have meant.
 INSIDE: dict[str, type[Declared]] = {
     "parts": Part,
@@ -73,6 +74,47 @@ def find_claim(name: str, *, where: object = COMMAND_LINE) -> Claim:
             remedy="return an optnas.claims.Claim",
         )
     return claim
+
+
+def choose_claims(words: Iterable[str] | None) -> list[Claim]:
+    """The claims of some words, each once.
+
+    Args:
+        words: names, files, folders of TOML files, or ``all`` for the registered ones; those if
+            not given.
+
+    Returns:
+        The claims in the order of the words.
+
+    Raises:
+        UserError: there is no such claim, a folder holds none, or two different ones share an id.
+    """
+    chosen: dict[str, Claim] = {}
+    for word in [ALL] if words is None else words:
+        for name in _meant(word):
+            claim = find_claim(name)
+            if chosen.setdefault(claim.id, claim) != claim:
+                raise UserError(
+                    "another claim of this id is judged already",
+                    where=name,
+                    key="id",
+                    value=claim.id,
+                    remedy="give yours an id of its own",
+                )
+    return list(chosen.values())
+
+
+def _meant(word: str) -> list[str]:
+    if word == ALL:
+        return names()
+    if not Path(word).is_dir():
+        return [word]
+    files = sorted(map(str, Path(word).glob("*.toml")), key=_natural)
+    if not files:
+        raise UserError(
+            "the folder holds no claim", key="--claims", value=word, remedy="put TOML files in it"
+        )
+    return files
 
 
 def parse_claim(text: str, where: object) -> Claim:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 Overrides = Annotated[
     list[str] | None,
@@ -40,3 +41,23 @@ def dotted_settings(overrides: list[str] | None, **options: Any) -> dict[str, An
     named = {"device": "run.device", "threads": "run.threads", "data": "data.folder"}
     chosen = {named[k]: str(v) if k == "data" else v for k, v in options.items() if v is not None}
     return dotted | chosen
+
+
+def listing(kind: str) -> type[TyperCommand]:
+    """A command whose ``--help`` ends with the registered names of a kind.
+
+    Args:
+        kind: one of `optnas.registry.KINDS`.
+
+    Returns:
+        The class; the names are looked up when the help is asked for.
+    """
+
+    class Listing(TyperCommand):
+        def format_epilog(self, ctx: Any, formatter: Any) -> None:
+            from optnas.registry import names
+
+            with formatter.section(f"Names ({kind})"):
+                formatter.write_text(", ".join(names(kind)))
+
+    return Listing

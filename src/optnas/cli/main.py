@@ -14,7 +14,8 @@ from types import FrameType
 
 import typer
 
-from optnas.cli import benchmark, benchmark_train, plot, protocol, search, study
+from optnas.cli import benchmark, benchmark_train, measure, plot, protocol, search, study
+from optnas.cli.common import listing
 from optnas.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, UserError
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
@@ -29,7 +30,8 @@ app = typer.Typer(
 app.command()(search.search)
 app.command()(search.resume)
 app.command("list")(search.list_runs)
-app.command()(plot.plot)
+app.command(cls=listing("figure"))(plot.plot)
+app.command(cls=listing("metric"))(measure.measure)
 benchmark.app.command()(benchmark_train.train)
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(protocol.app, name="protocol")

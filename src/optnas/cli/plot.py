@@ -7,19 +7,19 @@ from typing import Annotated
 
 import typer
 
-from optnas.cli.common import DataFolder
+from optnas.cli.common import DataFolder, dotted_settings
 
 
 def plot(
-    runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="[DIR]...", help="run folders")
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[DIR]... [KEY=VALUE]...", help="run folders, and options of the figure"
+        ),
     ] = None,
     *,
     output: Annotated[Path, typer.Option("-o", "--output", help="a .png, .svg or .pdf file")],
-    figure: Annotated[
-        str,
-        typer.Option(help="epochs, alternation, auxiliary-skip, mixed-cell or nas-triangle"),
-    ] = "epochs",
+    figure: Annotated[str, typer.Option(help="its name; they are listed below")] = "epochs",
     table: Annotated[
         str | None, typer.Option(help="ask this benchmark table again, for all runs")
     ] = None,
@@ -32,12 +32,21 @@ def plot(
     ] = None,
     data: DataFolder = None,
 ) -> None:
-    """Draw runs by epoch (accuracy, eigenvalue, benchmark), or a diagram of the method."""
+    """Draw a figure: runs by epoch, what a measure found, or a diagram of the method."""
     from optnas.benchmarks import data_folder
-    from optnas.diagrams import plot_figure
+    from optnas.figures import plot_figure
     from optnas.records import RunFolder
 
-    folders = [RunFolder(path) for path in runs or []]
+    folders = [RunFolder(Path(word)) for word in words or [] if "=" not in word]
+    options = dotted_settings([word for word in words or [] if "=" in word])
     lines = None if reference is None else reference.split(",")
-    plot_figure(figure, folders, output, table=table, folder=data_folder(data), reference=lines)
+    plot_figure(
+        figure,
+        folders,
+        output,
+        options,
+        table=table,
+        folder=data_folder(data),
+        reference=lines,
+    )
     typer.echo(f"wrote {output}")

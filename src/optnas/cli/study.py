@@ -1,4 +1,4 @@
-"""``study``: plan, run, status, table, export, report."""
+"""``study``: plan, run, status, table, claims, export, report."""
 
 from __future__ import annotations
 
@@ -160,6 +160,59 @@ def table(
     )
     tables.write_table(frame, output)
     typer.echo(f"wrote {output}: {len(frame)} rows of {frame['id'].nunique()} runs")
+
+
+@app.command()
+def claims(
+    study: Annotated[
+        str | None,
+        typer.Argument(metavar="[STUDY]", help="a shipped name or a TOML file; default: every run"),
+    ] = None,
+    *,
+    out: Out,
+    which: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--claims", metavar="NAME|FILE|FOLDER", help="judge these; all: the registered ones"
+        ),
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option("--table", help="ask this benchmark table for all runs")
+    ] = None,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="take benchmark accuracies as the runs wrote them")
+    ] = False,
+    hold: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="compare runs with this setting; default: most"),
+    ] = None,
+    sweep: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="a learning-rate sweep: also judge at its best rates"),
+    ] = None,
+    details: Annotated[bool, typer.Option("--details", help="every part, with its arms")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="everything, as JSON")] = False,
+    data: DataFolder = None,
+) -> None:
+    """Judge claims by the runs: supported, contradicted, inconclusive, or not testable and why."""
+    from optnas.study import judging, view
+
+    ledger = judging.judge(
+        study,
+        out,
+        which,
+        benchmark=benchmark,
+        data=data,
+        recorded=recorded,
+        hold=dotted_settings(hold),
+        sweep=sweep,
+    )
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(view.claims_document(ledger), indent=1, allow_nan=False))
+    else:
+        view.print_claims(ledger, details=details)
 
 
 @app.command()

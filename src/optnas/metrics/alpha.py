@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from optnas.spaces.base import Space
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def describe_alpha(
@@ -29,8 +30,10 @@ def describe_alpha(
     Returns:
         Values for the epoch's record.
     """
+    import torch
+
     probabilities_EO = alpha_EO.double().softmax(-1)
-    entropy_E = -(probabilities_EO * probabilities_EO.log()).sum(-1)
+    entropy_E = torch.special.entr(probabilities_EO).sum(-1)  # 0 log 0 = 0
     top_E2 = probabilities_EO.topk(2, dim=-1).values
     return {
         "alpha": alpha_EO.tolist(),

@@ -19,7 +19,7 @@ from optnas.config import RunSection
 from optnas.environment import cpu_threads, describe_environment
 from optnas.errors import UserError
 from optnas.files import append_text, lock, write_text
-from optnas.records import read_lines
+from optnas.jsonio import read_lines
 from optnas.spaces import Space, functions
 from optnas.standalone.settings import TrainingSettings
 from optnas.tomlio import read_text

@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optnas.study.declare import load_study
     from optnas.study.exporting import export
+    from optnas.study.judging import judge
     from optnas.study.runner import Runner
     from optnas.study.tables import table
 
-_HOME = {"Runner": "runner", "export": "exporting", "load_study": "declare", "table": "tables"}
+_HOME = {
+    "Runner": "runner",
+    "export": "exporting",
+    "judge": "judging",
+    "load_study": "declare",
+    "table": "tables",
+}
 
-__all__ = ["Runner", "export", "load_study", "table"]
+__all__ = ["Runner", "export", "judge", "load_study", "table"]
 
 
 def __getattr__(name: str) -> Any:

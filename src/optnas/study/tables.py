@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from optnas.errors import UserError
 from optnas.files import write_atomically, writing
-from optnas.records import Record, RunFolder, find_runs, read_lines
+from optnas.records import Record, RunFolder, find_runs
 from optnas.study.declare import ID_LENGTH, describe_settings, load_study
 from optnas.study.folder import locate, state_of
 
@@ -160,11 +160,11 @@ def _scalars(record: Mapping[str, Any], arrays: bool, prefix: str = "") -> Recor
 def _measures(run: RunFolder, arrays: bool) -> dict[int, Record]:
     """What was measured on a run, by epoch; of two lines of an epoch the later one."""
     measured: dict[int, Record] = {}
-    for path in sorted((run.path / "measures").glob("*.jsonl")):
-        for record in read_lines(path):
-            epoch = record.pop("epoch")
-            found = _scalars(record, arrays, f"measure.{path.stem}.")
-            measured.setdefault(epoch, {}).update(found)
+    for label in run.measures.labels():
+        for line in run.read_measures(label):
+            told = line["values"] | {"status": line["status"]}
+            found = _scalars(told, arrays, f"measure.{label}.")
+            measured.setdefault(line["epoch"], {}).update(found)
     return measured
 
 

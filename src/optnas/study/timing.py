@@ -131,12 +131,14 @@ def _curvature_seconds(state: SearchState, progress: Any) -> float:
     """One column of operations, times their number; the forward pass is counted too often."""
     import torch
 
-    from optnas.metrics.curvature import alpha_hessian
-    from optnas.steps import batch_loss, clean_batch
+    from optnas.instruments.evaluation import clean_batch
+    from optnas.instruments.hessian import alpha_hessian
+    from optnas.steps import batch_loss
 
     space = state.space
     live = [column for column in range(space.operation_count) if column != space.none]
-    loss = batch_loss(state, clean_batch(state, torch.arange(state.settings.curvature.batch_size)))
+    indices_B = torch.arange(state.settings.curvature.batch_size)
+    loss = batch_loss(state, clean_batch(state.valid, indices_B, state.dtype))
     held = {name: weight.detach() for name, weight in state.supernet.weights.items()}
     began = time.perf_counter()
     alpha_hessian(

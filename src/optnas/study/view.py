@@ -6,14 +6,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optnas.records import RunFolder
 from optnas.study.declare import PlannedRun, Study
 from optnas.study.folder import State, state_of
 from optnas.study.progress import Progress, Watch, counts, duration
 
-OPEN = ("missing", "unfinished", "interrupted", "running")
+if TYPE_CHECKING:
+    from optnas.study.judging import Ledger
+
+OPEN: tuple[State, ...] = ("missing", "unfinished", "interrupted", "running")
 QUIET = 30.0  # seconds between lines of progress where there is no terminal
 
 
@@ -108,3 +111,43 @@ def print_status(study: Study, watch: Watch) -> None:
             reason = (folder.read_result() or {}).get("reason", "")
             print(f"{state:<11} {name}  {study.runs[name].label}  {reason}".rstrip())
     print(f"study {study.name}: {progress.line(max(1, len(progress.running)))}")
+
+
+def print_claims(ledger: Ledger, *, details: bool) -> None:
+    """The claims, each with its verdict under a learning-rate arm, and the lines to compare with.
+
+    Args:
+        ledger: what was found.
+        details: also parts and arms.
+    """
+    from optnas.analysis.rendering import as_text
+
+    print(f"{ledger.name}: runs: {counts(ledger.states)}; benchmark table: {ledger.table}")
+    print(as_text(ledger.findings, details=details))
+    if ledger.tuned:
+        print(f"tuned by the sweep's validation loss: {ledger.tuned}")
+    if ledger.remark:
+        print(ledger.remark)
+    if any(ledger.states.get(state) for state in OPEN):
+        print("runs are missing: optnas study plan names them, optnas study run goes on with them")
+
+
+def claims_document(ledger: Ledger) -> dict[str, Any]:
+    """The same for JSON, with everything that was found.
+
+    Args:
+        ledger: what was found.
+
+    Returns:
+        Plain values; what is infinite or not a number is None.
+    """
+    from optnas.analysis.rendering import as_plain
+
+    return {
+        "study": ledger.name,
+        "states": dict(ledger.states),
+        "benchmark_table": ledger.table,
+        "remark": ledger.remark,
+        "tuned": ledger.tuned,
+        "findings": as_plain(ledger.findings),
+    }

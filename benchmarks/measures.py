@@ -1,0 +1,122 @@
+"""What watching a search costs: the default set against the search itself, then every measure.
+
+    OPTNAS_DATA=DATA python benchmarks/measures.py [KEY=VALUE]...
+
+One epoch is trained under protocol ``cpu`` on CIFAR-10 images (any setting may follow), one thread,
+CPU seconds of this process. The *search* is training and one pass over the validation half an
+epoch. The *default set* is what a search takes unless told otherwise: description of alpha and
+benchmark query every epoch, the alpha-Hessian every ``curvature.every`` epochs, the measures of
+`optnas.config.DEFAULT_MEASURES` at their cadence. Every registered measure is then taken once, with
+its default settings, and its share is that of its own cadence over all epochs of the protocol.
+Costs of measures do not depend on the epoch but through alpha. The last line printed is JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from optnas import registry
+from optnas.algorithms.base import Progress
+from optnas.api import nest
+from optnas.cli.common import dotted_settings
+from optnas.complete import complete_measure
+from optnas.config import DEFAULT_MEASURES, MeasureSection, Settings
+from optnas.errors import COMMAND_LINE
+from optnas.metrics.base import Cadence
+from optnas.observe import take
+from optnas.records import RunFolder
+from optnas.resolve import Layer, resolve
+from optnas.search import _curvature, _measure, _train_epoch
+from optnas.state import SearchState, build_state
+from optnas.steps import validate
+
+
+def cpu_seconds(work: Callable[[], Any]) -> float:
+    """CPU seconds of this process that some work takes."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def count(cadence: Cadence, epochs: int) -> int:
+    """How often a cadence comes due in a search."""
+    return sum(cadence.due(epoch, epochs) for epoch in range(epochs + 1))
+
+
+def search_costs(state: SearchState) -> dict[str, float]:
+    """CPU seconds of an epoch's parts."""
+    progress = Progress(1, state.settings.search.epochs)
+    relaxed = state.algorithm.relax(state.alpha_EO.detach(), progress)
+    train = cpu_seconds(lambda: _train_epoch(state, progress))
+    state.epoch = 1
+    validation = cpu_seconds(lambda: validate(state, relaxed))
+    curvature = cpu_seconds(lambda: _curvature(state, progress))
+    # Epoch 1 is due for the Hessian only where every epoch is.
+    recorded = cpu_seconds(lambda: _measure(state, progress)) - validation
+    if state.settings.curvature.every == 1:
+        recorded -= curvature
+    return {
+        "train": train,
+        "validation": validation,
+        "alpha_and_benchmark": max(recorded, 0.0),
+        "curvature": curvature,
+    }
+
+
+def measure_costs(state: SearchState, folder: RunFolder) -> dict[str, dict[str, float]]:
+    """CPU seconds of every registered measure, and its share of a search at its own cadence."""
+    found = {}
+    for name in registry.names("metric"):
+        section = MeasureSection(**complete_measure(name, {}))
+        line = take(state, folder, name, section)
+        if line["status"] == "failed":
+            raise SystemExit(f"{name}: {line['reason']}")
+        times = count(section.cadence, state.settings.search.epochs)
+        found[name] = {"cpu_seconds": line["cost"]["cpu_seconds"], "times": times}
+    return found
+
+
+def settings_of(words: list[str]) -> Settings:
+    """Protocol ``cpu`` on CIFAR-10, with what the command line changes."""
+    base = {"protocol": "cpu", "data.name": "cifar10"}
+    return resolve([Layer(COMMAND_LINE, nest(base | dotted_settings(words), COMMAND_LINE))])
+
+
+def main() -> None:
+    """Measure, print, and end with a line of JSON."""
+    torch.set_num_threads(1)
+    settings = settings_of(sys.argv[1:])
+    state = build_state(settings)
+    costs = search_costs(state)
+    with tempfile.TemporaryDirectory() as path:
+        measured = measure_costs(state, RunFolder(Path(path)))
+    epochs, every = settings.search.epochs, settings.curvature.every
+    search = epochs * costs["train"] + (epochs + 1) * costs["validation"]
+    hessians = count(Cadence(every=every), epochs)
+    default = (epochs + 1) * costs["alpha_and_benchmark"] + hessians * costs["curvature"]
+    default += sum(measured[n]["cpu_seconds"] * measured[n]["times"] for n in DEFAULT_MEASURES)
+    print(f"{settings.algorithm.name}, {epochs} epochs, {settings.data.name}: CPU seconds")
+    for name, seconds in costs.items():
+        print(f"  {name:<20} {seconds:9.3f} a time")
+    for name, cost in measured.items():
+        share = cost["cpu_seconds"] * cost["times"] / search
+        cost["share"] = share
+        print(
+            f"  {name:<20} {cost['cpu_seconds']:9.3f} a time, {cost['times']} times: "
+            f"{100 * share:.1f} % of the search"
+        )
+    print(f"default set: {default:.1f} of {search:.1f} CPU seconds, {100 * default / search:.1f} %")
+    told = {"search": search, "default": default, "ratio": default / search}
+    print(json.dumps({**told, "costs": costs, "measures": measured, "goal": 0.25}))
+
+
+if __name__ == "__main__":
+    main()

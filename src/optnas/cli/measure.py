@@ -1,0 +1,103 @@
+"""``measure``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from optnas.cli.common import DataFolder, Device, Threads, dotted_settings
+from optnas.errors import EXIT_DONE, EXIT_FAILED, UserError, did_you_mean
+
+
+def measure(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="DIR... NAME... [KEY=VALUE]...",
+            help="run folders, measures, and settings of the measures, such as gap.at=[0,10]",
+        ),
+    ] = None,
+    *,
+    again: Annotated[bool, typer.Option("--again", help="measure even what is there")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="list the measures and stop")] = False,
+    device: Device = None,
+    threads: Threads = None,
+    data: DataFolder = None,
+) -> None:
+    """Measure runs afterwards, at each checkpoint they kept."""
+    from optnas import api
+    from optnas.display import measure_line, print_measures
+
+    if list_:
+        print_measures()
+        return
+    runs, measures = _told_apart(words or [])
+    dotted = dotted_settings(None, device=device, threads=threads, data=data)
+    failed = []
+
+    def show(label: str, line: dict[str, Any]) -> None:
+        failed.append(line["status"] == "failed")
+        typer.echo(f"{run}: {measure_line(label, line)}")
+
+    for run in runs:
+        count = len(failed)
+        api.measure(run, measures, dotted, again=again, on_line=show)
+        if len(failed) == count:
+            typer.echo(f"{run}: everything is there; --again measures once more")
+    raise typer.Exit(EXIT_FAILED if any(failed) else EXIT_DONE)
+
+
+def _told_apart(words: list[str]) -> tuple[list[Path], dict[str, dict[str, Any]]]:
+    """Run folders, and by label the settings of the measures that are named."""
+    plain = [word for word in words if "=" not in word]
+    known = _known(plain)
+    chosen = [word for word in plain if word in known or ":" in word]
+    runs = [word for word in plain if word not in chosen]
+    for word in runs:
+        if not Path(word).is_dir():
+            raise UserError(
+                "is neither a run folder nor a measure",
+                key="DIR... NAME...",
+                value=word,
+                remedy=did_you_mean(word, known),
+            )
+    if not chosen or not runs:
+        raise UserError(
+            f"names no {'measure' if runs else 'run folder'}",
+            key="DIR... NAME...",
+            value=" ".join(plain),
+            remedy=f"add one of: {', '.join(sorted(known))}" if runs else "add a run's folder",
+        )
+    measures: dict[str, dict[str, Any]] = {
+        word.rpartition(":")[2]: {"name": word} if ":" in word else {} for word in chosen
+    }
+    _set(measures, dotted_settings([word for word in words if "=" in word]))
+    return [Path(word) for word in runs], measures
+
+
+def _known(words: list[str]) -> set[str]:
+    """Registered measures, and the labels that the runs among the words have given to theirs."""
+    from optnas.records import RunFolder
+    from optnas.registry import names
+
+    folders = [RunFolder(Path(word)) for word in words]
+    configs = [folder.read_config() for folder in folders if folder.config.is_file()]
+    return {*names("metric"), *(label for c in configs for label in c.get("measures", {}))}
+
+
+def _set(measures: dict[str, dict[str, Any]], dotted: dict[str, Any]) -> None:
+    """Give each measure its settings: NAME.KEY, or KEY where there is but one measure."""
+    for key, value in dotted.items():
+        label, dot, rest = key.partition(".")
+        if not dot and len(measures) == 1:
+            label, rest = next(iter(measures)), key
+        if label not in measures or not rest:
+            raise UserError(
+                "is a setting of no measure that is named",
+                key=key,
+                value=value,
+                remedy=f"write it as {next(iter(measures))}.KEY=VALUE",
+            )
+        measures[label][rest] = value

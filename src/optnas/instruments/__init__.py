@@ -1,0 +1,1 @@
+"""Functions of tensors that measures are made of. They import torch, measures do not."""

@@ -1,0 +1,133 @@
+"""The ledger of claims before the runs of a study."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optnas.claims.reading import choose_claims
+from optnas.errors import UserError
+from optnas.records import RunFolder, find_runs
+from optnas.study.declare import load_study
+from optnas.study.folder import State, locate, state_of
+from optnas.study.tables import table_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from optnas.analysis.claims import Finding
+    from optnas.analysis.references import References
+    from optnas.analysis.tuning import RateArm
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What the runs of a study say of the claims.
+
+    Args:
+        name: the study, or the folder whose runs were taken.
+        states: how many of its runs are done, missing, and so on.
+        findings: one a claim and learning-rate arm.
+        table: the benchmark table behind accuracies and reference lines.
+        remark: why there are no reference lines; mostly empty.
+        tuned: the tuned learning rates, where a sweep was given.
+    """
+
+    name: str
+    states: Mapping[State, int]
+    findings: list[Finding]
+    table: str
+    remark: str
+    tuned: str
+
+
+def judge(
+    study: str | None,
+    out: str | Path,
+    claims: Iterable[str] | None = None,
+    *,
+    benchmark: str | None = None,
+    data: Path | None = None,
+    recorded: bool = False,
+    hold: Mapping[str, Any] | None = None,
+    sweep: str | Path | None = None,
+) -> Ledger:
+    """Judge claims by the runs of a study.
+
+    Args:
+        study: a shipped name or the path of a study; None takes every run below ``out``.
+        out: the study's folder, or a folder of committed records.
+        claims: names, files, folders of files, ``all`` for the registered ones; default: those.
+        benchmark: ask this benchmark table instead of each run's own.
+        data: the data folder; default: the variable ``OPTNAS_DATA``.
+        recorded: take benchmark accuracies as the runs recorded them.
+        hold: see `optnas.analysis.claims.judge`.
+        sweep: folder of a learning-rate sweep, such as the study ``fair-lr``: adds the
+            learning-rate arm ``tuned``, with the rates it prefers.
+
+    Returns:
+        The ledger.
+
+    Raises:
+        UserError: the study, a record or a claim is wrong, or no run has a record yet.
+    """
+    from optnas.analysis.claims import judge as judge_table
+
+    chosen = choose_claims(claims)
+    runs = _runs(study, Path(out), data)
+    frame = table_of(runs, benchmark=benchmark, data=data, recorded=recorded)
+    name = _table_name(frame, benchmark, hold or {})
+    lines, remark = _references(name, data)
+    arms = [] if sweep is None else [_tuned(Path(sweep))]
+    return Ledger(
+        name=str(out) if study is None else study,
+        states=Counter(state_of(run) for run in runs),
+        findings=judge_table(frame, chosen, lines, lr_arms=arms, hold=hold),
+        table=name,
+        remark=remark,
+        tuned="; ".join(map(str, arms)),
+    )
+
+
+def _runs(study: str | None, out: Path, data: Path | None) -> Sequence[RunFolder]:
+    if study is None:
+        return find_runs(out)
+    settings = {} if data is None else {"data.folder": str(data)}
+    return list(locate(load_study(study, settings).runs.values(), out).values())
+
+
+def _table_name(frame: pd.DataFrame, asked: str | None, hold: Mapping[str, Any]) -> str:
+    """The table of most runs, which the judgement holds as any other setting."""
+    held = asked or hold.get("benchmark.table")
+    return str(held or frame.drop_duplicates("id")["benchmark.table"].mode().iloc[0])
+
+
+def _references(table: str, data: Path | None) -> tuple[References, str]:
+    """A random cell and a random search, or why they cannot be had."""
+    from optnas.analysis.references import references
+    from optnas.benchmarks import data_folder, load_table
+
+    if table == "none":
+        return {}, "no reference lines: the runs asked no benchmark table"
+    try:
+        return references(load_table(table, folder=data_folder(data))), ""
+    except UserError as error:
+        return {}, f"no reference lines: {error.reason}; {error.remedy}"
+
+
+def _tuned(sweep: Path) -> RateArm:
+    from optnas.analysis.tuning import tune
+
+    # Rates are chosen by the validation loss, so that no benchmark table is needed.
+    runs = find_runs(sweep)
+    if not any(state_of(run) == "done" for run in runs):
+        raise UserError(
+            "no run is done there",
+            key="--sweep",
+            value=str(sweep),
+            remedy="name the folder of a learning-rate sweep, such as the study fair-lr",
+        )
+    return tune(table_of(runs, recorded=True))
