@@ -16,8 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from cases import command
 from scipy import stats
-from test_exam import trained
-from tiny import TINY
+from tiny import TINY, trained
 from torch import Tensor
 
 from optnas import api

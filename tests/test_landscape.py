@@ -16,9 +16,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from cases import command, copied
-from test_exam import trained
 from test_gap import VARIANTS, naive_of, naive_score, pixels
-from tiny import TINY
+from tiny import TINY, trained
 from torch import Tensor
 from torch.testing import assert_close
 

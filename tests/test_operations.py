@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_exam import trained
+from tiny import trained
 from torch import Tensor
 
 from optnas.instruments.phi import READINGS, rate

@@ -19,9 +19,8 @@ import torch.nn.functional as F  # noqa: N812
 from activations import as_relu, as_softplus, with_masks_held
 from naive_supernet import NaiveSupernet
 from scipy.sparse.linalg import LinearOperator, eigsh
-from test_exam import trained
 from test_gap import naive_of, naive_recalibrated, pixels
-from tiny import TINY
+from tiny import TINY, trained
 from torch import Tensor
 from torch.testing import assert_close
 
