@@ -69,9 +69,9 @@ def one_hot(cell: Architecture, dtype: torch.dtype) -> Tensor:
 
 
 def some_cells(space: Space) -> list[Architecture]:
-    """All of a small space; of a large one some, dead edges, equal and empty cells among them."""
+    """Half of a small space; of a large one some, dead edges, equal and empty cells among them."""
     if space.size < 100:
-        return list(space.all())
+        return list(space.all())[::2]
     drawn = [space.architecture_at(index) for index in range(0, space.size, 600)]
     special = [
         (0, 0, 0, 0, 0, 0),

@@ -1,6 +1,6 @@
 """Is the supernet an indicator? One-shot accuracies of many cells against the benchmark.
 
-Shapes: N cells, I images, R bootstrap resamples, E edges, O operations.
+Shapes: N cells.
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,14 +22,14 @@ from optnas.registry import register
 from optnas.spaces import Architecture, is_connected, supernet_string
 
 if TYPE_CHECKING:
+    from optnas.instruments.agreement import Sample
     from optnas.instruments.evaluation import Batch
-    from optnas.instruments.ranking import Counts, Interval
     from optnas.instruments.snapshot import Snapshot
 
 Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
 
 TOP = 0.1  # the share of all cells called the top
-ROUNDING = 1  # decimals of the benchmark accuracy for the sparse tau
 TRIAL = 24  # cells that an announcement is timed on
 INTERVALS = (
     "tau",
@@ -63,39 +62,6 @@ QUANTITIES = {
     "images": Quantity("images"),
     "asked": Quantity("table, data set, split, epochs of the benchmark accuracies"),
 }
-
-
-@dataclass(frozen=True)
-class _Sample:
-    """Cells and what was found of them.
-
-    Attributes:
-        cells: N cells.
-        places_N: their places in the official order.
-        accuracy_N: one-shot accuracy in percent.
-        loss_N: one-shot loss in nats.
-        truth_N: benchmark accuracy in percent.
-        correct_NI: which images each has right.
-    """
-
-    cells: list[Architecture]
-    places_N: npt.NDArray[np.int64]
-    accuracy_N: Floats
-    loss_N: Floats
-    truth_N: Floats
-    correct_NI: npt.NDArray[np.bool_]
-
-    def where(self, keep_N: npt.NDArray[np.bool_]) -> _Sample:
-        """Some of the cells."""
-        cells = [cell for cell, keep in zip(self.cells, keep_N, strict=True) if keep]
-        return _Sample(
-            cells,
-            self.places_N[keep_N],
-            self.accuracy_N[keep_N],
-            self.loss_N[keep_N],
-            self.truth_N[keep_N],
-            self.correct_NI[keep_N],
-        )
 
 
 @register("metric", "indicator")
@@ -133,97 +99,106 @@ def indicator(
     Raises:
         UserError: a number is too small.
     """
-    least = {"uniform": 2, "top": 2, "images": 2, "batch_size": 2, "batches": 1, "resamples": 1}
-    given = {
-        "uniform": uniform,
-        "top": top,
-        "images": images,
-        "batch_size": batch_size,
-        "batches": batches,
-        "resamples": resamples,
-    }
-    _check({**given, "k": min(k, default=1)}, {**least, "k": 1})
+    _check("uniform", uniform, least=2)
+    _check("top", top, least=2)
+    _check("images", images, least=2)
+    _check("batch_size", batch_size, least=2)
+    _check("batches", batches, least=1)
+    _check("resamples", resamples, least=1)
+    _check("k", min(k, default=1), least=1)
 
     def measure(snapshot: Snapshot) -> Values:
-        from optnas.instruments import ranking
+        from optnas.instruments.agreement import Sample
         from optnas.instruments.oneshot import distinct, score_cells
 
         question = asked(snapshot.table, dataset or snapshot.dataset, bool(dataset))
         truth_of_all = snapshot.table.values(question)
-        drawn, best = _draw(
-            snapshot, truth_of_all, *((None, None) if everything else (uniform, top))
+        counts = (None, None) if everything else (uniform, top)
+        drawn, best = _draw(snapshot, truth_of_all, *counts)
+        places_N = np.union1d(drawn, best)
+        cells = [snapshot.space.architecture_at(int(place)) for place in places_N]
+        recalibrate = statistics == "recalibrated"
+        score = partial(
+            score_cells,
+            snapshot.supernet,
+            batches=_batches(snapshot, images, batch_size),
+            calibration=list(snapshot.batches("train", batches)) if recalibrate else [],
         )
-        places = np.union1d(drawn, best)
-        cells = [snapshot.space.architecture_at(int(place)) for place in places]
-        judged = _batches(snapshot, images, batch_size)
-        calibration = (
-            list(snapshot.batches("train", batches)) if statistics == "recalibrated" else []
-        )
-        score = partial(score_cells, snapshot.supernet, batches=judged, calibration=calibration)
+        functions = len(distinct(cells))
         if everything:
-            _announce(score, cells, len(distinct(cells)))
+            _announce(score, cells, functions)
         found = score(cells)
-        correct_NI = found.correct_NI.numpy()
-        scored = _Sample(
+        accuracy_N = 100 * found.correct_NI.double().mean(dim=1).numpy()
+        scored = Sample(
             cells,
-            places,
-            100 * correct_NI.mean(axis=1),
+            places_N,
+            accuracy_N,
             found.loss_N.numpy(),
-            truth_of_all[places],
-            correct_NI,
+            truth_of_all[places_N],
+            found.correct_NI.numpy(),
         )
-        connected_N = np.array([is_connected(cell) for cell in cells])
-        in_uniform_N = np.isin(places, drawn)
-        all_uniform = scored.where(in_uniform_N)
-        connected = scored.where(in_uniform_N & connected_N)
-        of_top = scored.where(np.isin(places, best) & connected_N)
-        lost = scored.where(in_uniform_N & ~connected_N)
         seed = snapshot.generator().initial_seed()
-        numbers = {
-            **_correlations(connected, all_uniform, of_top, resamples, seed),
-            "uniform": len(all_uniform.cells),
-            "top": len(of_top.cells),
-            "functions": len({supernet_string(cell) for cell in cells}),
-            "disconnected": len(lost.cells),
-            "disconnected_accuracy": float(lost.accuracy_N.mean()) if lost.cells else None,
-            "accuracy": float(connected.accuracy_N.mean()),
-            "best_accuracy": float(
-                connected.truth_N[np.lexsort((connected.loss_N, -connected.accuracy_N))[0]]
-            ),
-            "top_k": ranking.top_k(connected.accuracy_N, connected.loss_N, connected.truth_N, k),
-            "images": correct_NI.shape[1],
+        numbers, arrays = _compared(scored, drawn, best, k, resamples, seed)
+        told = {
+            "functions": functions,
+            "images": found.correct_NI.shape[1],
             "asked": {"table": snapshot.table.name, **question._asdict()},
         }
-        arrays = {
-            "index": scored.places_N,
-            "accuracy": scored.accuracy_N,
-            "loss": scored.loss_N,
-            "benchmark": scored.truth_N,
-            "connected": connected_N,
-            "uniform": in_uniform_N,
-            "top": np.isin(places, best),
-        }
-        return Values(numbers, arrays)
+        return Values(numbers | told, arrays)
 
     return Measure(
         measure,
         QUANTITIES,
         cost="forward passes of a thousand cells over `images`: about a minute of CPU time with"
-        " 1,000 images of 16x16, 8 channels and 1 cell a stage; recalibrated, also over `batches`"
-        " training batches and again; everything is ten times that, and tells its time first",
+        " 1,000 images of 16x16, 8 channels and 1 cell a stage; recalibrated, over `batches`"
+        " training batches too; everything is ten times that, and tells its time first",
         quick={"uniform": 10, "top": 6, "images": 20, "batch_size": 10, "resamples": 20},
     )
 
 
-def _check(given: dict[str, int], least: dict[str, int]) -> None:
-    for key, value in given.items():
-        if value < least[key]:
-            raise UserError(
-                f"is at least {least[key]}",
-                key=f"measures.indicator.{key}",
-                value=value,
-                remedy="raise it",
-            )
+def _check(key: str, value: int, least: int) -> None:
+    if value < least:
+        raise UserError(
+            f"is at least {least}",
+            key=f"measures.indicator.{key}",
+            value=value,
+            remedy="raise it",
+        )
+
+
+def _compared(
+    scored: Sample, drawn: Places, best: Places, k: list[int], resamples: int, seed: int
+) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Numbers of the measure that come from the scores, and its arrays."""
+    from optnas.instruments.agreement import correlations
+    from optnas.instruments.ranking import top_k
+
+    connected_N = np.array([is_connected(cell) for cell in scored.cells])
+    uniform_N, top_N = np.isin(scored.places_N, drawn), np.isin(scored.places_N, best)
+    all_uniform, of_top = scored.where(uniform_N), scored.where(top_N & connected_N)
+    connected = scored.where(uniform_N & connected_N)
+    lost = scored.where(uniform_N & ~connected_N)
+    predicted_best = np.lexsort((connected.loss_N, -connected.accuracy_N))[0]
+    numbers = {
+        **correlations(connected, all_uniform, of_top, resamples, seed),
+        "uniform": len(all_uniform.cells),
+        "top": len(of_top.cells),
+        "disconnected": len(lost.cells),
+        "disconnected_accuracy": float(lost.accuracy_N.mean()) if lost.cells else None,
+        "accuracy": float(connected.accuracy_N.mean()),
+        "best_accuracy": float(connected.truth_N[predicted_best]),
+        "top_k": top_k(connected.accuracy_N, connected.loss_N, connected.truth_N, k),
+    }
+    arrays = {
+        "index": scored.places_N,
+        "accuracy": scored.accuracy_N,
+        "loss": scored.loss_N,
+        "benchmark": scored.truth_N,
+        "connected": connected_N,
+        "uniform": uniform_N,
+        "top": top_N,
+    }
+    return numbers, arrays
 
 
 def asked(table: Table, dataset: str, required: bool) -> Question:
@@ -261,7 +236,7 @@ def asked(table: Table, dataset: str, required: bool) -> Question:
 
 def _draw(
     snapshot: Snapshot, truth_of_all: Floats, uniform: int | None, top: int | None
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+) -> tuple[Places, Places]:
     """Places of cells drawn from all and from the best tenth; None draws every one."""
     import torch
 
@@ -269,7 +244,7 @@ def _draw(
     order = np.argsort(-truth_of_all, kind="stable")
     best = order[: math.ceil(TOP * len(order))]
 
-    def draw(pool: npt.NDArray[np.int64], count: int | None) -> npt.NDArray[np.int64]:
+    def draw(pool: Places, count: int | None) -> Places:
         chosen = torch.randperm(len(pool), generator=generator)[:count]
         return np.sort(pool[chosen.numpy()])
 
@@ -301,60 +276,3 @@ def _announce(score: Any, cells: Sequence[Architecture], functions: int) -> None
         file=sys.stderr,
         flush=True,
     )
-
-
-def _correlations(
-    connected: _Sample, all_uniform: _Sample, of_top: _Sample, resamples: int, seed: int
-) -> dict[str, Any]:
-    """Correlations with intervals; resamples are shared, so that differences are paired."""
-    from optnas.instruments import ranking
-    from optnas.instruments.costs import BASELINES
-
-    found: dict[str, ranking.Interval] = {}
-    baselines: dict[str, dict[str, Any]] = {name: {} for name in BASELINES}
-    numbers: dict[str, Any] = {"baselines": baselines}
-    for suffix, sample in (("", connected), ("_top", of_top)):
-        counts = ranking.resample_counts(len(sample.cells), resamples, seed)
-        tau = partial(ranking.kendall, sample.accuracy_N, sample.truth_N)
-        simple = {
-            name: np.array([value(cell) for cell in sample.cells], dtype=np.float64)
-            for name, value in BASELINES.items()
-        }
-        convolutions = partial(ranking.kendall, simple["convolutions_3x3"], sample.truth_N)
-        found[f"tau{suffix}"] = ranking.interval(tau, counts)
-        found[f"tau{suffix}_minus_convolutions"] = ranking.interval(
-            partial(_difference, tau, convolutions), counts
-        )
-        for name, value_N in simple.items():
-            other = partial(ranking.kendall, value_N, sample.truth_N)
-            baselines[name][f"tau{suffix}"] = list(ranking.interval(other, counts))
-        share = ranking.reliability(sample.correct_NI)
-        numbers[f"reliability{suffix}"] = share
-        numbers[f"tau_without_image_noise{suffix}"] = ranking.without_attenuation(
-            found[f"tau{suffix}"].value, share
-        )
-        if sample is connected:
-            found["spearman"] = _spearman(sample.accuracy_N, sample.truth_N, counts)
-            for name, value_N in simple.items():
-                baselines[name]["spearman"] = list(_spearman(value_N, sample.truth_N, counts))
-            rounded_N = np.round(sample.truth_N, ROUNDING)
-            sparse = partial(ranking.kendall, sample.accuracy_N, rounded_N)
-            found["sparse_tau"] = ranking.interval(sparse, counts)
-    counts = ranking.resample_counts(len(all_uniform.cells), resamples, seed)
-    tau = partial(ranking.kendall, all_uniform.accuracy_N, all_uniform.truth_N)
-    found["tau_all"] = ranking.interval(tau, counts)
-    for name, (value, low, high) in found.items():
-        numbers |= {name: value, f"{name}_low": low, f"{name}_high": high}
-    return numbers
-
-
-def _difference(
-    one: Callable[[Counts], Floats], other: Callable[[Counts], Floats], counts_RN: Counts
-) -> Floats:
-    return one(counts_RN) - other(counts_RN)
-
-
-def _spearman(x_N: Floats, y_N: Floats, counts_RN: Counts) -> Interval:
-    from optnas.instruments import ranking
-
-    return ranking.interval(partial(ranking.spearman, x_N, y_N), counts_RN)
