@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 COORDINATES = ("logits", "op_weights")
 BOUNDED = ("max", "min", "trace")  # those that have a batch-to-batch interval
-CONFIDENCE = 0.95
 QUANTITIES = {
     **{
         f"{coordinates}_{name}": Quantity("nats", "neither")
@@ -126,6 +125,7 @@ def _described(hessians_NPP: Tensor) -> tuple[dict[str, float], dict[str, Tensor
     import torch
 
     from optnas.instruments.hessian import spectrum
+    from optnas.instruments.intervals import mean_interval
 
     mean_PP = hessians_NPP.mean(0)
     spectrum_P = spectrum(mean_PP)
@@ -139,18 +139,9 @@ def _described(hessians_NPP: Tensor) -> tuple[dict[str, float], dict[str, Tensor
     }
     of_batches = {"max": spectra_NP[:, -1], "min": spectra_NP[:, 0], "trace": spectra_NP.sum(1)}
     for name in BOUNDED:
-        numbers[f"{name}_low"], numbers[f"{name}_high"] = _interval(of_batches[name])
+        numbers[f"{name}_low"], numbers[f"{name}_high"] = mean_interval(of_batches[name])
     arrays = {"spectrum": spectrum_P, "spectra": spectra_NP, "hessians": hessians_NPP}
     return numbers, arrays
-
-
-def _interval(values_N: Tensor) -> tuple[float, float]:
-    """Mean -+ t s / sqrt(N): where the mean over further batches is, by Student's t."""
-    from scipy.stats import t
-
-    count = len(values_N)
-    half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1) * values_N.std() / count**0.5)
-    return float(values_N.mean()) - half, float(values_N.mean()) + half
 
 
 def _rows(op_weights_EO: Tensor) -> dict[str, Any]:

@@ -1,0 +1,23 @@
+"""Where the mean over further batches is."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+CONFIDENCE = 0.95
+
+
+def mean_interval(values_N: Tensor) -> tuple[float, float]:
+    """Mean -+ t s / sqrt(N): where the mean over further batches is, by Student's t.
+
+    Args:
+        values_N: a value of each batch, two at least.
+
+    Returns:
+        Both ends, with 95 % confidence if the values are normal.
+    """
+    from scipy.stats import t
+
+    count = len(values_N)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1) * values_N.std() / count**0.5)
+    return float(values_N.mean()) - half, float(values_N.mean()) + half
