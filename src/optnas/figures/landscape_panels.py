@@ -116,7 +116,7 @@ def _frame(count: int, heights: Sequence[float]) -> tuple[Figure, list[Row]]:
         for column in range(count):
             left = LEFT + column * (COLUMN + COLUMN_GAP)
             where = (left / width, below / height, COLUMN / width, inches / height)
-            row.append(figure.add_axes(where, projection="3d" if number == 0 else None))
+            row.append(figure.add_axes(where, projection="rectilinear" if number else "3d"))
         rows.append(row)
         below -= ROW_GAP
     return figure, rows

@@ -22,8 +22,8 @@ from optnas.registry import register
 from optnas.spaces import Architecture, is_connected, supernet_string
 
 if TYPE_CHECKING:
-    from optnas.instruments.ranking import Sample
     from optnas.instruments.evaluation import Batch
+    from optnas.instruments.rank_agreement import Sample
     from optnas.instruments.snapshot import Snapshot
 
 Floats = npt.NDArray[np.float64]
@@ -108,8 +108,8 @@ def indicator(
     _check("k", min(k, default=1), least=1)
 
     def measure(snapshot: Snapshot) -> Values:
-        from optnas.instruments.ranking import Sample
         from optnas.instruments.oneshot import distinct, score_cells
+        from optnas.instruments.rank_agreement import Sample
 
         question = asked(snapshot.table, dataset or snapshot.dataset, bool(dataset))
         truth_of_all = snapshot.table.values(question)
@@ -170,7 +170,7 @@ def _compared(
     scored: Sample, drawn: Places, best: Places, k: list[int], resamples: int, seed: int
 ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     """Numbers of the measure that come from the scores, and its arrays."""
-    from optnas.instruments.ranking import correlations
+    from optnas.instruments.rank_agreement import correlations
     from optnas.instruments.ranking import top_k
 
     connected_N = np.array([is_connected(cell) for cell in scored.cells])
