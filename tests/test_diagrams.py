@@ -189,6 +189,6 @@ def test_errors_are_one_line_with_a_remedy(
 
 
 def test_an_unknown_figure_is_a_user_error_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="use one of: F4, alternation, auxiliary-skip"):
+    with pytest.raises(UserError, match="use one of: F4, agreement, alternation, auxiliary-skip"):
         plot_figure("zzz", [], tmp_path / "x.png")
     assert not list(tmp_path.iterdir())
