@@ -22,6 +22,7 @@ from optnas import UserError
 from optnas.analysis.bands import band
 from optnas.analysis.estimates import bootstrap
 from optnas.analysis.runs import Runs, Selection
+from optnas.figures.landscape_panels import TABLE
 from optnas.records import RunFolder
 from optnas.report import data, report
 from optnas.report.arms import pair_arms, pair_look
@@ -201,6 +202,22 @@ def test_the_picture_draws_the_data() -> None:
             assert list(drawn.get_ydata()) == curve.mean
 
 
+def plant_landscape(run: RunFolder) -> None:
+    """A bowl, deeper by the seed, on a plane of 5 x 5 points."""
+    seed = run.read_config()["search"]["seed"]
+    axis = np.linspace(-1, 1, 5)
+    accuracy = 60 - (10 + seed) * (axis[:, None] ** 2 + 2 * axis[None] ** 2)
+    values = dict.fromkeys(TABLE, 1.0 + seed) | {"images": 100}
+    line = {
+        "epoch": 5,
+        "status": "ok",
+        "settings": {"plane": "gradient", "space": "op-weights", "statistics": "run"},
+        "values": values,
+        "units": dict.fromkeys(values, "percentage points"),
+    }
+    run.measures.put("landscape", line, {"axis": axis, "accuracy": accuracy, "loss": accuracy / 50})
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Path]:
     """A study of synthetic runs through the real code, of which one diverged and one is missing."""
@@ -215,6 +232,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Path]:
     for run in runs:
         if run is not missing:
             scale.write_run(run, RunFolder(out / run.id), 5)
+            plant_landscape(RunFolder(out / run.id))
     RunFolder(out / first.id).finish("diverged", reason="train loss is <nan> & more", epochs=3)
     return name, out, report(name, out, folder / "to")
 
@@ -246,12 +264,17 @@ def test_the_page_is_whole_and_holds_its_data(written: tuple[str, Path, Path]) -
     text = page.read_text()
     elements = Elements(text)
     drawn = [e["data-figure"] for _, e in elements.found if "data-figure" in e]
-    assert drawn == ["F7", "F9", "F10", "F13", "T1"]
+    assert drawn == ["F4", "F7", "F9", "F10", "F13", "T1"]
     for figure in drawn:
         assert f"data-{figure}" in elements.data
         endings = ("csv", "tex") if figure == "T1" else ("svg", "pdf", "png")
         for ending in endings:
             assert (page.parent / "figures" / f"{figure}.{ending}").stat().st_size > 100
+    plane = elements.data["data-F4"]
+    assert [each["title"] for each in plane["surfaces"]] == ["darts", "sdarts-rs"]
+    assert plane["surfaces"][0]["accuracy"][0][2] < plane["surfaces"][0]["accuracy"][2][0]  # [y][x]
+    assert plane["scale"][1] == 60
+    assert "No landscape of sdarts-adv under this pair." in text
     supernet = elements.data["data-F7"]["rows"][0]["panels"][0]
     assert [curve["n"] for curve in supernet["curves"]] == [2, 2]
     assert supernet["curves"][1]["seeds"][0]["run"] in text
@@ -336,12 +359,13 @@ def test_a_browser_draws_every_chart_and_asks_for_nothing(
         drawn = page.evaluate(
             "return [...document.querySelectorAll('[data-figure]')].map((e) => e.dataset.drawn)"
         )
-        assert drawn == ["true"] * 5
-        plots = "[...document.querySelectorAll('.plot')]"
+        assert drawn == ["true"] * 6
+        plots = "[...document.querySelectorAll('.plot[data-panel]')]"
         assert page.evaluate(f"return {plots}.every((e) => e.querySelector('path.js-line'))")
         wide = page.evaluate("return document.documentElement.scrollWidth")
         assert wide <= width
-        hidden = "document.querySelectorAll('.plot')[0].data.filter((t) => t.visible === false)"
+        first = "document.querySelectorAll('.plot[data-panel]')[0]"
+        hidden = f"{first}.data.filter((t) => t.visible === false)"
         page.evaluate("document.querySelector('.legend button').click()")
         page.wait(f"{hidden}.length > 0")
         page.evaluate("document.querySelector('details.run').open = true")

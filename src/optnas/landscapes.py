@@ -137,9 +137,38 @@ def f4_data(
         UserError: an algorithm is missing or not of the figure, its runs are no seeds of one
             another, or see `read_landscapes`.
     """
-    found = read_landscapes(runs, label, epoch, **wanted)
+    columns = columns_of(runs, label, epoch, **wanted)
+    there = {column.algorithm for column in columns}
+    for name in F4:
+        if name not in there:
+            raise UserError(
+                f"the figure F4 shows {', '.join(F4)}, and no run is of {name}",
+                key="DIR...",
+                remedy=f"add a run of {name}, or draw --figure landscape",
+            )
+    return columns
+
+
+def columns_of(
+    runs: Sequence[RunFolder], label: str = LABEL, epoch: int = -1, **wanted: Any
+) -> list[Column]:
+    """The columns of F4 that runs can fill; as `f4_data`, but algorithms may be missing.
+
+    Args:
+        runs: of algorithms of F4, each one or more seeds.
+        label: see `read_landscapes`.
+        epoch: see `read_landscapes`.
+        **wanted: see `read_landscapes`.
+
+    Returns:
+        A column an algorithm that is there, in the order of `F4`.
+
+    Raises:
+        UserError: an algorithm is not of the figure, its runs are no seeds of one another, or see
+            `read_landscapes`.
+    """
     by_algorithm: dict[str, list[Landscape]] = {name: [] for name in F4}
-    for each in found:
+    for each in read_landscapes(runs, label, epoch, **wanted):
         if each.algorithm not in by_algorithm:
             raise UserError(
                 f"the figure F4 shows {', '.join(F4)}",
@@ -149,14 +178,7 @@ def f4_data(
                 remedy="leave the run out, or draw --figure landscape",
             )
         by_algorithm[each.algorithm].append(each)
-    for name, seeds in by_algorithm.items():
-        if not seeds:
-            raise UserError(
-                f"the figure F4 shows {', '.join(F4)}, and no run is of {name}",
-                key="DIR...",
-                remedy=f"add a run of {name}, or draw --figure landscape",
-            )
-    return [_column(name, seeds) for name, seeds in by_algorithm.items()]
+    return [_column(name, seeds) for name, seeds in by_algorithm.items() if seeds]
 
 
 def _of_run(run: RunFolder, label: str, epoch: int, wanted: Mapping[str, Any]) -> Landscape:

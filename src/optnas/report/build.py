@@ -20,6 +20,7 @@ from optnas.benchmarks import Question, Table, data_folder, load_table
 from optnas.benchmarks.references import Reference
 from optnas.claims.base import NAMES as NAMES_OF_ARMS
 from optnas.errors import UserError
+from optnas.figures.landscape_panels import draw_f4
 from optnas.files import write_text, writing
 from optnas.plotting import FORMATS, NAMES, write_figure
 from optnas.reference_lines import find_references
@@ -28,6 +29,7 @@ from optnas.report.data import Figure, Line
 from optnas.report.figures import FIGURES, Benchmark, Material
 from optnas.report.inventory import Entry, chosen, counted, inventory, study_command
 from optnas.report.pages import page
+from optnas.report.surfaces import Surfaces, surfaces
 from optnas.study.declare import STUDIES, load_study
 from optnas.study.folder import locate
 from optnas.study.tables import table_of
@@ -73,6 +75,7 @@ def report(
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)
     material = material_of(table, entries, data_folder(data))
     figures = [make(material) for make in FIGURES.values()]
+    plane = surfaces(material)
     lines = summary.summary(material)
     answering = _answering(table, data_folder(data))
     findings = claims.judge(table, references=references(answering) if answering else None)
@@ -86,6 +89,7 @@ def report(
         entries=entries,
         counts=counted(entries),
         figures=figures,
+        plane=plane,
         columns=summary.COLUMNS,
         summary=lines,
         summary_fields=[dataclasses.asdict(line) for line in lines],
@@ -98,6 +102,7 @@ def report(
     )
     with writing("the report", key="--to", path=target):
         (target / "figures").mkdir(parents=True, exist_ok=True)
+        _write_pictures(plane, target / "figures")
         for figure in figures:
             _write_pictures(figure, target / "figures")
         write_text(target / "figures" / "T1.csv", summary.as_csv(lines))
@@ -187,7 +192,7 @@ def _held(material: Material) -> list[str]:
     ]
 
 
-def _write_pictures(figure: Figure, folder: Path) -> None:
+def _write_pictures(figure: Figure | Surfaces, folder: Path) -> None:
     """The figure in every format; one with nothing to draw leaves no file of an earlier time."""
     from matplotlib import rc_context
 
@@ -196,7 +201,7 @@ def _write_pictures(figure: Figure, folder: Path) -> None:
             (folder / f"{figure.name}.{kind}").unlink(missing_ok=True)
         return
     with rc_context(static.PAPER):
-        drawing = static.draw(figure)
+        drawing = draw_f4(figure.columns) if isinstance(figure, Surfaces) else static.draw(figure)
         for kind in FORMATS:
             write_figure(drawing, folder / f"{figure.name}.{kind}", dpi=300)
 

@@ -87,6 +87,18 @@
     return Plotly.newPlot(place, traces, settings, CONFIG);
   }
 
+  function drawSurface(place, surface, scale, last) {
+    const settings = layout("y");
+    const grid = {
+      x: surface.axis, y: surface.axis, z: surface.accuracy, type: "heatmap", colorscale: "Viridis",
+      zmin: scale[0], zmax: scale[1], showscale: last, colorbar: { title: { text: "%" }, thickness: 10 },
+      hovertemplate: `${surface.title}, seed ${surface.seed}<br>x %{x:.3g}, y %{y:.3g}: %{z:.2f} %<extra></extra>`,
+    };
+    const centre = { x: [0], y: [0], mode: "markers", type: "scatter", marker: { symbol: "cross-thin", size: 10, line: { width: 2, color: "#ffffff" } }, hoverinfo: "skip" };
+    settings.xaxis.title.text = "x";
+    return Plotly.newPlot(place, [grid, centre], settings, CONFIG);
+  }
+
   function listen(legend, plots) {
     for (const button of legend.querySelectorAll("button")) {
       button.addEventListener("click", () => {
@@ -102,7 +114,12 @@
 
   async function drawFigure(element) {
     const figure = read(`data-${element.dataset.figure}`);
-    for (const place of element.querySelectorAll(".plot")) {
+    for (const place of element.querySelectorAll(".plot[data-surface]")) {
+      const at = Number(place.dataset.surface);
+      await drawSurface(place, figure.surfaces[at], figure.scale, at === figure.surfaces.length - 1);
+      await pause();
+    }
+    for (const place of element.querySelectorAll(".plot[data-panel]")) {
       await drawPanel(place, figure.rows[place.dataset.row].panels[place.dataset.panel]);
       await pause();
     }
