@@ -63,6 +63,7 @@ format: .venv/installed-dev ## Format and fix what can be fixed
 figures: .venv/installed ## Rebuild figures and quoted numbers of the documents from the committed records
 	$(BIN)/python results/first_light.py
 	$(BIN)/python results/pilot.py
+	$(BIN)/python results/inside.py
 
 clean: ## Remove the demo and caches; .venv stays
 	rm -rf demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

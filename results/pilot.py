@@ -2,18 +2,17 @@
 
 python results/pilot.py     redraw docs/images/pilot-*, rewrite the built parts of both documents
 
-A built part stands between ``<!-- built: NAME -->`` and ``<!-- end of built -->``; nothing in it is
-written by hand. Needs the official benchmark table (OPTNAS_DATA) for the lines of random search, no
-images. tests/test_pilot.py compares the documents with what is built here.
+Built parts: see documents.py. Needs the official benchmark table (OPTNAS_DATA) for the lines of
+random search, no images. tests/test_pilot.py compares the documents with what is built here.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
+from documents import as_table, built
 
 from optnas.analysis.claims import Finding, judge
 from optnas.analysis.references import references
@@ -37,7 +36,6 @@ DOCUMENTS = (HERE.parent / "docs" / "pilot.md", HERE.parent / "README.md")
 IMAGES = HERE.parent / "docs" / "images"
 DRAWN = ("F7", "F9", "F13")
 SEEDS = 6
-BUILT = re.compile(r"(<!-- built: (?P<name>[\w-]+) -->\n).*?(<!-- end of built -->)", re.DOTALL)
 
 
 class Pilot:
@@ -144,12 +142,6 @@ def paired(pilot: Pilot) -> str:
     return as_table(heads, rows)
 
 
-def as_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-
-
 def headline(pilot: Pilot) -> str:
     """The three claims of the deck's first figure, one sentence each."""
     words = {
@@ -177,11 +169,6 @@ PARTS: dict[str, Callable[[Pilot], str]] = {
 }
 
 
-def built(document: str, pilot: Pilot) -> str:
-    """A document with every built part as the records have it."""
-    return BUILT.sub(lambda part: f"{part[1]}{PARTS[part['name']](pilot)}\n{part[3]}", document)
-
-
 def draw(figures: Sequence[Figure]) -> None:
     """Write the pictures."""
     from matplotlib import rc_context
@@ -196,7 +183,7 @@ def main() -> None:
     pilot = Pilot()
     draw(list(pilot.figures().values()))
     for document in DOCUMENTS:
-        write_text(document, built(document.read_text(), pilot))
+        write_text(document, built(document.read_text(), PARTS, pilot))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import math
 import os
 from pathlib import Path
@@ -17,14 +17,16 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNS = find_runs(ROOT / "results" / "pairs-cpu")
 
 
+def script(name: str) -> ModuleType:
+    """A script of results/, imported with its neighbours in reach."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "results"))
+        return importlib.import_module(name)
+
+
 @pytest.fixture(scope="module")
 def module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("pilot", ROOT / "results/pilot.py")
-    assert spec is not None
-    assert spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
+    return script("pilot")
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +39,18 @@ def pilot(module: ModuleType) -> Any:
 def test_documents_quote_the_rebuilt_numbers(module: ModuleType, pilot: Any) -> None:
     for document in module.DOCUMENTS:
         text = document.read_text()
-        assert module.BUILT.search(text), document
-        assert module.built(text, pilot) == text, f"{document.name}: make figures"
+        assert "<!-- built:" in text
+        assert module.built(text, module.PARTS, pilot) == text, f"{document.name}: make figures"
+
+
+def test_the_page_of_two_searches_quotes_their_records() -> None:
+    inside = script("inside")
+    text = inside.DOCUMENT.read_text()
+    assert "| `gap` |" in text
+    assert inside.built(text, inside.PARTS, inside.RUNS) == text, "make figures"
+    for name in (*inside.FIGURES, "F4"):
+        assert f"(images/inside-{name}.png)" in text
+        assert (inside.IMAGES / f"inside-{name}.png").exists()
 
 
 def test_every_figure_that_can_be_drawn_is_shown(module: ModuleType, pilot: Any) -> None:

@@ -83,6 +83,6 @@ def finish(ax: Axes) -> None:
     """Integer epochs, a light grid, no frame above and to the right."""
     from matplotlib.ticker import MaxNLocator
 
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
