@@ -63,11 +63,9 @@ def found(runs: list[RunFolder]) -> str:
             told = ", ".join(f"{end:.{digits}f}" for end in ends)
             cells.append(f"{values[key]:.{digits}f}" + (f" [{told}]" if told else ""))
         rows.append((f"`{label}`", words, *cells))
-    cell = (
-        "",
-        "derived cell",
-        *(f"`{line_of(run, 'gap')['values']['architecture']}`" for run in runs),
-    )
+    # A bar would end the table's cell.
+    cells = [line_of(run, "gap")["values"]["architecture"].replace("|", r"\|") for run in runs]
+    cell = ("", "derived cell", *(f"`{each}`" for each in cells))
     accuracy = [line_of(run, "gap")["values"]["benchmark"]["accuracy"]["cifar10"] for run in runs]
     benchmark = ("", "its benchmark accuracy (CIFAR-10 test, %)", *(f"{a:.2f}" for a in accuracy))
     return as_table(
