@@ -8,6 +8,7 @@ random search, no images. tests/test_pilot.py compares the documents with what i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -142,6 +143,17 @@ def paired(pilot: Pilot) -> str:
     return as_table(heads, rows)
 
 
+def alpha(pilot: Pilot) -> str:
+    """How far from uniform the operation weights ended."""
+    entropy = pilot.frame.groupby("id")["alpha_entropy"].last()
+    return (
+        f"- **Not a decided alpha.** The entropy of the operation weights, a mean over edges, ends "
+        f"between {entropy.min():.3f} and {entropy.max():.3f} nats in all {len(entropy)} runs; "
+        f"uniform weights have {math.log(5):.3f}. The argmax chooses between nearly equal weights, "
+        "and the supernet is that of a mixture."
+    )
+
+
 def headline(pilot: Pilot) -> str:
     """The three claims of the deck's first figure, one sentence each."""
     words = {
@@ -164,6 +176,7 @@ PARTS: dict[str, Callable[[Pilot], str]] = {
     "ledger": ledger,
     "reasons": reasons,
     "headline": headline,
+    "alpha": alpha,
     "paired": paired,
     "collapses": collapses,
 }
