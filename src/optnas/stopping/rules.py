@@ -118,7 +118,7 @@ def eigenvalue(
     Raises:
         UserError: the window is even, or the ratio no positive number.
 
-    Source: Zela et al., ICLR 2020, section 5, and its code, whose defaults these are (there every 2
+    Source: Zela et al., ICLR 2020, section 4, and its code, whose defaults these are (there every 2
     epochs). As there, an extra evaluation at a run's last epoch, closer to its predecessor than
     that to its own, enters the means but is not asked. Deviation: an evaluation that is in step is
     asked even if it is the last.
