@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -283,6 +284,32 @@ def test_failed(
     Path("today").touch()
     assert command("resume", "out") == 0
     assert status(Path("out")) == "done"
+
+
+class Stopping(io.BytesIO):
+    """A file whose second write is stopped; torch then tells of an error of its own."""
+
+    def __init__(self, reason: BaseException):
+        super().__init__()
+        self.reason, self.writes = reason, 0
+
+    def write(self, data: Any) -> int:
+        self.writes += 1
+        if self.writes > 1:
+            raise self.reason
+        return super().write(data)
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"), [(KeyboardInterrupt(), "interrupted"), (MemoryError(), "failed")]
+)
+def test_stopped_while_a_checkpoint_is_written(
+    reason: BaseException, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optnas.state.write_atomically", lambda _, write: write(Stopping(reason)))
+    with pytest.raises(type(reason)):
+        search(tmp_path / "out")
+    assert status(tmp_path / "out") == told
 
 
 def test_one_process_a_folder(stopped: Path, tmp_path: Path) -> None:

@@ -170,9 +170,7 @@ def test_submitit_is_interrupted(tmp_path: Path) -> None:
         # submitit's local controller tells of its own interruption too.
         assert code == 130
         assert "optnas: interrupted; run the same command again" in err
-        # On a busy machine torch may turn the signal into an error of its own: asked for again, it
-        # goes on from its checkpoint all the same.
-        assert state_of(run) in ("interrupted", "unfinished", "failed")
+        assert state_of(run) in ("interrupted", "unfinished")
     finally:
         end_workers(out)
 

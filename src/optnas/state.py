@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -235,7 +235,18 @@ def save(state: SearchState, path: Path) -> None:
         path: the file.
     """
     content = {"format": FORMAT, "hash": state.settings.hash, **content_of(state)}
-    write_atomically(path, lambda file: torch.save(content, file))
+
+    def write(file: IO[bytes]) -> None:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            # Torch's writer puts an error of its own in the place of what stopped it: an
+            # interruption, a full disk.
+            if error.__context__ is None:
+                raise
+            raise error.__context__ from None
+
+    write_atomically(path, write)
 
 
 def content_of(state: SearchState) -> dict[str, Any]:
