@@ -25,6 +25,7 @@ LAYERS = [
     {"relaxations", "perturbations", "hypergradients", "discretizations"},
     {"config"},
     {"trackers"},
+    {"consistency"},
     {"complete"},
     {"resolve"},
     {"state"},
