@@ -99,7 +99,8 @@ def ledger(pilot: Pilot) -> str:
         numbers = ["-"] * 5
         if each.verdict != "not testable":
             effect = f"{each.effect:+.3g} {each.unit}".rstrip()
-            interval = f"[{each.low:.3g}, {each.high:.3g}]"
+            finite = math.isfinite(each.low)
+            interval = f"[{each.low:.3g}, {each.high:.3g}]" if finite else "none"
             numbers = [str(each.n), effect, interval, f"{each.p:.3f}", f"{each.p_holm:.3f}"]
         verdict = f"**{each.verdict}**" if each.verdict != "not testable" else each.verdict
         rows.append((each.id, each.text, verdict, each.verdict_holm, *numbers))
@@ -133,13 +134,14 @@ def paired(pilot: Pilot) -> str:
                 row[0],
                 f"{row[1]} on {'alpha' if level == 'w' else 'w'}",
                 row.n,
-                f"{row.estimate:+.2f} pp [{row.low:.2f}, {row.high:.2f}]",
+                f"{row.estimate:+.2f} pp "
+                + (f"[{row.low:.2f}, {row.high:.2f}]" if math.isfinite(row.low) else "(none)"),
                 f"{row.p:.3f}",
                 f"{row.improvement:.2f}",
             )
             for row in found.itertuples(index=False)
         ]
-    heads = ("contrast", "algorithm", "with", "n", "difference", "p", "probability of improvement")
+    heads = ("contrast", "algorithm", "with", "n", "difference", "p", "prob. of improvement")
     return as_table(heads, rows)
 
 
