@@ -72,7 +72,7 @@ def draw_landscapes(found: Sequence[Landscape]) -> Figure:
         ax.set_xlabel("t, from A (0) to the derived cell (1)", fontsize=8)
     handles, labels = rows[-1][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=2, frameon=False, fontsize=8)
-    figure.suptitle(_caption(found), fontsize=11, y=1 - 0.15 / figure.get_figheight(), va="top")
+    figure.suptitle(caption(found), fontsize=11, y=1 - 0.15 / figure.get_figheight(), va="top")
     return figure
 
 
@@ -94,7 +94,7 @@ def draw_f4(columns: Sequence[Column]) -> Figure:
         ax.set_title(f"{name}, {column.shown.pair}\nseed {column.shown.seed}", fontsize=10)
     for position, (column, ax) in enumerate(zip(columns, rows[-1], strict=True)):
         _write_scalars(ax, column, named=position == 0)
-    figure.suptitle(_caption(found), fontsize=11, y=1 - 0.15 / figure.get_figheight(), va="top")
+    figure.suptitle(caption(found), fontsize=11, y=1 - 0.15 / figure.get_figheight(), va="top")
     return figure
 
 
@@ -122,7 +122,8 @@ def _frame(count: int, heights: Sequence[float]) -> tuple[Figure, list[Row]]:
     return figure, rows
 
 
-def _caption(found: Sequence[Landscape]) -> str:
+def caption(found: Sequence[Landscape]) -> str:
+    """What is drawn, in two lines."""
     first = found[0]
     data = sorted({NAMES.get(e.config["data"]["name"], e.config["data"]["name"]) for e in found})
     epochs = sorted({each.epoch for each in found})
@@ -302,15 +303,17 @@ def _write_scalars(ax: Axes, column: Column, *, named: bool) -> None:
     for number, (key, (name, digits)) in enumerate(TABLE.items(), start=1):
         scalar = column.scalars[key]
         if named:
-            ax.text(-0.2, number + 0.5, f"{name} ({_unit(scalar.unit)})", fontsize=8)
-        ax.text(1, number + 0.5, _told(scalar, digits), ha="right", fontsize=8)
+            ax.text(-0.2, number + 0.5, f"{name} ({short_unit(scalar.unit)})", fontsize=8)
+        ax.text(1, number + 0.5, told(scalar, digits), ha="right", fontsize=8)
 
 
-def _unit(unit: str) -> str:
+def short_unit(unit: str) -> str:
+    """A unit as it stands beside a number."""
     return UNITS.get(unit, unit.split(" a ")[0] if unit.endswith((" x", " y")) else unit)
 
 
-def _told(scalar: Scalar, digits: int) -> str:
+def told(scalar: Scalar, digits: int) -> str:
+    """A quantity over seeds in words, such as ``9.3 ± 0.4``."""
     if scalar.mean is None:
         return "not finite"
     spread = "" if scalar.sd is None else f" ± {scalar.sd:.{digits}f}"

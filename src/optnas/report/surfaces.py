@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from optnas.errors import UserError
-from optnas.figures.landscape_panels import TABLE
+from optnas.figures.landscape_panels import TABLE, caption, short_unit, told
 from optnas.landscapes import F4, LABEL, Column, columns_of
 from optnas.records import RunFolder
 from optnas.report.arms import ALGORITHM, TRADITIONAL, pair_of, runs_of
 from optnas.report.figures import Material
 
-TITLE = "Landscape of the validation accuracy over the operation weights"
+TITLE = "Landscape of the validation accuracy"
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,12 @@ class Surfaces:
     @property
     def caption(self) -> str:
         """What the charts show."""
-        shown = self.columns[0].shown
-        images, epoch = shown.values["images"], shown.epoch
+        shown = [column.shown for column in self.columns]
         return (
-            f"Supernet accuracy on {images} validation images, network weights as they are after "
-            f"epoch {epoch}, on a plane through the operation weights ({shown.settings['plane']} "
-            f"directions, pair {self.pair}); one colour scale. Drawn is the lowest seed of each "
-            "algorithm; the table is over all seeds. The picture in paper quality shows the same "
-            "grids as surfaces."
+            f"{', '.join(caption(shown).splitlines())}, on a plane of {shown[0].settings['plane']} "
+            f"directions, pair {self.pair}; one colour scale. Drawn is the lowest seed of each "
+            "algorithm; the table has mean ± sd over the seeds. The picture in paper quality shows "
+            "the same grids as surfaces."
         )
 
     @property
@@ -57,15 +55,8 @@ class Surfaces:
         rows = []
         for key, (words, digits) in TABLE.items():
             found = [column.scalars[key] for column in self.columns]
-            told = [
-                "-"
-                if each.mean is None
-                else f"{each.mean:.{digits}f}"
-                + ("" if each.sd is None else f" (sd {each.sd:.{digits}f})")
-                + f", n = {each.n}"
-                for each in found
-            ]
-            rows.append((f"{words} ({found[0].unit})", told))
+            cells = [f"{told(each, digits)}, n = {each.n}" for each in found]
+            rows.append((f"{words} ({short_unit(found[0].unit)})", cells))
         return rows
 
     def document(self) -> dict[str, Any]:
@@ -123,5 +114,9 @@ def _measured(material: Material, pair: Mapping[str, str]) -> dict[str, list[Run
     for name in F4:
         positions = runs_of(material.selection, {ALGORITHM: name, **pair})
         runs = [folders[ids.iloc[place]] for place in positions]
-        found[name] = [run for run in runs if run.read_measures(LABEL)]
+        found[name] = [
+            run
+            for run in runs
+            if any(line["status"] != "failed" for line in run.read_measures(LABEL))
+        ]
     return {name: runs for name, runs in found.items() if runs}
