@@ -43,6 +43,7 @@ ROWS = (
         3,
         "tau_minus_convolutions",
     ),
+    ("indicator-recalibrated", "tau", "tau, batch norm recalibrated for each cell", 3, "tau"),
     ("agreement", "cosine", "cosine of training and validation gradient", 3, None),
 )
 
