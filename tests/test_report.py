@@ -29,6 +29,7 @@ from optnas.report.arms import pair_arms, pair_look
 from optnas.report.figures import FIGURES, Benchmark, Material
 from optnas.report.inventory import chosen, inventory
 from optnas.report.pages import page as run_page
+from optnas.report.pictures import write_pictures
 from optnas.report.static import draw
 from optnas.report.summary import as_csv, as_latex, summary
 from optnas.study.declare import load_study
@@ -216,6 +217,26 @@ def plant_landscape(run: RunFolder) -> None:
         "units": dict.fromkeys(values, "percentage points"),
     }
     run.measures.put("landscape", line, {"axis": axis, "accuracy": accuracy, "loss": accuracy / 50})
+
+
+def test_pictures_are_written_side_by_side(tmp_path: Path) -> None:
+    made = material(study(arms("darts"), planted, seeds=2))
+    figures = [FIGURES["F7"](made), FIGURES["F8"](made), FIGURES["F13"](made)]
+    stale = tmp_path / "F8.png"
+    stale.touch()
+    write_pictures(figures, tmp_path)
+    names = {f"{name}.{kind}" for name in ("F7", "F13") for kind in ("png", "svg", "pdf")}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    together = (tmp_path / "F7.svg").read_bytes()
+    write_pictures(figures[:1], tmp_path)  # a single one is drawn by this process
+    assert (tmp_path / "F7.svg").read_bytes() == together
+
+
+def test_a_picture_that_cannot_be_written_is_told_as_elsewhere(tmp_path: Path) -> None:
+    made = material(study(arms("darts"), planted, seeds=2))
+    folder = tmp_path / "gone"
+    with pytest.raises(UserError, match=r"command line: -o = '.*gone/F\d+.png': cannot write"):
+        write_pictures([FIGURES["F7"](made), FIGURES["F13"](made)], folder)
 
 
 @pytest.fixture(scope="module")

@@ -233,6 +233,14 @@ def test_a_run_repeats_from_its_own_config(done: Path, tmp_path: Path) -> None:
     assert timeless(tmp_path / "again") == timeless(done)
 
 
+def test_a_configuration_is_read_as_it_is_now(done: Path, tmp_path: Path) -> None:
+    run = RunFolder(copied(done, tmp_path / "run"))
+    run.read_config()["search"]["epochs"] = 99  # the reader's own
+    assert run.read_config()["search"]["epochs"] == 2
+    run.config.write_text(run.config.read_text().replace("epochs = 2", "epochs = 7"))
+    assert run.read_config()["search"]["epochs"] == 7
+
+
 def test_done(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert command(*tiny_search(out=str(tmp_path / "run"))) == 0
     out, err = capfd.readouterr()

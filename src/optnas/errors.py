@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -44,6 +45,10 @@ class UserError(Exception):
             head += f": {key}" if value is None else f": {key} = {shown}"
         text = f"{head}: {reason}" + (f"; {remedy}" if remedy else "")
         super().__init__(" ".join(text.split()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        told = {"where": self.where, "key": self.key, "value": self.value, "remedy": self.remedy}
+        return functools.partial(type(self), **told), (self.reason,)
 
     def at(self, where: object) -> UserError:
         """The same error, blamed on another file."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
+
+import pydantic_core
 
 from optnas.errors import UserError
 from optnas.tomlio import read_text
@@ -28,6 +31,8 @@ def parse_json(text: str, where: object) -> Any:
     Raises:
         UserError: it is not JSON.
     """
+    with contextlib.suppress(ValueError):  # the slower parser knows what is wrong
+        return pydantic_core.from_json(text)
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

@@ -14,6 +14,7 @@ Importable without torch.
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import re
 import shutil
@@ -25,7 +26,7 @@ from optnas.errors import UserError
 from optnas.files import TEMPORARY, append_text, is_locked, lock, write_text
 from optnas.jsonio import dump_json, parse_json, parse_object, read_lines
 from optnas.measurements import Measurements
-from optnas.tomlio import dump_toml, read_text, read_toml
+from optnas.tomlio import dump_toml, parse_toml, read_text
 
 Status = Literal["done", "interrupted", "diverged", "failed"]
 FINISHED = ("done", "diverged")
@@ -53,6 +54,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoints" / "last.pt"
         self.measures = Measurements(path / "measures")
         self._lock = path / ".lock"
+        self._config: tuple[str, dict[str, Any]] | None = None  # as last read: text, document
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -244,7 +246,10 @@ class RunFolder:
                 where=self.path,
                 remedy="check the path; optnas list shows the runs below a folder",
             )
-        return read_toml(self.config)
+        text = read_text(self.config)
+        if self._config is None or self._config[0] != text:
+            self._config = text, parse_toml(text, self.config)
+        return copy.deepcopy(self._config[1])
 
     def read_result(self) -> dict[str, Any] | None:
         """How the run ended, or None while it has not."""

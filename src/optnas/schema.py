@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 import typing
@@ -81,6 +82,11 @@ def part_of(hint: Any) -> Part | None:
     return next(marks, None)
 
 
+@functools.cache
+def _adapter(hint: Any) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(hint)
+
+
 def typed(value: Any, hint: Any, key: str, where: object) -> Any:
     """A value checked against an annotation.
 
@@ -97,9 +103,8 @@ def typed(value: Any, hint: Any, key: str, where: object) -> Any:
         UserError: it is of another type.
     """
     # Strict but for an int where a float is due, and a list where TOML knows no tuple.
-    adapter = pydantic.TypeAdapter(hint)
     try:
-        return adapter.validate_python(value, strict=not isinstance(value, list))
+        return _adapter(hint).validate_python(value, strict=not isinstance(value, list))
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         raise UserError(

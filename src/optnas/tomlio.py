@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import importlib.resources
 import tomllib
 from collections.abc import Mapping
@@ -12,6 +14,12 @@ from typing import Any
 import tomli_w
 
 from optnas.errors import COMMAND_LINE, UserError, did_you_mean
+
+
+# A study reads its protocol once a run.
+@functools.lru_cache(maxsize=8)
+def _loads(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
 
 
 def parse_toml(text: str, where: object) -> dict[str, Any]:
@@ -28,7 +36,7 @@ def parse_toml(text: str, where: object) -> dict[str, Any]:
         UserError: it is not TOML.
     """
     try:
-        return tomllib.loads(text)
+        return copy.deepcopy(_loads(text))
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"not valid TOML ({error})", where=where, remedy="fix the file") from error
 

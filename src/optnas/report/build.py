@@ -20,16 +20,16 @@ from optnas.benchmarks import Question, Table, data_folder, load_table
 from optnas.benchmarks.references import Reference
 from optnas.claims.base import NAMES as NAMES_OF_ARMS
 from optnas.errors import UserError
-from optnas.figures.landscape_panels import draw_f4
 from optnas.files import write_text, writing
-from optnas.plotting import FORMATS, NAMES, write_figure
+from optnas.plotting import NAMES
 from optnas.reference_lines import find_references
-from optnas.report import static, summary
-from optnas.report.data import Figure, Line
+from optnas.report import summary
+from optnas.report.data import Line
 from optnas.report.figures import FIGURES, Benchmark, Material
 from optnas.report.inventory import Entry, chosen, counted, inventory, study_command
 from optnas.report.pages import page
-from optnas.report.surfaces import Surfaces, surfaces
+from optnas.report.pictures import write_pictures
+from optnas.report.surfaces import surfaces
 from optnas.study.declare import STUDIES, load_study
 from optnas.study.folder import locate
 from optnas.study.tables import table_of
@@ -102,9 +102,7 @@ def report(
     )
     with writing("the report", key="--to", path=target):
         (target / "figures").mkdir(parents=True, exist_ok=True)
-        _write_pictures(plane, target / "figures")
-        for figure in figures:
-            _write_pictures(figure, target / "figures")
+        write_pictures([plane, *figures], target / "figures")
         write_text(target / "figures" / "T1.csv", summary.as_csv(lines))
         write_text(target / "figures" / "T1.tex", summary.as_latex(lines))
         write_text(target / "report.html", text)
@@ -190,20 +188,6 @@ def _held(material: Material) -> list[str]:
         f"{column} ({', '.join(filter(None, value.split(', ')))})"
         for column, value in material.selection.held(everything, set(NAMES_OF_ARMS)).items()
     ]
-
-
-def _write_pictures(figure: Figure | Surfaces, folder: Path) -> None:
-    """The figure in every format; one with nothing to draw leaves no file of an earlier time."""
-    from matplotlib import rc_context
-
-    if not figure.drawn:
-        for kind in FORMATS:
-            (folder / f"{figure.name}.{kind}").unlink(missing_ok=True)
-        return
-    with rc_context(static.PAPER):
-        drawing = draw_f4(figure.columns) if isinstance(figure, Surfaces) else static.draw(figure)
-        for kind in FORMATS:
-            write_figure(drawing, folder / f"{figure.name}.{kind}", dpi=300)
 
 
 def _render(**values: Any) -> str:

@@ -136,13 +136,15 @@ def _text(value: Any) -> str | None:
 def _row(
     record: Record, asked: tuple[str, Any] | None, measured: Mapping[str, Any], arrays: bool
 ) -> Record:
-    row = _scalars({key: v for key, v in record.items() if key != "benchmark"}, arrays)
-    if asked is None:
-        accuracies = record["benchmark"]["accuracy"]
-    else:
-        accuracies = asked[1](record["architecture"])
-    row |= {f"benchmark.{dataset}": value for dataset, value in accuracies.items()}
-    return {**row, **measured}
+    recorded = record.pop("benchmark")["accuracy"]
+    row = _scalars(record, arrays)
+    row |= _answers(recorded) if asked is None else asked[1](record["architecture"])
+    row |= measured
+    return row
+
+
+def _answers(accuracies: Mapping[str, float]) -> Record:
+    return {f"benchmark.{dataset}": value for dataset, value in accuracies.items()}
 
 
 def _scalars(record: Mapping[str, Any], arrays: bool, prefix: str = "") -> Record:
@@ -176,7 +178,7 @@ class _Tables:
         self._answers: dict[tuple[str, str], Any] = {}
 
     def of(self, settings: Mapping[str, Any]) -> tuple[str, Any]:
-        """The table that answers a run, and its question: architecture string to accuracies."""
+        """The table that answers a run, and its question: architecture string to columns."""
         name = self._name or settings["benchmark.table"]
         space = {k[len("space.") :]: v for k, v in settings.items() if k.startswith("space.")}
         key = name, json.dumps(space)
@@ -196,11 +198,8 @@ def _question(name: str, space_settings: dict[str, Any], data: Path | None) -> A
     answers = load_table(name, folder=data_folder(data))
 
     @functools.cache
-    def ask(architecture: str) -> Mapping[str, float]:
-        found: Mapping[str, float] = describe_benchmark(answers, space.parse(architecture))[
-            "accuracy"
-        ]
-        return found
+    def ask(architecture: str) -> Record:
+        return _answers(describe_benchmark(answers, space.parse(architecture))["accuracy"])
 
     return ask
 
