@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
-from cases import command, interrupted_run, write_files
+from cases import command, copied, interrupted_run, write_files
 from made import parquet_bytes, pixels, png
 from studies import PAIR, assert_each_completed_once, timeless_table, tiny_study
 
@@ -20,7 +22,7 @@ from optnas import study
 from optnas.api import settings_of
 from optnas.engines.base import Job
 from optnas.errors import UserError
-from optnas.records import RunFolder
+from optnas.records import RunFolder, find_runs
 from optnas.study.declare import STUDIES, load_study
 from optnas.study.folder import locate, state_of
 from optnas.study.progress import Watch, duration
@@ -488,6 +490,36 @@ def test_records_without_checkpoints(finished: tuple[str, Path], tmp_path: Path)
     assert study.export(name, out, records) == ([], 2)
     assert len(study.table(None, records)) == 6
     assert run_study(name, records).engine.started == []
+
+
+def test_arrays_of_measures_are_copied_on_request(
+    finished: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, out = finished
+    out = copied(out, tmp_path / "out")
+    run = find_runs(out)[0]
+    line = {"epoch": 2, "status": "ok", "settings": {}, "values": {"height": 1.5}}
+    run.measures.put("relief", line, {"grid": np.eye(3)})
+    records = tmp_path / "records"
+    study.export(name, out, records)
+    assert not list(records.rglob("*.npz"))
+    assert command(*_export(name, out, records, "relief")) == 0
+    [record] = [each for each in find_runs(records) if each.read_measures("relief")]
+    [line] = record.read_measures("relief")
+    np.testing.assert_equal(record.measures.arrays(line)["grid"], np.eye(3))
+    assert study.export(name, out, records, arrays=["relief"]) == ([], 2)
+    capsys.readouterr()
+    refusal = "--arrays = 'releif': no finished run .* did you mean relief?"
+    assert command(*_export(name, out, records, "releif")) == 2
+    assert re.search(refusal, capsys.readouterr().err)
+    (run.path / "measures" / line["arrays"]).write_bytes(b"torn")
+    assert command(*_export(name, out, records, "relief")) == 2
+    assert "cannot read the arrays" in capsys.readouterr().err
+    assert study.export(name, out, records) == ([], 2)  # the earlier copy is untouched
+
+
+def _export(name: str, out: Path, records: Path, label: str) -> list[str]:
+    return ["study", "export", name, "--out", str(out), "--to", str(records), "--arrays", label]
 
 
 def test_plan_as_json(

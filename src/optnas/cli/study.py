@@ -221,12 +221,16 @@ def export(
     *,
     out: Out,
     to: Annotated[Path, typer.Option(help="the folder of records")],
+    arrays: Annotated[
+        list[str] | None,
+        typer.Option("--arrays", metavar="LABEL", help="a measure whose arrays are copied too"),
+    ] = None,
     data: DataFolder = None,
 ) -> None:
     """Copy finished runs as compact records: no checkpoints, no folders of this machine."""
     from optnas.study.exporting import export as export_study
 
-    changed, finished = export_study(study, out, to, data=data)
+    changed, finished = export_study(study, out, to, arrays=arrays or (), data=data)
     typer.echo(f"{finished} finished runs, {len(changed)} of them new or changed in {to}")
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterable
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 from optnas.config import PLACES
-from optnas.files import write_text, writing
+from optnas.errors import UserError, did_you_mean
+from optnas.files import write_atomically, writing
 from optnas.records import FINISHED, RunFolder
 from optnas.study.declare import load_study
 from optnas.study.folder import locate
@@ -14,7 +18,12 @@ from optnas.tomlio import dump_toml, read_text
 
 
 def export(
-    study: str, out: str | Path, to: str | Path, *, data: Path | None = None
+    study: str,
+    out: str | Path,
+    to: str | Path,
+    *,
+    arrays: Collection[str] = (),
+    data: Path | None = None,
 ) -> tuple[list[str], int]:
     """Copy the finished runs of a study as records; what is there already is not touched.
 
@@ -22,34 +31,49 @@ def export(
         study: a shipped name, or the path of a study.
         out: the study's folder.
         to: the folder of records.
+        arrays: labels of measures whose arrays are copied too; without them a record has only
+            the lines. The figure F4 needs those of ``landscape``.
         data: the data folder; default: the variable ``OPTNAS_DATA``.
 
     Returns:
         The ids of runs whose record is new or changed, and the number of finished runs.
 
     Raises:
-        UserError: the study is wrong, a record is damaged, or the folder cannot be written.
+        UserError: the study is wrong, a record is damaged, no finished run was measured under one
+            of the labels, or the folder cannot be written.
     """
     settings = {} if data is None else {"data.folder": str(data)}
     runs = load_study(study, settings).runs.values()
     there = locate(runs, Path(to))
-    changed, finished = [], 0
+    finished = {}
     for name, run in locate(runs, Path(out)).items():
         result = run.read_result() if run.config.exists() else None
-        if result is None or result["status"] not in FINISHED:
-            continue
-        finished += 1
-        if copy_record(run, there[name].path):
-            changed.append(name)
-    return changed, finished
+        if result is not None and result["status"] in FINISHED:
+            finished[name] = run
+    _check_measured(arrays, finished.values())
+    changed = [name for name, run in finished.items() if copy_record(run, there[name].path, arrays)]
+    return changed, len(finished)
 
 
-def copy_record(run: RunFolder, target: Path) -> bool:
+def _check_measured(labels: Iterable[str], runs: Iterable[RunFolder]) -> None:
+    measured = {label for run in runs for label in run.measures.labels()}
+    for label in labels:
+        if label not in measured:
+            raise UserError(
+                "no finished run of the study was measured under this label",
+                key="--arrays",
+                value=label,
+                remedy=did_you_mean(label, measured) if measured else "leave it out",
+            )
+
+
+def copy_record(run: RunFolder, target: Path, arrays: Iterable[str] = ()) -> bool:
     """Copy one run: settings, versions, epochs, result and measures.
 
     Args:
         run: its folder.
         target: the record's folder, made if need be.
+        arrays: labels of measures whose arrays are copied too.
 
     Returns:
         Whether anything changed.
@@ -61,23 +85,31 @@ def copy_record(run: RunFolder, target: Path) -> bool:
     for key in PLACES:
         config["data"].pop(key, None)
     files = {
-        "config.toml": dump_toml(config),
-        "environment.json": _environment(run),
-        "epochs.jsonl": read_text(run.epochs),
-        "result.json": read_text(run.result),
+        "config.toml": dump_toml(config).encode(),
+        "environment.json": _environment(run).encode(),
+        "epochs.jsonl": read_text(run.epochs).encode(),
+        "result.json": read_text(run.result).encode(),
     }
-    for path in sorted((run.path / "measures").glob("*.jsonl")):
-        files[f"measures/{path.name}"] = read_text(path)
+    for path in sorted(run.measures.path.glob("*.jsonl")):
+        files[f"measures/{path.name}"] = read_text(path).encode()
+    for line in (line for label in arrays for line in run.read_measures(label)):
+        run.measures.arrays(line)  # a damaged file is no record
+        if "arrays" in line:
+            files[f"measures/{line['arrays']}"] = (run.measures.path / line["arrays"]).read_bytes()
     changed = False
-    for name, text in files.items():
+    for name, content in files.items():
         path = target / name
-        if path.exists() and read_text(path) == text:
+        if path.exists() and path.read_bytes() == content:
             continue
         changed = True
         with writing("here", key="--to", path=target):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, text)
+            write_atomically(path, partial(_put, content))
     return changed
+
+
+def _put(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)
 
 
 def _environment(run: RunFolder) -> str:
