@@ -10,21 +10,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from documents import as_table, built
 
+from optnas.analysis import paired as paired_tests
 from optnas.analysis.claims import Finding, judge
+from optnas.analysis.estimates import bootstrap
 from optnas.analysis.references import references
 from optnas.analysis.rendering import as_text
-from optnas.analysis.summaries import collapse_rates, differences
+from optnas.analysis.summaries import collapse_rates, differences, finals
 from optnas.benchmarks import data_folder, load_table
 from optnas.claims.reading import choose_claims
+from optnas.figures.landscape_panels import draw_f4
 from optnas.files import write_text
+from optnas.landscapes import columns_of
 from optnas.plotting import write_figure
 from optnas.records import find_runs
 from optnas.report import static
+from optnas.report.arms import pair_arms
 from optnas.report.build import material_of
 from optnas.report.data import Figure
 from optnas.report.figures import FIGURES, Material
@@ -35,8 +42,18 @@ HERE = Path(__file__).parent
 RECORDS = HERE / "pairs-cpu"
 DOCUMENTS = (HERE.parent / "docs" / "pilot.md", HERE.parent / "README.md")
 IMAGES = HERE.parent / "docs" / "images"
+ALGORITHMS = ("darts", "sdarts-rs")
 DRAWN = ("F7", "F9", "F13")
 SEEDS = 6
+# Of the table of measures: column of the tidy table, in words, digits.
+MEASURED = (
+    ("measure.gap.gap", "discretization gap (pp)", 1),
+    ("measure.curvature.op_weights_spectral", "Hessian norm in operation weights (nats)", 2),
+    ("measure.landscape.mean_accuracy_drop", "mean drop in the plane (pp)", 2),
+    ("measure.landscape.accuracy_residual", "unevenness of the plane (pp)", 2),
+    ("measure.indicator.tau", "Kendall tau, one-shot against benchmark", 3),
+    ("measure.indicator.tau_minus_convolutions", "tau less that of counting 3x3 convolutions", 3),
+)
 
 
 class Pilot:
@@ -88,6 +105,25 @@ def summary_table(pilot: Pilot) -> str:
         )
         for line in summary(pilot.material)
     ]
+    return as_table(heads, rows)
+
+
+def measured(pilot: Pilot) -> str:
+    """What the measures found at the last epoch: means over seeds with bootstrap intervals."""
+    heads = ("algorithm", "w + alpha", *(words for _, words, _ in MEASURED))
+    rows = []
+    for arm in (arm for name in ALGORITHMS for arm in pair_arms(pilot.material.selection, name)):
+        ids = pilot.material.runs.settings["id"].iloc[list(arm.runs)]
+        last = pilot.frame[pilot.frame["id"].isin(ids)].groupby("id").last()
+        cells = []
+        for column, _, digits in MEASURED:
+            values = last[column].dropna()
+            if values.empty:
+                cells.append("-")
+                continue
+            told_numbers = [f"{v:.{digits}f}" for v in bootstrap([values], partial(np.mean, axis=-1))]
+            cells.append("{} [{}, {}]".format(*told_numbers) + f", n = {len(values)}")
+        rows.append((arm.cell["algorithm.name"], arm.label, *cells))
     return as_table(heads, rows)
 
 
@@ -172,12 +208,30 @@ def headline(pilot: Pilot) -> str:
     )
 
 
+def algorithms(pilot: Pilot) -> str:
+    """SDARTS-RS against DARTS, within seeds and over the pairs; exploratory."""
+    last = finals(pilot.frame, "benchmark.cifar10")
+    by_seed = last.groupby(["search.seed", "algorithm.name"])["benchmark.cifar10"].mean().unstack()
+    contrasts = by_seed["sdarts-rs"] - by_seed["darts"]
+    test, ends = paired_tests.sign_flip(contrasts), paired_tests.interval(contrasts)
+    rates = collapse_rates(pilot.frame, pilot.random_cell, by=["algorithm.name"])
+    collapsed = {row[0]: f"{row.events} of {row.n}" for row in rates.itertuples(index=False)}
+    return (
+        f"- Not a claim of the ledger: SDARTS-RS minus DARTS, benchmark accuracy of the derived "
+        f"cell, mean over the pairs: {ends.estimate:+.3g} pp [{ends.low:.3g}, {ends.high:.3g}], "
+        f"n = {test.n} paired seeds, p = {test.p:.3f}. The search collapsed in "
+        f"{collapsed['darts']} runs of DARTS and in {collapsed['sdarts-rs']} of SDARTS-RS."
+    )
+
+
 PARTS: dict[str, Callable[[Pilot], str]] = {
     "runs": runs_there,
     "summary": summary_table,
+    "measured": measured,
     "ledger": ledger,
     "reasons": reasons,
     "headline": headline,
+    "algorithms": algorithms,
     "alpha": alpha,
     "paired": paired,
     "collapses": collapses,
@@ -197,6 +251,8 @@ def main() -> None:
     """Draw the figures and rewrite the documents."""
     pilot = Pilot()
     draw(list(pilot.figures().values()))
+    runs = [run for run in find_runs(RECORDS) if run.read_measures("landscape")]
+    write_figure(draw_f4(columns_of(runs)), IMAGES / "pilot-F4.png")
     for document in DOCUMENTS:
         write_text(document, built(document.read_text(), PARTS, pilot))
 
