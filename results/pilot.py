@@ -68,8 +68,8 @@ class Pilot:
 
     def __init__(self) -> None:
         self.frame: pd.DataFrame = table_of(find_runs(RECORDS), recorded=True)
-        self.material: Material = material_of(self.frame, [], data_folder(None))
         lines = references(load_table("official", folder=data_folder(None)))
+        self.material: Material = material_of(self.frame, [], data_folder(None))
         self.random_cell: float = lines["random cell"]["benchmark.cifar10"]
         self.findings: list[Finding] = judge(self.frame, choose_claims(None), lines)
 
@@ -115,16 +115,17 @@ def measured(pilot: Pilot) -> str:
     for arm in (arm for name in ALGORITHMS for arm in pair_arms(pilot.material.selection, name)):
         ids = pilot.material.runs.settings["id"].iloc[list(arm.runs)]
         last = pilot.frame[pilot.frame["id"].isin(ids)].groupby("id").last()
-        cells = []
-        for column, _, digits in MEASURED:
-            values = last[column].dropna()
-            if values.empty:
-                cells.append("-")
-                continue
-            told_numbers = [f"{v:.{digits}f}" for v in bootstrap([values], partial(np.mean, axis=-1))]
-            cells.append("{} [{}, {}]".format(*told_numbers) + f", n = {len(values)}")
+        cells = [_mean(last[column].dropna(), digits) for column, _, digits in MEASURED]
         rows.append((arm.cell["algorithm.name"], arm.label, *cells))
     return as_table(heads, rows)
+
+
+def _mean(values: pd.Series, digits: int) -> str:
+    if values.empty:
+        return "-"
+    found = bootstrap([values], partial(np.mean, axis=-1))
+    mean, low, high = (f"{number:.{digits}f}" for number in found)
+    return f"{mean} [{low}, {high}], n = {len(values)}"
 
 
 def ledger(pilot: Pilot) -> str:
