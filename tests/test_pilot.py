@@ -60,6 +60,34 @@ def test_every_figure_that_can_be_drawn_is_shown(module: ModuleType, pilot: Any)
         assert (module.IMAGES / f"pilot-{name}.png").exists()
 
 
+def test_the_landscape_is_shown_of_all_its_seeds(module: ModuleType) -> None:
+    measured = [run for run in RUNS if run.read_measures("landscape")]
+    assert {run.read_config()["search"]["seed"] for run in measured} == set(range(2, 8))
+    assert len(measured) == 12
+    for run in measured:
+        assert run.measures.arrays(run.read_measures("landscape")[-1])
+    assert "(images/pilot-F4.png)" in module.DOCUMENTS[0].read_text()
+    assert (module.IMAGES / "pilot-F4.png").exists()
+
+
+def test_the_algorithms_by_hand(module: ModuleType, pilot: Any) -> None:
+    """Accuracy of the derived cell, SDARTS-RS minus DARTS within seeds; collapses of both."""
+    found: dict[tuple[int, str], list[float]] = {}
+    collapsed = {"darts": 0, "sdarts-rs": 0}
+    for run in RUNS:
+        config, last = run.read_config(), run.read_epochs()[-1]
+        name, accuracy = config["algorithm"]["name"], last["benchmark"]["accuracy"]["cifar10"]
+        found.setdefault((config["search"]["seed"], name), []).append(accuracy)
+        collapsed[name] += last["skips"] >= 4 or accuracy < pilot.random_cell
+    assert {len(values) for values in found.values()} == {4}
+    gaps = [sum(found[s, "sdarts-rs"]) / 4 - sum(found[s, "darts"]) / 4 for s in range(2, 8)]
+    told = module.algorithms(pilot)
+    assert f": {sum(gaps) / 6:+.3g} pp [" in told
+    assert all(gap > 0 for gap in gaps) == ("p = 0.031" in told)
+    assert f"in {collapsed['darts']} of 24 runs of DARTS" in told
+    assert f"in {collapsed['sdarts-rs']} of 24 of SDARTS-RS" in told
+
+
 def test_the_headline_by_hand(pilot: Any) -> None:
     """H1: mean over seeds of the difference in final supernet accuracy, SGD minus Adam on w."""
     final: dict[tuple[int, str], list[float]] = {}

@@ -90,7 +90,12 @@ def writing(what: str, *, key: str, path: Path) -> Iterator[None]:
 
 def write_text(path: Path, text: str) -> None:
     """Replace a text file in one step."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file in one step."""
+    write_atomically(path, lambda file: file.write(content))
 
 
 def append_text(path: Path, text: str) -> int:

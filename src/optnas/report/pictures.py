@@ -28,8 +28,9 @@ def write_pictures(figures: Sequence[Figure | Surfaces], folder: Path) -> None:
 
     drawn = [figure for figure in figures if figure.drawn]
     for figure in figures:
-        for kind in FORMATS if not figure.drawn else ():
-            (folder / f"{figure.name}.{kind}").unlink(missing_ok=True)
+        if not figure.drawn:
+            for kind in FORMATS:
+                (folder / f"{figure.name}.{kind}").unlink(missing_ok=True)
     if drawn:
         jobs = min(len(drawn), joblib.cpu_count())
         each = (joblib.delayed(_write)(figure, folder) for figure in drawn)

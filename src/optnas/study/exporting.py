@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
-from functools import partial
 from pathlib import Path
-from typing import IO
 
 from optnas.config import PLACES
 from optnas.errors import UserError, did_you_mean
-from optnas.files import write_atomically, writing
+from optnas.files import write_bytes, writing
 from optnas.records import FINISHED, RunFolder
 from optnas.study.declare import load_study
 from optnas.study.folder import locate
@@ -104,12 +102,8 @@ def copy_record(run: RunFolder, target: Path, arrays: Iterable[str] = ()) -> boo
         changed = True
         with writing("here", key="--to", path=target):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, partial(_put, content))
+            write_bytes(path, content)
     return changed
-
-
-def _put(content: bytes, file: IO[bytes]) -> None:
-    file.write(content)
 
 
 def _environment(run: RunFolder) -> str:
