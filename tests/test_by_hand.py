@@ -18,11 +18,11 @@ from torch.nn.utils import clip_grad_norm_
 from torch.testing import assert_close
 
 import optnas
-from optnas.api import settings_of
-from optnas.data import epoch_batches
-from optnas.instruments.evaluation import clean_batch
-from optnas.state import SearchState, build_state, restore
-from optnas.steps import Batch, train_batch, valid_batch
+from optnas.data.batches import epoch_batches
+from optnas.measures.evaluation import clean_batch
+from optnas.search.api import settings_of
+from optnas.search.state import SearchState, build_state, restore
+from optnas.search.steps import Batch, train_batch, valid_batch
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "00_by_hand.py"
 EPOCHS, BATCH, SIZE, CHANNELS = 3, 16, 64, 2
