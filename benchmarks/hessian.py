@@ -40,11 +40,11 @@ import torch.nn.functional as F  # noqa: N812
 from step import BATCH, SIDE, Setting, batch, fast_supernet, first_alpha, naive_supernet
 from torch import Tensor
 
-from optnas.instruments.curvature import expansion
-from optnas.instruments.evaluation import Batch
-from optnas.instruments.hessian import alpha_hessian, in_logits
+from optnas.measures.curvature.hessian import alpha_hessian, in_logits
+from optnas.measures.curvature.maths import expansion
+from optnas.measures.evaluation import Batch
 from optnas.spaces.nasbench201 import NAS_BENCH_201
-from optnas.supernet import Supernet
+from optnas.spaces.network import Supernet
 
 SETTING = Setting(channels=8, cells=1, repetitions=5, goal_ratio=3.0, goal_mib=0)
 SMALL = Setting(channels=4, cells=1, repetitions=0, goal_ratio=0, goal_mib=0)

@@ -23,9 +23,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from optnas.benchmarks import nats
-from optnas.benchmarks.nats_archive import read_cell
 from optnas.spaces import NAS_BENCH_201
+from optnas.spaces.tables import nats
+from optnas.spaces.tables.nats_archive import read_cell
 
 TESTS = Path(__file__).parent.parent / "tests"
 ONE = "--one-import"

@@ -6,9 +6,10 @@ One epoch is trained under protocol ``cpu`` on CIFAR-10 images (any setting may 
 CPU seconds of this process. The *search* is training and one pass over the validation half an
 epoch. The *default set* is what a search takes unless told otherwise: description of alpha and
 benchmark query every epoch, the alpha-Hessian every ``curvature.every`` epochs, the measures of
-`optnas.config.DEFAULT_MEASURES` at their cadence. Every registered measure is then taken once, with
-its default settings, and its share is that of its own cadence over all epochs of the protocol.
-Costs of measures do not depend on the epoch but through alpha. The last line printed is JSON.
+`optnas.search.settings.model.DEFAULT_MEASURES` at their cadence. Every registered measure is then
+taken once, with its default settings, and its share is that of its own cadence over all
+epochs of the protocol. Costs of measures do not depend on the epoch but through
+alpha. The last line printed is JSON.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ from typing import Any
 
 import torch
 
-from optnas import registry
 from optnas.algorithms.base import Progress
-from optnas.api import nest
+from optnas.base import registry
+from optnas.base.errors import COMMAND_LINE
+from optnas.base.records import RunFolder
 from optnas.cli.common import dotted_settings
-from optnas.complete import complete_measure
-from optnas.config import DEFAULT_MEASURES, MeasureSection, Settings
-from optnas.errors import COMMAND_LINE
-from optnas.metrics.base import Cadence
-from optnas.observe import take
-from optnas.records import RunFolder
-from optnas.resolve import Layer, resolve
-from optnas.search import _curvature, _measure, _train_epoch
-from optnas.state import SearchState, build_state
-from optnas.steps import validate
+from optnas.measures.base import Cadence
+from optnas.search.api import nest
+from optnas.search.loop import _curvature, _measure, _train_epoch
+from optnas.search.observe import take
+from optnas.search.settings.complete import complete_measure
+from optnas.search.settings.layers import Layer, resolve
+from optnas.search.settings.model import DEFAULT_MEASURES, MeasureSection, Settings
+from optnas.search.state import SearchState, build_state
+from optnas.search.steps import validate
 
 
 def cpu_seconds(work: Callable[[], Any]) -> float:
@@ -74,7 +75,7 @@ def search_costs(state: SearchState) -> dict[str, float]:
 def measure_costs(state: SearchState, folder: RunFolder) -> dict[str, dict[str, float]]:
     """CPU seconds of every registered measure, and its share of a search at its own cadence."""
     found = {}
-    for name in registry.names("metric"):
+    for name in registry.names("measure"):
         section = MeasureSection(**complete_measure(name, {}))
         line = take(state, folder, name, section)
         if line["status"] == "failed":

@@ -1,4 +1,6 @@
-"""One-shot accuracies of many cells: `optnas.instruments.oneshot` against one forward pass a cell.
+"""One-shot accuracies of many cells: `optnas.measures.indicator.oneshot` against plain passes.
+
+Plain is one forward pass per cell.
 
     python benchmarks/oneshot.py [--quick]
 
@@ -7,8 +9,8 @@ The supernet of the protocol ``cpu`` (8 channels, 1 cell a stage), initial weigh
 
 - twin: tests/naive_supernet.py, one module an edge and operation, as published code runs it, at the
   one-hot operation weights of each cell, without autograd.
-- merged: the same of `optnas.supernet.Supernet`, which shares what leaves a node; without autograd,
-  and as it comes, network weights requiring gradients.
+- merged: the same of `optnas.spaces.network.Supernet`, which shares what leaves a node;
+  without autograd, and as it comes, network weights requiring gradients.
 - fast: `score_cells` on the same images.
 
 The cells are those of the measure `indicator`: 500 drawn from all and 500 from the tenth that is
@@ -34,11 +36,11 @@ import torch.nn.functional as F  # noqa: N812
 from step import CLASSES, Setting, fast_supernet, naive_supernet
 from torch import Tensor
 
-from optnas.benchmarks import load_table
-from optnas.instruments.evaluation import Batch
-from optnas.instruments.oneshot import Scores, distinct, score_cells
+from optnas.measures.evaluation import Batch
+from optnas.measures.indicator.oneshot import Scores, distinct, score_cells
 from optnas.spaces import Architecture
 from optnas.spaces.nasbench201 import NAS_BENCH_201
+from optnas.spaces.tables import load_table
 
 SIZE = Setting(channels=8, cells=1, repetitions=0, goal_ratio=10.0, goal_mib=0)
 SIDE = 16

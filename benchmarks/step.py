@@ -8,8 +8,8 @@ updating running statistics. Both start from the same network weights and see th
 
 - naive: one module an edge and operation (tests/naive_supernet.py), images as planes, and
   `loss.backward()` in both steps, so that each step computes the other's gradients and drops them.
-- fast: `optnas.supernet.Supernet`, channels-last images, only the gradients a step needs: detached
-  network weights in the alpha step, detached operation weights in the weight step.
+- fast: `optnas.spaces.network.Supernet`, channels-last images, only the gradients a step needs:
+  detached network weights in the alpha step, detached operation weights in the weight step.
 
 Before anything is timed the sides must agree, in double precision, on logits and gradients. Times
 are CPU milliseconds of this process, the sides interleaved, the median over repetitions: on a
@@ -36,7 +36,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from optnas.spaces.nasbench201 import NAS_BENCH_201
-from optnas.supernet import Supernet
+from optnas.spaces.network import Supernet
 
 TWIN = Path(__file__).resolve().parents[1] / "tests" / "naive_supernet.py"
 BATCH, SIDE, CLASSES = 64, 32, 10

@@ -23,14 +23,14 @@ from pathlib import Path
 
 import torch
 
-from optnas.benchmarks import load_table
-from optnas.metrics.alpha import describe_alpha
-from optnas.metrics.benchmark import describe_benchmark
-from optnas.parts import argmax_per_edge
-from optnas.records import RunFolder
+from optnas.algorithms.parts import argmax_per_edge
+from optnas.base.records import RunFolder
+from optnas.base.toml import dump_toml
+from optnas.search.describe import describe_alpha
 from optnas.spaces.nasbench201 import NAS_BENCH_201
+from optnas.spaces.tables import load_table
+from optnas.spaces.tables.told import describe_benchmark
 from optnas.study.declare import STUDIES, PlannedRun, load_study
-from optnas.tomlio import dump_toml
 
 RUNS_A_SEED = 81  # of deck
 

@@ -15,8 +15,8 @@ import sys
 import tempfile
 import time
 
-from optnas.benchmarks import data_folder, default_table, load_table
-from optnas.resolve import default_space
+from optnas.search.settings.layers import default_space
+from optnas.spaces.tables import data_folder, default_table, load_table
 
 ONE_LOAD = "--one-load"
 

@@ -7,8 +7,8 @@ searches are far too short to say anything about the optimizers.
 from pathlib import Path
 
 import optnas
-from optnas.plotting import plot_runs
-from optnas.records import RunFolder
+from optnas.base.records import RunFolder
+from optnas.report.epochs import plot_runs
 
 OPTIMIZERS = ("SGD", "Adam")
 SHARED = {

@@ -6,9 +6,9 @@ Run it: ``python examples/04_landscape.py``. Runs and picture are left in ``runs
 from pathlib import Path
 
 import optnas
-from optnas.figures import plot_figure
-from optnas.landscapes import F4, f4_data
-from optnas.records import RunFolder
+from optnas.base.records import RunFolder
+from optnas.measures.figures import plot_figure
+from optnas.measures.landscape.read import F4, f4_data
 
 OUT = Path("runs/landscape")
 SETTINGS = {

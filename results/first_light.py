@@ -10,10 +10,10 @@ import statistics
 import sys
 from pathlib import Path
 
-from optnas.benchmarks import data_folder
-from optnas.display import run_label
-from optnas.plotting import plot_runs
-from optnas.records import RunFolder, find_runs
+from optnas.base.records import RunFolder, find_runs
+from optnas.cli.printing import run_label
+from optnas.report.epochs import plot_runs
+from optnas.spaces.tables import data_folder
 from optnas.study.exporting import copy_record
 
 HERE = Path(__file__).parent

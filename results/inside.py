@@ -11,12 +11,12 @@ from typing import Any
 
 from documents import as_table, built
 
-from optnas.figures import plot_figure
-from optnas.figures.landscape_panels import draw_f4
-from optnas.files import write_text
-from optnas.landscapes import columns_of
-from optnas.plotting import write_figure
-from optnas.records import RunFolder
+from optnas.base.files import write_text
+from optnas.base.records import RunFolder
+from optnas.measures.drawing import write_figure
+from optnas.measures.figures import plot_figure
+from optnas.measures.landscape.panels import draw_f4
+from optnas.measures.landscape.read import columns_of
 
 HERE = Path(__file__).parent
 RUNS = [RunFolder(HERE / "inside" / name) for name in ("darts", "sdarts-rs")]

@@ -18,24 +18,24 @@ import pandas as pd
 from documents import as_table, built
 
 from optnas.analysis import paired as paired_tests
-from optnas.analysis.claims import Finding, judge
+from optnas.analysis.claims.judge import Finding, judge
+from optnas.analysis.claims.read import choose_claims
+from optnas.analysis.claims.render import as_text
 from optnas.analysis.estimates import bootstrap
 from optnas.analysis.references import references
-from optnas.analysis.rendering import as_text
 from optnas.analysis.summaries import collapse_rates, differences, finals
-from optnas.benchmarks import data_folder, load_table
-from optnas.claims.reading import choose_claims
-from optnas.figures.landscape_panels import draw_f4
-from optnas.files import write_text
-from optnas.landscapes import columns_of
-from optnas.plotting import write_figure
-from optnas.records import find_runs
+from optnas.base.files import write_text
+from optnas.base.records import find_runs
+from optnas.measures.drawing import write_figure
+from optnas.measures.landscape.panels import draw_f4
+from optnas.measures.landscape.read import columns_of
 from optnas.report import static
 from optnas.report.arms import pair_arms
 from optnas.report.build import material_of
 from optnas.report.data import Figure
 from optnas.report.figures import FIGURES, Material
 from optnas.report.summary import COLUMNS, summary, told
+from optnas.spaces.tables import data_folder, load_table
 from optnas.study.tables import table_of
 
 HERE = Path(__file__).parent

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 from tiny import TINY
 
-from optnas import api, cli
-from optnas.records import Record
+from optnas import cli
+from optnas.base.records import Record
+from optnas.search import api
 
 CONSOLE = Path(sys.executable).with_name("optnas")
 # optnas: error: FILE or command line: key = value: reason; remedy

@@ -7,11 +7,12 @@ import random
 import numpy as np
 import torch
 
-from optnas import parts, register
+from optnas import register
+from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm
-from optnas.bilevel import Hypergradient
-from optnas.datasets.base import Dataset
-from optnas.metrics.base import Measure, Quantity, Values
+from optnas.algorithms.bilevel import Hypergradient
+from optnas.data.sets.base import Dataset
+from optnas.measures.base import Measure, Quantity, Values
 from optnas.spaces import Space
 
 CALLS = itertools.count(1)
@@ -403,7 +404,7 @@ def metric(name, **own):
             return found if isinstance(found, Values) else Values({"found": found})
 
         whole = {"quantities": {"found": Quantity("1")}, "cost": "nothing", **own}
-        register("metric", name)(lambda: Measure(measure, **whole))
+        register("measure", name)(lambda: Measure(measure, **whole))
         return look
 
     return decorate

@@ -12,12 +12,12 @@ import pandas as pd
 from tiny import TINY
 
 from optnas import study
-from optnas.api import nest
-from optnas.records import RunFolder
+from optnas.base.records import RunFolder
+from optnas.base.toml import dump_toml
+from optnas.search.api import nest
 from optnas.study.declare import load_study
 from optnas.study.folder import state_of
 from optnas.study.starts import StartLog
-from optnas.tomlio import dump_toml
 
 PAIR = '[[grid]]\n"weight_optimizer.name" = ["SGD", "Adam"]\n'
 

@@ -16,13 +16,13 @@ import torch.nn.functional as F  # noqa: N812
 from test_gap import naive_of, pixels
 from tiny import trained
 
-from optnas.errors import UserError
-from optnas.instruments.agreement import cosine, mean_cosine, sign_agreement
-from optnas.instruments.intervals import mean_interval
-from optnas.metrics.agreement import agreement
-from optnas.observe import snapshot_of
+from optnas.base.errors import UserError
+from optnas.measures.agreement.maths import cosine, mean_cosine, sign_agreement
+from optnas.measures.agreement.measure import agreement
+from optnas.measures.intervals import mean_interval
+from optnas.search.observe import snapshot_of
+from optnas.search.state import SearchState
 from optnas.spaces import NAS_BENCH_201
-from optnas.state import SearchState
 
 E, O, N, BATCH = 6, 5, 3, 8
 OPERATIONS = NAS_BENCH_201.operations

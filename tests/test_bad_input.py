@@ -27,8 +27,8 @@ from cases import (
 )
 from tiny import TINY
 
-from optnas import api
-from optnas.tomlio import dump_toml
+from optnas.base.toml import dump_toml
+from optnas.search import api
 
 # settings of a search on the command line | how the line goes on after "command line: " | a part
 SETTINGS = """

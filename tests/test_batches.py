@@ -13,10 +13,10 @@ import pytest
 from cases import Hostile, write_files
 from made import ARCHIVES, archive_files, batch_bytes, flat, parquet_bytes, pixels, png
 
-from optnas.datasets.base import Dataset
-from optnas.datasets.batches import Batches
-from optnas.errors import UserError
-from optnas.registry import find
+from optnas.base.errors import UserError
+from optnas.base.registry import find
+from optnas.data.sets.base import Dataset
+from optnas.data.sets.pickled import Batches
 
 WRITERS: dict[str, dict[str, Any]] = {
     "python 2": {"python2": True},

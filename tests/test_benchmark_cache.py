@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optnas.benchmarks import cache
-from optnas.benchmarks.table import Accuracies
+from optnas.spaces.tables import cache
+from optnas.spaces.tables.table import Accuracies
 
 
 def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import tiny_settings
 
-from optnas import benchmarks, registry
-from optnas.benchmarks import analog, data_folder, load_table, official
-from optnas.benchmarks.coverage import Coverage, Question
-from optnas.benchmarks.table import Measurements, Table
-from optnas.errors import UserError
-from optnas.metrics.benchmark import describe_benchmark
-from optnas.spaces import NAS_BENCH_201, Space
+from optnas.base import registry
+from optnas.base.errors import UserError
+from optnas.spaces import NAS_BENCH_201, Space, tables
+from optnas.spaces.tables import analog, data_folder, load_table, official
+from optnas.spaces.tables.coverage import Coverage, Question
+from optnas.spaces.tables.table import Measurements, Table
+from optnas.spaces.tables.told import describe_benchmark
 
 DATA = os.environ.get("OPTNAS_DATA", "")
 CSV = Path(DATA) / "nas-bench-201" / "test-accuracy.csv.gz"
@@ -83,9 +83,9 @@ def test_questions_equal_their_naive_twins(values: list[float]) -> None:
     assert (table.rank(best, ask), table.percentile(best, ask)) == (1, 100)
 
 
-@pytest.mark.parametrize("name", benchmarks.table_names())
+@pytest.mark.parametrize("name", tables.table_names())
 def test_every_table_declares_itself_without_being_read(name: str) -> None:
-    source = benchmarks.find_source(name)
+    source = tables.find_source(name)
     assert source.name == name
     assert source.space_name in registry.names("space")
     covered = source.coverage
@@ -161,7 +161,7 @@ def test_a_cell_of_another_space(analog_table: Table) -> None:
 
 MINE = """
 import numpy as np
-from optnas.benchmarks import Coverage, Measurements, Table, TableSource
+from optnas.spaces.tables import Coverage, Measurements, Table, TableSource
 
 COVERAGE = Coverage.product(["cifar10"], ["valid", "test"], [7])
 
@@ -196,7 +196,7 @@ def test_a_space_without_a_table() -> None:
     with pytest.raises(
         UserError, match=r"no benchmark table holds cells of nowhere; set benchmark.table=none"
     ):
-        benchmarks.default_table(None, "nowhere")
+        tables.default_table(None, "nowhere")
 
 
 # ---- the analog table
@@ -261,7 +261,7 @@ def test_a_missing_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_loading_imports_neither_the_distribution_nor_torch(tmp_path: Path) -> None:
     program = (
-        "import sys; from optnas.benchmarks import load_table;"
+        "import sys; from optnas.spaces.tables import load_table;"
         "load_table('analog-nasbench', folder=None);"
         "print({'analognasbench', 'pandas', 'torch', 'matplotlib'} & set(sys.modules))"
     )
@@ -346,10 +346,10 @@ def test_a_damaged_official_file(tmp_path: Path) -> None:
 
 
 def test_which_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert benchmarks.default_table(None, NAS_BENCH_201.name) == "analog-nasbench"
-    assert benchmarks.default_table(tmp_path, NAS_BENCH_201.name) == "analog-nasbench"
+    assert tables.default_table(None, NAS_BENCH_201.name) == "analog-nasbench"
+    assert tables.default_table(tmp_path, NAS_BENCH_201.name) == "analog-nasbench"
     write_csv(tmp_path, b"")
-    assert benchmarks.default_table(tmp_path, NAS_BENCH_201.name) == "official"
+    assert tables.default_table(tmp_path, NAS_BENCH_201.name) == "official"
     with pytest.raises(UserError, match=r"table = 'oficial'.*did you mean official"):
         load_table("oficial", folder=None)
     with pytest.raises(UserError, match="needs a data folder; set OPTNAS_DATA"):

@@ -13,16 +13,17 @@ import pytest
 from cases import command
 from tidy import Arm, arms, recorded, study
 
-from optnas import registry
-from optnas.analysis import claims, power, rendering, tuning
-from optnas.analysis.evaluate import sides_of
-from optnas.analysis.findings import decide
+from optnas.analysis import power, tuning
+from optnas.analysis.claims import choose_claims, find_claim, names, render
+from optnas.analysis.claims import judge as claims
+from optnas.analysis.claims.columns import COLUMNS, UNITS, column_of
+from optnas.analysis.claims.declare import TRANSFORMS
+from optnas.analysis.claims.evaluate import sides_of
+from optnas.analysis.claims.findings import decide
 from optnas.analysis.transforms import FUNCTIONS
-from optnas.claims import choose_claims, find_claim, names
-from optnas.claims.base import TRANSFORMS
-from optnas.claims.columns import COLUMNS, UNITS, column_of
-from optnas.errors import UserError
-from optnas.records import find_runs
+from optnas.base import registry
+from optnas.base.errors import UserError
+from optnas.base.records import find_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 RANDOM_CELL = 87.06
@@ -144,7 +145,7 @@ def test_a_claim_of_ones_own_from_a_file(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     Path("mine.toml").write_text(MINE)
     Path("mine.py").write_text(
-        "from optnas.claims import read_claim\nfrom optnas.tomlio import parse_toml\n"
+        "from optnas.analysis.claims import read_claim\nfrom optnas.base.toml import parse_toml\n"
         f"def mine():\n    return read_claim(parse_toml({MINE!r}, 'mine'), 'mine')\n"
         "def other():\n    return 1\n"
     )
@@ -412,7 +413,7 @@ def test_unfinished_runs_are_left_out_counted_and_unpair_their_seed() -> None:
     finding = judged(table, "H3")
     assert (finding.n, finding.unfinished) == (6, {"diverged": 2})
     assert finding.parts[0].incomplete == (3,)
-    told = rendering.as_text([finding])
+    told = render.as_text([finding])
     assert "left out, not done: 2 diverged" in told
     assert "seeds that lack an arm, left out of the contrast: 3" in told
 
@@ -439,7 +440,7 @@ def test_settings_that_vary_are_held_and_the_finding_says_at_what() -> None:
     finding = judged(with_second_data_set(seeds=5), "H3")
     assert (finding.verdict, finding.n) == ("supported", 6)
     assert finding.parts[0].held == {"data.name": "cifar10"}
-    assert "held: data.name = cifar10" in rendering.as_text([finding], details=True)
+    assert "held: data.name = cifar10" in render.as_text([finding], details=True)
 
 
 def test_who_looks_on_is_nothing_to_hold() -> None:
@@ -535,17 +536,17 @@ def test_rates_that_are_no_protocols_are_called_as_run() -> None:
 
 def test_json_is_strict_and_complete() -> None:
     findings = claims.judge(study(arms("darts"), world(1), seeds=2), references=REFERENCES)
-    told = json.loads(rendering.as_json(findings), parse_constant=lambda name: 1 / 0)
+    told = json.loads(render.as_json(findings), parse_constant=lambda name: 1 / 0)
     assert [each["id"] for each in told] == HYPOTHESES
     assert told[0]["low"] is None
     assert told[0]["parts"][0]["arms"][0]["n"] == 2
     assert told[0]["references"] == REFERENCES
-    frame = rendering.as_frame(findings)
+    frame = render.as_frame(findings)
     assert list(frame["id"]) == HYPOTHESES
 
 
 def test_the_text_shows_parts_arms_and_reference_lines(true_world: pd.DataFrame) -> None:
-    text = rendering.as_text([judged(true_world, "H3")], details=True)
+    text = render.as_text([judged(true_world, "H3")], details=True)
     for line in (
         "darts: SGD + Adam",
         "CIFAR-100 (secondary, does not decide)",
@@ -575,7 +576,7 @@ def test_a_line_of_reference_stands_beside_every_level(true_world: pd.DataFrame)
     lines = {part.name: dict(part.lines) for part in finding.parts}
     assert lines["final cell"] == lines["at equal train loss"] == {"random cell": RANDOM_CELL}
     assert lines["drop from the best epoch"] == {}
-    assert "random cell 87.06" in rendering.as_text([finding])
+    assert "random cell 87.06" in render.as_text([finding])
     early = judged(true_world, "H12").parts[1]
     assert early.hypothesis == "> random cell (87.06)"
 
@@ -695,7 +696,7 @@ def test_a_measure_finds_what_claims_read(column: str) -> None:
     if label == "theory":
         assert "no measure 'theory'" in column_of(column).supplied_by
         return
-    factory = registry.find("metric", label)
+    factory = registry.find("measure", label)
     measure = factory(**registry.complete_settings(factory, {}, section=label))
     assert quantity in measure.quantities
 

@@ -9,8 +9,9 @@ import pytest
 from cases import interrupted_run, timeless, write_files
 from tiny import TINY, tiny_settings
 
-from optnas import UserError, api
-from optnas.state import build_state
+from optnas import UserError
+from optnas.search import api
+from optnas.search.state import build_state
 
 SMOOTH = {"radius_start": 0.05, "radius_end": 0.4, "projection": "exact"}
 # a named algorithm's settings and those of its composition

@@ -18,12 +18,12 @@ from naive_supernet import NaiveSupernet
 from torch import Tensor
 from torch.testing import assert_close
 
-from optnas import search
 from optnas.algorithms.base import Progress
-from optnas.instruments.hessian import alpha_hessian, extreme_eigenvalues
-from optnas.resolve import Layer, resolve
-from optnas.state import SearchState, build_state
-from optnas.steps import arch_step, train_batch, valid_batch, weight_step
+from optnas.measures.curvature.hessian import alpha_hessian, extreme_eigenvalues
+from optnas.search import loop
+from optnas.search.settings.layers import Layer, resolve
+from optnas.search.state import SearchState, build_state
+from optnas.search.steps import arch_step, train_batch, valid_batch, weight_step
 
 E, O, P = 6, 5, 30
 BATCH = 8
@@ -201,7 +201,7 @@ def test_what_a_search_records_is_the_twins_and_moves_nothing() -> None:
     """Epoch 2 of 2: half of the auxiliary skip is left. No weight decay on the diagonal."""
     state = searched("darts-minus")
     before = copy.deepcopy(everything(state))
-    found = search._curvature(state, Progress(2, 2))
+    found = loop._curvature(state, Progress(2, 2))
     assert_close(everything(state), before, rtol=0, atol=0)
     spectrum = torch.linalg.eigvalsh(twin_hessian(state, skip_boost=0.5))
     assert found == pytest.approx((float(spectrum[-1]), float(spectrum[0])), rel=1e-8)

@@ -14,11 +14,11 @@ from scipy import stats
 from tidy import arms, study
 
 from optnas import analysis
-from optnas import claims as declarations
+from optnas.analysis import claims as declarations
 from optnas.analysis import curves, estimates, references
+from optnas.analysis.claims.declare import Response
 from optnas.analysis.runs import Runs, plain
-from optnas.claims.base import Response
-from optnas.errors import UserError
+from optnas.base.errors import UserError
 
 MODULES = [
     f"{package.__name__}.{module.name}"
@@ -170,7 +170,7 @@ def test_what_is_no_tidy_table_is_told() -> None:
 
 
 def test_references_come_from_the_table_that_answered() -> None:
-    from optnas.benchmarks import load_table
+    from optnas.spaces.tables import load_table
 
     table = load_table("analog-nasbench", folder=None)
     (question,) = table.coverage.headline

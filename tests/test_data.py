@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from optnas import data
-from optnas.datasets.base import Dataset
-from optnas.errors import UserError
-from optnas.seeds import named_generator
+from optnas.base.errors import UserError
+from optnas.base.seeds import named_generator
+from optnas.data import batches
+from optnas.data.sets.base import Dataset
 
 SEEDS = range(5)
 MEAN_C = torch.tensor([0.3, 0.4, 0.5], dtype=torch.float64)
@@ -40,16 +40,16 @@ def chi_square(counts: Counter[Any], cells: int) -> float:
 
 @pytest.mark.parametrize("size", [10, 11])
 def test_halves_are_the_rows_up_to_the_middle_and_the_rest(size: int) -> None:
-    train, valid = data.split_indices("halves", size, None, None, rng())
+    train, valid = batches.split_indices("halves", size, None, None, rng())
     assert train.tolist() == [0, 1, 2, 3, 4]
     assert valid.tolist() == list(range(5, size))
 
 
 def test_random_halves_share_nothing_and_leave_nothing() -> None:
-    train, valid = data.split_indices("random-halves", 101, None, None, rng())
+    train, valid = batches.split_indices("random-halves", 101, None, None, rng())
     assert sorted(train.tolist() + valid.tolist()) == list(range(101))
-    again, _ = data.split_indices("random-halves", 101, None, None, rng())
-    other, _ = data.split_indices("random-halves", 101, None, None, rng(1))
+    again, _ = batches.split_indices("random-halves", 101, None, None, rng())
+    other, _ = batches.split_indices("random-halves", 101, None, None, rng(1))
     assert torch.equal(train, again)
     assert not torch.equal(train, other)
 
@@ -58,8 +58,8 @@ def test_random_halves_share_nothing_and_leave_nothing() -> None:
 def test_smaller_sizes_are_the_first_rows_of_each_half(
     kind: Literal["halves", "random-halves"],
 ) -> None:
-    whole = data.split_indices(kind, 100, None, None, rng())
-    train, valid = data.split_indices(kind, 100, 7, 50, rng())
+    whole = batches.split_indices(kind, 100, None, None, rng())
+    train, valid = batches.split_indices(kind, 100, 7, 50, rng())
     assert torch.equal(train, whole[0][:7])
     assert torch.equal(valid, whole[1])
 
@@ -75,7 +75,7 @@ def test_smaller_sizes_are_the_first_rows_of_each_half(
 )
 def test_sizes_a_half_cannot_give(sizes: tuple[int | None, int | None], told: str) -> None:
     with pytest.raises(UserError, match=told):
-        data.split_indices("halves", 11, *sizes, rng())
+        batches.split_indices("halves", 11, *sizes, rng())
 
 
 # Resizing and loading
@@ -84,7 +84,7 @@ def test_sizes_a_half_cannot_give(sizes: tuple[int | None, int | None], told: st
 @pytest.mark.parametrize("factor", [2, 4])
 def test_shrinking_by_an_integer_averages_blocks(factor: int) -> None:
     images_NHWC = pixels(3, 16, 16, 2)
-    small = data.resize(images_NHWC, 16 // factor)
+    small = batches.resize(images_NHWC, 16 // factor)
     side = 16 // factor
     for n in range(3):
         for row in range(side):
@@ -97,11 +97,11 @@ def test_shrinking_by_an_integer_averages_blocks(factor: int) -> None:
 @pytest.mark.parametrize("resolution", [8, 5, 3, 16])
 def test_resizing_keeps_constant_images_and_the_range(resolution: int) -> None:
     constant = torch.full((2, 8, 8, 1), 201, dtype=torch.uint8)
-    assert (data.resize(constant, resolution) == 201).all()
-    assert data.resize(constant, resolution).shape == (2, resolution, resolution, 1)
+    assert (batches.resize(constant, resolution) == 201).all()
+    assert batches.resize(constant, resolution).shape == (2, resolution, resolution, 1)
     corners = torch.zeros(1, 8, 8, 1, dtype=torch.uint8)
     corners[:, 4:] = 255
-    resized = data.resize(corners, resolution)
+    resized = batches.resize(corners, resolution)
     assert resized.dtype == torch.uint8
     assert resized[0, 0, 0, 0] <= 60
     assert resized[0, -1, 0, 0] >= 195
@@ -109,10 +109,10 @@ def test_resizing_keeps_constant_images_and_the_range(resolution: int) -> None:
 
 def test_resizing_to_the_same_resolution_and_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     images_NHWC = pixels(10, 8, 8, 3)
-    assert data.resize(images_NHWC, 8) is images_NHWC
-    whole = data.resize(images_NHWC, 4)
-    monkeypatch.setattr(data, "RESIZE_CHUNK", 3)
-    assert torch.equal(data.resize(images_NHWC, 4), whole)
+    assert batches.resize(images_NHWC, 8) is images_NHWC
+    whole = batches.resize(images_NHWC, 4)
+    monkeypatch.setattr(batches, "RESIZE_CHUNK", 3)
+    assert torch.equal(batches.resize(images_NHWC, 4), whole)
 
 
 def test_loaded_images_are_the_asked_rows() -> None:
@@ -131,7 +131,7 @@ def test_loaded_images_are_the_asked_rows() -> None:
         files=(Path("nowhere"),),
         decode=lambda rows: (images_NHWC[rows], labels_N[rows]),
     )
-    images = data.load_images(dataset, torch.tensor([8, 1, 4]), 8, dataset.moments())
+    images = batches.load_images(dataset, torch.tensor([8, 1, 4]), 8, dataset.moments())
     assert len(images) == 3
     batch_BCHW, labels_B = images.to_batch(torch.tensor([2, 0]))
     np.testing.assert_array_equal(batch_BCHW.permute(0, 2, 3, 1), images_NHWC[[4, 8]])
@@ -190,7 +190,7 @@ def naive_cutout(
 @pytest.mark.parametrize(("padding", "shape"), [(4, (16, 3, 32, 32)), (1, (5, 1, 8, 6))])
 def test_crop_agrees_with_its_twin(seed: int, padding: int, shape: tuple[int, ...]) -> None:
     images_BCHW = pixels(*shape, seed=seed)
-    fast = data.random_crop(images_BCHW, padding, rng(seed))
+    fast = batches.random_crop(images_BCHW, padding, rng(seed))
     assert torch.equal(fast, naive_crop(images_BCHW, padding, rng(seed)))
     assert fast.dtype == torch.uint8
 
@@ -198,14 +198,14 @@ def test_crop_agrees_with_its_twin(seed: int, padding: int, shape: tuple[int, ..
 @pytest.mark.parametrize("seed", SEEDS)
 def test_flip_agrees_with_its_twin(seed: int) -> None:
     images_BCHW = pixels(16, 3, 8, 6, seed=seed)
-    fast = data.random_flip(images_BCHW, rng(seed))
+    fast = batches.random_flip(images_BCHW, rng(seed))
     assert torch.equal(fast, naive_flip(images_BCHW, rng(seed)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_normalise_agrees_with_its_twin(dtype: torch.dtype) -> None:
     images_BCHW = pixels(4, 3, 8, 8)
-    fast = data.normalise(images_BCHW, MEAN_C, STD_C, dtype)
+    fast = batches.normalise(images_BCHW, MEAN_C, STD_C, dtype)
     assert torch.equal(fast, naive_normalise(images_BCHW, dtype))
     assert fast.dtype == dtype
     assert fast.is_contiguous(memory_format=torch.channels_last)
@@ -215,14 +215,14 @@ def test_normalise_agrees_with_its_twin(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("length", [1, 4, 5, 16])
 def test_cutout_agrees_with_its_twin(seed: int, length: int) -> None:
     images_BCHW = torch.randn(16, 3, 12, 10, generator=rng(seed), dtype=torch.float64)
-    fast = data.cutout(images_BCHW, length, rng(seed))
+    fast = batches.cutout(images_BCHW, length, rng(seed))
     assert torch.equal(fast, naive_cutout(images_BCHW, length, rng(seed)))
 
 
 def test_augmentation_crops_flips_normalises_and_cuts_out_in_this_order() -> None:
     images_BCHW = pixels(8, 3, 32, 32)
     before = images_BCHW.clone()
-    augmentation = data.Augmentation(crop_padding=4, flip=True, cutout=16)
+    augmentation = batches.Augmentation(crop_padding=4, flip=True, cutout=16)
     fast = augmentation.apply(images_BCHW, MEAN_C, STD_C, rng(3), torch.float32)
     draws = rng(3)
     slow = naive_flip(naive_crop(images_BCHW, 4, draws), draws)
@@ -234,17 +234,17 @@ def test_augmentation_crops_flips_normalises_and_cuts_out_in_this_order() -> Non
 
 def test_without_augmentation_nothing_is_drawn() -> None:
     images_BCHW, generator = pixels(8, 3, 32, 32), rng(3)
-    plain = data.Augmentation().apply(images_BCHW, MEAN_C, STD_C, generator, torch.float64)
-    assert torch.equal(plain, data.normalise(images_BCHW, MEAN_C, STD_C, torch.float64))
+    plain = batches.Augmentation().apply(images_BCHW, MEAN_C, STD_C, generator, torch.float64)
+    assert torch.equal(plain, batches.normalise(images_BCHW, MEAN_C, STD_C, torch.float64))
     assert torch.equal(generator.get_state(), rng(3).get_state())
 
 
 def test_draws_do_not_depend_on_the_default_type() -> None:
     images_BCHW = pixels(64, 3, 8, 8)
-    usual = data.random_flip(images_BCHW, rng())
+    usual = batches.random_flip(images_BCHW, rng())
     torch.set_default_dtype(torch.float64)
     try:
-        assert torch.equal(data.random_flip(images_BCHW, rng()), usual)
+        assert torch.equal(batches.random_flip(images_BCHW, rng()), usual)
     finally:
         torch.set_default_dtype(torch.float32)
 
@@ -252,7 +252,7 @@ def test_draws_do_not_depend_on_the_default_type() -> None:
 def test_crop_offsets_are_uniform() -> None:
     # With padding 4 the centre of a 9 x 9 crop is the pixel at the offset itself.
     images_BCHW = torch.arange(81, dtype=torch.uint8).view(1, 1, 9, 9).expand(16_200, 1, 9, 9)
-    centres = data.random_crop(images_BCHW, 4, rng())[:, 0, 4, 4]
+    centres = batches.random_crop(images_BCHW, 4, rng())[:, 0, 4, 4]
     # 80 degrees of freedom: 125 is exceeded by a uniform law once in a thousand seeds.
     assert chi_square(Counter(centres.tolist()), 81) < 125
 
@@ -262,44 +262,44 @@ def test_crop_offsets_are_uniform() -> None:
 
 @pytest.mark.parametrize(("drop_last", "lengths"), [(False, [4, 4, 2]), (True, [4, 4])])
 def test_an_epoch_has_each_position_once(drop_last: bool, lengths: list[int]) -> None:
-    batches = data.epoch_batches(10, 4, rng(), drop_last=drop_last)
-    assert [len(batch) for batch in batches] == lengths
-    order = torch.cat(batches).tolist()
+    found = batches.epoch_batches(10, 4, rng(), drop_last=drop_last)
+    assert [len(batch) for batch in found] == lengths
+    order = torch.cat(found).tolist()
     assert len(set(order)) == sum(lengths)
     assert set(order) <= set(range(10))
-    again = torch.cat(data.epoch_batches(10, 4, rng(), drop_last=drop_last))
+    again = torch.cat(batches.epoch_batches(10, 4, rng(), drop_last=drop_last))
     assert order == again.tolist()
 
 
 def test_an_epoch_without_a_short_batch_drops_none() -> None:
-    assert [len(b) for b in data.epoch_batches(8, 4, rng(), drop_last=True)] == [4, 4]
-    assert data.epoch_batches(3, 4, rng(), drop_last=True) == []
+    assert [len(b) for b in batches.epoch_batches(8, 4, rng(), drop_last=True)] == [4, 4]
+    assert batches.epoch_batches(3, 4, rng(), drop_last=True) == []
 
 
 def test_fresh_batches_are_uniform_ordered_subsets() -> None:
     generator = rng()
-    counts = Counter(tuple(data.fresh_batch(4, 2, generator).tolist()) for _ in range(2_400))
+    counts = Counter(tuple(batches.fresh_batch(4, 2, generator).tolist()) for _ in range(2_400))
     assert all(first != second for first, second in counts)
     # 11 degrees of freedom: 31.3 is exceeded once in a thousand seeds.
     assert chi_square(counts, 12) < 31.3
-    assert sorted(data.fresh_batch(3, 8, generator).tolist()) == [0, 1, 2]
+    assert sorted(batches.fresh_batch(3, 8, generator).tolist()) == [0, 1, 2]
 
 
 def test_cycling_batches_are_epochs_one_after_the_other() -> None:
-    cycling, generator = data.CyclingBatches(10, 4, rng()), rng()
+    cycling, generator = batches.CyclingBatches(10, 4, rng()), rng()
     for _ in range(3):
-        for expected in data.epoch_batches(10, 4, generator):
+        for expected in batches.epoch_batches(10, 4, generator):
             assert torch.equal(cycling.next_batch(), expected)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3, 4])
 def test_cycling_batches_resume_where_they_were(steps: int, tmp_path: Path) -> None:
-    cycling = data.CyclingBatches(10, 4, rng())
+    cycling = batches.CyclingBatches(10, 4, rng())
     for _ in range(steps):
         cycling.next_batch()
     torch.save(cycling.state_dict(), tmp_path / "state.pt")
     expected = [cycling.next_batch() for _ in range(7)]
-    resumed = data.CyclingBatches(10, 4, rng(99))
+    resumed = batches.CyclingBatches(10, 4, rng(99))
     resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     for batch in expected:
         assert torch.equal(resumed.next_batch(), batch)
@@ -324,10 +324,10 @@ def test_the_global_generator_is_left_alone() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
     generator = named_generator(0, "train-augmentation")
-    data.split_indices("random-halves", 10, None, None, generator)
-    data.epoch_batches(10, 4, generator)
-    data.fresh_batch(10, 4, generator)
-    data.CyclingBatches(10, 4, generator).next_batch()
-    augmentation = data.Augmentation(crop_padding=1, flip=True, cutout=4)
+    batches.split_indices("random-halves", 10, None, None, generator)
+    batches.epoch_batches(10, 4, generator)
+    batches.fresh_batch(10, 4, generator)
+    batches.CyclingBatches(10, 4, generator).next_batch()
+    augmentation = batches.Augmentation(crop_padding=1, flip=True, cutout=4)
     augmentation.apply(pixels(4, 3, 8, 8), MEAN_C, STD_C, generator, torch.float32)
     assert torch.equal(torch.get_rng_state(), before)

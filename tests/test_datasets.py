@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from optnas.datasets.cifar10 import cifar10
-from optnas.datasets.digits import digits
-from optnas.errors import UserError
-from optnas.registry import complete_settings, find, names
+from optnas.base.errors import UserError
+from optnas.base.registry import complete_settings, find, names
+from optnas.data.sets.cifar10 import cifar10
+from optnas.data.sets.digits import digits
 
 DATA = Path(os.environ.get("OPTNAS_DATA", "no-such-folder"))
 needs_cifar10 = pytest.mark.skipif(
@@ -237,7 +237,7 @@ def test_both_are_registered_and_have_no_settings_of_the_user() -> None:
 
 def test_reading_imports_neither_torch_nor_scikit_learn_nor_pandas(two_files: TwoFiles) -> None:
     script = (
-        "import sys; from pathlib import Path; from optnas.registry import find; "
+        "import sys; from pathlib import Path; from optnas.base.registry import find; "
         "find('dataset', 'digits')(None).read(); "
         "dataset = find('dataset', 'cifar10'); assert 'pyarrow' not in sys.modules; "
         "dataset(Path(sys.argv[1])).read(); "

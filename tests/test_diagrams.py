@@ -15,11 +15,11 @@ from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from optnas.base.errors import UserError
+from optnas.base.records import RunFolder
 from optnas.cli import main
-from optnas.diagrams import FIGURES
-from optnas.errors import UserError
-from optnas.figures import plot_figure
-from optnas.records import RunFolder
+from optnas.measures.figures import plot_figure
+from optnas.report.slides import FIGURES
 from optnas.spaces import NAS_BENCH_201
 from optnas.spaces.drawing import STROKE_WIDTH, draw_mixed_cell, operation_colours
 

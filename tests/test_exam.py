@@ -11,10 +11,10 @@ import pytest
 from cases import command, write_files
 from tiny import every_space, every_variant
 
-from optnas.api import nest
-from optnas.exam import Subject, examine, subjects
-from optnas.exam.parts import OF_KIND
-from optnas.exam.searches import OF_AN_ALGORITHM
+from optnas.search.api import nest
+from optnas.search.exam import Subject, examine, subjects
+from optnas.search.exam.parts import OF_KIND
+from optnas.search.exam.searches import OF_AN_ALGORITHM
 
 # One space in the default tier, the others in the slow one.
 VARIANTS = [
@@ -100,25 +100,25 @@ dataset | draws | the same rows | moves the global generator of numpy
 dataset | facts | facts | disagree on the number of channels
 schedule | negative | finite | the rate of epoch 2 of 2 is -0.1
 schedule | remembers | a rate | gives another result
-metric | eager | loads | loading its file loads torch
-metric | unitless | declares | found has no unit
-metric | undeclared | darts: finds | declares [], gave ['more']
-metric | infinite | darts: finds | in epoch 0 it is not-finite: not a finite number: found
-metric | late | darts: finds | in epoch 2 it is failed: ZeroDivisionError
-metric | steps | darts: moves | with it differs the trace.records[1].
-metric | shifts | darts: leaves | changes the search.alpha
-metric | forgets | darts: leaves | changes the search.statistics[0]
-metric | paints | darts: leaves | changes the search.images.train[0]
-metric | stops | darts: leaves | changes the search.modes.deterministic
-metric | draws | darts: afterwards | moves the global generator of torch
-metric | shuffles | darts: afterwards | moves the global generator of python
-metric | remembers | darts-minus, batch statistics: afterwards | gives another result[0].values
+measure | eager | loads | loading its file loads torch
+measure | unitless | declares | found has no unit
+measure | undeclared | darts: finds | declares [], gave ['more']
+measure | infinite | darts: finds | in epoch 0 it is not-finite: not a finite number: found
+measure | late | darts: finds | in epoch 2 it is failed: ZeroDivisionError
+measure | steps | darts: moves | with it differs the trace.records[1].
+measure | shifts | darts: leaves | changes the search.alpha
+measure | forgets | darts: leaves | changes the search.statistics[0]
+measure | paints | darts: leaves | changes the search.images.train[0]
+measure | stops | darts: leaves | changes the search.modes.deterministic
+measure | draws | darts: afterwards | moves the global generator of torch
+measure | shuffles | darts: afterwards | moves the global generator of python
+measure | remembers | darts-minus, batch statistics: afterwards | gives another result[0].values
 optimizer | Hidden | on w: saved | its state_dict() leaves out what its steps depend on
 optimizer | Draws | on alpha: same seed | it draws from torch's global generator
 tracker | fails | follows | stopped at epoch 0 (ValueError: no server)
 tracker | mutates | leaves the records | changes the records[0].
 """
-SEARCHED = {"algorithm", "metric", "optimizer", "tracker"}
+SEARCHED = {"algorithm", "measure", "optimizer", "tracker"}
 
 
 def rows(table: str) -> list[Any]:
@@ -200,8 +200,8 @@ SGD momentum=-1 | command line: weight_optimizer | momentum
 ./mine.py:unregistered | command line: TARGET = './mine.py:unregistered': is not | --kind
 ./mine.py:first edge=x | command line: discretization.edge = 'x': | integer
 ./choosy.py:second | command line: relaxation.share = 2.0: is at most 1; | lower it
-gap batches=0 | command line: metric.batches = 0: is at least 1; raise it | raise it
-gap batch=1 | command line: metric.batch = 1: gap has no setting 'batch' | did you mean batches?
+gap batches=0 | command line: measure.batches = 0: is at least 1; raise it | raise it
+gap batch=1 | command line: measure.batch = 1: gap has no setting 'batch' | did you mean batches?
 ./mine.py:first --kind space | command line: space NAME = './mine.py:first': is registered as | a s
 """
 

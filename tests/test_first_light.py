@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from optnas.records import find_runs
+from optnas.base.records import find_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "first-light.md"

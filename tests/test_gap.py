@@ -17,12 +17,12 @@ from tiny import trained
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from optnas.instruments.evaluation import fixed_indices
-from optnas.instruments.snapshot import Snapshot
-from optnas.metrics.gap import gap
-from optnas.observe import snapshot_of
+from optnas.measures.evaluation import fixed_indices
+from optnas.measures.gap.measure import gap
+from optnas.measures.snapshot import Snapshot
+from optnas.search.observe import snapshot_of
+from optnas.search.state import SearchState
 from optnas.spaces import NAS_BENCH_201
-from optnas.state import SearchState
 
 TIGHT = {"rtol": 1e-9, "atol": 1e-11}
 BATCHES, BATCH = 5, 12
@@ -127,7 +127,7 @@ def test_recalibrated_statistics_are_torchs_cumulative_average() -> None:
 
 
 def test_the_records_accuracy_is_the_snapshots() -> None:
-    from optnas.steps import validate
+    from optnas.search.steps import validate
 
     state = trained(VARIANTS["darts"], 1)
     state.epoch = 1

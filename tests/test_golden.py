@@ -1,7 +1,7 @@
 """Committed records of tiny searches in double precision: do numbers move?
 
-A change that moves them raises `optnas.config.NUMBERS_VERSION`, says so in CHANGELOG.md under
-Numbers, and rewrites the files: ``python tests/test_golden.py``.
+A change that moves them raises `optnas.search.settings.model.NUMBERS_VERSION`, says so in
+CHANGELOG.md under Numbers, and rewrites the files: ``python tests/test_golden.py``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from tiny import every_variant, tiny_settings
 
-from optnas.records import RunFolder
-from optnas.search import run
+from optnas.base.records import RunFolder
+from optnas.search.loop import run
 
 GOLDEN = Path(__file__).parent / "golden"
 LEFT_OUT = ("seconds",)

@@ -16,14 +16,14 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from optnas.algorithms.base import Progress
-from optnas.bilevel import Bilevel, LossValue
-from optnas.errors import UserError
+from optnas.algorithms.bilevel import Bilevel, LossValue
+from optnas.algorithms.parts import hypergradients
+from optnas.algorithms.parts.hypergradients import first_order, frozen, hypergradient, unrolled
+from optnas.base.errors import UserError
 from optnas.optimizers.virtual import virtual_step
-from optnas.parts import hypergradients
-from optnas.parts.hypergradients import first_order, frozen, hypergradient, unrolled
-from optnas.resolve import Layer, resolve
-from optnas.state import SearchState, build_state
-from optnas.steps import batch_loss, train_batch, valid_batch, weight_step
+from optnas.search.settings.layers import Layer, resolve
+from optnas.search.state import SearchState, build_state
+from optnas.search.steps import batch_loss, train_batch, valid_batch, weight_step
 
 EDGES, OPERATIONS = 2, 3
 SHAPES = {"first": (4,), "second": (3, 1)}

@@ -19,19 +19,19 @@ from scipy import stats
 from tiny import TINY, trained
 from torch import Tensor
 
-from optnas import api
-from optnas.errors import UserError
-from optnas.figures import plot_figure
-from optnas.instruments import ranking
-from optnas.instruments.costs import BASELINES, flops, parameters
-from optnas.instruments.evaluation import Batch, recalibrated
-from optnas.instruments.oneshot import distinct, score_cells
-from optnas.metrics.indicator import indicator
-from optnas.observe import snapshot_of
-from optnas.records import RunFolder
+from optnas.base.errors import UserError
+from optnas.base.records import RunFolder
+from optnas.measures.evaluation import Batch, recalibrated
+from optnas.measures.figures import plot_figure
+from optnas.measures.indicator import ranking
+from optnas.measures.indicator.costs import BASELINES, flops, parameters
+from optnas.measures.indicator.measure import indicator
+from optnas.measures.indicator.oneshot import distinct, score_cells
+from optnas.search import api
+from optnas.search.observe import snapshot_of
 from optnas.spaces import NAS_BENCH_201, Architecture, Space, supernet_string
+from optnas.spaces.network import Network, Supernet
 from optnas.spaces.toy import TOY
-from optnas.supernet import Network, Supernet
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 QUICK: dict[str, Any] = {"uniform": 30, "top": 12, "images": 40, "batch_size": 20, "resamples": 50}
@@ -120,7 +120,7 @@ def test_scores_are_those_of_the_mixture_at_one_hot_weights(
 def test_equal_functions_are_scored_once_and_few_values_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from optnas.instruments import oneshot
+    from optnas.measures.indicator import oneshot
 
     net, judged = network(NAS_BENCH_201, torch.float64), images(1, 6, torch.float64, 1)
     some = some_cells(NAS_BENCH_201)

@@ -19,8 +19,9 @@ import torch
 from cases import Answer, console, copied, finish, interrupted_run, start, timeless, tiny_search
 from tiny import TINY
 
-from optnas import api, registry
-from optnas.records import RunFolder
+from optnas.base import registry
+from optnas.base.records import RunFolder
+from optnas.search import api
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -234,7 +235,7 @@ sys.meta_path.insert(0, Finder)
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("module", ["torch._C", "torch.autograd", "optnas.search"])
+@pytest.mark.parametrize("module", ["torch._C", "torch.autograd", "optnas.search.loop"])
 def test_interrupted_while_torch_is_loaded(name: str, module: str, tmp_path: Path) -> None:
     """Torch's C++ would turn an exception into an abort, if it came at the wrong moment."""
     (tmp_path / "sitecustomize.py").write_text(AT_IMPORT)

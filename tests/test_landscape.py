@@ -21,21 +21,21 @@ from tiny import TINY, trained
 from torch import Tensor
 from torch.testing import assert_close
 
-from optnas import api
-from optnas.data import Images
-from optnas.errors import UserError
-from optnas.instruments import landscape as scape
-from optnas.instruments.directions import orthogonalised, top_eigenvectors, zero_sum_basis
-from optnas.instruments.surfaces import Surface, fit_quadratic, path_numbers, surface_numbers
-from optnas.landscapes import F4, f4_data, read_landscapes
-from optnas.metrics.base import Values
-from optnas.metrics.gap import gap
-from optnas.metrics.landscape import landscape
-from optnas.observe import snapshot_of
-from optnas.records import RunFolder
+from optnas.base.errors import UserError
+from optnas.base.records import RunFolder
+from optnas.data.batches import Images
+from optnas.measures.base import Values
+from optnas.measures.gap.measure import gap
+from optnas.measures.landscape import maths as scape
+from optnas.measures.landscape.directions import orthogonalised, top_eigenvectors, zero_sum_basis
+from optnas.measures.landscape.measure import landscape
+from optnas.measures.landscape.read import F4, f4_data, read_landscapes
+from optnas.measures.landscape.surfaces import Surface, fit_quadratic, path_numbers, surface_numbers
+from optnas.search import api
+from optnas.search.observe import snapshot_of
+from optnas.search.state import SearchState
+from optnas.search.steps import validate
 from optnas.spaces import NAS_BENCH_201
-from optnas.state import SearchState
-from optnas.steps import validate
 
 QUICK: dict[str, Any] = {"points": 5, "images": 0, "batches": 2, "path_points": 3}
 PLANES = ("gradient", "random", "eigenvectors")
@@ -344,7 +344,7 @@ def test_f4_as_data_and_as_a_picture(runs: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_heights_and_colours_are_in_common(runs: Path) -> None:
-    from optnas.figures.landscape_panels import draw_landscapes
+    from optnas.measures.landscape.panels import draw_landscapes
 
     found = read_landscapes([RunFolder(runs / name) for name in ("darts", "sdarts-rs", "second")])
     axes = draw_landscapes(found).axes

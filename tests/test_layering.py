@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from optnas import UserError
-from optnas.api import nest, settings_of
-from optnas.config import Settings
-from optnas.resolve import Layer, resolve
+from optnas.search.api import nest, settings_of
+from optnas.search.settings.layers import Layer, resolve
+from optnas.search.settings.model import Settings
 
 DIGITS = {"data": {"name": "digits"}}
 FILE = {"weight_optimizer": {"name": "Adam", "lr": 0.5, "schedule": {"name": "constant"}}}

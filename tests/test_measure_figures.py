@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from tiny import TINY
 
-from optnas import api
-from optnas.errors import UserError
-from optnas.figures.agreement import agreement
-from optnas.figures.operations import operations
-from optnas.figures.stopping import stopping
-from optnas.records import RunFolder
-from optnas.stopping import RULES
+from optnas.base.errors import UserError
+from optnas.base.records import RunFolder
+from optnas.measures.agreement.figure import agreement
+from optnas.measures.operations.figure import operations
+from optnas.measures.stopping import RULES
+from optnas.measures.stopping.figure import stopping
+from optnas.search import api
 
 SEARCH = TINY | {
     "search.epochs": 2,

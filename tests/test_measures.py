@@ -12,19 +12,20 @@ import pytest
 from cases import command, copied, interrupted_run, timeless
 from tiny import TINY, tiny_settings
 
-from optnas import api, registry
-from optnas.errors import UserError
-from optnas.exam import Subject
-from optnas.measurements import Measurements
-from optnas.metrics.base import Cadence, Measure
-from optnas.records import RunFolder
+from optnas.base import registry
+from optnas.base.errors import UserError
+from optnas.base.measurements import Measurements
+from optnas.base.records import RunFolder
+from optnas.measures.base import Cadence, Measure
+from optnas.search import api
+from optnas.search.exam import Subject
 
-NAMES = registry.names("metric")
+NAMES = registry.names("measure")
 DOCUMENT = Path(__file__).parent.parent / "docs" / "measures.md"
 
 
 def built(name: str) -> Measure:
-    measure: Measure = Subject("metric", name).build()
+    measure: Measure = Subject("measure", name).build()
     return measure
 
 
@@ -47,7 +48,7 @@ def costless(run: Path, label: str) -> list[dict[str, Any]]:
 
 
 MINE = '''
-from optnas.metrics.base import Cadence, Measure, Quantity, Values
+from optnas.measures.base import Cadence, Measure, Quantity, Values
 
 
 def mine(power: float = 1.0, fail: int = -1) -> Measure:
@@ -217,7 +218,7 @@ ERRORS = {
     'measures.gap.at=["ende"]': "is no list of epochs",
     "measures.gap.batches=0": "measures.gap.batches = 0: is at least 1; raise it",
     "measures.gap.batches=x": "measures.gap.batches = 'x': input should be a valid integer",
-    "measures.gapp.every=1": "measures.gapp = 'gapp': there is no metric of this name; "
+    "measures.gapp.every=1": "measures.gapp = 'gapp': there is no measure of this name; "
     "did you mean gap?",
     "measures.other=1": "measures.other = 1: is a section, not a value",
     "checkpoints.keep=al": "or use one of: named, all",

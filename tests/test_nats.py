@@ -20,13 +20,13 @@ import pytest
 from cases import Hostile, command
 from tiny import TINY
 
-from optnas import api, benchmarks
-from optnas.benchmarks import Question, Table, load_table, nats, nats_archive
-from optnas.benchmarks.coverage import Coverage
-from optnas.benchmarks.nats_archive import COVERAGE, Summary, read_archive
-from optnas.errors import UserError
-from optnas.files import TEMPORARY
-from optnas.spaces import NAS_BENCH_201
+from optnas.base.errors import UserError
+from optnas.base.files import TEMPORARY
+from optnas.search import api
+from optnas.spaces import NAS_BENCH_201, tables
+from optnas.spaces.tables import Question, Table, load_table, nats, nats_archive
+from optnas.spaces.tables.coverage import Coverage
+from optnas.spaces.tables.nats_archive import COVERAGE, Summary, read_archive
 
 SAMPLE = Path(os.environ.get("OPTNAS_DATA", "")) / "nas-bench-201/official-sample" / archive.NAME
 CELLS = (0, 7, 284, 15_624)
@@ -158,8 +158,8 @@ def test_what_a_part_does_not_answer(
         table.values(ask)
     with pytest.raises(UserError, match="all are needed"):
         table.describe()
-    assert not benchmarks.find_source("nats-tss").present(None)
-    assert benchmarks.default_table(None, NAS_BENCH_201.name) == "analog-nasbench"
+    assert not tables.find_source("nats-tss").present(None)
+    assert tables.default_table(None, NAS_BENCH_201.name) == "analog-nasbench"
     with pytest.raises(UserError, match="all are needed"):
         api.run(TINY | {"benchmark.table": "nats-tss"}, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -197,7 +197,7 @@ def test_a_whole_table_is_like_any_other(tmp_path: Path, home: Path) -> None:
     nats.save(summary, nats.path_to_write(None), archive="a")
     table = load_table("nats-tss", folder=None)
     assert table.held is None
-    assert benchmarks.default_table(None, NAS_BENCH_201.name) == "nats-tss"
+    assert tables.default_table(None, NAS_BENCH_201.name) == "nats-tss"
     for place, question in enumerate(COVERAGE.questions):
         values = table.ask(question).accuracy
         assert np.abs(values - summary.accuracy_QN[place]).max() <= 5e-7
@@ -250,7 +250,7 @@ def test_looking_for_a_default_reads_no_numbers(
 ) -> None:
     nats.save(full_summary(), nats.path_to_write(None), archive="a")
     monkeypatch.setattr(nats, "_unpacked", None)
-    assert benchmarks.default_table(None, NAS_BENCH_201.name) == "nats-tss"
+    assert tables.default_table(None, NAS_BENCH_201.name) == "nats-tss"
 
 
 def test_numbers_of_other_questions_are_refused(
@@ -273,7 +273,7 @@ def test_a_user_without_a_home_has_no_imported_table(
     nats.save(full_summary(), nats.path_to_write(tmp_path), archive="a")
     monkeypatch.setattr(nats, "cache_folder", homeless)
     assert nats.table_path(tmp_path) == nats.path_to_write(tmp_path)
-    assert benchmarks.default_table(None, NAS_BENCH_201.name) == "analog-nasbench"
+    assert tables.default_table(None, NAS_BENCH_201.name) == "analog-nasbench"
     with pytest.raises(UserError, match=r"no place for the table .*give a folder with --data"):
         nats.import_archive(tmp_path, None)
 

@@ -11,9 +11,9 @@ import torch
 from tiny import trained
 from torch import Tensor
 
-from optnas.instruments.phi import READINGS, rate
-from optnas.metrics.operations import operations
-from optnas.observe import snapshot_of
+from optnas.measures.operations.measure import operations
+from optnas.measures.operations.phi import READINGS, rate
+from optnas.search.observe import snapshot_of
 from optnas.spaces import NAS_BENCH_201
 from optnas.spaces.base import Space
 

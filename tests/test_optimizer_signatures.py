@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from optnas.errors import UserError
+from optnas.base.errors import UserError
 from optnas.optimizers.adapter import build, set_learning_rate
 from optnas.optimizers.signatures import (
     NOT_OFFERED,

@@ -22,9 +22,10 @@ from tiny import TINY, assert_same, fingerprint, tiny_settings, trained
 from torch import Tensor
 from torch.testing import assert_close
 
-from optnas import api, registry
 from optnas.algorithms.base import Progress
-from optnas.errors import UserError
+from optnas.base import registry
+from optnas.base.errors import UserError
+from optnas.base.seeds import named_generator
 from optnas.optimizers.adapter import build, set_learning_rate
 from optnas.optimizers.signatures import complete_settings
 from optnas.optimizers.stepping import (
@@ -33,10 +34,10 @@ from optnas.optimizers.stepping import (
     to_evaluation_point,
     to_training_point,
 )
-from optnas.search import _measure, _train_epoch
-from optnas.seeds import named_generator
-from optnas.state import SearchState, build_state, restore, save
-from optnas.steps import (
+from optnas.search import api
+from optnas.search.loop import _measure, _train_epoch
+from optnas.search.state import SearchState, build_state, restore, save
+from optnas.search.steps import (
     Batch,
     arch_step,
     recalibrated_statistics,

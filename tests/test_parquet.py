@@ -11,10 +11,10 @@ from cases import write_files
 from made import parquet_bytes, pixels, png
 from tiny import tiny_settings
 
-from optnas import api
-from optnas.datasets import base
-from optnas.datasets.parquet import parquet
-from optnas.errors import UserError
+from optnas.base.errors import UserError
+from optnas.data.sets import base
+from optnas.data.sets.parquet import parquet
+from optnas.search import api
 
 LABELS = [row % 3 for row in range(90)]
 ENCODED = [png(image) for image in pixels(90, 16)]

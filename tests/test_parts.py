@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from optnas.algorithms.base import Perturb, Progress
-from optnas.errors import UserError
-from optnas.parts import (
+from optnas.algorithms.parts import (
     Radius,
     argmax_per_edge,
     attack,
@@ -27,10 +26,11 @@ from optnas.parts import (
     uniform,
     unperturbed,
 )
-from optnas.parts.perturbations import clip_and_renormalise, project_on_box_and_simplex
-from optnas.schedules.common import constant, cosine, linear
+from optnas.algorithms.parts.perturbations import clip_and_renormalise, project_on_box_and_simplex
+from optnas.base.errors import UserError
+from optnas.optimizers.schedules.common import constant, cosine, linear
 from optnas.spaces.nasbench201 import NAS_BENCH_201
-from optnas.supernet import Supernet
+from optnas.spaces.network import Supernet
 
 E, O = 3, 4
 MIDDLE = Progress(3, 4)  # half way

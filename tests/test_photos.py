@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from tiny import tiny_settings
 
-from optnas import api
-from optnas.datasets import photos as module
-from optnas.datasets.base import Dataset
-from optnas.datasets.photos import photos
-from optnas.errors import UserError
+from optnas.base.errors import UserError
+from optnas.data.sets import photos as module
+from optnas.data.sets.base import Dataset
+from optnas.data.sets.photos import photos
+from optnas.search import api
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 def test_no_package_of_photographs_is_imported() -> None:
     script = (
-        "import sys; from optnas.registry import find; find('dataset', 'photos')(None).read();"
+        "import sys; from optnas.base.registry import find; find('dataset', 'photos')(None).read();"
         "print(sorted({'torch', 'sklearn', 'skimage', 'pandas'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", script]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from optnas.records import find_runs
+from optnas.base.records import find_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = find_runs(ROOT / "results" / "pairs-cpu")

@@ -16,14 +16,15 @@ from cases import command, copied, interrupted_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optnas import benchmarks, registry
-from optnas.benchmarks import Measurements, Question, Table, load_table
-from optnas.benchmarks.published import Published, published
-from optnas.benchmarks.random_search import choice_probabilities, random_search
-from optnas.benchmarks.references import BUDGETS, DEFAULT, NAMES, references
-from optnas.display import aligned
-from optnas.errors import UserError
-from optnas.reference_lines import find_references, spread
+from optnas.base import registry
+from optnas.base.errors import UserError
+from optnas.cli.printing import aligned
+from optnas.report.reference_lines import find_references, spread
+from optnas.spaces import tables
+from optnas.spaces.tables import Measurements, Question, Table, load_table
+from optnas.spaces.tables.published import Published, published
+from optnas.spaces.tables.random_search import choice_probabilities, random_search
+from optnas.spaces.tables.references import BUDGETS, DEFAULT, NAMES, references
 
 TEST, VALID = Question("digits", "test", 3), Question("digits", "valid", 3)
 CSV = Path(os.environ.get("OPTNAS_DATA", "")) / "nas-bench-201/test-accuracy.csv.gz"
@@ -144,7 +145,7 @@ def test_references_by_name() -> None:
 def test_published_rows_are_whole() -> None:
     known = published()
     assert known.space in registry.names("space")
-    assert set(known.tables) <= set(benchmarks.table_names())
+    assert set(known.tables) <= set(tables.table_names())
     methods = [each.method for each in known.results(unverified=True)]
     assert len(methods) == len(set(methods)) >= 20
     for each in known.results(unverified=True):
@@ -192,7 +193,7 @@ def test_the_official_table_agrees_with_published_rows(mark: str) -> None:
         assert rows["best cell of the table"].accuracy == pytest.approx(optimum, abs=5e-3)
         values = table.ask(question).accuracy
         assert rows["random cell, mean"].accuracy == pytest.approx(values.mean())
-        skips = benchmarks.find_source("official").load(CSV.parents[1])
+        skips = tables.find_source("official").load(CSV.parents[1])
         space = registry.find("space", table.space_name)()
         cell = space.architecture([space.skip] * space.edge_count)
         collapsed = skips.accuracy(cell, question)
@@ -335,8 +336,8 @@ def test_random_search_needs_no_torch() -> None:
     import sys
 
     program = (
-        "import sys, json; from optnas.benchmarks import load_table;"
-        "from optnas.benchmarks.references import references, DEFAULT;"
+        "import sys, json; from optnas.spaces.tables import load_table;"
+        "from optnas.spaces.tables.references import references, DEFAULT;"
         "t = load_table('analog-nasbench', folder=None);"
         "r = references(DEFAULT, t, t.coverage.questions[0]);"
         "print(json.dumps([len(r), 'torch' in sys.modules, 'matplotlib' in sys.modules]))"

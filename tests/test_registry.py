@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from cases import write_files
 
-from optnas import UserError, registry
+from optnas import UserError
+from optnas.base import registry
 
 FILE = """
 from optnas import register
@@ -84,7 +85,7 @@ def test_what_a_files_imports_register_is_not_the_files(tmp_path: Path) -> None:
     """In a fresh process, where the import in the file is the first of its module."""
     write_files(tmp_path, {"own.py": FILE})
     code = (
-        "from optnas import registry;"
+        "from optnas.base import registry;"
         "assert registry.find('algorithm', './own.py:own').__name__ == 'own';"
         "assert registry.find('algorithm', 'darts').__name__ == 'darts'"
     )
@@ -116,9 +117,7 @@ def test_a_name_that_two_packages_offer_is_refused(installed: Installed) -> None
         "one", "def darts(): ...\n", "[optnas.algorithms]\ndarts = one:darts\nx = one:darts\n"
     )
     installed("two", "def x(): ...\n", "[optnas.algorithms]\nx = two:x\n")
-    with pytest.raises(
-        UserError, match=r"'darts': is offered by optnas\.algorithms and by package"
-    ):
+    with pytest.raises(UserError, match=r"'darts': is offered by optnas and by package"):
         registry.find("algorithm", "darts")
     with pytest.raises(UserError, match=r"one and by package two; uninstall one, or write module"):
         registry.find("algorithm", "x")
@@ -135,12 +134,11 @@ def test_a_package_may_declare_what_it_also_registers(installed: Installed) -> N
         del registry._FACTORIES["algorithm", "both"]
 
 
-def test_every_kind_has_a_folder_of_its_name() -> None:
-    for kind, package in registry.KINDS.items():
-        # Tables answer for benchmarks; every other folder has its kind's name.
-        assert package == ("optnas.benchmarks" if kind == "table" else f"optnas.{kind}s")
+def test_every_kind_has_rooms_and_a_group() -> None:
+    for kind, (rooms, groups) in registry.KINDS.items():
+        for room in rooms:
+            assert importlib.import_module(f"optnas.{room}").__doc__
+        assert groups[0] == f"optnas.{kind}s"
         assert registry.names(kind)
-    assert (
-        importlib.metadata.entry_points(group="console_scripts")["optnas"].value
-        == "optnas.cli:main"
-    )
+    scripts = importlib.metadata.entry_points(group="console_scripts")
+    assert scripts["optnas"].value == "optnas.cli:main"

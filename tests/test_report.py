@@ -22,8 +22,8 @@ from optnas import UserError
 from optnas.analysis.bands import band
 from optnas.analysis.estimates import bootstrap
 from optnas.analysis.runs import Runs, Selection
-from optnas.figures.landscape_panels import TABLE
-from optnas.records import RunFolder
+from optnas.base.records import RunFolder
+from optnas.measures.landscape.panels import TABLE
 from optnas.report import data, report
 from optnas.report.arms import pair_arms, pair_look
 from optnas.report.figures import FIGURES, Benchmark, Material

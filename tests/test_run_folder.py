@@ -28,11 +28,11 @@ from cases import (
 )
 from tiny import TINY
 
-from optnas import api, protocols
-from optnas.config import Settings
-from optnas.errors import UserError
-from optnas.records import RunFolder
-from optnas.tomlio import read_toml
+from optnas.base.errors import UserError
+from optnas.base.records import RunFolder
+from optnas.base.toml import read_toml
+from optnas.search import api, protocols
+from optnas.search.settings.model import Settings
 
 COLUMNS = """
 epoch train_loss train_accuracy valid_loss valid_accuracy weight_lr arch_lr alpha op_weights
@@ -314,7 +314,9 @@ class Stopping(io.BytesIO):
 def test_stopped_while_a_checkpoint_is_written(
     reason: BaseException, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optnas.state.write_atomically", lambda _, write: write(Stopping(reason)))
+    monkeypatch.setattr(
+        "optnas.search.state.write_atomically", lambda _, write: write(Stopping(reason))
+    )
     with pytest.raises(type(reason)):
         search(tmp_path / "out")
     assert status(tmp_path / "out") == told

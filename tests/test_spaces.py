@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from optnas import registry
-from optnas.errors import UserError
+from optnas.base import registry
+from optnas.base.errors import UserError
 from optnas.spaces import (
     NAS_BENCH_201,
     Architecture,

@@ -14,16 +14,16 @@ from cases import write_files
 from made import archive_files, parquet_bytes, pixels, png, split_text
 from tiny import tiny_settings
 
-from optnas import api
-from optnas.config import Settings
-from optnas.datasets.base import Dataset
-from optnas.datasets.cifar import Part, published_rows
-from optnas.datasets.cifar10 import CIFAR10
-from optnas.datasets.photos import photos
-from optnas.datasets.splits import read_split
-from optnas.errors import UserError
-from optnas.registry import find
-from optnas.state import build_state
+from optnas.base.errors import UserError
+from optnas.base.registry import find
+from optnas.data.sets.base import Dataset
+from optnas.data.sets.cifar import Part, published_rows
+from optnas.data.sets.cifar10 import CIFAR10
+from optnas.data.sets.photos import photos
+from optnas.data.splits import read_split
+from optnas.search import api
+from optnas.search.settings.model import Settings
+from optnas.search.state import build_state
 
 ODD, EVEN = list(range(1, 80, 2)), list(range(0, 80, 2))
 

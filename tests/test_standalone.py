@@ -19,16 +19,16 @@ from made import parquet_bytes, pixels, png
 from torch import Tensor
 from torch.testing import assert_close
 
-from optnas import registry
-from optnas.benchmarks import Question, find_source, load_table
-from optnas.benchmarks.toy import PATH
-from optnas.benchmarks.trained import trained
-from optnas.errors import UserError
+from optnas.base import registry
+from optnas.base.errors import UserError
+from optnas.search.standalone.settings import TrainingSettings, load_settings
+from optnas.search.standalone.table import _begin, _held, make_table
+from optnas.search.standalone.train import load_parts, train
 from optnas.spaces import Architecture, Space, build_space, function_string, functions
-from optnas.standalone.settings import TrainingSettings, load_settings
-from optnas.standalone.table import _begin, _held, make_table
-from optnas.standalone.train import load_parts, train
-from optnas.supernet import Network
+from optnas.spaces.network import Network
+from optnas.spaces.tables import Question, find_source, load_table
+from optnas.spaces.tables.toy import PATH
+from optnas.spaces.tables.trained import trained
 
 TOY: Space = build_space({"name": "toy"})
 SPACES = [build_space({"name": name}) for name in registry.names("space")]

@@ -24,13 +24,13 @@ from torch.func import functional_call
 from torch.testing import assert_close
 
 from optnas.algorithms.base import Progress
-from optnas.config import Settings
-from optnas.records import RunFolder
-from optnas.resolve import Layer, resolve
-from optnas.search import run
-from optnas.seeds import named_generator
-from optnas.state import SearchState, build_state, restore
-from optnas.steps import Batch, arch_step, train_batch, valid_batch, weight_step
+from optnas.base.records import RunFolder
+from optnas.base.seeds import named_generator
+from optnas.search.loop import run
+from optnas.search.settings.layers import Layer, resolve
+from optnas.search.settings.model import Settings
+from optnas.search.state import SearchState, build_state, restore
+from optnas.search.steps import Batch, arch_step, train_batch, valid_batch, weight_step
 
 EPOCHS, BATCH, SIZE = 4, 8, 24
 SIZES = {"channels": 2, "cells": 1}

@@ -13,13 +13,21 @@ import pytest
 from cases import command
 from tiny import TINY
 
-from optnas import api
-from optnas.errors import UserError
-from optnas.records import RunFolder
-from optnas.stopping import RULES, Decision, Evaluations, Trajectory, bind, local_means, replay
-from optnas.stopping import summary as summarised
-from optnas.stopping.replay import trajectory
-from optnas.stopping.rules import eigenvalue, fixed, oracle, patience, skips
+from optnas.base.errors import UserError
+from optnas.base.records import RunFolder
+from optnas.measures.stopping import (
+    RULES,
+    Decision,
+    Evaluations,
+    Trajectory,
+    bind,
+    local_means,
+    replay,
+)
+from optnas.measures.stopping import summary as summarised
+from optnas.measures.stopping.replay import trajectory
+from optnas.measures.stopping.rules import eigenvalue, fixed, oracle, patience, skips
+from optnas.search import api
 
 
 def run_of(**more: Any) -> Trajectory:

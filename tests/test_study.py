@@ -19,17 +19,17 @@ from made import parquet_bytes, pixels, png
 from studies import PAIR, assert_each_completed_once, timeless_table, tiny_study
 
 from optnas import study
-from optnas.api import settings_of
-from optnas.engines.base import Job
-from optnas.errors import UserError
-from optnas.records import RunFolder, find_runs
+from optnas.base.errors import UserError
+from optnas.base.records import RunFolder, find_runs
+from optnas.base.toml import dump_toml
+from optnas.search.api import settings_of
 from optnas.study.declare import STUDIES, load_study
+from optnas.study.engines.base import Job
 from optnas.study.folder import locate, state_of
 from optnas.study.progress import Watch, duration
 from optnas.study.runner import Runner, _job
 from optnas.study.starts import StartLog
 from optnas.study.worker import EXIT_BUSY, execute
-from optnas.tomlio import dump_toml
 
 
 class InProcess:

@@ -23,7 +23,7 @@ from studies import (
     workers,
 )
 
-from optnas.records import RunFolder
+from optnas.base.records import RunFolder
 from optnas.study.declare import load_study
 from optnas.study.folder import epochs_of, state_of
 

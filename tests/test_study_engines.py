@@ -20,8 +20,8 @@ from studies import (
     tiny_study,
 )
 
-from optnas import registry
-from optnas.records import RunFolder
+from optnas.base import registry
+from optnas.base.records import RunFolder
 from optnas.study.declare import load_study
 from optnas.study.folder import epochs_of, state_of
 from optnas.study.runner import Runner
@@ -138,7 +138,7 @@ def test_fractions_of_a_gpu_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "remote", remote)
-    from optnas.engines.base import Job
+    from optnas.study.engines.base import Job
 
     engine = registry.find("engine", "ray")(gpus=0.25, retries=2)
     assert engine.start(Job(Path("a"), {}, 2)) == "reference"

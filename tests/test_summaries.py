@@ -13,7 +13,7 @@ from tidy import PAIRS, Arm, arms, study
 
 from optnas.analysis import summaries
 from optnas.analysis.curves import ARM
-from optnas.errors import UserError
+from optnas.base.errors import UserError
 
 W, A, G = "weight_optimizer.name", "arch_optimizer.name", "algorithm.name"
 

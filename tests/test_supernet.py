@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from optnas.spaces.nasbench201 import NAS_BENCH_201
-from optnas.supernet import Statistics, Supernet
+from optnas.spaces.network import Statistics, Supernet
 
 EDGES = len(NAS_BENCH_201.edges)
 OPERATIONS = len(NAS_BENCH_201.operations)

@@ -24,21 +24,21 @@ from tiny import TINY, trained
 from torch import Tensor
 from torch.testing import assert_close
 
-from optnas import api
-from optnas.errors import UserError
-from optnas.figures import plot_figure
-from optnas.instruments.curvature import Expansion, expansion
-from optnas.instruments.evaluation import Batch
-from optnas.instruments.hessian import on_zero_row_sums
-from optnas.instruments.snapshot import Snapshot
-from optnas.metrics.curvature import curvature
-from optnas.observe import snapshot_of
-from optnas.records import RunFolder
+from optnas.base.errors import UserError
+from optnas.base.records import RunFolder
+from optnas.measures.curvature.hessian import on_zero_row_sums
+from optnas.measures.curvature.maths import Expansion, expansion
+from optnas.measures.curvature.measure import curvature
+from optnas.measures.evaluation import Batch
+from optnas.measures.figures import plot_figure
+from optnas.measures.snapshot import Snapshot
+from optnas.search import api
+from optnas.search.observe import snapshot_of
+from optnas.search.state import SearchState
 from optnas.spaces import NAS_BENCH_201
 from optnas.spaces.base import Space
+from optnas.spaces.network import Statistics, Supernet
 from optnas.spaces.toy import TOY
-from optnas.state import SearchState
-from optnas.supernet import Statistics, Supernet
 
 TIGHT = {"rtol": 1e-9, "atol": 1e-11}
 BATCHES, BATCH = 2, 12
@@ -336,7 +336,7 @@ def test_the_rows_of_operation_weights_are_described() -> None:
 
 def test_the_records_eigenvalue_is_one_batchs() -> None:
     """The records' own batch, the first images: their value among the batches' spectra."""
-    from optnas.search import _curvature
+    from optnas.search.loop import _curvature
 
     state, seen = snapshot({"algorithm__name": "darts", "curvature__batch_size": BATCH})
     top, bottom = _curvature(state, seen.progress)

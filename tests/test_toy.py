@@ -14,10 +14,11 @@ from tiny import TINY, every_space, every_variant
 from torch.testing import assert_close
 
 import optnas
-from optnas import api, registry
-from optnas.benchmarks import Question, load_table
+from optnas.base import registry
+from optnas.search import api
 from optnas.spaces import Space, build_space, function_string, functions
-from optnas.supernet import Supernet
+from optnas.spaces.network import Supernet
+from optnas.spaces.tables import Question, load_table
 
 TOY = build_space({"name": "toy"})
 SPACES = [build_space({"name": name}) for name in registry.names("space")]

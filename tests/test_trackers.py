@@ -19,8 +19,9 @@ from tensorboard.backend.event_processing.event_accumulator import (
 )
 from tiny import TINY, tiny_settings
 
-from optnas import UserError, api
-from optnas.records import Record
+from optnas import UserError
+from optnas.base.records import Record
+from optnas.search import api
 
 BOARD = {"tracking.name": "tensorboard"}
 NOTES = '''

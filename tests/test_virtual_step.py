@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from optnas.errors import UserError
+from optnas.base.errors import UserError
 from optnas.optimizers import signatures
 from optnas.optimizers.virtual import RULES, virtual_step
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optnas.records import RunFolder
+from optnas.base.records import RunFolder
 
 LR = {
     "weight_optimizer": {"SGD": 0.025, "Adam": 0.001},

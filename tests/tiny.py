@@ -5,16 +5,16 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from optnas import registry
 from optnas.algorithms.base import Progress
-from optnas.api import nest
-from optnas.benchmarks import default_table
-from optnas.config import Settings
-from optnas.exam.base import difference
-from optnas.exam.searches import TINY
-from optnas.resolve import Layer, resolve
-from optnas.search import _train_epoch
-from optnas.state import SearchState, build_state
+from optnas.base import registry
+from optnas.search.api import nest
+from optnas.search.exam.base import difference
+from optnas.search.exam.searches import TINY
+from optnas.search.loop import _train_epoch
+from optnas.search.settings.layers import Layer, resolve
+from optnas.search.settings.model import Settings
+from optnas.search.state import SearchState, build_state
+from optnas.spaces.tables import default_table
 
 
 def tiny_settings(**changes: Any) -> Settings:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from optnas.bilevel import Bilevel, Hypergradient
+    from optnas.algorithms.bilevel import Bilevel, Hypergradient
 
 HypergradientName = Literal["first-order", "unrolled"]
 DerivativeName = Literal["exact", "finite-difference"]

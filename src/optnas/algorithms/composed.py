@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Annotated, Any
 
 from optnas.algorithms.base import Algorithm
-from optnas.registry import register
-from optnas.schema import Part
+from optnas.base.registry import register
+from optnas.base.schema import Part
 
 
 @register("algorithm", "composed")

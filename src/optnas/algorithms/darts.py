@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from optnas import parts
+from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm, DerivativeName, HypergradientName
-from optnas.registry import register
+from optnas.base.registry import register
 
 
 @register("algorithm", "darts")

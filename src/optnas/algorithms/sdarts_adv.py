@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from optnas import parts
+from optnas.algorithms import parts
 from optnas.algorithms.base import (
     Algorithm,
     DerivativeName,
     HypergradientName,
     ProjectionName,
 )
-from optnas.registry import register
+from optnas.base.registry import register
 
 
 @register("algorithm", "sdarts-adv")
@@ -30,7 +30,7 @@ def sdarts_adv(
         radius_start: perturbation radius r in the first epoch.
         radius_end: radius that r grows towards.
         steps: ascent steps a weight step, each of size 2 r / steps.
-        projection: how a step comes back, see `optnas.parts.perturbations`.
+        projection: how a step comes back, see `optnas.algorithms.parts.perturbations`.
         hypergradient: ``first-order`` or ``unrolled``.
         derivative: how the unrolled hypergradient differentiates.
 

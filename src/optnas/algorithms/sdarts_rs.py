@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from optnas import parts
+from optnas.algorithms import parts
 from optnas.algorithms.base import (
     Algorithm,
     DerivativeName,
     HypergradientName,
     ProjectionName,
 )
-from optnas.registry import register
+from optnas.base.registry import register
 
 
 @register("algorithm", "sdarts-rs")
@@ -28,7 +28,7 @@ def sdarts_rs(
     Args:
         radius_start: perturbation radius r in the first epoch.
         radius_end: radius that r grows towards.
-        projection: how A + d comes back, see `optnas.parts.perturbations`.
+        projection: how A + d comes back, see `optnas.algorithms.parts.perturbations`.
         hypergradient: ``first-order`` or ``unrolled``.
         derivative: how the unrolled hypergradient differentiates.
 

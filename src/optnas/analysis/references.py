@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from optnas.benchmarks.random_search import random_search
-from optnas.benchmarks.table import Table
+from optnas.spaces.tables.random_search import random_search
+from optnas.spaces.tables.table import Table
 
 RANDOM_CELL = "random cell"
 BUDGET = 10
@@ -16,7 +16,7 @@ References = Mapping[str, Mapping[str, float]]
 def references(table: Table, cells: int = BUDGET) -> dict[str, dict[str, float]]:
     """A random cell and a random search, from the benchmark table that answered the runs.
 
-    Both are exact expectations, see `optnas.benchmarks.random_search`. The search keeps the best
+    Both are exact expectations, see `optnas.spaces.tables.random_search`. The search keeps the best
     of some cells by the table's validation accuracy; by the test accuracy itself where the table
     has no other, which is called an oracle: no search could.
 
@@ -28,7 +28,7 @@ def references(table: Table, cells: int = BUDGET) -> dict[str, dict[str, float]]
         By name, then by column of the tidy table (``benchmark.cifar10``), percent.
 
     Example:
-        >>> from optnas.benchmarks import load_table
+        >>> from optnas.spaces.tables import load_table
         >>> list(references(load_table("analog-nasbench", folder=None)))
         ['random cell', 'best of 10 random cells (oracle: by test)']
     """

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from optnas.analysis.claims.columns import column_of
+from optnas.analysis.claims.declare import Cell, Condition, Response
 from optnas.analysis.estimates import Floats
 from optnas.analysis.transforms import FUNCTIONS, Epochs
-from optnas.claims.base import Cell, Condition, Response
-from optnas.claims.columns import column_of
-from optnas.config import NOT_IDENTITY, PLACES, Settings
-from optnas.errors import UserError, did_you_mean
+from optnas.base.errors import UserError, did_you_mean
+from optnas.search.settings.model import NOT_IDENTITY, PLACES, Settings
 
 Mask = npt.NDArray[np.bool_]
 NEEDED = ("id", "state", "epoch", "search.seed")

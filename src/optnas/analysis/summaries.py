@@ -21,7 +21,7 @@ from optnas.analysis.effects import probability_of_improvement
 from optnas.analysis.estimates import DRAWS, Floats
 from optnas.analysis.interactions import factorial
 from optnas.analysis.multiplicity import holm
-from optnas.errors import UserError, did_you_mean
+from optnas.base.errors import UserError, did_you_mean
 
 SEED = "search.seed"
 

@@ -1,4 +1,4 @@
-"""From the epochs of a run to one number: what `optnas.claims.base.TRANSFORMS` names.
+"""From the epochs of a run to one number: what `optnas.analysis.claims.declare.TRANSFORMS` names.
 
 Shapes: E epochs of a run, epoch 0 first.
 """

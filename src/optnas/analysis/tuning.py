@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optnas import protocols
 from optnas.analysis.runs import SEED, Mask, Runs, plain
-from optnas.errors import UserError
+from optnas.base.errors import UserError
+from optnas.search import protocols
 
 WEIGHT, ARCH = "weight_optimizer", "arch_optimizer"
 PAIR = ("algorithm.name", f"{WEIGHT}.name", f"{ARCH}.name")

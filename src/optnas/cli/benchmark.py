@@ -27,10 +27,10 @@ def query(
     data: DataFolder = None,
 ) -> None:
     """What a table says of a cell: accuracy, spread, trials, regret, rank and percentile."""
-    from optnas.benchmarks import data_folder, default_table, find_source
-    from optnas.display import print_query
-    from optnas.resolve import default_space
+    from optnas.cli.printing import print_query
+    from optnas.search.settings.layers import default_space
     from optnas.spaces import build_space
+    from optnas.spaces.tables import data_folder, default_table, find_source
 
     folder = data_folder(data)
     named = None if space is None else build_space({"name": space})
@@ -49,8 +49,8 @@ def query(
 @app.command()
 def tables(data: DataFolder = None) -> None:
     """List the tables: what each can be asked, whether it is there, its provenance."""
-    from optnas.benchmarks import data_folder, sources
-    from optnas.display import print_tables
+    from optnas.cli.printing import print_tables
+    from optnas.spaces.tables import data_folder, sources
 
     print_tables(sources(), data_folder(data))
 
@@ -64,8 +64,8 @@ def import_archive(
     data: DataFolder = None,
 ) -> None:
     """Convert the official NATS-Bench archive, once, to the small table nats-tss."""
-    from optnas.benchmarks import data_folder, nats
-    from optnas.display import CellProgress
+    from optnas.cli.printing import CellProgress
+    from optnas.spaces.tables import data_folder, nats
 
     with CellProgress(nats.CELLS) as progress:
         imported = nats.import_archive(
@@ -83,8 +83,8 @@ def published(
     ] = False,
 ) -> None:
     """Print published results, their sources and what to know of each."""
-    from optnas.benchmarks.published import published as load
-    from optnas.display import print_published
+    from optnas.cli.printing import print_published
+    from optnas.spaces.tables.published import published as load
 
     print_published(load(), unverified=every)
 
@@ -98,11 +98,11 @@ def random_search(
     data: DataFolder = None,
 ) -> None:
     """What the best of K random cells is worth on a table, exactly; K = 1, 10, 100 by default."""
-    from optnas.benchmarks import data_folder, default_table, find_source
-    from optnas.benchmarks.random_search import random_search as search
-    from optnas.benchmarks.references import BUDGETS
-    from optnas.display import print_random_search
-    from optnas.resolve import default_space
+    from optnas.cli.printing import print_random_search
+    from optnas.search.settings.layers import default_space
+    from optnas.spaces.tables import data_folder, default_table, find_source
+    from optnas.spaces.tables.random_search import random_search as search
+    from optnas.spaces.tables.references import BUDGETS
 
     folder = data_folder(data)
     name = default_table(folder, default_space().name) if table == "auto" else table

@@ -21,11 +21,11 @@ def train(
     data: DataFolder = None,
 ) -> None:
     """Train every function of a space and write its table; started again, it goes on."""
-    from optnas import registry
-    from optnas.display import print_training
-    from optnas.errors import UserError
-    from optnas.standalone.settings import load_settings
-    from optnas.standalone.table import make_table
+    from optnas.base import registry
+    from optnas.base.errors import UserError
+    from optnas.cli.printing import print_training
+    from optnas.search.standalone.settings import load_settings
+    from optnas.search.standalone.table import make_table
 
     if out.suffix != ".json":
         raise UserError(

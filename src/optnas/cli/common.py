@@ -32,7 +32,7 @@ def dotted_settings(overrides: list[str] | None, **options: Any) -> dict[str, An
     Raises:
         UserError: a word is no setting.
     """
-    from optnas.tomlio import parse_override
+    from optnas.base.toml import parse_override
 
     dotted = {}
     for text in overrides or []:
@@ -47,7 +47,7 @@ def listing(kind: str) -> type[TyperCommand]:
     """A command whose ``--help`` ends with the registered names of a kind.
 
     Args:
-        kind: one of `optnas.registry.KINDS`.
+        kind: one of `optnas.base.registry.KINDS`.
 
     Returns:
         The class; the names are looked up when the help is asked for.
@@ -55,7 +55,7 @@ def listing(kind: str) -> type[TyperCommand]:
 
     class Listing(TyperCommand):
         def format_epilog(self, ctx: Any, formatter: Any) -> None:
-            from optnas.registry import names
+            from optnas.base.registry import names
 
             with formatter.section(f"Names ({kind})"):
                 formatter.write_text(", ".join(names(kind)))

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from optnas.base.errors import COMMAND_LINE, EXIT_DONE, EXIT_FAILED, UserError
 from optnas.cli.common import dotted_settings
-from optnas.errors import COMMAND_LINE, EXIT_DONE, EXIT_FAILED, UserError
 
 
 def exam(
@@ -21,11 +21,11 @@ def exam(
     ] = None,
     *,
     kind: Annotated[
-        str | None, typer.Option(help="what it is, such as algorithm, relaxation or metric")
+        str | None, typer.Option(help="what it is, such as algorithm, relaxation or measure")
     ] = None,
 ) -> None:
     """Examine components, one's own and the package's: same seed, same result, and much more."""
-    from optnas.api import nest
+    from optnas.search.api import nest
 
     targets = [word for word in words or [] if "=" not in word]
     if len(targets) > 1:
@@ -33,8 +33,8 @@ def exam(
             "one component at a time", key="TARGET", value=targets[1], remedy="run it once for each"
         )
     settings = nest(dotted_settings([w for w in words or [] if "=" in w]), COMMAND_LINE)
-    from optnas.display import print_outcomes
-    from optnas.exam import examine, subjects
+    from optnas.cli.printing import print_outcomes
+    from optnas.search.exam import examine, subjects
 
     found = subjects(targets[0] if targets else None, kind, settings)
     failed = print_outcomes(outcome for subject in found for outcome in examine(subject))

@@ -14,6 +14,7 @@ from types import FrameType
 
 import typer
 
+from optnas.base.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, UserError
 from optnas.cli import (
     benchmark,
     benchmark_train,
@@ -26,7 +27,6 @@ from optnas.cli import (
     study,
 )
 from optnas.cli.common import listing
-from optnas.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, UserError
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 IMPATIENCE = 5.0  # seconds after a signal in which further ones are ignored
@@ -41,7 +41,7 @@ app.command()(search.search)
 app.command()(search.resume)
 app.command("list")(search.list_runs)
 app.command(cls=listing("figure"))(plot.plot)
-app.command(cls=listing("metric"))(measure.measure)
+app.command(cls=listing("measure"))(measure.measure)
 app.command()(exam.exam)
 app.command()(stop.stop)
 benchmark.app.command()(benchmark_train.train)

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from optnas.base.errors import EXIT_DONE, EXIT_FAILED, UserError, did_you_mean
 from optnas.cli.common import DataFolder, Device, Threads, dotted_settings
-from optnas.errors import EXIT_DONE, EXIT_FAILED, UserError, did_you_mean
 
 
 def measure(
@@ -27,8 +27,8 @@ def measure(
     data: DataFolder = None,
 ) -> None:
     """Measure runs afterwards, at each checkpoint they kept."""
-    from optnas import api
-    from optnas.display import measure_line, print_measures
+    from optnas.cli.printing import measure_line, print_measures
+    from optnas.search import api
 
     if list_:
         print_measures()
@@ -79,12 +79,12 @@ def _told_apart(words: list[str]) -> tuple[list[Path], dict[str, dict[str, Any]]
 
 def _known(words: list[str]) -> set[str]:
     """Registered measures, and the labels that the runs among the words have given to theirs."""
-    from optnas.records import RunFolder
-    from optnas.registry import names
+    from optnas.base.records import RunFolder
+    from optnas.base.registry import names
 
     folders = [RunFolder(Path(word)) for word in words]
     configs = [folder.read_config() for folder in folders if folder.config.is_file()]
-    return {*names("metric"), *(label for c in configs for label in c.get("measures", {}))}
+    return {*names("measure"), *(label for c in configs for label in c.get("measures", {}))}
 
 
 def _set(measures: dict[str, dict[str, Any]], dotted: dict[str, Any]) -> None:

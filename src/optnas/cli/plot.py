@@ -33,9 +33,9 @@ def plot(
     data: DataFolder = None,
 ) -> None:
     """Draw a figure: runs by epoch, what a measure found, or a diagram of the method."""
-    from optnas.benchmarks import data_folder
-    from optnas.figures import plot_figure
-    from optnas.records import RunFolder
+    from optnas.base.records import RunFolder
+    from optnas.measures.figures import plot_figure
+    from optnas.spaces.tables import data_folder
 
     folders = [RunFolder(Path(word)) for word in words or [] if "=" not in word]
     options = dotted_settings([word for word in words or [] if "=" in word])

@@ -12,7 +12,7 @@ app = typer.Typer(help="Look at search protocols.")
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="a shipped name or a path")]) -> None:
     """Print a protocol."""
-    from optnas import protocols
+    from optnas.search import protocols
 
     typer.echo(protocols.text_of(name), nl=False)
 
@@ -23,7 +23,7 @@ def diff(
     b: Annotated[str, typer.Argument(help="another")],
 ) -> None:
     """Print the settings in which two protocols differ."""
-    from optnas import protocols
-    from optnas.display import print_differences
+    from optnas.cli.printing import print_differences
+    from optnas.search import protocols
 
     print_differences(a, protocols.load(a)[1], b, protocols.load(b)[1])

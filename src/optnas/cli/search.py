@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from optnas.base.errors import EXIT_DIVERGED, EXIT_DONE, UserError
 from optnas.cli.common import DataFolder, Device, Overrides, Threads, dotted_settings
-from optnas.errors import EXIT_DIVERGED, EXIT_DONE, UserError
 
 
 def _finish(result: dict[str, Any], out: Path) -> None:
-    from optnas.display import print_outcome
+    from optnas.cli.printing import print_outcome
 
     print_outcome(result, out)
     raise typer.Exit(EXIT_DIVERGED if result["status"] == "diverged" else EXIT_DONE)
@@ -30,9 +30,9 @@ def search(
     data: DataFolder = None,
 ) -> None:
     """Run one search and watch it epoch by epoch."""
-    from optnas import api
-    from optnas.display import EpochTable
-    from optnas.errors import COMMAND_LINE
+    from optnas.base.errors import COMMAND_LINE
+    from optnas.cli.printing import EpochTable
+    from optnas.search import api
 
     dotted = dotted_settings(overrides, device=device, threads=threads, data=data)
     with EpochTable() as table:
@@ -49,8 +49,8 @@ def resume(
     data: DataFolder = None,
 ) -> None:
     """Go on with an interrupted run; a finished one is left as it is."""
-    from optnas import api
-    from optnas.display import EpochTable
+    from optnas.cli.printing import EpochTable
+    from optnas.search import api
 
     dotted = dotted_settings(overrides, device=device, threads=threads, data=data)
     with EpochTable() as table:
@@ -62,8 +62,8 @@ def list_runs(
     folder: Annotated[Path, typer.Argument(help="where to look for runs")] = Path("runs"),
 ) -> None:
     """List the runs below a folder with their settings, status and last epoch."""
-    from optnas.display import print_runs
-    from optnas.records import find_runs
+    from optnas.base.records import find_runs
+    from optnas.cli.printing import print_runs
 
     if not folder.is_dir():
         raise UserError(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optnas.errors import UserError
+from optnas.base.errors import UserError
 
 if TYPE_CHECKING:
-    from optnas.records import RunFolder
-    from optnas.stopping import Evaluations, Replay, Rule
+    from optnas.base.records import RunFolder
+    from optnas.measures.stopping import Evaluations, Replay, Rule
 
 HEADS = (
     *("run", "algorithm: weight + arch optimizer", "<seed", "rule", "<asked", "<stop", "<cell of"),
@@ -64,7 +64,7 @@ def stop(
     ] = None,
 ) -> None:
     """Replay stopping rules on finished searches, or on Hessians that others stored."""
-    from optnas.stopping import RULES, bind
+    from optnas.measures.stopping import RULES, bind
 
     options = {
         **{"window": window, "ratio": ratio, "start": start, "delta": delta, "every": every},
@@ -93,7 +93,7 @@ def _stop_file(
     dataset: str | None,
     as_json: bool,
 ) -> None:
-    from optnas.stopping import bind, read_hessians
+    from optnas.measures.stopping import bind, read_hessians
 
     if len(paths) > 1:
         raise UserError(
@@ -115,9 +115,9 @@ def _stop_file(
 
 
 def _tell_file(rule: Rule, stored: Evaluations, given: dict[str, Any], as_json: bool) -> None:
-    from optnas.display import aligned
-    from optnas.jsonio import dump_json
-    from optnas.stopping import Trajectory, local_means
+    from optnas.base.json import dump_json
+    from optnas.cli.printing import aligned
+    from optnas.measures.stopping import Trajectory, local_means
 
     used = stored.every(given.get("every", 0))
     means = local_means(used.values, given.get("window", 5))
@@ -141,9 +141,9 @@ def _tell_file(rule: Rule, stored: Evaluations, given: dict[str, Any], as_json: 
 def _stop_runs(
     paths: list[Path], rules: dict[str, Rule], dataset: str | None, as_json: bool
 ) -> None:
-    from optnas.jsonio import dump_json
-    from optnas.stopping import replay, summary
-    from optnas.stopping.replay import trajectory
+    from optnas.base.json import dump_json
+    from optnas.measures.stopping import replay, summary
+    from optnas.measures.stopping.replay import trajectory
 
     runs = _runs(paths)
     table, shown = _benchmark(runs, dataset)
@@ -162,7 +162,7 @@ def _stop_runs(
 
 
 def _runs(paths: list[Path]) -> list[RunFolder]:
-    from optnas.records import find_runs
+    from optnas.base.records import find_runs
 
     runs = {run.path: run for path in paths for run in find_runs(path)}
     if not runs:
@@ -196,7 +196,8 @@ def _print(
     table: str,
     dataset: str | None,
 ) -> None:
-    from optnas.display import aligned, run_label
+    from optnas.cli.printing import aligned
+    from optnas.measures.drawing import run_label
 
     def text(value: float | None) -> str:
         return "-" if value is None else f"{value:.2f}"

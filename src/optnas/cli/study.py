@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from optnas.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from optnas.cli.common import DataFolder, Device, Overrides, Threads, dotted_settings
-from optnas.errors import EXIT_DONE, EXIT_FAILED, UserError
 
 app = typer.Typer(help="Declare, run and tabulate grids of searches.")
 
@@ -110,8 +110,8 @@ def run(
 
 
 def _engine(name: str, words: list[str] | None, out: Path) -> Any:
-    from optnas import registry
-    from optnas.tomlio import parse_override
+    from optnas.base import registry
+    from optnas.base.toml import parse_override
 
     factory = registry.find("engine", name, key="--engine")
     given = {".".join(parts): value for parts, value in map(parse_override, words or [])}

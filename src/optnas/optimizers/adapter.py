@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optnas import registry
-from optnas.errors import UserError
+from optnas.base import registry
+from optnas.base.errors import UserError
 from optnas.optimizers.rehearsal import rehearse
 from optnas.optimizers.signatures import is_torchs
 

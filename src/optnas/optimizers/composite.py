@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optnas.errors import UserError
+from optnas.base.errors import UserError
 from optnas.optimizers.adapter import construct
 from optnas.optimizers.base import BaseTable, RestTable
 from optnas.optimizers.stepping import takes_closure

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optnas.errors import UserError
+from optnas.base.errors import UserError
+from optnas.base.registry import register
 from optnas.optimizers.base import RestTable
 from optnas.optimizers.composite import Composite, build_inner
-from optnas.registry import register
 
 
 @register("optimizer", "muon")

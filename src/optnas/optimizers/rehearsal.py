@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from optnas.errors import UserError
+from optnas.base.errors import UserError
 from optnas.optimizers.stepping import take_step, to_evaluation_point, to_training_point
 
 Optimizer = torch.optim.Optimizer

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optnas.errors import UserError
+from optnas.base.errors import UserError
+from optnas.base.registry import register
 from optnas.optimizers.base import BaseTable
 from optnas.optimizers.composite import Composite, build_inner
-from optnas.registry import register
 
 # As in the published code: keeps the division finite where every gradient is zero.
 SMALLEST_NORM = 1e-12

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from optnas.errors import UserError
-from optnas.registry import register
+from optnas.base.errors import UserError
+from optnas.base.registry import register
 
 if TYPE_CHECKING:
     from torch import Tensor

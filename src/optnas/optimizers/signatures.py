@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from optnas import registry
-from optnas.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.base import registry
+from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
 from optnas.optimizers.base import SUPPLIED, BaseTable, RestTable
 
 # Switches of torch's own machinery that no search can use: the loop never differentiates through a

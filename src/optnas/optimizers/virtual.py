@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optnas.bilevel import VirtualStep
+from optnas.algorithms.bilevel import VirtualStep
 from optnas.optimizers.signatures import not_unrollable
 
 State = Mapping[str, Any]

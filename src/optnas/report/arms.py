@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from optnas.analysis.claims.declare import NAMES, Cell
 from optnas.analysis.runs import Selection
-from optnas.claims.base import NAMES, Cell
 
 ALGORITHM, WEIGHT, ARCH = NAMES
 TRADITIONAL = [{WEIGHT: w, ARCH: a} for w, a in itertools.product(("SGD", "Adam"), repeat=2)]

@@ -13,23 +13,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optnas.analysis import claims
+from optnas.analysis.claims.declare import NAMES as NAMES_OF_ARMS
+from optnas.analysis.claims.judge import judge
 from optnas.analysis.references import references
 from optnas.analysis.runs import Runs, Selection
-from optnas.benchmarks import Question, Table, data_folder, load_table
-from optnas.benchmarks.references import Reference
-from optnas.claims.base import NAMES as NAMES_OF_ARMS
-from optnas.errors import UserError
-from optnas.files import write_text, writing
-from optnas.plotting import NAMES
-from optnas.reference_lines import find_references
+from optnas.base.errors import UserError
+from optnas.base.files import write_text, writing
+from optnas.measures.drawing import NAMES
 from optnas.report import summary
 from optnas.report.data import Line
 from optnas.report.figures import FIGURES, Benchmark, Material
 from optnas.report.inventory import Entry, chosen, counted, inventory, study_command
 from optnas.report.pages import page
 from optnas.report.pictures import write_pictures
+from optnas.report.reference_lines import find_references
 from optnas.report.surfaces import surfaces
+from optnas.spaces.tables import Question, Table, data_folder, load_table
+from optnas.spaces.tables.references import Reference
 from optnas.study.declare import STUDIES, load_study
 from optnas.study.folder import locate
 from optnas.study.tables import table_of
@@ -78,7 +78,7 @@ def report(
     plane = surfaces(material)
     lines = summary.summary(material)
     answering = _answering(table, data_folder(data))
-    findings = claims.judge(table, references=references(answering) if answering else None)
+    findings = judge(table, references=references(answering) if answering else None)
     target = Path(out if to is None else to)
     text = _render(
         study=loaded,

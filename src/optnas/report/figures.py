@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from optnas.analysis.claims.declare import Cell, label
 from optnas.analysis.runs import Runs, Selection
-from optnas.claims.base import Cell, label
-from optnas.plotting import NAMES
+from optnas.measures.drawing import NAMES
 from optnas.report.arms import (
     ALGORITHM,
     ARCH,

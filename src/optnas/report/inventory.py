@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from optnas.claims.base import Cell
-from optnas.errors import UserError, did_you_mean
-from optnas.records import RunFolder
+from optnas.analysis.claims.declare import Cell
+from optnas.base.errors import UserError, did_you_mean
+from optnas.base.records import RunFolder
+from optnas.base.toml import read_text
 from optnas.study.declare import Study, describe_settings
 from optnas.study.folder import STATES, State, epochs_of, state_of
-from optnas.tomlio import read_text
 
 
 @dataclass(frozen=True)

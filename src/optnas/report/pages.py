@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optnas.config import PLACES
-from optnas.records import Record
+from optnas.base.records import Record
+from optnas.base.toml import dump_toml
 from optnas.report.cells import cell_svg
 from optnas.report.data import plain, thinned
 from optnas.report.inventory import Entry
+from optnas.search.settings.model import PLACES
 from optnas.spaces import Space, build_space
 from optnas.spaces.drawing import operation_colours
-from optnas.tomlio import dump_toml
 
 SERIES = (
     ("supernet accuracy", "%", (("train_accuracy", "train"), ("valid_accuracy", "validation"))),

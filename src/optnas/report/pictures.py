@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from optnas.figures.landscape_panels import draw_f4
-from optnas.plotting import FORMATS, write_figure
+from optnas.measures.drawing import FORMATS, write_figure
+from optnas.measures.landscape.panels import draw_f4
 from optnas.report import static
 from optnas.report.data import Figure
 from optnas.report.surfaces import Surfaces

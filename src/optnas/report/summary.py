@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from optnas.analysis.bands import band
-from optnas.claims.base import NAMES
+from optnas.analysis.claims.declare import NAMES
 from optnas.report.arms import ALGORITHM, Arm, pair_arms
 from optnas.report.figures import Material
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from optnas.errors import UserError
-from optnas.figures.landscape_panels import TABLE, caption, short_unit, told
-from optnas.landscapes import F4, LABEL, Column, columns_of
-from optnas.records import RunFolder
+from optnas.base.errors import UserError
+from optnas.base.records import RunFolder
+from optnas.measures.landscape.panels import TABLE, caption, short_unit, told
+from optnas.measures.landscape.read import F4, LABEL, Column, columns_of
 from optnas.report.arms import ALGORITHM, TRADITIONAL, pair_of, runs_of
 from optnas.report.figures import Material
 

@@ -7,8 +7,8 @@ space by name. No module here imports torch, and the drawing imports matplotlib 
 from collections.abc import Mapping
 from typing import Any
 
-from optnas import registry
-from optnas.errors import COMMAND_LINE
+from optnas.base import registry
+from optnas.base.errors import COMMAND_LINE
 from optnas.spaces.base import Architecture, Space, lexicographic
 from optnas.spaces.canonical import (
     edge_expressions,

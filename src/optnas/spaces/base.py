@@ -13,7 +13,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from optnas.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
 
 Operations = tuple[int, ...]
 Order = Callable[[int, int], Sequence[Operations]]

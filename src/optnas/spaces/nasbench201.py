@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 
-from optnas.registry import register
+from optnas.base.registry import register
 from optnas.spaces.base import Operations, Space, lexicographic
 
 ORDER_SEED = 88

@@ -7,7 +7,7 @@ purpose from those of larger spaces: what works here takes none of them for gran
 
 from __future__ import annotations
 
-from optnas.registry import register
+from optnas.base.registry import register
 from optnas.spaces.base import Space
 
 TOY = Space(

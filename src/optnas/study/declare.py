@@ -20,13 +20,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optnas.api import nest
-from optnas.config import PLACES, Settings
-from optnas.errors import COMMAND_LINE, UserError, did_you_mean
-from optnas.resolve import Layer, resolve
-from optnas.tomlio import Shelf, flat
+from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.base.toml import Shelf, flat
+from optnas.search.api import nest
+from optnas.search.settings.layers import Layer, resolve
+from optnas.search.settings.model import PLACES, Settings
 
-STUDIES = Shelf("study", "studies")
+STUDIES = Shelf("study", "study/studies")
 ID_LENGTH = 16
 SEED = "search.seed"
 KEYS = ("name", "question", "seeds", "base")

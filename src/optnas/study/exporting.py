@@ -6,13 +6,13 @@ import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from optnas.config import PLACES
-from optnas.errors import UserError, did_you_mean
-from optnas.files import write_bytes, writing
-from optnas.records import FINISHED, RunFolder
+from optnas.base.errors import UserError, did_you_mean
+from optnas.base.files import write_bytes, writing
+from optnas.base.records import FINISHED, RunFolder
+from optnas.base.toml import dump_toml, read_text
+from optnas.search.settings.model import PLACES
 from optnas.study.declare import load_study
 from optnas.study.folder import locate
-from optnas.tomlio import dump_toml, read_text
 
 
 def export(

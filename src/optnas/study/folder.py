@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from optnas.errors import UserError
-from optnas.records import FINISHED, BusyError, RunFolder, find_runs
+from optnas.base.errors import UserError
+from optnas.base.records import FINISHED, BusyError, RunFolder, find_runs
 from optnas.study.declare import PlannedRun
 
 State = Literal["missing", "unfinished", "running", "interrupted", "failed", "diverged", "done"]

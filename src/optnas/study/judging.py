@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optnas.claims.reading import choose_claims
-from optnas.errors import UserError
-from optnas.records import RunFolder, find_runs
+from optnas.analysis.claims.read import choose_claims
+from optnas.base.errors import UserError
+from optnas.base.records import RunFolder, find_runs
 from optnas.study.declare import load_study
 from optnas.study.folder import State, locate, state_of
 from optnas.study.tables import table_of
@@ -18,7 +18,7 @@ from optnas.study.tables import table_of
 if TYPE_CHECKING:
     import pandas as pd
 
-    from optnas.analysis.claims import Finding
+    from optnas.analysis.claims.judge import Finding
     from optnas.analysis.references import References
     from optnas.analysis.tuning import RateArm
 
@@ -74,7 +74,7 @@ def judge(
     Raises:
         UserError: the study, a record or a claim is wrong, or no run has a record yet.
     """
-    from optnas.analysis.claims import judge as judge_table
+    from optnas.analysis.claims.judge import judge as judge_table
 
     chosen = choose_claims(claims)
     runs = _runs(study, Path(out), data)
@@ -108,7 +108,7 @@ def _table_name(frame: pd.DataFrame, asked: str | None, hold: Mapping[str, Any])
 def _references(table: str, data: Path | None) -> tuple[References, str]:
     """A random cell and a random search, or why they cannot be had."""
     from optnas.analysis.references import references
-    from optnas.benchmarks import data_folder, load_table
+    from optnas.spaces.tables import data_folder, load_table
 
     if table == "none":
         return {}, "no reference lines: the runs asked no benchmark table"

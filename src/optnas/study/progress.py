@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optnas.config import Settings
-from optnas.records import FINISHED, RunFolder
+from optnas.base.records import FINISHED, RunFolder
+from optnas.search.settings.model import Settings
 from optnas.study.declare import PlannedRun
 from optnas.study.folder import STATES, State, epochs_of, state_of
 

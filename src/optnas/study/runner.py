@@ -12,9 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from optnas.engines.base import Engine, Job
-from optnas.records import FINISHED, BusyError, RunFolder
+from optnas.base.records import FINISHED, BusyError, RunFolder
 from optnas.study.declare import PlannedRun, Study
+from optnas.study.engines.base import Engine, Job
 from optnas.study.folder import State, epochs_of, locate, prepare, state_of
 from optnas.study.starts import StartLog
 

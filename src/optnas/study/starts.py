@@ -8,8 +8,8 @@ import os
 import socket
 from typing import Any
 
-from optnas.files import append_text
-from optnas.records import FINISHED, RunFolder
+from optnas.base.files import append_text
+from optnas.base.records import FINISHED, RunFolder
 
 
 class StartLog:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from optnas.errors import UserError
-from optnas.files import write_atomically, writing
-from optnas.records import Record, RunFolder, find_runs
+from optnas.base.errors import UserError
+from optnas.base.files import write_atomically, writing
+from optnas.base.records import Record, RunFolder, find_runs
 from optnas.study.declare import ID_LENGTH, describe_settings, load_study
 from optnas.study.folder import locate, state_of
 
@@ -190,9 +190,9 @@ class _Tables:
 def _question(name: str, space_settings: dict[str, Any], data: Path | None) -> Any:
     import functools
 
-    from optnas.benchmarks import data_folder, load_table
-    from optnas.metrics.benchmark import describe_benchmark
     from optnas.spaces import build_space
+    from optnas.spaces.tables import data_folder, load_table
+    from optnas.spaces.tables.told import describe_benchmark
 
     space = build_space(space_settings)
     answers = load_table(name, folder=data_folder(data))

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from optnas.config import Settings
-from optnas.environment import cpu_threads
-from optnas.errors import UserError
+from optnas.base.errors import UserError
+from optnas.search.environment import cpu_threads
+from optnas.search.settings.model import Settings
 from optnas.study.declare import PlannedRun, Study
 from optnas.study.progress import cost_key
 
 if TYPE_CHECKING:
-    from optnas.state import SearchState
+    from optnas.search.state import SearchState
 
 STEPS = 3  # measured; one more before them is not
 BATCHES = 2  # of training and of validation images that are loaded for it
@@ -61,7 +61,7 @@ def seconds_of_run(settings: Settings) -> float:
     """
     from optnas.algorithms.base import Progress
     from optnas.optimizers.stepping import to_training_point
-    from optnas.state import build_state
+    from optnas.search.state import build_state
 
     with cpu_threads(settings.run.threads):
         state = build_state(_smaller(settings))
@@ -109,7 +109,7 @@ def _median(work: Callable[[], Any], times: int) -> float:
 def _step(state: SearchState, progress: Any) -> Callable[[], Any]:
     import torch
 
-    from optnas.steps import arch_step, train_batch, valid_batch, weight_step
+    from optnas.search.steps import arch_step, train_batch, valid_batch, weight_step
 
     indices_B = torch.arange(min(state.settings.search.batch_size, len(state.train)))
 
@@ -122,7 +122,7 @@ def _step(state: SearchState, progress: Any) -> Callable[[], Any]:
 
 
 def _validation(state: SearchState, progress: Any) -> Callable[[], Any]:
-    from optnas.steps import validate
+    from optnas.search.steps import validate
 
     return lambda: validate(state, state.algorithm.relax(state.alpha_EO.detach(), progress))
 
@@ -131,9 +131,9 @@ def _curvature_seconds(state: SearchState, progress: Any) -> float:
     """One column of operations, times their number; the forward pass is counted too often."""
     import torch
 
-    from optnas.instruments.evaluation import clean_batch
-    from optnas.instruments.hessian import alpha_hessian
-    from optnas.steps import batch_loss
+    from optnas.measures.curvature.hessian import alpha_hessian
+    from optnas.measures.evaluation import clean_batch
+    from optnas.search.steps import batch_loss
 
     space = state.space
     live = [column for column in range(space.operation_count) if column != space.none]

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from optnas.records import RunFolder
+from optnas.base.records import RunFolder
 from optnas.study.declare import PlannedRun, Study
 from optnas.study.folder import State, state_of
 from optnas.study.progress import Progress, Watch, counts, duration
@@ -120,7 +120,7 @@ def print_claims(ledger: Ledger, *, details: bool) -> None:
         ledger: what was found.
         details: also parts and arms.
     """
-    from optnas.analysis.rendering import as_text
+    from optnas.analysis.claims.render import as_text
 
     print(f"{ledger.name}: runs: {counts(ledger.states)}; benchmark table: {ledger.table}")
     print(as_text(ledger.findings, details=details))
@@ -141,7 +141,7 @@ def claims_document(ledger: Ledger) -> dict[str, Any]:
     Returns:
         Plain values; what is infinite or not a number is None.
     """
-    from optnas.analysis.rendering import as_plain
+    from optnas.analysis.claims.render import as_plain
 
     return {
         "study": ledger.name,

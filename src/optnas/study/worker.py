@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from optnas.api import nest
-from optnas.errors import COMMAND_LINE, EXIT_DIVERGED, EXIT_DONE, EXIT_FAILED, UserError
-from optnas.records import FINISHED, BusyError, RunFolder
-from optnas.resolve import Layer, blame, reread
+from optnas.base.errors import COMMAND_LINE, EXIT_DIVERGED, EXIT_DONE, EXIT_FAILED, UserError
+from optnas.base.records import FINISHED, BusyError, RunFolder
+from optnas.search.api import nest
+from optnas.search.settings.layers import Layer, blame, reread
 from optnas.study.starts import StartLog
 
 EXIT_BUSY = 75  # EX_TEMPFAIL of sysexits.h
@@ -50,7 +50,7 @@ def _alone(folder: RunFolder, settings: Mapping[str, Any]) -> int:
     document, given = folder.read_config(), nest(settings)
     try:
         complete = reread(document, folder.config, given)
-        from optnas.search import run as run_search
+        from optnas.search.loop import run as run_search
 
         status = run_search(complete, folder)
     except UserError as error:

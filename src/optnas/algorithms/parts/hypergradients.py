@@ -1,0 +1,145 @@
+"""Gradients of the validation loss with respect to alpha.
+
+Symbols: w network weights, A = relax(alpha) operation weights, L_tr and L_val the losses of the two
+batches at hand. Shapes: E edges, O operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from optnas.algorithms.base import ComputeHypergradient, DerivativeName, HypergradientName
+from optnas.algorithms.bilevel import Bilevel, Hypergradient
+from optnas.base.errors import UserError
+
+RelaxNow = Callable[[Tensor], Tensor]
+# Published displacement of the finite difference: |R v| = 0.01.
+DISPLACEMENT = 0.01
+
+
+def hypergradient(name: HypergradientName, derivative: DerivativeName) -> ComputeHypergradient:
+    """Choose a hypergradient by name.
+
+    Args:
+        name: ``first-order`` or ``unrolled``.
+        derivative: ``exact`` or ``finite-difference``, of the unrolled one.
+
+    Returns:
+        The part.
+
+    Raises:
+        UserError: a finite difference was asked of the first-order hypergradient.
+    """
+    if name == "unrolled":
+        return unrolled(derivative)
+    if derivative != "exact":
+        raise UserError(
+            "the first-order hypergradient has no second derivative to approximate",
+            key="algorithm.derivative",
+            value=derivative,
+            remedy="remove it, or set algorithm.hypergradient=unrolled",
+        )
+    return first_order
+
+
+def frozen(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
+    """No gradient: alpha stays where it is, whatever the architecture optimizer."""
+    del problem, alpha_EO, relax
+    return Hypergradient(None)
+
+
+def first_order(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
+    """Gradient of the validation loss with the network weights held fixed.
+
+    d L_val(w, relax(alpha)) / d alpha, the unrolled form with a step of zero. Biased: it leaves
+    out how w follows alpha.
+
+    Args:
+        problem: the iteration's losses and weights.
+        alpha_EO: architecture parameters; unchanged.
+        relax: alpha -> operation weights at the current progress.
+
+    Returns:
+        The gradient, and the statistics after the forward pass if the protocol updates them.
+
+    Reference: Liu et al., ICLR 2019, section 2.3. Deviation: none.
+    """
+    alpha = alpha_EO.detach().requires_grad_()
+    held = _detached(problem.weights)
+    loss, statistics = problem.valid_loss(relax(alpha), held, update=problem.update)
+    (gradient_EO,) = torch.autograd.grad(loss, alpha)
+    return Hypergradient(gradient_EO, statistics if problem.update else None)
+
+
+def unrolled(derivative: DerivativeName) -> ComputeHypergradient:
+    """Gradient through one virtual step of the weight optimizer.
+
+    d L_val(w'(alpha), A) / d alpha with w'(alpha) = step(w, d L_tr(w, A) / d w), the step that the
+    configured weight optimizer would take from its live state. With J = d w' / d g the Jacobian of
+    that step in the gradients g and v = d L_val / d w' this is
+
+        d L_val(w', A) / d alpha + (d/d alpha) <d L_tr(w, A) / d w, J^T v>.
+
+    ``exact`` takes the second term by double backward, ``finite-difference`` as published:
+    (d_alpha L_tr(w + e u) - d_alpha L_tr(w - e u)) / (2 e) with u = J^T v and e = 0.01 / |u|. For
+    SGD u = -lr v, which is the published R = 0.01 / |v| with the factor -lr in front.
+
+    Args:
+        derivative: ``exact`` or ``finite-difference``.
+
+    Returns:
+        The part. It moves no statistics, generator or optimizer state.
+
+    Reference: Liu et al., ICLR 2019, equations 6 to 8. Deviations: the step is that of the
+    configured optimizer (published: SGD whatever the optimizer); no running statistics move
+    (published: three further forward passes move them).
+    """
+    compute = {"exact": _unrolled_exact, "finite-difference": _unrolled_difference}[derivative]
+
+    def part(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
+        return Hypergradient(compute(problem, alpha_EO.detach().requires_grad_(), relax))
+
+    return part
+
+
+def _unrolled_exact(problem: Bilevel, alpha: Tensor, relax: RelaxNow) -> Tensor:
+    op_weights_EO = relax(alpha)
+    live = list(problem.weights.values())
+    inner = problem.train_loss(op_weights_EO, problem.weights).loss
+    gradients = torch.autograd.grad(inner, live, create_graph=True)
+    outer = problem.valid_loss(op_weights_EO, problem.virtual_step(gradients)).loss
+    (gradient_EO,) = torch.autograd.grad(outer, alpha)
+    return gradient_EO
+
+
+def _unrolled_difference(problem: Bilevel, alpha: Tensor, relax: RelaxNow) -> Tensor:
+    names, live = list(problem.weights), list(problem.weights.values())
+    inner = problem.train_loss(relax(alpha).detach(), problem.weights).loss
+    gradients = [g.requires_grad_() for g in torch.autograd.grad(inner, live)]
+    stepped = problem.virtual_step(gradients)
+    reached = {name: stepped[name].detach().requires_grad_() for name in names}
+    outer = problem.valid_loss(relax(alpha), reached).loss
+    direct_EO, *v = torch.autograd.grad(outer, [alpha, *reached.values()])
+    u = torch.autograd.grad(
+        [stepped[name] for name in names], gradients, v, allow_unused=True, materialize_grads=True
+    )
+    # u = 0, as at a learning rate of 0, leaves the first-order gradient.
+    e = DISPLACEMENT / _norm(u).clamp(min=torch.finfo(u[0].dtype).tiny)
+
+    def alpha_gradient(factor: float | Tensor) -> Tensor:
+        shifted = {n: w.detach() + factor * d for n, w, d in zip(names, live, u, strict=True)}
+        loss = problem.train_loss(relax(alpha), shifted).loss
+        return torch.autograd.grad(loss, alpha)[0]
+
+    return direct_EO + (alpha_gradient(e) - alpha_gradient(-e)) / (2 * e)
+
+
+def _detached(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: weight.detach() for name, weight in weights.items()}
+
+
+def _norm(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(t) for t in tensors]))

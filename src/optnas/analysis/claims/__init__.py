@@ -1,0 +1,21 @@
+"""The ledger of claims: what is said of optimizer pairs, as contrasts that runs can decide.
+
+A claim is a TOML file in this folder (H1.toml to H19.toml), a TOML file of yours, or a Python
+function that returns a `Claim`. `optnas.analysis.claims.judge` puts them before a table.
+"""
+
+from optnas.analysis.claims.declare import Axis, Claim, Control, Part, Response, Term
+from optnas.analysis.claims.read import choose_claims, find_claim, names, read_claim
+
+__all__ = [
+    "Axis",
+    "Claim",
+    "Control",
+    "Part",
+    "Response",
+    "Term",
+    "choose_claims",
+    "find_claim",
+    "names",
+    "read_claim",
+]

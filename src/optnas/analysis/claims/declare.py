@@ -1,0 +1,270 @@
+"""What a claim is made of: responses, contrasts, a direction, controls. Declarations only."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+import pydantic
+from pydantic import Field
+
+Value = str | bool | int | float
+# A setting's value, or a bound on it: {above = 0}.
+Condition = Value | dict[Literal["above", "below"], float]
+Cell = dict[str, Condition]
+Direction = Literal["greater", "less", "equivalent", "inverted-u", "u"]
+
+NAMES = ("algorithm.name", "weight_optimizer.name", "arch_optimizer.name")
+
+# What is made of a column to get one number a run. E epochs; epoch 0 is before any step.
+TRANSFORMS = {
+    "final": "value of the last epoch",
+    "log-final": "natural logarithm of the value of the last epoch",
+    "max": "largest value over epochs (an oracle: choosing the epoch by the response itself)",
+    "drop": "max - final (never negative)",
+    "auc": "mean over epochs 1 to E: the area under the curve, divided by E",
+    "slope": "least-squares slope over epochs 1 to E, per epoch",
+    "early": "mean over the first quarter of the epochs 1 to E",
+    "early-late": "mean over the first quarter minus mean over the last quarter",
+    "difference": "final value minus the final value of another column",
+    "rank-correlation": "Spearman correlation with another column over epochs 1 to E",
+    "partial-rank-correlation": "the same, with the epoch partialled out",
+    "at-equal-train-loss": "value where the train loss first falls to the lowest loss that every"
+    " run compared within the seed reaches, linear between epochs",
+    "collapse": "1 if skips >= 4, or the value of the last epoch is below the random cell; else 0",
+}
+# Those that are a level of the column itself, so that a reference can stand beside them.
+LEVELS = ("final", "max", "auc", "early", "at-equal-train-loss")
+WITH_ANOTHER = ("difference", "rank-correlation", "partial-rank-correlation")
+
+
+class Declared(pydantic.BaseModel):
+    """A declaration: frozen, and nothing in it that is not known."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class Response(Declared):
+    """One number a run: a column of the tidy table, and what is made of it.
+
+    ``column`` and ``other`` are names of `optnas.analysis.claims.columns.COLUMNS` or columns
+    themselves; ``other`` is for transforms that need a second one.
+    """
+
+    column: str
+    transform: str = "final"
+    other: str | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.transform not in TRANSFORMS:
+            raise ValueError(
+                f"no transform '{self.transform}'; use one of: {', '.join(TRANSFORMS)}"
+            )
+        if (self.transform in WITH_ANOTHER) != (self.other is not None):
+            need = "needs" if self.other is None else "has no use for"
+            raise ValueError(f"transform '{self.transform}' {need} another column ('other')")
+        return self
+
+    def unit(self, of_column: str, *, difference: bool) -> str:
+        """The unit of the response, or of a difference of two, from that of the column."""
+        if self.transform in ("rank-correlation", "partial-rank-correlation"):
+            return ""
+        if self.transform == "collapse":
+            return "rate"
+        if self.transform == "log-final":
+            return "log"
+        relative = difference or self.transform in ("drop", "early-late", "difference", "slope")
+        unit = "pp" if relative and of_column == "%" else of_column
+        return f"{unit} an epoch" if self.transform == "slope" else unit
+
+    def __str__(self) -> str:
+        of = f"{self.column} and {self.other}" if self.other else self.column
+        return f"{self.transform} {of}"
+
+
+class Axis(Declared):
+    """A difference along one setting: runs with ``plus`` minus runs with ``minus``."""
+
+    axis: str
+    plus: Condition
+    minus: Condition
+
+
+class Term(Declared):
+    """A cell of a contrast and its weight; weights of one sign are scaled to sum to one."""
+
+    weight: float = Field(allow_inf_nan=False)
+    cell: Cell
+
+
+class Part(Declared):
+    """One contrast of a claim, one number a seed.
+
+    The contrast is the product of the differences in ``contrast`` (two make an interaction), or the
+    weighted cells of ``terms``, or with neither the level itself; within ``where``, averaged over
+    every combination of ``average``. ``along`` names the setting of a curve, for the two shapes.
+    ``against`` is the value to compare with, or the name of a reference such as ``random cell``.
+    A part that is not ``primary`` is reported and does not decide.
+    """
+
+    name: str
+    response: Response
+    where: Cell = {}
+    contrast: tuple[Axis, ...] = ()
+    terms: tuple[Term, ...] = ()
+    average: dict[str, tuple[Condition, ...]] = {}
+    along: str | None = None
+    direction: Direction
+    margin: float | None = Field(None, gt=0)
+    against: float | str = 0.0
+    primary: bool = True
+
+    @pydantic.model_validator(mode="after")
+    def _coherent(self) -> Self:
+        if self.contrast and self.terms:
+            raise ValueError("give 'contrast' or 'terms', not both")
+        if (self.direction == "equivalent") != (self.margin is not None):
+            raise ValueError("'margin' belongs to direction 'equivalent', and to no other")
+        if (self.direction in ("inverted-u", "u")) != (self.along is not None):
+            raise ValueError("'along' belongs to directions 'inverted-u' and 'u', and to no other")
+        if self.along is not None and (self.contrast or self.terms):
+            raise ValueError("a curve ('along') is no contrast")
+        return self
+
+    def expanded(self) -> list[tuple[float, Cell]]:
+        """The contrast as weighted cells; weights of an average add up to its own weight."""
+        terms: list[tuple[float, Cell]] = self._scaled_terms() or [(1.0, {})]
+        for axis in self.contrast:
+            terms = [
+                (sign * weight, {**cell, axis.axis: value})
+                for weight, cell in terms
+                for sign, value in ((1.0, axis.plus), (-1.0, axis.minus))
+            ]
+        mixes = [
+            dict(zip(self.average, values, strict=True))
+            for values in itertools.product(*self.average.values())
+        ]
+        return [
+            (weight / len(mixes), {**self.where, **mix, **cell})
+            for weight, cell in terms
+            for mix in mixes
+        ]
+
+    def _scaled_terms(self) -> list[tuple[float, Cell]]:
+        total = {-1.0: 0.0, 1.0: 0.0}
+        for term in self.terms:
+            total[math.copysign(1.0, term.weight)] += abs(term.weight)
+        return [
+            (term.weight / total[math.copysign(1.0, term.weight)], term.cell) for term in self.terms
+        ]
+
+    @property
+    def formula(self) -> str:
+        """The contrast in words."""
+        inner = str(self.response)
+        if self.along:
+            inner += f" along {self.along}"
+        for axis in self.contrast:
+            inner += f" x ({axis.axis}: {_value(axis.plus)} - {_value(axis.minus)})"
+        if self.terms:
+            told = (f"{weight:+.3g} [{label(cell)}]" for weight, cell in self._scaled_terms())
+            inner += f" x ({' '.join(told)})"
+        if self.average:
+            inner = f"mean over {', '.join(self.average)} of [{inner}]"
+        if self.where:
+            inner += f", where {_told(self.where)}"
+        return inner
+
+    @property
+    def hypothesis(self) -> str:
+        """What the claim says of the contrast."""
+        if self.direction == "equivalent":
+            return f"within {self.margin:g} of {_value(self.against)}"
+        if self.direction in ("inverted-u", "u"):
+            return {"inverted-u": "an inverted U", "u": "a U"}[self.direction]
+        return f"{'>' if self.direction == 'greater' else '<'} {_value(self.against)}"
+
+
+class Control(Declared):
+    """A check without which a claim is empty: a ratio of two arms that must lie within bounds.
+
+    Per seed, the mean of ``response`` over the cells with ``plus`` is divided by that over those
+    with ``minus``, for each combination of ``average`` apart; every median over seeds must lie
+    ``within``.
+    """
+
+    name: str
+    response: Response
+    contrast: Axis
+    where: Cell = {}
+    average: dict[str, tuple[Condition, ...]] = {}
+    within: tuple[float, float]
+    remedy: str
+
+    def pairs(self) -> list[tuple[Cell, Cell]]:
+        """The two cells of each ratio."""
+        found = []
+        for values in itertools.product(*self.average.values()):
+            cell = {**self.where, **dict(zip(self.average, values, strict=True))}
+            axis = self.contrast
+            found.append(({**cell, axis.axis: axis.plus}, {**cell, axis.axis: axis.minus}))
+        return found
+
+
+class Claim(Declared):
+    """A sentence that somebody said, and the contrasts that must all hold for it to be true.
+
+    ``minimum_n`` is the fewest seeds with which a verdict is given at all.
+    """
+
+    id: str
+    text: str
+    source: str
+    note: str = ""
+    parts: tuple[Part, ...] = Field(min_length=1)
+    controls: tuple[Control, ...] = ()
+    minimum_n: int = Field(6, ge=2)
+
+    @pydantic.model_validator(mode="after")
+    def _decidable(self) -> Self:
+        if not any(part.primary for part in self.parts):
+            raise ValueError("no part is primary: nothing would decide")
+        return self
+
+
+def _value(value: Condition) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{k} {v:g}" for k, v in value.items())
+    return f"{value:g}" if isinstance(value, float) and math.isfinite(value) else str(value)
+
+
+def _told(cell: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{key} {'' if isinstance(value, Mapping) else '= '}{_value(value)}"
+        for key, value in cell.items()
+    )
+
+
+def label(cell: Mapping[str, Any]) -> str:
+    """A cell in words: algorithm and optimizer pair first, such as ``darts: SGD + Adam``.
+
+    Args:
+        cell: values by dotted setting.
+
+    Returns:
+        The words; settings beyond the three names follow in their dotted form.
+
+    Example:
+        >>> label({"weight_optimizer.name": "SGD", "algorithm.name": "darts", "data.name": "x"})
+        'darts: SGD + any, data.name = x'
+    """
+    names = [cell.get(f"{part}.name") for part in ("weight_optimizer", "arch_optimizer")]
+    pair = " + ".join("any" if name is None else _value(name) for name in names)
+    algorithm = cell.get("algorithm.name")
+    head = [] if algorithm is None else [_value(algorithm)]
+    head += [] if names == [None, None] else [pair]
+    rest = {k: v for k, v in cell.items() if k not in NAMES}
+    return ", ".join(filter(None, [": ".join(head), _told(rest)]))

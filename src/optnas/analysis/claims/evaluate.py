@@ -1,0 +1,310 @@
+"""One part of a claim before one selection of runs: a number a seed, a test, a verdict.
+
+A verdict can be read from the interval: *supported* if all of it lies on the claim's side,
+*contradicted* if all of it lies on the other, *inconclusive* else.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from optnas.analysis import paired, power
+from optnas.analysis.claims.columns import column_of
+from optnas.analysis.claims.declare import LEVELS, NAMES, Cell, Part, Response, label
+from optnas.analysis.claims.findings import Line, PartFinding, Setting, decide
+from optnas.analysis.curves import common_loss
+from optnas.analysis.estimates import Floats, bootstrap
+from optnas.analysis.references import RANDOM_CELL
+from optnas.analysis.runs import Selection, extra_columns
+from optnas.analysis.shape import two_lines
+
+SHOWN = 4  # arms without runs that are named
+
+
+def evaluate(part: Part, selection: Selection, setting: Setting, minimum_n: int) -> PartFinding:
+    """Judge one part.
+
+    Args:
+        part: the part.
+        selection: the runs that may be compared.
+        setting: references and level.
+        minimum_n: fewest seeds for a verdict.
+
+    Returns:
+        The finding; ``not testable`` where columns, references or runs are missing.
+    """
+    missing = _missing_columns(part, selection, setting)
+    if missing is None and part.along is not None:
+        return _curve(part, selection, setting, minimum_n)
+    if missing is None:
+        return _contrast(part, selection, setting, minimum_n)
+    return _untestable(part, setting, *missing)
+
+
+def _lines_of(part: Part, setting: Setting) -> dict[str, float]:
+    """A random cell and a random search, where they can stand beside the arms."""
+    level = part.response.transform in LEVELS
+    return setting.lines(column_of(part.response.column).name) if level else {}
+
+
+def _told(part: Part, setting: Setting) -> dict[str, object]:
+    hypothesis, column = part.hypothesis, column_of(part.response.column).name
+    value = setting.reference(part.against, column) if isinstance(part.against, str) else None
+    return {
+        "name": part.name,
+        "formula": part.formula,
+        "hypothesis": hypothesis if value is None else f"{hypothesis} ({value:.4g})",
+        "unit": part.response.unit(
+            column_of(part.response.column).unit,
+            difference=bool(part.contrast or part.terms or part.along),
+        ),
+        "primary": part.primary,
+    }
+
+
+def _untestable(part: Part, setting: Setting, missing: str, supply: str) -> PartFinding:
+    return PartFinding(
+        **_told(part, setting),  # type: ignore[arg-type]
+        verdict="not testable",
+        missing=missing,
+        supply=supply,
+    )
+
+
+def _missing_columns(part: Part, selection: Selection, setting: Setting) -> tuple[str, str] | None:
+    response = part.response
+    names = [response.column, *extra_columns(response)] + [n for n in [response.other] if n]
+    for name in names:
+        column = column_of(name)
+        if not selection.runs.has(column.name):
+            return f"no run has the column {column.name}", column.supplied_by
+    needed = [part.against] if isinstance(part.against, str) else []
+    needed += [RANDOM_CELL] if response.transform == "collapse" else []
+    for name in needed:
+        column_name = column_of(response.column).name
+        if setting.reference(name, column_name) is None:
+            return (
+                f"the reference '{name}' is not given for {column_name}",
+                "give it as a reference: it comes from the whole benchmark table",
+            )
+    return None
+
+
+def _named(part: Part) -> set[str]:
+    """Settings that a part names itself, so that they are not held."""
+    named = {column for _, cell in part.expanded() for column in cell}
+    return named | ({part.along} if part.along else set())
+
+
+def _missing_runs(cells: Sequence[Cell], selection: Selection, named: set[str]) -> tuple[str, str]:
+    ties = sorted({column for cell in cells for column in selection.ties(cell, named)})
+    if ties:
+        return (
+            f"{ties[0]} takes several values, none more common than the others",
+            f"say which to hold: {ties[0]}=VALUE",
+        )
+    cells = sorted(cells, key=label)
+    told = ", ".join(f"[{label(cell)}]" for cell in cells[:SHOWN])
+    more = f" and {len(cells) - SHOWN} more" if len(cells) > SHOWN else ""
+    first = {key: cells[0][key] for key in (*NAMES, *cells[0]) if key in cells[0]}
+    words = " ".join(f"{key}={_word(value)}" for key, value in first.items())
+    return (
+        f"no finished runs of {told}{more}",
+        f"run such arms for every seed: optnas search {words} search.seed=SEED",
+    )
+
+
+def _word(condition: object) -> str:
+    return "VALUE" if isinstance(condition, Mapping) else str(condition)
+
+
+def _seed_values(
+    cells: Sequence[Mapping[int, list[int]]],
+    response: Response,
+    selection: Selection,
+    random_cell: float,
+) -> dict[int, Floats]:
+    """The response of each cell (the mean over its runs) for each seed that has them all."""
+    runs = selection.runs
+    found = {}
+    for seed in sorted(set.intersection(*(set(cell) for cell in cells))):
+        level = 0.0
+        if response.transform == "at-equal-train-loss":
+            level = _common_level([run for cell in cells for run in cell[seed]], selection)
+        values = np.array(
+            [
+                np.mean([runs.value(run, response, random_cell, level) for run in cell[seed]])
+                for cell in cells
+            ]
+        )
+        if np.isfinite(values).all():
+            found[seed] = values
+    return found
+
+
+def _common_level(chosen: Sequence[int], selection: Selection) -> float:
+    losses = [selection.runs.epochs(run, column_of("train loss").name) for run in chosen]
+    known = [loss_E[~np.isnan(loss_E)] for loss_E in losses]
+    return common_loss(known) if all(len(loss_E) for loss_E in known) else math.nan
+
+
+def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int) -> PartFinding:
+    terms, named = part.expanded(), _named(part)
+    masks = [selection.comparable(cell, named) for _, cell in terms]
+    empty = [cell for (_, cell), mask in zip(terms, masks, strict=True) if not mask.any()]
+    if empty:
+        return _untestable(part, setting, *_missing_runs(empty, selection, named))
+    column = column_of(part.response.column).name
+    random_cell = setting.reference(RANDOM_CELL, column) or math.nan
+    cells = [selection.by_seed(mask) for mask in masks]
+    by_seed = _seed_values(cells, part.response, selection, random_cell)
+    weights = np.array([weight for weight, _ in terms])
+    values = {seed: float(weights @ each) for seed, each in by_seed.items()}
+    incomplete = tuple(sorted(set.union(*(set(cell) for cell in cells)) - set(values)))
+    if not values:
+        return _untestable(
+            part,
+            setting,
+            "no seed has a value in every arm",
+            "run the same seeds in every arm: search.seed",
+        )
+    against = part.against
+    if isinstance(against, str):
+        against = setting.reference(against, column) or math.nan
+    contrast_N = np.array(list(values.values()))
+    p_for, p_against = sides_of(part, contrast_N, against)
+    effect, low, high = paired.interval(contrast_N, 1 - setting.alpha)
+    return PartFinding(
+        **_told(part, setting),  # type: ignore[arg-type]
+        verdict=decide(p_for, p_against, len(values), minimum_n, setting.alpha),
+        n=len(values),
+        values=values,
+        effect=effect,
+        low=low,
+        high=high,
+        gap=abs(abs(effect - against) - (part.margin or 0.0)),
+        smallest_p=power.smallest_p(len(values)),
+        p_for=p_for,
+        p_against=p_against,
+        incomplete=incomplete,
+        arms=_arms(part, terms, cells, selection, random_cell, by_seed),
+        lines=_lines_of(part, setting),
+        held=selection.held(np.logical_or.reduce(masks), named),
+    )
+
+
+def sides_of(part: Part, contrast_N: Floats, against: float) -> tuple[float, float]:
+    """One-sided p-values for a part that is no curve, and against it.
+
+    Args:
+        part: its direction and margin.
+        contrast_N: one number a seed.
+        against: the value to compare with.
+
+    Returns:
+        Small speaks for the part; small speaks against it.
+    """
+    if part.direction == "equivalent":
+        assert part.margin is not None
+        shifted = contrast_N - against
+        return paired.equivalence(shifted, part.margin), paired.beyond(shifted, part.margin)
+    test = paired.sign_flip(contrast_N, against)
+    sides = (test.p_greater, test.p_less)
+    return sides if part.direction == "greater" else (sides[1], sides[0])
+
+
+def _arms(
+    part: Part,
+    terms: Sequence[tuple[float, Cell]],
+    cells: Sequence[Mapping[int, list[int]]],
+    selection: Selection,
+    random_cell: float,
+    by_seed: Mapping[int, Floats],
+) -> tuple[Line, ...]:
+    """The arms of a contrast, each over its own seeds; over shared ones at equal train loss."""
+    found: dict[str, Line] = {}
+    for position, ((_, cell), of_cell) in enumerate(zip(terms, cells, strict=True)):
+        if part.response.transform == "at-equal-train-loss":
+            values = [float(each[position]) for each in by_seed.values()]
+        else:
+            runs = [run for each in of_cell.values() for run in each]
+            values = [selection.runs.value(run, part.response, random_cell, 0.0) for run in runs]
+        finite = [value for value in values if math.isfinite(value)]
+        if finite:
+            found[label(cell)] = _line(label(cell), tuple(finite))
+    return tuple(found.values())
+
+
+@functools.lru_cache(maxsize=1024)
+def _line(arm: str, values: tuple[float, ...]) -> Line:
+    """Kept, since many claims compare the same arms."""
+    return Line(arm, len(values), *bootstrap([values]))
+
+
+def _curve(part: Part, selection: Selection, setting: Setting, minimum_n: int) -> PartFinding:
+    assert part.along is not None
+    named = _named(part)
+    column = column_of(part.response.column).name
+    random_cell = setting.reference(RANDOM_CELL, column) or math.nan
+    mixes = [cell for _, cell in part.expanded()]
+    mask = np.logical_or.reduce([selection.comparable(cell, named) for cell in mixes])
+    levels = selection.levels(part.along, mask)
+    if len(levels) < 3:
+        return _untestable(
+            part,
+            setting,
+            f"where {label(mixes[0])}, values of {part.along}: {len(levels)}; a curve needs 3",
+            f'add to the study\'s grid: "{part.along}" = [0.0, 0.5, 0.9, 0.99]',
+        )
+    curves = []
+    for level in levels:
+        cells = [
+            selection.by_seed(selection.comparable({**cell, part.along: level}, named))
+            for cell in mixes
+        ]
+        curves.append(
+            {
+                seed: float(each.mean())
+                for seed, each in _seed_values(cells, part.response, selection, random_cell).items()
+            }
+        )
+    seeds = sorted(set.intersection(*(set(curve) for curve in curves)))
+    incomplete = tuple(sorted(set.union(*(set(curve) for curve in curves)) - set(seeds)))
+    if not seeds:
+        return _untestable(
+            part,
+            setting,
+            f"no seed has all {len(levels)} values of {part.along}",
+            "run the same seeds at every value: search.seed",
+        )
+    y_NL = np.array([[curve[seed] for curve in curves] for seed in seeds])
+    lines = two_lines(levels, y_NL)
+    turn = levels.index(lines.breakpoint)
+    bow_N = y_NL[:, turn] - (y_NL[:, 0] + y_NL[:, -1]) / 2
+    effect, low, high = paired.interval(bow_N, 1 - setting.alpha)
+    p_for, p_against = lines.p_inverted, lines.p_upright
+    if part.direction == "u":
+        p_for, p_against = p_against, p_for
+    return PartFinding(
+        **_told(part, setting),  # type: ignore[arg-type]
+        verdict=decide(p_for, p_against, len(seeds), minimum_n, setting.alpha),
+        n=len(seeds),
+        values=dict(zip(seeds, bow_N.tolist(), strict=True)),
+        effect=effect,
+        low=low,
+        high=high,
+        smallest_p=min(1.0, (len(levels) - 2) * power.smallest_p(len(seeds))),
+        p_for=p_for,
+        p_against=p_against,
+        incomplete=incomplete,
+        arms=tuple(
+            _line(f"{part.along} = {level:g}", tuple(y_N))
+            for level, y_N in zip(levels, y_NL.T, strict=True)
+        ),
+        lines=_lines_of(part, setting),
+        held=selection.held(mask, named),
+    )

@@ -1,0 +1,154 @@
+"""Claims by name, from a TOML file, or from a function; what is wrong with one is a `UserError`."""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pydantic
+
+from optnas.analysis.claims.declare import Axis, Claim, Control, Declared, Part, Response, Term
+from optnas.base import registry
+from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.base.toml import parse_toml, read_toml
+
+PACKAGE = "optnas.analysis.claims"
+ALL = "all"
+# Where in a claim which declaration stands, for the names that a misspelt one may have meant.
+INSIDE: dict[str, type[Declared]] = {
+    "parts": Part,
+    "controls": Control,
+    "response": Response,
+    "contrast": Axis,
+    "terms": Term,
+}
+
+
+def shipped() -> dict[str, str]:
+    """The text of every claim file of the package, by its name."""
+    return {
+        entry.name.removesuffix(".toml"): entry.read_text()
+        for entry in importlib.resources.files(PACKAGE).iterdir()
+        if entry.name.endswith(".toml")
+    }
+
+
+def names() -> list[str]:
+    """All registered claims, H3 before H3b before H11."""
+    return sorted(registry.names("claim"), key=_natural)
+
+
+def _natural(name: str) -> list[Any]:
+    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in re.findall(r"\d+|\D+", name)]
+
+
+def find_claim(name: str, *, where: object = COMMAND_LINE) -> Claim:
+    """A claim by its name, from ``./mine.toml``, or from ``./mine.py:function``.
+
+    Args:
+        name: what the user wrote.
+        where: the file or command line it was written in, for the error.
+
+    Returns:
+        The claim.
+
+    Raises:
+        UserError: there is none, or what is there is not a claim.
+
+    Example:
+        >>> find_claim("H3").parts[0].hypothesis
+        '> 0'
+    """
+    if name.endswith(".toml"):
+        return read_claim(read_toml(Path(name)), name)
+    claim = registry.find("claim", name, where=where, key="claim")()
+    if not isinstance(claim, Claim):
+        raise UserError(
+            "does not return a Claim",
+            where=where,
+            key="claim",
+            value=name,
+            remedy="return an optnas.analysis.claims.Claim",
+        )
+    return claim
+
+
+def choose_claims(words: Iterable[str] | None) -> list[Claim]:
+    """The claims of some words, each once.
+
+    Args:
+        words: names, files, folders of TOML files, or ``all`` for the registered ones; those if
+            not given.
+
+    Returns:
+        The claims in the order of the words.
+
+    Raises:
+        UserError: there is no such claim, a folder holds none, or two different ones share an id.
+    """
+    chosen: dict[str, Claim] = {}
+    for word in [ALL] if words is None else words:
+        for name in _meant(word):
+            claim = find_claim(name)
+            if chosen.setdefault(claim.id, claim) != claim:
+                raise UserError(
+                    "another claim of this id is judged already",
+                    where=name,
+                    key="id",
+                    value=claim.id,
+                    remedy="give yours an id of its own",
+                )
+    return list(chosen.values())
+
+
+def _meant(word: str) -> list[str]:
+    if word == ALL:
+        return names()
+    if not Path(word).is_dir():
+        return [word]
+    files = sorted(map(str, Path(word).glob("*.toml")), key=_natural)
+    if not files:
+        raise UserError(
+            "the folder holds no claim", key="--claims", value=word, remedy="put TOML files in it"
+        )
+    return files
+
+
+def parse_claim(text: str, where: object) -> Claim:
+    """A claim from TOML text; errors as of `read_claim`."""
+    return read_claim(parse_toml(text, where), where)
+
+
+def read_claim(document: Mapping[str, Any], where: object) -> Claim:
+    """A claim from its document.
+
+    Args:
+        document: the content of a claim's TOML file.
+        where: the file, for the error.
+
+    Returns:
+        The claim. What is wrong with one is a `UserError` that names the file and the key.
+    """
+    try:
+        return Claim.model_validate(document)
+    except pydantic.ValidationError as error:
+        _tell_first_problem(error, where)
+
+
+def _tell_first_problem(error: pydantic.ValidationError, where: object) -> NoReturn:
+    problem = error.errors()[0]
+    location = [str(part) for part in problem["loc"]]
+    key, remedy = ".".join(location), "see docs/statistics.md for what a claim file holds"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        holders = [INSIDE[part] for part in location[:-1] if part in INSIDE]
+        valid = (holders[-1] if holders else Claim).model_fields
+        message, remedy = f"there is no '{location[-1]}' here", did_you_mean(location[-1], valid)
+    given = problem["input"]
+    value = given if isinstance(given, (str, int, float)) else None
+    raise UserError(
+        message[0].lower() + message[1:], where=where, key=key or None, value=value, remedy=remedy
+    ) from error

@@ -1,0 +1,160 @@
+"""Files that are either the old ones or the new ones, whatever happens in between."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from optnas.base.errors import UserError
+
+TEMPORARY = ".partial"
+
+
+def in_package(package: str, name: str) -> Path | None:
+    """A file of an installed package, found without importing it.
+
+    Args:
+        package: the package's name.
+        name: the file's path inside it.
+
+    Returns:
+        The file, None if the package or the file is not there.
+    """
+    spec = importlib.util.find_spec(package)
+    folders = (spec.submodule_search_locations or []) if spec else []
+    paths = (Path(folder) / name for folder in folders)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and new names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Replace a file in one step: temporary file beside it, fsync, rename, fsync of the folder.
+
+    Args:
+        path: the file.
+        write: writes the content to the open temporary file.
+    """
+    # The process is in the name: two may write one cache file at the same time.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def writing(what: str, *, key: str, path: Path) -> Iterator[None]:
+    """Tell bad input where a file the user named cannot be written.
+
+    Args:
+        what: the file, in words.
+        key: the option that named it.
+        path: its value.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        UserError: the block could not write.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {what} ({error.strerror})",
+            key=key,
+            value=str(path),
+            remedy="choose a folder that can be written",
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file in one step."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file in one step."""
+    write_atomically(path, lambda file: file.write(content))
+
+
+def append_text(path: Path, text: str) -> int:
+    """Append to a text file and wait until it is on disk.
+
+    Args:
+        path: the file.
+        text: what to append, whole lines.
+
+    Returns:
+        The length of the file after it, in bytes.
+    """
+    with path.open("ab") as file:
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
+        return file.tell()
+
+
+ATTEMPTS = 5
+
+
+def _grab(descriptor: int, *, shared: bool = False, pause: float = 0.0) -> bool:
+    time.sleep(pause)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def lock(path: Path, busy: Exception) -> Iterator[None]:
+    """Hold a file alone, made if it is not there. The kernel frees it however the process ends.
+
+    Args:
+        path: the file; an ``OSError`` says that it cannot be opened for writing.
+        busy: raised if another process holds it.
+
+    Yields:
+        Nothing; the file is held inside the block.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        # `is_locked` elsewhere may hold it for an instant.
+        if not any(_grab(descriptor, pause=0.02 * attempt) for attempt in range(ATTEMPTS)):
+            raise busy
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the file at this moment; one that is not there is not held."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return not _grab(descriptor, shared=True)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,153 @@
+"""Loading what others wrote: a Python file by its path, ``module:Object``, an entry point.
+
+Their code may fail in any way while it is imported; what comes out is then one `UserError`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from optnas.base.errors import UserError, did_you_mean
+
+Factory = Callable[..., Any]
+# factories by kind and name
+Registered = dict[tuple[str, str], Factory]
+# A `UserError` that knows already where the name was written.
+Refuse = Callable[..., UserError]
+
+# What each file that was loaded by path registers, by the name of its module.
+FILES: dict[str, Registered] = {}
+WRITE_IT = "write it as module:Object or ./file.py:Object"
+
+
+def load_file(target: str) -> tuple[types.ModuleType, Registered]:
+    """Load a Python file by path, once as long as it does not change.
+
+    Args:
+        target: the path.
+
+    Returns:
+        The module, and what the file registered.
+    """
+    path = Path(target).resolve()
+    facts = path.stat()
+    return _load_version(path, facts.st_mtime_ns, facts.st_size)
+
+
+@functools.cache
+def _load_version(path: Path, changed: int, size: int) -> tuple[types.ModuleType, Registered]:
+    del changed, size  # they tell one version of the file from another
+    spec = importlib.util.spec_from_file_location(str(path), path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    FILES[spec.name] = {}
+    spec.loader.exec_module(module)
+    return module, FILES[spec.name]
+
+
+def load_object(kind: str, name: str, refuse: Refuse) -> Factory:
+    """The factory behind ``module:Object`` or ``./file.py:NAME``.
+
+    Args:
+        kind: what is asked for.
+        name: what the user wrote. A file's NAME is one it registers, else an attribute of it.
+        refuse: makes the error.
+
+    Returns:
+        The factory.
+
+    Raises:
+        UserError: it cannot be loaded, is not there, or is of another kind.
+    """
+    target, _, attribute = name.rpartition(":")
+    found: Registered = {}
+    module = None
+    try:
+        if target.endswith(".py"):
+            module, found = load_file(target)
+        else:
+            module = importlib.import_module(target)
+        factory: Factory = found.get((kind, attribute)) or getattr(module, attribute)
+        inspect.signature(factory)
+    except (Exception, SystemExit) as error:
+        remedy = WRITE_IT
+        if module is not None and not hasattr(module, attribute):
+            remedy = f"{did_you_mean(attribute, _contents(kind, module, found))} ({WRITE_IT})"
+        raise refuse(f"cannot load it ({type(error).__name__}: {error})", remedy=remedy) from error
+    kinds = {of_kind for (of_kind, _), each in found.items() if each is factory}
+    if kinds and kind not in kinds:
+        raise refuse(
+            f"is registered as {' and '.join(sorted(kinds))}, not as {kind}",
+            remedy=f"name a {kind}",
+        )
+    return factory
+
+
+def _contents(kind: str, module: types.ModuleType, found: Registered) -> set[str]:
+    """What could have been meant in a module: what it registers, else what it defines."""
+    registered = {name for of_kind, name in found if of_kind == kind}
+    return registered or {
+        name
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
+    }
+
+
+def load_entry(entry: importlib.metadata.EntryPoint, home: str, refuse: Refuse) -> Factory:
+    """The factory behind an entry point.
+
+    Args:
+        entry: the entry point.
+        home: what to call the distribution that declares it.
+        refuse: makes the error.
+
+    Returns:
+        The factory.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    try:
+        factory = typing.cast(Factory, entry.load())
+        inspect.signature(factory)
+    except (Exception, SystemExit) as error:
+        raise refuse(
+            f"{home} offers it as {entry.value}, which cannot be loaded "
+            f"({type(error).__name__}: {error})",
+            remedy="repair or uninstall that package",
+        ) from error
+    return factory
+
+
+def registered_by(target: str) -> Registered:
+    """What a file registers.
+
+    Args:
+        target: its path.
+
+    Returns:
+        Factories by kind and name.
+
+    Raises:
+        UserError: the file cannot be loaded.
+    """
+    try:
+        return load_file(target)[1]
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"cannot load it ({type(error).__name__}: {error})",
+            where=target,
+            remedy="check the path, and that the file runs",
+        ) from error

@@ -1,0 +1,145 @@
+"""What measures leave behind in a run folder, readable by anyone with JSON and numpy.
+
+    measures/LABEL.jsonl               one strict JSON object a measured epoch, in order of epochs
+    measures/LABEL-EPOCH-DIGEST.npz    its arrays, where there are any
+
+A line holds ``epoch``, ``status`` (ok, not-finite, failed), ``reason`` unless ok, ``values`` and
+their ``units``, the measure's ``settings``, the name of the file with its ``arrays``, and under
+``cost`` what it took in wall and CPU seconds, the one thing that two equal measurements differ in.
+Epoch and settings identify a line. Importable without torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from optnas.base.errors import UserError
+from optnas.base.files import write_atomically, write_text
+from optnas.base.json import dump_json, read_lines
+
+Line = dict[str, Any]
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+IDENTITY = ("settings", "source")
+_ARRAYS = re.compile(r"(?P<label>.+)-(?P<epoch>\d+)-[0-9a-f]{8}\.npz")
+
+
+def identity(line: Mapping[str, Any]) -> str:
+    """What was measured, without the epoch: settings, and the SHA-256 of a measure's own file."""
+    return dump_json({key: line.get(key) for key in IDENTITY})
+
+
+class Measurements:
+    """The folder ``measures`` of one run.
+
+    Args:
+        path: the folder; it need not exist.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def labels(self) -> list[str]:
+        """Labels under which something was measured, sorted."""
+        return sorted(path.stem for path in self.path.glob("*.jsonl"))
+
+    def read(self, label: str, **settings: Any) -> list[Line]:
+        """The lines of one measure.
+
+        Args:
+            label: the measure's name, or the label its section gives it.
+            **settings: only lines measured with these; settings not named may be any.
+
+        Returns:
+            The lines in order of epochs.
+        """
+        return [
+            line
+            for line in read_lines(self._lines(label))
+            if settings.items() <= line["settings"].items()
+        ]
+
+    def arrays(self, line: Line) -> dict[str, npt.NDArray[Any]]:
+        """The arrays of a line, by name; none where it has none.
+
+        Args:
+            line: as `read` returned it.
+
+        Returns:
+            The arrays.
+
+        Raises:
+            UserError: their file is missing or damaged.
+        """
+        if "arrays" not in line:
+            return {}
+        path = self.path / line["arrays"]
+        try:
+            with np.load(path, allow_pickle=False) as held:
+                return dict(held)
+        # A damaged archive fails in whichever way its bytes decide.
+        except Exception as error:
+            raise UserError(
+                f"cannot read the arrays ({type(error).__name__}: {error})",
+                where=path,
+                remedy="measure again: optnas measure DIR NAME --again",
+            ) from error
+
+    def put(self, label: str, line: Line, arrays: Arrays) -> None:
+        """Write a line in its place, over one of the same epoch and settings; atomic.
+
+        Args:
+            label: the measure.
+            line: strict JSON values.
+            arrays: no objects.
+        """
+        self.path.mkdir(exist_ok=True)
+        if arrays:
+            digest = hashlib.sha256(identity(line).encode()).hexdigest()[:8]
+            name = f"{label}-{line['epoch']}-{digest}.npz"
+            named: dict[str, Any] = dict(arrays)
+            write_atomically(self.path / name, lambda file: np.savez(file, **named))
+            line = {**line, "arrays": name}
+
+        def place(other: Line) -> tuple[int, str]:
+            return other["epoch"], identity(other)
+
+        kept = [other for other in read_lines(self._lines(label)) if place(other) != place(line)]
+        self._write(label, sorted([*kept, line], key=place))
+
+    def cut(self, epoch: int) -> None:
+        """Drop what was measured after an epoch, as a resume does.
+
+        Args:
+            epoch: the last one that counts.
+        """
+        for label in self.labels():
+            lines = self.read(label)
+            kept = [line for line in lines if line["epoch"] <= epoch]
+            if len(kept) < len(lines):
+                self._write(label, kept)
+        for path, of_epoch in self._array_files():
+            if of_epoch > epoch:
+                path.unlink()
+
+    def _array_files(self) -> Iterator[tuple[Path, int]]:
+        for path in sorted(self.path.glob("*.npz")):
+            match = _ARRAYS.fullmatch(path.name)
+            if match:
+                yield path, int(match["epoch"])
+
+    def _lines(self, label: str) -> Path:
+        return self.path / f"{label}.jsonl"
+
+    def _write(self, label: str, lines: list[Line]) -> None:
+        if lines:
+            write_text(self._lines(label), "".join(dump_json(line) + "\n" for line in lines))
+        else:
+            self._lines(label).unlink()

@@ -1,0 +1,293 @@
+"""The run folder: what a run leaves behind, readable by anyone with JSON and TOML.
+
+    config.toml        every setting, format, hash, data fingerprint, numbers version
+    environment.json   versions and machine of each start
+    epochs.jsonl       one strict JSON object an epoch, epoch 0 first
+    result.json        how it ended: status done, interrupted, diverged or failed
+    warnings.txt       one line a thing that went wrong beside the numbers; seldom there
+    checkpoints/last.pt, and epoch-N.pt for each epoch kept (checkpoints.keep)
+    measures/          what measures found, see `optnas.base.measurements`
+
+Importable without torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from optnas.base.errors import UserError
+from optnas.base.files import TEMPORARY, append_text, is_locked, lock, write_text
+from optnas.base.json import dump_json, parse_json, parse_object, read_lines
+from optnas.base.measurements import Measurements
+from optnas.base.toml import dump_toml, parse_toml, read_text
+
+Status = Literal["done", "interrupted", "diverged", "failed"]
+FINISHED = ("done", "diverged")
+Record = dict[str, Any]
+
+
+class BusyError(UserError):
+    """Another process is running in a folder."""
+
+
+class RunFolder:
+    """One run's folder.
+
+    Args:
+        path: the folder; it need not exist yet.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config = path / "config.toml"
+        self.environment = path / "environment.json"
+        self.epochs = path / "epochs.jsonl"
+        self.result = path / "result.json"
+        self.warnings = path / "warnings.txt"
+        self.checkpoint = path / "checkpoints" / "last.pt"
+        self.measures = Measurements(path / "measures")
+        self._lock = path / ".lock"
+        self._config: tuple[str, dict[str, Any]] | None = None  # as last read: text, document
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder alone. The kernel frees the lock however the process ends.
+
+        Yields:
+            Nothing; the lock is held inside the block.
+
+        Raises:
+            BusyError: another process holds it.
+            UserError: the folder cannot be written.
+        """
+        with contextlib.ExitStack() as held:
+            busy = BusyError(
+                "another process is running in this folder",
+                where=self.path,
+                remedy="wait for it, or choose another folder",
+            )
+            with self._told():
+                held.enter_context(lock(self._lock, busy))
+            yield
+
+    def running(self) -> bool:
+        """Whether a process holds the folder at this moment."""
+        return is_locked(self._lock)
+
+    @contextlib.contextmanager
+    def created(self, document: Mapping[str, Any]) -> Iterator[None]:
+        """Create the folder with its configuration.
+
+        A `UserError` raised inside before the first checkpoint takes everything back.
+
+        Args:
+            document: the content of config.toml.
+
+        Yields:
+            Nothing; the folder is there and locked inside the block.
+
+        Raises:
+            UserError: the folder cannot be made, or holds something already.
+        """
+        with self._told():
+            made = [p for p in (self.path, *self.path.parents) if not p.exists()]
+            self._refuse_occupied()
+        try:
+            with self._told():
+                self.path.mkdir(parents=True, exist_ok=True)
+            with self.locked():
+                self._refuse_occupied()
+                try:
+                    with self._told():
+                        write_text(self.config, dump_toml(dict(document)))
+                        self.checkpoint.parent.mkdir(exist_ok=True)
+                    yield
+                except UserError:
+                    if not self.checkpoint.exists():
+                        self._take_back()
+                    raise
+        except UserError:
+            for folder in made:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            raise
+
+    def _refuse_occupied(self) -> None:
+        # A start that was killed before it had written config.toml leaves these two at most.
+        def ours(name: str) -> bool:
+            partial = name.startswith(self.config.name) and name.endswith(TEMPORARY)
+            return partial or name == self._lock.name
+
+        if self.path.exists() and (
+            not self.path.is_dir() or not all(ours(entry.name) for entry in self.path.iterdir())
+        ):
+            raise UserError(
+                "the output folder holds something already",
+                key="--out",
+                value=str(self.path),
+                remedy=f"choose another, or: optnas resume {self.path}"
+                if self.config.exists()
+                else "choose an empty or new folder",
+            )
+
+    def _take_back(self) -> None:
+        # The folder was empty when this start made or took it: all in it comes from this start.
+        with contextlib.suppress(OSError):
+            for path in self.path.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self.unwritable(error) from error
+
+    def unwritable(self, error: OSError) -> UserError:
+        """An operating system's refusal (read-only, full disk, no permission) as bad input."""
+        return UserError(
+            f"cannot write here ({error.strerror or error})",
+            key="--out",
+            value=str(self.path),
+            remedy="choose a folder that can be written, with space left",
+        )
+
+    def start(self, environment: Mapping[str, Any], records_bytes: int, epoch: int) -> None:
+        """Note a start, drop an old result, and cut off what is later than the checkpoint.
+
+        Args:
+            environment: versions and machine; joins those of earlier starts.
+            records_bytes: length of epochs.jsonl that the checkpoint knows.
+            epoch: the checkpoint's, -1 without one.
+        """
+        starts = self._starts()
+        self._truncate(records_bytes)
+        self.measures.cut(epoch)
+        for later in self.kept_epochs():
+            if later > epoch:
+                self.kept(later).unlink()
+        self.checkpoint.parent.mkdir(exist_ok=True)
+        write_text(self.environment, dump_json([*starts, dict(environment)], indent=1) + "\n")
+        self.result.unlink(missing_ok=True)
+        for leftover in self.path.rglob(f"*{TEMPORARY}"):
+            leftover.unlink()
+
+    def _starts(self) -> list[Any]:
+        if not self.environment.exists():
+            return []
+        starts = parse_json(read_text(self.environment), self.environment)
+        if not isinstance(starts, list):
+            raise UserError("not a JSON list", where=self.environment, remedy="delete the file")
+        return starts
+
+    def kept(self, epoch: int) -> Path:
+        """Where the checkpoint of one epoch is kept."""
+        return self.checkpoint.with_name(f"epoch-{epoch}.pt")
+
+    def kept_epochs(self) -> list[int]:
+        """Epochs with a checkpoint of their own, sorted; the last epoch is in last.pt."""
+        names = (path.name for path in self.checkpoint.parent.glob("epoch-*.pt"))
+        matches = (re.fullmatch(r"epoch-(\d+)\.pt", name) for name in names)
+        return sorted(int(match[1]) for match in matches if match)
+
+    def append(self, record: Record) -> int:
+        """Append one epoch's record and wait until it is on disk.
+
+        Args:
+            record: strict JSON values only.
+
+        Returns:
+            The length of the file after it, in bytes.
+        """
+        return append_text(self.epochs, dump_json(record) + "\n")
+
+    def _truncate(self, length: int) -> None:
+        present = self.epochs.stat().st_size if self.epochs.exists() else 0
+        if present < length:
+            raise UserError(
+                f"has {present} bytes where the checkpoint expects {length}",
+                where=self.epochs,
+                remedy="restore the file, or start a new run",
+            )
+        if present > length:
+            os.truncate(self.epochs, length)
+
+    def finish(self, status: Status, **facts: Any) -> None:
+        """Write how the run ended."""
+        write_text(self.result, dump_json({"status": status, **facts}, indent=1) + "\n")
+
+    def warn(self, line: str) -> None:
+        """Note what went wrong beside the numbers; a full disk may be what did."""
+        with contextlib.suppress(OSError), self.warnings.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def read_config(self) -> dict[str, Any]:
+        """The content of config.toml.
+
+        Returns:
+            The document.
+
+        Raises:
+            UserError: there is no run here.
+        """
+        if not self.config.exists():
+            raise UserError(
+                "there is no run in this folder (no config.toml)",
+                where=self.path,
+                remedy="check the path; optnas list shows the runs below a folder",
+            )
+        text = read_text(self.config)
+        if self._config is None or self._config[0] != text:
+            self._config = text, parse_toml(text, self.config)
+        return copy.deepcopy(self._config[1])
+
+    def read_result(self) -> dict[str, Any] | None:
+        """How the run ended, or None while it has not."""
+        if not self.result.exists():
+            return None
+        return parse_object(read_text(self.result), self.result)
+
+    def read_epochs(self) -> list[Record]:
+        """All complete records; a torn last line (kill -9 while writing) is left out.
+
+        Returns:
+            The records in order of epochs.
+
+        Raises:
+            UserError: a complete line is not JSON.
+        """
+        return read_lines(self.epochs)
+
+    def read_measures(self, label: str, **settings: Any) -> list[Record]:
+        """What one measure found, a line a measured epoch; see `Measurements.read`.
+
+        Args:
+            label: the measure's name, or the label its section gives it.
+            **settings: only lines measured with these.
+
+        Returns:
+            The lines in order of epochs; none where nothing was measured.
+        """
+        return self.measures.read(label, **settings)
+
+
+def find_runs(folder: Path) -> list[RunFolder]:
+    """Every run at or below a folder, sorted by path.
+
+    Args:
+        folder: where to look.
+
+    Returns:
+        Their folders.
+    """
+    return [RunFolder(path.parent) for path in sorted(folder.rglob("config.toml"))]

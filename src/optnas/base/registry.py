@@ -1,0 +1,319 @@
+"""Names to factories: discovery by folder, by entry point, and by ``module:Object``.
+
+A component registers itself with one decorator in one new file: in the package's folder of its
+kind, in an installed distribution that declares it as an entry point, or in a file anywhere,
+addressed as ``./file.py:NAME``. What a file addressed by path registers is known by that address
+only. The factory's signature is the schema of its settings: every default is spelled out in a run's
+``config.toml``, an unknown or ill-typed setting is a `UserError` that names the nearest valid one.
+Factories are imported without torch wherever the file itself does not need it, so that bad input is
+answered at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import importlib.resources
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.resources.abc import Traversable
+from typing import Any, NamedTuple
+
+from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.base.loading import FILES, Factory, Registered, load_entry, load_object
+from optnas.base.schema import hints_of, parameters_of, part_of, typed
+
+
+class Kind(NamedTuple):
+    """Where components of one kind are found.
+
+    Attributes:
+        rooms: packages below optnas; every file in them, at any depth, that registers one counts.
+        groups: entry-point groups of installed distributions; later ones are old names.
+    """
+
+    rooms: tuple[str, ...]
+    groups: tuple[str, ...]
+
+
+KINDS = {
+    "algorithm": Kind(("algorithms",), ("optnas.algorithms",)),
+    "claim": Kind(("analysis.claims",), ("optnas.claims",)),
+    "dataset": Kind(("data.sets",), ("optnas.datasets",)),
+    "discretization": Kind(("algorithms.parts",), ("optnas.discretizations",)),
+    "engine": Kind(("study.engines",), ("optnas.engines",)),
+    "figure": Kind(("measures", "report"), ("optnas.figures",)),
+    "hypergradient": Kind(("algorithms.parts",), ("optnas.hypergradients",)),
+    "measure": Kind(("measures",), ("optnas.measures", "optnas.metrics")),
+    "optimizer": Kind(("optimizers",), ("optnas.optimizers",)),
+    "perturbation": Kind(("algorithms.parts",), ("optnas.perturbations",)),
+    "relaxation": Kind(("algorithms.parts",), ("optnas.relaxations",)),
+    "schedule": Kind(("optimizers.schedules",), ("optnas.schedules",)),
+    "space": Kind(("spaces",), ("optnas.spaces",)),
+    "table": Kind(("spaces.tables",), ("optnas.tables", "optnas.benchmarks")),
+    "tracker": Kind(("search.trackers",), ("optnas.trackers",)),
+}
+# What a kind was called in 0.1.0; files written for it go on working for one release.
+OLD_KINDS = {"metric": "measure"}
+
+_FACTORIES: Registered = {}
+
+
+def register(kind: str, name: str) -> Callable[[Factory], Factory]:
+    """Register the decorated factory under a name.
+
+    Args:
+        kind: one of `KINDS`.
+        name: the name users write.
+
+    Returns:
+        The decorator; it hands the factory back unchanged.
+
+    Raises:
+        ValueError: the name is taken by another factory, or there is no such kind.
+    """
+    kind = OLD_KINDS.get(kind, kind)
+    if kind not in KINDS:
+        raise ValueError(f"no kind {kind!r}; there are {sorted(KINDS)}")
+
+    def decorate(factory: Factory) -> Factory:
+        table = FILES.get(factory.__module__, _FACTORIES)
+        taken = table.setdefault((kind, name), factory)
+        if _address(taken) != _address(factory):
+            raise ValueError(f"{kind} {name!r} is registered by {taken.__module__} already")
+        return factory
+
+    return decorate
+
+
+def _address(factory: Factory) -> str:
+    return f"{factory.__module__}:{factory.__qualname__}"
+
+
+@functools.cache
+def _discover(kind: str) -> None:
+    """Import the files of a kind's rooms that register one, and no other: some are slow to load."""
+    registers = re.compile(rf'\bregister\(\s*"{kind}"')
+    for room in KINDS[kind].rooms:
+        package = f"optnas.{room}"
+        for module, file in _modules(package, importlib.resources.files(package)):
+            if registers.search(file.read_text()):
+                importlib.import_module(module)
+
+
+def _modules(package: str, folder: Traversable) -> Iterator[tuple[str, Traversable]]:
+    for entry in sorted(folder.iterdir(), key=lambda each: each.name):
+        if entry.is_dir():
+            yield from _modules(f"{package}.{entry.name}", entry)
+        elif entry.name.endswith(".py") and entry.name != "__init__.py":
+            yield f"{package}.{entry.name.removesuffix('.py')}", entry
+
+
+@functools.cache
+def _offered(kind: str) -> Mapping[str, Sequence[importlib.metadata.EntryPoint]]:
+    """Entry points by name. None is loaded before it is asked for: their modules import torch."""
+    offered: dict[str, list[importlib.metadata.EntryPoint]] = {}
+    for group in KINDS[kind].groups:
+        for entry in importlib.metadata.entry_points(group=group):
+            offered.setdefault(entry.name, []).append(entry)
+    return offered
+
+
+def names(kind: str) -> list[str]:
+    """All names of a kind, the package's own and those of installed distributions, sorted.
+
+    Args:
+        kind: one of `KINDS`.
+
+    Returns:
+        The names a user may write.
+    """
+    _discover(kind)
+    return sorted({name for of_kind, name in _FACTORIES if of_kind == kind} | set(_offered(kind)))
+
+
+def find(kind: str, name: str, *, where: object = COMMAND_LINE, key: str | None = None) -> Factory:
+    """The factory behind a registered name, a ``module:Object`` or a ``./file.py:Object``.
+
+    Args:
+        kind: one of `KINDS`.
+        name: what the user wrote.
+        where: the file or command line it was written in, for the error.
+        key: its dotted key, for the error.
+
+    Returns:
+        The factory.
+
+    Raises:
+        UserError: there is no such name, or it cannot be loaded, or two packages offer it.
+    """
+    refuse = functools.partial(UserError, where=where, key=key or f"{kind}.name", value=name)
+    if ":" in name:
+        return load_object(kind, name, refuse)
+    if name.endswith(".py"):
+        raise refuse("names a file, not what is in it", remedy=f"write {name}:NAME")
+    _discover(kind)
+    own = _FACTORIES.get((kind, name))
+    entries = [
+        entry
+        for entry in _offered(kind).get(name, ())
+        if own is None or entry.value.replace(" ", "") != _address(own)
+    ]
+    homes = ["optnas"] if own is not None else []
+    homes += sorted(f"package {entry.dist.name}" for entry in entries if entry.dist is not None)
+    if len(homes) > 1:
+        raise refuse(
+            f"is offered by {' and by '.join(homes)}",
+            remedy="uninstall one, or write module:Object",
+        )
+    if own is not None:
+        return own
+    if entries:
+        return load_entry(entries[0], homes[0], refuse)
+    raise refuse(f"there is no {kind} of this name", remedy=did_you_mean(name, names(kind)))
+
+
+def complete_settings(
+    factory: Factory,
+    given: Mapping[str, Any],
+    *,
+    section: str,
+    where: object = COMMAND_LINE,
+    skip: tuple[str, ...] = (),
+    besides: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Settings checked against a factory's signature, with every default spelled out.
+
+    Args:
+        factory: the component's factory; its annotated keyword parameters are the schema.
+        given: what the user wrote, without the ``name``.
+        section: the dotted prefix for error messages, such as ``algorithm``.
+        where: the file or command line, for error messages.
+        skip: parameters that the program, not the user, supplies.
+        besides: settings of the section that are no parameters, to be named in a remedy.
+
+    Returns:
+        All settings by name, values converted to the annotated types.
+
+    Raises:
+        UserError: a setting is unknown, missing or of the wrong type.
+
+    Example:
+        >>> complete_settings(lambda beta=1.0: beta, {}, section="algorithm")
+        {'beta': 1.0}
+    """
+    parameters = parameters_of(factory, skip)
+    label = getattr(factory, "__name__", section).replace("_", "-")
+    for name, value in given.items():
+        if name not in parameters:
+            valid = [*parameters, *besides]
+            remedy = did_you_mean(name, valid) if valid else f"remove {section}.{name}"
+            raise UserError(
+                f"{label} has no setting '{name}'",
+                where=where,
+                key=f"{section}.{name}",
+                value=value,
+                remedy=remedy,
+            )
+    hints = hints_of(factory, parameters)
+    settings = {}
+    for name, parameter in parameters.items():
+        if name not in given and parameter.default is inspect.Parameter.empty:
+            raise UserError(
+                f"{label} needs this setting",
+                where=where,
+                key=f"{section}.{name}",
+                remedy=f"add {section}.{name}=VALUE",
+            )
+        key, hint = f"{section}.{name}", hints.get(name, Any)
+        value = given.get(name, parameter.default)
+        part = part_of(hint)
+        if part is None:
+            settings[name] = typed(value, hint, key, where)
+        elif part.many:
+            each = _mapping(value, key, where)
+            settings[name] = {
+                name: _complete_part(part.kind, one, None, f"{key}.{name}", where, skip)
+                for name, one in each.items()
+            }
+        else:
+            default = parameter.default
+            settings[name] = _complete_part(part.kind, value, default, key, where, skip)
+    return settings
+
+
+def _mapping(value: Any, key: str, where: object) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    raise UserError(
+        "must be a table", where=where, key=key, value=value, remedy=f"write {key}.NAME="
+    )
+
+
+def _complete_part(
+    kind: str, given: Any, default: Any, key: str, where: object, skip: tuple[str, ...]
+) -> dict[str, Any]:
+    """The table of a component: its name and all its settings."""
+    tables = [{"name": each} if isinstance(each, str) else each for each in (default, given)]
+    usual, keys = (dict(each) if isinstance(each, Mapping) else {} for each in tables)
+    if not isinstance(tables[1], Mapping):
+        raise UserError(
+            "must be a name or a table",
+            where=where,
+            key=key,
+            value=given,
+            remedy=f"write {key}=NAME",
+        )
+    if keys.get("name", usual.get("name")) == usual.get("name"):
+        keys = usual | keys
+    name = keys.pop("name", None)
+    if not isinstance(name, str):
+        raise UserError(
+            "needs a name" if name is None else "a name is a string",
+            where=where,
+            key=f"{key}.name",
+            value=name,
+            remedy=f"write {key}=NAME",
+        )
+    factory = find(kind, name, where=where, key=f"{key}.name")
+    completed = complete_settings(factory, keys, section=key, where=where, skip=skip)
+    return {"name": name, **completed}
+
+
+def supply(
+    factory: Factory, settings: Mapping[str, Any], offered: Mapping[str, Any], *, section: str
+) -> Any:
+    """Call a factory with its settings and with those offered things that it asks for by name.
+
+    Args:
+        factory: the component's factory.
+        settings: as `complete_settings` returns them; parts are built in the same way first.
+        offered: what the program can supply, by parameter name.
+        section: the dotted prefix for error messages, such as ``algorithm``.
+
+    Returns:
+        The component.
+    """
+    parameters = parameters_of(factory)
+    hints = hints_of(factory, settings)
+    built = dict(settings)
+    for name, value in settings.items():
+        part, key = part_of(hints.get(name)), f"{section}.{name}"
+        if part is not None and part.many:
+            built[name] = {n: _build(part.kind, v, offered, f"{key}.{n}") for n, v in value.items()}
+        elif part is not None:
+            built[name] = _build(part.kind, value, offered, key)
+    return factory(**built, **{k: v for k, v in offered.items() if k in parameters})
+
+
+def _build(kind: str, table: Mapping[str, Any], offered: Mapping[str, Any], section: str) -> Any:
+    settings = dict(table)
+    factory = find(kind, settings.pop("name"), key=f"{section}.name")
+    try:
+        return supply(factory, settings, offered, section=section)
+    except UserError as error:
+        # A part does not know where it stands: it names its own setting.
+        inside = error.key is not None and error.key.startswith(section)
+        raise (error if inside else error.below(section)) from error

@@ -1,0 +1,224 @@
+"""TOML files in, TOML text out; errors in one line."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import importlib.resources
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
+
+
+# A study reads its protocol once a run.
+@functools.lru_cache(maxsize=8)
+def _loads(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
+
+
+def parse_toml(text: str, where: object) -> dict[str, Any]:
+    """Parse TOML text.
+
+    Args:
+        text: the text.
+        where: the file it came from, for the error.
+
+    Returns:
+        The document.
+
+    Raises:
+        UserError: it is not TOML.
+    """
+    try:
+        return copy.deepcopy(_loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"not valid TOML ({error})", where=where, remedy="fix the file") from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; errors as of `read_text` and `parse_toml`."""
+    return parse_toml(read_text(path), path)
+
+
+def read_text(path: Path) -> str:
+    """Read a text file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its text.
+
+    Raises:
+        UserError: the file is missing, unreadable or not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise UserError(
+            f"cannot read it ({reason})", where=path, remedy="check the path"
+        ) from error
+
+
+def dump_toml(document: dict[str, Any]) -> str:
+    """Write a document as TOML text."""
+    return tomli_w.dumps(document)
+
+
+def parse_override(text: str) -> tuple[list[str], Any]:
+    """Parse one ``dotted.key=value`` of the command line.
+
+    The value is TOML where it reads as TOML (numbers, true, lists, quoted strings), else a string.
+
+    Args:
+        text: what the user wrote.
+
+    Returns:
+        The key's parts and the value.
+
+    Raises:
+        UserError: there is no ``=``, or a part of the key is empty.
+
+    Example:
+        >>> parse_override("weight_optimizer.lr=0.05")
+        (['weight_optimizer', 'lr'], 0.05)
+    """
+    key, separator, value = text.partition("=")
+    parts = key.strip().split(".")
+    if not separator or not all(parts):
+        raise UserError(
+            "not a setting",
+            key=text,
+            remedy="write it as dotted.key=value, such as search.epochs=5",
+        )
+    try:
+        return parts, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return parts, value.strip()
+
+
+def nest(dotted: Mapping[str, Any], where: object = "settings") -> dict[str, Any]:
+    """Dotted keys to nested tables.
+
+    Args:
+        dotted: such as ``{"search.epochs": 5}``; values may be tables themselves.
+        where: what to call them in error messages.
+
+    Returns:
+        Such as ``{"search": {"epochs": 5}}``.
+
+    Raises:
+        UserError: a key is given as a whole and in parts, such as ``search`` and ``search.epochs``.
+
+    Example:
+        >>> nest({"search.epochs": 5, "search.seed": 1})
+        {'search': {'epochs': 5, 'seed': 1}}
+    """
+    for key in dotted:
+        if any(other.startswith(f"{key}.") for other in dotted):
+            raise UserError(
+                "is given as a whole and in parts",
+                where=where,
+                key=key,
+                value=dotted[key],
+                remedy="give it one way",
+            )
+    nested: dict[str, Any] = {}
+    for key, value in dotted.items():
+        *parents, last = key.split(".")
+        table = nested
+        for parent in parents:
+            table = table.setdefault(parent, {})
+        table[last] = value
+    return nested
+
+
+def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables to dotted keys, the reverse of `nest`.
+
+    Args:
+        document: nested tables.
+        prefix: what to put before every key.
+
+    Returns:
+        The values by dotted key.
+
+    Example:
+        >>> flat({"search": {"epochs": 5}})
+        {'search.epochs': 5}
+    """
+    dotted: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            dotted |= flat(value, f"{prefix}{key}.")
+        else:
+            dotted[f"{prefix}{key}"] = value
+    return dotted
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """TOML files that ship with the package; a name or a path is accepted wherever one is due.
+
+    Args:
+        kind: what one file is, such as ``protocol``.
+        folder: where they lie, below the package.
+    """
+
+    kind: str
+    folder: str
+
+    def names(self) -> list[str]:
+        """The shipped names, sorted."""
+        entries = importlib.resources.files("optnas").joinpath(self.folder).iterdir()
+        return sorted(e.name.removesuffix(".toml") for e in entries if e.name.endswith(".toml"))
+
+    def load(self, name: str, *, where: object = COMMAND_LINE) -> tuple[str, dict[str, Any]]:
+        """Read a file.
+
+        Args:
+            name: a shipped name, or the path of a TOML file.
+            where: where it was asked for, for error messages.
+
+        Returns:
+            What to call the file in error messages, and its content.
+        """
+        label = name if _is_path(name) else f"{self.kind} {name}"
+        return label, parse_toml(self.text_of(name, where=where), label)
+
+    def text_of(self, name: str, *, where: object = COMMAND_LINE) -> str:
+        """A file's text, comments included.
+
+        Args:
+            name: a shipped name, or the path of a TOML file.
+            where: where it was asked for, for error messages.
+
+        Returns:
+            TOML.
+
+        Raises:
+            UserError: there is no such file.
+        """
+        if _is_path(name):
+            return read_text(Path(name))
+        if name not in self.names():
+            raise UserError(
+                f"there is no {self.kind} of this name",
+                where=where,
+                key=self.kind,
+                value=name,
+                remedy=did_you_mean(name, self.names()) + " (or write the path of a .toml file)",
+            )
+        folder = importlib.resources.files("optnas").joinpath(self.folder)
+        return folder.joinpath(f"{name}.toml").read_text()
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith(".toml") or "/" in name

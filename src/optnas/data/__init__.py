@@ -1,0 +1,1 @@
+"""Labelled images and what becomes of them: data sets, splits, batches on the device."""

@@ -1,0 +1,347 @@
+"""Images on the device, their split, their augmentation, and the order of batches.
+
+Everything is a batched function of tensors and of a named CPU generator (`optnas.base.seeds`):
+numbers are drawn on the CPU and moved, so that they are the same on every device.
+
+Shape letters: N images held, B images of a batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch.nn.functional import interpolate, pad
+
+from optnas.base.errors import UserError
+from optnas.data.sets.base import Dataset, Moments
+
+RESIZE_CHUNK = 4096
+
+
+def split_indices(
+    kind: Literal["halves", "random-halves"],
+    size: int,
+    train_size: int | None,
+    valid_size: int | None,
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Disjoint rows for the inner (training) and the outer (validation) problem.
+
+    Args:
+        kind: ``halves`` trains on the rows up to the middle and validates on the others, as
+            published; ``random-halves`` does so after a random permutation of the rows.
+        size: number of labelled images; if odd, the extra one is a validation image.
+        train_size: keep that many rows of the training half, its first; None keeps all.
+        valid_size: keep that many rows of the validation half, its first; None keeps all.
+        generator: stream ``split``; not moved by ``halves``.
+
+    Returns:
+        Training rows and validation rows, ``int64 [train_size]`` and ``int64 [valid_size]``.
+
+    Raises:
+        UserError: a half cannot give that many rows.
+    """
+    order_N = torch.arange(size)
+    if kind == "random-halves":
+        order_N = torch.randperm(size, generator=generator)
+    halves = order_N[: size // 2], order_N[size // 2 :]
+    asked = {"data.train_size": train_size, "data.valid_size": valid_size}
+    for half, (key, count) in zip(halves, asked.items(), strict=True):
+        if count is not None and not 1 <= count <= len(half):
+            raise UserError(
+                f"its half of the {size} labelled images has {len(half)}",
+                key=key,
+                value=count,
+                remedy=f"set it from 1 to {len(half)}",
+            )
+    return halves[0][:train_size].clone(), halves[1][:valid_size].clone()
+
+
+def resize(images_NHWC: torch.Tensor, resolution: int) -> torch.Tensor:
+    """Square images at another resolution, rounded to the nearest of 0 to 255 (halves to even).
+
+    Shrinking by an integer factor averages the pixels of each block, so no pixel counts twice;
+    any other change is bilinear, antialiased when it shrinks.
+
+    Args:
+        images_NHWC: ``uint8``, with equal height and width.
+        resolution: the wanted height and width, in pixels.
+
+    Returns:
+        ``uint8 [N, resolution, resolution, C]``; the images themselves if they have it already.
+    """
+    if images_NHWC.shape[1] == resolution:
+        return images_NHWC
+    shape, by_blocks = (resolution, resolution), images_NHWC.shape[1] % resolution == 0
+    mode = "area" if by_blocks else "bilinear"
+    resized = []
+    for chunk_NHWC in images_NHWC.split(RESIZE_CHUNK):
+        pixels_NCHW = chunk_NHWC.permute(0, 3, 1, 2).to(torch.float64)
+        pixels_NCHW = interpolate(pixels_NCHW, size=shape, mode=mode, antialias=not by_blocks)
+        resized.append(pixels_NCHW.round().to(torch.uint8).permute(0, 2, 3, 1))
+    return torch.cat(resized)
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """A half of the data, decoded and on the device.
+
+    Args:
+        images_NCHW: ``uint8``.
+        labels_N: ``int64``.
+        mean_C: mean of each channel, of pixel values in 0 to 1.
+        std_C: standard deviation of each channel, of pixel values in 0 to 1.
+    """
+
+    images_NCHW: torch.Tensor
+    labels_N: torch.Tensor
+    mean_C: torch.Tensor
+    std_C: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+    def to_batch(self, indices_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images ``uint8 [B, C, H, W]`` and labels ``int64 [B]`` at positions of any device."""
+        indices_B = indices_B.to(self.labels_N.device)
+        return self.images_NCHW[indices_B], self.labels_N[indices_B]
+
+
+def load_images(
+    dataset: Dataset,
+    indices_N: torch.Tensor,
+    resolution: int,
+    moments: Moments,
+    device: torch.device | str = "cpu",
+) -> Images:
+    """Decode rows of a dataset, resize them, and put them on the device.
+
+    Args:
+        dataset: where the rows come from.
+        indices_N: the rows, in the order in which batches will count them.
+        resolution: the wanted height and width, in pixels.
+        moments: mean and std of each channel of the training images.
+        device: where the tensors live from now on.
+
+    Returns:
+        The images; position i is row ``indices_N[i]``.
+    """
+    images, labels = dataset.read(indices_N.numpy())
+    images_NHWC = resize(torch.from_numpy(images), resolution)
+    return Images(
+        images_NHWC.permute(0, 3, 1, 2).contiguous().to(device),
+        torch.from_numpy(labels).to(device),
+        *(torch.tensor(each, dtype=torch.float64, device=device) for each in moments),
+    )
+
+
+def random_crop(
+    images_BCHW: torch.Tensor, padding: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Pad with zeros and cut each image out at its own uniform offset, at its old size.
+
+    As in published code this acts on raw pixels: the border is black, and becomes -mean / std.
+
+    Args:
+        images_BCHW: raw pixels.
+        padding: zeros added on each side, in pixels; offsets are 0 to 2 padding.
+        generator: draws the B vertical offsets, then the B horizontal ones.
+
+    Returns:
+        A new tensor of the same shape and type.
+    """
+    B, C, H, W = images_BCHW.shape
+    offsets_2B1 = torch.randint(2 * padding + 1, (2, B, 1), generator=generator)
+    rows_BH = offsets_2B1[0] + torch.arange(H)
+    columns_BW = offsets_2B1[1] + torch.arange(W)
+    places_BHW = rows_BH[:, :, None] * (W + 2 * padding) + columns_BW[:, None, :]
+    places_BHW = places_BHW.to(images_BCHW.device)
+    padded_BCP = pad(images_BCHW, (padding,) * 4).flatten(2)
+    return padded_BCP.gather(2, places_BHW.view(B, 1, -1).expand(B, C, -1)).view(B, C, H, W)
+
+
+def random_flip(images_BCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Mirror each image left to right with probability one half.
+
+    Args:
+        images_BCHW: the images.
+        generator: draws B uniform numbers; an image is mirrored where it is below 0.5.
+
+    Returns:
+        A new tensor of the same shape and type.
+    """
+    shape = (len(images_BCHW), 1, 1, 1)
+    draws_B111 = torch.rand(shape, generator=generator, dtype=torch.float32)
+    mirrored_B111 = (draws_B111 < 0.5).to(images_BCHW.device)
+    return torch.where(mirrored_B111, images_BCHW.flip(-1), images_BCHW)
+
+
+def normalise(
+    images_BCHW: torch.Tensor, mean_C: torch.Tensor, std_C: torch.Tensor, dtype: torch.dtype
+) -> torch.Tensor:
+    """Pixels to numbers: (pixel / 255 - mean) / std, each step in the wanted type.
+
+    Args:
+        images_BCHW: ``uint8`` pixels.
+        mean_C: mean of each channel, as in `Images`.
+        std_C: standard deviation of each channel, as in `Images`.
+        dtype: a floating type.
+
+    Returns:
+        A new tensor of the same shape, of that type, in the channels-last memory format.
+    """
+    pixels_BCHW = images_BCHW.to(dtype, memory_format=torch.channels_last) / 255
+    mean_C11, std_C11 = (moment_C.to(dtype)[:, None, None] for moment_C in (mean_C, std_C))
+    return (pixels_BCHW - mean_C11) / std_C11
+
+
+def cutout(images_BCHW: torch.Tensor, length: int, generator: torch.Generator) -> torch.Tensor:
+    """Fill a square of each normalised image with 0, the mean colour.
+
+    The centre (y, x) is a uniform pixel, and the square is rows y - length//2 to y + length//2 - 1,
+    columns likewise, less what lies beyond the border. As in the published code an odd length thus
+    acts as the even one below it.
+
+    Args:
+        images_BCHW: normalised images.
+        length: side of the square, in pixels.
+        generator: draws the B rows of the centres, then the B columns.
+
+    Returns:
+        A new tensor of the same shape and type.
+
+    Reference: DeVries and Taylor, 2017, in the form of the DARTS code (Liu et al., ICLR 2019).
+    """
+    B, _, H, W = images_BCHW.shape
+    half = length // 2
+
+    def covered(extent: int) -> torch.Tensor:
+        centres_B1 = torch.randint(extent, (B, 1), generator=generator)
+        distances_BX = torch.arange(extent) - centres_B1
+        return ((distances_BX >= -half) & (distances_BX < half)).to(images_BCHW.device)
+
+    rows_BH, columns_BW = covered(H), covered(W)
+    square_B1HW = rows_BH[:, None, :, None] & columns_BW[:, None, None, :]
+    return images_BCHW.clone().masked_fill_(square_B1HW, 0)  # keeps the memory format
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to a batch before the network sees it; the default is to normalise only.
+
+    Args:
+        crop_padding: padding of random crops in pixels, 0 for none.
+        flip: mirror images at random.
+        cutout: side of the erased square in pixels, 0 for none.
+    """
+
+    crop_padding: int = 0
+    flip: bool = False
+    cutout: int = 0
+
+    def apply(
+        self,
+        images_BCHW: torch.Tensor,
+        mean_C: torch.Tensor,
+        std_C: torch.Tensor,
+        generator: torch.Generator,
+        dtype: torch.dtype,
+    ) -> torch.Tensor:
+        """Crop, flip, normalise, cut out, in this order.
+
+        Args:
+            images_BCHW: ``uint8`` pixels; not changed.
+            mean_C: mean of each channel, as in `Images`.
+            std_C: standard deviation of each channel, as in `Images`.
+            generator: this half's augmentation stream; moved only by what is switched on.
+            dtype: a floating type.
+
+        Returns:
+            Normalised images, ``[B, C, H, W]`` in the channels-last memory format.
+        """
+        if self.crop_padding:
+            images_BCHW = random_crop(images_BCHW, self.crop_padding, generator)
+        if self.flip:
+            images_BCHW = random_flip(images_BCHW, generator)
+        inputs_BCHW = normalise(images_BCHW, mean_C, std_C, dtype)
+        return cutout(inputs_BCHW, self.cutout, generator) if self.cutout else inputs_BCHW
+
+
+def epoch_batches(
+    size: int, batch_size: int, generator: torch.Generator, *, drop_last: bool = False
+) -> list[torch.Tensor]:
+    """One pass over all positions in random order, cut into batches.
+
+    Args:
+        size: number of images.
+        batch_size: positions in a batch.
+        generator: draws one permutation.
+        drop_last: leave out a short last batch; published loaders keep it.
+
+    Returns:
+        Batches of positions, ``int64 [B]`` each; none if all of them are left out.
+
+    Example:
+        >>> [len(batch) for batch in epoch_batches(10, 4, torch.Generator())]
+        [4, 4, 2]
+    """
+    batches = list(torch.randperm(size, generator=generator).split(batch_size))
+    return batches[:-1] if drop_last and size % batch_size else batches
+
+
+def fresh_batch(size: int, batch_size: int, generator: torch.Generator) -> torch.Tensor:
+    """The first batch of a new random order: no repeats inside it, repeats from call to call.
+
+    This is what published code does by asking for ``next(iter(loader))`` at every step. A whole
+    permutation is drawn for it: 0.2 ms for 25,000 images, little beside a step.
+
+    Args:
+        size: number of images.
+        batch_size: positions in a batch.
+        generator: draws one permutation.
+
+    Returns:
+        Positions, ``int64 [min(batch_size, size)]``.
+    """
+    return torch.randperm(size, generator=generator)[:batch_size].clone()
+
+
+class CyclingBatches:
+    """Batches without replacement, pass after pass; a new random order when one is used up.
+
+    Each pass has the batches of `epoch_batches`, the short last one included.
+
+    Args:
+        size: number of images.
+        batch_size: positions in a batch.
+        generator: draws one permutation a pass, when its first batch is asked for.
+    """
+
+    def __init__(self, size: int, batch_size: int, generator: torch.Generator):
+        self.size, self.batch_size, self.generator = size, batch_size, generator
+        self._order_N = torch.empty(0, dtype=torch.int64)
+        self._cursor = 0
+
+    def next_batch(self) -> torch.Tensor:
+        """Positions of the next batch, ``int64 [B]``."""
+        if self._cursor >= len(self._order_N):
+            self._order_N = torch.randperm(self.size, generator=self.generator)
+            self._cursor = 0
+        start, self._cursor = self._cursor, self._cursor + self.batch_size
+        return self._order_N[start : self._cursor].clone()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that later batches depend on: the order, the position in it, the generator."""
+        generator = self.generator.get_state()
+        return {"order": self._order_N, "cursor": self._cursor, "generator": generator}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where a saved state left off.
+
+        Args:
+            state: what `state_dict` returned, for the same size and batch size.
+        """
+        self._order_N, self._cursor = state["order"], state["cursor"]
+        self.generator.set_state(state["generator"])

@@ -1,0 +1,103 @@
+"""Any labelled images in parquet files, given by path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from optnas.base.errors import UserError
+from optnas.base.registry import register
+from optnas.data.sets import layouts
+from optnas.data.sets.base import Dataset
+from optnas.data.sets.encoded import Encoded, first_image_size, read_labels, row_count
+
+PATTERN = "train-*.parquet"
+REMEDY = "set data.path to a parquet file, or to a folder with train-*.parquet"
+
+
+@register("dataset", "parquet")
+def parquet(folder: Path | None, path: str, label: str = "label") -> Dataset:
+    """Images of one size with labels 0 to K - 1; the images define mean and std.
+
+    Only labels and the first image's size are read here. Grey images are read as colour. Crops
+    move by an eighth of the width, as on CIFAR-10; set ``augmentation.flip=false`` where a mirrored
+    image no longer shows its class.
+
+    Args:
+        folder: not used, the files are given by path.
+        path: a parquet file, or a folder of which ``train-*.parquet`` are read. Where it lies is
+            no part of a run's identity; what it holds is.
+        label: name of the label column; the image column is ``img`` or ``image``.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        UserError: the files are missing or damaged, lack a column, or their labels or image sizes
+            are not such.
+    """
+    place = Path(path)
+    if place.is_dir():
+        files = layouts.matching(place, PATTERN, REMEDY)
+    elif place.is_file():
+        files = (place,)
+    else:
+        raise UserError("there is no such file", key="data.path", value=path, remedy=REMEDY)
+    for each in files:
+        row_count(each, (label,))
+    classes = _classes(files, label)
+    width, height = first_image_size(files[0], (label,))
+    if width != height:
+        raise UserError(
+            "the image is not square",
+            where=files[0],
+            key="image of row 0",
+            value=f"{width}x{height}",
+            remedy="crop or pad all images to one square size",
+        )
+    rows = Encoded(files, (label,), classes, width)
+    return Dataset(
+        name="parquet",
+        classes=classes,
+        channels=3,
+        resolution=width,
+        size=rows.size(),
+        mean=(),
+        std=(),
+        crop_padding=width // 8,
+        flip=True,
+        note=f"Images of {place.resolve().name}, {classes} classes, given by path",
+        files=files,
+        decode=rows.decode,
+    )
+
+
+def _classes(files: Sequence[Path], label: str) -> int:
+    found: set[int] = set()
+    for path in files:
+        for row, value in enumerate(read_labels(path, (label,))):
+            if value is None or value < 0:
+                raise UserError(
+                    "the label is not 0 or more",
+                    where=path,
+                    key=f"{label} of row {row}",
+                    value="null" if value is None else value,
+                    remedy="number the classes from 0",
+                )
+            found.add(value)
+    absent = next(number for number in range(len(found) + 1) if number not in found)
+    if absent <= max(found):
+        raise UserError(
+            f"no row has the label {absent}, and some have {max(found)}",
+            where=files[0],
+            key=label,
+            remedy="number the classes 0 to K - 1 without gaps",
+        )
+    if len(found) < 2:
+        raise UserError(
+            "all rows have the same label",
+            where=files[0],
+            key=label,
+            remedy="use images of two classes at least",
+        )
+    return len(found)

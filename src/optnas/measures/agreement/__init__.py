@@ -1,0 +1,1 @@
+"""Do the gradients of both halves in the operation weights agree?"""

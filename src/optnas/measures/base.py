@@ -1,0 +1,95 @@
+"""What a measure is, and when it is taken. Importable without torch, as every measure has to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from optnas.measures.snapshot import Snapshot
+
+    Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+Better = Literal["higher", "lower", "neither"]
+Epoch = int | str  # a number, or "end"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One named number, or list or table of such numbers.
+
+    Attributes:
+        unit: such as ``percent``, ``percentage points``, ``nats``; ``1`` for a pure number.
+        better: the direction in which a search is better by this quantity, if there is one.
+    """
+
+    unit: str
+    better: Better = "neither"
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a measure found.
+
+    Attributes:
+        numbers: JSON values by name of quantity: numbers, lists or tables of them, None where a
+            quantity has no value.
+        arrays: larger results; kept in a file beside the numbers.
+    """
+
+    numbers: Mapping[str, Any]
+    arrays: Arrays = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """The epochs at which a measure is taken.
+
+    Attributes:
+        every: epochs 0, every, 2 every, ... and the last one; 0 for none of them.
+        at: these epochs; ``end`` is the last one, an epoch beyond it never comes.
+    """
+
+    every: int = 0
+    at: tuple[Epoch, ...] = ()
+
+    def due(self, epoch: int, epochs: int) -> bool:
+        """Whether an epoch is one of them.
+
+        Args:
+            epoch: the epoch.
+            epochs: how many the run has.
+
+        Returns:
+            The answer.
+
+        Example:
+            >>> [epoch for epoch in range(8) if Cadence(every=3, at=(1,)).due(epoch, 7)]
+            [0, 1, 3, 6, 7]
+        """
+        last = epoch == epochs
+        named = epoch in self.at or (last and "end" in self.at)
+        return named or (self.every > 0 and (epoch % self.every == 0 or last))
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure with its settings filled in; what a factory registered as ``measure`` returns.
+
+    Attributes:
+        measure: looks at a snapshot of a search and leaves no trace in it.
+        quantities: every number it finds, by name.
+        cost: what it costs, in words: passes over how many images, seconds of which order.
+        cadence: when it is taken unless the settings say otherwise.
+        quick: settings with which it takes a blink on a tiny search, for the exam.
+    """
+
+    measure: Callable[[Snapshot], Values]
+    quantities: Mapping[str, Quantity]
+    cost: str
+    cadence: Cadence = Cadence(at=("end",))
+    quick: Mapping[str, Any] = field(default_factory=dict)

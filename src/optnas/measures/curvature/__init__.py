@@ -1,0 +1,1 @@
+"""Exact Hessians of the losses in logits and operation weights."""

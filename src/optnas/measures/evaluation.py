@@ -1,0 +1,157 @@
+"""Passes over images at given network weights and operation weights; nothing is moved.
+
+Shapes: B images of a batch, K classes, E edges, O operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from optnas.data.batches import Images, normalise
+from optnas.spaces.network import Statistics, Supernet
+from optnas.spaces.network.network import MOMENTUM
+
+
+class Batch(NamedTuple):
+    """Normalised images and labels on the device."""
+
+    images_BCHW: Tensor
+    labels_B: Tensor
+
+
+class Score(NamedTuple):
+    """Sum of cross-entropies in nats and number of correct images, still on the device."""
+
+    loss_sum: Tensor
+    correct: Tensor
+
+
+def score_of(logits_BK: Tensor, labels_B: Tensor) -> Score:
+    """The score of a batch."""
+    return Score(
+        F.cross_entropy(logits_BK, labels_B, reduction="sum"),
+        (logits_BK.argmax(dim=1) == labels_B).sum(),
+    )
+
+
+def clean_batch(images: Images, indices_B: Tensor, dtype: torch.dtype) -> Batch:
+    """A batch without augmentation."""
+    pixels, labels_B = images.to_batch(indices_B)
+    return Batch(normalise(pixels, images.mean_C, images.std_C, dtype), labels_B)
+
+
+def fixed_indices(size: int, count: int, batch_size: int) -> Iterator[Tensor]:
+    """Positions of ``count`` full batches in stored order, from the first image on, wrapping round.
+
+    Args:
+        size: number of images.
+        count: number of batches.
+        batch_size: positions in each, at most ``size``.
+
+    Yields:
+        Positions, ``int64 [batch_size]``.
+
+    Raises:
+        ValueError: a batch would hold an image twice.
+    """
+    if batch_size > size:
+        raise ValueError(f"a batch of {batch_size} from {size} images")
+    for start in range(0, count * batch_size, batch_size):
+        yield torch.arange(start, start + batch_size) % size
+
+
+@torch.no_grad()
+def evaluate(
+    supernet: Supernet,
+    images: Images,
+    op_weights_EO: Tensor,
+    *,
+    statistics: Statistics | None,
+    batch_size: int,
+    dtype: torch.dtype,
+) -> tuple[float, float]:
+    """Loss and accuracy over all images, in order, without augmentation.
+
+    Args:
+        supernet: the network; its weights are used.
+        images: the images.
+        op_weights_EO: the operation weights to judge.
+        statistics: normalise by these; None normalises each batch by its own.
+        batch_size: images of a batch.
+        dtype: of the images.
+
+    Returns:
+        Mean cross-entropy in nats, accuracy in percent.
+    """
+    indices = torch.arange(len(images)).split(batch_size)
+    batches = (clean_batch(images, indices_B, dtype) for indices_B in indices)
+    return evaluate_batches(supernet, batches, op_weights_EO, statistics=statistics)
+
+
+@torch.no_grad()
+def evaluate_batches(
+    supernet: Supernet,
+    batches: Iterable[Batch],
+    op_weights_EO: Tensor,
+    *,
+    statistics: Statistics | None,
+) -> tuple[float, float]:
+    """Loss and accuracy over the images of batches.
+
+    Args:
+        supernet: the network; its weights are used.
+        batches: the images.
+        op_weights_EO: the operation weights to judge.
+        statistics: normalise by these; None normalises each batch by its own.
+
+    Returns:
+        Mean cross-entropy in nats, accuracy in percent.
+    """
+    total = Score(torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.int64))
+    size = 0
+    for batch in batches:
+        logits, _ = supernet(batch.images_BCHW, op_weights_EO, statistics=statistics)
+        score = score_of(logits, batch.labels_B)
+        total = Score(total.loss_sum + score.loss_sum.cpu(), total.correct + score.correct.cpu())
+        size += len(batch.labels_B)
+    return float(total.loss_sum) / size, 100.0 * int(total.correct) / size
+
+
+@torch.no_grad()
+def recalibrated(supernet: Supernet, op_weights_EO: Tensor, batches: Iterable[Batch]) -> Statistics:
+    """Batch-norm statistics for given operation weights: averages over batches, from scratch.
+
+        mean = (1/N) sum_b mean_b,    variance = (1/N) sum_b variance_b (unbiased within a batch)
+
+    where each batch passes through the network normalised by its own statistics. This is what
+    torch's BatchNorm2d collects after a reset with ``momentum=None``, its cumulative average.
+
+    Args:
+        supernet: the network; its weights are used.
+        op_weights_EO: the operation weights.
+        batches: at least one; of equal size, so that all images count alike.
+
+    Returns:
+        A new value.
+
+    Source: as in Yu et al., ICLR 2020, for one-shot evaluation; the statistics of a mixture do not
+    fit a one-hot cell.
+    """
+    zero = supernet.initial_statistics().mean_S
+    means, variances, count = zero.double(), zero.double(), 0
+    for batch in batches:
+        after = supernet(
+            batch.images_BCHW, op_weights_EO, statistics=Statistics(zero, zero), update=True
+        ).statistics
+        assert after is not None
+        # From zero, one update is MOMENTUM times the batch's own value.
+        means = means + after.mean_S.double()
+        variances = variances + after.variance_S.double()
+        count += 1
+    scale = MOMENTUM * count
+    return Statistics((means / scale).to(zero.dtype), (variances / scale).to(zero.dtype))

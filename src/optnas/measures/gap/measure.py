@@ -1,0 +1,112 @@
+"""The discretization gap: what is lost between the supernet at A and its one-hot cell.
+
+Shapes: E edges, O operations.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from optnas.base.errors import UserError
+from optnas.base.registry import register
+from optnas.measures.base import Measure, Quantity, Values
+from optnas.spaces import is_connected
+
+if TYPE_CHECKING:
+    from optnas.measures.snapshot import Snapshot
+
+POINTS = "percentage points"
+QUANTITIES = {
+    "supernet_accuracy": Quantity("percent", "higher"),
+    "supernet_loss": Quantity("nats", "lower"),
+    "one_hot_accuracy": Quantity("percent", "higher"),
+    "one_hot_loss": Quantity("nats", "lower"),
+    "recalibrated_accuracy": Quantity("percent", "higher"),
+    "recalibrated_loss": Quantity("nats", "lower"),
+    "gap": Quantity(POINTS, "lower"),
+    "relative_gap": Quantity("1", "lower"),
+    "loss_gap": Quantity("nats", "lower"),
+    "gap_without_recalibration": Quantity(POINTS, "lower"),
+    "relative_gap_without_recalibration": Quantity("1", "lower"),
+    "loss_gap_without_recalibration": Quantity("nats", "lower"),
+    "margins": Quantity("1, a number an edge"),
+    "architecture": Quantity("architecture string"),
+    "connected": Quantity("true or false"),
+    "benchmark": Quantity("percent, as in epochs.jsonl", "higher"),
+}
+
+
+@register("measure", "gap")
+def gap(batches: int = 50, batch_size: int = 0) -> Measure:
+    """Supernet accuracy at A, at its one-hot cell, and what the benchmark says of that cell.
+
+    On the whole validation half, w fixed, with s at A in the run's own batch-norm mode, q0 at the
+    one-hot cell in the same mode, and q at the one-hot cell with statistics of its own, averaged
+    over ``batches`` clean training batches:
+
+        gap = s - q,    relative gap = (s - q) / s,    loss gap = L(one-hot) - L(A)
+
+    and the same with q0 in place of q, ``..._without_recalibration``. A is all that the algorithm
+    weights the operations with, an auxiliary skip included; the one-hot cell is the discretization
+    of alpha and has none. ``margins``: A of the chosen operation of an edge minus the largest other
+    A of that edge, negative where another one, such as the auxiliary skip, weighs more.
+
+    Args:
+        batches: training batches that the statistics are averaged over.
+        batch_size: images of each; 0 for that of a training step.
+
+    Returns:
+        The measure.
+
+    Raises:
+        UserError: a number is out of range.
+    """
+    for key, value, least in (("batches", batches, 1), ("batch_size", batch_size, 0)):
+        if value < least:
+            raise UserError(f"is at least {least}", key=key, value=value, remedy="raise it")
+
+    def measure(snapshot: Snapshot) -> Values:
+        A_EO, choice = snapshot.op_weights_EO, snapshot.choice
+        one_hot_EO = snapshot.one_hot(choice)
+        own = snapshot.recalibrated(one_hot_EO, batches, batch_size or None)
+        at_A = snapshot.evaluate(A_EO, snapshot.statistics)
+        without = snapshot.evaluate(one_hot_EO, snapshot.statistics)
+        within = snapshot.evaluate(one_hot_EO, own)
+        chosen_EO = one_hot_EO.bool()
+        margins_E = A_EO[chosen_EO] - A_EO.masked_fill(chosen_EO, -float("inf")).amax(-1)
+        cell = snapshot.space.architecture(choice)
+        return Values(
+            {
+                "supernet_loss": at_A[0],
+                "supernet_accuracy": at_A[1],
+                "one_hot_loss": without[0],
+                "one_hot_accuracy": without[1],
+                "recalibrated_loss": within[0],
+                "recalibrated_accuracy": within[1],
+                **_lost(at_A, within, ""),
+                **_lost(at_A, without, "_without_recalibration"),
+                "margins": margins_E.tolist(),
+                "architecture": cell.string,
+                "connected": is_connected(cell),
+                "benchmark": snapshot.benchmark(cell),
+            }
+        )
+
+    return Measure(
+        measure,
+        QUANTITIES,
+        cost="three passes over the validation half and `batches` training batches, forward only; "
+        "less than one epoch of the search",
+        quick={"batches": 3},
+    )
+
+
+def _lost(before: tuple[float, float], after: tuple[float, float], suffix: str) -> dict[str, Any]:
+    """Gaps between two pairs of loss and accuracy; a share of an accuracy of 0 is none."""
+    (loss, accuracy), (loss_after, accuracy_after) = before, after
+    lost = accuracy - accuracy_after
+    return {
+        f"gap{suffix}": lost,
+        f"relative_gap{suffix}": lost / accuracy if accuracy else None,
+        f"loss_gap{suffix}": loss_after - loss,
+    }

@@ -1,0 +1,1 @@
+"""One-shot accuracies of many cells against the benchmark."""

@@ -1,0 +1,278 @@
+"""Is the supernet an indicator? One-shot accuracies of many cells against the benchmark.
+
+Shapes: N cells.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from optnas.base.errors import UserError
+from optnas.base.registry import register
+from optnas.measures.base import Measure, Quantity, Values
+from optnas.spaces import Architecture, is_connected, supernet_string
+from optnas.spaces.tables import Question, Table
+
+if TYPE_CHECKING:
+    from optnas.measures.evaluation import Batch
+    from optnas.measures.indicator.rank_agreement import Sample
+    from optnas.measures.snapshot import Snapshot
+
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+
+TOP = 0.1  # the share of all cells called the top
+TRIAL = 24  # cells that an announcement is timed on
+INTERVALS = (
+    "tau",
+    "tau_all",
+    "sparse_tau",
+    "spearman",
+    "tau_top",
+    "tau_minus_convolutions",
+    "tau_top_minus_convolutions",
+)
+QUANTITIES = {
+    **{
+        f"{name}{end}": Quantity("1", "higher")
+        for name in INTERVALS
+        for end in ("", "_low", "_high")
+    },
+    "reliability": Quantity("1", "higher"),
+    "reliability_top": Quantity("1", "higher"),
+    "tau_without_image_noise": Quantity("1", "higher"),
+    "tau_without_image_noise_top": Quantity("1", "higher"),
+    "uniform": Quantity("cells"),
+    "top": Quantity("cells"),
+    "functions": Quantity("distinct functions that were evaluated"),
+    "disconnected": Quantity("cells of the uniform ones"),
+    "disconnected_accuracy": Quantity("percent"),
+    "accuracy": Quantity("percent, mean over the connected uniform cells", "higher"),
+    "best_accuracy": Quantity("percent, benchmark accuracy of the predicted best", "higher"),
+    "top_k": Quantity("by k: precision 1, best_rank of the uniform cells, and both drawn blindly"),
+    "baselines": Quantity("1, by baseline: tau, spearman, tau_top with intervals", "higher"),
+    "images": Quantity("images"),
+    "asked": Quantity("table, data set, split, epochs of the benchmark accuracies"),
+}
+
+
+@register("measure", "indicator")
+def indicator(
+    uniform: int = 500,
+    top: int = 500,
+    images: int = 1000,
+    batch_size: int = 250,
+    statistics: Literal["batch", "recalibrated"] = "batch",
+    batches: int = 20,
+    everything: bool = False,
+    resamples: int = 1000,
+    k: list[int] = [1, 5, 10, 50],  # noqa: B006, a default that the settings show
+    dataset: str = "",
+) -> Measure:
+    """How one-shot accuracies of many cells, all with the weights of w, agree with the benchmark.
+
+    Args:
+        uniform: cells drawn from all, without replacement; all where the space has no more.
+        top: cells drawn from the tenth that is best by the benchmark.
+        images: the first so many of the validation half; all where it has no more.
+        batch_size: images of a batch, at most.
+        statistics: ``batch``: each batch is normalised by the cell's own statistics of it;
+            ``recalibrated``: by averages over clean training batches, each cell's own.
+        batches: training batches of a recalibration.
+        everything: every cell of the space instead of draws; the time it takes is told first.
+        resamples: bootstrap resamples of an interval.
+        k: sizes of the predicted top.
+        dataset: the table's data set to compare with; empty for that of the search, or the table's
+            first where it has none of this name.
+
+    Returns:
+        The measure.
+
+    Raises:
+        UserError: a number is too small.
+    """
+    _check("uniform", uniform, least=2)
+    _check("top", top, least=2)
+    _check("images", images, least=2)
+    _check("batch_size", batch_size, least=2)
+    _check("batches", batches, least=1)
+    _check("resamples", resamples, least=1)
+    _check("k", min(k, default=1), least=1)
+
+    def measure(snapshot: Snapshot) -> Values:
+        from optnas.measures.indicator.oneshot import distinct, score_cells
+        from optnas.measures.indicator.rank_agreement import Sample
+
+        question = asked(snapshot.table, dataset or snapshot.dataset, bool(dataset))
+        truth_of_all = snapshot.table.values(question)
+        counts = (None, None) if everything else (uniform, top)
+        drawn, best = _draw(snapshot, truth_of_all, *counts)
+        places_N = np.union1d(drawn, best)
+        cells = [snapshot.space.architecture_at(int(place)) for place in places_N]
+        recalibrate = statistics == "recalibrated"
+        score = partial(
+            score_cells,
+            snapshot.supernet,
+            batches=_batches(snapshot, images, batch_size),
+            calibration=list(snapshot.batches("train", batches)) if recalibrate else [],
+        )
+        functions = len(distinct(cells))
+        if everything:
+            _announce(score, cells, functions)
+        found = score(cells)
+        accuracy_N = 100 * found.correct_NI.double().mean(dim=1).numpy()
+        scored = Sample(
+            cells,
+            places_N,
+            accuracy_N,
+            found.loss_N.numpy(),
+            truth_of_all[places_N],
+            found.correct_NI.numpy(),
+        )
+        seed = snapshot.generator().initial_seed()
+        numbers, arrays = _compared(scored, drawn, best, k, resamples, seed)
+        told = {
+            "functions": functions,
+            "images": found.correct_NI.shape[1],
+            "asked": {"table": snapshot.table.name, **question._asdict()},
+        }
+        return Values(numbers | told, arrays)
+
+    return Measure(
+        measure,
+        QUANTITIES,
+        cost="forward passes of a thousand cells over `images`: about a minute of CPU time with"
+        " 1,000 images of 16x16, 8 channels and 1 cell a stage; recalibrated, over `batches`"
+        " training batches too; everything is ten times that, and tells its time first",
+        quick={"uniform": 10, "top": 6, "images": 20, "batch_size": 10, "resamples": 20},
+    )
+
+
+def _check(key: str, value: int, least: int) -> None:
+    if value < least:
+        raise UserError(
+            f"is at least {least}",
+            key=f"measures.indicator.{key}",
+            value=value,
+            remedy="raise it",
+        )
+
+
+def _compared(
+    scored: Sample, drawn: Places, best: Places, k: list[int], resamples: int, seed: int
+) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Numbers of the measure that come from the scores, and its arrays."""
+    from optnas.measures.indicator.rank_agreement import correlations
+    from optnas.measures.indicator.ranking import top_k
+
+    connected_N = np.array([is_connected(cell) for cell in scored.cells])
+    uniform_N, top_N = np.isin(scored.places_N, drawn), np.isin(scored.places_N, best)
+    all_uniform, of_top = scored.where(uniform_N), scored.where(top_N & connected_N)
+    connected = scored.where(uniform_N & connected_N)
+    lost = scored.where(uniform_N & ~connected_N)
+    predicted_best = np.lexsort((connected.loss_N, -connected.accuracy_N))[0]
+    numbers = {
+        **correlations(connected, all_uniform, of_top, resamples, seed),
+        "uniform": len(all_uniform.cells),
+        "top": len(of_top.cells),
+        "disconnected": len(lost.cells),
+        "disconnected_accuracy": float(lost.accuracy_N.mean()) if lost.cells else None,
+        "accuracy": float(connected.accuracy_N.mean()),
+        "best_accuracy": float(connected.truth_N[predicted_best]),
+        "top_k": top_k(connected.accuracy_N, connected.loss_N, connected.truth_N, k),
+    }
+    arrays = {
+        "index": scored.places_N,
+        "accuracy": scored.accuracy_N,
+        "loss": scored.loss_N,
+        "benchmark": scored.truth_N,
+        "connected": connected_N,
+        "uniform": uniform_N,
+        "top": top_N,
+    }
+    return numbers, arrays
+
+
+def asked(table: Table, dataset: str, required: bool) -> Question:
+    """The benchmark's question for a search on a data set.
+
+    Args:
+        table: the run's table.
+        dataset: name of the data set.
+        required: refuse a table that does not have it; otherwise its first data set stands in.
+
+    Returns:
+        A question of the table's headline.
+
+    Raises:
+        UserError: there is no table, or it does not have the data set.
+    """
+    headline = table.coverage.headline if table.measurements else ()
+    if not headline:
+        raise UserError(
+            "one-shot accuracies are compared with a benchmark table, and the run has none",
+            key="benchmark.table",
+            value=table.name,
+            remedy="measure a run with a table; `optnas benchmark tables` lists them",
+        )
+    found = [question for question in headline if question.dataset == dataset]
+    if not found and required:
+        raise UserError(
+            f"the table {table.name} has {', '.join(q.dataset for q in headline)}",
+            key="measures.indicator.dataset",
+            value=dataset,
+            remedy="choose one of these",
+        )
+    return (found or list(headline))[0]
+
+
+def _draw(
+    snapshot: Snapshot, truth_of_all: Floats, uniform: int | None, top: int | None
+) -> tuple[Places, Places]:
+    """Places of cells drawn from all and from the best tenth; None draws every one."""
+    import torch
+
+    generator = snapshot.generator()
+    order = np.argsort(-truth_of_all, kind="stable")
+    best = order[: math.ceil(TOP * len(order))]
+
+    def draw(pool: Places, count: int | None) -> Places:
+        chosen = torch.randperm(len(pool), generator=generator)[:count]
+        return np.sort(pool[chosen.numpy()])
+
+    return draw(np.arange(len(order)), uniform), draw(best, top)
+
+
+def _batches(snapshot: Snapshot, images: int, batch_size: int) -> list[Batch]:
+    """The first images of the validation half, in batches as equal as can be."""
+    import torch
+
+    from optnas.measures.evaluation import clean_batch
+
+    half = snapshot.images["valid"]
+    chosen = torch.arange(min(images, len(half)))
+    parts = chosen.tensor_split(math.ceil(len(chosen) / batch_size))
+    return [clean_batch(half, indices_B, snapshot.dtype) for indices_B in parts]
+
+
+def _announce(score: Any, cells: Sequence[Architecture], functions: int) -> None:
+    """Say on stderr how long all cells will take, from the time that a few distinct ones take."""
+    some = {supernet_string(cell): cell for cell in cells[: 4 * TRIAL]}
+    trial = list(some.values())[:TRIAL]
+    start = time.perf_counter()
+    score(trial)
+    minutes = (time.perf_counter() - start) / len(trial) * functions / 60
+    print(
+        f"indicator: {len(cells)} cells, {functions} distinct functions,"
+        f" at most about {minutes:.0f} minutes",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -1,0 +1,1 @@
+"""Validation loss and accuracy around the architecture."""

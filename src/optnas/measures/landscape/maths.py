@@ -1,0 +1,252 @@
+"""The validation loss on a plane through the current operation weights, and along a path.
+
+Symbols: A operation weights, a = alpha, d1 and d2 the directions of the plane, w fixed throughout.
+Shapes: E edges, O operations, P = E O, G points an axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from optnas.algorithms.parts.perturbations import clip_and_renormalise
+from optnas.measures.curvature.hessian import alpha_hessian
+from optnas.measures.evaluation import Batch, clean_batch, evaluate_batches
+from optnas.measures.landscape.directions import (
+    orthogonalised,
+    scaled,
+    top_eigenvectors,
+    without_row_means,
+)
+from optnas.measures.landscape.surfaces import Grid, Plane, PointSpace, PointStatistics, Surface
+from optnas.measures.snapshot import Snapshot
+from optnas.spaces.network import Statistics
+
+# --- what judges a point ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Loss and accuracy of operation weights on fixed validation images.
+
+    Attributes:
+        snapshot: the search.
+        batches: the images, clean.
+        recalibration: training batches that statistics of a point's own are averaged over.
+    """
+
+    snapshot: Snapshot
+    batches: Sequence[Batch]
+    recalibration: int
+
+    @classmethod
+    def on_first(cls, snapshot: Snapshot, images: int, recalibration: int) -> Judge:
+        """On the first images of the validation half, in stored order; 0 is all of them."""
+        half = snapshot.images["valid"]
+        count = min(images or len(half), len(half))
+        indices = torch.arange(count).split(snapshot.evaluation_size)
+        batches = [clean_batch(half, indices_B, snapshot.dtype) for indices_B in indices]
+        return cls(snapshot, batches, recalibration)
+
+    @property
+    def images(self) -> int:
+        """How many images judge."""
+        return sum(len(batch.labels_B) for batch in self.batches)
+
+    def statistics(self, op_weights_EO: Tensor, kind: PointStatistics) -> Statistics | None:
+        """The run's batch-norm statistics, or those that fit the operation weights."""
+        if kind == "run":
+            return self.snapshot.statistics
+        return self.snapshot.recalibrated(op_weights_EO, self.recalibration)
+
+    def score(self, op_weights_EO: Tensor, kind: PointStatistics) -> tuple[float, float]:
+        """Loss in nats and accuracy in percent."""
+        statistics = self.statistics(op_weights_EO, kind)
+        return evaluate_batches(
+            self.snapshot.supernet, self.batches, op_weights_EO, statistics=statistics
+        )
+
+    def losses(self, statistics: Statistics | None) -> list[Callable[[Tensor], Tensor]]:
+        """Each batch's share of the mean loss, as a function of the operation weights."""
+
+        def share(batch: Batch) -> Callable[[Tensor], Tensor]:
+            def loss(op_weights_EO: Tensor) -> Tensor:
+                logits_BK, _ = self.snapshot.supernet(
+                    batch.images_BCHW, op_weights_EO, statistics=statistics
+                )
+                return F.cross_entropy(logits_BK, batch.labels_B, reduction="sum") / self.images
+
+            return loss
+
+        return [share(batch) for batch in self.batches]
+
+
+# --- the plane --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Points by their coordinates: displacements of A or of alpha.
+
+    Attributes:
+        snapshot: the search.
+        space: ``op-weights`` displaces A, ``logits`` displaces alpha.
+    """
+
+    snapshot: Snapshot
+    space: PointSpace
+
+    @property
+    def centre(self) -> Tensor:
+        """A or alpha."""
+        snapshot = self.snapshot
+        return snapshot.op_weights_EO if self.space == "op-weights" else snapshot.alpha_EO
+
+    def relax(self, point_EO: Tensor) -> Tensor:
+        """Operation weights of a point, differentiable, nothing cut off."""
+        return point_EO if self.space == "op-weights" else self.snapshot.relax(point_EO)
+
+    def op_weights(self, shift_EO: Tensor) -> Tensor:
+        """Operation weights after a displacement, feasible; those of the search at zero.
+
+        In A a row that would leave the simplex is brought back as SDARTS does after its
+        perturbation: clamped, then divided by its sum. A row keeps its sum, which is 1 except for
+        an algorithm that adds to the softmax.
+
+        Args:
+            shift_EO: float64.
+
+        Returns:
+            Operation weights in the network's dtype.
+        """
+        moved_EO = self.centre.double() + shift_EO.to(self.snapshot.device)
+        if self.space == "logits":
+            return self.snapshot.relax(moved_EO.to(self.snapshot.dtype))
+        sums_E1 = self.snapshot.op_weights_EO.double().sum(-1, keepdim=True)
+        back_EO = clip_and_renormalise(moved_EO / sums_E1) * sums_E1
+        inside_E1 = (moved_EO >= 0).all(-1, keepdim=True)
+        return torch.where(inside_E1, moved_EO, back_EO).to(self.snapshot.dtype)
+
+    def choice(self, shift_EO: Tensor) -> list[int]:
+        """The cell that a displaced search would derive.
+
+        In A it is the discretization of softmax(alpha) displaced as much as the operation weights
+        are: what an algorithm adds to the softmax, such as an auxiliary skip, is in no cell.
+
+        Args:
+            shift_EO: float64.
+
+        Returns:
+            An operation an edge; the derived cell at zero.
+        """
+        snapshot, alpha_EO = self.snapshot, self.snapshot.alpha_EO.double()
+        if self.space == "logits":
+            return snapshot.algorithm.discretize(alpha_EO + shift_EO.to(snapshot.device))
+        moved_EO = self.op_weights(shift_EO).double() - snapshot.op_weights_EO.double()
+        return snapshot.algorithm.discretize(alpha_EO.softmax(-1) + moved_EO)
+
+
+class Directions(NamedTuple):
+    """d1 and d2, float64 [2, E, O], and the eigenvalues they belong to, if they do."""
+
+    pair_2EO: Tensor
+    eigenvalues: Tensor | None = None
+
+
+def directions(judge: Judge, chart: Chart, plane: Plane, kind: PointStatistics) -> Directions:
+    """Two orthogonal directions with zero row sums.
+
+    ``gradient``: d1 is that of L_val at A (alpha), d2 is random; ``random``: both are;
+    ``eigenvectors``: of the Hessian in A (alpha), restricted to zero row sums. In A, gradient and
+    random rows have max-norm 1 and are orthogonal row by row, eigenvectors have max-norm 1 over the
+    matrix (scaling rows would turn them). In logits the length is 1.
+
+    Args:
+        judge: holds the images of gradient and Hessian.
+        chart: the space of the points.
+        plane: which directions.
+        kind: batch-norm statistics, at the centre and held there.
+
+    Returns:
+        The directions.
+    """
+    centre_EO = chart.centre
+    losses = judge.losses(judge.statistics(judge.snapshot.op_weights_EO, kind))
+    if plane == "eigenvectors":
+        inert = (judge.snapshot.space.none,)
+        parts = [alpha_hessian(each, chart.relax, centre_EO, inert) for each in losses]
+        hessian = torch.stack(parts).sum(0)
+        values, pair_2EO = top_eigenvectors(hessian, len(centre_EO))
+        if chart.space == "op-weights":
+            pair_2EO = pair_2EO / pair_2EO.abs().amax((-2, -1), keepdim=True)
+        return Directions(pair_2EO, values)
+    generator = judge.snapshot.generator()
+    drawn_2EO = torch.randn(2, *centre_EO.shape, generator=generator, dtype=torch.float64)
+    first_EO, second_EO = without_row_means(drawn_2EO)
+    if plane == "gradient":
+        first_EO = without_row_means(_gradient(losses, chart))
+    by_row = chart.space == "op-weights"
+    second_EO = orthogonalised(second_EO, first_EO, by_row=by_row)
+    pair_2EO = torch.stack([first_EO, second_EO])
+    if by_row:
+        return Directions(scaled(pair_2EO, pair_2EO.abs().amax(-1, keepdim=True)))
+    return Directions(scaled(pair_2EO, pair_2EO.square().sum((-2, -1), keepdim=True).sqrt()))
+
+
+def _gradient(losses: Sequence[Callable[[Tensor], Tensor]], chart: Chart) -> Tensor:
+    total_EO = torch.zeros(chart.centre.shape, dtype=torch.float64)
+    for loss in losses:
+        leaf_EO = chart.centre.clone().requires_grad_()
+        (part_EO,) = torch.autograd.grad(loss(chart.relax(leaf_EO)), leaf_EO)
+        total_EO += part_EO.double().cpu()
+    return total_EO
+
+
+def surface(
+    judge: Judge, chart: Chart, pair_2EO: Tensor, axis: Grid, kind: PointStatistics
+) -> Surface:
+    """Judge every point A + x d1 + y d2 (in logits alpha + x d1 + y d2).
+
+    Args:
+        judge: judges a point.
+        chart: turns displacements into operation weights and cells.
+        pair_2EO: d1 and d2.
+        axis: the values of x, and of y.
+        kind: batch-norm statistics of a point.
+
+    Returns:
+        The grids.
+    """
+    size = len(axis)
+    scores = np.empty((size, size, 2))
+    cells = np.empty((size, size, pair_2EO.shape[1]), dtype=np.int64)
+    for i, x in enumerate(axis):
+        for j, y in enumerate(axis):
+            shift_EO = float(x) * pair_2EO[0] + float(y) * pair_2EO[1]
+            scores[i, j] = judge.score(chart.op_weights(shift_EO), kind)
+            cells[i, j] = chart.choice(shift_EO)
+    return Surface(scores[..., 0], scores[..., 1], cells)
+
+
+def path(judge: Judge, shares: Grid, kind: PointStatistics) -> tuple[Grid, Grid]:
+    """Loss and accuracy at (1 - t) A + t one-hot(derived cell).
+
+    Args:
+        judge: judges a point.
+        shares: the values of t.
+        kind: batch-norm statistics of a point.
+
+    Returns:
+        Loss and accuracy, one a value of t.
+    """
+    A_EO = judge.snapshot.op_weights_EO
+    one_hot_EO = judge.snapshot.one_hot(judge.snapshot.choice)
+    points = [(1 - float(t)) * A_EO + float(t) * one_hot_EO for t in shares]
+    scores = np.array([judge.score(point_EO, kind) for point_EO in points])
+    return scores[:, 0], scores[:, 1]

@@ -1,0 +1,259 @@
+"""What the measure ``landscape`` found in runs, as plain data. Draws nothing; without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from optnas.base.errors import UserError
+from optnas.base.measurements import Line
+from optnas.base.records import RunFolder
+
+LABEL = "landscape"
+# The deck's figure F4, from left to right.
+F4 = ("darts", "sdarts-rs", "sdarts-adv")
+NOT_SCALARS = ("images", "architecture", "benchmark")
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """One measured landscape.
+
+    Attributes:
+        run: the run's folder.
+        config: its config.toml.
+        epoch: the epoch.
+        settings: of the measure.
+        values: its quantities by name; None for one that is not finite.
+        units: of the quantities.
+        arrays: grids, directions and paths by name; see docs/measures.md.
+    """
+
+    run: RunFolder
+    config: Mapping[str, Any]
+    epoch: int
+    settings: Mapping[str, Any]
+    values: Mapping[str, Any]
+    units: Mapping[str, str]
+    arrays: Mapping[str, npt.NDArray[Any]]
+
+    @property
+    def algorithm(self) -> str:
+        """The name of the algorithm."""
+        return str(self.config["algorithm"]["name"])
+
+    @property
+    def pair(self) -> str:
+        """Weight and architecture optimizer, such as ``SGD + Adam``."""
+        levels = ("weight_optimizer", "arch_optimizer")
+        return " + ".join(self.config[level]["name"] for level in levels)
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.config["search"]["seed"])
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A quantity over the seeds of an algorithm.
+
+    Attributes:
+        unit: of the numbers.
+        mean: over the seeds; None if one has no finite value.
+        sd: sample standard deviation, None for fewer than two seeds.
+        n: seeds.
+    """
+
+    unit: str
+    mean: float | None
+    sd: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Column:
+    """One algorithm of F4.
+
+    Attributes:
+        algorithm: its name.
+        shown: the landscape to draw, that of the lowest seed.
+        seeds: of all its runs, ascending.
+        scalars: by name of quantity.
+    """
+
+    algorithm: str
+    shown: Landscape
+    seeds: tuple[int, ...]
+    scalars: Mapping[str, Scalar]
+
+
+def read_landscapes(
+    runs: Sequence[RunFolder], label: str = LABEL, epoch: int = -1, **wanted: Any
+) -> list[Landscape]:
+    """One landscape a run, all measured with the same settings.
+
+    Args:
+        runs: the runs.
+        label: under which they were measured.
+        epoch: the epoch; -1 for the last measured one of each run.
+        **wanted: settings of the measure, to choose among several.
+
+    Returns:
+        The landscapes in the order of the runs.
+
+    Raises:
+        UserError: no run is given, a run has none, or the settings are not one and the same.
+    """
+    if not runs:
+        raise UserError(
+            "a landscape is drawn from runs", key="DIR...", remedy="give one or more run folders"
+        )
+    found = [_of_run(run, label, epoch, wanted) for run in runs]
+    for each in found[1:]:
+        _require_equal(found[0], each)
+    return found
+
+
+def f4_data(
+    runs: Sequence[RunFolder], label: str = LABEL, epoch: int = -1, **wanted: Any
+) -> list[Column]:
+    """The data of the deck's figure F4: DARTS, SDARTS-RS and SDARTS-ADV.
+
+    Args:
+        runs: of these three algorithms, each one or more seeds.
+        label: see `read_landscapes`.
+        epoch: see `read_landscapes`.
+        **wanted: see `read_landscapes`.
+
+    Returns:
+        A column an algorithm, in this order.
+
+    Raises:
+        UserError: an algorithm is missing or not of the figure, its runs are no seeds of one
+            another, or see `read_landscapes`.
+    """
+    columns = columns_of(runs, label, epoch, **wanted)
+    there = {column.algorithm for column in columns}
+    for name in F4:
+        if name not in there:
+            raise UserError(
+                f"the figure F4 shows {', '.join(F4)}, and no run is of {name}",
+                key="DIR...",
+                remedy=f"add a run of {name}, or draw --figure landscape",
+            )
+    return columns
+
+
+def columns_of(
+    runs: Sequence[RunFolder], label: str = LABEL, epoch: int = -1, **wanted: Any
+) -> list[Column]:
+    """The columns of F4 that runs can fill; as `f4_data`, but algorithms may be missing.
+
+    Args:
+        runs: of algorithms of F4, each one or more seeds.
+        label: see `read_landscapes`.
+        epoch: see `read_landscapes`.
+        **wanted: see `read_landscapes`.
+
+    Returns:
+        A column an algorithm that is there, in the order of `F4`.
+
+    Raises:
+        UserError: an algorithm is not of the figure, its runs are no seeds of one another, or see
+            `read_landscapes`.
+    """
+    by_algorithm: dict[str, list[Landscape]] = {name: [] for name in F4}
+    for each in read_landscapes(runs, label, epoch, **wanted):
+        if each.algorithm not in by_algorithm:
+            raise UserError(
+                f"the figure F4 shows {', '.join(F4)}",
+                where=each.run.config,
+                key="algorithm.name",
+                value=each.algorithm,
+                remedy="leave the run out, or draw --figure landscape",
+            )
+        by_algorithm[each.algorithm].append(each)
+    return [_column(name, seeds) for name, seeds in by_algorithm.items() if seeds]
+
+
+def _of_run(run: RunFolder, label: str, epoch: int, wanted: Mapping[str, Any]) -> Landscape:
+    config = run.read_config()
+    lines = [
+        line
+        for line in run.read_measures(label, **wanted)
+        if line["status"] != "failed" and epoch in (-1, line["epoch"])
+    ]
+    if not lines:
+        chosen = "".join(f" {key}={value}" for key, value in wanted.items())
+        at = '["end"]' if epoch == -1 else f"[{epoch}]"
+        raise UserError(
+            "the run has no such landscape"
+            if wanted or epoch != -1
+            else "the run has no landscape",
+            where=run.path,
+            remedy=f"take it: optnas measure {run.path} {label}{chosen} at='{at}'",
+        )
+    last = max(line["epoch"] for line in lines)
+    lines = [line for line in lines if line["epoch"] == last]
+    if len(lines) > 1:
+        _tell_apart(lines[0], lines[1], run)
+    (line,) = lines
+    arrays = run.measures.arrays(line)
+    return Landscape(run, config, last, line["settings"], line["values"], line["units"], arrays)
+
+
+def _tell_apart(one: Line, other: Line, run: RunFolder) -> None:
+    pairs = [(k, v, other["settings"].get(k)) for k, v in one["settings"].items()]
+    key, value, second = next((k, a, b) for k, a, b in pairs if a != b)
+    raise UserError(
+        f"the run has landscapes with {key} = {value} and {second}",
+        where=run.path,
+        remedy=f"choose one: {key}={value}",
+    )
+
+
+def _require_equal(one: Landscape, other: Landscape) -> None:
+    for key, value in one.settings.items():
+        if other.settings.get(key) != value:
+            raise UserError(
+                f"is {other.settings.get(key)} in {other.run.path}: landscapes are compared only "
+                "where they were measured alike",
+                where=one.run.path,
+                key=key,
+                value=value,
+                remedy=f"measure both alike: optnas measure DIR... landscape {key}={value}",
+            )
+
+
+def _column(algorithm: str, seeds: list[Landscape]) -> Column:
+    for key, told in {
+        "optimizers": {s.pair for s in seeds},
+        "data": {s.config["data"]["name"] for s in seeds},
+    }.items():
+        if len(told) > 1:
+            raise UserError(
+                f"the runs of {algorithm} differ in their {key} ({', '.join(sorted(told))})",
+                key="DIR...",
+                remedy="give runs that differ in their seed alone",
+            )
+    ordered = sorted(seeds, key=lambda each: each.seed)
+    first = ordered[0]
+    scalars = {
+        name: _scalar([each.values[name] for each in ordered], unit)
+        for name, unit in first.units.items()
+        if name not in NOT_SCALARS
+    }
+    return Column(algorithm, first, tuple(each.seed for each in ordered), scalars)
+
+
+def _scalar(values: list[float | None], unit: str) -> Scalar:
+    finite = [value for value in values if value is not None]
+    if len(finite) < len(values):
+        return Scalar(unit, None, None, len(values))
+    sd = float(np.std(finite, ddof=1)) if len(finite) > 1 else None
+    return Scalar(unit, float(np.mean(finite)), sd, len(finite))

@@ -1,0 +1,1 @@
+"""Mass and share of each operation, and the rate phi of a theory of skips."""

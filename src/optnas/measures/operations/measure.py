@@ -1,0 +1,115 @@
+"""Which operations hold the weight, on which edges, and what a theory of skips makes of it.
+
+Shapes: E edges, O operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from optnas.base.registry import register
+from optnas.measures.base import Cadence, Measure, Quantity, Values
+from optnas.measures.operations.phi import READINGS, Rate, rate
+
+if TYPE_CHECKING:
+    from optnas.measures.snapshot import Snapshot
+    from optnas.spaces.base import Space
+
+QUANTITIES = {
+    "mass": Quantity("1, by operation"),
+    "share": Quantity("1, by operation"),
+    "mass_by_depth": Quantity("1, by operation and depth"),
+    "share_by_depth": Quantity("1, by operation and depth"),
+    "auxiliary": Quantity("1"),
+    "phi": Quantity("1, by reading"),
+    "skip_elasticity": Quantity("1, by reading"),
+    "conv_elasticity": Quantity("1, by reading"),
+    "phi_without_auxiliary": Quantity("1, by reading"),
+    "skip_elasticity_without_auxiliary": Quantity("1, by reading"),
+}
+
+
+@register("measure", "operations")
+def operations() -> Measure:
+    """Mass and argmax share of each operation, and the rate phi with its elasticities.
+
+    With A the operation weights, each row's excess over 1 (the auxiliary skip of DARTS-) taken off
+    its skip column, and the depth of edge s -> t being t - s:
+
+        mass_o = mean over edges of A[e, o],    share_o = part of the edges whose choice is o
+
+    phi is the sum over edges s -> h - 1 into the last node of the squared convolution weights,
+    times what reaches node s through skips; see `optnas.measures.operations.phi` for its three
+    readings. Skip is the identity's weight, convolution every operation with weights of its own;
+    pooling counts as neither.
+
+    Returns:
+        The measure.
+    """
+
+    def measure(snapshot: Snapshot) -> Values:
+        space, choice = snapshot.space, snapshot.choice
+        A_EO = snapshot.op_weights_EO.double()
+        auxiliary_E = A_EO.sum(-1) - 1
+        own_EO = A_EO.clone()
+        own_EO[:, space.skip] -= auxiliary_E
+        chosen_EO = snapshot.one_hot(choice).double()
+        depth_E = [target - source for source, target in space.edges]
+        rows, chosen = own_EO.tolist(), chosen_EO.tolist()
+        numbers = {
+            "mass": _means(space, rows),
+            "share": _means(space, chosen),
+            "mass_by_depth": _by_depth(space, rows, depth_E),
+            "share_by_depth": _by_depth(space, chosen, depth_E),
+            "auxiliary": float(auxiliary_E.mean()),
+            **_rates(space, rows, auxiliary_E.tolist()),
+        }
+        arrays = {
+            "op_weights": A_EO.cpu().numpy(),
+            "auxiliary": auxiliary_E.cpu().numpy(),
+            "chosen": chosen_EO.cpu().numpy(),
+        }
+        return Values(numbers, arrays)
+
+    return Measure(measure, QUANTITIES, cost="nothing", cadence=Cadence(every=1))
+
+
+def _means(space: Space, rows: Sequence[Sequence[float]]) -> dict[str, float]:
+    columns = zip(*rows, strict=True)
+    return {name: fmean(column) for name, column in zip(space.operations, columns, strict=True)}
+
+
+def _by_depth(
+    space: Space, rows: Sequence[Sequence[float]], depth_E: Sequence[int]
+) -> dict[str, dict[str, float]]:
+    """By operation, then by depth as text, as JSON needs it."""
+    means = {
+        depth: _means(space, [row for row, d in zip(rows, depth_E, strict=True) if d == depth])
+        for depth in sorted(set(depth_E))
+    }
+    return {
+        name: {str(depth): of[name] for depth, of in means.items()} for name in space.operations
+    }
+
+
+def _rates(
+    space: Space, rows: list[list[float]], auxiliary_E: list[float]
+) -> dict[str, dict[str, Any]]:
+    skip_E = [row[space.skip] for row in rows]
+    conv_EO = [[row[o] for o in space.weighted] for row in rows]
+
+    def read(extra_E: list[float]) -> dict[str, Rate]:
+        return {name: rate(space, name, skip_E, conv_EO, extra_E) for name in READINGS}
+
+    with_it, without = read(auxiliary_E), read([0.0] * len(skip_E))
+    return {
+        "phi": {name: each.phi for name, each in with_it.items()},
+        "skip_elasticity": {name: each.skip_elasticity for name, each in with_it.items()},
+        "conv_elasticity": {name: each.conv_elasticity for name, each in with_it.items()},
+        "phi_without_auxiliary": {name: each.phi for name, each in without.items()},
+        "skip_elasticity_without_auxiliary": {
+            name: each.skip_elasticity for name, each in without.items()
+        },
+    }

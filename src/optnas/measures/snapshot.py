@@ -1,0 +1,152 @@
+"""A search between two epochs, as a measure sees it. Shapes: B images, E edges, O operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from optnas.algorithms.base import Algorithm, Progress
+from optnas.base.seeds import named_generator
+from optnas.data.batches import Images
+from optnas.measures.evaluation import Batch, clean_batch, evaluate, fixed_indices, recalibrated
+from optnas.spaces.base import Architecture, Space
+from optnas.spaces.network import Statistics, Supernet
+from optnas.spaces.tables import Table
+from optnas.spaces.tables.told import describe_benchmark
+
+Half = Literal["train", "valid"]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a measure may look at. To be read only: tensors are the search's own memory.
+
+    Nothing here requires gradients; a measure that wants them asks for them on tensors of its own,
+    such as ``snapshot.alpha_EO.clone().requires_grad_()``, and takes them with
+    ``torch.autograd.grad``.
+
+    Attributes:
+        name: of the measure that looks.
+        progress: epoch and number of epochs.
+        seed: of the run.
+        space: the search space.
+        algorithm: its four parts.
+        supernet: the network; its weights are detached.
+        statistics: running batch-norm statistics, None where the run tracks none.
+        alpha_EO: architecture parameters, detached.
+        op_weights_EO: the clean operation weights, relax(alpha).
+        images: the two halves, ``train`` and ``valid``.
+        table: the benchmark.
+        dataset: name of the data set that is searched on.
+        batch_size: of a training step.
+        evaluation_size: images of a batch in a pass over a half.
+    """
+
+    name: str
+    progress: Progress
+    seed: int
+    space: Space
+    algorithm: Algorithm
+    supernet: Supernet
+    statistics: Statistics | None
+    alpha_EO: Tensor
+    op_weights_EO: Tensor
+    images: dict[Half, Images]
+    table: Table
+    dataset: str
+    batch_size: int
+    evaluation_size: int
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of network weights, alpha and images."""
+        return self.alpha_EO.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.alpha_EO.device
+
+    @property
+    def choice(self) -> list[int]:
+        """The discretization, an operation an edge."""
+        return self.algorithm.discretize(self.alpha_EO)
+
+    def relax(self, alpha_EO: Tensor) -> Tensor:
+        """Operation weights of an alpha, as in this epoch."""
+        return self.algorithm.relax(alpha_EO, self.progress)
+
+    def one_hot(self, choice: Sequence[int]) -> Tensor:
+        """Operation weights of one cell: 1 for the operation of each edge, 0 for the others."""
+        indices_E = torch.tensor(list(choice), device=self.device)
+        return F.one_hot(indices_E, self.space.operation_count).to(self.dtype)
+
+    def batches(self, half: Half, count: int, batch_size: int | None = None) -> Iterator[Batch]:
+        """The same clean batches in every epoch and every run on these data.
+
+        In stored order from the first image on. They wrap round where a half has fewer than
+        ``count * batch_size`` images: images then come twice, though never twice in one batch.
+
+        Args:
+            half: ``train`` or ``valid``.
+            count: number of batches.
+            batch_size: of each; that of a training step by default.
+
+        Yields:
+            The batches.
+        """
+        images = self.images[half]
+        for indices_B in fixed_indices(len(images), count, batch_size or self.batch_size):
+            yield clean_batch(images, indices_B, self.dtype)
+
+    def evaluate(
+        self, op_weights_EO: Tensor, statistics: Statistics | None, *, half: Half = "valid"
+    ) -> tuple[float, float]:
+        """Loss in nats and accuracy in percent over a whole half, in order.
+
+        Args:
+            op_weights_EO: the operation weights to judge.
+            statistics: ``snapshot.statistics`` for the run's own mode, a value of `recalibrated`,
+                or None for those of each batch.
+            half: ``train`` or ``valid``.
+
+        Returns:
+            Loss and accuracy; with the run's own mode and weights on ``valid`` they are
+            ``valid_loss`` and ``valid_accuracy`` of the record.
+        """
+        return evaluate(
+            self.supernet,
+            self.images[half],
+            op_weights_EO,
+            statistics=statistics,
+            batch_size=self.evaluation_size,
+            dtype=self.dtype,
+        )
+
+    def recalibrated(
+        self, op_weights_EO: Tensor, count: int = 50, batch_size: int | None = None
+    ) -> Statistics:
+        """Batch-norm statistics for other operation weights, from clean training batches.
+
+        Args:
+            op_weights_EO: the operation weights.
+            count: number of batches.
+            batch_size: of each; that of a training step by default.
+
+        Returns:
+            A new value; see `optnas.measures.evaluation.recalibrated`.
+        """
+        return recalibrated(self.supernet, op_weights_EO, self.batches("train", count, batch_size))
+
+    def benchmark(self, architecture: Architecture) -> dict[str, Any]:
+        """What the run's table says of a cell, as in the records."""
+        return describe_benchmark(self.table, architecture)
+
+    def generator(self) -> torch.Generator:
+        """A CPU generator that depends on the run's seed, the measure and the epoch alone."""
+        return named_generator(self.seed, f"measure/{self.name}/{self.progress.epoch}")

@@ -1,0 +1,181 @@
+"""Rules replayed on run folders, and what each would have cost."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from optnas.base.errors import UserError, did_you_mean
+from optnas.base.records import Record, RunFolder
+from optnas.measures.stopping.rules import RULES, Decision, Evaluations, Rule, Trajectory
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One rule on one run. Accuracies are None where the run asked no benchmark.
+
+    Attributes:
+        rule: its name.
+        stop_epoch: where the search would have ended, None if the rule never stops it.
+        return_epoch: the epoch whose cell is then returned, None likewise.
+        asked: how often the rule had enough before it to decide.
+        cell_epoch: the epoch of the cell one is left with: ``return_epoch``, else the last.
+        cell: that cell.
+        accuracy: its benchmark accuracy in percent.
+        regret: accuracy of the best cell of the trajectory minus ``accuracy``, percentage points.
+        over_final: ``accuracy`` minus that of the last epoch's cell, percentage points.
+    """
+
+    rule: str
+    stop_epoch: int | None
+    return_epoch: int | None
+    asked: int
+    cell_epoch: int
+    cell: str
+    accuracy: float | None
+    regret: float | None
+    over_final: float | None
+
+
+def bind(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, Rule]:
+    """Rules with their settings filled in.
+
+    Args:
+        names: of `RULES`.
+        given: settings by name; each goes to the rules that have it.
+
+    Returns:
+        The rules by name.
+
+    Raises:
+        UserError: there is no such rule, or none of them has a setting.
+    """
+    for name in names:
+        if name not in RULES:
+            raise UserError(
+                "there is no rule of this name",
+                key="--rule",
+                value=name,
+                remedy=did_you_mean(name, RULES),
+            )
+    own = {name: set(list(inspect.signature(RULES[name]).parameters)[1:]) for name in names}
+    for key, value in given.items():
+        if not any(key in keys for keys in own.values()):
+            raise UserError(
+                f"is a setting of no rule that is asked for ({', '.join(names)})",
+                key=f"--{key}",
+                value=value,
+                remedy="leave it out",
+            )
+    return {
+        name: functools.partial(RULES[name], **{k: v for k, v in given.items() if k in keys})
+        for name, keys in own.items()
+    }
+
+
+def trajectory(run: RunFolder, dataset: str | None = None) -> Trajectory:
+    """What a run's records tell a rule.
+
+    Args:
+        run: the folder.
+        dataset: whose benchmark accuracy counts; the first recorded one by default.
+
+    Returns:
+        The trajectory.
+
+    Raises:
+        UserError: there are no records, or the benchmark was not asked for the data set.
+    """
+    records = run.read_epochs()
+    if not records:
+        raise UserError(
+            "the run has no records yet", where=run.path, remedy="wait for its first epoch"
+        )
+    curved = [(r["epoch"], r["alpha_hessian_max"]) for r in records]
+    evaluated = [(epoch, value) for epoch, value in curved if value is not None]
+    return Trajectory(
+        epochs=[r["epoch"] for r in records],
+        valid_loss=[r["valid_loss"] for r in records],
+        skips=[r["skips"] for r in records],
+        cells=[r["architecture"] for r in records],
+        accuracy=[_accuracy(r, dataset, run) for r in records],
+        curvature=Evaluations([epoch for epoch, _ in evaluated], [v for _, v in evaluated]),
+    )
+
+
+def _accuracy(record: Record, dataset: str | None, run: RunFolder) -> float | None:
+    told: dict[str, float] = record["benchmark"]["accuracy"]
+    if dataset is None:
+        return next(iter(told.values()), None)
+    if dataset not in told:
+        raise UserError(
+            "the run's benchmark was not asked for it",
+            where=run.path,
+            key="--dataset",
+            value=dataset,
+            remedy=did_you_mean(dataset, told) if told else "leave it out",
+        )
+    return told[dataset]
+
+
+def replay(run: Trajectory, rules: Mapping[str, Rule]) -> list[Replay]:
+    """What each rule would have returned, against the best cell and the last one.
+
+    Args:
+        run: the trajectory.
+        rules: as of `bind`.
+
+    Returns:
+        One result a rule.
+    """
+    return [_judged(run, name, rule(run)) for name, rule in rules.items()]
+
+
+def _judged(run: Trajectory, name: str, decision: Decision) -> Replay:
+    last = run.epochs[-1]
+    epoch = last if decision.return_epoch is None else decision.return_epoch
+    place = run.epochs.index(epoch)
+    accuracy, final = run.accuracy[place], run.accuracy[-1]
+    known = [each for each in run.accuracy if each is not None]
+    return Replay(
+        name,
+        *decision,
+        cell_epoch=epoch,
+        cell=run.cells[place],
+        accuracy=accuracy,
+        regret=None if accuracy is None else max(known) - accuracy,
+        over_final=None if accuracy is None or final is None else accuracy - final,
+    )
+
+
+def summary(replays: Iterable[Replay]) -> list[dict[str, Any]]:
+    """Each rule over all runs.
+
+    Args:
+        replays: results of several runs.
+
+    Returns:
+        By rule: ``runs``, how many of them it ``stopped``, and the means over runs of ``accuracy``,
+        ``regret`` and ``over_final``, None where a run has none.
+    """
+    groups: dict[str, list[Replay]] = {}
+    for each in replays:
+        groups.setdefault(each.rule, []).append(each)
+
+    def mean(group: list[Replay], key: str) -> float | None:
+        values = [getattr(each, key) for each in group]
+        return None if None in values else fmean(values)
+
+    return [
+        {
+            "rule": rule,
+            "runs": len(group),
+            "stopped": sum(each.stop_epoch is not None for each in group),
+            **{key: mean(group, key) for key in ("accuracy", "regret", "over_final")},
+        }
+        for rule, group in groups.items()
+    ]

@@ -1,0 +1,224 @@
+"""The rules: functions of a trajectory, their settings after it. `RULES` has them by name.
+
+Every epoch is a record; the curvature is evaluated at some epochs only, and the eigenvalue rule
+counts those evaluations, not epochs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import NamedTuple
+
+from optnas.base.errors import UserError
+
+
+class Evaluations(NamedTuple):
+    """The top eigenvalue of the alpha-Hessian where it was evaluated; epochs ascend."""
+
+    epochs: list[int]
+    values: list[float]
+
+    def every(self, epochs: int) -> Evaluations:
+        """Only those at multiples of so many epochs; 0 for all."""
+        kept = [
+            (epoch, value)
+            for epoch, value in zip(*self, strict=True)
+            if epochs == 0 or epoch % epochs == 0
+        ]
+        return Evaluations([epoch for epoch, _ in kept], [value for _, value in kept])
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """What a run's records tell a rule; lists have an entry an epoch.
+
+    Attributes:
+        epochs: ascending.
+        valid_loss: of the supernet, in nats; None where it is not finite.
+        skips: edges of the derived cell that carry the identity.
+        cells: the derived cells' strings.
+        accuracy: benchmark accuracy of the derived cell in percent; None without a benchmark.
+        curvature: the evaluations of the top eigenvalue.
+    """
+
+    epochs: list[int]
+    valid_loss: list[float | None]
+    skips: list[int]
+    cells: list[str]
+    accuracy: list[float | None]
+    curvature: Evaluations
+
+
+class Decision(NamedTuple):
+    """What a rule decided.
+
+    Attributes:
+        stop_epoch: where the search would have ended; None where the rule never stops it.
+        return_epoch: the epoch whose cell is then returned, None likewise.
+        asked: how often the rule had enough before it to decide.
+    """
+
+    stop_epoch: int | None
+    return_epoch: int | None
+    asked: int
+
+
+Rule = Callable[[Trajectory], Decision]
+
+
+def local_means(values: Sequence[float], window: int) -> list[float]:
+    """Moving averages, a window centred at each value and cut off at both ends.
+
+        m_j = mean of v_i over max(0, j - h) <= i <= min(n - 1, j + h),    h = (window - 1) / 2
+
+    Args:
+        values: the values v_0 .. v_{n-1}.
+        window: an odd number of values.
+
+    Returns:
+        As many means.
+
+    Example:
+        >>> local_means([1.0, 2.0, 6.0, 3.0], 3)
+        [1.5, 3.0, 3.6666666666666665, 4.5]
+    """
+    half = window // 2
+    return [fmean(values[max(0, j - half) : j + half + 1]) for j in range(len(values))]
+
+
+def eigenvalue(
+    run: Trajectory,
+    window: int = 5,
+    ratio: float = 1.3,
+    start: int = 10,
+    delta: int = 4,
+    every: int = 0,
+) -> Decision:
+    """Stop when the local mean of the top eigenvalue grows too fast; the rule of RobustDARTS.
+
+    At evaluation i, with h = (window - 1) / 2 and m of `local_means`, so that m_{i-h} is the mean
+    of the last ``window`` values: stop there, and return the cell of evaluation b, if
+
+        m_{i-h} / m_b > ratio,    b = i - h - delta >= 0,    epoch of b >= start
+
+    Args:
+        run: the trajectory.
+        window: evaluations in a local mean, an odd number.
+        ratio: growth that stops the search.
+        start: the earliest epoch whose cell may be returned.
+        delta: evaluations between the two local means.
+        every: use only the evaluations at multiples of so many epochs; 0 for all.
+
+    Returns:
+        The decision.
+
+    Raises:
+        UserError: the window is even, or the ratio no positive number.
+
+    Source: Zela et al., ICLR 2020, section 4, and its code, whose defaults these are (there every 2
+    epochs). As there, an extra evaluation at a run's last epoch, closer to its predecessor than
+    that to its own, enters the means but is not asked. Deviation: an evaluation that is in step is
+    asked even if it is the last.
+    """
+    if window % 2 == 0:
+        raise UserError(
+            "an even number has no middle", key="--window", value=window, remedy="use an odd one"
+        )
+    if not (math.isfinite(ratio) and ratio > 0):
+        raise UserError("is no positive number", key="--ratio", value=ratio, remedy="such as 1.3")
+    epochs, values = run.curvature.every(every)
+    means, half, asked = local_means(values, window), window // 2, 0
+    for i in range(half + delta, len(epochs) - _ends_out_of_step(epochs)):
+        before = i - half - delta
+        if epochs[before] < start:
+            continue
+        asked += 1
+        if _grows(means[before], means[i - half], ratio):
+            return Decision(epochs[i], epochs[before], asked)
+    return Decision(None, None, asked)
+
+
+def _ends_out_of_step(epochs: Sequence[int]) -> bool:
+    return len(epochs) > 2 and epochs[-1] - epochs[-2] < epochs[-2] - epochs[-3]
+
+
+def _grows(before: float, now: float, ratio: float) -> bool:
+    """Whether now / before > ratio, also where before is 0."""
+    return now / before > ratio if before else now > 0
+
+
+def skips(run: Trajectory, skips: int = 2) -> Decision:
+    """Stop at the first epoch after 0 whose cell has so many identities; return that cell.
+
+    Args:
+        run: the trajectory.
+        skips: the number of edges.
+
+    Returns:
+        The decision.
+
+    Source: Liang et al., DARTS+, 2019 (two or more in one cell). Their cell has 8 operations.
+    """
+    for asked, (epoch, count) in enumerate(zip(run.epochs[1:], run.skips[1:], strict=True), 1):
+        if count >= skips:
+            return Decision(epoch, epoch, asked)
+    return Decision(None, None, len(run.epochs) - 1)
+
+
+def patience(run: Trajectory, patience: int = 10) -> Decision:
+    """Stop when the validation loss has had no new minimum for so many epochs; return the minimum.
+
+    Args:
+        run: the trajectory.
+        patience: the number of epochs.
+
+    Returns:
+        The decision.
+    """
+    lowest, at = math.inf, run.epochs[0]
+    for asked, (epoch, loss) in enumerate(zip(run.epochs, run.valid_loss, strict=True), 1):
+        if loss is not None and loss < lowest:
+            lowest, at = loss, epoch
+        elif epoch - at >= patience:
+            return Decision(epoch, at, asked)
+    return Decision(None, None, len(run.epochs))
+
+
+def fixed(run: Trajectory, epoch: int | None = None) -> Decision:
+    """Stop at an epoch and return its cell.
+
+    Args:
+        run: the trajectory.
+        epoch: the epoch; None is the middle of the recorded epochs, rounded down.
+
+    Returns:
+        The decision; a run that is shorter is not stopped.
+    """
+    at = run.epochs[-1] // 2 if epoch is None else epoch
+    return Decision(at, at, 1) if at in run.epochs else Decision(None, None, 0)
+
+
+def oracle(run: Trajectory) -> Decision:
+    """The first epoch whose cell has the best benchmark accuracy of all: no rule, but the bound.
+
+    Args:
+        run: the trajectory.
+
+    Returns:
+        The decision; never stopping without a benchmark.
+    """
+    known = [
+        (a, -epoch) for a, epoch in zip(run.accuracy, run.epochs, strict=True) if a is not None
+    ]
+    if not known:
+        return Decision(None, None, 0)
+    best = -max(known)[1]
+    return Decision(best, best, 1)
+
+
+RULES: dict[str, Callable[..., Decision]] = {
+    each.__name__: each for each in (eigenvalue, skips, patience, fixed, oracle)
+}

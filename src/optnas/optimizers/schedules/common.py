@@ -1,0 +1,74 @@
+"""Constant, cosine and linear schedules, each with an optional warm-up.
+
+Symbols: epoch e counts from 1 to E; t = (e - 1) / E; all rates hold for a whole epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from optnas.base.errors import UserError
+from optnas.base.registry import register
+
+# (initial learning rate, epoch from 1, epochs) -> learning rate of that epoch
+Schedule = Callable[[float, int, int], float]
+
+
+def _with_warmup(after: Callable[[float, float], float], warmup_epochs: int) -> Schedule:
+    """Rise linearly to the initial rate, lr e / (warmup + 1), then follow ``after``."""
+    if warmup_epochs < 0:
+        raise UserError("must not be negative", key="schedule.warmup_epochs", value=warmup_epochs)
+
+    def rate(initial_lr: float, epoch: int, epochs: int) -> float:
+        if epoch <= warmup_epochs:
+            return initial_lr * epoch / (warmup_epochs + 1)
+        return after(initial_lr, (epoch - 1 - warmup_epochs) / max(epochs - warmup_epochs, 1))
+
+    return rate
+
+
+@register("schedule", "constant")
+def constant(warmup_epochs: int = 0) -> Schedule:
+    """lr(e) = lr.
+
+    Args:
+        warmup_epochs: epochs of linear rise.
+
+    Returns:
+        The schedule.
+    """
+    return _with_warmup(lambda lr, t: lr, warmup_epochs)
+
+
+@register("schedule", "cosine")
+def cosine(final_lr: float = 0.0, warmup_epochs: int = 0) -> Schedule:
+    """lr(e) = final + (lr - final) (1 + cos(pi t)) / 2.
+
+    Args:
+        final_lr: the rate that would be reached one epoch after the last.
+        warmup_epochs: epochs of linear rise; t then spans the rest.
+
+    Returns:
+        The schedule.
+
+    Reference: torch's CosineAnnealingLR stepped once an epoch, T_max = E. Deviation: published
+    search scripts of 2019 call the scheduler before the first epoch and skip its first value.
+    """
+    return _with_warmup(
+        lambda lr, t: final_lr + (lr - final_lr) * (1 + math.cos(math.pi * t)) / 2, warmup_epochs
+    )
+
+
+@register("schedule", "linear")
+def linear(final_lr: float = 0.0, warmup_epochs: int = 0) -> Schedule:
+    """lr(e) = lr + (final - lr) t.
+
+    Args:
+        final_lr: the rate that would be reached one epoch after the last.
+        warmup_epochs: epochs of linear rise; t then spans the rest.
+
+    Returns:
+        The schedule.
+    """
+    return _with_warmup(lambda lr, t: lr + (final_lr - lr) * t, warmup_epochs)

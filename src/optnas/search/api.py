@@ -1,0 +1,199 @@
+"""The Python surface: run a search, resume one, load one, measure one afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optnas.base.errors import COMMAND_LINE, UserError
+from optnas.base.measurements import Line
+from optnas.base.records import FINISHED, Record, RunFolder
+from optnas.base.toml import nest, read_toml
+from optnas.search.settings.complete import complete_measure
+from optnas.search.settings.layers import Layer, blame, reread, resolve
+from optnas.search.settings.model import MeasureSection, Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OnEpoch = Callable[[Record], None]
+OnLine = Callable[[str, Line], None]
+PathLike = str | Path
+
+
+def settings_of(
+    settings: Mapping[str, Any] | None = None,
+    *,
+    config: PathLike | None = None,
+    where: object = "settings",
+) -> Settings:
+    """Complete settings from a configuration file and dotted keys; the keys win.
+
+    Args:
+        settings: dotted keys, such as ``{"weight_optimizer.name": "Adam"}``.
+        config: a TOML file of settings, a run's own config.toml included.
+        where: what to call ``settings`` in error messages.
+
+    Returns:
+        The settings, checked.
+    """
+    return resolve(_layers(settings, config, where))
+
+
+def _layers(
+    settings: Mapping[str, Any] | None, config: PathLike | None, where: object
+) -> list[Layer]:
+    layers = [] if config is None else [Layer(config, read_toml(Path(config)))]
+    return [*layers, Layer(where, nest(settings or {}, where))]
+
+
+def run(
+    settings: Mapping[str, Any] | None = None,
+    *,
+    out: PathLike,
+    config: PathLike | None = None,
+    on_epoch: OnEpoch = lambda record: None,
+    where: object = "settings",
+) -> dict[str, Any]:
+    """Run one search.
+
+    Args:
+        settings: dotted keys; what they leave out comes from the protocol (``cpu`` by default).
+        out: the run's folder, new or empty.
+        config: a TOML file of settings; the dotted keys win over it.
+        on_epoch: called with each epoch's record.
+        where: what to call ``settings`` in error messages.
+
+    Returns:
+        The content of result.json.
+
+    Raises:
+        UserError: a setting is wrong or the folder is taken; nothing is left behind.
+
+    Example:
+        >>> run({"data.name": "digits", "search.epochs": 1}, out="runs/a")  # doctest: +SKIP
+        {'status': 'done', ...}
+    """
+    layers = _layers(settings, config, where)
+    complete = resolve(layers)
+    folder = RunFolder(Path(out))
+    with folder.created(complete.document()):
+        _search(complete, folder, on_epoch, layers)
+    return _result(folder)
+
+
+def resume(
+    out: PathLike,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    on_epoch: OnEpoch = lambda record: None,
+) -> dict[str, Any]:
+    """Go on with a run from its last checkpoint; a finished run is left as it is.
+
+    Args:
+        out: the run's folder.
+        settings: new values of ``run.*``, ``tracking.*`` or of where data lie; nothing else can
+            change.
+        on_epoch: called with each new record.
+
+    Returns:
+        The content of result.json.
+
+    Raises:
+        UserError: there is no run, its files do not fit together, or another process has it.
+    """
+    folder = RunFolder(Path(out))
+    document = folder.read_config()
+    given = nest(settings or {}, COMMAND_LINE)
+    complete = reread(document, folder.config, given)
+    result = folder.read_result()
+    if result is None or result.get("status") not in FINISHED:
+        with folder.locked():
+            layers = [Layer(folder.config, document), Layer(COMMAND_LINE, given)]
+            _search(complete, folder, on_epoch, layers)
+    return _result(folder)
+
+
+def measure(
+    out: PathLike,
+    measures: Mapping[str, Mapping[str, Any]],
+    settings: Mapping[str, Any] | None = None,
+    *,
+    again: bool = False,
+    on_line: OnLine = lambda label, line: None,
+) -> None:
+    """Take measures of a run afterwards, from the checkpoints it kept.
+
+    Their lines go to the run's folder, as those taken live, and equal them. What is there with
+    equal settings is left as it is.
+
+    Args:
+        out: the run's folder.
+        measures: by label, what differs from the run's own section of that label, else from the
+            measure's defaults; ``at`` and ``every`` choose among the checkpoints, else all count.
+        settings: new values of ``run.*`` or ``data.folder``.
+        again: measure even what is there.
+        on_line: called with each label and new line.
+
+    Raises:
+        UserError: there is no run or no such measure, or a setting is wrong.
+
+    Example:
+        >>> measure("runs/a", {"gap": {"at": ["end"]}})  # doctest: +SKIP
+    """
+    folder = RunFolder(Path(out))
+    complete = reread(folder.read_config(), folder.config, nest(settings or {}))
+    asked = {label: _section(complete, label, given) for label, given in measures.items()}
+    from optnas.search.afterwards import Wanted, measure_run
+
+    wanted = {
+        label: Wanted(section, section.cadence if {"every", "at"} & set(measures[label]) else None)
+        for label, section in asked.items()
+    }
+    measure_run(folder, complete, wanted, again=again, on_line=on_line)
+
+
+def _section(settings: Settings, label: str, given: Mapping[str, Any]) -> MeasureSection:
+    own = settings.measures.get(label)
+    same = own is not None and own.name == given.get("name", own.name)
+    base = {"name": own.name, **own.settings} if own is not None and same else {}
+    return MeasureSection(**complete_measure(label, {**base, **given}, section=label))
+
+
+def load(out: PathLike) -> pd.DataFrame:
+    """A run as a table: one row an epoch, nested values under dotted column names.
+
+    Args:
+        out: the run's folder.
+
+    Returns:
+        The table; ``attrs`` has the configuration (``config``) and how the run ended (``result``).
+
+    Raises:
+        UserError: there is no run in the folder.
+    """
+    import pandas as pd
+
+    folder = RunFolder(Path(out))
+    config = folder.read_config()
+    table = pd.json_normalize(folder.read_epochs())
+    table.attrs = {"config": config, "result": folder.read_result()}
+    return table
+
+
+def _search(
+    settings: Settings, folder: RunFolder, on_epoch: OnEpoch, layers: Sequence[Layer]
+) -> None:
+    from optnas.search.loop import run as run_search
+
+    try:
+        run_search(settings, folder, on_epoch)
+    except UserError as error:
+        raise blame(error, layers) from error
+
+
+def _result(folder: RunFolder) -> dict[str, Any]:
+    result = folder.read_result()
+    assert result is not None
+    return result

@@ -1,0 +1,62 @@
+"""What a run was computed with."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from optnas.search.settings.model import RunSection
+
+PACKAGES = ("optnas", "torch", "numpy", "pyarrow", "pillow", "analog-nasbench")
+
+
+def describe_environment(run: RunSection) -> dict[str, Any]:
+    """Versions, machine and command of one start.
+
+    Args:
+        run: threads and device.
+
+    Returns:
+        Strict JSON values.
+    """
+    import torch
+
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "system": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": run.threads,
+        "device": run.device,
+        "cuda": torch.version.cuda,
+    }
+
+
+@contextlib.contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads inside the block.
+
+    Args:
+        count: the number.
+
+    Yields:
+        Nothing.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,309 @@
+"""The exam that every component sits, registered or not: what it must do, and must never do.
+
+    for outcome in examine(Subject("relaxation", "./mine.py:sparsemax")):
+        print(outcome.check, outcome.why or "ok")
+
+A check says in one clause what it found. A new kind of component is a new entry in `SITTINGS`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from optnas.base import registry
+from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.base.loading import registered_by
+from optnas.optimizers import signatures
+from optnas.search.exam import data, measures, parts, searches, trackers
+from optnas.search.exam.base import Check, FailedError, NotExaminedError, Subject
+from optnas.search.state import build_state
+
+__all__ = ["Outcome", "Subject", "examine", "subjects"]
+
+# parts of an algorithm by the name of the attribute
+PARTS = {
+    "relax": "relaxation",
+    "perturb": "perturbation",
+    "hypergradient": "hypergradient",
+    "discretize": "discretization",
+}
+LAYERS = {"weight_optimizer": "on w", "arch_optimizer": "on alpha"}
+Verdict = Literal["ok", "failed", "not examined"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one check said.
+
+    Attributes:
+        subject: the component.
+        check: title of the check.
+        verdict: ``ok``, ``failed``, or ``not examined``.
+        why: one line, for the latter two.
+    """
+
+    subject: Subject
+    check: str
+    verdict: Verdict
+    why: str = ""
+
+
+def _in_searches(
+    use: Callable[[Subject], searches.Sections],
+    checks: Mapping[str, Callable[[searches.Sections], None]],
+) -> dict[str, Check]:
+    def of(check: Callable[[searches.Sections], None]) -> Check:
+        return lambda subject: check(use(subject))
+
+    return {title: of(check) for title, check in checks.items()}
+
+
+def _algorithm(subject: Subject) -> dict[str, Check]:
+    def use(subject: Subject) -> dict[str, Any]:
+        return {"algorithm": {"name": subject.name, **subject.settings}}
+
+    def of(attribute: str, check: Callable[[Any], None]) -> Check:
+        return lambda subject: check(getattr(subject.build(), attribute))
+
+    own = {
+        f"{attribute}: {title}": of(attribute, check)
+        for attribute, kind in PARTS.items()
+        for title, check in parts.OF_KIND[kind].items()
+    }
+    return {**_in_searches(use, searches.OF_AN_ALGORITHM), **own}
+
+
+def _part(subject: Subject) -> dict[str, Check]:
+    def use(subject: Subject) -> dict[str, Any]:
+        part = {"name": subject.name, **subject.settings}
+        return {"algorithm": {"name": "composed", subject.kind: part}}
+
+    def of(check: Callable[[Any], None]) -> Check:
+        return lambda subject: check(subject.build())
+
+    own = {title: of(check) for title, check in parts.OF_KIND[subject.kind].items()}
+    resumed = {searches.RESUMED: searches.SEARCHES[searches.RESUMED]}
+    return {**own, **_in_searches(use, resumed)}
+
+
+def _optimizer(subject: Subject) -> dict[str, Check]:
+    def on(section: str) -> Callable[[Subject], searches.Sections]:
+        def use(subject: Subject) -> dict[str, Any]:
+            error = _refusal(subject, section)
+            if error is not None:
+                raise NotExaminedError(error.reason) from error
+            return {section: {"name": subject.name, **subject.settings}}
+
+        return use
+
+    return {
+        f"{label}: {title}": check
+        for section, label in LAYERS.items()
+        for title, check in _in_searches(on(section), searches.SEARCHES).items()
+    }
+
+
+def _refusal(subject: Subject, section: str) -> UserError | None:
+    """Why a layer cannot have the optimizer with these settings, if it is because of them."""
+    try:
+        signatures.complete_settings(subject.name, subject.settings, section=section)
+    except UserError as error:
+        return error
+    try:
+        build_state(searches.tiny({section: {"name": subject.name, **subject.settings}}))
+    except UserError as error:
+        # What names the optimizer instead of a setting was found in its rehearsal: a check tells.
+        return None if error.key == f"{section}.name" else error
+    except Exception:  # a check tells
+        return None
+    return None
+
+
+def _check_settings(subject: Subject) -> None:
+    """Bad settings are bad input; an optimizer may be refused for one of the layers."""
+    if subject.kind != "optimizer":
+        subject.completed()
+        return
+    refusals = [_refusal(subject, section) for section in LAYERS]
+    if refusals[0] is not None and None not in refusals:
+        raise refusals[0]
+
+
+# What they are built with may be missing here, or is no setting: the checks tell.
+BUILT_LATER = ("dataset", "optimizer", "tracker")
+
+
+def _check_values(subject: Subject) -> None:
+    """Values that its factory refuses are bad input too; however else it fails, a check tells."""
+    _check_settings(subject)
+    if subject.kind in BUILT_LATER:
+        return
+    try:
+        subject.build()
+    except UserError as error:
+        inside = (error.key or "").startswith(f"{subject.kind}.")
+        raise (error if inside else error.below(subject.kind)) from error
+    except Exception:
+        return
+
+
+SITTINGS: dict[str, Callable[[Subject], Mapping[str, Check]]] = {
+    "algorithm": _algorithm,
+    "dataset": lambda subject: data.DATASET_CHECKS,
+    "discretization": _part,
+    "hypergradient": _part,
+    "measure": lambda subject: measures.CHECKS,
+    "optimizer": _optimizer,
+    "perturbation": _part,
+    "relaxation": _part,
+    "schedule": lambda subject: data.SCHEDULE_CHECKS,
+    "space": lambda subject: data.SPACE_CHECKS,
+    "tracker": lambda subject: trackers.TRACKER_CHECKS,
+}
+
+
+def examine(
+    subject: Subject, wanted: Callable[[str], bool] = lambda title: True
+) -> Iterator[Outcome]:
+    """Put a component through the checks of its kind.
+
+    Args:
+        subject: the component.
+        wanted: which checks, by title; all by default.
+
+    Yields:
+        The outcomes, as they come.
+    """
+    try:
+        _check_settings(subject)
+    except UserError as error:
+        yield Outcome(subject, "has defaults to be examined with", "not examined", str(error))
+        return
+    for title, check in SITTINGS[subject.kind](subject).items():
+        if not wanted(title):
+            continue
+        try:
+            check(subject)
+        except FailedError as error:
+            yield Outcome(subject, title, "failed", str(error))
+        except NotExaminedError as error:
+            yield Outcome(subject, title, "not examined", str(error))
+        except Exception as error:  # whatever the component's code raises is what the check found
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            yield Outcome(subject, title, "failed", why)
+        else:
+            yield Outcome(subject, title, "ok")
+
+
+def subjects(
+    target: str | None, kind: str | None = None, settings: Mapping[str, Any] | None = None
+) -> list[Subject]:
+    """Whom a target names.
+
+    Args:
+        target: a registered name, a file whose registrations all count, ``./file.py:NAME`` or
+            ``module:Object``; None is everything that is registered.
+        kind: of it; needed where the target alone does not tell.
+        settings: of its factory, where defaults will not do.
+
+    Returns:
+        The components, algorithms once for each hypergradient they offer by name.
+
+    Raises:
+        UserError: there is no such component, or its settings are wrong.
+    """
+    if kind is not None:
+        kind = registry.OLD_KINDS.get(kind, kind)
+    if kind is not None and kind not in SITTINGS:
+        raise UserError(
+            "nothing of this kind is examined",
+            key="--kind",
+            value=kind,
+            remedy=did_you_mean(kind, SITTINGS),
+        )
+    named = _named(target, kind)
+    if settings and len(named) != 1:
+        raise UserError(
+            f"these settings are for one component, and there are {len(named)}",
+            key="KEY=VALUE",
+            remedy="name one, with --kind",
+        )
+    found = [Subject(of_kind, name, settings or {}) for of_kind, name in named]
+    if target is not None:
+        for subject in found:
+            _check_values(subject)
+    return [each for subject in found for each in _variants(subject)]
+
+
+def _named(target: str | None, kind: str | None) -> list[tuple[str, str]]:
+    kinds = [kind] if kind is not None else list(SITTINGS)
+    known = [each for each in kinds if each in registry.KINDS]
+    if target is None:
+        return [(each, name) for each in known for name in registry.names(each)]
+    if target.endswith(".py"):
+        present = registered_by(target)
+        found = [(of_kind, name) for of_kind, name in present if of_kind in kinds]
+        if not found:
+            raise UserError(
+                "the file registers nothing that is examined",
+                key="TARGET",
+                value=target,
+                remedy=f"write {target}:NAME and --kind KIND",
+            )
+        return [(of_kind, f"{target}:{name}") for of_kind, name in found]
+    if ":" in target:
+        return [(kind or _kind_of(target), target)]
+    found = [(each, target) for each in known if target in _names(each)]
+    if not found:
+        everything = {name for each in known for name in _names(each)}
+        raise UserError(
+            "nothing of this name is examined",
+            key="TARGET",
+            value=target,
+            remedy=did_you_mean(target, everything),
+        )
+    return found
+
+
+def _names(kind: str) -> set[str]:
+    of_torch = signatures.torch_optimizers() if kind == "optimizer" else ()
+    return {*registry.names(kind), *of_torch}
+
+
+def _kind_of(target: str) -> str:
+    """The kind a file registers a name as; that of a torch optimizer is told by its class."""
+    file, _, name = target.rpartition(":")
+    kinds = []
+    if file.endswith(".py"):
+        kinds = [
+            of_kind
+            for (of_kind, each), factory in registered_by(file).items()
+            if name in (each, getattr(factory, "__name__", ""))
+        ]
+    if not kinds:
+        factory = registry.find("object", target, key="TARGET")
+        if inspect.isclass(factory) and issubclass(factory, torch.optim.Optimizer):
+            return "optimizer"
+    if len(kinds) != 1:
+        raise UserError(
+            f"is registered as {' and '.join(kinds)}" if kinds else "is not registered",
+            where=COMMAND_LINE,
+            key="TARGET",
+            value=target,
+            remedy="say what it is with --kind",
+        )
+    return kinds[0]
+
+
+def _variants(subject: Subject) -> Sequence[Subject]:
+    if subject.kind != "algorithm" or "hypergradient" in subject.settings:
+        return [subject]
+    if subject.completed().get("hypergradient") != "first-order":
+        return [subject]
+    unrolled = {**subject.settings, "hypergradient": "unrolled"}
+    return [subject, Subject(subject.kind, subject.name, unrolled)]

@@ -1,0 +1,147 @@
+"""Checks of whatever takes part in a search, by tiny searches from seed to checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from optnas.base.records import Record, RunFolder
+from optnas.base.toml import nest
+from optnas.search.exam.base import demand, difference, repeated
+from optnas.search.loop import run
+from optnas.search.settings.layers import Layer, resolve
+from optnas.search.settings.model import Settings
+from optnas.search.state import build_state
+
+# A search of a second on data that come with the packages; shared with the tests.
+TINY: dict[str, Any] = {
+    "data.name": "digits",
+    "data.train_size": 40,
+    "data.valid_size": 40,
+    "benchmark.table": "analog-nasbench",
+    "search.batch_size": 16,
+    "search.epochs": 2,
+    "supernet.channels": 2,
+    "supernet.dtype": "float64",
+    "curvature.every": 0,
+    "curvature.batch_size": 8,
+    "measures.gap.at": [],
+}
+Trace = dict[str, Any]
+# Sections of settings that make a tiny search use what is examined.
+Sections = Mapping[str, Any]
+
+
+def tiny(*sections: Sections) -> Settings:
+    """Settings of the tiny search with some sections of one's own over it."""
+    return resolve([Layer("the exam", each) for each in (nest(TINY), *sections)])
+
+
+@contextlib.contextmanager
+def searched(settings: Settings, stop: int | None = None) -> Iterator[RunFolder]:
+    """Run a search in a folder of its own, which is there as long as the block runs.
+
+    Args:
+        settings: of the search.
+        stop: interrupt after this epoch, then resume.
+
+    Yields:
+        The folder.
+    """
+
+    def interrupt(record: Record) -> None:
+        if record["epoch"] == stop:
+            raise KeyboardInterrupt
+
+    with tempfile.TemporaryDirectory() as path:
+        folder = RunFolder(Path(path) / "run")
+        with folder.created(settings.document()):
+            with contextlib.suppress(KeyboardInterrupt):
+                run(settings, folder, interrupt)
+            if stop is not None:
+                run(settings, folder)
+        yield folder
+
+
+def trace(settings: Settings, stop: int | None = None) -> Trace:
+    """The trace of a search, as `searched` runs it."""
+    with searched(settings, stop) as folder:
+        return traced(folder)
+
+
+def traced(folder: RunFolder) -> Trace:
+    """What a search leaves behind.
+
+    Args:
+        folder: the run's folder.
+
+    Returns:
+        Records and the last checkpoint, without times.
+    """
+    checkpoint = torch.load(folder.checkpoint, map_location="cpu", weights_only=True)
+    records = [_timeless(record) for record in folder.read_epochs()]
+    warnings = folder.warnings.read_text() if folder.warnings.exists() else ""
+    for key in ("seconds", "records_bytes"):
+        del checkpoint[key]
+    return {"records": records, "checkpoint": checkpoint, "warnings": warnings}
+
+
+def _timeless(record: Record) -> Record:
+    return {key: value for key, value in record.items() if key != "seconds"}
+
+
+@functools.lru_cache(maxsize=8)
+def _reference(document: str, identity: str) -> Trace:
+    del identity  # a file addressed by path may have changed under the same name
+    return trace(tiny(json.loads(document)))
+
+
+def reference(sections: Sections) -> Trace:
+    """The trace of a whole search, computed once for several checks."""
+    return _reference(json.dumps(sections), tiny(sections).hash)
+
+
+def _same_seed(use: Sections) -> None:
+    repeated(lambda: trace(tiny(use, {"search": {"epochs": 1}})))
+
+
+def _another_seed(use: Sections) -> None:
+    one, other = (build_state(tiny(use, {"search": {"seed": seed}})).alpha_EO for seed in (0, 1))
+    demand(difference(one, other) is not None, "seeds 0 and 1 start from the same alpha")
+
+
+def _resumed(use: Sections) -> None:
+    found = difference(reference(use), trace(tiny(use), stop=1), "the trace")
+    demand(found is None, f"after save and resume differs {found}")
+
+
+def _measured(use: Sections) -> None:
+    seen = dict(trace(tiny(use, {"curvature": {"every": 1}}))["checkpoint"])
+    plain = dict(reference(use)["checkpoint"])
+    del seen["hash"], plain["hash"]  # how often is part of the settings
+    found = difference(plain, seen, "the checkpoint")
+    demand(found is None, f"measuring the alpha-Hessian changes {found}")
+
+
+def _pairs(use: Sections) -> None:
+    other = {"weight_optimizer": {"name": "RMSprop"}, "arch_optimizer": {"name": "SGD"}}
+    records = [reference(use), trace(tiny({**use, **other}, {"search": {"epochs": 1}}))]
+    found = difference(records[0]["records"][0], records[1]["records"][0], "the record")
+    demand(found is None, f"before the first step differs {found} of two optimizer pairs")
+
+
+RESUMED = "saved and resumed equals uninterrupted"
+SEARCHES: dict[str, Callable[[Sections], None]] = {
+    "same seed, same search; no global generator": _same_seed,
+    "another seed, another search": _another_seed,
+    RESUMED: _resumed,
+    "measuring changes nothing": _measured,
+}
+OF_AN_ALGORITHM = {**SEARCHES, "optimizer pairs of one seed start alike": _pairs}

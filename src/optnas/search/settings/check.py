@@ -1,0 +1,164 @@
+"""What settings must not contradict, checked once all of them are there."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optnas.base.errors import UserError
+from optnas.data.sets.base import Dataset
+from optnas.data.splits import FixedSplit
+from optnas.optimizers import signatures
+from optnas.search.settings.model import Settings
+from optnas.spaces import build_space, tables
+
+SIZES = ("train_size", "valid_size")
+
+
+@dataclass(frozen=True)
+class SearchImages:
+    """The images of a run, and how many of them each half may have.
+
+    Attributes:
+        dataset: the images.
+        fixed: the split that a file says, if one does.
+    """
+
+    dataset: Dataset
+    fixed: FixedSplit | None
+
+    @property
+    def available(self) -> dict[str, int]:
+        """The most images a half may have, by key of ``data``."""
+        if self.fixed is not None:
+            lists = len(self.fixed.train_N), len(self.fixed.valid_M)
+            return dict(zip(SIZES, lists, strict=True))
+        size = self.dataset.size
+        return dict(zip(SIZES, (size // 2, size - size // 2), strict=True))
+
+    def fingerprint(self) -> str:
+        """Of the images, and of the split where a file says it."""
+        return self.fixed.fingerprint if self.fixed else self.dataset.fingerprint()
+
+
+def check(settings: Settings, images: SearchImages) -> None:
+    """Refuse settings that contradict each other, their images or their benchmark table.
+
+    Args:
+        settings: all of them.
+        images: of the search.
+
+    Raises:
+        UserError: they do.
+    """
+    _check_values(settings.model_dump())
+    _check_consistency(settings, images)
+    _check_table(settings)
+    _check_unrolled(settings)
+
+
+def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
+    """Refuse what no file of a run could hold: infinities, dates."""
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            _check_values(value, f"{prefix}{key}.")
+            continue
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            number = isinstance(each, (int, float)) and math.isfinite(each)
+            if not (number or each is None or isinstance(each, str)):
+                raise UserError(
+                    "must be text or a finite number",
+                    key=f"{prefix}{key}",
+                    value=value,
+                    remedy="change its value",
+                )
+
+
+def _check_consistency(settings: Settings, images: SearchImages) -> None:
+    search, supernet, data = settings.search, settings.supernet, settings.data
+    whole = f"the {images.dataset.size} labelled images" if images.fixed is None else "the split"
+    checks = [
+        *(
+            (
+                getattr(data, key) > half,
+                f"data.{key}",
+                getattr(data, key),
+                f"its half of {whole} has {half}",
+                f"set it from 1 to {half}",
+            )
+            for key, half in images.available.items()
+        ),
+        (
+            search.batch_size > min(data.train_size, data.valid_size),
+            "search.batch_size",
+            search.batch_size,
+            f"larger than a half (train {data.train_size}, valid {data.valid_size})",
+            "lower it, or raise data.train_size and data.valid_size",
+        ),
+        (
+            data.resolution < 8 and data.train_size % search.batch_size == 1,
+            "data.train_size",
+            data.train_size,
+            f"the last batch would be one image of one pixel a channel in the last stage "
+            f"(search.batch_size = {search.batch_size}, data.resolution = {data.resolution})",
+            "change it by one, or raise data.resolution to 8",
+        ),
+        (
+            settings.curvature.batch_size > data.valid_size,
+            "curvature.batch_size",
+            settings.curvature.batch_size,
+            f"larger than the validation half of {data.valid_size}",
+            "lower it",
+        ),
+        (
+            supernet.batch_norm == "batch" and supernet.arch_step_updates_statistics,
+            "supernet.arch_step_updates_statistics",
+            True,
+            "there are no running statistics under supernet.batch_norm=batch",
+            "set it to false",
+        ),
+        (
+            not re.fullmatch(r"auto|cpu|cuda(:\d+)?", settings.run.device),
+            "run.device",
+            settings.run.device,
+            "there is no such kind of device",
+            "use auto, cpu, cuda or cuda:N",
+        ),
+    ]
+    for wrong, key, value, reason, remedy in checks:
+        if wrong:
+            raise UserError(reason, key=key, value=value, remedy=remedy)
+
+
+def _check_table(settings: Settings) -> None:
+    name = settings.benchmark.table
+    if name == tables.NO_TABLE.name:
+        return
+    source = tables.find_source(name, key="benchmark.table")
+    space_name = build_space(settings.space.model_dump()).name
+    if source.space_name != space_name:
+        able = ", ".join(each.name for each in tables.sources(space_name))
+        raise UserError(
+            f"this table holds cells of {source.space_name}, and the space is {space_name}",
+            key="benchmark.table",
+            value=name,
+            remedy=f"use {able or './file.py:Object'}",
+        )
+
+
+def _check_unrolled(settings: Settings) -> None:
+    asked = settings.algorithm.settings.get("hypergradient")
+    if (asked["name"] if isinstance(asked, Mapping) else asked) == "unrolled":
+        name = settings.weight_optimizer.name
+        if name not in signatures.UNROLLABLE:
+            raise signatures.not_unrollable(name)
+        if settings.search.step_order != "arch-first":
+            raise UserError(
+                "the unrolled hypergradient needs the train batch about to be used",
+                key="search.step_order",
+                value=settings.search.step_order,
+                remedy="set search.step_order=arch-first",
+            )

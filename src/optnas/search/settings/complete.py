@@ -1,0 +1,321 @@
+"""Settings completed and checked section by section, against the signatures of what they name."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pydantic
+
+from optnas.base import registry
+from optnas.base.errors import UserError, did_you_mean
+from optnas.data.sets.base import Dataset
+from optnas.data.splits import KINDS, FixedSplit, read_split
+from optnas.measures.base import Measure
+from optnas.optimizers import signatures
+from optnas.search.settings.check import SearchImages, check
+from optnas.search.settings.model import DATA_KEYS, DEFAULT_MEASURES, Settings
+from optnas.spaces import build_space, tables
+
+# component section -> the protocol's tables by name
+COMPONENTS = {
+    "algorithm": "algorithms",
+    "space": "spaces",
+    "data": "datasets",
+    "weight_optimizer": "weight_optimizers",
+    "arch_optimizer": "arch_optimizers",
+    "tracking": "trackers",
+}
+OPTIMIZERS = ("weight_optimizer", "arch_optimizer")
+
+
+def complete(merged: dict[str, Any]) -> Settings:
+    """Check every setting and spell every default out.
+
+    Args:
+        merged: sections of settings, the layers laid over each other; changed in place.
+
+    Returns:
+        The settings.
+
+    Raises:
+        UserError: a setting is unknown, ill-typed, out of range or contradicts another; its key is
+            told, and whoever knows which file wrote it adds that.
+    """
+    merged.setdefault("tracking", {}).setdefault("name", "none")
+    for section in COMPONENTS:
+        _named(merged, section)
+    _complete_component(merged, "tracking", kind="tracker")
+    _complete_component(merged, "space")
+    _complete_component(merged, "algorithm", supplied=("space",))
+    data = _complete_data(merged)
+    for section in OPTIMIZERS:
+        complete_optimizer(merged, section)
+    merged.setdefault("benchmark", {}).setdefault("table", "auto")
+    if merged["benchmark"]["table"] == "auto":
+        space_name = build_space(merged["space"]).name
+        merged["benchmark"]["table"] = tables.default_table(_folder(merged), space_name)
+    for section in ("evaluation", "curvature", "run", "measures", "checkpoints"):
+        merged.setdefault(section, {})
+    for label in DEFAULT_MEASURES:
+        merged["measures"].setdefault(label, {})
+    for label in merged["measures"]:
+        merged["measures"][label] = complete_measure(label, merged["measures"][label])
+    _check_epochs(merged["checkpoints"].get("keep", []), "checkpoints.keep", ("named", "all"))
+    try:
+        # A tracker moves no number; a table is named by a string of its own.
+        parts = [merged[section] for section in COMPONENTS if section != "tracking"]
+        files = sources([*parts, {"name": str(merged["benchmark"]["table"])}])
+        settings = Settings(**merged, fingerprint=data.fingerprint(), sources=files)
+    except pydantic.ValidationError as error:
+        tell_first_problem(error, Settings)
+    check(settings, data)
+    return settings
+
+
+def sources(tables: Iterable[Any]) -> dict[str, str]:
+    """The files that components are loaded from by path, so that an edited file is another run.
+
+    Args:
+        tables: sections of settings, with the components in their settings.
+
+    Returns:
+        SHA-256 by path as it was written, in order.
+    """
+    names = [*_names(tables)]
+    files = {name.rpartition(":")[0] for name in names if name.rpartition(":")[0].endswith(".py")}
+    return {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(files)}
+
+
+def _names(tables: Iterable[Any]) -> Iterator[str]:
+    """Names of components, and of the components in their settings."""
+    for table in tables:
+        if isinstance(table, Mapping):
+            if isinstance(table.get("name"), str):
+                yield table["name"]
+            yield from _names(table.values())
+
+
+def _named(merged: Mapping[str, Any], section: str, key: str | None = None) -> None:
+    name = merged.get(section, {}).get("name")
+    if not isinstance(name, str):
+        raise UserError(
+            "needs a name" if name is None else "a name is a string",
+            key=f"{key or section}.name",
+            value=name,
+            remedy=f"write {key or section}.name=NAME",
+        )
+
+
+def _complete_component(
+    merged: dict[str, Any], section: str, supplied: tuple[str, ...] = (), kind: str | None = None
+) -> None:
+    keys = dict(merged[section])
+    name = keys.pop("name")
+    factory = registry.find(kind or section, name, key=f"{section}.name")
+    settings = registry.complete_settings(factory, keys, section=section, skip=supplied)
+    merged[section] = {"name": name, **settings}
+
+
+def _folder(merged: Mapping[str, Any]) -> Path | None:
+    option = merged["data"].get("folder")
+    if not (option is None or isinstance(option, str)):
+        raise UserError(
+            "a folder is a string", key="data.folder", value=option, remedy="write it in quotes"
+        )
+    return tables.data_folder(None if option is None else Path(option))
+
+
+def _complete_data(merged: dict[str, Any]) -> SearchImages:
+    data = dict(merged["data"])
+    general = {key: data.pop(key) for key in DATA_KEYS if key in data}
+    factory = registry.find("dataset", general["name"], key="data.name")
+    own = registry.complete_settings(
+        factory, data, section="data", skip=("folder",), besides=DATA_KEYS
+    )
+    folder = _folder(merged)
+    dataset: Dataset = factory(folder=folder, **own)
+    general.setdefault("split", "halves")
+    complete_data = SearchImages(dataset, _fixed_split(general, dataset))
+    for key, count in complete_data.available.items():
+        general.setdefault(key, count)
+    general.setdefault("resolution", dataset.resolution)
+    if folder is not None:
+        general["folder"] = str(folder)
+    merged["data"] = {**general, **own}
+    augmentation = merged.setdefault("augmentation", {})
+    resolution = general["resolution"]
+    if isinstance(resolution, int):
+        scaled = round(dataset.crop_padding * resolution / dataset.resolution)
+        augmentation.setdefault("crop_padding", scaled)
+    augmentation.setdefault("flip", dataset.flip)
+    return complete_data
+
+
+def _fixed_split(general: Mapping[str, Any], dataset: Dataset) -> FixedSplit | None:
+    kind, file = general["split"], general.get("split_file")
+    if kind not in KINDS:
+        if file is not None:
+            raise UserError(
+                f"no split file is read under data.split={kind}",
+                key="data.split_file",
+                value=file,
+                remedy=f"set data.split to {' or '.join(KINDS)}, or remove it",
+            )
+        return None
+    if not isinstance(file, str):
+        raise UserError(
+            f"data.split={kind} needs the path of a split file",
+            key="data.split_file",
+            value=file,
+            remedy="add data.split_file=PATH, or set data.split=random-halves",
+        )
+    return read_split(kind, Path(file), dataset)
+
+
+def complete_optimizer(merged: dict[str, Any], section: str) -> None:
+    """Check an optimizer's section and its schedule, and spell every default out.
+
+    Args:
+        merged: sections of settings; the one of this name is replaced.
+        section: its name.
+
+    Raises:
+        UserError: there is no such optimizer or schedule, or a setting of it is wrong.
+    """
+    _named(merged, section)
+    keys = dict(merged[section])
+    name = keys.pop("name")
+    schedule, key = keys.pop("schedule", "constant"), f"{section}.schedule"
+    settings = signatures.complete_settings(name, keys, section=section)
+    if "lr" not in settings:
+        raise UserError(
+            f"{name} has no setting 'lr' that a schedule could set",
+            key=f"{section}.name",
+            value=name,
+            remedy="give its constructor a keyword lr",
+        )
+    if isinstance(schedule, str):
+        schedule = {"name": schedule}
+    if not isinstance(schedule, Mapping):
+        raise UserError(
+            "must be a name or a table", key=key, value=schedule, remedy=f"write {key}=NAME"
+        )
+    _named({section: schedule}, section, key)
+    schedule_keys = dict(schedule)
+    schedule_name = schedule_keys.pop("name")
+    factory = registry.find("schedule", schedule_name, key=f"{key}.name")
+    completed = registry.complete_settings(factory, schedule_keys, section=key)
+    _built(factory, completed, section)
+    merged[section] = {"name": name, **settings, "schedule": {"name": schedule_name, **completed}}
+
+
+def complete_measure(label: str, given: Any, *, section: str | None = None) -> dict[str, Any]:
+    """Check one measure's section and spell every default out.
+
+    Args:
+        label: its key below ``measures``; names its files, and the measure unless ``name`` does.
+        given: the section: ``name``, ``every``, ``at``, and the measure's own settings. One of
+            ``every`` and ``at`` replaces the measure's own cadence.
+        section: the dotted prefix for error messages; ``measures.LABEL`` by default.
+
+    Returns:
+        The whole section.
+
+    Raises:
+        UserError: there is no such measure, or a setting of it is wrong.
+    """
+    section = section or f"measures.{label}"
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", label, re.ASCII):
+        raise UserError(
+            "the label names files", key=section, value=label, remedy="use letters, digits, -, _"
+        )
+    if not isinstance(given, Mapping):
+        raise UserError(
+            "is a section, not a value",
+            key=section,
+            value=given,
+            remedy=f"write {section}.every=5, or {section}.at=[] for never",
+        )
+    own = {key: value for key, value in given.items() if key not in ("name", "every", "at")}
+    name = given.get("name", label)
+    _named({section: {"name": name}}, section)
+    factory = registry.find("measure", name, key=section)
+    settings = registry.complete_settings(factory, own, section=section, besides=("every", "at"))
+    measure: Measure = _built(factory, settings, section)
+    return {"name": name, **_cadence(measure, given, section), **settings}
+
+
+def _cadence(measure: Measure, given: Mapping[str, Any], section: str) -> dict[str, Any]:
+    if not {"every", "at"} & set(given):
+        return {"every": measure.cadence.every, "at": list(measure.cadence.at)}
+    every, at = given.get("every", 0), given.get("at", [])
+    if not isinstance(every, int) or isinstance(every, bool) or every < 0:
+        raise UserError(
+            "a number of epochs, 0 for never",
+            key=f"{section}.every",
+            value=every,
+            remedy="write it as every=5",
+        )
+    _check_epochs(at, f"{section}.at")
+    return {"every": every, "at": at}
+
+
+def _check_epochs(value: Any, key: str, words: tuple[str, ...] = ()) -> None:
+    def is_epoch(each: Any) -> bool:
+        number = isinstance(each, int) and not isinstance(each, bool) and each >= 0
+        return number or each == "end"
+
+    if value in words or (isinstance(value, list) and all(map(is_epoch, value))):
+        return
+    others = f", or use one of: {', '.join(words)}" if words else ""
+    raise UserError(
+        "is no list of epochs",
+        key=key,
+        value=value,
+        remedy=f'write it as [0, 10, "end"]{others}',
+    )
+
+
+def _built(factory: registry.Factory, settings: Mapping[str, Any], section: str) -> Any:
+    """What a factory makes; the key of its error is put below the section."""
+    try:
+        return factory(**settings)
+    except UserError as error:
+        raise UserError(
+            error.reason,
+            key=section if error.key is None else f"{section}.{error.key}",
+            value=error.value,
+            remedy=error.remedy or "change its value",
+        ) from error
+
+
+def tell_first_problem(
+    error: pydantic.ValidationError, settings: type[pydantic.BaseModel]
+) -> NoReturn:
+    """Turn what pydantic found wrong with settings into one line.
+
+    Args:
+        error: what it found.
+        settings: the model it was validating.
+
+    Raises:
+        UserError: always.
+    """
+    # A misspelt key is missing under its right name too; the misspelling says more.
+    problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    key = ".".join(str(part) for part in problem["loc"])
+    section, _, name = key.partition(".")
+    remedy = "change its value"
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    if problem["type"] == "extra_forbidden":
+        model: Any = settings.model_fields[section].annotation if name else settings
+        remedy, message = (
+            did_you_mean(name or section, model.model_fields),
+            f"{section} has no setting {name!r}" if name else f"there is no section '{section}'",
+        )
+    value = None if problem["type"] == "missing" else problem["input"]
+    raise UserError(message, key=key, value=value, remedy=remedy) from error

@@ -1,0 +1,307 @@
+"""From layers of TOML and command line to the settings of a run.
+
+Importable, and able to check every setting and name, without torch.
+
+Order of precedence, later wins: protocol, configuration file, command line. Naming another
+component (algorithm, data set, either optimizer) starts its section afresh: the protocol's table
+for that name if it has one (such as ``[weight_optimizers.Adam]``), else the component's own
+defaults, then the user's keys. Nothing is inherited across names; naming the component that is
+there already changes nothing. A component inside a section (a schedule, a part) follows the same
+rule.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.search import protocols
+from optnas.search.settings.complete import COMPONENTS, complete
+from optnas.search.settings.model import FORMAT, NUMBERS_VERSION, PLACES, Settings
+from optnas.spaces import Space, build_space
+
+DEFAULT_PROTOCOL = "cpu"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A nested document of settings and where it came from."""
+
+    where: object
+    document: Mapping[str, Any]
+
+
+def resolve(layers: Sequence[Layer]) -> Settings:
+    """Turn layers of user settings into complete, checked settings.
+
+    Args:
+        layers: configuration files and command line, later ones win.
+
+    Returns:
+        The settings, with the data's fingerprint.
+
+    Raises:
+        UserError: anything in them is unknown, ill-typed, out of range or contradictory.
+    """
+    layers = [Layer(layer.where, _plain(layer)) for layer in layers]
+    name, where = DEFAULT_PROTOCOL, COMMAND_LINE
+    for layer in layers:
+        if "protocol" in layer.document:
+            name, where = layer.document["protocol"], str(layer.where)
+    if not isinstance(name, str):
+        raise UserError(
+            "must be a name or path",
+            where=where,
+            key="protocol",
+            value=name,
+            remedy=f"use one of: {', '.join(protocols.names())}",
+        )
+    label, protocol = protocols.load(name, where=where)
+    merged, origins = _merge([Layer(label, protocol), *layers])
+    merged["protocol"] = name
+    return _complete(merged, origins)
+
+
+def default_space() -> Space:
+    """The space of the default protocol, for what is asked or drawn without naming one.
+
+    Returns:
+        The space.
+    """
+    _, protocol = protocols.load(DEFAULT_PROTOCOL)
+    return build_space(protocol["space"])
+
+
+def _plain(layer: Layer) -> Mapping[str, Any]:
+    """Accept a run's own ``config.toml`` as a configuration file; its identity is made anew."""
+    check_format(layer.document, layer.where)
+    return {k: v for k, v in layer.document.items() if k not in ("format", "identity")}
+
+
+def check_format(document: Mapping[str, Any], where: object) -> None:
+    """Refuse a configuration written by a newer optnas.
+
+    Args:
+        document: the configuration.
+        where: its file, for the error.
+
+    Raises:
+        UserError: its format is not one this version reads.
+    """
+    found = document.get("format", FORMAT)
+    if found != FORMAT:
+        raise UserError(
+            f"this optnas reads format {FORMAT}",
+            where=where,
+            key="format",
+            value=found,
+            remedy="upgrade optnas, or start a new run",
+        )
+
+
+def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, Any]) -> Settings:
+    """The settings of an existing run, proven to be those it was started with.
+
+    Args:
+        document: the content of its config.toml.
+        where: that file, for error messages.
+        overrides: new values of what is no part of a run's identity: ``run``, ``tracking`` and
+            where data lie.
+
+    Returns:
+        The settings.
+
+    Raises:
+        UserError: the file is of a newer format, was edited, belongs to other data or to numbers
+            that have moved since; or an override would change the run's identity.
+    """
+    check_format(document, where)
+    identity = document.get("identity")
+    if not isinstance(identity, Mapping) or "hash" not in identity:
+        raise UserError(
+            "is no run's configuration (it has no identity.hash)",
+            where=where,
+            remedy=f"start a run from it: optnas search -c {where} --out DIR",
+        )
+    if identity.get("numbers_version") != NUMBERS_VERSION:
+        raise UserError(
+            f"this optnas computes numbers version {NUMBERS_VERSION}",
+            where=where,
+            key="identity.numbers_version",
+            value=identity.get("numbers_version"),
+            remedy="start a new run, or use the version of optnas that began this one",
+        )
+    for section, keys in overrides.items():
+        places_only = section == "data" and isinstance(keys, Mapping) and set(keys) <= set(PLACES)
+        if not (section in ("run", "tracking") or places_only):
+            key, value = _first_key(section, keys)
+            raise UserError(
+                "a resumed run keeps its settings",
+                key=key,
+                value=value,
+                remedy="only run.*, tracking.*, data.folder, data.path and data.split_file may "
+                "change; start a new run for the rest",
+            )
+    own = Layer(where, _plain(Layer(where, document)))
+    merged, origins = _merge([Layer(where, {}), own, Layer(COMMAND_LINE, overrides)])
+    origins.default = where
+    merged["protocol"] = document.get("protocol", "")
+    settings = _complete(merged, origins)
+    places = [f"data.{key}" for key in PLACES if key in settings.data.settings] or ["data.folder"]
+    if settings.fingerprint != identity.get("fingerprint"):
+        raise UserError(
+            "the data are not those this run was started with",
+            where=where,
+            key="identity.fingerprint",
+            value=identity.get("fingerprint"),
+            remedy=f"point {' and '.join(places)} to the original data, or start a new run",
+        )
+    for file, digest in settings.sources.items():
+        if identity.get("sources", {}).get(file) != digest:
+            raise UserError(
+                f"{file} was edited after the run was started",
+                where=where,
+                key="identity.sources",
+                remedy="undo the edit, or start a new run with -c",
+            )
+    if settings.hash != identity["hash"]:
+        raise UserError(
+            "the settings were edited after the run was started",
+            where=where,
+            key="identity.hash",
+            value=identity["hash"],
+            remedy="undo the edit, or start a new run with -c",
+        )
+    return settings
+
+
+class _Origins:
+    """Which file or command line a dotted key came from; missing ones are the default's fault."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, object] = {}
+        self.default: object = COMMAND_LINE
+
+    def note(self, section: str, keys: Mapping[str, Any], where: object) -> None:
+        self._of |= {f"{section}.{key}": where for key in keys}
+
+    def blame(self, error: UserError) -> UserError:
+        """The same error, told of the place that its key was written in."""
+        # Whoever named a file, such as one of images, knows better.
+        if error.key is None or error.where != COMMAND_LINE:
+            return error
+        if error.value is None:
+            return error.at(self.default)
+        section, _, rest = error.key.partition(".")
+        written = f"{section}.{rest.partition('.')[0]}"
+        return error.at(self._of[written]) if written in self._of else error
+
+
+def blame(error: UserError, layers: Sequence[Layer]) -> UserError:
+    """An error that came after resolution, told of the layer that its key was written in.
+
+    Args:
+        error: what a part of the search found wrong with its settings.
+        layers: those the settings were made of, later ones win.
+
+    Returns:
+        The same error with the right place; unchanged where no layer wrote the key.
+    """
+    origins = _Origins()
+    for layer in layers:
+        for section, keys in layer.document.items():
+            if isinstance(keys, Mapping):
+                origins.note(section, keys, layer.where)
+    return origins.blame(error)
+
+
+def _tables(protocol: Layer) -> dict[str, Mapping[str, Mapping[str, Any]]]:
+    """A protocol's tables by component section and name."""
+    tables = {}
+    for section, plural in COMPONENTS.items():
+        tables[section] = found = protocol.document.get(plural, {})
+        of_tables = isinstance(found, Mapping) and all(
+            isinstance(table, Mapping) for table in found.values()
+        )
+        if not of_tables:
+            raise UserError(
+                "holds one table a name",
+                where=protocol.where,
+                key=plural,
+                value=found,
+                remedy=f"write [{plural}.NAME] and the settings below it",
+            )
+    return tables
+
+
+def _first_key(section: str, keys: Any) -> tuple[str, Any]:
+    """The first setting of a section as a dotted key, and its value."""
+    while isinstance(keys, Mapping) and keys:
+        key, keys = next(iter(keys.items()))
+        section = f"{section}.{key}"
+    return section, keys
+
+
+def _merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], _Origins]:
+    tables = _tables(layers[0])
+    merged: dict[str, Any] = {}
+    origins = _Origins()
+    known = set(Settings.model_fields) - {"fingerprint", "sources", "protocol"}
+    for position, layer in enumerate(layers):
+        for section, keys in layer.document.items():
+            if section == "protocol" or (position == 0 and section in COMPONENTS.values()):
+                continue
+            if section not in known:
+                key, value = _first_key(section, keys)
+                raise UserError(
+                    f"there is no section '{section}'",
+                    where=layer.where,
+                    key=key,
+                    value=value,
+                    remedy=did_you_mean(section, known),
+                )
+            if not isinstance(keys, Mapping):
+                raise UserError(
+                    "is a section, not a value",
+                    where=layer.where,
+                    key=section,
+                    value=keys,
+                    remedy=f"write {section}.KEY=VALUE",
+                )
+            origins.note(section, keys, layer.where)
+            if section in COMPONENTS and _names_another(keys, merged.get(section, {})):
+                own = [t for name, t in tables[section].items() if name == keys["name"]]
+                merged[section] = copy.deepcopy(dict(own[0])) if own else {}
+            _update(merged.setdefault(section, {}), keys)
+    return merged, origins
+
+
+def _names_another(keys: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
+    return "name" in keys and keys["name"] != held.get("name")
+
+
+def _update(target: dict[str, Any], keys: Mapping[str, Any]) -> None:
+    for key, value in keys.items():
+        target[key] = copy.deepcopy(_laid_over(target.get(key), value))
+
+
+def _laid_over(held: Any, given: Any) -> Any:
+    """A schedule or part is a component too; its bare name stands for a table of that name."""
+    if not (isinstance(held, Mapping) or isinstance(given, Mapping)):
+        return given
+    below, above = ({"name": each} if isinstance(each, str) else each for each in (held, given))
+    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
+        return given
+    if _names_another(above, below):
+        return given
+    return {**below, **{key: _laid_over(below.get(key), value) for key, value in above.items()}}
+
+
+def _complete(merged: dict[str, Any], origins: _Origins) -> Settings:
+    try:
+        return complete(merged)
+    except UserError as error:
+        raise origins.blame(error) from error

@@ -1,0 +1,219 @@
+"""The settings of a run: one checked and complete value, its TOML and its content hash.
+
+Importable without torch, like everything that settings pass through.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+from pydantic import Field
+
+from optnas.measures.base import Cadence
+
+FORMAT = 1
+# Raised whenever a change moves the numbers of a search; runs of different numbers never mix.
+NUMBERS_VERSION = 1
+# Sections that move no number: where it is computed, what only observes.
+NOT_IDENTITY = ("run", "protocol", "tracking", "measures", "checkpoints")
+# Measures that every search takes unless its settings say otherwise.
+DEFAULT_MEASURES = ("gap",)
+# Keys of [data] that belong to every data set rather than to one factory.
+DATA_KEYS = ("name", "folder", "train_size", "valid_size", "resolution", "split", "split_file")
+# Keys of [data] that say where files lie. What the files hold is in the fingerprint, so these are
+# no part of a run's identity, and a resumed run may find its files elsewhere.
+PLACES = ("folder", "path", "split_file")
+
+
+class Section(pydantic.BaseModel):
+    """A section with fixed keys."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Component(pydantic.BaseModel):
+    """A section whose keys are those of the component it names."""
+
+    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.model_extra or {})
+
+
+class SearchSection(Section):
+    """The alternation. Epochs are passes over the training half."""
+
+    epochs: int = Field(40, ge=1)
+    seed: int = Field(0, ge=0, lt=2**63)
+    batch_size: int = Field(64, ge=2)
+    step_order: Literal["arch-first", "weights-first"] = "arch-first"
+    valid_order: Literal["fresh-batches", "independent-images", "passes"] = "fresh-batches"
+
+
+class SupernetSection(Section):
+    """Size and modes of the supernet; ``alpha_scale``: standard deviation of initial alpha."""
+
+    channels: int = Field(8, ge=1)
+    cells: int = Field(1, ge=1)
+    batch_norm: Literal["running", "batch"] = "running"
+    arch_step_updates_statistics: bool = True
+    alpha_scale: float = Field(1e-3, ge=0)
+    dtype: Literal["float32", "float64"] = "float32"
+
+
+class DataSection(Component):
+    """Which images, how many of each half, and at which resolution."""
+
+    train_size: int = Field(ge=1, strict=True)
+    valid_size: int = Field(ge=1, strict=True)
+    resolution: int = Field(ge=4, strict=True)
+    split: Literal["halves", "random-halves", "file", "test-file"]
+
+    @property
+    def dataset_settings(self) -> dict[str, Any]:
+        """Settings of the data set's own factory."""
+        return {k: v for k, v in self.settings.items() if k not in DATA_KEYS}
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Where the files lie, by key: those of `PLACES` that are given."""
+        return {k: self.settings[k] for k in PLACES if self.settings.get(k) is not None}
+
+    def place(self, key: str) -> Path | None:
+        """One of `places`, None if it is not given."""
+        return Path(self.places[key]) if key in self.places else None
+
+
+class AugmentationSection(Section):
+    """Crop padding and cutout side in pixels; ``validation``: also for the alpha step's batches."""
+
+    crop_padding: int = Field(ge=0)
+    flip: bool
+    cutout: int = Field(0, ge=0)
+    validation: bool = True
+
+
+class OptimizerSection(Component):
+    """An optimizer, its own settings, and the schedule of its learning rate."""
+
+    schedule: Component
+
+
+class ClippingSection(Section):
+    """Clipping in the weight step; 0 is none. ``also_counts``: a further gradient in the norm."""
+
+    max_norm: float = Field(5.0, ge=0)
+    also_counts: Literal["nothing", "alpha", "op-weights"] = "nothing"
+
+
+class EvaluationSection(Section):
+    """Batches of the pass over the validation half, in order."""
+
+    batch_size: int = Field(256, ge=2)
+
+
+class CurvatureSection(Section):
+    """The alpha-Hessian is measured at epoch 0, every so many epochs and at the end; 0 never."""
+
+    every: int = Field(5, ge=0)
+    batch_size: int = Field(64, ge=2)
+
+
+class BenchmarkSection(Section):
+    """The table that is asked for the derived cell's accuracy."""
+
+    table: str
+
+
+class MeasureSection(Component):
+    """A measure, its own settings, and the epochs at which it is taken. Moves no number."""
+
+    every: int
+    at: list[int | str]
+
+    @property
+    def cadence(self) -> Cadence:
+        """Those epochs."""
+        return Cadence(self.every, tuple(self.at))
+
+
+class CheckpointsSection(Section):
+    """Which epochs' checkpoints are kept for measures afterwards. Moves no number.
+
+    ``keep``: ``named`` keeps the first, the last, and those that a measure's ``at`` names; ``all``;
+    or a list of epochs. The last is always kept.
+    """
+
+    keep: str | list[int | str] = "named"
+
+
+class RunSection(Section):
+    """Where the numbers are computed. Not part of a run's identity."""
+
+    device: str = "auto"
+    threads: int = Field(1, ge=1)
+
+
+class Settings(pydantic.BaseModel):
+    """All settings of one run, complete and checked; `Settings.document` is its TOML.
+
+    Beside the sections: ``fingerprint``, the SHA-256 of the data's files and of the split's, and
+    ``sources``, that of each file a component is loaded from by path, so that an edited file is
+    another run.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    protocol: str
+    search: SearchSection
+    algorithm: Component
+    space: Component
+    supernet: SupernetSection
+    data: DataSection
+    augmentation: AugmentationSection
+    weight_optimizer: OptimizerSection
+    arch_optimizer: OptimizerSection
+    clipping: ClippingSection
+    evaluation: EvaluationSection
+    curvature: CurvatureSection
+    benchmark: BenchmarkSection
+    measures: dict[str, MeasureSection] = {}
+    checkpoints: CheckpointsSection = CheckpointsSection()
+    run: RunSection
+    tracking: Component = Component(name="none")
+    fingerprint: str
+    sources: dict[str, str] = {}
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of everything that can move a number, 64 hexadecimal digits.
+
+        Left out: device, threads, folders, who looks on (``tracking``, measures, the keeping of
+        checkpoints), and the protocol's name (its content is in).
+        """
+        content = self.model_dump(exclude=set(NOT_IDENTITY))
+        for key in PLACES:
+            content["data"].pop(key, None)
+        if not self.sources:
+            content.pop("sources")
+        content["numbers_version"] = NUMBERS_VERSION
+        text = json.dumps(content, sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def document(self) -> dict[str, Any]:
+        """The content of ``config.toml``: every setting, and the run's identity."""
+        document = self.model_dump(exclude={"fingerprint", "sources"})
+        identity = {
+            "hash": self.hash,
+            "fingerprint": self.fingerprint,
+            "numbers_version": NUMBERS_VERSION,
+            **({"sources": self.sources} if self.sources else {}),
+        }
+        return {"format": FORMAT, **document, "identity": identity}

@@ -1,0 +1,323 @@
+"""Everything a running search holds, built from its settings, saved and restored bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from optnas.algorithms.base import Algorithm
+from optnas.base import registry
+from optnas.base.errors import UserError
+from optnas.base.files import write_atomically
+from optnas.base.seeds import named_generator
+from optnas.data.batches import Augmentation, CyclingBatches, Images, load_images, split_indices
+from optnas.data.sets.base import Dataset
+from optnas.data.splits import read_split
+from optnas.optimizers.adapter import build
+from optnas.optimizers.schedules.common import Schedule
+from optnas.search.settings.model import FORMAT, Settings
+from optnas.spaces import Space, build_space
+from optnas.spaces.network import Statistics, Supernet
+from optnas.spaces.tables import Table, load_table
+
+STREAMS = ("train-order", "valid-order", "train-augmentation", "valid-augmentation", "perturbation")
+FROM_THE_BEGINNING = "delete it to start this run from the beginning"
+
+
+@dataclass
+class SearchState:
+    """A search between two steps.
+
+    Attributes:
+        settings: what it was built from.
+        space: the search space.
+        algorithm: the four parts.
+        supernet: holds the network weights.
+        statistics: running batch-norm statistics, None where the run tracks none.
+        alpha_EO: architecture parameters, a leaf.
+        alpha_start_EO: their initial value.
+        weight_optimizer: of the network weights.
+        arch_optimizer: of alpha.
+        weight_schedule: its learning rate by epoch.
+        arch_schedule: its learning rate by epoch.
+        train: training half.
+        valid: validation half.
+        augmentation: of the weight step's batches.
+        valid_augmentation: of the alpha step's batches.
+        generators: random streams by name.
+        passes: state of the validation batches drawn in passes.
+        table: the benchmark.
+        note: what to say of the data beside results.
+        path_length: sum of the lengths of alpha's steps so far, a float64 scalar.
+        epoch: finished epochs.
+        records_bytes: length of epochs.jsonl with all of them.
+        seconds: wall time of the epochs so far.
+    """
+
+    settings: Settings
+    space: Space
+    algorithm: Algorithm
+    supernet: Supernet
+    statistics: Statistics | None
+    alpha_EO: Tensor
+    alpha_start_EO: Tensor
+    weight_optimizer: torch.optim.Optimizer
+    arch_optimizer: torch.optim.Optimizer
+    weight_schedule: Schedule
+    arch_schedule: Schedule
+    train: Images
+    valid: Images
+    augmentation: Augmentation
+    valid_augmentation: Augmentation
+    generators: dict[str, torch.Generator]
+    passes: CyclingBatches
+    table: Table
+    note: str
+    path_length: Tensor
+    epoch: int = -1
+    records_bytes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of network weights, alpha and images."""
+        return self.alpha_EO.dtype
+
+
+def pick_device(name: str) -> torch.device:
+    """The device a run computes on.
+
+    Args:
+        name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Returns:
+        The device; ``auto`` is a GPU where there is one.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+        reason = None if device.type in ("cpu", "cuda") else "only cpu and cuda are known"
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+    if reason is not None:
+        raise UserError(
+            f"no such device here ({reason})",
+            key="run.device",
+            value=name,
+            remedy="use auto or cpu",
+        )
+    return device
+
+
+def build_state(settings: Settings) -> SearchState:
+    """Everything at its initial value, before epoch 0 is recorded.
+
+    Args:
+        settings: complete settings.
+
+    Returns:
+        The state.
+    """
+    device = pick_device(settings.run.device)
+    dtype = {"float32": torch.float32, "float64": torch.float64}[settings.supernet.dtype]
+    seed = settings.search.seed
+    space = build_space(settings.space.model_dump())
+    dataset: Dataset = registry.find("dataset", settings.data.name)(
+        folder=settings.data.place("folder"), **settings.data.dataset_settings
+    )
+    train, valid = _load_halves(settings, dataset, device)
+    supernet = Supernet(
+        space,
+        channels=settings.supernet.channels,
+        cells=settings.supernet.cells,
+        classes=dataset.classes,
+        image_channels=dataset.channels,
+        generator=named_generator(seed, "weight-init"),
+        dtype=dtype,
+        device=device,
+    )
+    draws_EO = torch.randn(
+        space.edge_count,
+        space.operation_count,
+        generator=named_generator(seed, "alpha-init"),
+        dtype=torch.float64,
+    )
+    alpha_EO = (settings.supernet.alpha_scale * draws_EO).to(device, dtype).requires_grad_()
+    tracked = settings.supernet.batch_norm == "running"
+    asked = settings.augmentation
+    augmentation = Augmentation(asked.crop_padding, asked.flip, asked.cutout)
+    generators = {name: named_generator(seed, name) for name in STREAMS}
+    asked_w, asked_a = settings.weight_optimizer, settings.arch_optimizer
+    return SearchState(
+        settings=settings,
+        space=space,
+        algorithm=registry.supply(
+            registry.find("algorithm", settings.algorithm.name),
+            settings.algorithm.settings,
+            {"space": space},
+            section="algorithm",
+        ),
+        supernet=supernet,
+        statistics=supernet.initial_statistics() if tracked else None,
+        alpha_EO=alpha_EO,
+        alpha_start_EO=alpha_EO.detach().clone(),
+        weight_optimizer=build(
+            asked_w.name,
+            asked_w.settings,
+            list(supernet.weights.values()),
+            section="weight_optimizer",
+            names=list(supernet.weights),
+        ),
+        arch_optimizer=build(
+            asked_a.name, asked_a.settings, [alpha_EO], section="arch_optimizer", names=["alpha"]
+        ),
+        weight_schedule=_schedule(asked_w.schedule),
+        arch_schedule=_schedule(asked_a.schedule),
+        train=train,
+        valid=valid,
+        augmentation=augmentation,
+        valid_augmentation=augmentation if asked.validation else Augmentation(),
+        generators=generators,
+        passes=CyclingBatches(len(valid), settings.search.batch_size, generators["valid-order"]),
+        table=load_table(settings.benchmark.table, folder=settings.data.place("folder")),
+        note=_note(settings, dataset),
+        path_length=torch.zeros((), dtype=torch.float64, device=device),
+    )
+
+
+def _load_halves(
+    settings: Settings, dataset: Dataset, device: torch.device
+) -> tuple[Images, Images]:
+    data, moments = settings.data, dataset.moments()
+    valid_dataset = dataset
+    if data.split == "file" or data.split == "test-file":
+        file = data.place("split_file")
+        assert file is not None
+        fixed = read_split(data.split, file, dataset)
+        valid_dataset = fixed.valid_dataset
+        train_N = torch.from_numpy(fixed.train_N[: data.train_size])
+        valid_N = torch.from_numpy(fixed.valid_M[: data.valid_size])
+    else:
+        generator = named_generator(settings.search.seed, "split")
+        train_N, valid_N = split_indices(
+            data.split, dataset.size, data.train_size, data.valid_size, generator
+        )
+    return (
+        load_images(dataset, train_N, data.resolution, moments, device),
+        load_images(valid_dataset, valid_N, data.resolution, moments, device),
+    )
+
+
+def _note(settings: Settings, dataset: Dataset) -> str:
+    on_test = settings.data.split == "test-file"
+    return dataset.note + ("; alpha learns from test images" if on_test else "")
+
+
+def _schedule(component: Any) -> Schedule:
+    schedule: Schedule = registry.find("schedule", component.name)(**component.settings)
+    return schedule
+
+
+def save(state: SearchState, path: Path) -> None:
+    """Write a checkpoint atomically; it reads back with ``weights_only=True``.
+
+    Args:
+        state: the search after an epoch.
+        path: the file.
+    """
+    content = {"format": FORMAT, "hash": state.settings.hash, **content_of(state)}
+
+    def write(file: IO[bytes]) -> None:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            # Torch's writer puts an error of its own in the place of what stopped it: an
+            # interruption, a full disk.
+            if error.__context__ is None:
+                raise
+            raise error.__context__ from None
+
+    write_atomically(path, write)
+
+
+def content_of(state: SearchState) -> dict[str, Any]:
+    """All that a search goes on from; it shares the state's memory.
+
+    Args:
+        state: the search after an epoch.
+
+    Returns:
+        Tensors, numbers and tables of them.
+    """
+    statistics = state.statistics
+    return {
+        "epoch": state.epoch,
+        "records_bytes": state.records_bytes,
+        "seconds": state.seconds,
+        "weights": {name: weight.detach() for name, weight in state.supernet.weights.items()},
+        "statistics": None if statistics is None else [statistics.mean_S, statistics.variance_S],
+        "alpha": state.alpha_EO.detach(),
+        "alpha_start": state.alpha_start_EO,
+        "path_length": state.path_length,
+        "weight_optimizer": state.weight_optimizer.state_dict(),
+        "arch_optimizer": state.arch_optimizer.state_dict(),
+        "generators": {name: g.get_state() for name, g in state.generators.items()},
+        "passes": state.passes.state_dict(),
+    }
+
+
+def restore(state: SearchState, path: Path, *, remedy: str = FROM_THE_BEGINNING) -> None:
+    """Bring a freshly built state to a checkpoint's.
+
+    Args:
+        state: as `build_state` made it from the same settings; changed in place.
+        path: the checkpoint.
+        remedy: what to do about a checkpoint that cannot be used.
+
+    Raises:
+        UserError: the file is damaged, or belongs to another run.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        # A bare tensor would answer a text as key with a warning.
+        belongs = dict(content)["format"] == FORMAT and content["hash"] == state.settings.hash
+        if belongs:
+            _restore(state, content)
+    except Exception as error:  # a damaged file fails in whichever way its bytes decide
+        reason = " ".join(str(error).split())[:80] or type(error).__name__
+        if isinstance(error, KeyError):
+            reason = f"it lacks {reason}"
+        raise UserError(
+            f"not a readable checkpoint ({reason})", where=path, remedy=remedy
+        ) from error
+    if not belongs:
+        raise UserError("the checkpoint of another run", where=path, remedy=remedy)
+
+
+def _restore(state: SearchState, content: dict[str, Any]) -> None:
+    with torch.no_grad():
+        for name, weight in state.supernet.weights.items():
+            weight.copy_(content["weights"][name])
+        state.alpha_EO.copy_(content["alpha"])
+        state.alpha_start_EO.copy_(content["alpha_start"])
+        state.path_length.copy_(content["path_length"])
+        if state.statistics is not None:
+            state.statistics.mean_S.copy_(content["statistics"][0])
+            state.statistics.variance_S.copy_(content["statistics"][1])
+    state.weight_optimizer.load_state_dict(content["weight_optimizer"])
+    state.arch_optimizer.load_state_dict(content["arch_optimizer"])
+    state.passes.load_state_dict(content["passes"])
+    for name, generator in state.generators.items():
+        generator.set_state(content["generators"][name])
+    state.epoch = content["epoch"]
+    state.records_bytes = content["records_bytes"]
+    state.seconds = content["seconds"]

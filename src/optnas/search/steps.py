@@ -1,0 +1,246 @@
+"""One step of each level, and the pass over the validation half.
+
+Symbols: w network weights, A operation weights. Shapes: B batch, E edges, O operations.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from optnas.algorithms.base import Progress
+from optnas.algorithms.bilevel import Bilevel, Loss, LossValue, Weights
+from optnas.base.seeds import named_generator
+from optnas.data.batches import Augmentation, Images, epoch_batches, fresh_batch
+from optnas.measures.evaluation import Batch, Score, evaluate, recalibrated, score_of
+from optnas.optimizers.stepping import take_step
+from optnas.optimizers.virtual import virtual_step
+from optnas.search.state import SearchState
+from optnas.spaces.network import Statistics
+
+# Batches that batch-norm statistics are collected anew from, as schedulefree's authors advise.
+RECALIBRATION_BATCHES = 50
+
+
+def train_batch(state: SearchState, indices_B: Tensor) -> Batch:
+    """An augmented batch of the training half."""
+    return _batch(
+        state, state.train, indices_B, state.augmentation, state.generators["train-augmentation"]
+    )
+
+
+def valid_batch(state: SearchState) -> Batch:
+    """The next batch of the validation half, as the protocol draws and augments it."""
+    size, count = len(state.valid), state.settings.search.batch_size
+    generator = state.generators["valid-order"]
+    draw = {
+        "fresh-batches": lambda: fresh_batch(size, count, generator),
+        "independent-images": lambda: torch.randint(size, (count,), generator=generator),
+        "passes": state.passes.next_batch,
+    }[state.settings.search.valid_order]
+    stream = state.generators["valid-augmentation"]
+    return _batch(state, state.valid, draw(), state.valid_augmentation, stream)
+
+
+def _batch(
+    state: SearchState,
+    images: Images,
+    indices_B: Tensor,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+) -> Batch:
+    pixels, labels_B = images.to_batch(indices_B)
+    inputs = augmentation.apply(pixels, images.mean_C, images.std_C, generator, state.dtype)
+    return Batch(inputs, labels_B)
+
+
+def batch_loss(state: SearchState, batch: Batch) -> Loss:
+    """The cross-entropy of a batch under batch statistics, as a function of A and w."""
+
+    def loss(op_weights_EO: Tensor, weights: Weights, *, update: bool = False) -> LossValue:
+        logits, statistics = state.supernet(
+            batch.images_BCHW,
+            op_weights_EO,
+            weights=weights,
+            statistics=state.statistics if update else None,
+            update=update,
+        )
+        return LossValue(F.cross_entropy(logits, batch.labels_B), statistics)
+
+    return loss
+
+
+def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress) -> None:
+    """Move alpha along its hypergradient.
+
+    An optimizer that evaluates more than once does so on the same batches, wherever it has put
+    alpha; running statistics move in the first evaluation only.
+
+    Args:
+        state: changed: alpha, its optimizer, path length; statistics if the protocol says so.
+        train: the train batch about to be used.
+        valid: the validation batch.
+        progress: where the search stands.
+    """
+    before_EO = state.alpha_EO.detach().clone()
+    losses: list[Tensor] = []  # empty until the first evaluation is done
+
+    def closure() -> Tensor:
+        problem = Bilevel(
+            weights=state.supernet.weights,
+            train_loss=batch_loss(state, train),
+            valid_loss=_remembered(batch_loss(state, valid), losses),
+            virtual_step=virtual_step(state.weight_optimizer, state.supernet.weights),
+            update=state.settings.supernet.arch_step_updates_statistics and not losses,
+        )
+        found = state.algorithm.hypergradient(
+            problem, state.alpha_EO, lambda alpha_EO: state.algorithm.relax(alpha_EO, progress)
+        )
+        if found.statistics is not None:
+            state.statistics = found.statistics
+        state.alpha_EO.grad = found.gradient_EO
+        return losses[-1] if losses else torch.zeros_like(state.path_length)
+
+    take_step(state.arch_optimizer, closure)
+    state.path_length += (state.alpha_EO.detach().double() - before_EO.double()).norm()
+
+
+def _remembered(loss: Loss, values: list[Tensor]) -> Loss:
+    """The same loss; the values it takes are the outer objective that a closure hands back."""
+
+    def remembered(op_weights_EO: Tensor, weights: Weights, *, update: bool = False) -> LossValue:
+        value = loss(op_weights_EO, weights, update=update)
+        values.append(value.loss.detach())
+        return value
+
+    return remembered
+
+
+def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
+    """Move the network weights along the gradient of the train loss at perturbed A.
+
+    An optimizer that evaluates more than once does so on the same batch at the same perturbed
+    operation weights, each gradient clipped by the same rule; running statistics move in the first
+    evaluation only, whose score is handed back.
+
+    Args:
+        state: changed: network weights, their optimizer, statistics, the perturbation stream.
+        train: the train batch.
+        progress: where the search stands.
+
+    Returns:
+        The batch's score at the perturbed operation weights, before the step.
+    """
+    alpha_EO = state.alpha_EO.detach().requires_grad_()
+    clean_EO = state.algorithm.relax(alpha_EO, progress)
+    perturbed_EO = state.algorithm.perturb(
+        clean_EO.detach(), _attacked_loss(state, train), progress, state.generators["perturbation"]
+    )
+    clipping = state.settings.clipping
+    counts_arch = clipping.max_norm > 0 and clipping.also_counts != "nothing"
+    scores: list[Score] = []  # empty until the first evaluation is done
+
+    def closure() -> Tensor:
+        op_weights_EO = perturbed_EO.detach().requires_grad_(counts_arch)
+        moves = state.statistics is not None and not scores
+        logits, after = state.supernet(
+            train.images_BCHW,
+            op_weights_EO,
+            statistics=state.statistics if moves else None,
+            update=moves,
+        )
+        loss = F.cross_entropy(logits, train.labels_B)
+        state.weight_optimizer.zero_grad()
+        loss.backward()
+        if moves:
+            state.statistics = after
+        counted = list(state.supernet.weights.values())
+        if counts_arch:
+            counted.append(_counted_arch(state, op_weights_EO, clean_EO, alpha_EO))
+        if clipping.max_norm > 0:
+            torch.nn.utils.clip_grad_norm_(counted, clipping.max_norm)
+        scores.append(score_of(logits.detach(), train.labels_B))
+        return loss.detach()
+
+    take_step(state.weight_optimizer, closure)
+    return scores[0]
+
+
+def _counted_arch(
+    state: SearchState, op_weights_EO: Tensor, clean_EO: Tensor, alpha_EO: Tensor
+) -> Tensor:
+    """What of the architecture counts in the clipping norm, with its gradient."""
+    if state.settings.clipping.also_counts == "op-weights":
+        return op_weights_EO
+    (alpha_EO.grad,) = torch.autograd.grad(
+        clean_EO, alpha_EO, op_weights_EO.grad, retain_graph=True
+    )
+    return alpha_EO
+
+
+def _attacked_loss(state: SearchState, train: Batch) -> Callable[[Tensor], Tensor]:
+    """The train loss an attack ascends: running statistics where the run tracks them."""
+    held = {name: weight.detach() for name, weight in state.supernet.weights.items()}
+
+    def loss(op_weights_EO: Tensor) -> Tensor:
+        logits, _ = state.supernet(
+            train.images_BCHW, op_weights_EO, weights=held, statistics=state.statistics
+        )
+        return F.cross_entropy(logits, train.labels_B)
+
+    return loss
+
+
+def validate(state: SearchState, op_weights_EO: Tensor) -> tuple[float, float]:
+    """Loss and accuracy over the whole validation half, in order, without augmentation.
+
+    Batch-norm mode as the protocol says: the running statistics where it tracks them, else those of
+    each evaluation batch.
+
+    Args:
+        state: unchanged.
+        op_weights_EO: the operation weights to judge.
+
+    Returns:
+        Mean cross-entropy in nats, accuracy in percent.
+    """
+    return evaluate(
+        state.supernet,
+        state.valid,
+        op_weights_EO,
+        statistics=state.statistics,
+        batch_size=state.settings.evaluation.batch_size,
+        dtype=state.dtype,
+    )
+
+
+def recalibrated_statistics(state: SearchState, progress: Progress) -> Statistics | None:
+    """Batch-norm statistics of the network where it stands now.
+
+    Averages over up to 50 batches of the training half, augmented, at clean operation weights. The
+    batches come from a random stream of this epoch and purpose: no other stream moves.
+
+    Args:
+        state: unchanged.
+        progress: where the search stands.
+
+    Returns:
+        The statistics, None where the run tracks none.
+    """
+    if state.statistics is None:
+        return None
+    generator = named_generator(state.settings.search.seed, f"recalibration-{progress.epoch}")
+    op_weights_EO = state.algorithm.relax(state.alpha_EO.detach(), progress)
+    # A short last batch would count as much as the others, and its variance says less.
+    indices = epoch_batches(
+        len(state.train), state.settings.search.batch_size, generator, drop_last=True
+    )
+    batches = (
+        _batch(state, state.train, indices_B, state.augmentation, generator)
+        for indices_B in itertools.islice(indices, RECALIBRATION_BATCHES)
+    )
+    return recalibrated(state.supernet, op_weights_EO, batches)

@@ -1,0 +1,352 @@
+"""A benchmark table: the accuracy of every cell of a space, and what may be asked of it.
+
+Data set, split and number of training epochs are part of every question and have no defaults, so
+that no number is quoted for a question nobody asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from optnas.base import registry
+from optnas.base.errors import UserError, did_you_mean
+from optnas.spaces import Architecture
+from optnas.spaces.tables.coverage import NOT_STATED, Coverage, Question
+
+KIND = "table"
+Accuracies = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """The answer to one question for every cell, in the space's official order; read-only.
+
+    Args:
+        accuracy: percent, the mean where there were several trials.
+        spread: standard deviation over trials in percentage points, where it is known.
+        count: number of trials, where it is known.
+    """
+
+    accuracy: Accuracies
+    spread: Accuracies | None = None
+    count: Counts | None = None
+
+    def __post_init__(self) -> None:
+        for values in (self.accuracy, self.spread, self.count):
+            if values is not None:
+                values.flags.writeable = False
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Accuracies of every cell of a space, in percent, in the space's official order.
+
+    Args:
+        name: the table's name.
+        space_name: name of the space whose cells it holds.
+        provenance: one sentence on where the numbers come from, printed with every output.
+        measurements: what it answers; split and epochs of the first question are its headline.
+        folder: the data folder it was looked for in, to tell which other tables are there.
+        held: which cells it has, None for all. Questions about all cells have no answer unless it
+            has all.
+    """
+
+    name: str
+    space_name: str
+    provenance: str
+    measurements: Mapping[Question, Measurements]
+    folder: Path | None = None
+    held: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def coverage(self) -> Coverage:
+        """What this table can be asked."""
+        return Coverage(tuple(self.measurements))
+
+    @property
+    def size(self) -> int:
+        """Number of cells of the space."""
+        return len(next(iter(self.measurements.values())).accuracy)
+
+    def questions(self, **wanted: object) -> tuple[Question, ...]:
+        """The questions of the table with the wanted parts.
+
+        Args:
+            **wanted: any of ``dataset``, ``split``, ``epochs``.
+
+        Returns:
+            At least one question. If the table has none, it is a `UserError` that says what it has
+            and which tables could answer.
+        """
+        found = self.coverage.matching(wanted)
+        if not found:
+            raise self._cannot_answer(wanted)
+        return found
+
+    def ask(self, question: Question) -> Measurements:
+        """Everything known for one question.
+
+        Args:
+            question: data set, split, epochs.
+
+        Returns:
+            The measurements of all cells. A question the table cannot answer, and any question
+            about all cells to a table that lacks some, is a `UserError`.
+        """
+        (asked,) = self.questions(**question._asdict())
+        self.require_whole()
+        return self.measurements[asked]
+
+    def require_whole(self) -> None:
+        """Refuse a table that lacks cells.
+
+        Raises:
+            UserError: it does.
+        """
+        if self.held is not None:
+            raise UserError(
+                f"it holds {self.held.sum()} of {len(self.held)} cells, and all are needed",
+                where=f"table {self.name}",
+                remedy="import the whole archive, or use another table",
+            )
+
+    def _of_cell(self, architecture: Architecture, question: Question) -> tuple[Measurements, int]:
+        """The measurements in which a cell has a place, and the place."""
+        (asked,) = self.questions(**question._asdict())
+        place = self._place(architecture)
+        if self.held is not None and not self.held[place]:
+            raise UserError(
+                f"it holds {self.held.sum()} of {len(self.held)} cells, and not this one",
+                where=f"table {self.name}",
+                key="architecture",
+                value=str(architecture),
+                remedy="import the whole archive, or use another table",
+            )
+        return self.measurements[asked], place
+
+    def values(self, question: Question) -> Accuracies:
+        """The accuracies of all cells.
+
+        Args:
+            question: data set, split, epochs.
+
+        Returns:
+            Percent, float64, one a cell in official order, read-only. A question the table cannot
+            answer is a `UserError`, see `ask`.
+        """
+        return self.ask(question).accuracy
+
+    def accuracy(self, architecture: Architecture, question: Question) -> float:
+        """The accuracy of a cell.
+
+        Args:
+            architecture: a cell of the table's space.
+            question: data set, split, epochs.
+
+        Returns:
+            Percent.
+        """
+        measured, place = self._of_cell(architecture, question)
+        return float(measured.accuracy[place])
+
+    def spread(self, architecture: Architecture, question: Question) -> float | None:
+        """How far the trials of a cell lie apart: their standard deviation with n - 1.
+
+        Args:
+            architecture: a cell of the table's space.
+            question: data set, split, epochs.
+
+        Returns:
+            Percentage points; None where it is not known, as for one trial.
+        """
+        measured, place = self._of_cell(architecture, question)
+        if measured.spread is None or np.isnan(measured.spread[place]):
+            return None
+        return float(measured.spread[place])
+
+    def count(self, architecture: Architecture, question: Question) -> int | None:
+        """The number of trials behind the accuracy of a cell.
+
+        Args:
+            architecture: a cell of the table's space.
+            question: data set, split, epochs.
+
+        Returns:
+            The number; None where it is not known.
+        """
+        measured, place = self._of_cell(architecture, question)
+        return None if measured.count is None else int(measured.count[place])
+
+    def regret(self, architecture: Architecture, question: Question) -> float:
+        """How far a cell is below the best of this table: max_b acc(b) - acc(a).
+
+        Args:
+            architecture: a cell of the table's space.
+            question: data set, split, epochs.
+
+        Returns:
+            Percentage points, 0 for the best cell, never negative.
+        """
+        values = self.values(question)
+        return float(values.max() - values[self._place(architecture)])
+
+    def rank(self, architecture: Architecture, question: Question) -> int:
+        """The place of a cell among all: 1 + |{b: acc(b) > acc(a)}|.
+
+        Args:
+            architecture: a cell of the table's space.
+            question: data set, split, epochs.
+
+        Returns:
+            1 for the best; equal cells share the smallest place.
+        """
+        values = self.values(question)
+        return 1 + int(np.count_nonzero(values > values[self._place(architecture)]))
+
+    def percentile(self, architecture: Architecture, question: Question) -> float:
+        """The share of cells that are not better: 100 |{b: acc(b) <= acc(a)}| / N.
+
+        The cell itself and its equals count, so that percentile = 100 (N - rank + 1) / N.
+
+        Args:
+            architecture: a cell of the table's space.
+            question: data set, split, epochs.
+
+        Returns:
+            Percent: 100 for the best cell, 100 / N for a worst one without equals.
+        """
+        values = self.values(question)
+        return 100 * float(np.mean(values <= values[self._place(architecture)]))
+
+    def describe(self) -> dict[str, Any]:
+        """What the table is and holds, ready for JSON.
+
+        Returns:
+            Name, space, provenance, the headline's split and epochs with their label, and for each
+            of its data sets the number of cells, mean, median and best accuracy in percent.
+        """
+        covered = self.coverage
+        return {
+            "name": self.name,
+            "space": self.space_name,
+            "provenance": self.provenance,
+            "split": covered.split,
+            "epochs": covered.epochs,
+            "epochs_label": covered.epochs_label,
+            "datasets": {
+                question.dataset: _summary(self.ask(question).accuracy)
+                for question in covered.headline
+            },
+        }
+
+    def _place(self, architecture: Architecture) -> int:
+        space = architecture.space
+        if space.name != self.space_name:
+            raise UserError(
+                f"this table holds cells of {self.space_name}",
+                where=f"table {self.name}",
+                key="architecture",
+                value=str(architecture),
+                remedy=f"give a cell of {self.space_name}, not of {space.name}",
+            )
+        return space.index(architecture)
+
+    def _cannot_answer(self, wanted: Mapping[str, object]) -> UserError:
+        others = sources(self.space_name)
+        able = [source for source in others if source.coverage.matching(wanted)]
+        covered = [self.coverage, *(source.coverage for source in others)]
+        known = {question.dataset for each in covered for question in each.questions}
+        dataset = wanted.get("dataset")
+        if able:
+            told = (
+                source.name if source.present(self.folder) else f"{source.name} ({source.obtain})"
+                for source in able
+            )
+            remedy = f"the table {' or '.join(told)} can answer"
+        elif isinstance(dataset, str) and dataset not in known:
+            remedy = did_you_mean(dataset, known)
+        elif others:
+            told = (f"{source.name} has {source.coverage}" for source in others)
+            remedy = f"no known table can answer: {'; '.join(told)}"
+        else:
+            remedy = "ask what it has"
+        # Blame the part at which no answer of this table is left.
+        parts = list(wanted)
+        key = next(
+            part
+            for place, part in enumerate(parts)
+            if not self.coverage.matching({each: wanted[each] for each in parts[: place + 1]})
+        )
+        return UserError(
+            f"this table has {self.coverage}",
+            where=f"table {self.name}",
+            key=key,
+            value=NOT_STATED if wanted[key] is None else wanted[key],
+            remedy=remedy,
+        )
+
+
+def _summary(values: Accuracies) -> dict[str, Any]:
+    return {
+        "cells": len(values),
+        "mean": float(values.mean()),
+        "median": float(np.median(values)),
+        "best": float(values.max()),
+    }
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """A table that may or may not be there, as its file declares it.
+
+    Args:
+        name: the name it is registered under.
+        space_name: registered name of the space whose cells it holds.
+        provenance: one sentence on where the numbers come from, printed with every output.
+        coverage: the questions it answers.
+        obtain: how one gets it, one clause in the imperative.
+        present: whether it can be read, given the data folder.
+        load: reads it, given the data folder.
+    """
+
+    name: str
+    space_name: str
+    provenance: str
+    coverage: Coverage
+    obtain: str
+    present: Callable[[Path | None], bool]
+    load: Callable[[Path | None], Table]
+
+
+def find_source(name: str, *, key: str = KIND) -> TableSource:
+    """The declaration of a table, by registered name or as ``./file.py:Object``.
+
+    Args:
+        name: what the user wrote.
+        key: its dotted key, for the error; a name that is not there is a `UserError`.
+
+    Returns:
+        The declaration.
+    """
+    source: TableSource = registry.find(KIND, name, key=key)()
+    return source
+
+
+def sources(space_name: str | None = None) -> list[TableSource]:
+    """Every registered table, by name.
+
+    Args:
+        space_name: only those that hold cells of this space.
+
+    Returns:
+        Their declarations.
+    """
+    every = [find_source(name) for name in registry.names(KIND)]
+    return [source for source in every if space_name in (None, source.space_name)]
