@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import signal
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch.testing import assert_close
 
 from optnas.base import registry
 from optnas.base.errors import UserError
+from optnas.search.environment import processor
 from optnas.search.standalone.settings import TrainingSettings, load_settings
 from optnas.search.standalone.table import _begin, _held, make_table
 from optnas.search.standalone.train import load_parts, train
@@ -477,7 +477,7 @@ def test_equal_functions_have_equal_values() -> None:
     "cell", ["|none~0|+|skip_connect~0|none~1|", "|nor_conv_3x3~0|+|skip_connect~0|avg_pool_3x3~1|"]
 )
 def test_retrained_cells_have_the_shipped_accuracies(cell: str) -> None:
-    # Bit for bit on the machine that made the table; elsewhere sums differ in the last bits, and
+    # Bit for bit on the processor that made the table; elsewhere sums differ in the last bits, and
     # training amplifies that to a few of the 597 images.
     settings = load_settings(TOY, "digits", folder=None)
     table, place = shipped(), TOY.index(TOY.parse(cell))
@@ -485,7 +485,7 @@ def test_retrained_cells_have_the_shipped_accuracies(cell: str) -> None:
     got = train(settings, load_parts(settings), TOY.architecture_at(function["cells"][0]), 0)
     same = [
         table["environment"]["packages"]["torch"] == torch.__version__,
-        table["environment"]["system"] == platform.platform(),
+        table["environment"]["processor"] == processor(),
     ]
     allowed = 1e-6 if all(same) else 3.0
     assert got.test == pytest.approx(function["test"][0], abs=allowed)
