@@ -26,9 +26,9 @@ from optnas.search.settings.model import Settings
 ROOT = Path(__file__).parent.parent
 EXTENDING = ROOT / "docs" / "extending.md"
 DATA = ROOT / "docs" / "data.md"
-MEASURES = ROOT / "docs" / "measures.md"
+MEASURES = sorted((ROOT / "docs" / "measures").glob("*.md"))
 OPTIMIZERS = ROOT / "docs" / "optimizers.md"
-LONG = ("measures", "spaces", "studies", "tracking")
+LONG = ("measures", "spaces", "stopping", "studies", "tracking")
 PAGES = sorted((ROOT / "docs" / "algorithms").glob("*.md"))
 EXECUTED = [
     *(
@@ -37,7 +37,7 @@ EXECUTED = [
     ),
     *(
         pytest.param(path, marks=pytest.mark.slow)
-        for path in (*PAGES, OPTIMIZERS, *(ROOT / "docs" / f"{n}.md" for n in LONG))
+        for path in (*PAGES, *MEASURES, OPTIMIZERS, *(ROOT / "docs" / f"{n}.md" for n in LONG))
     ),
 ]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
