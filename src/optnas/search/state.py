@@ -14,7 +14,14 @@ from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.files import write_atomically
 from optnas.base.seeds import named_generator
-from optnas.data.batches import Augmentation, CyclingBatches, Images, load_images, split_indices
+from optnas.data.batches import (
+    Augmentation,
+    CyclingBatches,
+    Images,
+    load_images,
+    shared_images,
+    split_indices,
+)
 from optnas.data.sets.base import Dataset
 from optnas.data.splits import read_split
 from optnas.optimizers.adapter import build
@@ -189,7 +196,7 @@ def build_state(settings: Settings) -> SearchState:
         generators=generators,
         passes=CyclingBatches(len(valid), settings.search.batch_size, generators["valid-order"]),
         table=load_table(settings.benchmark.table, folder=settings.data.place("folder")),
-        note=_note(settings, dataset),
+        note=_note(settings, dataset) + shared_images(train, valid),
         path_length=torch.zeros((), dtype=torch.float64, device=device),
     )
 

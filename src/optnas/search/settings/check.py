@@ -92,6 +92,13 @@ def _check_consistency(settings: Settings, images: SearchImages) -> None:
             for key, half in images.available.items()
         ),
         (
+            data.resolution % 4 != 0,
+            "data.resolution",
+            data.resolution,
+            "the supernet halves height and width twice",
+            f"use a multiple of 4, such as {max(4, 4 * round(data.resolution / 4))}",
+        ),
+        (
             search.batch_size > min(data.train_size, data.valid_size),
             "search.batch_size",
             search.batch_size,
