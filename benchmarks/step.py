@@ -14,8 +14,8 @@ statistics. Both start from the same network weights and see the same batches.
 Before anything is timed the sides must agree, in double precision, on logits and gradients. Times
 are CPU milliseconds of this process, the sides interleaved, the median over repetitions: on a
 shared machine quote the ratio. Memory is what the peak of resident memory grows by during the first
-two steps, in a fresh process a side. The *limit* is the arithmetic of the fast side's step (counted by
-torch) at the speed that this machine reaches in a product of large matrices, measured beside it: no
+two steps, in a fresh process a side. The *limit* is the arithmetic of the fast side's step (counted
+by torch) at the highest speed that this machine reached in a product of large matrices: no
 arrangement of the same arithmetic is faster. The last line printed is JSON.
 """
 
@@ -224,23 +224,22 @@ def cpu_ms(setting: Setting, repetitions: int) -> dict[str, float]:
 
 
 def flops_per_second() -> float:
-    """What this machine reaches in a product of two large matrices, one thread, single precision."""
+    """The highest speed of a product of two large matrices, one thread, single precision."""
     a, b = torch.randn(2, MATRIX, MATRIX)
-    torch.mm(a, b)
     times = []
-    for _ in range(5):
+    for _ in range(30):
         start = time.process_time()
         torch.mm(a, b)
         times.append(time.process_time() - start)
     return 2 * MATRIX**3 / min(times)
 
 
-def limit_ms(setting: Setting) -> float:
-    """Milliseconds of the fast side's step at the speed of `flops_per_second`."""
+def limit_ms(setting: Setting, speed: float) -> float:
+    """Milliseconds of the fast side's step at a speed in operations per second."""
     step, data = fast_side(setting), batches("fast", setting)
     with FlopCounterMode(display=False) as counter:
         step(*data)
-    return 1000 * counter.get_total_flops() / flops_per_second()
+    return 1000 * counter.get_total_flops() / speed
 
 
 def peak_kib() -> int:
@@ -299,7 +298,11 @@ def main() -> None:
     if arguments.memory:
         print(growth_mib(arguments.memory, SETTINGS[arguments.setting]))
         return
-    print(f"torch {torch.__version__}, 1 thread, batch {BATCH}; CPU ms per step")
+    speed = flops_per_second()
+    print(
+        f"torch {torch.__version__}, 1 thread, batch {BATCH}; CPU ms per step; "
+        f"limit at {speed / 1e9:.0f} GFLOP/s"
+    )
     print(
         f"{'setting':<18}{'naive':>9}{'fast':>9}{'limit':>8}{'ratio':>8}{'goal':>6}"
         f"{'naive MiB':>11}{'fast MiB':>10}{'goal':>6}{'difference':>12}"
@@ -311,7 +314,7 @@ def main() -> None:
             sys.exit(f"{setting.name}: the sides disagree by {difference:.1e}: nothing is timed")
         memory = {side: growth_in_fresh_process(side, index) for side in SIDES}
         times = cpu_ms(setting, 1 if arguments.quick else setting.repetitions)
-        ratio, limit = times["naive"] / times["fast"], limit_ms(setting)
+        ratio, limit = times["naive"] / times["fast"], limit_ms(setting, speed)
         print(
             f"{setting.name:<18}{times['naive']:9.1f}{times['fast']:9.1f}{limit:8.1f}{ratio:8.2f}"
             f"{setting.goal_ratio:6.1f}{memory['naive']:11.0f}{memory['fast']:10.0f}"
