@@ -15,7 +15,8 @@ Before anything is timed the sides must agree, in double precision, on logits an
 are CPU milliseconds of this process, the sides interleaved, the median over repetitions: on a
 shared machine quote the ratio. Memory is what the peak of resident memory grows by during the first
 two steps, in a fresh process a side. The *limit* is the arithmetic of the fast side's step (counted
-by torch) at the highest speed that this machine reached in a large product or convolution. The last line printed is JSON.
+by torch) at the highest speed that this machine reached in a large product or convolution. The last
+line printed is JSON.
 """
 
 from __future__ import annotations
