@@ -35,8 +35,9 @@ from optnas.optimizers.stepping import (
     to_training_point,
 )
 from optnas.search import api
+from optnas.search.checkpoints import restore, save
 from optnas.search.loop import _measure, _train_epoch
-from optnas.search.state import SearchState, build_state, restore, save
+from optnas.search.state import SearchState, build_state
 from optnas.search.steps import (
     Batch,
     arch_step,
