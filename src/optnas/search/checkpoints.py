@@ -127,14 +127,10 @@ def _check_form(content: dict[str, Any], state: SearchState) -> None:
     for key in ("weight_optimizer", "arch_optimizer"):
         for part in ("param_groups", "state"):
             _compare(f"{key}.{part}", mine[key][part], content[key][part], same_keys=False)
-        groups = (each[key]["param_groups"] for each in (mine, content))
-        for own, other in zip(*groups, strict=True):
-            if own["params"] != other["params"]:
-                raise ValueError(f"{key} has other parameters")
     passes = content["passes"]
     if not 0 <= passes["cursor"] <= len(passes["order"]) <= len(state.valid):
         raise ValueError(f"passes.cursor is {passes['cursor']}")
-    if not 0 <= content["epoch"] <= state.settings.search.epochs:
+    if not -1 <= content["epoch"] <= state.settings.search.epochs:
         raise ValueError(f"epoch is {content['epoch']}")
     for key in ("seconds", "records_bytes"):
         if not 0 <= content[key] < math.inf:
@@ -152,6 +148,8 @@ def _compare(key: str, mine: Any, other: Any, *, same_keys: bool = True) -> None
     elif isinstance(mine, dict):
         if same_keys and mine.keys() != other.keys():
             raise ValueError(f"{key} has other names")
+        if mine.get("params") != other.get("params"):  # places of an optimizer's tensors
+            raise ValueError(f"{key} has other parameters")
         for name in mine.keys() & other.keys():
             _compare(f"{key}.{name}", mine[name], other[name], same_keys=same_keys)
     elif isinstance(mine, (list, tuple)):
