@@ -78,6 +78,7 @@ weight_optimizer.name=sam weight_optimizer.lr=1 | weight_optimizer.base: | base.
 arch_optimizer.name=fractions:Fraction | arch_optimizer.name = 'fractions:Fraction': | not a torch
 weight_optimizer.schedul=cosine | weight_optimizer.schedul = 'cosine': | did you mean schedule?
 weight_optimizer.name=nowhere:A | weight_optimizer.name = 'nowhere:A': | module:Object
+algorithm.derivative=finite-difference | algorithm.derivative = 'finite-difference': | remove it
 algorithm.name=math:dart | algorithm.name = 'math:dart': | module:Object
 algorithm.name=math:pi | algorithm.name = 'math:pi': | not a callable
 algorithm.name=./a.py:A | algorithm.name = './a.py:A': | No such file
@@ -247,7 +248,7 @@ RESUMES = """
 config.toml | format = 1 | format = 2 | - | out/config.toml: format = 2: | upgrade optnas
 config.toml | seed = 0 | seed = 1 | - | out/config.toml: identity.hash = | undo the edit
 config.toml | epochs = 2 | epochs = -2 | - | out/config.toml: search.epochs = -2: | equal to 1
-config.toml | numbers_version = 1 | numbers_version = 0 | - | out/config.toml: | start a new run
+config.toml | numbers_version = 2 | numbers_version = 0 | - | out/config.toml: | start a new run
 config.toml | hash = | # = | - | out/config.toml: is no run's configuration | optnas search -c
 config.toml | = | - | - | out/config.toml: not valid TOML | fix the file
 result.json | { | [ | - | out/result.json: not JSON | restore the file
@@ -348,7 +349,6 @@ LATE = """
 run.device=cuda:99 | command line: run.device = 'cuda:99': no such device here | use auto or cpu
 weight_optimizer.lr=-1 | command line: weight_optimizer.lr = -1: SGD refuses | change
 arch_optimizer.betas=[2.0,0.9] | command line: arch_optimizer.betas = [2.0, 0.9]: Adam | change
-algorithm.derivative=finite-difference | command line: algorithm.derivative = 'finite-diff | remove
 """
 
 

@@ -171,7 +171,7 @@ def test_the_templates_are_what_the_document_says(tmp_path: Path, monkeypatch: A
     assert tiny_settings(**algorithm).algorithm.settings == {
         "start": 5.0,
         "end": 0.5,
-        "hypergradient": "first-order",
+        "hypergradient": {"name": "first-order"},
     }
     with pytest.raises(UserError, match="did you mean end"):
         tiny_settings(**algorithm, algorithm__ende=0.1)

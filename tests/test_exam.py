@@ -188,7 +188,7 @@ REFUSED = """
 darst | command line: TARGET = 'darst': nothing of this name is examined | did you mean darts?
 darts --kind algoritm | command line: --kind = 'algoritm': nothing of this kind | algorithm?
 darts --kind space | command line: TARGET = 'darts': nothing of this name | use one of: nas-b
-darts derivativ=exact | command line: algorithm.derivativ = 'exact': | did you mean derivat
+darts hypergradien=frozen | command line: algorithm.hypergradien = 'frozen': | hypergradient
 SGD a=1 --kind optimizer | command line: weight_optimizer.a = 1: SGD has no | use one of
 SGD momentum=-1 | command line: weight_optimizer | momentum
 --kind schedule | command line: KEY=VALUE: these settings are for one component | name one

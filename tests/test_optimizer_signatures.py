@@ -18,7 +18,6 @@ from optnas.optimizers.signatures import (
     NOT_OFFERED,
     REFUSED,
     REFUSED_FOR_WEIGHTS,
-    UNROLLABLE,
     complete_settings,
     torch_optimizers,
     torch_signature,
@@ -232,7 +231,3 @@ def test_an_optimizer_from_a_file_serves_both_levels(tmp_path: Path, section: st
     start.backward()
     optimizer.step()
     assert toy_loss(parameters).item() < start.item()
-
-
-def test_unrollable_optimizers_are_torchs_and_offered() -> None:
-    assert set(UNROLLABLE) <= torch_optimizers().keys() - REFUSED.keys()

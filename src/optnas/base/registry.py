@@ -22,7 +22,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, NamedTuple
 
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
-from optnas.base.loading import FILES, Factory, Registered, load_entry, load_object
+from optnas.base.loading import FILES, ITSELF, Factory, Registered, load_entry, load_object
 from optnas.base.schema import hints_of, parameters_of, part_of, typed
 
 
@@ -58,34 +58,106 @@ KINDS = {
 # What a kind was called in 0.1.0; files written for it go on working for one release.
 OLD_KINDS = {"metric": "measure"}
 
+# What a component may need of a search beyond what every one has; settings are checked for it.
+NEEDS = {
+    "virtual-step": "a differentiable step of the weight optimizer",
+    "train-batch": "the train batch about to be used, so search.step_order=arch-first",
+}
+
 _FACTORIES: Registered = {}
+_NEEDS: dict[Factory, tuple[str, ...]] = {}
 
 
-def register(kind: str, name: str) -> Callable[[Factory], Factory]:
+def register(
+    kind: str, name: str, *, needs: Sequence[str] = (), itself: bool = False
+) -> Callable[[Factory], Factory]:
     """Register the decorated factory under a name.
 
     Args:
         kind: one of `KINDS`.
         name: the name users write.
+        needs: keys of `NEEDS`.
+        itself: the decorated function is the component, not a factory of it: it has no settings.
 
     Returns:
-        The decorator; it hands the factory back unchanged.
+        The decorator; it hands the function back unchanged.
 
     Raises:
-        ValueError: the name is taken by another factory, or there is no such kind.
+        ValueError: the name is taken by another factory, or there is no such kind or need.
     """
     kind = OLD_KINDS.get(kind, kind)
     if kind not in KINDS:
         raise ValueError(f"no kind {kind!r}; there are {sorted(KINDS)}")
+    if not set(needs) <= set(NEEDS):
+        raise ValueError(f"no needs {sorted(set(needs) - set(NEEDS))}; there are {sorted(NEEDS)}")
 
-    def decorate(factory: Factory) -> Factory:
+    def decorate(function: Factory) -> Factory:
+        factory = _constant(function) if itself else function
         table = FILES.get(factory.__module__, _FACTORIES)
         taken = table.setdefault((kind, name), factory)
         if _address(taken) != _address(factory):
             raise ValueError(f"{kind} {name!r} is registered by {taken.__module__} already")
-        return factory
+        _NEEDS[factory] = tuple(needs)
+        return function
 
     return decorate
+
+
+def _constant(component: Factory) -> Factory:
+    """The factory without settings of a component; it answers to the component's name."""
+
+    def factory() -> Factory:
+        return component
+
+    for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(factory, attribute, getattr(component, attribute))
+    ITSELF[id(component)] = factory
+    return factory
+
+
+class Need(NamedTuple):
+    """What a component of a search needs.
+
+    Attributes:
+        need: a key of `NEEDS`.
+        key: the dotted setting that names the component, such as ``algorithm.hypergradient``.
+        name: of the component.
+    """
+
+    need: str
+    key: str
+    name: str
+
+
+def needs_of(factory: Factory) -> tuple[str, ...]:
+    """What a factory said that its component needs, as keys of `NEEDS`."""
+    return _NEEDS.get(factory, ())
+
+
+def needs_in(kind: str, name: str, settings: Mapping[str, Any], *, key: str) -> Iterator[Need]:
+    """What a component and the components in its settings need.
+
+    Args:
+        kind: one of `KINDS`.
+        name: of the component.
+        settings: as `complete_settings` returns them.
+        key: the dotted setting that names it.
+
+    Yields:
+        The needs, those of the component itself first.
+    """
+    factory = find(kind, name, key=f"{key}.name")
+    yield from (Need(each, key, name) for each in needs_of(factory))
+    hints = hints_of(factory, settings)
+    for setting, value in settings.items():
+        part = part_of(hints.get(setting))
+        if part is None:
+            continue
+        own = f"{key}.{setting}"
+        tables = {f"{own}.{n}": v for n, v in value.items()} if part.many else {own: value}
+        for below, table in tables.items():
+            rest = {k: v for k, v in table.items() if k != "name"}
+            yield from needs_in(part.kind, table["name"], rest, key=below)
 
 
 def _address(factory: Factory) -> str:

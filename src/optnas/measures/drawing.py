@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from optnas.algorithms.composed import composed
 from optnas.base.errors import UserError
 from optnas.base.files import write_atomically, writing
+from optnas.base.schema import parameters_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,10 +22,12 @@ NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "Imag
 
 
 def run_label(config: Mapping[str, Any]) -> str:
-    """A run's algorithm and optimizer pair, such as ``darts: SGD + Adam``."""
+    """A run's algorithm, its hypergradient if not the usual one, and its optimizer pair."""
     pair = f"{config['weight_optimizer']['name']} + {config['arch_optimizer']['name']}"
-    unrolled = config["algorithm"].get("hypergradient") == "unrolled"
-    return f"{config['algorithm']['name']}{' (unrolled)' if unrolled else ''}: {pair}"
+    usual = parameters_of(composed)["hypergradient"].default
+    chosen = config["algorithm"].get("hypergradient", usual)
+    name = chosen["name"] if isinstance(chosen, Mapping) else chosen  # 0.1.0 wrote a name
+    return f"{config['algorithm']['name']}{'' if name == usual else f' ({name})'}: {pair}"
 
 
 def check_format(path: Path) -> None:

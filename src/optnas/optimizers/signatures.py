@@ -41,20 +41,6 @@ REFUSED_FOR_WEIGHTS = {
 # Packages that are an extra of optnas.
 EXTRAS = {"pytorch_optimizer": "optim", "schedulefree": "optim"}
 
-# Optimizers whose step the unrolled hypergradient can differentiate, see `virtual`.
-UNROLLABLE = ("SGD", "Adam", "AdamW", "RMSprop")
-
-
-def not_unrollable(name: str) -> UserError:
-    """The error of an unrolled hypergradient over another weight optimizer."""
-    return UserError(
-        f"the unrolled hypergradient differentiates a step of {', '.join(UNROLLABLE)}, "
-        f"not of {name}",
-        key="algorithm.hypergradient",
-        value="unrolled",
-        remedy="use first-order, or one of those for weight_optimizer.name",
-    )
-
 
 def _torch_optim_folder() -> Path:
     spec = importlib.util.find_spec("torch")

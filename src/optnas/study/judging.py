@@ -108,9 +108,9 @@ def _table_name(frame: pd.DataFrame, asked: str | None, hold: Mapping[str, Any])
 def _references(table: str, data: Path | None) -> tuple[References, str]:
     """A random cell and a random search, or why they cannot be had."""
     from optnas.analysis.references import references
-    from optnas.spaces.tables import data_folder, load_table
+    from optnas.spaces.tables import NO_TABLE, data_folder, load_table
 
-    if table == "none":
+    if table == NO_TABLE.name:
         return {}, "no reference lines: the runs asked no benchmark table"
     try:
         return references(load_table(table, folder=data_folder(data))), ""

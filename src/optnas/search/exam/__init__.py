@@ -18,6 +18,7 @@ import torch
 from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
 from optnas.base.loading import registered_by
+from optnas.base.schema import Part, hints_of, part_of
 from optnas.optimizers import signatures
 from optnas.search.exam import data, measures, parts, searches, trackers
 from optnas.search.exam.base import Check, FailedError, NotExaminedError, Subject
@@ -212,7 +213,7 @@ def subjects(
         settings: of its factory, where defaults will not do.
 
     Returns:
-        The components, algorithms once for each hypergradient they offer by name.
+        The components, algorithms also with each hypergradient that needs something.
 
     Raises:
         UserError: there is no such component, or its settings are wrong.
@@ -301,9 +302,22 @@ def _kind_of(target: str) -> str:
 
 
 def _variants(subject: Subject) -> Sequence[Subject]:
-    if subject.kind != "algorithm" or "hypergradient" in subject.settings:
+    """The subject, and an algorithm with each hypergradient that needs more than its usual one."""
+    if subject.kind != "algorithm":
         return [subject]
-    if subject.completed().get("hypergradient") != "first-order":
-        return [subject]
-    unrolled = {**subject.settings, "hypergradient": "unrolled"}
-    return [subject, Subject(subject.kind, subject.name, unrolled)]
+    kind, chosen = "hypergradient", subject.completed()
+    settings = [
+        setting
+        for setting, hint in hints_of(subject.factory, chosen).items()
+        if part_of(hint) == Part(kind) and setting not in subject.settings
+    ]
+    demanding = [n for n in registry.names(kind) if registry.needs_of(registry.find(kind, n))]
+    return [
+        subject,
+        *(
+            Subject(subject.kind, subject.name, {**subject.settings, setting: name})
+            for setting in settings
+            for name in demanding
+            if chosen[setting]["name"] != name
+        ),
+    ]

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.data.sets.base import Dataset
 from optnas.data.splits import FixedSplit
-from optnas.optimizers import signatures
+from optnas.optimizers import virtual
 from optnas.search.settings.model import Settings
 from optnas.spaces import build_space, tables
 
@@ -57,7 +58,7 @@ def check(settings: Settings, images: SearchImages) -> None:
     _check_values(settings.model_dump())
     _check_consistency(settings, images)
     _check_table(settings)
-    _check_unrolled(settings)
+    _check_needs(settings)
 
 
 def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
@@ -156,15 +157,15 @@ def _check_table(settings: Settings) -> None:
         )
 
 
-def _check_unrolled(settings: Settings) -> None:
-    asked = settings.algorithm.settings.get("hypergradient")
-    if (asked["name"] if isinstance(asked, Mapping) else asked) == "unrolled":
-        name = settings.weight_optimizer.name
-        if name not in signatures.UNROLLABLE:
-            raise signatures.not_unrollable(name)
-        if settings.search.step_order != "arch-first":
+def _check_needs(settings: Settings) -> None:
+    algorithm = settings.algorithm
+    asked = registry.needs_in("algorithm", algorithm.name, algorithm.settings, key="algorithm")
+    for need, key, name in asked:
+        if need == "virtual-step" and settings.weight_optimizer.name not in virtual.RULES:
+            raise virtual.not_known(settings.weight_optimizer.name, key, name)
+        if need == "train-batch" and settings.search.step_order != "arch-first":
             raise UserError(
-                "the unrolled hypergradient needs the train batch about to be used",
+                f"{key}={name} needs {registry.NEEDS[need]}",
                 key="search.step_order",
                 value=settings.search.step_order,
                 remedy="set search.step_order=arch-first",

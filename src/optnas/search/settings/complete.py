@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import pydantic
 
+from optnas.algorithms.former import respelled
 from optnas.base import registry
 from optnas.base.errors import UserError, did_you_mean
 from optnas.data.sets.base import Dataset
@@ -50,6 +51,7 @@ def complete(merged: dict[str, Any]) -> Settings:
         _named(merged, section)
     _complete_component(merged, "tracking", kind="tracker")
     _complete_component(merged, "space")
+    merged["algorithm"] = respelled(merged["algorithm"])
     _complete_component(merged, "algorithm", supplied=("space",))
     data = _complete_data(merged)
     for section in OPTIMIZERS:

@@ -17,7 +17,7 @@ from optnas.measures.base import Cadence
 
 FORMAT = 1
 # Raised whenever a change moves the numbers of a search; runs of different numbers never mix.
-NUMBERS_VERSION = 1
+NUMBERS_VERSION = 2
 # Sections that move no number: where it is computed, what only observes.
 NOT_IDENTITY = ("run", "protocol", "tracking", "measures", "checkpoints")
 # Measures that every search takes unless its settings say otherwise.
