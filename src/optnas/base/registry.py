@@ -15,7 +15,6 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.resources
-import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources.abc import Traversable
@@ -23,7 +22,16 @@ from typing import Any, NamedTuple
 
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
 from optnas.base.loading import FILES, ITSELF, Factory, Registered, load_entry, load_object
-from optnas.base.schema import hints_of, parameters_of, part_of, typed
+from optnas.base.schema import (
+    Component,
+    Part,
+    complete,
+    complete_part,
+    hints_of,
+    parameters_of,
+    part_of,
+    settings_of,
+)
 
 
 class Kind(NamedTuple):
@@ -259,7 +267,7 @@ def complete_settings(
     """Settings checked against a factory's signature, with every default spelled out.
 
     Args:
-        factory: the component's factory; its annotated keyword parameters are the schema.
+        factory: the component's factory; its keyword parameters are the schema.
         given: what the user wrote, without the ``name``.
         section: the dotted prefix for error messages, such as ``algorithm``.
         where: the file or command line, for error messages.
@@ -267,7 +275,7 @@ def complete_settings(
         besides: settings of the section that are no parameters, to be named in a remedy.
 
     Returns:
-        All settings by name, values converted to the annotated types.
+        All settings by name, as of `schema.complete`.
 
     Raises:
         UserError: a setting is unknown, missing or of the wrong type.
@@ -276,82 +284,36 @@ def complete_settings(
         >>> complete_settings(lambda beta=1.0: beta, {}, section="algorithm")
         {'beta': 1.0}
     """
-    parameters = parameters_of(factory, skip)
     label = getattr(factory, "__name__", section).replace("_", "-")
-    for name, value in given.items():
-        if name not in parameters:
-            valid = [*parameters, *besides]
-            remedy = did_you_mean(name, valid) if valid else f"remove {section}.{name}"
-            raise UserError(
-                f"{label} has no setting '{name}'",
-                where=where,
-                key=f"{section}.{name}",
-                value=value,
-                remedy=remedy,
-            )
-    hints = hints_of(factory, parameters)
-    settings = {}
-    for name, parameter in parameters.items():
-        if name not in given and parameter.default is inspect.Parameter.empty:
-            raise UserError(
-                f"{label} needs this setting",
-                where=where,
-                key=f"{section}.{name}",
-                remedy=f"add {section}.{name}=VALUE",
-            )
-        key, hint = f"{section}.{name}", hints.get(name, Any)
-        value = given.get(name, parameter.default)
-        part = part_of(hint)
-        if part is None:
-            settings[name] = typed(value, hint, key, where)
-        elif part.many:
-            each = _mapping(value, key, where)
-            settings[name] = {
-                name: _complete_part(part.kind, one, None, f"{key}.{name}", where, skip)
-                for name, one in each.items()
-            }
-        else:
-            default = parameter.default
-            settings[name] = _complete_part(part.kind, value, default, key, where, skip)
-    return settings
-
-
-def _mapping(value: Any, key: str, where: object) -> Mapping[str, Any]:
-    if isinstance(value, Mapping):
-        return value
-    raise UserError(
-        "must be a table", where=where, key=key, value=value, remedy=f"write {key}.NAME="
+    return complete(
+        Component(label, settings_of(factory, skip)),
+        given,
+        section=section,
+        describe=functools.partial(describe, skip=skip),
+        where=where,
+        besides=besides,
     )
 
 
-def _complete_part(
-    kind: str, given: Any, default: Any, key: str, where: object, skip: tuple[str, ...]
+def complete_component(
+    kind: str,
+    given: Any,
+    default: Any = None,
+    *,
+    section: str,
+    where: object = COMMAND_LINE,
+    skip: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """The table of a component: its name and all its settings."""
-    tables = [{"name": each} if isinstance(each, str) else each for each in (default, given)]
-    usual, keys = (dict(each) if isinstance(each, Mapping) else {} for each in tables)
-    if not isinstance(tables[1], Mapping):
-        raise UserError(
-            "must be a name or a table",
-            where=where,
-            key=key,
-            value=given,
-            remedy=f"write {key}=NAME",
-        )
-    if keys.get("name", usual.get("name")) == usual.get("name"):
-        keys = usual | keys
-    name = keys.pop("name", None)
-    if not isinstance(name, str):
-        raise UserError(
-            "needs a name" if name is None else "a name is a string",
-            where=where,
-            key=f"{key}.name",
-            value=name,
-            remedy=f"write {key}=NAME",
-        )
-    factory = find(kind, name, where=where, key=f"{key}.name")
-    completed = complete_settings(factory, keys, section=key, where=where, skip=skip)
-    return {"name": name, **completed}
+    """The table of a component of a kind, its name and all its settings: `schema.complete_part`."""
+    found = functools.partial(describe, skip=skip)
+    return complete_part(Part(kind), given, default, section=section, describe=found, where=where)
+
+
+def describe(
+    kind: str, name: str, *, key: str, where: object = COMMAND_LINE, skip: tuple[str, ...] = ()
+) -> Component:
+    """The schema of the settings of what a name stands for; arguments and errors as of `find`."""
+    return Component(name, settings_of(find(kind, name, where=where, key=key), skip))
 
 
 def supply(

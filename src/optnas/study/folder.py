@@ -8,7 +8,7 @@ from typing import Literal
 
 from optnas.base.errors import UserError
 from optnas.base.records import FINISHED, BusyError, RunFolder, find_runs
-from optnas.study.declare import PlannedRun
+from optnas.study.declare import PlannedRun, Study, load_study
 
 State = Literal["missing", "unfinished", "running", "interrupted", "failed", "diverged", "done"]
 STATES: tuple[State, ...] = (
@@ -69,6 +69,29 @@ def locate(runs: Iterable[PlannedRun], out: Path | None) -> dict[str, RunFolder]
         run.id: present.get(run.settings.hash) or RunFolder((out or Path()) / run.id)
         for run in runs
     }
+
+
+def opened(study: str, out: Path, data: Path | None = None) -> tuple[Study, dict[str, RunFolder]]:
+    """A study and the folders of its runs.
+
+    Args:
+        study: a shipped name, or the path of a study.
+        out: the study's folder, or any folder with run folders or committed records below it.
+        data: the data folder; default: the variable ``OPTNAS_DATA``.
+
+    Returns:
+        The study, and the folders by id.
+
+    Raises:
+        UserError: the study is wrong, or ``out`` is a file.
+    """
+    loaded = load_study(study, {} if data is None else {"data.folder": str(data)})
+    return loaded, locate(loaded.runs.values(), out)
+
+
+def runs_of(study: str | None, out: Path, data: Path | None = None) -> list[RunFolder]:
+    """The run folders of a study as of `opened`; without a study every run below ``out``."""
+    return find_runs(out) if study is None else [*opened(study, out, data)[1].values()]
 
 
 def _present(out: Path) -> dict[str, RunFolder]:

@@ -13,10 +13,12 @@ from optnas.base.errors import UserError
 from optnas.data.sets.base import Dataset
 from optnas.data.splits import FixedSplit
 from optnas.optimizers import virtual
-from optnas.search.settings.model import Settings
+from optnas.search.settings.model import DataSection, Settings
 from optnas.spaces import build_space, tables
 
 SIZES = ("train_size", "valid_size")
+# Whether it is one, key, value, reason, remedy.
+Contradiction = tuple[bool, str, Any, str, str]
 
 
 @dataclass(frozen=True)
@@ -80,18 +82,8 @@ def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
 
 def _check_consistency(settings: Settings, images: SearchImages) -> None:
     search, supernet, data = settings.search, settings.supernet, settings.data
-    whole = f"the {images.dataset.size} labelled images" if images.fixed is None else "the split"
-    checks = [
-        *(
-            (
-                getattr(data, key) > half,
-                f"data.{key}",
-                getattr(data, key),
-                f"its half of {whole} has {half}",
-                f"set it from 1 to {half}",
-            )
-            for key, half in images.available.items()
-        ),
+    refuse(
+        *halves_too_large(data, images),
         (
             data.resolution % 4 != 0,
             "data.resolution",
@@ -135,8 +127,27 @@ def _check_consistency(settings: Settings, images: SearchImages) -> None:
             "there is no such kind of device",
             "use auto, cpu, cuda or cuda:N",
         ),
+    )
+
+
+def halves_too_large(data: DataSection, images: SearchImages) -> list[Contradiction]:
+    """What `refuse` is to refuse of the sizes of both halves."""
+    whole = f"the {images.dataset.size} labelled images" if images.fixed is None else "the split"
+    return [
+        (
+            getattr(data, key) > half,
+            f"data.{key}",
+            getattr(data, key),
+            f"its half of {whole} has {half}",
+            f"set it from 1 to {half}",
+        )
+        for key, half in images.available.items()
     ]
-    for wrong, key, value, reason, remedy in checks:
+
+
+def refuse(*contradictions: Contradiction) -> None:
+    """Raise a `UserError` for the first contradiction that is one."""
+    for wrong, key, value, reason, remedy in contradictions:
         if wrong:
             raise UserError(reason, key=key, value=value, remedy=remedy)
 
