@@ -28,7 +28,7 @@ EXTENDING = ROOT / "docs" / "extending.md"
 DATA = ROOT / "docs" / "data.md"
 MEASURES = ROOT / "docs" / "measures.md"
 OPTIMIZERS = ROOT / "docs" / "optimizers.md"
-LONG = ("measures", "spaces", "studies", "tracking")
+LONG = ("measures", "spaces", "stopping", "studies", "tracking")
 PAGES = sorted((ROOT / "docs" / "algorithms").glob("*.md"))
 EXECUTED = [
     *(

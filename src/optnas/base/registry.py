@@ -52,6 +52,7 @@ KINDS = {
     "relaxation": Kind(("algorithms.parts",), ("optnas.relaxations",)),
     "schedule": Kind(("optimizers.schedules",), ("optnas.schedules",)),
     "space": Kind(("spaces",), ("optnas.spaces",)),
+    "stopping": Kind(("measures.stopping",), ("optnas.stopping",)),
     "table": Kind(("spaces.tables",), ("optnas.tables", "optnas.benchmarks")),
     "tracker": Kind(("search.trackers",), ("optnas.trackers",)),
 }
@@ -59,14 +60,17 @@ KINDS = {
 OLD_KINDS = {"metric": "measure"}
 
 _FACTORIES: Registered = {}
+# What was said of a factory when it was registered.
+_FACTS: dict[tuple[str, Factory], Mapping[str, Any]] = {}
 
 
-def register(kind: str, name: str) -> Callable[[Factory], Factory]:
+def register(kind: str, name: str, **facts: Any) -> Callable[[Factory], Factory]:
     """Register the decorated factory under a name.
 
     Args:
         kind: one of `KINDS`.
         name: the name users write.
+        **facts: what others ask of the component instead of its name, see `facts`.
 
     Returns:
         The decorator; it hands the factory back unchanged.
@@ -83,9 +87,36 @@ def register(kind: str, name: str) -> Callable[[Factory], Factory]:
         taken = table.setdefault((kind, name), factory)
         if _address(taken) != _address(factory):
             raise ValueError(f"{kind} {name!r} is registered by {taken.__module__} already")
+        _FACTS[kind, factory] = facts
         return factory
 
     return decorate
+
+
+def plurals() -> dict[str, str]:
+    """Each kind by its plural, as entry-point groups are called."""
+    return {kind.groups[0].removeprefix("optnas."): name for name, kind in KINDS.items()}
+
+
+def kind_of(word: str) -> str | None:
+    """The kind that a word means, in singular or plural, also by its name of 0.1.0; else None."""
+    groups = {group: name for name, kind in KINDS.items() for group in kind.groups}
+    word = OLD_KINDS.get(word, word)
+    return word if word in KINDS else groups.get(f"optnas.{word}")
+
+
+def facts(kind: str, name: str) -> Mapping[str, Any]:
+    """What a component said of itself when it was registered.
+
+    Args:
+        kind: one of `KINDS`.
+        name: as of `find`.
+
+    Returns:
+        Facts by name, such as ``needs``, and ``expected_failures``: the reason by the title of a
+        check of the exam.
+    """
+    return _FACTS.get((kind, find(kind, name)), {})
 
 
 def _address(factory: Factory) -> str:
