@@ -234,7 +234,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.usefixtures("here")
 def test_settings_of_what_is_examined(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("exam", "./mine.py:first", "edge=5") == 1
-    assert "failed       discretization ./mine.py:first (edge=5)" in capsys.readouterr().out
+    assert "failed           discretization ./mine.py:first (edge=5)" in capsys.readouterr().out
     assert command("exam", "cosine", "final_lr=0.01") == 0
     assert capsys.readouterr().out.splitlines()[-1] == "2 ok"
 

@@ -25,7 +25,7 @@ def exam(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="a list with an entry per check")] = False,
 ) -> None:
-    """Examine components, one's own and the package's: same seed, same result, and much more."""
+    """Examine components, one's own and the package's."""
     from optnas.search.api import nest
 
     targets = [word for word in words or [] if "=" not in word]

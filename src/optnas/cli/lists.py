@@ -31,7 +31,7 @@ def list_(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs below a folder, or the components of a kind, such as algorithms."""
+    """List the runs of a folder, or the components of a kind."""
     from optnas.base.json import dump_json
     from optnas.base.registry import kind_of
 
