@@ -98,7 +98,7 @@ search -o x {UNROLLED} protocol=nas-bench-201 data.name=digits | protocol nas-be
 search -o x {UNROLLED} data.name=digits weight_optimizer.name=Adadelta | command line: algorithm.hypergradient = 'unrolled': | not of Adadelta
 search -o x protocol=./p.toml | p.toml: cannot read it (No such file | check the path
 search -o x -c c.toml | c.toml: cannot read it (No such file | check the path
-list none | command line: FOLDER = 'none': | check the path
+list none | command line: DIR|KIND = 'none': | check the path
 resume none | none: there is no run | check the path
 plot none -o x.png | none: there is no run | check the path
 plot none -o x.xyz | command line: -o = 'x.xyz': | end it in .png

@@ -33,7 +33,10 @@ PAGES = sorted((ROOT / "docs" / "algorithms").glob("*.md"))
 EXECUTED = [
     *(
         pytest.param(path, marks=pytest.mark.thorough)
-        for path in (ROOT / "README.md", EXTENDING, DATA, ROOT / "docs" / "benchmarks.md")
+        for path in (
+            *(ROOT / "README.md", ROOT / "docs" / "command-line.md"),
+            *(EXTENDING, DATA, ROOT / "docs" / "benchmarks.md"),
+        )
     ),
     *(
         pytest.param(path, marks=pytest.mark.slow)

@@ -100,6 +100,11 @@ dataset | draws | the same rows | moves the global generator of numpy
 dataset | facts | facts | disagree on the number of channels
 schedule | negative | finite | the rate of epoch 2 of 2 is -0.1
 schedule | remembers | a rate | gives another result
+stopping | ahead | decides from | it stops at 15, of the first 1 at 0
+stopping | mutates | repeatable | changes run.skips
+stopping | remembers | repeatable | gives another result
+stopping | beyond | decides within | it stops at epoch 31, which is not recorded
+stopping | later | decides within | it returns epoch 30 and stops at 0 before
 measure | eager | loads | loading its file loads torch
 measure | unitless | declares | found has no unit
 measure | undeclared | darts: finds | declares [], gave ['more']
@@ -229,7 +234,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.usefixtures("here")
 def test_settings_of_what_is_examined(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("exam", "./mine.py:first", "edge=5") == 1
-    assert "failed       discretization ./mine.py:first (edge=5)" in capsys.readouterr().out
+    assert "failed           discretization ./mine.py:first (edge=5)" in capsys.readouterr().out
     assert command("exam", "cosine", "final_lr=0.01") == 0
     assert capsys.readouterr().out.splitlines()[-1] == "2 ok"
 

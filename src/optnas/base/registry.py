@@ -40,10 +40,12 @@ class Kind(NamedTuple):
     Attributes:
         rooms: packages below optnas; every file in them, at any depth, that registers one counts.
         groups: entry-point groups of installed distributions; later ones are old names.
+        own_needs: its components need something else than `NEEDS`, which the kind defines.
     """
 
     rooms: tuple[str, ...]
     groups: tuple[str, ...]
+    own_needs: bool = False
 
 
 KINDS = {
@@ -60,6 +62,7 @@ KINDS = {
     "relaxation": Kind(("algorithms.parts",), ("optnas.relaxations",)),
     "schedule": Kind(("optimizers.schedules",), ("optnas.schedules",)),
     "space": Kind(("spaces",), ("optnas.spaces",)),
+    "stopping": Kind(("measures.stopping",), ("optnas.stopping",), own_needs=True),
     "table": Kind(("spaces.tables",), ("optnas.tables", "optnas.benchmarks")),
     "tracker": Kind(("search.trackers",), ("optnas.trackers",)),
 }
@@ -73,19 +76,21 @@ NEEDS = {
 }
 
 _FACTORIES: Registered = {}
-_NEEDS: dict[Factory, tuple[str, ...]] = {}
+# What was said of a factory when it was registered.
+_FACTS: dict[tuple[str, Factory], Mapping[str, Any]] = {}
 
 
 def register(
-    kind: str, name: str, *, needs: Sequence[str] = (), itself: bool = False
+    kind: str, name: str, *, needs: Sequence[str] = (), itself: bool = False, **facts: Any
 ) -> Callable[[Factory], Factory]:
     """Register the decorated factory under a name.
 
     Args:
         kind: one of `KINDS`.
         name: the name users write.
-        needs: keys of `NEEDS`.
+        needs: what the component needs of a search: keys of `NEEDS`, or of a kind of its own.
         itself: the decorated function is the component, not a factory of it: it has no settings.
+        **facts: what else others ask of the component instead of its name, see `facts`.
 
     Returns:
         The decorator; it hands the function back unchanged.
@@ -96,7 +101,7 @@ def register(
     kind = OLD_KINDS.get(kind, kind)
     if kind not in KINDS:
         raise ValueError(f"no kind {kind!r}; there are {sorted(KINDS)}")
-    if not set(needs) <= set(NEEDS):
+    if not (KINDS[kind].own_needs or set(needs) <= set(NEEDS)):
         raise ValueError(f"no needs {sorted(set(needs) - set(NEEDS))}; there are {sorted(NEEDS)}")
 
     def decorate(function: Factory) -> Factory:
@@ -105,7 +110,7 @@ def register(
         taken = table.setdefault((kind, name), factory)
         if _address(taken) != _address(factory):
             raise ValueError(f"{kind} {name!r} is registered by {taken.__module__} already")
-        _NEEDS[factory] = tuple(needs)
+        _FACTS[kind, factory] = {"needs": tuple(needs), **facts}
         return function
 
     return decorate
@@ -123,6 +128,32 @@ def _constant(component: Factory) -> Factory:
     return factory
 
 
+def plurals() -> dict[str, str]:
+    """Each kind by its plural, as entry-point groups are called."""
+    return {kind.groups[0].removeprefix("optnas."): name for name, kind in KINDS.items()}
+
+
+def kind_of(word: str) -> str | None:
+    """The kind that a word means, in singular or plural, also by its name of 0.1.0; else None."""
+    groups = {group: name for name, kind in KINDS.items() for group in kind.groups}
+    word = OLD_KINDS.get(word, word)
+    return word if word in KINDS else groups.get(f"optnas.{word}")
+
+
+def facts(kind: str, name: str) -> Mapping[str, Any]:
+    """What a component said of itself when it was registered.
+
+    Args:
+        kind: one of `KINDS`.
+        name: as of `find`.
+
+    Returns:
+        Facts by name, such as ``needs``, and ``expected_failures``: the reason by the title of a
+        check of the exam.
+    """
+    return _FACTS.get((kind, find(kind, name)), {})
+
+
 class Need(NamedTuple):
     """What a component of a search needs.
 
@@ -137,9 +168,10 @@ class Need(NamedTuple):
     name: str
 
 
-def needs_of(factory: Factory) -> tuple[str, ...]:
+def needs_of(kind: str, factory: Factory) -> tuple[str, ...]:
     """What a factory said that its component needs, as keys of `NEEDS`."""
-    return _NEEDS.get(factory, ())
+    needs: tuple[str, ...] = _FACTS.get((kind, factory), {}).get("needs", ())
+    return needs
 
 
 def needs_in(kind: str, name: str, settings: Mapping[str, Any], *, key: str) -> Iterator[Need]:
@@ -155,7 +187,7 @@ def needs_in(kind: str, name: str, settings: Mapping[str, Any], *, key: str) -> 
         The needs, those of the component itself first.
     """
     factory = find(kind, name, key=f"{key}.name")
-    yield from (Need(each, key, name) for each in needs_of(factory))
+    yield from (Need(each, key, name) for each in needs_of(kind, factory))
     hints = hints_of(factory, settings)
     for setting, value in settings.items():
         part = part_of(hints.get(setting))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from optnas.base.errors import UserError
 from optnas.base.records import FINISHED, BusyError, RunFolder, find_runs
-from optnas.study.declare import PlannedRun, Study, load_study
+from optnas.study.declare import ID_LENGTH, PlannedRun, Study, load_study
 
 State = Literal["missing", "unfinished", "running", "interrupted", "failed", "diverged", "done"]
 STATES: tuple[State, ...] = (
@@ -45,6 +45,42 @@ def epochs_of(run: RunFolder) -> int:
     """Finished epochs, epoch 0 not counted."""
     lines = run.epochs.read_bytes().count(b"\n") if run.epochs.exists() else 0
     return max(0, lines - 1)
+
+
+def standing(run: RunFolder) -> dict[str, Any]:
+    """Where a run stands, for JSON.
+
+    Args:
+        run: its folder.
+
+    Returns:
+        ``id``, the first 16 digits of its hash; ``folder``; ``status``, as of `state_of`, or
+        ``unreadable``; ``epoch``, the last recorded one, None before epoch 0; ``reason`` of a run
+        that is not done, if there is one; ``numbers_version``.
+    """
+    told: dict[str, Any] = {
+        "id": None,
+        "folder": str(run.path),
+        "status": "unreadable",
+        "epoch": None,
+    }
+    told |= {"reason": None, "numbers_version": None}
+    try:
+        status = state_of(run)
+        if status == "missing":
+            return told | {"status": status}
+        identity = run.read_config()["identity"]
+        result = run.read_result() or {}
+        epochs = run.read_epochs()
+        return told | {
+            "id": identity["hash"][:ID_LENGTH],
+            "status": status,
+            "epoch": epochs[-1]["epoch"] if epochs else None,
+            "reason": result.get("reason"),
+            "numbers_version": identity["numbers_version"],
+        }
+    except (UserError, KeyError, TypeError, AttributeError) as error:
+        return told | {"reason": str(error)}
 
 
 def locate(runs: Iterable[PlannedRun], out: Path | None) -> dict[str, RunFolder]:
