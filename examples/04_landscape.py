@@ -7,8 +7,8 @@ from pathlib import Path
 
 import optnas
 from optnas.base.records import RunFolder
-from optnas.measures.figures import plot_figure
 from optnas.measures.landscape.read import F4, f4_data
+from optnas.report.pictures import plot_figure
 
 OUT = Path("runs/landscape")
 SETTINGS = {
@@ -33,7 +33,7 @@ def main() -> None:
         if not run.path.exists():
             optnas.run({**SETTINGS, "algorithm.name": algorithm}, out=run.path)
     plot_figure("F4", runs, OUT / "F4.png")
-    for column in f4_data(runs):
+    for column in f4_data(runs)[0]:
         drop = column.scalars["mean_accuracy_drop"]
         print(f"{column.algorithm}: mean drop of accuracy {drop.mean:.1f} {drop.unit}")
 

@@ -59,14 +59,17 @@ KINDS = {
 OLD_KINDS = {"metric": "measure"}
 
 _FACTORIES: Registered = {}
+# What a factory said of itself when it was registered, by kind and address.
+_FACTS: dict[tuple[str, str], Mapping[str, Any]] = {}
 
 
-def register(kind: str, name: str) -> Callable[[Factory], Factory]:
+def register(kind: str, name: str, **facts: Any) -> Callable[[Factory], Factory]:
     """Register the decorated factory under a name.
 
     Args:
         kind: one of `KINDS`.
         name: the name users write.
+        **facts: what others ask of the component instead of its name, see `facts`.
 
     Returns:
         The decorator; it hands the factory back unchanged.
@@ -83,9 +86,24 @@ def register(kind: str, name: str) -> Callable[[Factory], Factory]:
         taken = table.setdefault((kind, name), factory)
         if _address(taken) != _address(factory):
             raise ValueError(f"{kind} {name!r} is registered by {taken.__module__} already")
+        _FACTS[kind, _address(factory)] = facts
         return factory
 
     return decorate
+
+
+def facts(kind: str, name: str) -> Mapping[str, Any]:
+    """What a component said of itself when it was registered.
+
+    Args:
+        kind: one of `KINDS`.
+        name: as of `find`.
+
+    Returns:
+        Facts by name, such as ``needs``, and ``expected_failures``: the reason by the title of a
+        check of the exam.
+    """
+    return _FACTS.get((kind, _address(find(kind, name))), {})
 
 
 def _address(factory: Factory) -> str:
