@@ -31,7 +31,7 @@ def main() -> None:
         if not run.path.exists():
             optnas.run({**SETTINGS, "algorithm.name": algorithm}, out=run.path)
     optnas.plot_figure("F4", runs, OUT / "F4.png")
-    for column in f4_data(runs):
+    for column in f4_data(runs)[0]:
         drop = column.scalars["mean_accuracy_drop"]
         print(f"{column.algorithm}: mean drop of accuracy {drop.mean:.1f} {drop.unit}")
 

@@ -27,14 +27,11 @@ from optnas.analysis.references import references
 from optnas.analysis.summaries import collapse_rates, differences, finals
 from optnas.base.files import write_text
 from optnas.base.records import find_runs
-from optnas.measures.drawing import write_figure
-from optnas.measures.landscape.panels import draw_f4
-from optnas.measures.landscape.read import columns_of
-from optnas.report import static
+from optnas.report import named, static
 from optnas.report.arms import pair_arms
-from optnas.report.build import material_of
-from optnas.report.data import Figure
-from optnas.report.figures import FIGURES, Material
+from optnas.report.data import Drawn, drawn
+from optnas.report.material import Material, material_of
+from optnas.report.pictures import plot_figure
 from optnas.report.summary import COLUMNS, summary, told
 from optnas.spaces.tables import data_folder, load_table
 from optnas.study.tables import table_of
@@ -44,7 +41,7 @@ RECORDS = HERE / "pairs-cpu"
 DOCUMENTS = (HERE.parent / "docs" / "pilot.md", HERE.parent / "README.md")
 IMAGES = HERE.parent / "docs" / "images"
 ALGORITHMS = ("darts", "sdarts-rs")
-DRAWN = ("F7", "F9", "F13")
+DRAWN = {"F7": named.f7, "F9": named.f9, "F13": named.f13}
 SEEDS = 6
 # Of the table of measures: column of the tidy table, in words, digits.
 MEASURED = (
@@ -70,14 +67,13 @@ class Pilot:
     def __init__(self) -> None:
         self.frame: pd.DataFrame = table_of(find_runs(RECORDS), recorded=True)
         lines = references(load_table("official", folder=data_folder(None)))
-        self.material: Material = material_of(self.frame, [], data_folder(None))
+        self.material: Material = material_of(self.frame, find_runs(RECORDS), data_folder(None))
         self.random_cell: float = lines["random cell"]["benchmark.cifar10"]
         self.findings: list[Finding] = judge(self.frame, choose_claims(None), lines)
 
-    def figures(self) -> dict[str, Figure]:
-        """The figures that these runs can fill, by name."""
-        made = {name: FIGURES[name](self.material) for name in DRAWN}
-        return {name: figure for name, figure in made.items() if figure.drawn}
+    def figures(self) -> dict[str, Drawn]:
+        """The figures of these runs, by name."""
+        return {name: drawn(name, make(self.material)) for name, make in DRAWN.items()}
 
     def finding(self, name: str) -> Finding:
         """The finding of one claim."""
@@ -302,13 +298,10 @@ PARTS: dict[str, Callable[[Pilot], str]] = {
 }
 
 
-def draw(figures: Sequence[Figure]) -> None:
+def draw(figures: Sequence[Drawn]) -> None:
     """Write the pictures."""
-    from matplotlib import rc_context
-
-    with rc_context(static.PAPER):
-        for figure in figures:
-            write_figure(static.draw(figure), IMAGES / f"pilot-{figure.name}.png")
+    for figure in figures:
+        static.write(figure, IMAGES / f"pilot-{figure.name}.png")
 
 
 def main() -> None:
@@ -316,7 +309,7 @@ def main() -> None:
     pilot = Pilot()
     draw(list(pilot.figures().values()))
     runs = [run for run in find_runs(RECORDS) if run.read_measures("landscape")]
-    write_figure(draw_f4(columns_of(runs)), IMAGES / "pilot-F4.png")
+    plot_figure("F4", runs, IMAGES / "pilot-F4.png")
     for document in DOCUMENTS:
         write_text(document, built(document.read_text(), PARTS, pilot))
 

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from optnas.measures.base import Measure as Measure
     from optnas.measures.base import Quantity as Quantity
     from optnas.measures.base import Values as Values
-    from optnas.measures.figures import plot_figure as plot_figure
     from optnas.measures.snapshot import Snapshot as Snapshot
     from optnas.measures.stopping.rules import Decision as Decision
     from optnas.measures.stopping.rules import Evaluations as Evaluations
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from optnas.optimizers.base import BaseTable as BaseTable
     from optnas.optimizers.base import RestTable as RestTable
     from optnas.report.epochs import plot_runs as plot_runs
+    from optnas.report.pictures import plot_figure as plot_figure
     from optnas.search.api import load as load
     from optnas.search.api import measure as measure
     from optnas.search.api import resume as resume
@@ -77,7 +77,7 @@ _HOME = {
         "base.schema": ("Part",),
         "data.sets.base": ("Dataset",),
         "measures.base": ("Cadence", "Measure", "Quantity", "Values"),
-        "measures.figures": ("plot_figure",),
+        "report.pictures": ("plot_figure",),
         "measures.snapshot": ("Snapshot",),
         "measures.stopping.rules": ("Decision", "Evaluations", "Trajectory"),
         "optimizers.base": ("BaseTable", "RestTable"),

@@ -33,7 +33,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "engines.base": ("study.engines.base",),
     "errors": ("base.errors",),
     "exam": ("search.exam",),
-    "figures": ("measures.figures",),
+    "figures": ("report.pictures",),
     "instruments": ("measures",),
     "instruments.evaluation": ("measures.evaluation",),
     "instruments.snapshot": ("measures.snapshot",),

@@ -54,7 +54,7 @@ KINDS = {
     "dataset": Kind(("data.sets",), ("optnas.datasets",)),
     "discretization": Kind(("algorithms.parts",), ("optnas.discretizations",)),
     "engine": Kind(("study.engines",), ("optnas.engines",)),
-    "figure": Kind(("measures", "report"), ("optnas.figures",)),
+    "figure": Kind(("measures", "report"), ("optnas.figures",), own_needs=True),
     "hypergradient": Kind(("algorithms.parts",), ("optnas.hypergradients",)),
     "measure": Kind(("measures",), ("optnas.measures", "optnas.metrics")),
     "optimizer": Kind(("optimizers",), ("optnas.optimizers",)),
@@ -76,8 +76,8 @@ NEEDS = {
 }
 
 _FACTORIES: Registered = {}
-# What was said of a factory when it was registered.
-_FACTS: dict[tuple[str, Factory], Mapping[str, Any]] = {}
+# What was said of a factory when it was registered, by kind and address.
+_FACTS: dict[tuple[str, str], Mapping[str, Any]] = {}
 
 
 def register(
@@ -110,7 +110,7 @@ def register(
         taken = table.setdefault((kind, name), factory)
         if _address(taken) != _address(factory):
             raise ValueError(f"{kind} {name!r} is registered by {taken.__module__} already")
-        _FACTS[kind, factory] = {"needs": tuple(needs), **facts}
+        _FACTS[kind, _address(factory)] = {"needs": tuple(needs), **facts}
         return function
 
     return decorate
@@ -151,7 +151,7 @@ def facts(kind: str, name: str) -> Mapping[str, Any]:
         Facts by name, such as ``needs``, and ``expected_failures``: the reason by the title of a
         check of the exam.
     """
-    return _FACTS.get((kind, find(kind, name)), {})
+    return _FACTS.get((kind, _address(find(kind, name))), {})
 
 
 class Need(NamedTuple):
@@ -170,7 +170,7 @@ class Need(NamedTuple):
 
 def needs_of(kind: str, factory: Factory) -> tuple[str, ...]:
     """What a factory said that its component needs, as keys of `NEEDS`."""
-    needs: tuple[str, ...] = _FACTS.get((kind, factory), {}).get("needs", ())
+    needs: tuple[str, ...] = _FACTS.get((kind, _address(factory)), {}).get("needs", ())
     return needs
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from optnas.analysis.bands import band
 from optnas.analysis.claims.declare import NAMES
 from optnas.report.arms import ALGORITHM, Arm, pair_arms
-from optnas.report.figures import Material
+from optnas.report.material import Material
 
 # Name, unit, digits after the point.
 COLUMNS = (
