@@ -156,7 +156,7 @@ def settings_of(
             if not foreign:
                 raise
     return {
-        name: Setting(_readable(hints.get(name, _type_of(each.default))), each.default)
+        name: Setting(_readable(hints.get(name, type_of(each.default))), each.default)
         for name, each in parameters.items()
     }
 
@@ -165,12 +165,12 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) in UNIONS else (hint,)
 
 
-def _type_of(default: Any) -> Any:
+def type_of(default: Any) -> Any:
     """The type that a default says."""
     if isinstance(default, (list, tuple)) and default:
         if all(isinstance(each, str) for each in default):
             return list[str]
-        return tuple[tuple(map(_type_of, default))]  # type: ignore[misc]
+        return tuple[tuple(map(type_of, default))]  # type: ignore[misc]
     if type(default) is int:
         return int | float  # who writes 0 may mean any number
     return type(default) if type(default) in (bool, float, str) else Any
@@ -182,7 +182,7 @@ def _readable(hint: Any) -> Any:
     if part_of(hint) is not None:
         return hint
     if origin in UNIONS:
-        return either(map(_readable, inside))
+        return Any if Any in inside else either(map(_readable, inside))
     if origin in (list, tuple):
         return origin[tuple(each if each is ... else _readable(each) for each in inside)]
     try:
