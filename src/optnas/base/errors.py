@@ -75,7 +75,7 @@ class Origins:
 
     Attributes:
         default: the place of what nobody wrote, such as a setting that is missing.
-        written: the place of each written value, by its dotted key.
+        written: the place of each written value, by its dotted key, the latest last.
     """
 
     default: object = COMMAND_LINE
@@ -87,11 +87,12 @@ class Origins:
             if isinstance(value, Mapping) and value:
                 self.note(f"{section}.{key}", value, where)
             else:
+                self.forget(f"{section}.{key}")
                 self.written[f"{section}.{key}"] = where
 
-    def forget(self, section: str) -> None:
-        """A section starts afresh."""
-        self.written = {k: v for k, v in self.written.items() if not k.startswith(f"{section}.")}
+    def forget(self, key: str) -> None:
+        """A value or section starts afresh."""
+        self.written = {k: v for k, v in self.written.items() if not f"{k}.".startswith(f"{key}.")}
 
     def place(self, error: UserError) -> UserError:
         """The same error, told of the place that its key was written in."""
@@ -99,11 +100,10 @@ class Origins:
         key = error.key
         if key is None or key.startswith("-") or error.where != COMMAND_LINE:
             return error
-        for known in self.written:
-            if key == known or key.startswith(f"{known}."):
-                return error.at(self.written[known])
-        below = [known for known in self.written if known.startswith(f"{key}.")]
-        return error.at(self.written[below[-1]] if below else self.default)
+        for known, where in reversed(self.written.items()):
+            if f"{key}.".startswith(f"{known}.") or known.startswith(f"{key}."):
+                return error.at(where)
+        return error.at(self.default)
 
     @contextlib.contextmanager
     def told(self) -> Iterator[None]:

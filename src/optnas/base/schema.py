@@ -8,6 +8,7 @@ refuses, here or in a model of fixed sections, is told in one line.
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import functools
 import inspect
 import math
@@ -155,7 +156,7 @@ def settings_of(
             if not foreign:
                 raise
     return {
-        name: Setting(_readable(hints.get(name, _type_of(each.default))), each.default)
+        name: Setting(_readable(hints.get(name, type_of(each.default))), each.default)
         for name, each in parameters.items()
     }
 
@@ -164,12 +165,12 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) in UNIONS else (hint,)
 
 
-def _type_of(default: Any) -> Any:
+def type_of(default: Any) -> Any:
     """The type that a default says."""
     if isinstance(default, (list, tuple)) and default:
         if all(isinstance(each, str) for each in default):
             return list[str]
-        return tuple[tuple(map(_type_of, default))]  # type: ignore[misc]
+        return tuple[tuple(map(type_of, default))]  # type: ignore[misc]
     if type(default) is int:
         return int | float  # who writes 0 may mean any number
     return type(default) if type(default) in (bool, float, str) else Any
@@ -181,7 +182,7 @@ def _readable(hint: Any) -> Any:
     if part_of(hint) is not None:
         return hint
     if origin in UNIONS:
-        return either(map(_readable, inside))
+        return Any if Any in inside else either(map(_readable, inside))
     if origin in (list, tuple):
         return origin[tuple(each if each is ... else _readable(each) for each in inside)]
     try:
@@ -401,12 +402,12 @@ WORDS: dict[Any, tuple[str, str]] = {
     float: ("a number", "numbers"),
     str: ("text", "words"),
 }
-# pydantic's name for a bound -> words, its name in the details, remedy
+# pydantic's name for a bound -> its name in the details, what to use
 BOUNDS = {
-    "greater_than_equal": ("at least", "ge", "raise it"),
-    "greater_than": ("above", "gt", "raise it"),
-    "less_than_equal": ("at most", "le", "lower it"),
-    "less_than": ("below", "lt", "lower it"),
+    "greater_than_equal": ("ge", "use {} or more"),
+    "greater_than": ("gt", "use more than {}"),
+    "less_than_equal": ("le", "use {} or less"),
+    "less_than": ("lt", "use less than {}"),
 }
 
 
@@ -434,8 +435,8 @@ def _wrong(problem: ErrorDetails, hint: Any, default: Any, value: Any) -> tuple[
     """Why a value was refused, and what to write instead."""
     kind, details = problem["type"], problem.get("ctx", {})
     if kind in BOUNDS:
-        words, name, remedy = BOUNDS[kind]
-        return f"must be {words} {details[name]}", remedy
+        name, remedy = BOUNDS[kind]
+        return "is out of range", remedy.format(details[name])
     if kind == "too_short":
         return f"must have at least {details['min_length']} values", "add some"
     if _choices(hint):
@@ -448,14 +449,14 @@ def _wrong(problem: ErrorDetails, hint: Any, default: Any, value: Any) -> tuple[
 
 
 def _instead(value: Any, hint: Any, default: Any) -> str:
+    """What to write instead of a value of another type."""
     kinds = _alternatives(hint)
     if bool in kinds:
         return "write true or false"
-    if isinstance(value, str) and (float in kinds or int in kinds):
-        try:
-            return f"write {float(value)} without quotes"
-        except ValueError:
-            pass
+    for kind in (int, float):
+        if kind in kinds and isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                return f"write {kind(value)} without quotes"
     if is_plain(default):
         return f"write one such as {list(default) if isinstance(default, tuple) else default}"
     return CHANGE

@@ -17,7 +17,7 @@ from typing import Any
 
 from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
-from optnas.base.schema import Component, Setting, complete, either, settings_of
+from optnas.base.schema import Component, Setting, complete, either, settings_of, type_of
 from optnas.optimizers.base import SUPPLIED
 
 # Switches of torch's own machinery that no search can use: the loop never differentiates through a
@@ -99,9 +99,12 @@ def torch_signature(name: str) -> dict[str, Setting]:
         *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
     ]
     return {
-        argument.arg: Setting(_hint(argument.annotation), _literal(default, constants))
-        for argument, default in pairs
-        if argument.arg not in NOT_OFFERED and default is not None
+        argument.arg: Setting(
+            type_of(default) if argument.annotation is None else _hint(argument.annotation), default
+        )
+        for argument, written in pairs
+        if argument.arg not in NOT_OFFERED and written is not None
+        for default in [_literal(written, constants)]
     }
 
 
@@ -113,7 +116,7 @@ def _literal(node: ast.expr, constants: Mapping[str, ast.expr]) -> Any:
     return ast.literal_eval(node)
 
 
-def _hint(node: ast.expr | None) -> Any:
+def _hint(node: ast.expr) -> Any:
     """The type that an annotation in source says, as far as a file can hold its values."""
     match node:
         case ast.Constant(value=None):
@@ -142,7 +145,6 @@ def complete_settings(
     *,
     section: str,
     where: object = COMMAND_LINE,
-    besides: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """An optimizer's settings, checked against its signature, with defaults spelled out.
 
@@ -151,7 +153,6 @@ def complete_settings(
         given: what the user wrote, without ``name`` and ``schedule``.
         section: ``weight_optimizer`` or ``arch_optimizer``.
         where: file or command line, for error messages.
-        besides: further keys of the section, to be named in a remedy.
 
     Returns:
         All settings as of `schema.complete`, tuples as lists, inner optimizers as tables of their
@@ -160,9 +161,13 @@ def complete_settings(
     Raises:
         UserError: the optimizer does not exist, cannot serve here, or does not take a setting.
     """
-    component = describe("optimizer", name, key=f"{section}.name", where=where)
     completed = complete(
-        component, given, section=section, describe=describe, where=where, besides=besides
+        describe("optimizer", name, key=f"{section}.name", where=where),
+        given,
+        section=section,
+        describe=describe,
+        where=where,
+        besides=("schedule",),
     )
     listed: dict[str, Any] = _listed(completed)
     return listed

@@ -76,7 +76,7 @@ def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
                     "must be text or a finite number",
                     key=f"{prefix}{key}",
                     value=value,
-                    remedy="change its value",
+                    remedy="write a finite number, or text in quotes",
                 )
 
 

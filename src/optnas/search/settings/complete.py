@@ -191,7 +191,7 @@ def complete_optimizer(merged: dict[str, Any], section: str) -> None:
     name = name_in(keys, section)
     del keys["name"]
     schedule, key = keys.pop("schedule", "constant"), f"{section}.schedule"
-    settings = signatures.complete_settings(name, keys, section=section, besides=("schedule",))
+    settings = signatures.complete_settings(name, keys, section=section)
     if "lr" not in settings:
         raise UserError(
             f"{name} has no setting 'lr' that a schedule could set",
