@@ -50,10 +50,9 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     ),
     "report/arms": ({"darts", "darts-minus", "sdarts-rs", "sdarts-adv"}, DECK),
     "report/figures": ({"darts", "darts-minus", "sdarts-rs", "sdarts-adv"}, DECK),
-    "report/slides": (
-        {"alternation", "auxiliary-skip", "mixed-cell", "nas-triangle"},
-        "files of committed drawings, which are registered from this table",
-    ),
+    "report/data": ({"none"}, "a dash: the points of a curve without a line"),
+    "report/static": ({"none"}, "a dash: the points of a curve without a line"),
+    "search/exam/stopping": ({"curvature"}, "a field of a trajectory"),
     "search/exam/measures": ({"darts"}, "the label of the default search"),
     "spaces/tables/analog": ({"cifar10"}, "the data set whose accuracies the table holds"),
     "spaces/tables/nats_archive": (

@@ -137,10 +137,10 @@ def test_a_package_may_declare_what_it_also_registers(installed: Installed) -> N
 
 
 def test_every_kind_has_rooms_and_a_group() -> None:
-    for kind, (rooms, groups) in registry.KINDS.items():
-        for room in rooms:
+    for kind, facts in registry.KINDS.items():
+        for room in facts.rooms:
             assert importlib.import_module(f"optnas.{room}").__doc__
-        assert groups[0] == f"optnas.{kind}" + ("" if kind == "stopping" else "s")
+        assert facts.groups[0] == f"optnas.{kind}" + ("" if kind == "stopping" else "s")
         assert registry.names(kind)
     scripts = importlib.metadata.entry_points(group="console_scripts")
     assert scripts["optnas"].value == "optnas.cli:main"
