@@ -325,7 +325,7 @@ def test_checkpoint(kind: str, run: Path, tmp_path: Path) -> None:
     line = refusal(["resume", "out"], tmp_path)
     reason = "the checkpoint of another run" if "other" in kind else "not a readable checkpoint ("
     assert line.startswith(f"out/checkpoints/last.pt: {reason}")
-    assert line.endswith("; delete it to start this run from the beginning")
+    assert line.endswith("delete it to start this run from the beginning")
 
 
 @pytest.mark.thorough

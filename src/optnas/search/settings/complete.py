@@ -11,7 +11,8 @@ from typing import Any
 from optnas.algorithms.former import respelled
 from optnas.base import registry
 from optnas.base.errors import Origins, UserError
-from optnas.base.schema import name_in, validated
+from optnas.base.refusals import validated
+from optnas.base.schema import name_in
 from optnas.data.sets.base import Dataset
 from optnas.data.splits import KINDS, FixedSplit, read_split
 from optnas.measures.base import Measure
