@@ -7,8 +7,6 @@ searches are far too short to say anything about the optimizers.
 from pathlib import Path
 
 import optnas
-from optnas.base.records import RunFolder
-from optnas.report.epochs import plot_runs
 
 OPTIMIZERS = ("SGD", "Adam")
 SHARED = {
@@ -36,8 +34,8 @@ def main() -> None:
             accuracy = result["benchmark"]["accuracy"]["cifar10"]
             print(f"{on_weights} + {on_alpha}: valid {result['valid_accuracy']:.2f} %, ", end="")
             print(f"derived cell {accuracy:.2f} % on CIFAR-10 ({result['benchmark']['table']})")
-            folders.append(RunFolder(out))
-    plot_runs(folders, Path("pairs.png"))
+            folders.append(optnas.RunFolder(out))
+    optnas.plot_runs(folders, Path("pairs.png"))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@ Run it: ``python examples/04_landscape.py``. Runs and picture are left in ``runs
 from pathlib import Path
 
 import optnas
-from optnas.base.records import RunFolder
 from optnas.measures.landscape.read import F4, f4_data
-from optnas.report.pictures import plot_figure
 
 OUT = Path("runs/landscape")
 SETTINGS = {
@@ -28,11 +26,11 @@ SETTINGS = {
 
 def main() -> None:
     """Search where there is no folder yet, then draw, then print the numbers below the picture."""
-    runs = [RunFolder(OUT / algorithm) for algorithm in F4]
+    runs = [optnas.RunFolder(OUT / algorithm) for algorithm in F4]
     for algorithm, run in zip(F4, runs, strict=True):
         if not run.path.exists():
             optnas.run({**SETTINGS, "algorithm.name": algorithm}, out=run.path)
-    plot_figure("F4", runs, OUT / "F4.png")
+    optnas.plot_figure("F4", runs, OUT / "F4.png")
     for column in f4_data(runs)[0]:
         drop = column.scalars["mean_accuracy_drop"]
         print(f"{column.algorithm}: mean drop of accuracy {drop.mean:.1f} {drop.unit}")

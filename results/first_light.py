@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from optnas.base.records import RunFolder, find_runs
-from optnas.cli.printing import run_label
+from optnas.measures.drawing import run_label
 from optnas.report.epochs import plot_runs
 from optnas.spaces.tables import data_folder
 from optnas.study.exporting import copy_record

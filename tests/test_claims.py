@@ -160,15 +160,21 @@ def test_a_claim_of_ones_own_from_a_file(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("text =", "txet =", r"mine.toml: text: field required"),
-        ('direction = "less"', 'direktion = "less"', "parts.0.direction: field required"),
+        ("text =", "txet =", r"mine.toml: txet = .*; did you mean text\?"),
+        (
+            'direction = "less"',
+            'direktion = "less"',
+            r"parts.0.direktion = .*; did you mean direction\?",
+        ),
         ('"skips" }', '"skips", transfrom = "max" }', "transfrom.*did you mean transform"),
         ('"skips" }', '"skips", transform = "maximum" }', "no transform 'maximum'; use one of"),
         ('"skips" }', '"skips", transform = "difference" }', "needs another column"),
         ('"less"', '"equivalent"', "'margin' belongs to direction 'equivalent'"),
         ('"less"', '"u"', "'along' belongs to directions"),
         ('"less"', '"less"\nprimary = false', "no part is primary"),
-        ('"less"', '"smaller"', "direction = 'smaller'"),
+        ('"less"', '"smaller"', "direction = 'smaller': there is no such choice; use one of"),
+        ('text = "', "text = 3 # ", "text = 3: must be text"),
+        ('direction = "less"', "", "parts.0.direction: is missing"),
     ],
 )
 def test_what_is_wrong_with_a_claim_file_is_told(

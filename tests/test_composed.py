@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from cases import interrupted_run, timeless, write_files
 from tiny import TINY, tiny_settings
 
 from optnas import UserError
+from optnas.algorithms import parts
 from optnas.search import api
 from optnas.search.state import build_state
 
@@ -84,6 +86,88 @@ def test_a_composition_is_the_named_algorithm_bit_for_bit(name: str, tmp_path: P
     assert timeless(tmp_path / "composed") == timeless(tmp_path / "named")
 
 
+UNROLLED = {"name": "unrolled", "derivative": "finite-difference"}
+# an algorithm as 0.1.0 wrote it, and as it is written today
+RESPELLED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (
+        {"name": "darts", "hypergradient": "unrolled"},
+        {"name": "darts", "hypergradient": "unrolled"},
+    ),
+    (
+        {"name": "darts", "hypergradient": "unrolled", "derivative": "finite-difference"},
+        {"name": "darts", "hypergradient": UNROLLED},
+    ),
+    (
+        {"name": "darts", "hypergradient": {"name": "unrolled"}, "derivative": "finite-difference"},
+        {"name": "darts", "hypergradient": UNROLLED},
+    ),
+    (
+        {"name": "sdarts-rs", "hypergradient": "first-order", "derivative": "exact", **SMOOTH},
+        {"name": "sdarts-rs", **SMOOTH},
+    ),
+    (
+        {"name": "darts-minus", "derivative": "exact", "beta": 0.5},
+        {"name": "darts-minus", "beta": 0.5},
+    ),
+]
+
+
+def dotted(section: dict[str, Any]) -> dict[str, Any]:
+    return {f"algorithm.{key}": value for key, value in section.items()}
+
+
+@pytest.mark.parametrize(("old", "new"), RESPELLED)
+def test_the_spelling_of_0_1_0_is_the_same_run(old: dict[str, Any], new: dict[str, Any]) -> None:
+    one, other = (api.settings_of(TINY | dotted(each)) for each in (old, new))
+    assert one.document() == other.document()
+    assert one.hash == other.hash
+
+
+def test_a_run_spelled_as_in_0_1_0_is_bit_equal(tmp_path: Path) -> None:
+    for name, spelled in zip(("old", "new"), RESPELLED[1], strict=True):
+        api.run(TINY | dotted(spelled) | {"search.epochs": 1}, out=tmp_path / name)
+    assert timeless(tmp_path / "old") == timeless(tmp_path / "new")
+
+
+def test_configurations_of_0_1_0_load() -> None:
+    """As `optnas search -c` reads them, of each algorithm and hypergradient; no images are read."""
+    found = {}
+    for path in sorted((Path(__file__).parents[1] / "results").rglob("config.toml")):
+        section = tomllib.loads(path.read_text())["algorithm"]
+        found[(section["name"], section.get("hypergradient"))] = section
+    assert len(found) >= 5
+    for (name, hypergradient), section in found.items():
+        settings = api.settings_of(TINY | dotted(section)).algorithm
+        assert settings.name == name
+        if hypergradient is not None:
+            assert settings.settings["hypergradient"]["name"] == hypergradient
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ({"derivative": "finite-difference"}, "the hypergradient first-order has no such choice"),
+        (
+            {
+                "hypergradient": UNROLLED | {"derivative": "exact"},
+                "derivative": "finite-difference",
+            },
+            r"algorithm\.hypergradient\.derivative says exact",
+        ),
+        ({"name": "random", "derivative": "exact"}, "random has no setting 'derivative'"),
+    ],
+)
+def test_an_old_setting_that_says_nothing_is_told(section: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=rf"algorithm\.derivative = .*{told}"):
+        api.settings_of(TINY | dotted({"name": "darts"} | section))
+
+
+def test_every_hypergradient_serves_every_algorithm() -> None:
+    for name in ("darts", "darts-minus", "sdarts-rs", "sdarts-adv"):
+        settings = tiny_settings(algorithm__name=name, algorithm__hypergradient="frozen")
+        assert build_state(settings).algorithm.hypergradient is parts.frozen
+
+
 def test_every_default_is_spelled_out() -> None:
     settings = tiny_settings(**{"algorithm__name": "composed", "algorithm__perturbation": "attack"})
     assert settings.document()["algorithm"] == {
@@ -152,7 +236,12 @@ REFUSED: list[tuple[str, Any, str, str]] = [
         "perturbation.stesp = 5",
         "did you mean steps?",
     ),
-    ("perturbation", {"name": "attack", "steps": 5.5}, "perturbation.steps = 5.5", "valid integer"),
+    (
+        "perturbation",
+        {"name": "attack", "steps": 5.5},
+        "perturbation.steps = 5.5",
+        "a whole number",
+    ),
     ("relaxatoin", "softmax", "relaxatoin = 'softmax'", "did you mean relaxation?"),
     ("also_validate", "softmax", "also_validate = 'softmax'", "must be a table"),
     ("also_validate", {"a": "b"}, "also_validate.a.name = 'b'", "use one of: softmax, softmax-wi"),

@@ -25,18 +25,21 @@ from optnas.search.settings.model import Settings
 ROOT = Path(__file__).parent.parent
 EXTENDING = ROOT / "docs" / "extending.md"
 DATA = ROOT / "docs" / "data.md"
-MEASURES = ROOT / "docs" / "measures.md"
+MEASURES = sorted((ROOT / "docs" / "measures").glob("*.md"))
 OPTIMIZERS = ROOT / "docs" / "optimizers.md"
-LONG = ("measures", "spaces", "studies", "tracking")
+LONG = ("measures", "spaces", "stopping", "studies", "tracking")
 PAGES = sorted((ROOT / "docs" / "algorithms").glob("*.md"))
 EXECUTED = [
     *(
         pytest.param(path, marks=pytest.mark.thorough)
-        for path in (ROOT / "README.md", EXTENDING, DATA, ROOT / "docs" / "benchmarks.md")
+        for path in (
+            *(ROOT / "README.md", ROOT / "docs" / "command-line.md"),
+            *(EXTENDING, DATA, ROOT / "docs" / "benchmarks.md"),
+        )
     ),
     *(
         pytest.param(path, marks=pytest.mark.slow)
-        for path in (*PAGES, OPTIMIZERS, *(ROOT / "docs" / f"{n}.md" for n in LONG))
+        for path in (*PAGES, *MEASURES, OPTIMIZERS, *(ROOT / "docs" / f"{n}.md" for n in LONG))
     ),
 ]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -170,7 +173,7 @@ def test_the_templates_are_what_the_document_says(tmp_path: Path, monkeypatch: A
     assert tiny_settings(**algorithm).algorithm.settings == {
         "start": 5.0,
         "end": 0.5,
-        "hypergradient": "first-order",
+        "hypergradient": {"name": "first-order"},
     }
     with pytest.raises(UserError, match="did you mean end"):
         tiny_settings(**algorithm, algorithm__ende=0.1)

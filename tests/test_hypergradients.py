@@ -7,6 +7,7 @@ Shapes: E edges, O operations.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -226,10 +227,15 @@ def test_frozen_alpha_stays_under_weight_decay_and_momentum(name: str) -> None:
     assert torch.equal(leaf, before)
 
 
-def test_first_order_refuses_a_derivative_it_has_no_use_for() -> None:
+def test_algorithms_of_0_1_0_are_handed_their_hypergradient() -> None:
+    """Their own call turned a name into the part; a setting of today is the part already."""
     assert hypergradient("first-order", "exact") is first_order
-    with pytest.raises(UserError, match="no second derivative"):
-        hypergradient("first-order", "finite-difference")
+    assert hypergradient(first_order, "exact") is first_order
+    found = hypergradient("unrolled", "finite-difference")
+    assert inspect.getclosurevars(found).nonlocals["compute"] is hypergradients._unrolled_difference
+    for chosen in ("first-order", first_order):
+        with pytest.raises(UserError, match=r"set algorithm\.hypergradient\.derivative"):
+            hypergradient(chosen, "finite-difference")
 
 
 # --- on the supernet --------------------------------------------------------------------------

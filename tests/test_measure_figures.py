@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from tiny import TINY
 
+from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.measures.agreement.figure import agreement
 from optnas.measures.figures import Panel
 from optnas.measures.operations.figure import operations
-from optnas.measures.stopping import RULES
 from optnas.measures.stopping.figure import stopping
 from optnas.report.data import drawn
 from optnas.search import api
@@ -83,7 +83,7 @@ def test_stopping_marks_each_rule(runs: list[RunFolder]) -> None:
     above, between, below = figure.axes
     records = runs[0].read_epochs()
     assert list(above.lines[0].get_ydata()) == [r["alpha_hessian_max"] for r in records]
-    assert [tick.get_text() for tick in between.get_yticklabels()] == list(RULES)
+    assert [tick.get_text() for tick in between.get_yticklabels()] == registry.names("stopping")
     # Any growth stops it at the first question: evaluation 1 against evaluation 0.
     assert list(between.lines[0].get_xdata()) == [0, 1]
     accuracies = [r["benchmark"]["accuracy"]["cifar10"] for r in records]

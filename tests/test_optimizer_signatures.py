@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from optnas.base.errors import UserError
+from optnas.base.schema import settings_of
 from optnas.optimizers.adapter import build, set_learning_rate
 from optnas.optimizers.signatures import (
     NOT_OFFERED,
     REFUSED,
     REFUSED_FOR_WEIGHTS,
-    UNROLLABLE,
     complete_settings,
     torch_optimizers,
     torch_signature,
@@ -65,8 +65,12 @@ def test_signatures_are_those_python_inspects(name: str) -> None:
         if key not in NOT_OFFERED
     }
     read = torch_signature(name)
-    assert list(read.items()) == list(inspected.items())
-    assert [type(value) for value in read.values()] == [type(v) for v in inspected.values()]
+    defaults = {key: setting.default for key, setting in read.items()}
+    assert list(defaults.items()) == list(inspected.items())
+    assert [type(value) for value in defaults.values()] == [type(v) for v in inspected.values()]
+    # Types too, as far as a file can hold their values.
+    factory, skip = classes()[name], ("params", *NOT_OFFERED)
+    assert read == settings_of(factory, skip, foreign=True)
 
 
 def test_reading_them_does_not_import_torch() -> None:
@@ -232,7 +236,3 @@ def test_an_optimizer_from_a_file_serves_both_levels(tmp_path: Path, section: st
     start.backward()
     optimizer.step()
     assert toy_loss(parameters).item() < start.item()
-
-
-def test_unrollable_optimizers_are_torchs_and_offered() -> None:
-    assert set(UNROLLABLE) <= torch_optimizers().keys() - REFUSED.keys()

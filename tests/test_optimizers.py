@@ -35,8 +35,9 @@ from optnas.optimizers.stepping import (
     to_training_point,
 )
 from optnas.search import api
+from optnas.search.checkpoints import restore, save
 from optnas.search.loop import _measure, _train_epoch
-from optnas.search.state import SearchState, build_state, restore, save
+from optnas.search.state import SearchState, build_state
 from optnas.search.steps import (
     Batch,
     arch_step,
@@ -553,7 +554,7 @@ REFUSALS: list[tuple[dict[str, Any], list[str]]] = [
         {"name": "sam", "lr": 0.1, "base": {"name": "SGD", "momentun": 0.1}},
         ["weight_optimizer.base.momentun", "did you mean momentum?"],
     ),
-    ({"name": "sam", "lr": 0.1, "base": "SGD"}, ["write weight_optimizer.base.name=NAME"]),
+    ({"name": "sam", "lr": 0.1, "base": 3}, ["write weight_optimizer.base=NAME"]),
     (
         {"name": "sam", "lr": 0.1, "base": {"name": "LBFGS"}},
         ["weight_optimizer.base.name = 'LBFGS'", "through a closure"],
@@ -567,7 +568,7 @@ REFUSALS: list[tuple[dict[str, Any], list[str]]] = [
     ({"name": "muon", "excluded": 3}, ["weight_optimizer.excluded", "a list of words"]),
     ({"name": "Muon"}, ["matrices only", "use muon"]),
     ({"name": "LBFGS", "lr": -1.0}, ["weight_optimizer.lr = -1.0", "Invalid learning rate"]),
-    ({"name": "Adam", "betas": [2, 2]}, ["weight_optimizer.betas = [2, 2]", "Invalid beta"]),
+    ({"name": "Adam", "betas": [2, 2]}, ["weight_optimizer.betas = [2.0, 2.0]", "Invalid beta"]),
     (
         {"name": "pytorch_optimizer:SAM"},
         ["weight_optimizer.base_optimizer", "needs this setting"],

@@ -122,10 +122,10 @@ def test_projection_keeps_a_point_of_both(A_EO: Tensor, B_EO: Tensor, r: float) 
 
 # --- perturbations ----------------------------------------------------------------------------
 
-RADIUS = Radius(0.1, 0.3)  # 0.2 half way
+RADIUS = (0.1, 0.3)  # 0.2 half way
 KINDS: dict[str, Callable[[Any], Perturb]] = {
-    "uniform": lambda projection: uniform(RADIUS, projection),
-    "attack": lambda projection: attack(RADIUS, 7, projection),
+    "uniform": lambda projection: uniform(*RADIUS, projection),
+    "attack": lambda projection: attack(*RADIUS, 7, projection),
 }
 kinds = pytest.mark.parametrize("kind", KINDS)
 
@@ -188,7 +188,7 @@ def test_perturbations_draw_one_number_an_entry_from_their_generator_only(
 def test_uniform_noise_fills_its_interval() -> None:
     """Around the middle of the simplex clipping does not bite, and r = 0.2 is the largest move."""
     A_EO = torch.full((2000, 5), 0.2, dtype=torch.float64)
-    found = uniform(RADIUS, "published")(A_EO, toy_loss(0), MIDDLE, rng(1))
+    found = uniform(*RADIUS, "published")(A_EO, toy_loss(0), MIDDLE, rng(1))
     noise_EO = 0.2 * (2 * torch.rand(2000, 5, generator=rng(1), dtype=torch.float64) - 1)
     assert_close(found, (A_EO + noise_EO) / (A_EO + noise_EO).sum(-1, keepdim=True))
     assert float(found.mean(0).sub(0.2).abs().max()) < 0.01
@@ -222,7 +222,7 @@ def test_an_attack_that_lowers_the_loss_is_undone(projection: str) -> None:
 def test_a_linear_loss_is_attacked_to_its_maximum(projection: str) -> None:
     """Two operations: the most that can be moved from the cheap one to the dear one is r."""
     A_EO, price_O = torch.tensor([[0.5, 0.5]], dtype=torch.float64), torch.tensor([-1.0, 1.0])
-    found = attack(Radius(0.2, 0.2), 7, projection)(
+    found = attack(0.2, 0.2, 7, projection)(
         A_EO, lambda B_EO: (B_EO @ price_O.double()).sum(), MIDDLE, rng(0)
     )
     assert_close(found, torch.tensor([[0.3, 0.7]], dtype=torch.float64))
@@ -240,7 +240,9 @@ def test_relaxations_are_softmax_and_a_fading_skip(
     expected = exponentials_EO / exponentials_EO.sum(-1, keepdim=True)
     assert_close(softmax(alpha_EO, Progress(epoch, 4)), expected)
     expected[:, 1] += beta * (1 - (epoch - 1) / 4)
-    assert_close(softmax_with_skip(beta, 1)(alpha_EO, Progress(epoch, 4)), expected)
+    assert_close(
+        softmax_with_skip(beta, space=NAS_BENCH_201)(alpha_EO, Progress(epoch, 4)), expected
+    )
 
 
 class EdgeBesideInput(nn.Module):
@@ -263,7 +265,7 @@ def test_added_weight_equals_an_auxiliary_skip_on_every_edge(epoch: int) -> None
         cell.edges = nn.ModuleList(EdgeBesideInput(edge, beta) for edge in cell.edges)
     images_BCHW = torch.randn(4, 1, 8, 8, generator=rng(1), dtype=torch.float64)
     alpha_EO = torch.randn(6, 5, generator=rng(2), dtype=torch.float64)
-    relax = softmax_with_skip(1.0, space.skip)
+    relax = softmax_with_skip(1.0, space=space)
     found = net(images_BCHW, relax(alpha_EO, Progress(epoch, 4)), statistics=None).logits_BK
     assert_close(found, naive.train()(images_BCHW, alpha_EO.softmax(-1)), rtol=1e-10, atol=1e-10)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from optnas.base import registry
 from optnas.base.errors import UserError
-from optnas.cli.printing import aligned
+from optnas.cli.printing.text import aligned
 from optnas.report.reference_lines import find_references
 from optnas.spaces import tables
 from optnas.spaces.tables import Measurements, Question, Table, load_table

@@ -26,10 +26,11 @@ from torch.testing import assert_close
 from optnas.algorithms.base import Progress
 from optnas.base.records import RunFolder
 from optnas.base.seeds import named_generator
+from optnas.search.checkpoints import restore
 from optnas.search.loop import run
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.settings.model import Settings
-from optnas.search.state import SearchState, build_state, restore
+from optnas.search.state import SearchState, build_state
 from optnas.search.steps import Batch, arch_step, train_batch, valid_batch, weight_step
 
 EPOCHS, BATCH, SIZE = 4, 8, 24

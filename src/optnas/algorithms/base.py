@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from optnas.base.schema import Part
 
 if TYPE_CHECKING:
     import torch
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 
     from optnas.algorithms.bilevel import Bilevel, Hypergradient
 
-HypergradientName = Literal["first-order", "unrolled"]
+# A setting that is a hypergradient: its name, or a table of its name and settings. The algorithm
+# receives the part.
+HypergradientName = Annotated[Any, Part("hypergradient")]
 DerivativeName = Literal["exact", "finite-difference"]
 ProjectionName = Literal["published", "exact"]
 
@@ -57,7 +61,7 @@ class Algorithm:
         relax: alpha_EO and progress -> operation weights, differentiable in alpha.
         perturb: what happens to the operation weights in the weight step, and only there.
         hypergradient: the gradient that drives alpha.
-        discretize: alpha_EO -> one operation an edge.
+        discretize: alpha_EO -> one operation per edge.
         also_validate: further relaxations under which validation accuracy is recorded, as
             ``valid_accuracy_NAME``.
     """

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from optnas.spaces.network import Statistics
+    from optnas.spaces.network import Statistics
 
-Weights = Mapping[str, Tensor]
+Weights = Mapping[str, "Tensor"]
 # gradients (in the order of the weights) -> the weights after the virtual optimizer step
-VirtualStep = Callable[[Sequence[Tensor]], dict[str, Tensor]]
+VirtualStep = Callable[[Sequence["Tensor"]], dict[str, "Tensor"]]
 
 
 class LossValue(NamedTuple):

@@ -1,4 +1,4 @@
-"""Any choice of four parts, each a setting of its own."""
+"""Any choice of four parts, each a setting of its own; the named algorithms are presets of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any
 
-from optnas.algorithms.base import Algorithm
+from optnas.algorithms.base import Algorithm, HypergradientName
 from optnas.base.registry import register
 from optnas.base.schema import Part
 
@@ -15,7 +15,7 @@ from optnas.base.schema import Part
 def composed(
     relaxation: Annotated[Any, Part("relaxation")] = "softmax",
     perturbation: Annotated[Any, Part("perturbation")] = "none",
-    hypergradient: Annotated[Any, Part("hypergradient")] = "first-order",
+    hypergradient: HypergradientName = "first-order",
     discretization: Annotated[Any, Part("discretization")] = "argmax-per-edge",
     also_validate: Annotated[Mapping[str, Any], Part("relaxation", many=True)] = MappingProxyType(
         {}
@@ -27,7 +27,7 @@ def composed(
         relaxation: alpha -> operation weights.
         perturbation: what happens to the operation weights in the weight step.
         hypergradient: the gradient that moves alpha.
-        discretization: alpha -> an operation an edge.
+        discretization: alpha -> one operation per edge.
         also_validate: relaxations by name, under each of which validation accuracy is recorded as
             ``valid_accuracy_NAME``.
 

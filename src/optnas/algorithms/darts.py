@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from optnas.algorithms import parts
-from optnas.algorithms.base import Algorithm, DerivativeName, HypergradientName
+from optnas.algorithms.base import Algorithm, HypergradientName
+from optnas.algorithms.composed import composed
 from optnas.base.registry import register
 
 
 @register("algorithm", "darts")
-def darts(
-    hypergradient: HypergradientName = "first-order", derivative: DerivativeName = "exact"
-) -> Algorithm:
+def darts(hypergradient: HypergradientName = "first-order") -> Algorithm:
     """Differentiable architecture search.
 
     A = softmax(alpha) per edge. Each iteration moves alpha along d L_val(w', A)/d alpha, with
@@ -18,8 +17,7 @@ def darts(
     d L_train(w, A)/d w.
 
     Args:
-        hypergradient: ``first-order`` or ``unrolled``.
-        derivative: how the unrolled hypergradient differentiates; first order has no choice.
+        hypergradient: the gradient that moves alpha.
 
     Returns:
         The algorithm's parts.
@@ -27,9 +25,9 @@ def darts(
     Reference: Liu, Simonyan and Yang, ICLR 2019. Deviation: the unrolled step is that of the
     configured optimizer (published: SGD with momentum whatever the optimizer).
     """
-    return Algorithm(
-        relax=parts.softmax,
-        perturb=parts.unperturbed,
-        hypergradient=parts.hypergradient(hypergradient, derivative),
-        discretize=parts.argmax_per_edge,
+    return composed(
+        relaxation=parts.softmax,
+        perturbation=parts.unperturbed,
+        hypergradient=hypergradient,
+        discretization=parts.argmax_per_edge,
     )

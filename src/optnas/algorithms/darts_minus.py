@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from optnas.algorithms import parts
-from optnas.algorithms.base import Algorithm, DerivativeName, HypergradientName
+from optnas.algorithms.base import Algorithm, HypergradientName
+from optnas.algorithms.composed import composed
 from optnas.base.registry import register
 from optnas.spaces.base import Space
 
 
 @register("algorithm", "darts-minus")
 def darts_minus(
-    beta: float = 1.0,
-    hypergradient: HypergradientName = "first-order",
-    derivative: DerivativeName = "exact",
-    *,
-    space: Space,
+    beta: float = 1.0, hypergradient: HypergradientName = "first-order", *, space: Space
 ) -> Algorithm:
     """DARTS with an auxiliary skip.
 
@@ -24,8 +21,7 @@ def darts_minus(
 
     Args:
         beta: weight of the auxiliary skip in the first epoch.
-        hypergradient: ``first-order`` or ``unrolled``.
-        derivative: how the unrolled hypergradient differentiates.
+        hypergradient: the gradient that moves alpha.
         space: the search space; the program supplies it, for the column of its skip.
 
     Returns:
@@ -34,10 +30,10 @@ def darts_minus(
     Reference: Chu et al., ICLR 2021. Deviation: the schedule spans the run's own length
     (published code: 50 epochs whatever the length).
     """
-    return Algorithm(
-        relax=parts.softmax_with_skip(beta, space.skip),
-        perturb=parts.unperturbed,
-        hypergradient=parts.hypergradient(hypergradient, derivative),
-        discretize=parts.argmax_per_edge,
+    return composed(
+        relaxation=parts.softmax_with_skip(beta, space=space),
+        perturbation=parts.unperturbed,
+        hypergradient=hypergradient,
+        discretization=parts.argmax_per_edge,
         also_validate={"without_skip": parts.softmax},
     )

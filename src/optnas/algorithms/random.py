@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm
+from optnas.algorithms.composed import composed
 from optnas.base.registry import register
 
 
@@ -17,9 +18,9 @@ def random() -> Algorithm:
     Returns:
         The algorithm's parts.
     """
-    return Algorithm(
-        relax=parts.softmax,
-        perturb=parts.unperturbed,
+    return composed(
+        relaxation=parts.softmax,
+        perturbation=parts.unperturbed,
         hypergradient=parts.frozen,
-        discretize=parts.argmax_per_edge,
+        discretization=parts.argmax_per_edge,
     )

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from optnas.algorithms import parts
-from optnas.algorithms.base import (
-    Algorithm,
-    DerivativeName,
-    HypergradientName,
-    ProjectionName,
-)
+from optnas.algorithms.base import Algorithm, HypergradientName, ProjectionName
+from optnas.algorithms.composed import composed
 from optnas.base.registry import register
 
 
@@ -19,7 +15,6 @@ def sdarts_adv(
     steps: int = 7,
     projection: ProjectionName = "published",
     hypergradient: HypergradientName = "first-order",
-    derivative: DerivativeName = "exact",
 ) -> Algorithm:
     """Smooth DARTS by adversarial training.
 
@@ -29,19 +24,18 @@ def sdarts_adv(
     Args:
         radius_start: perturbation radius r in the first epoch.
         radius_end: radius that r grows towards.
-        steps: ascent steps a weight step, each of size 2 r / steps.
+        steps: ascent steps per weight step, each of size 2 r / steps.
         projection: how a step comes back, see `optnas.algorithms.parts.perturbations`.
-        hypergradient: ``first-order`` or ``unrolled``.
-        derivative: how the unrolled hypergradient differentiates.
+        hypergradient: the gradient that moves alpha.
 
     Returns:
         The algorithm's parts.
 
     Reference: Chen and Hsieh, ICML 2020, and its published code. Deviation: none by default.
     """
-    return Algorithm(
-        relax=parts.softmax,
-        perturb=parts.attack(parts.Radius(radius_start, radius_end), steps, projection),
-        hypergradient=parts.hypergradient(hypergradient, derivative),
-        discretize=parts.argmax_per_edge,
+    return composed(
+        relaxation=parts.softmax,
+        perturbation=parts.attack(radius_start, radius_end, steps, projection),
+        hypergradient=hypergradient,
+        discretization=parts.argmax_per_edge,
     )

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from optnas.algorithms import parts
-from optnas.algorithms.base import (
-    Algorithm,
-    DerivativeName,
-    HypergradientName,
-    ProjectionName,
-)
+from optnas.algorithms.base import Algorithm, HypergradientName, ProjectionName
+from optnas.algorithms.composed import composed
 from optnas.base.registry import register
 
 
@@ -18,28 +14,27 @@ def sdarts_rs(
     radius_end: float = 0.3,
     projection: ProjectionName = "published",
     hypergradient: HypergradientName = "first-order",
-    derivative: DerivativeName = "exact",
 ) -> Algorithm:
     """Smooth DARTS by random smoothing.
 
-    min_A L_val(w(A), A) with w(A) = argmin_w E_{d ~ U[-r, r]} L_train(w, A + d). One d a weight
-    step; r grows by r = start + (end - start) (epoch - 1) / epochs. The alpha step is unperturbed.
+    min_A L_val(w(A), A) with w(A) = argmin_w E_{d ~ U[-r, r]} L_train(w, A + d). One d per
+    weight step; r grows by r = start + (end - start) (epoch - 1) / epochs. The alpha step is
+    unperturbed.
 
     Args:
         radius_start: perturbation radius r in the first epoch.
         radius_end: radius that r grows towards.
         projection: how A + d comes back, see `optnas.algorithms.parts.perturbations`.
-        hypergradient: ``first-order`` or ``unrolled``.
-        derivative: how the unrolled hypergradient differentiates.
+        hypergradient: the gradient that moves alpha.
 
     Returns:
         The algorithm's parts.
 
     Reference: Chen and Hsieh, ICML 2020, and its published code. Deviation: none by default.
     """
-    return Algorithm(
-        relax=parts.softmax,
-        perturb=parts.uniform(parts.Radius(radius_start, radius_end), projection),
-        hypergradient=parts.hypergradient(hypergradient, derivative),
-        discretize=parts.argmax_per_edge,
+    return composed(
+        relaxation=parts.softmax,
+        perturbation=parts.uniform(radius_start, radius_end, projection),
+        hypergradient=hypergradient,
+        discretization=parts.argmax_per_edge,
     )

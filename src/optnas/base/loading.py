@@ -27,6 +27,8 @@ Refuse = Callable[..., UserError]
 
 # What each file that was loaded by path registers, by the name of its module.
 FILES: dict[str, Registered] = {}
+# Factories of functions that are a component themselves, by the function's `id`.
+ITSELF: dict[int, Factory] = {}
 WRITE_IT = "write it as module:Object or ./file.py:Object"
 
 
@@ -80,6 +82,7 @@ def load_object(kind: str, name: str, refuse: Refuse) -> Factory:
         else:
             module = importlib.import_module(target)
         factory: Factory = found.get((kind, attribute)) or getattr(module, attribute)
+        factory = ITSELF.get(id(factory), factory)
         inspect.signature(factory)
     except (Exception, SystemExit) as error:
         remedy = WRITE_IT

@@ -1,17 +1,32 @@
-"""What a factory's signature says of its settings."""
+"""One schema of settings: what a factory's signature says of them, and what is wrong with some.
+
+A parameter's annotation is the type of its setting; where there is none, its default says the type.
+Values are checked by pydantic, strictly: no text for a number, no number for a truth value. What it
+refuses, here or in a model of fixed sections, is told in one line.
+"""
 
 from __future__ import annotations
 
+import collections.abc
+import contextlib
 import functools
 import inspect
+import math
 import types
 import typing
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union
 
 import pydantic
+from pydantic_core import ErrorDetails
 
-from optnas.base.errors import UserError
+from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
+
+Model = TypeVar("Model", bound=pydantic.BaseModel)
+EMPTY = inspect.Parameter.empty
+CHANGE = "change its value"
+UNIONS = (Union, types.UnionType)
+LISTS = (list, tuple, collections.abc.Sequence)
 
 
 class Part(NamedTuple):
@@ -23,10 +38,40 @@ class Part(NamedTuple):
     Attributes:
         kind: one of `optnas.base.registry.KINDS`.
         many: the setting is a table of such components by a name of the user's choice.
+        fixed: settings of the component that the section around it decides.
     """
 
     kind: str
     many: bool = False
+    fixed: tuple[str, ...] = ()
+
+
+class Setting(NamedTuple):
+    """What a signature says of one setting.
+
+    Attributes:
+        hint: the type of its values.
+        default: `EMPTY` where the setting has to be given.
+    """
+
+    hint: Any
+    default: Any = EMPTY
+
+
+class Component(NamedTuple):
+    """The settings that a name stands for.
+
+    Attributes:
+        label: what to call it in messages.
+        settings: by name, in the order of the signature.
+    """
+
+    label: str
+    settings: Mapping[str, Setting]
+
+
+# (kind, name, key=..., where=...) -> the component; the errors are those of `registry.find`.
+Describe = Callable[..., Component]
 
 
 def parameters_of(
@@ -78,8 +123,79 @@ def hints_of(factory: Callable[..., Any], names: Iterable[str]) -> dict[str, Any
 
 def part_of(hint: Any) -> Part | None:
     """The mark of an annotation, if it has one."""
-    marks = (mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Part))
-    return next(marks, None)
+    for each in _alternatives(hint):
+        for mark in getattr(getattr(each, "__supertype__", each), "__metadata__", ()):
+            if isinstance(mark, Part):
+                return mark
+    return None
+
+
+def settings_of(
+    factory: Callable[..., Any], skip: tuple[str, ...] = (), *, foreign: bool = False
+) -> dict[str, Setting]:
+    """The schema of a factory's settings.
+
+    Args:
+        factory: a function or class.
+        skip: parameters that the program supplies.
+        foreign: the factory is not written for this program: an annotation that cannot be read
+            counts as none.
+
+    Returns:
+        Settings by name.
+
+    Raises:
+        UserError: an annotation cannot be read.
+    """
+    parameters = parameters_of(factory, skip)
+    hints: dict[str, Any] = {}
+    for names in [[name] for name in parameters] if foreign else [list(parameters)]:
+        try:
+            hints |= hints_of(factory, names)
+        except UserError:
+            if not foreign:
+                raise
+    return {
+        name: Setting(_readable(hints.get(name, type_of(each.default))), each.default)
+        for name, each in parameters.items()
+    }
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) in UNIONS else (hint,)
+
+
+def type_of(default: Any) -> Any:
+    """The type that a default says."""
+    if isinstance(default, (list, tuple)) and default:
+        if all(isinstance(each, str) for each in default):
+            return list[str]
+        return tuple[tuple(map(type_of, default))]  # type: ignore[misc]
+    if type(default) is int:
+        return int | float  # who writes 0 may mean any number
+    return type(default) if type(default) in (bool, float, str) else Any
+
+
+def _readable(hint: Any) -> Any:
+    """An annotation without alternatives that no file can hold, such as tensors."""
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if part_of(hint) is not None:
+        return hint
+    if origin in UNIONS:
+        return Any if Any in inside else either(map(_readable, inside))
+    if origin in (list, tuple):
+        return origin[tuple(each if each is ... else _readable(each) for each in inside)]
+    try:
+        _adapter(hint)
+    except (pydantic.PydanticUserError, pydantic.PydanticUndefinedAnnotation, TypeError):
+        return Any
+    return hint
+
+
+def either(kinds: Iterable[Any]) -> Any:
+    """The union of some types; anything where only None, or nothing known, is among them."""
+    kept = tuple(kind for kind in kinds if kind is not Any)
+    return Union[kept] if set(kept) - {type(None)} else Any  # noqa: UP007, a tuple of them
 
 
 @functools.cache
@@ -87,30 +203,339 @@ def _adapter(hint: Any) -> pydantic.TypeAdapter[Any]:
     return pydantic.TypeAdapter(hint)
 
 
-def typed(value: Any, hint: Any, key: str, where: object) -> Any:
-    """A value checked against an annotation.
+def is_plain(value: Any) -> bool:
+    """Whether a file of settings can hold a value."""
+    if isinstance(value, (tuple, list)):
+        return all(map(is_plain, value))
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and is_plain(each) for key, each in value.items())
+    return type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value))
+
+
+def complete(
+    component: Component,
+    given: Mapping[str, Any],
+    *,
+    section: str,
+    describe: Describe,
+    where: object = COMMAND_LINE,
+    besides: tuple[str, ...] = (),
+    fixed: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Settings checked against their schema, with every default spelled out.
 
     Args:
-        value: what the user wrote, or a default.
-        hint: the annotation.
+        component: the schema.
+        given: what the user wrote, without the ``name``.
+        section: the dotted prefix for error messages, such as ``algorithm``.
+        describe: finds the components that settings name.
+        where: the file or command line, for error messages.
+        besides: further keys of the section, to be named in a remedy.
+        fixed: settings that the section around this one decides.
+
+    Returns:
+        All settings by name, those that are components as tables of their own. A value that equals
+        the default is spelt as the default is, so that 0 and 0.0 are one run. Left to the factory:
+        None (TOML has none), and defaults that no file could hold.
+
+    Raises:
+        UserError: a setting is unknown, missing or of the wrong type.
+    """
+    settings = {name: each for name, each in component.settings.items() if name not in fixed}
+    for name, value in given.items():
+        if name not in settings:
+            valid, top = [*settings, *besides], section.partition(".")[0]
+            remedy = did_you_mean(name, valid) if valid else f"remove {section}.{name}"
+            if name in fixed:
+                remedy = f"remove it, and set {top}.{name}"
+            raise UserError(
+                f"{component.label} has no setting '{name}'"
+                + (f" here: it has that of {top}" if name in fixed else ""),
+                where=where,
+                key=f"{section}.{name}",
+                value=value,
+                remedy=remedy,
+            )
+    completed: dict[str, Any] = {}
+    for name, setting in settings.items():
+        key, part, default = f"{section}.{name}", part_of(setting.hint), setting.default
+        value = default if given.get(name) is None else given[name]
+        if value is EMPTY:
+            raise UserError(
+                f"{component.label} needs "
+                + ("this setting" if part is None else f"another {part.kind} here"),
+                where=where,
+                key=key,
+                remedy=f"add {key}=VALUE" if part is None else f"add {key}.name=NAME",
+            )
+        if value is None:
+            continue
+        if part is not None and part.many:
+            completed[name] = {
+                label: complete_part(part, one, section=f"{key}.{label}", describe=describe)
+                for label, one in _table(value, key, where).items()
+            }
+        elif part is not None:
+            completed[name] = complete_part(
+                part, value, default, section=key, describe=describe, where=where
+            )
+        elif value is not default:
+            completed[name] = typed(value, setting, key, where)
+        elif is_plain(default):
+            completed[name] = default
+    return completed
+
+
+def _table(value: Any, key: str, where: object) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    raise UserError(
+        "must be a table", where=where, key=key, value=value, remedy=f"write {key}.NAME="
+    )
+
+
+def complete_part(
+    part: Part,
+    given: Any,
+    default: Any = None,
+    *,
+    section: str,
+    describe: Describe,
+    where: object = COMMAND_LINE,
+    besides: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """The table of a component: its name and all its settings.
+
+    Args:
+        part: what is asked for.
+        given: its name, or a table.
+        default: likewise; the settings of its table hold as long as the name is the same.
+        section: the dotted key of the table.
+        describe: as for `complete`.
+        where: as for `complete`.
+        besides: as for `complete`.
+
+    Returns:
+        The table.
+
+    Raises:
+        UserError: there is no such component, or a setting of it is wrong.
+    """
+    usual, table = ({"name": each} if isinstance(each, str) else each for each in (default, given))
+    if not isinstance(table, Mapping):
+        raise UserError(
+            "must be a name or a table",
+            where=where,
+            key=section,
+            value=given,
+            remedy=f"write {section}=NAME",
+        )
+    if isinstance(usual, Mapping) and table.get("name", usual["name"]) == usual["name"]:
+        table = {**usual, **table}
+    name = name_in(table, section, where)
+    completed = complete(
+        describe(part.kind, name, key=f"{section}.name", where=where),
+        {key: value for key, value in table.items() if key != "name"},
+        section=section,
+        describe=describe,
+        where=where,
+        besides=besides,
+        fixed=part.fixed,
+    )
+    return {"name": name, **completed}
+
+
+def name_in(table: Mapping[str, Any], section: str, where: object = COMMAND_LINE) -> str:
+    """The name of the component that a table is for; a `UserError` if it has none."""
+    name = table.get("name")
+    if isinstance(name, str):
+        return name
+    raise UserError(
+        "needs a name" if name is None else "a name is a string",
+        where=where,
+        key=f"{section}.name",
+        value=name,
+        remedy=f"write {section}.name=NAME",
+    )
+
+
+def typed(value: Any, setting: Setting, key: str, where: object = COMMAND_LINE) -> Any:
+    """A value checked against its setting's type.
+
+    Args:
+        value: what the user wrote.
+        setting: the setting.
         key: the dotted key, for the error.
         where: the file or command line, for the error.
 
     Returns:
-        The value, converted.
+        The value: a float where one is due, a tuple for a list where one is due.
 
     Raises:
         UserError: it is of another type.
     """
-    # Strict but for an int where a float is due, and a list where TOML knows no tuple.
+    hint, default = setting
     try:
-        return _adapter(hint).validate_python(value, strict=not isinstance(value, list))
+        value = _adapter(hint).validate_python(_shaped(value, hint), strict=True)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(
-            first["msg"][0].lower() + first["msg"][1:],
-            where=where,
-            key=key,
-            value=value,
-            remedy="change its value",
-        ) from error
+        reason, remedy = _wrong(error.errors()[0], hint, default, value)
+        raise UserError(reason, where=where, key=key, value=value, remedy=remedy) from error
+    same = is_plain(default) and not isinstance(default, bool) and value == default
+    return default if same else value
+
+
+def _shaped(value: Any, hint: Any) -> Any:
+    """Lists as the tuples that are due: TOML knows no tuple."""
+    for each in _alternatives(hint):
+        origin, inside = typing.get_origin(each), typing.get_args(each)
+        if isinstance(value, (list, tuple)) and origin in (list, tuple):
+            return origin(_shaped(one, inside[0]) for one in value)
+    return value
+
+
+# --- what pydantic refuses, in words ----------------------------------------------------------
+
+# type -> what one is called, and several
+WORDS: dict[Any, tuple[str, str]] = {
+    bool: ("a truth value", "truth values"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("text", "words"),
+}
+# pydantic's name for a bound -> its name in the details, what to use
+BOUNDS = {
+    "greater_than_equal": ("ge", "use {} or more"),
+    "greater_than": ("gt", "use more than {}"),
+    "less_than_equal": ("le", "use {} or less"),
+    "less_than": ("lt", "use less than {}"),
+}
+
+
+def _words(hint: Any, number: int = 0) -> str:
+    """What a value of a type is called, in the singular or (1) plural; nothing if there is none."""
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _words(inside[0], number)
+    if origin in UNIONS:
+        kinds = [each for each in inside if not (each is int and float in inside)]
+        return " or ".join(filter(None, dict.fromkeys(_words(each, number) for each in kinds)))
+    if origin in LISTS and inside:
+        count = f"{len(inside)} " if origin is tuple and ... not in inside else ""
+        return f"a list of {count}{_words(inside[0], 1) or 'values'}"
+    return WORDS[hint][number] if hint in WORDS else ""
+
+
+def _choices(hint: Any) -> list[str]:
+    """The words that a type consists of, if it does."""
+    found = [each for each in _alternatives(hint) if typing.get_origin(each) is Literal]
+    return [str(word) for each in found for word in typing.get_args(each)]
+
+
+def _wrong(problem: ErrorDetails, hint: Any, default: Any, value: Any) -> tuple[str, str]:
+    """Why a value was refused, and what to write instead."""
+    kind, details = problem["type"], problem.get("ctx", {})
+    if kind in BOUNDS:
+        name, remedy = BOUNDS[kind]
+        return "is out of range", remedy.format(details[name])
+    if kind == "too_short":
+        return f"must have at least {details['min_length']} values", "add some"
+    if _choices(hint):
+        return "there is no such choice", did_you_mean(str(value), _choices(hint))
+    words = _words(hint)
+    if words and kind not in ("value_error", "assertion_error", "finite_number"):
+        return f"must be {words}", _instead(value, hint, default)
+    message = problem["msg"].removeprefix("Value error, ")
+    return message[0].lower() + message[1:], CHANGE
+
+
+def _instead(value: Any, hint: Any, default: Any) -> str:
+    """What to write instead of a value of another type."""
+    kinds = _alternatives(hint)
+    if bool in kinds:
+        return "write true or false"
+    for kind in (int, float):
+        if kind in kinds and isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                return f"write {kind(value)} without quotes"
+    if is_plain(default):
+        return f"write one such as {list(default) if isinstance(default, tuple) else default}"
+    return CHANGE
+
+
+def validated(
+    model: type[Model],
+    document: Mapping[str, Any],
+    *,
+    where: object = COMMAND_LINE,
+    remedy: str = CHANGE,
+) -> Model:
+    """A document of fixed sections as its model.
+
+    Args:
+        model: the sections and their keys.
+        document: what the user wrote, completed where the model has no defaults.
+        where: the file or command line, for the error.
+        remedy: what to do where nothing better is known.
+
+    Returns:
+        The model.
+
+    Raises:
+        UserError: a key is unknown or missing, or a value is none of its type.
+    """
+    try:
+        return model.model_validate(document)
+    except pydantic.ValidationError as error:
+        refused = _told(error, model, where, remedy)
+        raise refused from error
+
+
+def _told(
+    error: pydantic.ValidationError, model: type[pydantic.BaseModel], where: object, remedy: str
+) -> UserError:
+    # A misspelt key is missing under its right name too; the misspelling says more.
+    problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    place, value = problem["loc"], problem["input"]
+    *above, last = place or ("",)
+    key = ".".join(map(str, place))
+    if problem["type"] == "missing":
+        value, reason, found = (
+            None,
+            "is missing",
+            f"add {key}=VALUE" if remedy is CHANGE else remedy,
+        )
+    elif problem["type"] == "extra_forbidden":
+        holder = [*_along(model, above)][-1].hint
+        valid = [name for each in _models(holder) for name in each.model_fields]
+        section = ".".join(map(str, above))
+        reason = f"{section} has no setting '{last}'" if section else f"there is no '{last}' here"
+        found = did_you_mean(str(last), valid)
+    else:
+        setting = [*_along(model, place)][-1]
+        reason, found = _wrong(problem, *setting, value)
+        found = remedy if found is CHANGE else found
+    value = None if isinstance(value, (Mapping, pydantic.BaseModel)) else value
+    return UserError(reason, where=where, key=key or None, value=value, remedy=found)
+
+
+def _along(model: type[pydantic.BaseModel], place: Iterable[str | int]) -> Iterator[Setting]:
+    """A model, and what is declared at each step of the way to a place in it."""
+    at = Setting(model)
+    yield at
+    for step in place:
+        fields: dict[Any, Any] = {
+            n: f for each in _models(at.hint) for n, f in each.model_fields.items()
+        }
+        if step in fields:
+            at = Setting(fields[step].annotation, fields[step].default)
+        else:
+            inside = [a for each in _alternatives(at.hint) for a in typing.get_args(each)]
+            at = Setting(inside[-1 if ... not in inside else 0] if inside else Any)
+        yield at
+
+
+def _models(hint: Any) -> list[type[pydantic.BaseModel]]:
+    kinds = _alternatives(hint)
+    return [
+        each for each in kinds if isinstance(each, type) and issubclass(each, pydantic.BaseModel)
+    ]

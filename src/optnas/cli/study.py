@@ -65,7 +65,7 @@ def plan(
         ]
         typer.echo(json.dumps(entries, indent=1))
         return
-    from optnas.study.view import print_plan
+    from optnas.cli.printing.study import print_plan
 
     costs: dict[str, float] = {}
     if not no_timing:
@@ -92,18 +92,18 @@ def run(
     data: DataFolder = None,
 ) -> None:
     """Run what is missing of a study; after an interruption give the same command again."""
+    from optnas.cli.printing.study import StudyLines
     from optnas.study.declare import load_study
     from optnas.study.progress import Watch
     from optnas.study.runner import Runner
-    from optnas.study.view import Display
 
     at_a_time = _jobs(jobs, threads)
     loaded = load_study(study, dotted_settings(None, device=device, threads=threads, data=data))
     carrier = _engine(engine, engine_set, out)
     runner = Runner(loaded, out, carrier, at_a_time, max_runs, retry_failed)
     watch = Watch(loaded.runs, runner.folders)
-    with Display(watch.look, at_a_time) as display:
-        runner.on_change, runner.on_tick = display.change, display.tick
+    with StudyLines(watch.look, at_a_time) as lines:
+        runner.on_change, runner.on_tick = lines.change, lines.tick
         whole = runner.go()
     typer.echo(watch.look().line(at_a_time))
     raise typer.Exit(EXIT_DONE if whole else EXIT_FAILED)
@@ -120,15 +120,27 @@ def _engine(name: str, words: list[str] | None, out: Path) -> Any:
 
 
 @app.command()
-def status(study: Name, *, out: Out, data: DataFolder = None) -> None:
+def status(
+    study: Name,
+    *,
+    out: Out,
+    as_json: Annotated[bool, typer.Option("--json", help="a list with an entry per run")] = False,
+    data: DataFolder = None,
+) -> None:
     """How far a study is, also while it runs."""
+    from optnas.base.json import dump_json
+    from optnas.cli.printing.study import print_status
     from optnas.study.declare import load_study
-    from optnas.study.folder import locate
+    from optnas.study.folder import locate, standing
     from optnas.study.progress import Watch
-    from optnas.study.view import print_status
 
     loaded = load_study(study, dotted_settings(None, data=data))
-    print_status(loaded, Watch(loaded.runs, locate(loaded.runs.values(), out)))
+    folders = locate(loaded.runs.values(), out)
+    if as_json:
+        told = [standing(folder) | {"id": name} for name, folder in folders.items()]
+        typer.echo(dump_json(told, indent=1))
+    else:
+        print_status(loaded, Watch(loaded.runs, folders))
 
 
 @app.command()
@@ -195,7 +207,8 @@ def claims(
     data: DataFolder = None,
 ) -> None:
     """Judge claims by the runs: supported, contradicted, inconclusive, or not testable and why."""
-    from optnas.study import judging, view
+    from optnas.cli.printing import study as printed
+    from optnas.study import judging
 
     ledger = judging.judge(
         study,
@@ -210,9 +223,9 @@ def claims(
     if as_json:
         import json
 
-        typer.echo(json.dumps(view.claims_document(ledger), indent=1, allow_nan=False))
+        typer.echo(json.dumps(printed.claims_document(ledger), indent=1, allow_nan=False))
     else:
-        view.print_claims(ledger, details=details)
+        printed.print_claims(ledger, details=details)
 
 
 @app.command()

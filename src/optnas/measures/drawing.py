@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from optnas.algorithms.composed import composed
 from optnas.base.errors import UserError
 from optnas.base.files import write_atomically, writing
+from optnas.base.schema import parameters_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,10 +104,12 @@ def run_looks(configs: Sequence[Mapping[str, Any]]) -> dict[str, Look]:
 
 
 def run_label(config: Mapping[str, Any]) -> str:
-    """A run's algorithm and optimizer pair, such as ``darts: SGD + Adam``."""
-    pair = pair_name(config)
-    unrolled = config["algorithm"].get("hypergradient") == "unrolled"
-    return f"{config['algorithm']['name']}{' (unrolled)' if unrolled else ''}: {pair}"
+    """A run's algorithm, its hypergradient if not the usual one, and its optimizer pair."""
+    usual = parameters_of(composed)["hypergradient"].default
+    chosen = config["algorithm"].get("hypergradient", usual)
+    name = chosen["name"] if isinstance(chosen, Mapping) else chosen  # 0.1.0 wrote a name
+    note = "" if name == usual else f" ({name})"
+    return f"{config['algorithm']['name']}{note}: {pair_name(config)}"
 
 
 def check_format(path: Path) -> None:

@@ -3,7 +3,7 @@
 The unrolled hypergradient needs w'(g) = w - (what the optimizer would subtract for gradient g),
 with its Jacobian in g, and nothing of the live optimizer may change. Each function below restates
 one of torch's update rules; tests compare value and derivative with torch's own optimizers built
-with ``differentiable=True``.
+with ``differentiable=True``. Importable without torch, so that settings can be checked.
 
 Symbols: w weight, g gradient, lr learning rate, wd weight decay, t step count (from 1).
 """
@@ -11,17 +11,21 @@ Symbols: w weight, g gradient, lr learning rate, wd weight decay, t step count (
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from optnas.algorithms.bilevel import VirtualStep
-from optnas.optimizers.signatures import not_unrollable
+from optnas.base.errors import UserError
+from optnas.base.lazy import lazy
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = lazy("torch")
 
 State = Mapping[str, Any]
 Group = Mapping[str, Any]
-Rule = Callable[[Tensor, Tensor, State, Group], Tensor]
+Rule = Callable[["Tensor", "Tensor", State, Group], "Tensor"]
 
 
 def _sgd(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
@@ -98,12 +102,27 @@ def _root(v: Tensor) -> Tensor:
     return torch.where(positive, torch.where(positive, v, 1.0).sqrt(), 0.0)
 
 
-RULES: dict[type[torch.optim.Optimizer], Rule] = {
-    torch.optim.SGD: _sgd,
-    torch.optim.Adam: _adam,
-    torch.optim.AdamW: _adamw,
-    torch.optim.RMSprop: _rmsprop,
-}
+# By the name of the class in torch.optim.
+RULES: dict[str, Rule] = {"SGD": _sgd, "Adam": _adam, "AdamW": _adamw, "RMSprop": _rmsprop}
+
+
+def not_known(optimizer: str, key: str = "weight_optimizer.name", value: str = "") -> UserError:
+    """The error of a virtual step of another optimizer than those of `RULES`.
+
+    Args:
+        optimizer: its name.
+        key: of the setting that wants the step.
+        value: its value; the optimizer by default.
+
+    Returns:
+        The error.
+    """
+    return UserError(
+        f"a virtual step is known of {', '.join(RULES)}, not of {optimizer}",
+        key=key,
+        value=value or optimizer,
+        remedy="use one of those for weight_optimizer.name, or algorithm.hypergradient=first-order",
+    )
 
 
 def virtual_step(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]) -> VirtualStep:
@@ -124,9 +143,10 @@ def virtual_step(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]
 
     def step(gradients: Sequence[Tensor]) -> dict[str, Tensor]:
         # Looked up here, not before: a first-order search never asks.
-        rule = RULES.get(type(optimizer))
-        if rule is None:
-            raise not_unrollable(type(optimizer).__name__)
+        name = type(optimizer).__name__
+        if name not in RULES or getattr(torch.optim, name) is not type(optimizer):
+            raise not_known(name)
+        rule = RULES[name]
         after = {}
         for (name, w), g in zip(weights.items(), gradients, strict=True):
             group = group_of[w]

@@ -12,6 +12,7 @@ import numpy as np
 from optnas.analysis.claims.declare import NAMES, Cell
 from optnas.analysis.runs import Selection
 from optnas.measures.drawing import DASHES, pair_look
+from optnas.optimizers.signatures import torch_signature
 
 ALGORITHM, WEIGHT, ARCH = NAMES
 TRADITIONAL = [{WEIGHT: w, ARCH: a} for w, a in itertools.product(("SGD", "Adam"), repeat=2)]
@@ -48,7 +49,8 @@ class Momentum:
     @property
     def column(self) -> str:
         """The setting's dotted key."""
-        return f"{self.section}.{'betas' if self.optimizer == 'Adam' else 'momentum'}"
+        betas = "betas" in torch_signature(self.optimizer)
+        return f"{self.section}.{'betas' if betas else 'momentum'}"
 
     def level(self, value: object) -> float:
         """The momentum behind a value of the setting."""

@@ -29,8 +29,8 @@ from optnas.report.material import Material, answering_table, material_of
 from optnas.report.pages import page
 from optnas.report.pictures import Absent, Picture, figure_of_report, write_pictures
 from optnas.spaces.tables import data_folder
-from optnas.study.declare import STUDIES, load_study
-from optnas.study.folder import locate
+from optnas.study.declare import STUDIES
+from optnas.study.folder import opened
 from optnas.study.tables import table_of
 
 NEWEST = 50
@@ -64,9 +64,7 @@ def report(
         UserError: the study or a record is wrong, no run has a record yet, a run named is not
             there, or the folder cannot be written.
     """
-    settings = {} if data is None else {"data.folder": str(data)}
-    loaded = load_study(study, settings)
-    folders = locate(loaded.runs.values(), Path(out))
+    loaded, folders = opened(study, Path(out), data)
     entries = inventory(loaded, folders)
     paged = chosen(entries, runs, NEWEST)
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)

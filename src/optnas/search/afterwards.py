@@ -10,10 +10,11 @@ from optnas.base.errors import UserError
 from optnas.base.measurements import Line, identity
 from optnas.base.records import RunFolder
 from optnas.measures.base import Cadence
+from optnas.search.checkpoints import restore
 from optnas.search.environment import cpu_threads
 from optnas.search.observe import described, take
 from optnas.search.settings.model import MeasureSection, Settings
-from optnas.search.state import build_state, restore
+from optnas.search.state import build_state
 
 OnLine = Callable[[str, Line], None]
 REMEDY = "delete it, or restore the file"

@@ -19,11 +19,12 @@ from optnas.measures.curvature.hessian import alpha_hessian, extreme_eigenvalues
 from optnas.measures.evaluation import clean_batch
 from optnas.optimizers.adapter import set_learning_rate
 from optnas.optimizers.stepping import to_evaluation_point, to_training_point
+from optnas.search.checkpoints import restore, save
 from optnas.search.describe import describe_alpha
 from optnas.search.environment import cpu_threads, describe_environment
 from optnas.search.observe import keeps, observe
 from optnas.search.settings.model import Settings
-from optnas.search.state import SearchState, build_state, restore, save
+from optnas.search.state import SearchState, build_state
 from optnas.search.steps import (
     arch_step,
     batch_loss,
@@ -68,7 +69,7 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
         state = build_state(settings)
         if folder.checkpoint.exists():
             restore(state, folder.checkpoint)
-        folder.start(describe_environment(settings.run), state.records_bytes, state.epoch)
+        folder.start(describe_environment(settings.run), state.records, state.epoch)
         tracker.start(settings)
 
         def tell(record: Record) -> None:
@@ -94,11 +95,11 @@ def _loop(state: SearchState, folder: RunFolder, on_epoch: OnEpoch) -> None:
         record["seconds"] = time.perf_counter() - started
         state.epoch = epoch
         state.seconds += record["seconds"]
-        state.records_bytes = folder.append(record)
+        state.records = folder.append(record)
         observe(state, folder)
         if keeps(state):
             save(state, folder.kept(epoch))
-        save(state, folder.checkpoint)
+        save(state, folder.checkpoint, keep=folder.previous)
         on_epoch(record)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from optnas.base.errors import UserError
 from optnas.base.records import FINISHED, BusyError, RunFolder, find_runs
-from optnas.study.declare import PlannedRun
+from optnas.study.declare import ID_LENGTH, PlannedRun, Study, load_study
 
 State = Literal["missing", "unfinished", "running", "interrupted", "failed", "diverged", "done"]
 STATES: tuple[State, ...] = (
@@ -47,6 +47,42 @@ def epochs_of(run: RunFolder) -> int:
     return max(0, lines - 1)
 
 
+def standing(run: RunFolder) -> dict[str, Any]:
+    """Where a run stands, for JSON.
+
+    Args:
+        run: its folder.
+
+    Returns:
+        ``id``, the first 16 digits of its hash; ``folder``; ``status``, as of `state_of`, or
+        ``unreadable``; ``epoch``, the last recorded one, None before epoch 0; ``reason`` of a run
+        that is not done, if there is one; ``numbers_version``.
+    """
+    told: dict[str, Any] = {
+        "id": None,
+        "folder": str(run.path),
+        "status": "unreadable",
+        "epoch": None,
+    }
+    told |= {"reason": None, "numbers_version": None}
+    try:
+        status = state_of(run)
+        if status == "missing":
+            return told | {"status": status}
+        identity = run.read_config()["identity"]
+        result = run.read_result() or {}
+        epochs = run.read_epochs()
+        return told | {
+            "id": identity["hash"][:ID_LENGTH],
+            "status": status,
+            "epoch": epochs[-1]["epoch"] if epochs else None,
+            "reason": result.get("reason"),
+            "numbers_version": identity["numbers_version"],
+        }
+    except (UserError, KeyError, TypeError, AttributeError) as error:
+        return told | {"reason": str(error)}
+
+
 def locate(runs: Iterable[PlannedRun], out: Path | None) -> dict[str, RunFolder]:
     """The folder of each run: one below ``out`` with the same hash, else ``out/ID``.
 
@@ -69,6 +105,29 @@ def locate(runs: Iterable[PlannedRun], out: Path | None) -> dict[str, RunFolder]
         run.id: present.get(run.settings.hash) or RunFolder((out or Path()) / run.id)
         for run in runs
     }
+
+
+def opened(study: str, out: Path, data: Path | None = None) -> tuple[Study, dict[str, RunFolder]]:
+    """A study and the folders of its runs.
+
+    Args:
+        study: a shipped name, or the path of a study.
+        out: the study's folder, or any folder with run folders or committed records below it.
+        data: the data folder; default: the variable ``OPTNAS_DATA``.
+
+    Returns:
+        The study, and the folders by id.
+
+    Raises:
+        UserError: the study is wrong, or ``out`` is a file.
+    """
+    loaded = load_study(study, {} if data is None else {"data.folder": str(data)})
+    return loaded, locate(loaded.runs.values(), out)
+
+
+def runs_of(study: str | None, out: Path, data: Path | None = None) -> list[RunFolder]:
+    """The run folders of a study as of `opened`; without a study every run below ``out``."""
+    return find_runs(out) if study is None else [*opened(study, out, data)[1].values()]
 
 
 def _present(out: Path) -> dict[str, RunFolder]:

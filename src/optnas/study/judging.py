@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optnas.analysis.claims.read import choose_claims
 from optnas.base.errors import UserError
-from optnas.base.records import RunFolder, find_runs
-from optnas.study.declare import load_study
-from optnas.study.folder import State, locate, state_of
+from optnas.base.records import find_runs
+from optnas.study.folder import State, runs_of, state_of
 from optnas.study.tables import table_of
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def judge(
     from optnas.analysis.claims.judge import judge as judge_table
 
     chosen = choose_claims(claims)
-    runs = _runs(study, Path(out), data)
+    runs = runs_of(study, Path(out), data)
     frame = table_of(runs, benchmark=benchmark, data=data, recorded=recorded)
     name = _table_name(frame, benchmark, hold or {})
     lines, remark = _references(name, data)
@@ -92,13 +91,6 @@ def judge(
     )
 
 
-def _runs(study: str | None, out: Path, data: Path | None) -> Sequence[RunFolder]:
-    if study is None:
-        return find_runs(out)
-    settings = {} if data is None else {"data.folder": str(data)}
-    return list(locate(load_study(study, settings).runs.values(), out).values())
-
-
 def _table_name(frame: pd.DataFrame, asked: str | None, hold: Mapping[str, Any]) -> str:
     """The table of most runs, which the judgement holds as any other setting."""
     held = asked or hold.get("benchmark.table")
@@ -108,9 +100,9 @@ def _table_name(frame: pd.DataFrame, asked: str | None, hold: Mapping[str, Any])
 def _references(table: str, data: Path | None) -> tuple[References, str]:
     """A random cell and a random search, or why they cannot be had."""
     from optnas.analysis.references import references
-    from optnas.spaces.tables import data_folder, load_table
+    from optnas.spaces.tables import NO_TABLE, data_folder, load_table
 
-    if table == "none":
+    if table == NO_TABLE.name:
         return {}, "no reference lines: the runs asked no benchmark table"
     try:
         return references(load_table(table, folder=data_folder(data))), ""

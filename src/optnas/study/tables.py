@@ -9,9 +9,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 from optnas.base.errors import UserError
 from optnas.base.files import write_atomically, writing
-from optnas.base.records import Record, RunFolder, find_runs
-from optnas.study.declare import ID_LENGTH, describe_settings, load_study
-from optnas.study.folder import locate, state_of
+from optnas.base.records import Record, RunFolder
+from optnas.study.declare import ID_LENGTH, describe_settings
+from optnas.study.folder import runs_of, state_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,11 +52,7 @@ def table(
     Example:
         >>> table("quickstart", "demo").groupby("id").last()  # doctest: +SKIP
     """
-    if study is None:
-        runs = find_runs(Path(out))
-    else:
-        settings = {} if data is None else {"data.folder": str(data)}
-        runs = list(locate(load_study(study, settings).runs.values(), Path(out)).values())
+    runs = runs_of(study, Path(out), data)
     return table_of(runs, benchmark=benchmark, data=data, recorded=recorded, arrays=arrays)
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+from optnas.base.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
+@register("discretization", "argmax-per-edge", itself=True)
 def argmax_per_edge(alpha_EO: Tensor) -> list[int]:
     """The operation of the largest architecture parameter of each edge, ``none`` included.
 
@@ -12,7 +18,7 @@ def argmax_per_edge(alpha_EO: Tensor) -> list[int]:
         alpha_EO: architecture parameters.
 
     Returns:
-        One operation index an edge; the first one where several are largest.
+        One operation index per edge; the first one where several are largest.
 
     Reference: NAS-Bench-201's own derivation; DARTS on its own space leaves ``none`` out.
     """

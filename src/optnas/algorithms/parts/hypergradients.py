@@ -7,50 +7,65 @@ batches at hand. Shapes: E edges, O operations.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from optnas.algorithms.base import ComputeHypergradient, DerivativeName, HypergradientName
+from optnas.algorithms.base import ComputeHypergradient, DerivativeName
 from optnas.algorithms.bilevel import Bilevel, Hypergradient
+from optnas.base import registry
 from optnas.base.errors import UserError
+from optnas.base.lazy import lazy
+from optnas.base.registry import register
+from optnas.base.schema import parameters_of
 
-RelaxNow = Callable[[Tensor], Tensor]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = lazy("torch")
+
+RelaxNow = Callable[["Tensor"], "Tensor"]
 # Published displacement of the finite difference: |R v| = 0.01.
 DISPLACEMENT = 0.01
 
 
-def hypergradient(name: HypergradientName, derivative: DerivativeName) -> ComputeHypergradient:
-    """Choose a hypergradient by name.
+def hypergradient(
+    chosen: ComputeHypergradient | str, derivative: DerivativeName = "exact"
+) -> ComputeHypergradient:
+    """The hypergradient of a setting, for algorithms written for 0.1.0, which called this.
 
     Args:
-        name: ``first-order`` or ``unrolled``.
-        derivative: ``exact`` or ``finite-difference``, of the unrolled one.
+        chosen: the part, or the name of one that is registered.
+        derivative: how the one of that name differentiates.
 
     Returns:
         The part.
 
     Raises:
-        UserError: a finite difference was asked of the first-order hypergradient.
+        UserError: the part has been built, or has no such choice, and another derivative than
+            ``exact`` is asked for.
     """
-    if name == "unrolled":
-        return unrolled(derivative)
-    if derivative != "exact":
-        raise UserError(
-            "the first-order hypergradient has no second derivative to approximate",
-            key="algorithm.derivative",
-            value=derivative,
-            remedy="remove it, or set algorithm.hypergradient=unrolled",
-        )
-    return first_order
+    if isinstance(chosen, str):
+        factory = registry.find("hypergradient", chosen, key="algorithm.hypergradient")
+        if derivative == "exact" or "derivative" in parameters_of(factory):
+            return factory(**({} if derivative == "exact" else {"derivative": derivative}))
+    elif derivative == "exact":
+        return chosen
+    raise UserError(
+        "the hypergradient takes its derivative among its own settings, if it has a choice",
+        key="algorithm.derivative",
+        value=derivative,
+        remedy="remove it, and set algorithm.hypergradient.derivative",
+    )
 
 
+@register("hypergradient", "frozen", itself=True)
 def frozen(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
     """No gradient: alpha stays where it is, whatever the architecture optimizer."""
     del problem, alpha_EO, relax
     return Hypergradient(None)
 
 
+@register("hypergradient", "first-order", itself=True)
 def first_order(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
     """Gradient of the validation loss with the network weights held fixed.
 
@@ -74,7 +89,8 @@ def first_order(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergra
     return Hypergradient(gradient_EO, statistics if problem.update else None)
 
 
-def unrolled(derivative: DerivativeName) -> ComputeHypergradient:
+@register("hypergradient", "unrolled", needs=("virtual-step", "train-batch"))
+def unrolled(derivative: DerivativeName = "exact") -> ComputeHypergradient:
     """Gradient through one virtual step of the weight optimizer.
 
     d L_val(w'(alpha), A) / d alpha with w'(alpha) = step(w, d L_tr(w, A) / d w), the step that the

@@ -14,13 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from optnas.algorithms.base import Perturb, Progress, ProjectionName
+from optnas.base.lazy import lazy
+from optnas.base.registry import register
 
-TrainLoss = Callable[[Tensor], Tensor]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = lazy("torch")
+
+TrainLoss = Callable[["Tensor"], "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Radius:
         return self.start + (self.end - self.start) * progress.fraction
 
 
+@register("perturbation", "none", itself=True)
 def unperturbed(
     op_weights_EO: Tensor, train_loss: TrainLoss, progress: Progress, generator: torch.Generator
 ) -> Tensor:
@@ -48,16 +55,21 @@ def unperturbed(
     return op_weights_EO
 
 
-def uniform(radius: Radius, projection: ProjectionName) -> Perturb:
+@register("perturbation", "uniform")
+def uniform(
+    radius_start: float = 0.03, radius_end: float = 0.3, projection: ProjectionName = "published"
+) -> Perturb:
     """A + d with d ~ U[-r, r] per entry, brought back by the projection.
 
     Args:
-        radius: schedule of r.
+        radius_start: radius r in the first epoch, see `Radius`.
+        radius_end: radius that r grows towards.
         projection: ``published`` or ``exact``.
 
     Returns:
-        The perturbation; one draw a call.
+        The perturbation; one draw per call.
     """
+    radius = Radius(radius_start, radius_end)
 
     def perturb(
         op_weights_EO: Tensor,
@@ -74,20 +86,28 @@ def uniform(radius: Radius, projection: ProjectionName) -> Perturb:
     return perturb
 
 
-def attack(radius: Radius, steps: int, projection: ProjectionName) -> Perturb:
+@register("perturbation", "attack")
+def attack(
+    radius_start: float = 0.03,
+    radius_end: float = 0.3,
+    steps: int = 7,
+    projection: ProjectionName = "published",
+) -> Perturb:
     """Sign-gradient ascent of the train loss inside the box around A.
 
     A_0 = back(A + d), d ~ U[-r, r]; A_{k+1} = back(clamp(A_k + (2 r / steps) sign(dL/dA_k),
     A - r, A + r)). A_steps is used if its loss is at least that of A; else the attack is undone.
 
     Args:
-        radius: schedule of r.
-        steps: number of ascent steps.
+        radius_start: radius r in the first epoch, see `Radius`.
+        radius_end: radius that r grows towards.
+        steps: ascent steps per weight step, each of size 2 r / steps.
         projection: ``published`` or ``exact``.
 
     Returns:
         The perturbation; it never lowers the train loss it was given.
     """
+    radius = Radius(radius_start, radius_end)
 
     def perturb(
         op_weights_EO: Tensor,

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from optnas.algorithms.base import Progress, Relax
+from optnas.base.lazy import lazy
+from optnas.base.registry import register
+from optnas.spaces.base import Space
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = lazy("torch")
 
 
+@register("relaxation", "softmax", itself=True)
 def softmax(alpha_EO: Tensor, progress: Progress) -> Tensor:
     """A[e, o] = exp(alpha[e, o]) / sum_o' exp(alpha[e, o']).
 
@@ -24,7 +33,8 @@ def softmax(alpha_EO: Tensor, progress: Progress) -> Tensor:
     return alpha_EO.softmax(dim=-1)
 
 
-def softmax_with_skip(beta: float, skip: int) -> Relax:
+@register("relaxation", "softmax-with-skip")
+def softmax_with_skip(beta: float = 1.0, *, space: Space) -> Relax:
     """A = softmax(alpha) + beta (1 - t) on the skip column, t the elapsed share of the search.
 
     Equal to an auxiliary skip connection of weight beta (1 - t) beside every edge, because skip
@@ -32,7 +42,7 @@ def softmax_with_skip(beta: float, skip: int) -> Relax:
 
     Args:
         beta: weight in the first epoch.
-        skip: column of the identity operation.
+        space: the search space; the program supplies it, for the column of its skip.
 
     Returns:
         The relaxation.
@@ -42,7 +52,7 @@ def softmax_with_skip(beta: float, skip: int) -> Relax:
 
     def relax(alpha_EO: Tensor, progress: Progress) -> Tensor:
         boost_O = torch.zeros_like(alpha_EO[0])
-        boost_O[skip] = beta * (1 - progress.fraction)
+        boost_O[space.skip] = beta * (1 - progress.fraction)
         return softmax(alpha_EO, progress) + boost_O
 
     return relax

@@ -8,14 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.data.sets.base import Dataset
 from optnas.data.splits import FixedSplit
-from optnas.optimizers import signatures
-from optnas.search.settings.model import Settings
+from optnas.optimizers import virtual
+from optnas.search.settings.model import DataSection, Settings
 from optnas.spaces import build_space, tables
 
 SIZES = ("train_size", "valid_size")
+# Whether it is one, key, value, reason, remedy.
+Contradiction = tuple[bool, str, Any, str, str]
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def check(settings: Settings, images: SearchImages) -> None:
     _check_values(settings.model_dump())
     _check_consistency(settings, images)
     _check_table(settings)
-    _check_unrolled(settings)
+    _check_needs(settings)
 
 
 def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
@@ -73,23 +76,20 @@ def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
                     "must be text or a finite number",
                     key=f"{prefix}{key}",
                     value=value,
-                    remedy="change its value",
+                    remedy="write a finite number, or text in quotes",
                 )
 
 
 def _check_consistency(settings: Settings, images: SearchImages) -> None:
     search, supernet, data = settings.search, settings.supernet, settings.data
-    whole = f"the {images.dataset.size} labelled images" if images.fixed is None else "the split"
-    checks = [
-        *(
-            (
-                getattr(data, key) > half,
-                f"data.{key}",
-                getattr(data, key),
-                f"its half of {whole} has {half}",
-                f"set it from 1 to {half}",
-            )
-            for key, half in images.available.items()
+    refuse(
+        *halves_too_large(data, images),
+        (
+            data.resolution % 4 != 0,
+            "data.resolution",
+            data.resolution,
+            "the supernet halves height and width twice",
+            f"use a multiple of 4, such as {max(4, 4 * round(data.resolution / 4))}",
         ),
         (
             search.batch_size > min(data.train_size, data.valid_size),
@@ -127,8 +127,27 @@ def _check_consistency(settings: Settings, images: SearchImages) -> None:
             "there is no such kind of device",
             "use auto, cpu, cuda or cuda:N",
         ),
+    )
+
+
+def halves_too_large(data: DataSection, images: SearchImages) -> list[Contradiction]:
+    """What `refuse` is to refuse of the sizes of both halves."""
+    whole = f"the {images.dataset.size} labelled images" if images.fixed is None else "the split"
+    return [
+        (
+            getattr(data, key) > half,
+            f"data.{key}",
+            getattr(data, key),
+            f"its half of {whole} has {half}",
+            f"set it from 1 to {half}",
+        )
+        for key, half in images.available.items()
     ]
-    for wrong, key, value, reason, remedy in checks:
+
+
+def refuse(*contradictions: Contradiction) -> None:
+    """Raise a `UserError` for the first contradiction that is one."""
+    for wrong, key, value, reason, remedy in contradictions:
         if wrong:
             raise UserError(reason, key=key, value=value, remedy=remedy)
 
@@ -149,15 +168,15 @@ def _check_table(settings: Settings) -> None:
         )
 
 
-def _check_unrolled(settings: Settings) -> None:
-    asked = settings.algorithm.settings.get("hypergradient")
-    if (asked["name"] if isinstance(asked, Mapping) else asked) == "unrolled":
-        name = settings.weight_optimizer.name
-        if name not in signatures.UNROLLABLE:
-            raise signatures.not_unrollable(name)
-        if settings.search.step_order != "arch-first":
+def _check_needs(settings: Settings) -> None:
+    algorithm = settings.algorithm
+    asked = registry.needs_in("algorithm", algorithm.name, algorithm.settings, key="algorithm")
+    for need, key, name in asked:
+        if need == "virtual-step" and settings.weight_optimizer.name not in virtual.RULES:
+            raise virtual.not_known(settings.weight_optimizer.name, key, name)
+        if need == "train-batch" and settings.search.step_order != "arch-first":
             raise UserError(
-                "the unrolled hypergradient needs the train batch about to be used",
+                f"{key}={name} needs {registry.NEEDS[need]}",
                 key="search.step_order",
                 value=settings.search.step_order,
                 remedy="set search.step_order=arch-first",

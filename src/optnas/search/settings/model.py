@@ -5,19 +5,19 @@ Importable without torch, like everything that settings pass through.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 from pydantic import Field
 
+from optnas.base.errors import Origins
+from optnas.base.json import digest
 from optnas.measures.base import Cadence
 
 FORMAT = 1
 # Raised whenever a change moves the numbers of a search; runs of different numbers never mix.
-NUMBERS_VERSION = 1
+NUMBERS_VERSION = 2
 # Sections that move no number: where it is computed, what only observes.
 NOT_IDENTITY = ("run", "protocol", "tracking", "measures", "checkpoints")
 # Measures that every search takes unless its settings say otherwise.
@@ -190,6 +190,12 @@ class Settings(pydantic.BaseModel):
     tracking: Component = Component(name="none")
     fingerprint: str
     sources: dict[str, str] = {}
+    _origins: Origins = pydantic.PrivateAttr(default_factory=Origins)
+
+    @property
+    def origins(self) -> Origins:
+        """Who wrote which key; no part of the settings themselves."""
+        return self._origins
 
     @property
     def hash(self) -> str:
@@ -204,8 +210,7 @@ class Settings(pydantic.BaseModel):
         if not self.sources:
             content.pop("sources")
         content["numbers_version"] = NUMBERS_VERSION
-        text = json.dumps(content, sort_keys=True, allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest(content)
 
     def document(self) -> dict[str, Any]:
         """The content of ``config.toml``: every setting, and the run's identity."""

@@ -20,7 +20,7 @@ OPEN: tuple[State, ...] = ("missing", "unfinished", "interrupted", "running")
 QUIET = 30.0  # seconds between lines of progress where there is no terminal
 
 
-class Display:
+class StudyLines:
     """A line for every change; on a terminal also a line of progress that stays at the bottom.
 
     Args:
@@ -33,7 +33,7 @@ class Display:
         self._live: Any = None
         self._last = 0.0
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> StudyLines:
         if sys.stdout.isatty():
             from rich.live import Live
 
