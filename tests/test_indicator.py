@@ -22,11 +22,11 @@ from torch import Tensor
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.measures.evaluation import Batch, recalibrated
-from optnas.measures.figures import plot_figure
 from optnas.measures.indicator import ranking
 from optnas.measures.indicator.costs import BASELINES, flops, parameters
 from optnas.measures.indicator.measure import indicator
 from optnas.measures.indicator.oneshot import distinct, score_cells
+from optnas.report.pictures import plot_figure
 from optnas.search import api
 from optnas.search.observe import snapshot_of
 from optnas.spaces import NAS_BENCH_201, Architecture, Space, supernet_string

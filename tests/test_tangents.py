@@ -30,8 +30,8 @@ from optnas.measures.curvature.hessian import on_zero_row_sums
 from optnas.measures.curvature.maths import Expansion, expansion
 from optnas.measures.curvature.measure import curvature
 from optnas.measures.evaluation import Batch
-from optnas.measures.figures import plot_figure
 from optnas.measures.snapshot import Snapshot
+from optnas.report.pictures import plot_figure
 from optnas.search import api
 from optnas.search.observe import snapshot_of
 from optnas.search.state import SearchState
@@ -386,7 +386,7 @@ def test_the_figure(tmp_path: Path) -> None:
             plot_figure("curvature", runs, tmp_path / "b.svg", options)
         assert not (tmp_path / "b.svg").exists()
 
-    refused(r"no curvature with loss=train .*optnas measure", [run], loss="train")
+    refused(r"no measurement of curvature with loss=train .*optnas measure", [run], loss="train")
     refused("drawn from runs", [])
     line = run.read_measures("curvature")[-1]
     other = {**line, "settings": line["settings"] | {"batches": 3}}

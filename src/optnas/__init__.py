@@ -36,6 +36,13 @@ if TYPE_CHECKING:
     from optnas.measures.base import Measure as Measure
     from optnas.measures.base import Quantity as Quantity
     from optnas.measures.base import Values as Values
+    from optnas.measures.figures import Curve as Curve
+    from optnas.measures.figures import Figure as Figure
+    from optnas.measures.figures import Grid as Grid
+    from optnas.measures.figures import Panel as Panel
+    from optnas.measures.figures import Row as Row
+    from optnas.measures.figures import Seed as Seed
+    from optnas.measures.lines import by_epoch as by_epoch
     from optnas.measures.snapshot import Snapshot as Snapshot
     from optnas.measures.stopping.rules import Decision as Decision
     from optnas.measures.stopping.rules import Evaluations as Evaluations
@@ -78,6 +85,8 @@ _HOME = {
         "data.sets.base": ("Dataset",),
         "measures.base": ("Cadence", "Measure", "Quantity", "Values"),
         "report.pictures": ("plot_figure",),
+        "measures.figures": ("Curve", "Figure", "Grid", "Panel", "Row", "Seed"),
+        "measures.lines": ("by_epoch",),
         "measures.snapshot": ("Snapshot",),
         "measures.stopping.rules": ("Decision", "Evaluations", "Trajectory"),
         "optimizers.base": ("BaseTable", "RestTable"),

@@ -98,7 +98,7 @@ def run_looks(configs: Sequence[Mapping[str, Any]]) -> dict[str, Look]:
         looks[label] = Look(colour, dash)
         if len(algorithms) > 1:
             at = algorithms.index(label.removesuffix(pairs[label]))
-            marker = MARKERS[(at - 1) % len(MARKERS)] if at else ""
+            marker = MARKERS[at % len(MARKERS)] if at else ""
             looks[label] = Look(colour, DASHES[at % len(DASHES)], marker)
     return looks
 

@@ -40,6 +40,7 @@ def measured(name: str, runs: Sequence[RunFolder], **chosen: Any) -> list[list[L
     for run in runs:
         lines = [each for each in run.read_measures(name, **chosen) if each["status"] == "ok"]
         if not lines:
+            run.read_config()  # where there is no run at all it says so
             raise UserError(
                 f"the run has no measurement of {name}" + (f" with{words}" if words else ""),
                 where=run.path,

@@ -21,6 +21,7 @@ from optnas.base.errors import UserError
 from optnas.base.files import write_text, writing
 from optnas.base.loading import registered_by
 from optnas.base.records import RunFolder
+from optnas.measures.figures import Row
 from optnas.report import summary
 from optnas.report.data import Drawn
 from optnas.report.inventory import Entry, chosen, counted, inventory, study_command
@@ -128,8 +129,7 @@ def figures_of(
         needs = registry.facts("figure", address).get("needs", ())
         runs = [run for run in ready if all(_measured(run, label) for label in needs)]
         if needs and not runs:
-            told = " and ".join(needs)
-            absent.append(Absent(name, f"{told} was not measured: optnas measure RUN... {told}"))
+            absent.append(_unmeasured(name, needs))
             continue
         figure = registry.find("figure", address)
         made = figure_of_report(name, figure, {"runs": runs, "material": material})
@@ -141,7 +141,7 @@ def figures_of(
 
 
 def _registered(folders: Iterable[RunFolder]) -> tuple[dict[str, str], list[Absent]]:
-    """Addresses of the figures of a report by name, in its order; then files that are gone."""
+    """Addresses of the figures of a report by name, in its order; then what cannot be loaded."""
     found, broken = {}, []
     for name in registry.names("figure"):
         try:
@@ -150,12 +150,7 @@ def _registered(folders: Iterable[RunFolder]) -> tuple[dict[str, str], list[Abse
         except UserError as error:
             broken.append(Absent(name, error.reason))
     for file in _files(folders):
-        try:
-            registered = registered_by(file)
-        except UserError as error:
-            broken.append(Absent(file, error.reason))
-            continue
-        for kind, name in registered:
+        for kind, name in registered_by(file):
             address = f"{file}:{name}"
             if kind == "figure" and registry.facts("figure", address).get("in_report"):
                 found[f"{Path(file).stem}-{name}" if name in found else name] = address
@@ -177,6 +172,13 @@ def _place(name: str) -> tuple[bool, int, str]:
     """Shin's figures by number, then the others by name."""
     numbered = re.fullmatch(r"F(\d+)", name)
     return numbered is None, int(numbered[1]) if numbered else 0, name
+
+
+def _unmeasured(name: str, needs: Sequence[str]) -> Absent:
+    commands = [f"optnas measure RUN... {label}" for label in needs]
+    words = "Take it from the runs' checkpoints, then report again:"
+    why = "not measured" if needs == (name,) else f"{' and '.join(needs)} not measured"
+    return Absent(name, why, [Row(f"from {', '.join(needs)}", missing=[words, *commands])])
 
 
 def _measured(run: RunFolder, label: str) -> bool:

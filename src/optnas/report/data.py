@@ -218,7 +218,7 @@ def _chart(panel: Panel) -> Chart:
 
 
 def _noted(panel: Panel, chart: Chart, ends: tuple[float, float] | None) -> Chart:
-    if ends is not None and chart.grid is None:
+    if ends is not None and (chart.grid is None or ends[0] == ends[1]):
         ends = _with_margin(ends, chart.log)
     notes = [*chart.notes, *_cut(chart.curves, ends), *_thinned(panel, chart.curves)]
     if panel.x == "epoch":
@@ -359,16 +359,14 @@ def _with_margin(ends: tuple[float, float], log: bool) -> tuple[float, float]:
     low, high = ends
     if log:
         return low / 1.2, high * 1.2
-    margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    margin = 0.05 * (high - low) or min(1.0, 0.05 * abs(high)) or 1.0
     return low - margin, high + margin
 
 
 def _ends_of(grid: Map) -> tuple[float, float]:
-    """The lowest and the highest value; a little around it where they are one."""
+    """The lowest and the highest value."""
     values = [value for row in grid.values for value in row if value is not None]
-    low, high = min(values, default=0.0), max(values, default=0.0)
-    edge = 0.5 if low == high else 0.0
-    return low - edge, high + edge
+    return min(values, default=0.0), max(values, default=0.0)
 
 
 def _values(curves: Sequence[Mean]) -> list[float]:
@@ -414,7 +412,7 @@ def _ended(curves: Sequence[Mean]) -> list[str]:
     said = []
     last = max((each.x[-1] for each in curves), default=0.0)
     for each in curves:
-        drops = [x for (x, a), (_, b) in pairwise(zip(each.x, each.counts, strict=True)) if b < a]
+        drops = [x for (_, a), (x, b) in pairwise(zip(each.x, each.counts, strict=True)) if b < a]
         if drops and each.counts[-1] < max(each.counts):
             left = f"{each.counts[-1]} of {max(each.counts)} runs"
             said.append(f"{each.label}: from epoch {drops[0]:g} on fewer runs, {left} at the end")

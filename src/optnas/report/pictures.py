@@ -176,6 +176,8 @@ def figure_of_report(
         made = _made(figure, name, offered, {})
     except UserError as error:
         return Absent(name, error.reason)
+    except Exception as error:  # a stranger's code may fail in any way; the page says how
+        return Absent(name, f"failed, {type(error).__name__}: {error}")
     if not isinstance(made, Figure):
         title = (inspect.getdoc(figure) or name).partition("\n")[0].removesuffix(".")
         return Picture(name, title, made)

@@ -65,7 +65,7 @@ def write(figure: Drawn, path: Path, *, dpi: int = 200, captioned: bool = False)
     """
     from matplotlib import rc_context
 
-    with rc_context(PAPER):
+    with rc_context(PAPER):  # a .pdf's fonts are chosen when it is written
         write_figure(draw(figure, captioned=captioned), path, dpi=dpi)
 
 
@@ -79,8 +79,15 @@ def draw(figure: Drawn, *, captioned: bool = False) -> Drawing:
         captioned: with title and caption, for a picture that stands alone.
 
     Returns:
-        The picture, to be written under the settings of `PAPER`.
+        The picture.
     """
+    from matplotlib import rc_context
+
+    with rc_context(PAPER):
+        return _draw(figure, captioned)
+
+
+def _draw(figure: Drawn, captioned: bool) -> Drawing:
     from matplotlib.figure import Figure as Drawing
 
     table = CELL * (len(figure.table.rows) + 1) + 0.1 if figure.table else 0.0

@@ -115,7 +115,7 @@ def path_row(found: Sequence[Landscape], quantity: str, unit: str, log: bool) ->
                 for mode, (name, colour, dash) in MODES.items()
             ],
             x="t",
-            scale=quantity,
+            scale=f"path {quantity}",
             log=log,
         )
         for each in found

@@ -104,7 +104,8 @@
     if (panel.log) settings.yaxis.type = "log";
     else if (panel.range && panel.range[0] < 0 && panel.range[1] > 0) Object.assign(settings.yaxis, { zeroline: true, zerolinecolor: "#9aa3ad", zerolinewidth: 1 });
     if (panel.ticks.length) Object.assign(settings.xaxis, { tickvals: panel.ticks.map((_, at) => at), ticktext: panel.ticks });
-    if (panel.curves.some((curve) => curve.shift)) settings.xaxis.dtick = 1;
+    const last_x = Math.max(...panel.curves.map((curve) => curve.x[curve.x.length - 1]));
+    if (panel.x === "epoch" && (last_x < 8 || panel.curves.some((curve) => curve.shift))) settings.xaxis.dtick = 1;
     addLines(settings, panel.lines);
     place.labels = labels;
     return Plotly.newPlot(place, traces, settings, CONFIG);
