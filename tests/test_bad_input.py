@@ -247,7 +247,7 @@ RESUMES = """
 config.toml | format = 1 | format = 2 | - | out/config.toml: format = 2: | upgrade optnas
 config.toml | seed = 0 | seed = 1 | - | out/config.toml: identity.hash = | undo the edit
 config.toml | epochs = 2 | epochs = -2 | - | out/config.toml: search.epochs = -2: | equal to 1
-config.toml | numbers_version = 1 | numbers_version = 0 | - | out/config.toml: | start a new run
+config.toml | numbers_version = 2 | numbers_version = 1 | - | out/config.toml: | start a new run
 config.toml | hash = | # = | - | out/config.toml: is no run's configuration | optnas search -c
 config.toml | = | - | - | out/config.toml: not valid TOML | fix the file
 result.json | { | [ | - | out/result.json: not JSON | restore the file

@@ -328,3 +328,18 @@ def _check_type(value: Any, default: Any, *, key: str, where: object) -> None:
         raise UserError(
             f"must be {expected}", where=where, key=key, value=value, remedy="change its value"
         )
+
+
+def defaults_of(name: str, section: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Defaults of an optimizer's settings, and which settings are optimizers themselves.
+
+    Args:
+        name: as `complete_settings` takes it.
+        section: likewise.
+
+    Returns:
+        Defaults by setting, of those that have one; names of settings.
+    """
+    signature, tables = _signature(name, section, COMMAND_LINE)
+    empty = inspect.Parameter.empty
+    return {k: v for k, v in signature.items() if v is not empty}, tuple(tables)

@@ -31,7 +31,7 @@ from optnas.report.surfaces import surfaces
 from optnas.spaces.tables import Question, Table, data_folder, load_table
 from optnas.spaces.tables.references import Reference
 from optnas.study.declare import STUDIES, load_study
-from optnas.study.folder import locate
+from optnas.study.folder import recorded as recorded_in
 from optnas.study.tables import table_of
 
 NEWEST = 50
@@ -48,6 +48,7 @@ def report(
     benchmark: str | None = None,
     recorded: bool = False,
     data: Path | None = None,
+    numbers_version: int | None = None,
 ) -> Path:
     """Write ``report.html`` and ``figures/`` of a study.
 
@@ -59,6 +60,7 @@ def report(
         benchmark: ask this benchmark table instead of each run's own.
         recorded: take benchmark accuracies as the runs recorded them; needs no table.
         data: the data folder; default: the variable ``OPTNAS_DATA``.
+        numbers_version: of the runs; default: the present one.
 
     Returns:
         The path of ``report.html``.
@@ -69,7 +71,7 @@ def report(
     """
     settings = {} if data is None else {"data.folder": str(data)}
     loaded = load_study(study, settings)
-    folders = locate(loaded.runs.values(), Path(out))
+    folders = recorded_in(loaded.runs.values(), Path(out), numbers_version)
     entries = inventory(loaded, folders)
     paged = chosen(entries, runs, NEWEST)
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)

@@ -66,9 +66,9 @@ def complete(merged: dict[str, Any]) -> Settings:
         merged["measures"][label] = complete_measure(label, merged["measures"][label])
     _check_epochs(merged["checkpoints"].get("keep", []), "checkpoints.keep", ("named", "all"))
     try:
-        # A tracker moves no number; a table is named by a string of its own.
+        # A tracker moves no number, nor does a table.
         parts = [merged[section] for section in COMPONENTS if section != "tracking"]
-        files = sources([*parts, {"name": str(merged["benchmark"]["table"])}])
+        files = sources(parts)
         settings = Settings(**merged, fingerprint=data.fingerprint(), sources=files)
     except pydantic.ValidationError as error:
         tell_first_problem(error, Settings)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +15,17 @@ import pydantic
 from pydantic import Field
 
 from optnas.measures.base import Cadence
+from optnas.search.settings.identity import identity_of
 
 FORMAT = 1
-# Raised whenever a change moves the numbers of a search; runs of different numbers never mix.
-NUMBERS_VERSION = 1
-# Sections that move no number: where it is computed, what only observes.
-NOT_IDENTITY = ("run", "protocol", "tracking", "measures", "checkpoints")
+# Raised whenever a change moves the numbers of a search or the identity of a run; runs of different
+# versions never mix. Version 2 is open: CHANGELOG.md says when it is closed.
+NUMBERS_VERSION = 2
+# What moves no number (docs/decisions/0008-identity.md): where it is computed, what only observes.
+NOT_IDENTITY = (
+    *("run", "protocol", "tracking", "measures", "checkpoints"),
+    *("curvature", "benchmark"),
+)
 # Measures that every search takes unless its settings say otherwise.
 DEFAULT_MEASURES = ("gap",)
 # Keys of [data] that belong to every data set rather than to one factory.
@@ -191,18 +197,36 @@ class Settings(pydantic.BaseModel):
     fingerprint: str
     sources: dict[str, str] = {}
 
+    @classmethod
+    def recorded(cls, document: Mapping[str, Any]) -> Settings:
+        """The settings in a run's config.toml, of any numbers version.
+
+        Args:
+            document: its content.
+
+        Returns:
+            The settings, not checked against names or data.
+
+        Raises:
+            ValueError: it holds no complete settings.
+        """
+        identity = document.get("identity", {})
+        sections = {key: value for key, value in document.items() if key in cls.model_fields}
+        of_files = {key: identity[key] for key in ("fingerprint", "sources") if key in identity}
+        return cls(**{**sections, **of_files})
+
     @property
     def hash(self) -> str:
         """SHA-256 of everything that can move a number, 64 hexadecimal digits.
 
-        Left out: device, threads, folders, who looks on (``tracking``, measures, the keeping of
-        checkpoints), and the protocol's name (its content is in).
+        Of each section the settings that are not at the default they were introduced with
+        (`optnas.search.settings.identity`), the data's fingerprint, and the numbers version. Left
+        out are the sections of `NOT_IDENTITY` and the `PLACES` of the data; of the protocol its
+        content is in.
         """
-        content = self.model_dump(exclude=set(NOT_IDENTITY))
+        content = identity_of(self, without=NOT_IDENTITY)
         for key in PLACES:
             content["data"].pop(key, None)
-        if not self.sources:
-            content.pop("sources")
         content["numbers_version"] = NUMBERS_VERSION
         text = json.dumps(content, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
