@@ -70,7 +70,8 @@ data.resolution=0 | data.resolution = 0: | greater than or equal to 4
 arch_optimizer.schedule.warmup_epochs=-1 | arch_optimizer.schedule.warmup_epochs = -1: | negative
 search.batch_size=64 | search.batch_size = 64: | larger than a half (train 40, valid 40)
 data.train_size=899 | data.train_size = 899: | set it from 1 to 898
-curvature.batch_size=64 | curvature.batch_size = 64: | larger than the validation half of 40
+measures.sharpness.every=1 measures.sharpness.batch_size=64 | measures.sharpness = | which has 40
+curvature.every=1 | curvature.every = 1: | give it one way
 arch_optimizer.name=SparseAdam | arch_optimizer.name = 'SparseAdam': | choose another, such as SGD
 weight_optimizer.name=Muon | weight_optimizer.name = 'Muon': | matrices only
 weight_optimizer.name=muon | weight_optimizer.rest.name: | add one, such as rest.name=AdamW

@@ -123,7 +123,7 @@ def test_numbers_written_two_ways_are_one_run() -> None:
 
 def test_what_observes_is_no_part() -> None:
     observed: dict[str, Any] = {
-        "curvature__every": 1,
+        "measures__sharpness__every": 1,
         "benchmark__table": "none",
         "measures__gap__every": 1,
         "checkpoints__keep": "all",

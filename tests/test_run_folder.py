@@ -112,7 +112,11 @@ def test_records_of_darts_minus(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("every", "due"), [(0, [0, 0, 0, 0]), (2, [1, 0, 1, 1])])
 def test_curvature_when_due(every: int, due: list[int], tmp_path: Path) -> None:
-    small = {"curvature__every": every, "curvature__batch_size": 2, "data__resolution": 4}
+    small = {
+        "measures__sharpness__every": every,
+        "measures__sharpness__batch_size": 2,
+        "data__resolution": 4,
+    }
     records = timeless(search(tmp_path / "run", search__epochs=3, data__train_size=16, **small))
     for key in ("alpha_hessian_max", "alpha_hessian_min"):
         assert [record[key] is not None for record in records] == due
@@ -196,7 +200,7 @@ def test_the_hash_leaves_out_where_it_runs(tmp_path: Path) -> None:
         "data__folder": str(tmp_path),
         "protocol": str(tmp_path / "copy.toml"),
         "checkpoints__keep": "all",
-        "curvature__every": 1,
+        "measures__sharpness__every": 1,
         "benchmark__table": "none",
     }
     assert {settings(**{key: value}).hash for key, value in elsewhere.items()} == {settings().hash}

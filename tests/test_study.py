@@ -163,7 +163,7 @@ def test_quickstart_is_what_the_demo_always_was() -> None:
             {
                 "data.name": "digits",
                 "benchmark.table": "analog-nasbench",
-                "curvature.every": 1,
+                "measures.sharpness.every": 1,
                 "search.epochs": 12,
                 "weight_optimizer.name": w,
                 "arch_optimizer.name": alpha,
@@ -566,7 +566,7 @@ def test_records_of_an_earlier_version_are_named_and_not_counted(
 
 
 def test_plan_measures_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    name = tiny_study(tmp_path, "[0, 1]", PAIR, curvature__every=1)
+    name = tiny_study(tmp_path, "[0, 1]", PAIR, measures__sharpness__every=1)
     assert command("study", "plan", name) == 0
     out = capsys.readouterr().out
     assert "4 runs: 4 missing" in out

@@ -12,6 +12,7 @@ from optnas.base.errors import UserError
 from optnas.base.records import Record, RunFolder
 from optnas.base.toml import flat
 from optnas.measures.drawing import run_label
+from optnas.measures.record import TOP_EIGENVALUE
 from optnas.spaces.tables.coverage import epochs_label
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def epoch_line(record: Record) -> str:
             _number(record["valid_accuracy"], 8, 2),
             _number(accuracy, 12, 2),
             f"{record['skips']:>5}",
-            _number(record["alpha_hessian_max"], 9, 4),
+            _number(record[TOP_EIGENVALUE], 9, 4),
             _number(record["alpha_path_length"], 10, 4),
             _number(record["seconds"], 7, 1),
             f" {record['architecture']}",

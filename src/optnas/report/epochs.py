@@ -12,6 +12,7 @@ from optnas.base.errors import UserError
 from optnas.base.records import Record, RunFolder
 from optnas.base.registry import register
 from optnas.measures.drawing import COLOURS, NAMES, STYLES, check_format, run_label, write_figure
+from optnas.measures.record import TOP_EIGENVALUE, titled
 from optnas.report.reference_lines import draw_references, find_references
 from optnas.spaces import build_space
 from optnas.spaces.tables import Question, load_table
@@ -138,7 +139,7 @@ def _draw(
     )
     panels: list[tuple[str, Callable[[Record], float | None]]] = [
         ("supernet validation accuracy (%)", lambda r: r["valid_accuracy"]),
-        ("top eigenvalue of the alpha-Hessian", lambda r: r["alpha_hessian_max"]),
+        (titled(TOP_EIGENVALUE)[0], lambda r: r[TOP_EIGENVALUE]),
     ]
     if question is not None:
         dataset, split = question.dataset, question.split

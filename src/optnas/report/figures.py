@@ -10,6 +10,7 @@ import numpy as np
 from optnas.analysis.claims.declare import Cell, label
 from optnas.analysis.runs import Runs, Selection
 from optnas.measures.drawing import NAMES
+from optnas.measures.record import SUPERNET_ACCURACY, TOP_EIGENVALUE, titled
 from optnas.report.arms import (
     ALGORITHM,
     ARCH,
@@ -26,8 +27,7 @@ from optnas.report.arms import (
 from optnas.report.data import Curve, Figure, Line, Panel, Row, curve, range_of, remarks_of
 from optnas.report.inventory import Entry, declared
 
-SUPERNET = ("supernet validation accuracy", "%", "valid_accuracy")
-SHARPNESS = ("top eigenvalue of the alpha-Hessian", "nats", "alpha_hessian_max")
+SUPERNET, SHARPNESS = titled(SUPERNET_ACCURACY), titled(TOP_EIGENVALUE)
 PAIR_LEGEND = "weight optimizer + architecture optimizer"
 DECK = {
     "darts": "DARTS",

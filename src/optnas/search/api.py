@@ -79,8 +79,7 @@ def run(
     complete = resolve(layers)
     folder = RunFolder(Path(out))
     with folder.created(complete.document()):
-        _search(complete, folder, on_epoch, layers)
-    return _result(folder)
+        return _search(complete, folder, on_epoch, layers)
 
 
 def resume(
@@ -108,11 +107,11 @@ def resume(
     given = nest(settings or {}, COMMAND_LINE)
     complete = reread(document, folder.config, given)
     result = folder.read_result()
-    if result is None or result.get("status") not in FINISHED:
-        with folder.locked():
-            layers = [Layer(folder.config, document), Layer(COMMAND_LINE, given)]
-            _search(complete, folder, on_epoch, layers)
-    return _result(folder)
+    if result is not None and result.get("status") in FINISHED:
+        return result
+    with folder.locked():
+        layers = [Layer(folder.config, document), Layer(COMMAND_LINE, given)]
+        return _search(complete, folder, on_epoch, layers)
 
 
 def measure(
@@ -145,7 +144,7 @@ def measure(
     folder = RunFolder(Path(out))
     complete = reread(folder.read_config(), folder.config, nest(settings or {}))
     asked = {label: _section(complete, label, given) for label, given in measures.items()}
-    from optnas.search.afterwards import Wanted, measure_run
+    from optnas.search.observe import Wanted, measure_run
 
     wanted = {
         label: Wanted(section, section.cadence if {"every", "at"} & set(measures[label]) else None)
@@ -184,16 +183,10 @@ def load(out: PathLike) -> pd.DataFrame:
 
 def _search(
     settings: Settings, folder: RunFolder, on_epoch: OnEpoch, layers: Sequence[Layer]
-) -> None:
+) -> dict[str, Any]:
     from optnas.search.loop import run as run_search
 
     try:
-        run_search(settings, folder, on_epoch)
+        return run_search(settings, folder, on_epoch)
     except UserError as error:
         raise blame(error, layers) from error
-
-
-def _result(folder: RunFolder) -> dict[str, Any]:
-    result = folder.read_result()
-    assert result is not None
-    return result

@@ -52,7 +52,7 @@ def _alone(folder: RunFolder, settings: Mapping[str, Any]) -> int:
         complete = reread(document, folder.config, given)
         from optnas.search.loop import run as run_search
 
-        status = run_search(complete, folder)
+        status = run_search(complete, folder)["status"]
     except UserError as error:
         told = blame(error, [Layer(folder.config, document), Layer(COMMAND_LINE, given)])
         folder.finish("failed", reason=str(told))

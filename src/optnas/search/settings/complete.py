@@ -58,7 +58,7 @@ def complete(merged: dict[str, Any]) -> Settings:
     if merged["benchmark"]["table"] == "auto":
         space_name = build_space(merged["space"]).name
         merged["benchmark"]["table"] = tables.default_table(_folder(merged), space_name)
-    for section in ("evaluation", "curvature", "run", "measures", "checkpoints"):
+    for section in ("evaluation", "run", "measures", "checkpoints"):
         merged.setdefault(section, {})
     for label in DEFAULT_MEASURES:
         merged["measures"].setdefault(label, {})

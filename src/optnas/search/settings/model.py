@@ -22,12 +22,11 @@ FORMAT = 1
 # versions never mix. Version 2 is open: CHANGELOG.md says when it is closed.
 NUMBERS_VERSION = 2
 # What moves no number (docs/decisions/0008-identity.md): where it is computed, what only observes.
-NOT_IDENTITY = (
-    *("run", "protocol", "tracking", "measures", "checkpoints"),
-    *("curvature", "benchmark"),
-)
+NOT_IDENTITY = ("run", "protocol", "tracking", "measures", "checkpoints", "benchmark")
 # Measures that every search takes unless its settings say otherwise.
-DEFAULT_MEASURES = ("gap",)
+DEFAULT_MEASURES = ("sharpness", "gap")
+# Sections that are measures now, and the label of each; their old spelling is accepted.
+FORMER_SECTIONS = {"curvature": "sharpness"}
 # Keys of [data] that belong to every data set rather than to one factory.
 DATA_KEYS = ("name", "folder", "train_size", "valid_size", "resolution", "split", "split_file")
 # Keys of [data] that say where files lie. What the files hold is in the fingerprint, so these are
@@ -125,13 +124,6 @@ class EvaluationSection(Section):
     batch_size: int = Field(256, ge=2)
 
 
-class CurvatureSection(Section):
-    """The alpha-Hessian is measured at epoch 0, every so many epochs and at the end; 0 never."""
-
-    every: int = Field(5, ge=0)
-    batch_size: int = Field(64, ge=2)
-
-
 class BenchmarkSection(Section):
     """The table that is asked for the derived cell's accuracy."""
 
@@ -143,6 +135,11 @@ class MeasureSection(Component):
 
     every: int
     at: list[int | str]
+
+    @property
+    def own_name(self) -> str:
+        """The name of the measure, without the file or module it is addressed by."""
+        return self.name.rpartition(":")[2]
 
     @property
     def cadence(self) -> Cadence:
@@ -188,7 +185,6 @@ class Settings(pydantic.BaseModel):
     arch_optimizer: OptimizerSection
     clipping: ClippingSection
     evaluation: EvaluationSection
-    curvature: CurvatureSection
     benchmark: BenchmarkSection
     measures: dict[str, MeasureSection] = {}
     checkpoints: CheckpointsSection = CheckpointsSection()
