@@ -61,8 +61,7 @@ def sharpness(batch_size: int = 64) -> Measure:
     return Measure(
         measure,
         QUANTITIES,
-        cost="one row of double backward for each operation weight that the network reads, 24 on "
-        "NAS-Bench-201; seconds",
+        cost="one row of double backward for each operation weight that the network reads; seconds",
         cadence=Cadence(every=5),
         quick={"batch_size": 8},
         recorded=True,
