@@ -204,7 +204,7 @@ def test_resume_cuts_off_what_is_later(here: Path) -> None:
 def test_a_run_from_before_measures_is_measured(here: Path) -> None:
     folder = run("a")
     text = folder.config.read_text()
-    start, end = text.index("[measures"), text.index("[run]")
+    start, end = text.index("[measures.gap]"), text.index("[run]")
     folder.config.write_text(text[:start] + text[end:])
     folder.kept(0).unlink()
     api.measure("a", {"mine": {"name": "./mine.py:mine"}})
