@@ -56,6 +56,19 @@ def relax_draws(alpha_EO, progress):
     return (alpha_EO + torch.rand_like(alpha_EO)).softmax(-1)
 
 
+@relaxation("secret")
+def relax_secret(alpha_EO, progress):
+    if progress.draw is None:
+        return alpha_EO.softmax(-1)
+    noise_EO = torch.rand(alpha_EO.shape, generator=progress.draw.generator(), dtype=torch.float64)
+    return (alpha_EO + noise_EO.to(alpha_EO)).softmax(-1)
+
+
+@register("relaxation", "idle", needs=("draw",))
+def relax_idle():
+    return parts.softmax
+
+
 @relaxation("remembers")
 def relax_remembers(alpha_EO, progress):
     return (alpha_EO / next(CALLS)).softmax(-1)

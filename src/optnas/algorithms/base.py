@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from optnas.algorithms.progress import Draw, Progress
 from optnas.base.schema import Part
 
 if TYPE_CHECKING:
@@ -17,30 +18,24 @@ if TYPE_CHECKING:
 
     from optnas.algorithms.bilevel import Bilevel, Hypergradient
 
+__all__ = [
+    "Algorithm",
+    "ComputeHypergradient",
+    "DerivativeName",
+    "Discretize",
+    "Draw",
+    "HypergradientName",
+    "Perturb",
+    "Progress",
+    "ProjectionName",
+    "Relax",
+]
+
 # A setting that is a hypergradient: its name, or a table of its name and settings. The algorithm
 # receives the part.
 HypergradientName = Annotated[Any, Part("hypergradient")]
 DerivativeName = Literal["exact", "finite-difference"]
 ProjectionName = Literal["published", "exact"]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where the search stands. Epochs count from 1; 0 is the state before the first.
-
-    Attributes:
-        epoch: the current epoch.
-        epochs: how many the run has.
-    """
-
-    epoch: int
-    epochs: int
-
-    @property
-    def fraction(self) -> float:
-        """Elapsed share of the search, (epoch - 1) / epochs: 0 in the first epoch, below 1."""
-        return max(self.epoch - 1, 0) / self.epochs
-
 
 Relax = Callable[["Tensor", Progress], "Tensor"]
 # operation weights, train loss as a function of them, progress, generator -> operation weights

@@ -25,6 +25,8 @@ from optnas.spaces.network import Statistics, Supernet
 from optnas.spaces.tables import Table, load_table
 
 STREAMS = ("train-order", "valid-order", "train-augmentation", "valid-augmentation", "perturbation")
+# One number per step, for algorithms that need a draw; the others do not have the stream.
+DRAWS = "draws"
 FROM_THE_BEGINNING = "delete it to start this run from the beginning"
 
 
@@ -155,14 +157,17 @@ def build_state(settings: Settings) -> SearchState:
     tracked = settings.supernet.batch_norm == "running"
     asked = settings.augmentation
     augmentation = Augmentation(asked.crop_padding, asked.flip, asked.cutout)
-    generators = {name: named_generator(seed, name) for name in STREAMS}
+    chosen = settings.algorithm
+    needs = registry.needs_in("algorithm", chosen.name, chosen.settings, key="algorithm")
+    streams = (*STREAMS, DRAWS) if any(each.need == "draw" for each in needs) else STREAMS
+    generators = {name: named_generator(seed, name) for name in streams}
     asked_w, asked_a = settings.weight_optimizer, settings.arch_optimizer
     return SearchState(
         settings=settings,
         space=space,
         algorithm=registry.supply(
-            registry.find("algorithm", settings.algorithm.name),
-            settings.algorithm.settings,
+            registry.find("algorithm", chosen.name),
+            chosen.settings,
             {"space": space},
             section="algorithm",
         ),

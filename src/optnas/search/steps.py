@@ -5,6 +5,7 @@ Symbols: w network weights, A operation weights. Shapes: B batch, E edges, O ope
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 
@@ -12,14 +13,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from optnas.algorithms.base import Progress
+from optnas.algorithms.base import Draw, Progress
 from optnas.algorithms.bilevel import Bilevel, Loss, LossValue, Weights
 from optnas.base.seeds import named_generator
 from optnas.data.batches import Augmentation, Images, epoch_batches, fresh_batch
 from optnas.measures.evaluation import Batch, Score, evaluate, recalibrated, score_of
 from optnas.optimizers.stepping import take_step
 from optnas.optimizers.virtual import virtual_step
-from optnas.search.state import SearchState
+from optnas.search.state import DRAWS, SearchState
 from optnas.spaces.network import Statistics
 
 # Batches that batch-norm statistics are collected anew from, as schedulefree's authors advise.
@@ -86,6 +87,7 @@ def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress
         valid: the validation batch.
         progress: where the search stands.
     """
+    progress = _with_draw(state, progress)
     before_EO = state.alpha_EO.detach().clone()
     losses: list[Tensor] = []  # empty until the first evaluation is done
 
@@ -96,6 +98,7 @@ def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress
             valid_loss=_remembered(batch_loss(state, valid), losses),
             virtual_step=virtual_step(state.weight_optimizer, state.supernet.weights),
             update=state.settings.supernet.arch_step_updates_statistics and not losses,
+            progress=progress,
         )
         found = state.algorithm.hypergradient(
             problem, state.alpha_EO, lambda alpha_EO: state.algorithm.relax(alpha_EO, progress)
@@ -103,10 +106,20 @@ def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress
         if found.statistics is not None:
             state.statistics = found.statistics
         state.alpha_EO.grad = found.gradient_EO
-        return losses[-1] if losses else torch.zeros_like(state.path_length)
+        loss = losses[-1] if losses else torch.zeros_like(state.path_length)
+        return loss if found.penalty is None else loss + found.penalty
 
     take_step(state.arch_optimizer, closure)
     state.path_length += (state.alpha_EO.detach().double() - before_EO.double()).norm()
+
+
+def _with_draw(state: SearchState, progress: Progress) -> Progress:
+    """Progress with the randomness of the step that begins, where the algorithm needs any."""
+    stream = state.generators.get(DRAWS)
+    if stream is None:
+        return progress
+    seed = int(torch.randint(2**63 - 1, (), generator=stream))
+    return dataclasses.replace(progress, draw=Draw(seed))
 
 
 def _remembered(loss: Loss, values: list[Tensor]) -> Loss:
@@ -135,6 +148,7 @@ def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
     Returns:
         The batch's score at the perturbed operation weights, before the step.
     """
+    progress = _with_draw(state, progress)
     alpha_EO = state.alpha_EO.detach().requires_grad_()
     clean_EO = state.algorithm.relax(alpha_EO, progress)
     perturbed_EO = state.algorithm.perturb(
