@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import unittest.mock
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
 from tiny import tiny_settings
 from torch import Tensor
 from torch.testing import assert_close
@@ -18,14 +22,21 @@ from optnas.algorithms.beta_darts import beta_decay
 from optnas.algorithms.bilevel import Bilevel, Hypergradient
 from optnas.algorithms.gdas import hard_gumbel
 from optnas.base.errors import UserError
+from optnas.base.records import RunFolder
 from optnas.base.seeds import named_generator
+from optnas.measures.evaluation import clean_batch
 from optnas.optimizers.base import Evaluate
+from optnas.search import steps
 from optnas.search.exam.base import difference
-from optnas.search.exam.searches import tiny, trace
-from optnas.search.state import SearchState, build_state
+from optnas.search.exam.searches import tiny, trace, traced
+from optnas.search.loop import run
+from optnas.search.observe import snapshot_of
+from optnas.search.settings.model import Settings
+from optnas.search.state import SearchState, build_state, restore
 from optnas.search.steps import arch_step, train_batch, valid_batch, weight_step
+from optnas.spaces.tables.told import describe_benchmark
 
-METHODS = ("beta-darts", "gdas")
+METHODS = ("beta-darts", "gdas", "darts-pt")
 PAIRS = list(itertools.product(("SGD", "Adam"), repeat=2))
 
 
@@ -183,3 +194,124 @@ def test_a_temperature_is_positive(name: str) -> None:
     )
     with pytest.raises(UserError, match=rf"algorithm\.{key} = 0\.0: a temperature is positive"):
         build_state(tiny_settings(algorithm__name=name, **own))
+
+
+# --- darts-pt -------------------------------------------------------------------------------------
+
+
+def selecting(epochs: int, **more: Any) -> Settings:
+    return tiny(sections("darts-pt"), {"search": {"epochs": epochs}}, *more.values())
+
+
+@pytest.mark.parametrize(
+    ("epochs", "decided"),
+    [
+        (
+            125,
+            {100: 0, 101: 1, 105: 1, 106: 2, 111: 3, 116: 4, 121: 5, 124: 5, 125: 6},
+        ),  # published
+        (10, {8: 0, 9: 1, 10: 6}),
+        (2, {1: 0, 2: 6}),
+        (1, {1: 6}),
+    ],
+)
+def test_edges_are_decided_when_the_published_code_does(
+    epochs: int, decided: dict[int, int]
+) -> None:
+    state = build_state(selecting(epochs))
+    memories = {}
+    for epoch in range(1, epochs + 1):
+        before = state.weight_optimizer
+        with unittest.mock.patch.object(steps._Trial, "evaluate", return_value=(0.0, 0.0)):
+            steps.select(state, Progress(epoch, epochs))
+        memories[epoch] = int((state.memory["chosen_E"] >= 0).sum())
+        anew = epoch == state.algorithm.select.begins(epochs)  # type: ignore[union-attr]
+        assert (state.weight_optimizer is not before) == anew
+    assert {epoch: memories[epoch] for epoch in decided} == decided
+
+
+def test_an_edge_keeps_the_operation_whose_removal_costs_most() -> None:
+    """The first decision against a loop over images, batch norm and masks by hand."""
+    state = build_state(selecting(125, more={"supernet": {"alpha_scale": 2.0}}))
+    A_EO = state.alpha_EO.detach().softmax(-1)
+    weights = {name: weight.detach().clone() for name, weight in state.supernet.weights.items()}
+    statistics = copy.deepcopy(state.statistics)
+    edge = int(torch.randint(6, (), generator=named_generator(0, "selection-101")))
+    rights = []
+    for operation in range(5):
+        masked_EO = A_EO.clone()
+        masked_EO[edge, operation] = 0
+        batch = clean_batch(state.valid, torch.arange(len(state.valid)), state.dtype)
+        logits, _ = state.supernet(batch.images_BCHW, masked_EO, weights=weights, statistics=None)
+        rights.append(int((logits.argmax(-1) == batch.labels_B).sum()))
+    steps.select(state, Progress(101, 125))
+    expected = [-1] * 6
+    expected[edge] = rights.index(min(rights))
+    assert len(set(rights)) > 1
+    assert state.memory["chosen_E"].tolist() == expected
+    assert statistics is not None
+    assert state.statistics is not None
+    assert torch.equal(statistics.mean_S, state.statistics.mean_S)
+    judged_EO = state.algorithm.relax(state.alpha_EO.detach(), state.progress(101))
+    assert judged_EO[edge].tolist() == F.one_hot(torch.tensor(expected[edge]), 5).tolist()
+    rest = [e for e in range(6) if e != edge]
+    assert torch.equal(judged_EO[rest], A_EO[rest])
+    arch_step(state, train_batch(state, torch.arange(16)), valid_batch(state), Progress(101, 125))
+    assert state.alpha_EO.grad is not None
+    assert not state.alpha_EO.grad[edge].any()
+    assert state.alpha_EO.grad[rest].any(dim=-1).all()
+
+
+def test_the_run_s_cell_is_the_selected_one_everywhere(tmp_path: Path) -> None:
+    """Record, result, table and measures; alpha's argmax is another cell."""
+    settings = selecting(10, more={"measures": {"gap": {"at": ["end"]}}})
+    folder = RunFolder(tmp_path / "run")
+    with folder.created(settings.document()):
+        assert run(settings, folder) == "done"
+    state = build_state(settings)
+    restore(state, folder.checkpoint)
+    chosen = state.memory["chosen_E"].tolist()
+    last, result = folder.read_epochs()[-1], folder.read_result()
+    assert result is not None
+    cell = state.space.architecture(chosen)
+    assert min(chosen) >= 0
+    assert chosen != torch.tensor(last["alpha"]).argmax(-1).tolist()
+    assert last["architecture"] == result["architecture"] == cell.string
+    assert last["op_weights"] == F.one_hot(torch.tensor(chosen), 5).tolist()
+    assert last["benchmark"] == result["benchmark"] == describe_benchmark(state.table, cell)
+    assert snapshot_of(state, "gap").choice == chosen
+    (line,) = folder.read_measures("gap")
+    assert line["values"]["architecture"] == cell.string
+    assert line["values"]["gap_without_recalibration"] == 0
+    rates = [record["weight_lr"] for record in folder.read_epochs()[1:]]
+    initial = settings.weight_optimizer.settings["lr"]
+    assert rates[0] == initial
+    assert rates[8:] == [0.1 * initial] * 2
+
+
+@pytest.mark.parametrize("calls", [1, 7, 28])
+def test_a_selection_killed_half_way_gives_the_same_cell(calls: int, tmp_path: Path) -> None:
+    """Killed while it judges: in its first epoch, or between the decisions of its last."""
+    settings = selecting(10)
+    folder, evaluate = RunFolder(tmp_path / "run"), steps._Trial.evaluate
+    left = itertools.count(calls, -1)
+
+    def killed(trial: Any, op_weights_EO: Tensor) -> tuple[float, float]:
+        if next(left) == 0:
+            raise KeyboardInterrupt
+        return evaluate(trial, op_weights_EO)
+
+    with folder.created(settings.document()):
+        with (
+            unittest.mock.patch.object(steps._Trial, "evaluate", killed),
+            pytest.raises(KeyboardInterrupt),
+        ):
+            run(settings, folder)
+        assert run(settings, folder) == "done"
+    assert difference(trace(settings), traced(folder)) is None
+
+
+@pytest.mark.parametrize(("key", "value"), [("share", 0.0), ("share", 1.5), ("rate", -1.0)])
+def test_a_share_is_a_share(key: str, value: float) -> None:
+    with pytest.raises(UserError, match=rf"algorithm\.{key} = {value}"):
+        build_state(tiny_settings(algorithm__name="darts-pt", **{f"algorithm__{key}": value}))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from optnas.base.lazy import lazy
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 else:
     torch = lazy("torch")
+
+# What an algorithm remembers from epoch to epoch: tensors by name, in every checkpoint.
+Memory = Mapping[str, "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,13 @@ class Progress:
         draw: the randomness of this step, for an algorithm one of whose parts is registered with
             ``needs=("draw",)``. None in every other algorithm, and wherever operation weights are
             judged rather than trained: records, measures, recalibrated statistics.
+        memory: what the algorithm remembers; nothing unless it has a ``start``.
     """
 
     epoch: int
     epochs: int
     draw: Draw | None = None
+    memory: Memory = field(default_factory=dict)
 
     @property
     def fraction(self) -> float:

@@ -28,6 +28,8 @@ from optnas.search.steps import (
     arch_step,
     batch_loss,
     recalibrated_statistics,
+    remembering,
+    select,
     train_batch,
     valid_batch,
     validate,
@@ -108,15 +110,12 @@ def _untrained() -> Record:
 
 def _train_epoch(state: SearchState, progress: Progress) -> Record:
     settings = state.settings
-    rates = {}
-    for level, optimizer, schedule, section in (
-        ("weight", state.weight_optimizer, state.weight_schedule, settings.weight_optimizer),
-        ("arch", state.arch_optimizer, state.arch_schedule, settings.arch_optimizer),
-    ):
-        rate = schedule(section.settings["lr"], progress.epoch, progress.epochs)
+    select(state, progress)
+    learning_rates, rates = state.learning_rates(progress.epoch), {}
+    for level, optimizer in (("weight", state.weight_optimizer), ("arch", state.arch_optimizer)):
+        rates[f"{level}_lr"] = rate = learning_rates[f"{level}_optimizer"]
         set_learning_rate(optimizer, rate)
         to_training_point(optimizer)
-        rates[f"{level}_lr"] = rate
     loss_sum = torch.zeros((), dtype=torch.float64)
     correct = torch.zeros((), dtype=torch.int64)
     size = len(state.train)
@@ -149,6 +148,7 @@ def _finite(name: str, value: float) -> float:
 def _measure(state: SearchState, progress: Progress) -> Record:
     """Everything observed at the end of an epoch; the state is not touched."""
     settings, algorithm = state.settings, state.algorithm
+    progress = remembering(state, progress)
     alpha_EO = state.alpha_EO.detach()
     op_weights_EO = algorithm.relax(alpha_EO, progress)
     loss, accuracy = validate(state, op_weights_EO)
@@ -159,7 +159,7 @@ def _measure(state: SearchState, progress: Progress) -> Record:
     for name, relax in algorithm.also_validate.items():
         record[f"valid_accuracy_{name}"] = validate(state, relax(alpha_EO, progress))[1]
     _finite("the norm of alpha", float(alpha_EO.norm()))
-    choice = algorithm.discretize(alpha_EO)
+    choice = algorithm.cell(alpha_EO, progress)
     record |= describe_alpha(alpha_EO, state.alpha_start_EO, op_weights_EO, choice, state.space)
     record["alpha_path_length"] = float(state.path_length)
     weights = [weight.detach().double().norm() for weight in state.supernet.weights.values()]

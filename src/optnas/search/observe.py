@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from optnas.algorithms.base import Progress
 from optnas.base import registry
 from optnas.base.json import dump_json
 from optnas.base.measurements import Arrays, Line
@@ -66,7 +65,7 @@ def snapshot_of(state: SearchState, name: str) -> Snapshot:
         The snapshot; it shares the state's memory.
     """
     settings = state.settings
-    progress = Progress(state.epoch, settings.search.epochs)
+    progress = state.progress(state.epoch)
     alpha_EO = state.alpha_EO.detach()
     supernet = copy.copy(state.supernet)
     supernet.weights = {n: weight.detach() for n, weight in state.supernet.weights.items()}

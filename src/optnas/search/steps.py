@@ -20,7 +20,7 @@ from optnas.data.batches import Augmentation, Images, epoch_batches, fresh_batch
 from optnas.measures.evaluation import Batch, Score, evaluate, recalibrated, score_of
 from optnas.optimizers.stepping import take_step
 from optnas.optimizers.virtual import virtual_step
-from optnas.search.state import DRAWS, SearchState
+from optnas.search.state import DRAWS, SearchState, weight_optimizer_of
 from optnas.spaces.network import Statistics
 
 # Batches that batch-norm statistics are collected anew from, as schedulefree's authors advise.
@@ -113,8 +113,14 @@ def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress
     state.path_length += (state.alpha_EO.detach().double() - before_EO.double()).norm()
 
 
+def remembering(state: SearchState, progress: Progress) -> Progress:
+    """Progress with what the algorithm remembers."""
+    return dataclasses.replace(progress, memory=state.memory) if state.memory else progress
+
+
 def _with_draw(state: SearchState, progress: Progress) -> Progress:
-    """Progress with the randomness of the step that begins, where the algorithm needs any."""
+    """Progress with the memory, and the randomness of the step that begins if it needs any."""
+    progress = remembering(state, progress)
     stream = state.generators.get(DRAWS)
     if stream is None:
         return progress
@@ -209,6 +215,45 @@ def _attacked_loss(state: SearchState, train: Batch) -> Callable[[Tensor], Tenso
     return loss
 
 
+class _Trial:
+    """The search in the hands of a selection, see `optnas.algorithms.base.Trial`."""
+
+    def __init__(self, state: SearchState, progress: Progress):
+        self._state, self.progress = state, progress
+        self.alpha_EO = state.alpha_EO.detach()
+        self.op_weights_EO = state.algorithm.relax(self.alpha_EO, progress)
+
+    def evaluate(self, op_weights_EO: Tensor) -> tuple[float, float]:
+        state = self._state
+        return evaluate(
+            state.supernet,
+            state.valid,
+            op_weights_EO,
+            statistics=None,
+            batch_size=state.settings.evaluation.batch_size,
+            dtype=state.dtype,
+        )
+
+    def generator(self) -> torch.Generator:
+        return named_generator(self._state.settings.search.seed, f"selection-{self.progress.epoch}")
+
+
+def select(state: SearchState, progress: Progress) -> None:
+    """What an algorithm that selects its cell does at the beginning of an epoch.
+
+    Args:
+        state: changed in the epochs of a selection: its memory; in the first of them the weight
+            optimizer is a new one.
+        progress: the epoch that begins.
+    """
+    selection = state.algorithm.select
+    if selection is None or progress.epoch < selection.begins(progress.epochs):
+        return
+    if progress.epoch == selection.begins(progress.epochs):
+        state.weight_optimizer = weight_optimizer_of(state.settings, state.supernet)
+    state.memory = selection.choose(_Trial(state, remembering(state, progress)))
+
+
 def validate(state: SearchState, op_weights_EO: Tensor) -> tuple[float, float]:
     """Loss and accuracy over the whole validation half, in order, without augmentation.
 
@@ -247,6 +292,7 @@ def recalibrated_statistics(state: SearchState, progress: Progress) -> Statistic
     """
     if state.statistics is None:
         return None
+    progress = remembering(state, progress)
     generator = named_generator(state.settings.search.seed, f"recalibration-{progress.epoch}")
     op_weights_EO = state.algorithm.relax(state.alpha_EO.detach(), progress)
     # A short last batch would count as much as the others, and its variance says less.
