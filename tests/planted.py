@@ -247,6 +247,17 @@ def algorithm_hidden():
     return darts_with(perturb=perturb)
 
 
+@register("algorithm", "drifts")
+def algorithm_drifts():
+    """Its cell depends on how often it was asked."""
+    asked = itertools.count()
+
+    def discretize(alpha_EO):
+        return [(each + next(asked)) % 5 for each in parts.argmax_per_edge(alpha_EO)]
+
+    return darts_with(discretize=discretize)
+
+
 # --- spaces -------------------------------------------------------------------------------------
 
 TRIANGLE = Space(

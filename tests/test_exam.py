@@ -91,6 +91,7 @@ discretization | draws | repeatable | moves the global generator of python
 algorithm | mutates | relax: keeps shape | changes alpha
 algorithm | counts | same seed | the second time
 algorithm | hidden | saved and resumed | after save and resume differs the trace.
+algorithm | drifts | afterwards | in epoch 1 the cell is
 space | tilde | every cell | does not read back
 space | codec | every cell | two cells are written
 space | order | the order | lists 8 of its 9 cells in 9 places

@@ -215,7 +215,7 @@ def build_state(settings: Settings) -> SearchState:
         table=load_table(settings.benchmark.table, folder=settings.data.place("folder")),
         note=_note(settings, dataset),
         path_length=torch.zeros((), dtype=torch.float64, device=device),
-        memory={} if algorithm.start is None else _on(device, algorithm.start()),
+        memory={} if algorithm.start is None else on_device(device, algorithm.start()),
     )
 
 
@@ -231,7 +231,8 @@ def weight_optimizer_of(settings: Settings, supernet: Supernet) -> torch.optim.O
     )
 
 
-def _on(device: torch.device, memory: Memory) -> dict[str, Tensor]:
+def on_device(device: torch.device, memory: Memory) -> dict[str, Tensor]:
+    """A memory where the search computes."""
     return {name: tensor.to(device) for name, tensor in memory.items()}
 
 
@@ -361,7 +362,7 @@ def _restore(state: SearchState, content: dict[str, Any]) -> None:
     for name, generator in state.generators.items():
         generator.set_state(content["generators"][name])
     if state.memory:
-        state.memory = _on(state.alpha_EO.device, content["memory"])
+        state.memory = on_device(state.alpha_EO.device, content["memory"])
     state.epoch = content["epoch"]
     state.records_bytes = content["records_bytes"]
     state.seconds = content["seconds"]

@@ -20,7 +20,7 @@ from optnas.data.batches import Augmentation, Images, epoch_batches, fresh_batch
 from optnas.measures.evaluation import Batch, Score, evaluate, recalibrated, score_of
 from optnas.optimizers.stepping import take_step
 from optnas.optimizers.virtual import virtual_step
-from optnas.search.state import DRAWS, SearchState, weight_optimizer_of
+from optnas.search.state import DRAWS, SearchState, on_device, weight_optimizer_of
 from optnas.spaces.network import Statistics
 
 # Batches that batch-norm statistics are collected anew from, as schedulefree's authors advise.
@@ -251,7 +251,8 @@ def select(state: SearchState, progress: Progress) -> None:
         return
     if progress.epoch == selection.begins(progress.epochs):
         state.weight_optimizer = weight_optimizer_of(state.settings, state.supernet)
-    state.memory = selection.choose(_Trial(state, remembering(state, progress)))
+    memory = selection.choose(_Trial(state, remembering(state, progress)))
+    state.memory = on_device(state.alpha_EO.device, memory)
 
 
 def validate(state: SearchState, op_weights_EO: Tensor) -> tuple[float, float]:

@@ -16,9 +16,10 @@ from optnas.base.records import Record, RunFolder
 from optnas.base.toml import nest
 from optnas.search.exam.base import demand, difference, repeated
 from optnas.search.loop import run
+from optnas.search.observe import snapshot_of
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.settings.model import Settings
-from optnas.search.state import build_state
+from optnas.search.state import build_state, restore
 
 # A search of a second on data that come with the packages; shared with the tests.
 TINY: dict[str, Any] = {
@@ -129,6 +130,25 @@ def _resumed(use: Sections) -> None:
     demand(found is None, f"after save and resume differs {found}")
 
 
+def _afterwards(use: Sections) -> None:
+    """From each kept checkpoint: operation weights and cell are those of its record."""
+    settings = tiny(use, {"checkpoints": {"keep": "all"}})
+    with searched(settings) as folder:
+        records = folder.read_epochs()
+        for record in records:
+            last = record is records[-1]
+            state = build_state(settings)
+            restore(state, folder.checkpoint if last else folder.kept(record["epoch"]))
+            snapshot = snapshot_of(state, "the exam")
+            cell = state.space.architecture(snapshot.choice).string
+            found = difference(record["op_weights"], snapshot.op_weights_EO.tolist(), "A")
+            demand(found is None, f"in epoch {state.epoch} differs {found} after the search")
+            demand(
+                cell == record["architecture"],
+                f"in epoch {state.epoch} the cell is {cell} after the search",
+            )
+
+
 def _measured(use: Sections) -> None:
     seen = dict(trace(tiny(use, {"curvature": {"every": 1}}))["checkpoint"])
     plain = dict(reference(use)["checkpoint"])
@@ -151,4 +171,8 @@ SEARCHES: dict[str, Callable[[Sections], None]] = {
     RESUMED: _resumed,
     "measuring changes nothing": _measured,
 }
-OF_AN_ALGORITHM = {**SEARCHES, "optimizer pairs of one seed start alike": _pairs}
+OF_AN_ALGORITHM = {
+    **SEARCHES,
+    "afterwards equals live: operation weights and cell": _afterwards,
+    "optimizer pairs of one seed start alike": _pairs,
+}
