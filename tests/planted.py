@@ -61,6 +61,19 @@ def relax_draws(alpha_EO, progress):
     return (alpha_EO + torch.rand_like(alpha_EO)).softmax(-1)
 
 
+@relaxation("secret")
+def relax_secret(alpha_EO, progress):
+    if progress.draw is None:
+        return alpha_EO.softmax(-1)
+    noise_EO = torch.rand(alpha_EO.shape, generator=progress.draw.generator(), dtype=torch.float64)
+    return (alpha_EO + noise_EO.to(alpha_EO)).softmax(-1)
+
+
+@register("relaxation", "idle", needs=("draw",))
+def relax_idle():
+    return parts.softmax
+
+
 @relaxation("remembers")
 def relax_remembers(alpha_EO, progress):
     return (alpha_EO / next(CALLS)).softmax(-1)
@@ -237,6 +250,17 @@ def algorithm_hidden():
         return (1 - share) * op_weights_EO + share * uniform(op_weights_EO)
 
     return darts_with(perturb=perturb)
+
+
+@register("algorithm", "drifts")
+def algorithm_drifts():
+    """Its cell depends on how often it was asked."""
+    asked = itertools.count()
+
+    def discretize(alpha_EO):
+        return [(each + next(asked)) % 5 for each in parts.argmax_per_edge(alpha_EO)]
+
+    return darts_with(discretize=discretize)
 
 
 # --- spaces -------------------------------------------------------------------------------------

@@ -68,6 +68,8 @@ relaxation | transposes | keeps shape | has shape [5, 6], not [6, 5]
 relaxation | narrows | keeps shape | is torch.float32, not torch.float64
 relaxation | overflows | keeps shape | is not finite
 relaxation | draws | repeatable | moves the global generator of torch
+relaxation | secret | a draw | uses progress.draw, so register it with needs=("draw",)
+relaxation | idle | a draw | is registered to need a draw, and eight draws change nothing
 relaxation | remembers | repeatable | gives another result[0] the second time
 relaxation | detaches | differentiable | no gradient reaches alpha
 relaxation | rounds | differentiable | the gradient of alpha is zero everywhere
@@ -89,6 +91,7 @@ discretization | draws | repeatable | moves the global generator of python
 algorithm | mutates | relax: keeps shape | changes alpha
 algorithm | counts | same seed | the second time
 algorithm | hidden | saved and resumed | after save and resume differs the trace.
+algorithm | drifts | afterwards | in epoch 1 the cell is
 space | tilde | every cell | does not read back
 space | codec | every cell | two cells are written
 space | order | the order | lists 8 of its 9 cells in 9 places

@@ -29,6 +29,7 @@ from optnas.search.steps import batch_loss, train_batch, valid_batch, weight_ste
 EDGES, OPERATIONS = 2, 3
 SHAPES = {"first": (4,), "second": (3, 1)}
 X, A = 7, EDGES * OPERATIONS
+NOW = Progress(2, 4)
 LR, MU, WD = 0.2, 0.9, 0.1
 OPTIMIZERS = [
     ("SGD", {"momentum": MU, "weight_decay": WD}),
@@ -119,7 +120,7 @@ def problem(
         return call
 
     step = virtual_step(optimizer, weights)
-    return Bilevel(weights, loss(train), loss(valid), step, update=False), optimizer
+    return Bilevel(weights, loss(train), loss(valid), step, False, NOW), optimizer
 
 
 # --- closed forms -----------------------------------------------------------------------------
@@ -278,6 +279,7 @@ def test_unrolled_leaves_the_search_as_it_is(derivative: Any, optimizer: str) ->
         valid_loss=batch_loss(state, valid_batch(state)),
         virtual_step=virtual_step(state.weight_optimizer, state.supernet.weights),
         update=True,
+        progress=NOW,
     )
     before = copy.deepcopy(everything(state))
     found = unrolled(derivative)(bilevel, state.alpha_EO, softmax)
@@ -291,7 +293,7 @@ def test_first_order_hands_out_moved_statistics_only_when_told() -> None:
     valid = batch_loss(state, valid_batch(state))
     before = copy.deepcopy(everything(state))
     for update in (True, False):
-        bilevel = Bilevel(state.supernet.weights, valid, valid, lambda gradients: {}, update)
+        bilevel = Bilevel(state.supernet.weights, valid, valid, lambda gradients: {}, update, NOW)
         found = first_order(bilevel, state.alpha_EO, softmax)
         assert (found.statistics is not None) == update
     assert_close(everything(state), before, rtol=0, atol=0)

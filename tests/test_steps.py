@@ -99,6 +99,8 @@ class Twin:
         auxiliary: whether every edge has an auxiliary skip.
         unrolled: whether the gradient of alpha passes through a virtual SGD step.
         frozen: whether alpha stays.
+        beta: weight of the logsumexp penalty that would be reached after the last epoch.
+        gumbel: whether each step samples one operation per edge, at temperature 10 to 0.1.
         also_counts: whose gradient counts in the clipping norm beside the weights'.
         tracked: whether evaluation uses running statistics.
         arch_updates: whether the alpha step's forward moves the running statistics.
@@ -115,6 +117,8 @@ class Twin:
         auxiliary: bool = False,
         unrolled: bool = False,
         frozen: bool = False,
+        beta: float = 0.0,
+        gumbel: bool = False,
         also_counts: str = "op-weights",
         tracked: bool = True,
         arch_updates: bool = True,
@@ -137,13 +141,31 @@ class Twin:
         self.optimizer = weights(self.net.parameters())
         self.steps, self.path = 0, 0.0
         self.first_EO = self.second_EO = torch.zeros_like(self.alpha_EO)
-        self.stream = named_generator(3, "perturbation")
+        self.beta, self.gumbel = beta, gumbel
+        self.stream, self.draws = (named_generator(3, name) for name in ("perturbation", "draws"))
         self.clipped: list[bool] = []
 
     def begin(self, epoch: int) -> None:
+        self.penalty = self.beta * (epoch - 1) / self.epochs
+        self.tau = 10 + (0.1 - 10) * (epoch - 1) / (self.epochs - 1)
         self.radius = 0.03 + (0.3 - 0.03) * (epoch - 1) / self.epochs
         for edge in self.auxiliaries:
             edge.beta = 1 - (epoch - 1) / self.epochs
+
+    def draw(self) -> None:
+        """Standard Gumbel noise of the step that begins."""
+        if self.gumbel:
+            seed = int(torch.randint(2**63 - 1, (), generator=self.draws))
+            fresh = torch.Generator().manual_seed(seed)
+            uniform = torch.rand(self.alpha_EO.shape, generator=fresh, dtype=torch.float64)
+            self.noise_EO = -torch.log(-torch.log(uniform))
+
+    def relaxed(self, alpha_EO: Tensor) -> Tensor:
+        if not self.gumbel:
+            return alpha_EO.softmax(-1)
+        soft_EO = ((torch.log(alpha_EO.softmax(-1)) + self.noise_EO) / self.tau).softmax(-1)
+        one_hot_EO = F.one_hot(soft_EO.argmax(-1), soft_EO.shape[-1])
+        return soft_EO + (one_hot_EO - soft_EO).detach()
 
     def loss(self, batch: Batch, A_EO: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         """Under batch statistics, with all buffers thrown away afterwards."""
@@ -155,21 +177,23 @@ class Twin:
     def arch_step(self, train: Batch, valid: Batch) -> None:
         if self.frozen:
             return
+        self.draw()
         alpha_EO = self.alpha_EO.clone().requires_grad_()
         if self.unrolled:
-            loss = self.loss(valid, alpha_EO.softmax(-1), self.virtual_weights(train, alpha_EO))
+            loss = self.loss(valid, self.relaxed(alpha_EO), self.virtual_weights(train, alpha_EO))
         elif self.arch_updates:
-            logits = self.net.train()(valid.images_BCHW, alpha_EO.softmax(-1))
+            logits = self.net.train()(valid.images_BCHW, self.relaxed(alpha_EO))
             loss = F.cross_entropy(logits, valid.labels_B)
         else:
-            loss = self.loss(valid, alpha_EO.softmax(-1))
+            loss = self.loss(valid, self.relaxed(alpha_EO))
+        loss = loss + self.penalty * alpha_EO.exp().sum(-1).log().mean()
         (g_EO,) = torch.autograd.grad(loss, alpha_EO)
         self.move_alpha(g_EO)
 
     def virtual_weights(self, train: Batch, alpha_EO: Tensor) -> dict[str, Tensor]:
         """w - lr (mu b + g + wd w), or the same with Nesterov, differentiable in alpha."""
         named = dict(self.net.named_parameters())
-        inner = self.loss(train, alpha_EO.softmax(-1))
+        inner = self.loss(train, self.relaxed(alpha_EO))
         gradients = torch.autograd.grad(inner, list(named.values()), create_graph=True)
         (group,) = self.optimizer.param_groups
         moved = {}
@@ -197,8 +221,9 @@ class Twin:
         self.path += float(move_EO.square().sum().sqrt())
 
     def weight_step(self, train: Batch) -> tuple[float, int]:
+        self.draw()
         alpha_EO = self.alpha_EO.clone().requires_grad_()
-        clean_EO = alpha_EO.softmax(-1)
+        clean_EO = self.relaxed(alpha_EO)
         perturbed_EO = self.perturbed(clean_EO.detach(), train)
         # the value of the perturbed A with the derivative of the clean one
         used_EO = clean_EO + (perturbed_EO - clean_EO).detach()
@@ -257,6 +282,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sdarts-adv": ({"algorithm": {"name": "sdarts-adv"}}, {"perturbation": "attack"}),
     "darts-minus": ({"algorithm": {"name": "darts-minus"}}, {"auxiliary": True}),
     "random": ({"algorithm": {"name": "random"}}, {"frozen": True}),
+    "beta-darts": ({"algorithm": {"name": "beta-darts"}}, {"beta": 50.0}),
+    "gdas": ({"algorithm": {"name": "gdas"}}, {"gumbel": True}),
     "darts, SGD on alpha": (SGD_ON_ALPHA, {"arch": "SGD"}),
     "darts, clipping counts weights only": (WEIGHTS_ONLY, {"also_counts": "nothing"}),
     "sdarts-rs, clipping counts alpha": (
@@ -273,7 +300,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "darts, Nesterov": (NESTEROV, {"weights": nesterov}),
 }
 # The unrolled hypergradient, of SGD, beside each relaxation and beside a perturbation.
-for name in ("darts", "sdarts-rs", "darts-minus"):
+for name in ("darts", "sdarts-rs", "darts-minus", "beta-darts", "gdas"):
     unrolled = {"algorithm": {"name": name, "hypergradient": "unrolled"}}
     CASES[f"{name}, unrolled"] = (unrolled, CASES[name][1] | {"unrolled": True})
 CASES["darts, unrolled, Nesterov"] = (

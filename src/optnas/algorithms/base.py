@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
+from optnas.algorithms.progress import Draw, Memory, Progress
 from optnas.base.schema import Part
 
 if TYPE_CHECKING:
@@ -17,30 +18,27 @@ if TYPE_CHECKING:
 
     from optnas.algorithms.bilevel import Bilevel, Hypergradient
 
+__all__ = [
+    "Algorithm",
+    "ComputeHypergradient",
+    "DerivativeName",
+    "Discretize",
+    "Draw",
+    "HypergradientName",
+    "Memory",
+    "Perturb",
+    "Progress",
+    "ProjectionName",
+    "Relax",
+    "Selection",
+    "Trial",
+]
+
 # A setting that is a hypergradient: its name, or a table of its name and settings. The algorithm
 # receives the part.
 HypergradientName = Annotated[Any, Part("hypergradient")]
 DerivativeName = Literal["exact", "finite-difference"]
 ProjectionName = Literal["published", "exact"]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where the search stands. Epochs count from 1; 0 is the state before the first.
-
-    Attributes:
-        epoch: the current epoch.
-        epochs: how many the run has.
-    """
-
-    epoch: int
-    epochs: int
-
-    @property
-    def fraction(self) -> float:
-        """Elapsed share of the search, (epoch - 1) / epochs: 0 in the first epoch, below 1."""
-        return max(self.epoch - 1, 0) / self.epochs
-
 
 Relax = Callable[["Tensor", Progress], "Tensor"]
 # operation weights, train loss as a function of them, progress, generator -> operation weights
@@ -51,6 +49,55 @@ ComputeHypergradient = Callable[
     ["Bilevel", "Tensor", Callable[["Tensor"], "Tensor"]], "Hypergradient"
 ]
 Discretize = Callable[["Tensor"], list[int]]
+
+
+class Trial(Protocol):
+    """What a selection may ask of the search it decides, at the beginning of an epoch.
+
+    Attributes:
+        alpha_EO: architecture parameters, detached; to be read only.
+        op_weights_EO: the operation weights as they are judged, detached.
+        progress: the epoch that begins, and the memory so far.
+    """
+
+    alpha_EO: Tensor
+    op_weights_EO: Tensor
+    progress: Progress
+
+    def evaluate(self, op_weights_EO: Tensor) -> tuple[float, float]:
+        """Loss in nats and accuracy in percent of operation weights.
+
+        Args:
+            op_weights_EO: any.
+
+        Returns:
+            Over the whole validation half, in order, each batch normalised by its own statistics.
+        """
+        ...
+
+    def generator(self) -> torch.Generator:
+        """A CPU generator that depends on the run's seed and the epoch alone."""
+        ...
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The choice of a cell in the last epochs of a search, which go on training it.
+
+    With its first epoch the weight optimizer begins anew, at a constant rate; the schedules of both
+    levels end with the epoch before.
+
+    Attributes:
+        begins: the run's number of epochs -> the first epoch of the selection.
+        choose: the new memory at the beginning of each of its epochs.
+        cell: what the discretization chose, and the memory -> one operation per edge.
+        rate: learning rate of the network weights meanwhile, as a share of ``weight_optimizer.lr``.
+    """
+
+    begins: Callable[[int], int]
+    choose: Callable[[Trial], Memory]
+    cell: Callable[[list[int], Memory], list[int]]
+    rate: float
 
 
 @dataclass(frozen=True)
@@ -64,6 +111,8 @@ class Algorithm:
         discretize: alpha_EO -> one operation per edge.
         also_validate: further relaxations under which validation accuracy is recorded, as
             ``valid_accuracy_NAME``.
+        start: the memory before the first epoch, if it remembers anything.
+        select: how the last epochs choose the cell; None leaves that to ``discretize``.
     """
 
     relax: Relax
@@ -71,3 +120,10 @@ class Algorithm:
     hypergradient: ComputeHypergradient
     discretize: Discretize
     also_validate: Mapping[str, Relax] = field(default_factory=dict)
+    start: Callable[[], Memory] | None = None
+    select: Selection | None = None
+
+    def cell(self, alpha_EO: Tensor, progress: Progress) -> list[int]:
+        """The cell of a moment: of the discretization, as far as nothing else was selected."""
+        choice = self.discretize(alpha_EO)
+        return choice if self.select is None else self.select.cell(choice, progress.memory)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from optnas.algorithms.progress import Progress
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -50,6 +52,7 @@ class Bilevel:
         virtual_step: the step the weight optimizer would take from its live state, as a
             differentiable function of the gradients; a call leaves no trace.
         update: whether the architecture step's own forward pass moves the running statistics.
+        progress: where the search stands, for a schedule.
     """
 
     weights: Weights
@@ -57,10 +60,20 @@ class Bilevel:
     valid_loss: Loss
     virtual_step: VirtualStep
     update: bool
+    progress: Progress
 
 
 class Hypergradient(NamedTuple):
-    """The gradient for the architecture optimizer; None leaves alpha where it is."""
+    """What a hypergradient hands back.
+
+    Attributes:
+        gradient_EO: for the architecture optimizer; None leaves alpha where it is.
+        statistics: batch-norm statistics as they are after the step's forward pass, if it moves
+            them.
+        penalty: what the part adds to the last validation loss it asked for, a scalar whose
+            gradient is in ``gradient_EO``: an optimizer that compares losses compares their sum.
+    """
 
     gradient_EO: Tensor | None
     statistics: Statistics | None = None
+    penalty: Tensor | None = None

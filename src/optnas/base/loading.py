@@ -131,7 +131,7 @@ def load_entry(entry: importlib.metadata.EntryPoint, home: str, refuse: Refuse) 
             f"({type(error).__name__}: {error})",
             remedy="repair or uninstall that package",
         ) from error
-    return factory
+    return ITSELF.get(id(factory), factory)
 
 
 def registered_by(target: str) -> Registered:

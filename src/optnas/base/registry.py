@@ -52,14 +52,14 @@ KINDS = {
     "algorithm": Kind(("algorithms",), ("optnas.algorithms",)),
     "claim": Kind(("analysis.claims",), ("optnas.claims",)),
     "dataset": Kind(("data.sets",), ("optnas.datasets",)),
-    "discretization": Kind(("algorithms.parts",), ("optnas.discretizations",)),
+    "discretization": Kind(("algorithms",), ("optnas.discretizations",)),
     "engine": Kind(("study.engines",), ("optnas.engines",)),
     "figure": Kind(("measures", "report"), ("optnas.figures",), own_needs=True),
-    "hypergradient": Kind(("algorithms.parts",), ("optnas.hypergradients",)),
+    "hypergradient": Kind(("algorithms",), ("optnas.hypergradients",)),
     "measure": Kind(("measures",), ("optnas.measures", "optnas.metrics")),
     "optimizer": Kind(("optimizers",), ("optnas.optimizers",)),
-    "perturbation": Kind(("algorithms.parts",), ("optnas.perturbations",)),
-    "relaxation": Kind(("algorithms.parts",), ("optnas.relaxations",)),
+    "perturbation": Kind(("algorithms",), ("optnas.perturbations",)),
+    "relaxation": Kind(("algorithms",), ("optnas.relaxations",)),
     "schedule": Kind(("optimizers.schedules",), ("optnas.schedules",)),
     "space": Kind(("spaces",), ("optnas.spaces",)),
     "stopping": Kind(("measures.stopping",), ("optnas.stopping",), own_needs=True),
@@ -73,6 +73,7 @@ OLD_KINDS = {"metric": "measure"}
 NEEDS = {
     "virtual-step": "a differentiable step of the weight optimizer",
     "train-batch": "the train batch about to be used, so search.step_order=arch-first",
+    "draw": "a random draw per step, in `Progress.draw`",
 }
 
 _FACTORIES: Registered = {}
@@ -350,6 +351,9 @@ def supply(
 
     Returns:
         The component.
+
+    Raises:
+        UserError: the factory refuses a value; its key is told below the section.
     """
     parameters = parameters_of(factory)
     hints = hints_of(factory, settings)
@@ -360,15 +364,15 @@ def supply(
             built[name] = {n: _build(part.kind, v, offered, f"{key}.{n}") for n, v in value.items()}
         elif part is not None:
             built[name] = _build(part.kind, value, offered, key)
-    return factory(**built, **{k: v for k, v in offered.items() if k in parameters})
+    try:
+        return factory(**built, **{k: v for k, v in offered.items() if k in parameters})
+    except UserError as error:
+        # A component does not know where it stands: it names its own setting.
+        inside = error.key is not None and error.key.startswith(section)
+        raise (error if inside else error.below(section)) from error
 
 
 def _build(kind: str, table: Mapping[str, Any], offered: Mapping[str, Any], section: str) -> Any:
     settings = dict(table)
     factory = find(kind, settings.pop("name"), key=f"{section}.name")
-    try:
-        return supply(factory, settings, offered, section=section)
-    except UserError as error:
-        # A part does not know where it stands: it names its own setting.
-        inside = error.key is not None and error.key.startswith(section)
-        raise (error if inside else error.below(section)) from error
+    return supply(factory, settings, offered, section=section)

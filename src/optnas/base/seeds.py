@@ -10,6 +10,7 @@ A run's seed names one stream for each purpose:
     train-augmentation  crops, flips and cutouts of the inner problem's batches
     valid-augmentation  crops, flips and cutouts of the outer problem's batches
     perturbation        draws of the algorithm, such as random perturbations
+    draws               one number per step, of algorithms that draw in their relaxation
     recalibration-N     batches that statistics are collected anew from after epoch N, where an
                         optimizer judges the weights at another point than it trains them
 

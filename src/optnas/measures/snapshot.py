@@ -78,8 +78,8 @@ class Snapshot:
 
     @property
     def choice(self) -> list[int]:
-        """The discretization, an operation an edge."""
-        return self.algorithm.discretize(self.alpha_EO)
+        """The cell of this epoch, one operation per edge."""
+        return self.algorithm.cell(self.alpha_EO, self.progress)
 
     def relax(self, alpha_EO: Tensor) -> Tensor:
         """Operation weights of an alpha, as in this epoch."""

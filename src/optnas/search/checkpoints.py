@@ -17,7 +17,7 @@ from optnas.base.errors import UserError
 from optnas.base.files import write_atomically
 from optnas.base.records import Written
 from optnas.search.settings.model import FORMAT
-from optnas.search.state import SearchState
+from optnas.search.state import SearchState, on_device
 
 FROM_THE_BEGINNING = "delete it to start this run from the beginning"
 
@@ -69,6 +69,7 @@ def content_of(state: SearchState) -> dict[str, Any]:
         "arch_optimizer": state.arch_optimizer.state_dict(),
         "generators": {name: g.get_state() for name, g in state.generators.items()},
         "passes": state.passes.state_dict(),
+        **({"memory": dict(state.memory)} if state.memory else {}),
     }
 
 
@@ -122,8 +123,10 @@ def _read(path: Path) -> dict[str, Any]:
 def _check_form(content: dict[str, Any], state: SearchState) -> None:
     """Names, shapes, types and ranges are those of the state that the checkpoint is for."""
     mine = content_of(state)
-    for key in mine.keys() - {"weight_optimizer", "arch_optimizer", "passes"}:
+    for key in mine.keys() - {"weight_optimizer", "arch_optimizer", "passes", "memory"}:
         _compare(key, mine[key], content[key])
+    if state.memory:
+        _compare("memory", dict.fromkeys(state.memory), dict.fromkeys(content["memory"]))
     for key in ("weight_optimizer", "arch_optimizer"):
         for part in ("param_groups", "state"):
             _compare(f"{key}.{part}", mine[key][part], content[key][part], same_keys=False)
@@ -174,6 +177,8 @@ def _restore(state: SearchState, content: dict[str, Any]) -> None:
     state.passes.load_state_dict(content["passes"])
     for name, generator in state.generators.items():
         generator.set_state(content["generators"][name])
+    if state.memory:
+        state.memory = on_device(state.alpha_EO.device, content["memory"])
     state.epoch = content["epoch"]
     state.records = Written(content["records_bytes"], content["records_sha256"])
     state.seconds = content["seconds"]

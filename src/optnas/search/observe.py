@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from optnas.algorithms.base import Progress
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.json import dump_json
@@ -114,7 +113,7 @@ def snapshot_of(state: SearchState, name: str = "record") -> Snapshot:
         The snapshot; it shares the state's memory.
     """
     settings = state.settings
-    progress = Progress(state.epoch, settings.search.epochs)
+    progress = state.progress(state.epoch)
     alpha_EO = state.alpha_EO.detach()
     supernet = copy.copy(state.supernet)
     supernet.weights = {n: weight.detach() for n, weight in state.supernet.weights.items()}

@@ -25,6 +25,7 @@ from optnas.search.state import SearchState
 from optnas.search.steps import (
     arch_step,
     recalibrated_statistics,
+    select,
     train_batch,
     valid_batch,
     weight_step,
@@ -95,20 +96,18 @@ class Session:
         Returns:
             Both learning rates; nothing is set in epoch 0.
         """
-        state, settings = self.state, self.state.settings
+        state = self.state
         state.epoch += 1
         self._snapshot, self._taken = None, {}
         if state.epoch == 0:
             return {}
-        rates = {}
-        for level, optimizer, schedule, section in (
-            ("weight", state.weight_optimizer, state.weight_schedule, settings.weight_optimizer),
-            ("arch", state.arch_optimizer, state.arch_schedule, settings.arch_optimizer),
-        ):
-            rate = schedule(section.settings["lr"], state.epoch, settings.search.epochs)
+        select(state, self.progress)
+        learning_rates, rates = state.learning_rates(state.epoch), {}
+        levels = (("weight", state.weight_optimizer), ("arch", state.arch_optimizer))
+        for level, optimizer in levels:
+            rates[f"{level}_lr"] = rate = learning_rates[f"{level}_optimizer"]
             set_learning_rate(optimizer, rate)
             to_training_point(optimizer)
-            rates[f"{level}_lr"] = rate
         return rates
 
     def step(self, indices_B: Tensor) -> Score:

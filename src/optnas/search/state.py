@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from optnas.algorithms.base import Algorithm
+from optnas.algorithms.base import Algorithm, Memory, Progress
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.records import NOTHING_WRITTEN, Written
@@ -31,6 +31,8 @@ from optnas.spaces.network import Statistics, Supernet
 from optnas.spaces.tables import Table, load_table
 
 STREAMS = ("train-order", "valid-order", "train-augmentation", "valid-augmentation", "perturbation")
+# One number per step, for algorithms that need a draw; the others do not have the stream.
+DRAWS = "draws"
 
 
 @dataclass
@@ -57,6 +59,7 @@ class SearchState:
         passes: state of the validation batches drawn in passes.
         table: the benchmark.
         note: what to say of the data beside results.
+        memory: what the algorithm remembers, empty if nothing.
         path_length: sum of the lengths of alpha's steps so far, a float64 scalar.
         epoch: finished epochs.
         records: epochs.jsonl with all of them.
@@ -83,6 +86,7 @@ class SearchState:
     table: Table
     note: str
     path_length: Tensor
+    memory: Memory = field(default_factory=dict)
     epoch: int = -1
     records: Written = NOTHING_WRITTEN
     seconds: float = 0.0
@@ -91,6 +95,28 @@ class SearchState:
     def dtype(self) -> torch.dtype:
         """Of network weights, alpha and images."""
         return self.alpha_EO.dtype
+
+    def progress(self, epoch: int) -> Progress:
+        """Where the search stands in an epoch, as it is judged there: without a draw."""
+        return Progress(epoch, self.settings.search.epochs, memory=self.memory)
+
+    def learning_rates(self, epoch: int) -> dict[str, float]:
+        """The rate of each level in an epoch, by name of its section."""
+        # Schedules end with the epoch before a selection: the architecture keeps their last rate,
+        # the network weights have a share of their initial one.
+        settings, select = self.settings, self.algorithm.select
+        epochs = settings.search.epochs
+        scheduled = epochs if select is None else max(select.begins(epochs) - 1, 1)
+        rates = {}
+        for section, schedule in (
+            ("weight_optimizer", self.weight_schedule),
+            ("arch_optimizer", self.arch_schedule),
+        ):
+            initial = getattr(settings, section).settings["lr"]
+            rates[section] = schedule(initial, min(epoch, scheduled), scheduled)
+        if select is not None and epoch >= select.begins(epochs):
+            rates["weight_optimizer"] = select.rate * settings.weight_optimizer.settings["lr"]
+        return rates
 
 
 def pick_device(name: str) -> torch.device:
@@ -160,32 +186,30 @@ def build_state(settings: Settings) -> SearchState:
     tracked = settings.supernet.batch_norm == "running"
     asked = settings.augmentation
     augmentation = Augmentation(asked.crop_padding, asked.flip, asked.cutout)
-    generators = {name: named_generator(seed, name) for name in STREAMS}
-    asked_w, asked_a = settings.weight_optimizer, settings.arch_optimizer
+    chosen = settings.algorithm
+    needs = registry.needs_in("algorithm", chosen.name, chosen.settings, key="algorithm")
+    streams = (*STREAMS, DRAWS) if any(each.need == "draw" for each in needs) else STREAMS
+    generators = {name: named_generator(seed, name) for name in streams}
+    asked_a = settings.arch_optimizer
+    algorithm: Algorithm = registry.supply(
+        registry.find("algorithm", chosen.name),
+        chosen.settings,
+        {"space": space},
+        section="algorithm",
+    )
     return SearchState(
         settings=settings,
         space=space,
-        algorithm=registry.supply(
-            registry.find("algorithm", settings.algorithm.name),
-            settings.algorithm.settings,
-            {"space": space},
-            section="algorithm",
-        ),
+        algorithm=algorithm,
         supernet=supernet,
         statistics=supernet.initial_statistics() if tracked else None,
         alpha_EO=alpha_EO,
         alpha_start_EO=alpha_EO.detach().clone(),
-        weight_optimizer=build(
-            asked_w.name,
-            asked_w.settings,
-            list(supernet.weights.values()),
-            section="weight_optimizer",
-            names=list(supernet.weights),
-        ),
+        weight_optimizer=weight_optimizer_of(settings, supernet),
         arch_optimizer=build(
             asked_a.name, asked_a.settings, [alpha_EO], section="arch_optimizer", names=["alpha"]
         ),
-        weight_schedule=_schedule(asked_w.schedule),
+        weight_schedule=_schedule(settings.weight_optimizer.schedule),
         arch_schedule=_schedule(asked_a.schedule),
         train=train,
         valid=valid,
@@ -196,7 +220,25 @@ def build_state(settings: Settings) -> SearchState:
         table=load_table(settings.benchmark.table, folder=settings.data.place("folder")),
         note=_note(settings, dataset) + shared_images(train, valid),
         path_length=torch.zeros((), dtype=torch.float64, device=device),
+        memory={} if algorithm.start is None else on_device(device, algorithm.start()),
     )
+
+
+def weight_optimizer_of(settings: Settings, supernet: Supernet) -> torch.optim.Optimizer:
+    """The optimizer of the network weights before its first step."""
+    asked = settings.weight_optimizer
+    return build(
+        asked.name,
+        asked.settings,
+        list(supernet.weights.values()),
+        section="weight_optimizer",
+        names=list(supernet.weights),
+    )
+
+
+def on_device(device: torch.device, memory: Memory) -> dict[str, Tensor]:
+    """A memory where the search computes."""
+    return {name: tensor.to(device) for name, tensor in memory.items()}
 
 
 def _load_halves(

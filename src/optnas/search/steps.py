@@ -5,6 +5,7 @@ Symbols: w network weights, A operation weights. Shapes: B batch, E edges, O ope
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 
@@ -12,14 +13,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from optnas.algorithms.base import Progress
+from optnas.algorithms.base import Draw, Progress
 from optnas.algorithms.bilevel import Bilevel, Loss, LossValue, Weights
 from optnas.base.seeds import named_generator
 from optnas.data.batches import Augmentation, Images, epoch_batches, fresh_batch
-from optnas.measures.evaluation import Batch, Score, recalibrated, score_of
+from optnas.measures.evaluation import Batch, Score, evaluate, recalibrated, score_of
 from optnas.optimizers.stepping import take_step
 from optnas.optimizers.virtual import virtual_step
-from optnas.search.state import SearchState
+from optnas.search.state import DRAWS, SearchState, on_device, weight_optimizer_of
 from optnas.spaces.network import Statistics
 
 # Batches that batch-norm statistics are collected anew from, as schedulefree's authors advise.
@@ -86,6 +87,7 @@ def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress
         valid: the validation batch.
         progress: where the search stands.
     """
+    progress = _with_draw(state, progress)
     before_EO = state.alpha_EO.detach().clone()
     losses: list[Tensor] = []  # empty until the first evaluation is done
 
@@ -96,6 +98,7 @@ def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress
             valid_loss=_remembered(batch_loss(state, valid), losses),
             virtual_step=virtual_step(state.weight_optimizer, state.supernet.weights),
             update=state.settings.supernet.arch_step_updates_statistics and not losses,
+            progress=progress,
         )
         found = state.algorithm.hypergradient(
             problem, state.alpha_EO, lambda alpha_EO: state.algorithm.relax(alpha_EO, progress)
@@ -103,10 +106,26 @@ def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress
         if found.statistics is not None:
             state.statistics = found.statistics
         state.alpha_EO.grad = found.gradient_EO
-        return losses[-1] if losses else torch.zeros_like(state.path_length)
+        loss = losses[-1] if losses else torch.zeros_like(state.path_length)
+        return loss if found.penalty is None else loss + found.penalty
 
     take_step(state.arch_optimizer, closure)
     state.path_length += (state.alpha_EO.detach().double() - before_EO.double()).norm()
+
+
+def remembering(state: SearchState, progress: Progress) -> Progress:
+    """Progress with what the algorithm remembers."""
+    return dataclasses.replace(progress, memory=state.memory) if state.memory else progress
+
+
+def _with_draw(state: SearchState, progress: Progress) -> Progress:
+    """Progress with the memory, and the randomness of the step that begins if it needs any."""
+    progress = remembering(state, progress)
+    stream = state.generators.get(DRAWS)
+    if stream is None:
+        return progress
+    seed = int(torch.randint(2**63 - 1, (), generator=stream))
+    return dataclasses.replace(progress, draw=Draw(seed))
 
 
 def _remembered(loss: Loss, values: list[Tensor]) -> Loss:
@@ -135,6 +154,7 @@ def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
     Returns:
         The batch's score at the perturbed operation weights, before the step.
     """
+    progress = _with_draw(state, progress)
     alpha_EO = state.alpha_EO.detach().requires_grad_()
     clean_EO = state.algorithm.relax(alpha_EO, progress)
     perturbed_EO = state.algorithm.perturb(
@@ -195,6 +215,46 @@ def _attacked_loss(state: SearchState, train: Batch) -> Callable[[Tensor], Tenso
     return loss
 
 
+class _Trial:
+    """The search in the hands of a selection, see `optnas.algorithms.base.Trial`."""
+
+    def __init__(self, state: SearchState, progress: Progress):
+        self._state, self.progress = state, progress
+        self.alpha_EO = state.alpha_EO.detach()
+        self.op_weights_EO = state.algorithm.relax(self.alpha_EO, progress)
+
+    def evaluate(self, op_weights_EO: Tensor) -> tuple[float, float]:
+        state = self._state
+        return evaluate(
+            state.supernet,
+            state.valid,
+            op_weights_EO,
+            statistics=None,
+            batch_size=state.settings.evaluation.batch_size,
+            dtype=state.dtype,
+        )
+
+    def generator(self) -> torch.Generator:
+        return named_generator(self._state.settings.search.seed, f"selection-{self.progress.epoch}")
+
+
+def select(state: SearchState, progress: Progress) -> None:
+    """What an algorithm that selects its cell does at the beginning of an epoch.
+
+    Args:
+        state: changed in the epochs of a selection: its memory; in the first of them the weight
+            optimizer is a new one.
+        progress: the epoch that begins.
+    """
+    selection = state.algorithm.select
+    if selection is None or progress.epoch < selection.begins(progress.epochs):
+        return
+    if progress.epoch == selection.begins(progress.epochs):
+        state.weight_optimizer = weight_optimizer_of(state.settings, state.supernet)
+    memory = selection.choose(_Trial(state, remembering(state, progress)))
+    state.memory = on_device(state.alpha_EO.device, memory)
+
+
 def recalibrated_statistics(state: SearchState, progress: Progress) -> Statistics | None:
     """Batch-norm statistics of the network where it stands now.
 
@@ -210,6 +270,7 @@ def recalibrated_statistics(state: SearchState, progress: Progress) -> Statistic
     """
     if state.statistics is None:
         return None
+    progress = remembering(state, progress)
     generator = named_generator(state.settings.search.seed, f"recalibration-{progress.epoch}")
     op_weights_EO = state.algorithm.relax(state.alpha_EO.detach(), progress)
     # A short last batch would count as much as the others, and its variance says less.

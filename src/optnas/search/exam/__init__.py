@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import torch
 
+from optnas.algorithms.base import Relax
 from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
 from optnas.base.loading import registered_by
@@ -33,6 +34,7 @@ PARTS = {
     "hypergradient": "hypergradient",
     "discretize": "discretization",
 }
+DRAWS = "a draw per step if it says so, none where it is judged"
 LAYERS = {"weight_optimizer": "on w", "arch_optimizer": "on alpha"}
 Verdict = Literal["ok", "failed", "expected failure", "not examined"]
 
@@ -79,7 +81,14 @@ def _algorithm(subject: Subject) -> dict[str, Check]:
         for attribute, kind in PARTS.items()
         for title, check in parts.OF_KIND[kind].items()
     }
+    own[f"relax: {DRAWS}"] = lambda subject: _draws(subject, subject.build().relax)
     return {**_in_searches(use, searches.OF_AN_ALGORITHM), **own}
+
+
+def _draws(subject: Subject, relax: Relax) -> None:
+    chosen = subject.completed()
+    asked = registry.needs_in(subject.kind, subject.name, chosen, key=subject.kind)
+    parts.draws_as_it_says(relax, any(each.need == "draw" for each in asked))
 
 
 def _part(subject: Subject) -> dict[str, Check]:
@@ -91,6 +100,8 @@ def _part(subject: Subject) -> dict[str, Check]:
         return lambda subject: check(subject.build())
 
     own = {title: of(check) for title, check in parts.OF_KIND[subject.kind].items()}
+    if subject.kind == "relaxation":
+        own[DRAWS] = lambda subject: _draws(subject, subject.build())
     resumed = {searches.RESUMED: searches.SEARCHES[searches.RESUMED]}
     return {**own, **_in_searches(use, resumed)}
 

@@ -8,11 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optnas.algorithms.base import ComputeHypergradient, Discretize, Perturb, Progress, Relax
+from optnas.algorithms.base import (
+    ComputeHypergradient,
+    Discretize,
+    Draw,
+    Perturb,
+    Progress,
+    Relax,
+)
 from optnas.algorithms.bilevel import Bilevel, Hypergradient, LossValue, Weights
 from optnas.search.exam.base import SPACE, demand, example, example_alpha, repeated, untouched
 
 MOMENTS = (Progress(0, 4), Progress(1, 4), Progress(3, 4), Progress(4, 4))
+# The same with the randomness of a step: where a relaxation is trained, not judged.
+DRAWN = tuple(Progress(m.epoch, m.epochs, Draw(m.epoch)) for m in MOMENTS[1:])
 PartChecks = dict[str, Callable[[Any], None]]
 
 
@@ -30,18 +39,18 @@ def _like(found: Any, expected: Tensor, what: str) -> None:
 
 
 def _keeps_shape(relax: Relax) -> None:
-    for moment in MOMENTS:
+    for moment in (*MOMENTS, *DRAWN):
         alpha_EO = example_alpha()
         with untouched(alpha=alpha_EO):
             _like(relax(alpha_EO, moment), alpha_EO, f"the output in epoch {moment.epoch}")
 
 
 def _is_repeatable(relax: Relax) -> None:
-    repeated(lambda: [relax(example_alpha(), moment) for moment in MOMENTS])
+    repeated(lambda: [relax(example_alpha(), moment) for moment in (*MOMENTS, *DRAWN)])
 
 
 def _is_differentiable(relax: Relax) -> None:
-    for moment in MOMENTS:
+    for moment in (*MOMENTS, *DRAWN):
         alpha_EO = example_alpha().requires_grad_()
         found = relax(alpha_EO, moment)
         demand(found.requires_grad, "no gradient reaches alpha: the output is detached from it")
@@ -51,6 +60,21 @@ def _is_differentiable(relax: Relax) -> None:
         demand(gradient_EO is not None, "no gradient reaches alpha")
         _like(gradient_EO, alpha_EO, "the gradient of alpha")
         demand(bool(gradient_EO.any()), "the gradient of alpha is zero everywhere")
+
+
+def draws_as_it_says(relax: Relax, says: bool) -> None:
+    """A relaxation uses the draw of a step if and only if it is registered so.
+
+    Args:
+        relax: the relaxation.
+        says: whether it is.
+    """
+    alpha_EO = example_alpha()
+    judged_EO = relax(alpha_EO, Progress(1, 4))
+    drawn = [relax(alpha_EO, Progress(1, 4, Draw(seed))) for seed in range(8)]
+    uses = any(not torch.equal(judged_EO, each) for each in drawn)
+    demand(says or not uses, 'uses progress.draw, so register it with needs=("draw",)')
+    demand(uses or not says, "is registered to need a draw, and eight draws change nothing")
 
 
 def _is_twice_differentiable(relax: Relax) -> None:
@@ -135,6 +159,7 @@ def _problem(weight: Tensor) -> Bilevel:
         valid_loss=valid,
         virtual_step=lambda gradients: {"w": weight.detach() - gradients[0] / 10},
         update=False,
+        progress=MOMENTS[2],
     )
 
 

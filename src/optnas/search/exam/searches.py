@@ -14,8 +14,10 @@ import torch
 
 from optnas.base.records import Record, RunFolder
 from optnas.base.toml import nest
+from optnas.search.checkpoints import restore
 from optnas.search.exam.base import demand, difference, repeated
 from optnas.search.loop import run
+from optnas.search.observe import snapshot_of
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.settings.model import DEFAULT_MEASURES, Settings
 from optnas.search.state import build_state
@@ -34,6 +36,8 @@ TINY: dict[str, Any] = {
     "measures.sharpness.batch_size": 8,
     "measures.gap.at": [],
 }
+# Epochs of a search that selects its cell at the end.
+LONG = 8
 Trace = dict[str, Any]
 # Sections of settings that make a tiny search use what is examined.
 Sections = Mapping[str, Any]
@@ -118,8 +122,32 @@ def _another_seed(use: Sections) -> None:
 
 
 def _resumed(use: Sections) -> None:
-    found = difference(reference(use), trace(tiny(use), stop=1), "the trace")
+    settings, stop, whole = tiny(use), 1, reference(use)
+    selection = build_state(settings).algorithm.select
+    if selection is not None:  # long enough to be interrupted half-way through it
+        settings = tiny(use, {"search": {"epochs": LONG}})
+        stop, whole = selection.begins(LONG), trace(settings)
+    found = difference(whole, trace(settings, stop), "the trace")
     demand(found is None, f"after save and resume differs {found}")
+
+
+def _afterwards(use: Sections) -> None:
+    """From each kept checkpoint: operation weights and cell are those of its record."""
+    settings = tiny(use, {"checkpoints": {"keep": "all"}})
+    with searched(settings) as folder:
+        records = folder.read_epochs()
+        for record in records:
+            last = record is records[-1]
+            state = build_state(settings)
+            restore(state, folder.checkpoint if last else folder.kept(record["epoch"]))
+            snapshot = snapshot_of(state)
+            cell = state.space.architecture(snapshot.choice).string
+            found = difference(record["op_weights"], snapshot.op_weights_EO.tolist(), "A")
+            demand(found is None, f"in epoch {state.epoch} differs {found} after the search")
+            demand(
+                cell == record["architecture"],
+                f"in epoch {state.epoch} the cell is {cell} after the search",
+            )
 
 
 def _measured(use: Sections) -> None:
@@ -143,4 +171,8 @@ SEARCHES: dict[str, Callable[[Sections], None]] = {
     RESUMED: _resumed,
     "measuring changes nothing": _measured,
 }
-OF_AN_ALGORITHM = {**SEARCHES, "optimizer pairs of one seed start alike": _pairs}
+OF_AN_ALGORITHM = {
+    **SEARCHES,
+    "afterwards equals live: operation weights and cell": _afterwards,
+    "optimizer pairs of one seed start alike": _pairs,
+}

@@ -1,0 +1,71 @@
+"""beta-DARTS: DARTS with a penalty on alpha whose weight grows over the search."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from optnas.algorithms import parts
+from optnas.algorithms.base import Algorithm, ComputeHypergradient, HypergradientName
+from optnas.algorithms.bilevel import Bilevel, Hypergradient
+from optnas.algorithms.composed import composed
+from optnas.algorithms.parts.hypergradients import RelaxNow
+from optnas.base.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@register("hypergradient", "beta-decay")
+def beta_decay(
+    weight: float = 50.0, hypergradient: HypergradientName = "first-order"
+) -> ComputeHypergradient:
+    """Another hypergradient plus that of c_t mean_e logsumexp_o alpha[e, o].
+
+    The penalty's gradient is c_t softmax(alpha) / E, E the number of edges: each row of alpha is
+    pulled down in proportion to its operation weights, the largest most. c_t = weight (t - 1) / T
+    in epoch t of T: 0 in the first, below ``weight`` in the last.
+
+    Args:
+        weight: c, in nats, that c_t grows towards.
+        hypergradient: the gradient it is added to.
+
+    Returns:
+        The part. Where the other leaves alpha alone, so does this one.
+
+    Reference: Ye et al., CVPR 2022, and its published code.
+    """
+
+    def part(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
+        found = hypergradient(problem, alpha_EO, relax)
+        if found.gradient_EO is None:
+            return found
+        c, held_EO = weight * problem.progress.fraction, alpha_EO.detach()
+        penalty = c * held_EO.logsumexp(-1).mean()
+        return found._replace(
+            gradient_EO=found.gradient_EO + c * held_EO.softmax(-1) / len(held_EO),
+            penalty=penalty if found.penalty is None else found.penalty + penalty,
+        )
+
+    return part
+
+
+@register("algorithm", "beta-darts")
+def beta_darts(weight: float = 50.0, hypergradient: HypergradientName = "first-order") -> Algorithm:
+    """DARTS whose alpha descends L_val(w, softmax(alpha)) + c_t mean_e logsumexp_o alpha[e, o].
+
+    Args:
+        weight: c that c_t = c (t - 1) / T grows towards, see `beta_decay`.
+        hypergradient: the gradient of L_val.
+
+    Returns:
+        The algorithm's parts.
+
+    Reference: Ye et al., CVPR 2022. Deviation: the schedule spans the run's own length (published
+    code: weight 50 after 100 epochs, whatever the length).
+    """
+    return composed(
+        relaxation=parts.softmax,
+        perturbation=parts.unperturbed,
+        hypergradient=beta_decay(weight, hypergradient),
+        discretization=parts.argmax_per_edge,
+    )

@@ -1,0 +1,116 @@
+"""DARTS-PT: DARTS whose cell is chosen at the end by what removing an operation costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from optnas.algorithms import parts
+from optnas.algorithms.base import Algorithm, HypergradientName, Memory, Progress, Selection, Trial
+from optnas.base.errors import UserError
+from optnas.base.lazy import lazy
+from optnas.base.registry import register
+from optnas.spaces.base import Space
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = lazy("torch")
+
+# Memory: the operation chosen for each edge, -1 where none is yet.
+CHOSEN, OPEN = "chosen_E", -1
+
+
+@register("algorithm", "darts-pt")
+def darts_pt(
+    share: float = 0.2,
+    rate: float = 0.1,
+    hypergradient: HypergradientName = "first-order",
+    *,
+    space: Space,
+) -> Algorithm:
+    """DARTS, then perturbation-based selection in the last epochs, which go on training.
+
+    For an edge e, drawn at random among the open ones, and each operation o the supernet is
+    validated with A[e, o] set to 0; e gets the operation whose removal leaves the lowest accuracy,
+    the first of equals. Its row is one-hot from then on, in both steps and wherever A is judged.
+    With n epochs of selection and E edges, 1 + floor(k (E - 1) / n) edges are decided at the
+    beginning of the k-th of them, k = 0, 1, ..., and all in the last.
+
+    Args:
+        share: of the run's epochs that are the selection's, at least one of them.
+        rate: learning rate of the network weights meanwhile, as a share of ``weight_optimizer.lr``.
+        hypergradient: the gradient that moves alpha.
+        space: the search space; the program supplies it, for its edges.
+
+    Returns:
+        The algorithm's parts.
+
+    Raises:
+        UserError: the share is no share, or the rate is negative.
+
+    Reference: Wang et al., ICLR 2021, and its published code; deviations in
+    docs/algorithms/darts-pt.md.
+    """
+    if not 0 < share <= 1:
+        raise UserError(
+            "a share of the epochs is above 0 and at most 1",
+            key="share",
+            value=share,
+            remedy="change its value",
+        )
+    if rate < 0:
+        raise UserError("is not negative", key="rate", value=rate, remedy="raise it")
+
+    def begins(epochs: int) -> int:
+        return epochs - max(round(share * epochs), 1) + 1
+
+    def choose(trial: Trial) -> Memory:
+        epoch, epochs = trial.progress.epoch, trial.progress.epochs
+        first = begins(epochs)
+        k, n, edges = epoch - first, epochs - first + 1, space.edge_count
+        decided = edges if epoch == epochs else 1 + k * (edges - 1) // n
+        chosen_E = trial.progress.memory[CHOSEN].clone()
+        op_weights_EO, generator = trial.op_weights_EO.clone(), trial.generator()
+        while int((chosen_E != OPEN).sum()) < decided:
+            open_N = (chosen_E == OPEN).nonzero()[:, 0]
+            edge = int(open_N[int(torch.randint(len(open_N), (), generator=generator))])
+            chosen_E[edge] = _least_dispensable(trial, op_weights_EO, edge)
+            op_weights_EO = _projected(op_weights_EO, chosen_E)
+        return {CHOSEN: chosen_E}
+
+    return Algorithm(
+        relax=_relax,
+        perturb=parts.unperturbed,
+        hypergradient=hypergradient,
+        discretize=parts.argmax_per_edge,
+        start=lambda: {CHOSEN: torch.full((space.edge_count,), OPEN)},
+        select=Selection(begins=begins, choose=choose, cell=_cell, rate=rate),
+    )
+
+
+def _relax(alpha_EO: Tensor, progress: Progress) -> Tensor:
+    op_weights_EO = parts.softmax(alpha_EO, progress)
+    if CHOSEN not in progress.memory:
+        return op_weights_EO
+    return _projected(op_weights_EO, progress.memory[CHOSEN])
+
+
+def _projected(op_weights_EO: Tensor, chosen_E: Tensor) -> Tensor:
+    """Rows of decided edges replaced by one-hot ones; no gradient reaches them."""
+    one_hot_EO = torch.zeros_like(op_weights_EO).scatter(-1, chosen_E.clamp(min=0)[:, None], 1.0)
+    return torch.where((chosen_E == OPEN)[:, None], op_weights_EO, one_hot_EO)
+
+
+def _least_dispensable(trial: Trial, op_weights_EO: Tensor, edge: int) -> int:
+    accuracies = []
+    for operation in range(op_weights_EO.shape[-1]):
+        without_EO = op_weights_EO.clone()
+        without_EO[edge, operation] = 0.0
+        accuracies.append(trial.evaluate(without_EO)[1])
+    return accuracies.index(min(accuracies))
+
+
+def _cell(choice: list[int], memory: Memory) -> list[int]:
+    chosen = memory[CHOSEN].tolist()
+    return [own if own != OPEN else usual for own, usual in zip(chosen, choice, strict=True)]

@@ -1,0 +1,61 @@
+"""Where a search stands, and the randomness of a step: values that parts receive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from optnas.base.lazy import lazy
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = lazy("torch")
+
+# What an algorithm remembers from epoch to epoch: tensors by name, in every checkpoint.
+Memory = Mapping[str, "Tensor"]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The randomness of one step of one level, as a value.
+
+    An optimizer that evaluates more than once within a step (SAM, LBFGS) thus sees one draw, and so
+    does whatever differentiates through it. The numbers come from the CPU: they are the same on
+    every device, to be drawn in double precision and moved.
+
+    Attributes:
+        seed: of the step; where it comes from is the search's business.
+    """
+
+    seed: int
+
+    def generator(self) -> torch.Generator:
+        """The step's stream from its start: the same numbers each time it is asked for."""
+        return torch.Generator().manual_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the search stands. Epochs count from 1; 0 is the state before the first.
+
+    Attributes:
+        epoch: the current epoch.
+        epochs: how many the run has.
+        draw: the randomness of this step, for an algorithm one of whose parts is registered with
+            ``needs=("draw",)``. None in every other algorithm, and wherever operation weights are
+            judged rather than trained: records, measures, recalibrated statistics.
+        memory: what the algorithm remembers; nothing unless it has a ``start``.
+    """
+
+    epoch: int
+    epochs: int
+    draw: Draw | None = None
+    memory: Memory = field(default_factory=dict)
+
+    @property
+    def fraction(self) -> float:
+        """Elapsed share of the search, (epoch - 1) / epochs: 0 in the first epoch, below 1."""
+        return max(self.epoch - 1, 0) / self.epochs
