@@ -31,7 +31,7 @@ ORDINARY = {
         "landscape",
         "local",
     ),
-    *("none", "operations", "random", "stopping", "uniform"),
+    *("none", "operations", "random", "sharpness", "stopping", "uniform"),
 }
 # Kinds whose names are words of what they read: the rule ``skips`` reads the column of skips.
 WORDS = ("stopping",)
