@@ -17,8 +17,8 @@ SHARED = {
     "search.batch_size": 16,
     "search.seed": 0,  # the same images, initial values and batches for every pair
     "supernet.channels": 2,
-    "curvature.every": 2,
-    "curvature.batch_size": 8,
+    "measures.sharpness.every": 2,
+    "measures.sharpness.batch_size": 8,
     "benchmark.table": "analog-nasbench",
 }
 

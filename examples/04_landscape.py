@@ -16,7 +16,7 @@ SETTINGS = {
     "search.epochs": 3,
     "search.batch_size": 64,
     "supernet.channels": 4,
-    "curvature.every": 0,
+    "measures.sharpness.every": 0,
     "benchmark.table": "analog-nasbench",
     "measures.landscape.points": 5,  # 21 by default
     "measures.landscape.images": 128,  # 1000 by default

@@ -71,7 +71,8 @@ data.resolution=0 | data.resolution = 0 | use 4 or more
 arch_optimizer.schedule.warmup_epochs=-1 | arch_optimizer.schedule.warmup_epochs = -1 | change
 search.batch_size=64 | search.batch_size = 64 | lower it, or raise data.train_size and
 data.train_size=899 | data.train_size = 899 | set it from 1 to 898
-curvature.batch_size=64 | curvature.batch_size = 64 | lower it
+measures.sharpness.every=1 measures.sharpness.batch_size=64 | measures.sharpness | lower its
+curvature.every=1 | curvature.every = 1 | give it one way
 arch_optimizer.name=SparseAdam | arch_optimizer.name = 'SparseAdam' | choose another, such as SGD
 weight_optimizer.name=Muon | weight_optimizer.name = 'Muon' | use muon, which reshapes
 weight_optimizer.name=muon | weight_optimizer.rest.name | add one, such as rest.name=AdamW
@@ -325,7 +326,7 @@ def test_checkpoint(kind: str, run: Path, tmp_path: Path) -> None:
     line = refusal(["resume", "out"], tmp_path)
     reason = "the checkpoint of another run" if "other" in kind else "not a readable checkpoint ("
     assert line.startswith(f"out/checkpoints/last.pt: {reason}")
-    assert line.endswith("; delete it to start this run from the beginning")
+    assert line.endswith("delete it to start this run from the beginning")
 
 
 @pytest.mark.thorough

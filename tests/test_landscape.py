@@ -37,7 +37,6 @@ from optnas.report.static import draw
 from optnas.search import api
 from optnas.search.observe import snapshot_of
 from optnas.search.state import SearchState
-from optnas.search.steps import validate
 from optnas.spaces import NAS_BENCH_201
 
 QUICK: dict[str, Any] = {"points": 5, "images": 0, "batches": 2, "path_points": 3}
@@ -222,7 +221,7 @@ def test_the_centre_is_the_record(variant: str, space: str) -> None:
     state = searched(variant)
     snapshot = snapshot_of(state, "landscape")
     found = measured(state, space=space)
-    expected = validate(state, snapshot.op_weights_EO)
+    expected = snapshot.evaluate(snapshot.op_weights_EO, snapshot.statistics)
     assert (found.numbers["loss"], found.numbers["accuracy"]) == expected
     assert found.numbers["images"] == len(state.valid)
     assert found.arrays["cells"][2, 2].tolist() == snapshot.choice

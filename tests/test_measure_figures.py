@@ -19,7 +19,7 @@ from optnas.search import api
 
 SEARCH = TINY | {
     "search.epochs": 2,
-    "curvature.every": 1,
+    "measures.sharpness.every": 1,
     "measures.operations.every": 1,
     "measures.agreement.every": 1,
     "measures.agreement.batches": 2,

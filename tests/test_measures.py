@@ -204,7 +204,7 @@ def test_resume_cuts_off_what_is_later(here: Path) -> None:
 def test_a_run_from_before_measures_is_measured(here: Path) -> None:
     folder = run("a")
     text = folder.config.read_text()
-    start, end = text.index("[measures"), text.index("[run]")
+    start, end = text.index("[measures.gap]"), text.index("[run]")
     folder.config.write_text(text[:start] + text[end:])
     folder.kept(0).unlink()
     api.measure("a", {"mine": {"name": "./mine.py:mine"}})
@@ -218,7 +218,7 @@ ERRORS = {
     "measures.gap.at=3": 'measures.gap.at = 3: is no list of epochs; write it as [0, 10, "end"]',
     'measures.gap.at=["ende"]': "is no list of epochs",
     "measures.gap.batches=0": "measures.gap.batches = 0: is at least 1; raise it",
-    "measures.gap.batches=x": "measures.gap.batches = 'x': must be a whole number",
+    "measures.gap.batches=x": "write one such as 50",
     "measures.gapp.every=1": "measures.gapp = 'gapp': there is no measure of this name; "
     "did you mean gap?",
     "measures.other=1": "measures.other = 1: is a section, not a value",

@@ -386,6 +386,7 @@ def test_an_optimizer_that_averages_is_refused(tmp_path: Path) -> None:
         ("= 64", "= 899", r"tiny\.toml: data\.train_size = 899: .*; set it from 1 to 898"),
         ('"halves"', '"file"', r"tiny\.toml: data\.split = 'file': .*halves or random-halves"),
         ("batch_size = 32", "batch_size = 65", r"training\.batch_size = 65: .*; lower it"),
+        ("[augmentation]", "[[augmentation]]", r"tiny\.toml: augmentation = .*; write \[augm"),
         ("[0, 1]", "[]", r"tiny\.toml: training\.seeds = \[\]: "),
         ("[0, 1]", "[0, 0]", r"tiny\.toml: training\.seeds = \[0, 0\]: "),
     ],

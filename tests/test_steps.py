@@ -338,7 +338,7 @@ def test_a_run_takes_the_steps_in_order_at_the_scheduled_rates(
     assert (chosen.search.step_order, chosen.search.valid_order) == (order, batches)
     folder = RunFolder(tmp_path / "run")
     with folder.created(chosen.document()):
-        assert run(chosen, folder) == "done"
+        assert run(chosen, folder)["status"] == "done"
     state, source = build_state(chosen), build_state(chosen)
     twin = Twin(state, perturbation="uniform", weights=weights, epochs=3, also_counts=also_counts)
     losses = []

@@ -261,7 +261,7 @@ def test_a_bad_file_is_one_line(
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stop")
-    api.run(TINY | {"curvature.every": 1, "search.epochs": 4}, out=folder / "a")
+    api.run(TINY | {"measures.sharpness.every": 1, "search.epochs": 4}, out=folder / "a")
     api.run(TINY | {"benchmark.table": "none", "search.epochs": 1}, out=folder / "b")
     (folder / "empty").mkdir()
     shutil.copytree(folder / "a", folder / "young")

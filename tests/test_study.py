@@ -163,7 +163,7 @@ def test_quickstart_is_what_the_demo_always_was() -> None:
             {
                 "data.name": "digits",
                 "benchmark.table": "analog-nasbench",
-                "curvature.every": 1,
+                "measures.sharpness.every": 1,
                 "search.epochs": 12,
                 "weight_optimizer.name": w,
                 "arch_optimizer.name": alpha,
@@ -533,8 +533,38 @@ def test_plan_as_json(
     assert entries[0]["folder"] == str(out / entries[0]["id"])
 
 
+def test_records_of_an_earlier_version_are_named_and_not_counted(
+    finished: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, before = finished
+    out = shutil.copytree(before, tmp_path / "out")
+    for run in find_runs(out):
+        text = run.config.read_text().replace("numbers_version = 2", "numbers_version = 1")
+        run.config.write_text(re.sub('hash = "[0-9a-f]{8}', 'hash = "00000000', text))
+        run.path.rename(out / f"00000000{run.path.name[8:]}")
+    told = "2 records of version 1, not counted"
+    assert command("study", "plan", name, "--out", str(out), "--no-timing") == 0
+    assert f"2 runs: 2 missing\n{told}" in capsys.readouterr().out
+    assert command("study", "status", name, "--out", str(out)) == 0
+    assert told in capsys.readouterr().out
+    with pytest.raises(UserError, match=told) as refused:
+        study.table(name, out)
+    assert refused.value.remedy == "to read them add --numbers-version 1"
+    asked = ["--out", str(out), "--numbers-version", "1", "-o", str(tmp_path / "a.csv")]
+    assert command("study", "table", name, *asked) == 0
+    whole = study.table(name, before).drop(columns="id")
+    pd.testing.assert_frame_equal(
+        study.table(name, out, numbers_version=1).drop(columns="id"), whole
+    )
+    assert len(study.table(None, out)) == len(whole)  # a folder has no version of its own
+    shutil.copytree(find_runs(before)[0].path, out / "new")
+    with pytest.raises(UserError, match="runs of numbers versions 1, 2"):
+        study.table(None, out)
+    assert len(study.table(name, out)) == len(whole) / 2
+
+
 def test_plan_measures_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    name = tiny_study(tmp_path, "[0, 1]", PAIR, curvature__every=1)
+    name = tiny_study(tmp_path, "[0, 1]", PAIR, measures__sharpness__every=1)
     assert command("study", "plan", name) == 0
     out = capsys.readouterr().out
     assert "4 runs: 4 missing" in out

@@ -78,7 +78,7 @@ class Origins:
         written: the place of each written value, by its dotted key, the latest last.
     """
 
-    default: object = COMMAND_LINE
+    default: object = field(default=COMMAND_LINE, compare=False)
     written: dict[str, object] = field(default_factory=dict, compare=False)
 
     def note(self, section: str, values: Mapping[str, Any], where: object) -> None:
@@ -97,11 +97,11 @@ class Origins:
     def place(self, error: UserError) -> UserError:
         """The same error, told of the place that its key was written in."""
         # Whoever named a place, such as a file of images, knows better; an option is no setting.
-        key = error.key
-        if key is None or key.startswith("-") or error.where != COMMAND_LINE:
+        key = error.key or ""
+        if key.startswith("-") or error.where != COMMAND_LINE:
             return error
         for known, where in reversed(self.written.items()):
-            if f"{key}.".startswith(f"{known}.") or known.startswith(f"{key}."):
+            if f"{key}.".startswith(f"{known}.") or (key and known.startswith(f"{key}.")):
                 return error.at(where)
         return error.at(self.default)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 # old module below optnas -> where what it held is now, the first place that has a name wins
 MOVED: dict[str, tuple[str, ...]] = {
-    "afterwards": ("search.afterwards",),
+    "afterwards": ("search.observe",),
     "api": ("search.api",),
     "benchmarks": ("spaces.tables",),
     "benchmarks.random_search": ("spaces.tables.random_search",),

@@ -259,9 +259,11 @@ class RunFolder:
         if self.epochs.exists() and self.epochs.stat().st_size > length:
             os.truncate(self.epochs, length)
 
-    def finish(self, status: Status, **facts: Any) -> None:
-        """Write how the run ended."""
-        write_text(self.result, dump_json({"status": status, **facts}, indent=1) + "\n")
+    def finish(self, status: Status, **facts: Any) -> dict[str, Any]:
+        """Write how the run ended; the content of result.json."""
+        result = {"status": status, **facts}
+        write_text(self.result, dump_json(result, indent=1) + "\n")
+        return result
 
     def warn(self, line: str) -> None:
         """Note what went wrong beside the numbers; a full disk may be what did."""

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from typing import Any, NamedTuple
 
-from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.base.errors import COMMAND_LINE, Origins, UserError, did_you_mean
 from optnas.base.loading import FILES, ITSELF, Factory, Registered, load_entry, load_object
 from optnas.base.schema import (
     Component,
@@ -317,35 +317,24 @@ def complete_settings(
         {'beta': 1.0}
     """
     label = getattr(factory, "__name__", section).replace("_", "-")
-    return complete(
-        Component(label, settings_of(factory, skip)),
-        given,
-        section=section,
-        describe=functools.partial(describe, skip=skip),
-        where=where,
-        besides=besides,
-    )
+    component = Component(label, settings_of(factory, skip))
+    found = functools.partial(describe, skip=skip)
+    with Origins(where).told():
+        return complete(component, given, section=section, describe=found, besides=besides)
 
 
 def complete_component(
-    kind: str,
-    given: Any,
-    default: Any = None,
-    *,
-    section: str,
-    where: object = COMMAND_LINE,
-    skip: tuple[str, ...] = (),
+    kind: str, given: Any, *, section: str, skip: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """The table of a component of a kind, its name and all its settings: `schema.complete_part`."""
-    found = functools.partial(describe, skip=skip)
-    return complete_part(Part(kind), given, default, section=section, describe=found, where=where)
+    return complete_part(
+        Part(kind), given, section=section, describe=functools.partial(describe, skip=skip)
+    )
 
 
-def describe(
-    kind: str, name: str, *, key: str, where: object = COMMAND_LINE, skip: tuple[str, ...] = ()
-) -> Component:
+def describe(kind: str, name: str, key: str, skip: tuple[str, ...] = ()) -> Component:
     """The schema of the settings of what a name stands for; arguments and errors as of `find`."""
-    return Component(name, settings_of(find(kind, name, where=where, key=key), skip))
+    return Component(name, settings_of(find(kind, name, key=key), skip))
 
 
 def supply(

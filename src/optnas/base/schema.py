@@ -1,32 +1,24 @@
 """One schema of settings: what a factory's signature says of them, and what is wrong with some.
 
 A parameter's annotation is the type of its setting; where there is none, its default says the type.
-Values are checked by pydantic, strictly: no text for a number, no number for a truth value. What it
-refuses, here or in a model of fixed sections, is told in one line.
+Values are checked by pydantic, strictly: no text for a number, no number for a truth value.
 """
 
 from __future__ import annotations
 
-import collections.abc
-import contextlib
 import functools
 import inspect
-import math
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Union
 
 import pydantic
-from pydantic_core import ErrorDetails
 
-from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.base.errors import UserError, did_you_mean
+from optnas.base.refusals import UNIONS, alternatives, is_plain, wrong
 
-Model = TypeVar("Model", bound=pydantic.BaseModel)
 EMPTY = inspect.Parameter.empty
-CHANGE = "change its value"
-UNIONS = (Union, types.UnionType)
-LISTS = (list, tuple, collections.abc.Sequence)
 
 
 class Part(NamedTuple):
@@ -70,8 +62,8 @@ class Component(NamedTuple):
     settings: Mapping[str, Setting]
 
 
-# (kind, name, key=..., where=...) -> the component; the errors are those of `registry.find`.
-Describe = Callable[..., Component]
+# (kind, name, dotted key) -> the component; the errors are those of `registry.find`
+Describe = Callable[[str, str, str], Component]
 
 
 def parameters_of(
@@ -123,7 +115,7 @@ def hints_of(factory: Callable[..., Any], names: Iterable[str]) -> dict[str, Any
 
 def part_of(hint: Any) -> Part | None:
     """The mark of an annotation, if it has one."""
-    for each in _alternatives(hint):
+    for each in alternatives(hint):
         for mark in getattr(getattr(each, "__supertype__", each), "__metadata__", ()):
             if isinstance(mark, Part):
                 return mark
@@ -159,10 +151,6 @@ def settings_of(
         name: Setting(_readable(hints.get(name, type_of(each.default))), each.default)
         for name, each in parameters.items()
     }
-
-
-def _alternatives(hint: Any) -> tuple[Any, ...]:
-    return typing.get_args(hint) if typing.get_origin(hint) in UNIONS else (hint,)
 
 
 def type_of(default: Any) -> Any:
@@ -203,22 +191,12 @@ def _adapter(hint: Any) -> pydantic.TypeAdapter[Any]:
     return pydantic.TypeAdapter(hint)
 
 
-def is_plain(value: Any) -> bool:
-    """Whether a file of settings can hold a value."""
-    if isinstance(value, (tuple, list)):
-        return all(map(is_plain, value))
-    if isinstance(value, Mapping):
-        return all(isinstance(key, str) and is_plain(each) for key, each in value.items())
-    return type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value))
-
-
 def complete(
     component: Component,
     given: Mapping[str, Any],
     *,
     section: str,
     describe: Describe,
-    where: object = COMMAND_LINE,
     besides: tuple[str, ...] = (),
     fixed: tuple[str, ...] = (),
 ) -> dict[str, Any]:
@@ -229,7 +207,6 @@ def complete(
         given: what the user wrote, without the ``name``.
         section: the dotted prefix for error messages, such as ``algorithm``.
         describe: finds the components that settings name.
-        where: the file or command line, for error messages.
         besides: further keys of the section, to be named in a remedy.
         fixed: settings that the section around this one decides.
 
@@ -251,7 +228,6 @@ def complete(
             raise UserError(
                 f"{component.label} has no setting '{name}'"
                 + (f" here: it has that of {top}" if name in fixed else ""),
-                where=where,
                 key=f"{section}.{name}",
                 value=value,
                 remedy=remedy,
@@ -264,7 +240,6 @@ def complete(
             raise UserError(
                 f"{component.label} needs "
                 + ("this setting" if part is None else f"another {part.kind} here"),
-                where=where,
                 key=key,
                 remedy=f"add {key}=VALUE" if part is None else f"add {key}.name=NAME",
             )
@@ -273,25 +248,21 @@ def complete(
         if part is not None and part.many:
             completed[name] = {
                 label: complete_part(part, one, section=f"{key}.{label}", describe=describe)
-                for label, one in _table(value, key, where).items()
+                for label, one in _table(value, key).items()
             }
         elif part is not None:
-            completed[name] = complete_part(
-                part, value, default, section=key, describe=describe, where=where
-            )
+            completed[name] = complete_part(part, value, default, section=key, describe=describe)
         elif value is not default:
-            completed[name] = typed(value, setting, key, where)
+            completed[name] = typed(value, setting, key)
         elif is_plain(default):
             completed[name] = default
     return completed
 
 
-def _table(value: Any, key: str, where: object) -> Mapping[str, Any]:
+def _table(value: Any, key: str) -> Mapping[str, Any]:
     if isinstance(value, Mapping):
         return value
-    raise UserError(
-        "must be a table", where=where, key=key, value=value, remedy=f"write {key}.NAME="
-    )
+    raise UserError("must be a table", key=key, value=value, remedy=f"write {key}.NAME=")
 
 
 def complete_part(
@@ -301,8 +272,6 @@ def complete_part(
     *,
     section: str,
     describe: Describe,
-    where: object = COMMAND_LINE,
-    besides: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """The table of a component: its name and all its settings.
 
@@ -312,8 +281,6 @@ def complete_part(
         default: likewise; the settings of its table hold as long as the name is the same.
         section: the dotted key of the table.
         describe: as for `complete`.
-        where: as for `complete`.
-        besides: as for `complete`.
 
     Returns:
         The table.
@@ -325,48 +292,43 @@ def complete_part(
     if not isinstance(table, Mapping):
         raise UserError(
             "must be a name or a table",
-            where=where,
             key=section,
             value=given,
             remedy=f"write {section}=NAME",
         )
     if isinstance(usual, Mapping) and table.get("name", usual["name"]) == usual["name"]:
         table = {**usual, **table}
-    name = name_in(table, section, where)
+    name = name_in(table, section)
     completed = complete(
-        describe(part.kind, name, key=f"{section}.name", where=where),
+        describe(part.kind, name, f"{section}.name"),
         {key: value for key, value in table.items() if key != "name"},
         section=section,
         describe=describe,
-        where=where,
-        besides=besides,
         fixed=part.fixed,
     )
     return {"name": name, **completed}
 
 
-def name_in(table: Mapping[str, Any], section: str, where: object = COMMAND_LINE) -> str:
+def name_in(table: Mapping[str, Any], section: str) -> str:
     """The name of the component that a table is for; a `UserError` if it has none."""
     name = table.get("name")
     if isinstance(name, str):
         return name
     raise UserError(
         "needs a name" if name is None else "a name is a string",
-        where=where,
         key=f"{section}.name",
         value=name,
         remedy=f"write {section}.name=NAME",
     )
 
 
-def typed(value: Any, setting: Setting, key: str, where: object = COMMAND_LINE) -> Any:
+def typed(value: Any, setting: Setting, key: str) -> Any:
     """A value checked against its setting's type.
 
     Args:
         value: what the user wrote.
         setting: the setting.
         key: the dotted key, for the error.
-        where: the file or command line, for the error.
 
     Returns:
         The value: a float where one is due, a tuple for a list where one is due.
@@ -378,164 +340,16 @@ def typed(value: Any, setting: Setting, key: str, where: object = COMMAND_LINE) 
     try:
         value = _adapter(hint).validate_python(_shaped(value, hint), strict=True)
     except pydantic.ValidationError as error:
-        reason, remedy = _wrong(error.errors()[0], hint, default, value)
-        raise UserError(reason, where=where, key=key, value=value, remedy=remedy) from error
+        reason, remedy = wrong(error.errors()[0], hint, default, value)
+        raise UserError(reason, key=key, value=value, remedy=remedy) from error
     same = is_plain(default) and not isinstance(default, bool) and value == default
     return default if same else value
 
 
 def _shaped(value: Any, hint: Any) -> Any:
     """Lists as the tuples that are due: TOML knows no tuple."""
-    for each in _alternatives(hint):
+    for each in alternatives(hint):
         origin, inside = typing.get_origin(each), typing.get_args(each)
         if isinstance(value, (list, tuple)) and origin in (list, tuple):
             return origin(_shaped(one, inside[0]) for one in value)
     return value
-
-
-# --- what pydantic refuses, in words ----------------------------------------------------------
-
-# type -> what one is called, and several
-WORDS: dict[Any, tuple[str, str]] = {
-    bool: ("a truth value", "truth values"),
-    int: ("a whole number", "whole numbers"),
-    float: ("a number", "numbers"),
-    str: ("text", "words"),
-}
-# pydantic's name for a bound -> its name in the details, what to use
-BOUNDS = {
-    "greater_than_equal": ("ge", "use {} or more"),
-    "greater_than": ("gt", "use more than {}"),
-    "less_than_equal": ("le", "use {} or less"),
-    "less_than": ("lt", "use less than {}"),
-}
-
-
-def _words(hint: Any, number: int = 0) -> str:
-    """What a value of a type is called, in the singular or (1) plural; nothing if there is none."""
-    origin, inside = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Annotated:
-        return _words(inside[0], number)
-    if origin in UNIONS:
-        kinds = [each for each in inside if not (each is int and float in inside)]
-        return " or ".join(filter(None, dict.fromkeys(_words(each, number) for each in kinds)))
-    if origin in LISTS and inside:
-        count = f"{len(inside)} " if origin is tuple and ... not in inside else ""
-        return f"a list of {count}{_words(inside[0], 1) or 'values'}"
-    return WORDS[hint][number] if hint in WORDS else ""
-
-
-def _choices(hint: Any) -> list[str]:
-    """The words that a type consists of, if it does."""
-    found = [each for each in _alternatives(hint) if typing.get_origin(each) is Literal]
-    return [str(word) for each in found for word in typing.get_args(each)]
-
-
-def _wrong(problem: ErrorDetails, hint: Any, default: Any, value: Any) -> tuple[str, str]:
-    """Why a value was refused, and what to write instead."""
-    kind, details = problem["type"], problem.get("ctx", {})
-    if kind in BOUNDS:
-        name, remedy = BOUNDS[kind]
-        return "is out of range", remedy.format(details[name])
-    if kind == "too_short":
-        return f"must have at least {details['min_length']} values", "add some"
-    if _choices(hint):
-        return "there is no such choice", did_you_mean(str(value), _choices(hint))
-    words = _words(hint)
-    if words and kind not in ("value_error", "assertion_error", "finite_number"):
-        return f"must be {words}", _instead(value, hint, default)
-    message = problem["msg"].removeprefix("Value error, ")
-    return message[0].lower() + message[1:], CHANGE
-
-
-def _instead(value: Any, hint: Any, default: Any) -> str:
-    """What to write instead of a value of another type."""
-    kinds = _alternatives(hint)
-    if bool in kinds:
-        return "write true or false"
-    for kind in (int, float):
-        if kind in kinds and isinstance(value, str):
-            with contextlib.suppress(ValueError):
-                return f"write {kind(value)} without quotes"
-    if is_plain(default):
-        return f"write one such as {list(default) if isinstance(default, tuple) else default}"
-    return CHANGE
-
-
-def validated(
-    model: type[Model],
-    document: Mapping[str, Any],
-    *,
-    where: object = COMMAND_LINE,
-    remedy: str = CHANGE,
-) -> Model:
-    """A document of fixed sections as its model.
-
-    Args:
-        model: the sections and their keys.
-        document: what the user wrote, completed where the model has no defaults.
-        where: the file or command line, for the error.
-        remedy: what to do where nothing better is known.
-
-    Returns:
-        The model.
-
-    Raises:
-        UserError: a key is unknown or missing, or a value is none of its type.
-    """
-    try:
-        return model.model_validate(document)
-    except pydantic.ValidationError as error:
-        refused = _told(error, model, where, remedy)
-        raise refused from error
-
-
-def _told(
-    error: pydantic.ValidationError, model: type[pydantic.BaseModel], where: object, remedy: str
-) -> UserError:
-    # A misspelt key is missing under its right name too; the misspelling says more.
-    problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-    place, value = problem["loc"], problem["input"]
-    *above, last = place or ("",)
-    key = ".".join(map(str, place))
-    if problem["type"] == "missing":
-        value, reason, found = (
-            None,
-            "is missing",
-            f"add {key}=VALUE" if remedy is CHANGE else remedy,
-        )
-    elif problem["type"] == "extra_forbidden":
-        holder = [*_along(model, above)][-1].hint
-        valid = [name for each in _models(holder) for name in each.model_fields]
-        section = ".".join(map(str, above))
-        reason = f"{section} has no setting '{last}'" if section else f"there is no '{last}' here"
-        found = did_you_mean(str(last), valid)
-    else:
-        setting = [*_along(model, place)][-1]
-        reason, found = _wrong(problem, *setting, value)
-        found = remedy if found is CHANGE else found
-    value = None if isinstance(value, (Mapping, pydantic.BaseModel)) else value
-    return UserError(reason, where=where, key=key or None, value=value, remedy=found)
-
-
-def _along(model: type[pydantic.BaseModel], place: Iterable[str | int]) -> Iterator[Setting]:
-    """A model, and what is declared at each step of the way to a place in it."""
-    at = Setting(model)
-    yield at
-    for step in place:
-        fields: dict[Any, Any] = {
-            n: f for each in _models(at.hint) for n, f in each.model_fields.items()
-        }
-        if step in fields:
-            at = Setting(fields[step].annotation, fields[step].default)
-        else:
-            inside = [a for each in _alternatives(at.hint) for a in typing.get_args(each)]
-            at = Setting(inside[-1 if ... not in inside else 0] if inside else Any)
-        yield at
-
-
-def _models(hint: Any) -> list[type[pydantic.BaseModel]]:
-    kinds = _alternatives(hint)
-    return [
-        each for each in kinds if isinstance(each, type) and issubclass(each, pydantic.BaseModel)
-    ]

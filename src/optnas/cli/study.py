@@ -15,6 +15,10 @@ app = typer.Typer(help="Declare, run and tabulate grids of searches.")
 
 Name = Annotated[str, typer.Argument(metavar="STUDY", help="a shipped name or a TOML file")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="the study's folder of run folders")]
+Version = Annotated[
+    int | None,
+    typer.Option("--numbers-version", metavar="N", help="read runs of an earlier numbers version"),
+]
 
 
 def _jobs(asked: int | None, threads: int | None) -> int:
@@ -43,7 +47,7 @@ def plan(
 ) -> None:
     """Print the runs of a study, what is there already, and the time the rest would take."""
     from optnas.study.declare import load_study
-    from optnas.study.folder import locate
+    from optnas.study.folder import locate, other_versions
 
     at_a_time = _jobs(jobs, threads)
     loaded = load_study(study, dotted_settings(None, device=device, threads=threads, data=data))
@@ -72,7 +76,7 @@ def plan(
         from optnas.study.timing import estimate
 
         costs = estimate(loaded)
-    print_plan(loaded, folders, costs, at_a_time)
+    print_plan(loaded, folders, costs, at_a_time, other_versions(out))
 
 
 @app.command()
@@ -131,7 +135,7 @@ def status(
     from optnas.base.json import dump_json
     from optnas.cli.printing.study import print_status
     from optnas.study.declare import load_study
-    from optnas.study.folder import locate, standing
+    from optnas.study.folder import locate, other_versions, standing
     from optnas.study.progress import Watch
 
     loaded = load_study(study, dotted_settings(None, data=data))
@@ -140,7 +144,7 @@ def status(
         told = [standing(folder) | {"id": name} for name, folder in folders.items()]
         typer.echo(dump_json(told, indent=1))
     else:
-        print_status(loaded, Watch(loaded.runs, folders))
+        print_status(loaded, Watch(loaded.runs, folders), other_versions(out))
 
 
 @app.command()
@@ -161,6 +165,7 @@ def table(
     arrays: Annotated[
         bool, typer.Option("--arrays", help="also alpha and operation weights, as JSON text")
     ] = False,
+    numbers_version: Version = None,
     data: DataFolder = None,
 ) -> None:
     """Write one row for each run and epoch: settings, record, benchmark asked again, measures."""
@@ -168,7 +173,13 @@ def table(
 
     tables.check_format(output)
     frame = tables.table(
-        study, out, benchmark=benchmark, data=data, recorded=recorded, arrays=arrays
+        study,
+        out,
+        benchmark=benchmark,
+        data=data,
+        recorded=recorded,
+        arrays=arrays,
+        numbers_version=numbers_version,
     )
     tables.write_table(frame, output)
     typer.echo(f"wrote {output}: {len(frame)} rows of {frame['id'].nunique()} runs")
@@ -204,6 +215,7 @@ def claims(
     ] = None,
     details: Annotated[bool, typer.Option("--details", help="every part, with its arms")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="everything, as JSON")] = False,
+    numbers_version: Version = None,
     data: DataFolder = None,
 ) -> None:
     """Judge claims by the runs: supported, contradicted, inconclusive, or not testable and why."""
@@ -219,6 +231,7 @@ def claims(
         recorded=recorded,
         hold=dotted_settings(hold),
         sweep=sweep,
+        numbers_version=numbers_version,
     )
     if as_json:
         import json
@@ -264,13 +277,21 @@ def report(
     recorded: Annotated[
         bool, typer.Option("--recorded", help="take benchmark accuracies as the runs wrote them")
     ] = False,
+    numbers_version: Version = None,
     data: DataFolder = None,
 ) -> None:
     """Write the report of a study: one page that opens offline, and figures for a paper."""
     from optnas.report import report as write_report
 
     page = write_report(
-        study, out, to, runs=run or (), benchmark=benchmark, recorded=recorded, data=data
+        study,
+        out,
+        to,
+        runs=run or (),
+        benchmark=benchmark,
+        recorded=recorded,
+        data=data,
+        numbers_version=numbers_version,
     )
     typer.echo(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB) and {page.parent / 'figures'}/")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from optnas.base import registry
-from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.base.errors import UserError, did_you_mean
 from optnas.base.schema import Component, Setting, complete, either, settings_of, type_of
 from optnas.optimizers.base import SUPPLIED
 
@@ -144,7 +144,6 @@ def complete_settings(
     given: Mapping[str, Any],
     *,
     section: str,
-    where: object = COMMAND_LINE,
 ) -> dict[str, Any]:
     """An optimizer's settings, checked against its signature, with defaults spelled out.
 
@@ -152,7 +151,6 @@ def complete_settings(
         name: a class of torch.optim, a registered name, ``module:Class`` or ``./file.py:Class``.
         given: what the user wrote, without ``name`` and ``schedule``.
         section: ``weight_optimizer`` or ``arch_optimizer``.
-        where: file or command line, for error messages.
 
     Returns:
         All settings as of `schema.complete`, tuples as lists, inner optimizers as tables of their
@@ -162,11 +160,10 @@ def complete_settings(
         UserError: the optimizer does not exist, cannot serve here, or does not take a setting.
     """
     completed = complete(
-        describe("optimizer", name, key=f"{section}.name", where=where),
+        describe("optimizer", name, f"{section}.name"),
         given,
         section=section,
         describe=describe,
-        where=where,
         besides=("schedule",),
     )
     listed: dict[str, Any] = _listed(completed)
@@ -179,14 +176,13 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def describe(kind: str, name: str, *, key: str, where: object = COMMAND_LINE) -> Component:
+def describe(kind: str, name: str, key: str) -> Component:
     """As `registry.describe`, and of torch's optimizers too.
 
     Args:
         kind: of the component.
         name: what the user wrote.
         key: its dotted key; below ``arch_optimizer``, some serve that serve nowhere else.
-        where: file or command line, for error messages.
 
     Returns:
         The settings it takes.
@@ -195,40 +191,36 @@ def describe(kind: str, name: str, *, key: str, where: object = COMMAND_LINE) ->
         UserError: there is no such component, or it cannot serve here.
     """
     if kind != "optimizer":
-        return registry.describe(kind, name, key=key, where=where)
+        return registry.describe(kind, name, key)
     for_alpha = key.startswith("arch_optimizer.")
     refused = REFUSED if for_alpha else REFUSED | REFUSED_FOR_WEIGHTS
     if name in refused:
         reason, remedy = refused[name]
-        raise UserError(
-            f"{name} cannot serve here: {reason}", where=where, key=key, value=name, remedy=remedy
-        )
+        raise UserError(f"{name} cannot serve here: {reason}", key=key, value=name, remedy=remedy)
     if is_torchs(name):
         return Component(name, torch_signature(name))
     if ":" not in name and name not in registry.names("optimizer"):
         offered = {*torch_optimizers(), *registry.names("optimizer")} - set(refused)
         raise UserError(
             "there is no optimizer of this name",
-            where=where,
             key=key,
             value=name,
             remedy=did_you_mean(name, offered) + " (or write module:Class)",
         )
-    factory = _found(name, key, where)
+    factory = _found(name, key)
     leaves = next(iter(inspect.signature(factory).parameters), "")
     skip = (leaves, *NOT_OFFERED, *SUPPLIED)
     return Component(name, settings_of(factory, skip, foreign=True))
 
 
-def _found(name: str, key: str, where: object) -> registry.Factory:
+def _found(name: str, key: str) -> registry.Factory:
     try:
-        factory = registry.find("optimizer", name, where=where, key=key)
+        factory = registry.find("optimizer", name, key=key)
     except UserError as error:
         missing = getattr(error.__cause__, "name", None)
         if isinstance(error.__cause__, ModuleNotFoundError) and missing in EXTRAS:
             raise UserError(
                 f"the package {missing} is not installed",
-                where=where,
                 key=key,
                 value=name,
                 remedy=f"pip install 'optnas[{EXTRAS[missing]}]'",
@@ -240,7 +232,6 @@ def _found(name: str, key: str, where: object) -> registry.Factory:
         if not issubclass(factory, Optimizer):
             raise UserError(
                 "this class is not a torch.optim.Optimizer",
-                where=where,
                 key=key,
                 value=name,
                 remedy="name an optimizer, or a function that returns one",

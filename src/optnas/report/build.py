@@ -45,6 +45,7 @@ def report(
     benchmark: str | None = None,
     recorded: bool = False,
     data: Path | None = None,
+    numbers_version: int | None = None,
 ) -> Path:
     """Write ``report.html`` and ``figures/`` of a study.
 
@@ -56,6 +57,7 @@ def report(
         benchmark: ask this benchmark table instead of each run's own.
         recorded: take benchmark accuracies as the runs recorded them; needs no table.
         data: the data folder; default: the variable ``OPTNAS_DATA``.
+        numbers_version: of the runs; default: the present one.
 
     Returns:
         The path of ``report.html``.
@@ -64,7 +66,7 @@ def report(
         UserError: the study or a record is wrong, no run has a record yet, a run named is not
             there, or the folder cannot be written.
     """
-    loaded, folders = opened(study, Path(out), data)
+    loaded, folders = opened(study, Path(out), data, numbers_version)
     entries = inventory(loaded, folders)
     paged = chosen(entries, runs, NEWEST)
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)

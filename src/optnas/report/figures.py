@@ -10,6 +10,7 @@ import numpy as np
 from optnas.analysis.claims.declare import Cell, label
 from optnas.analysis.runs import Runs
 from optnas.measures.figures import Curve, Figure, Line, Panel, Row, Seed
+from optnas.measures.record import SUPERNET_ACCURACY, TOP_EIGENVALUE, titled
 from optnas.report.arms import (
     ALGORITHM,
     ARCH,
@@ -26,8 +27,7 @@ from optnas.report.arms import (
 from optnas.report.inventory import declared
 from optnas.report.material import Material
 
-SUPERNET = ("supernet validation accuracy", "%", "valid_accuracy")
-SHARPNESS = ("top eigenvalue of the alpha-Hessian", "nats", "alpha_hessian_max")
+SUPERNET, SHARPNESS = titled(SUPERNET_ACCURACY), titled(TOP_EIGENVALUE)
 PAIR_LEGEND = "weight optimizer + architecture optimizer"
 DECK = {
     "darts": "DARTS",

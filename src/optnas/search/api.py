@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optnas.base.errors import COMMAND_LINE
 from optnas.base.measurements import Line
-from optnas.base.records import FINISHED, Record, RunFolder, Status
+from optnas.base.records import FINISHED, Record, RunFolder
 from optnas.base.toml import nest, read_toml
 from optnas.search.settings.complete import complete_measure
 from optnas.search.settings.layers import Layer, reread, resolve
@@ -72,8 +72,7 @@ def run(
     complete = settings_of(settings, config=config, where=where)
     folder = RunFolder(Path(out))
     with folder.created(complete.document()):
-        search(complete, folder, on_epoch)
-    return _result(folder)
+        return search(complete, folder, on_epoch)
 
 
 def resume(
@@ -100,10 +99,10 @@ def resume(
     given = nest(settings or {}, COMMAND_LINE)
     complete = reread(folder.read_config(), folder.config, given)
     result = folder.read_result()
-    if result is None or result.get("status") not in FINISHED:
-        with folder.locked():
-            search(complete, folder, on_epoch)
-    return _result(folder)
+    if result is not None and result.get("status") in FINISHED:
+        return result
+    with folder.locked():
+        return search(complete, folder, on_epoch)
 
 
 def measure(
@@ -136,7 +135,7 @@ def measure(
     folder = RunFolder(Path(out))
     complete = reread(folder.read_config(), folder.config, nest(settings or {}))
     asked = {label: _section(complete, label, given) for label, given in measures.items()}
-    from optnas.search.afterwards import Wanted, measure_run
+    from optnas.search.observe import Wanted, measure_run
 
     wanted = {
         label: Wanted(section, section.cadence if {"every", "at"} & set(measures[label]) else None)
@@ -175,7 +174,7 @@ def load(out: PathLike) -> pd.DataFrame:
 
 def search(
     settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record: None
-) -> Status:
+) -> dict[str, Any]:
     """Search in a run folder that this process holds, from wherever it stands.
 
     Args:
@@ -184,7 +183,7 @@ def search(
         on_epoch: called with each new record.
 
     Returns:
-        How it ended.
+        The content of result.json.
 
     Raises:
         UserError: a part of the search refuses a setting; told of the place it was written in.
@@ -193,9 +192,3 @@ def search(
 
     with settings.origins.told():
         return run_search(settings, folder, on_epoch)
-
-
-def _result(folder: RunFolder) -> dict[str, Any]:
-    result = folder.read_result()
-    assert result is not None
-    return result

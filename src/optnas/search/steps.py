@@ -1,4 +1,4 @@
-"""One step of each level, and the pass over the validation half.
+"""One step of each level.
 
 Symbols: w network weights, A operation weights. Shapes: B batch, E edges, O operations.
 """
@@ -16,7 +16,7 @@ from optnas.algorithms.base import Progress
 from optnas.algorithms.bilevel import Bilevel, Loss, LossValue, Weights
 from optnas.base.seeds import named_generator
 from optnas.data.batches import Augmentation, Images, epoch_batches, fresh_batch
-from optnas.measures.evaluation import Batch, Score, evaluate, recalibrated, score_of
+from optnas.measures.evaluation import Batch, Score, recalibrated, score_of
 from optnas.optimizers.stepping import take_step
 from optnas.optimizers.virtual import virtual_step
 from optnas.search.state import SearchState
@@ -193,29 +193,6 @@ def _attacked_loss(state: SearchState, train: Batch) -> Callable[[Tensor], Tenso
         return F.cross_entropy(logits, train.labels_B)
 
     return loss
-
-
-def validate(state: SearchState, op_weights_EO: Tensor) -> tuple[float, float]:
-    """Loss and accuracy over the whole validation half, in order, without augmentation.
-
-    Batch-norm mode as the protocol says: the running statistics where it tracks them, else those of
-    each evaluation batch.
-
-    Args:
-        state: unchanged.
-        op_weights_EO: the operation weights to judge.
-
-    Returns:
-        Mean cross-entropy in nats, accuracy in percent.
-    """
-    return evaluate(
-        state.supernet,
-        state.valid,
-        op_weights_EO,
-        statistics=state.statistics,
-        batch_size=state.settings.evaluation.batch_size,
-        dtype=state.dtype,
-    )
 
 
 def recalibrated_statistics(state: SearchState, progress: Progress) -> Statistics | None:

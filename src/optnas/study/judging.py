@@ -53,6 +53,7 @@ def judge(
     recorded: bool = False,
     hold: Mapping[str, Any] | None = None,
     sweep: str | Path | None = None,
+    numbers_version: int | None = None,
 ) -> Ledger:
     """Judge claims by the runs of a study.
 
@@ -66,6 +67,7 @@ def judge(
         hold: see `optnas.analysis.claims.judge`.
         sweep: folder of a learning-rate sweep, such as the study ``fair-lr``: adds the
             learning-rate arm ``tuned``, with the rates it prefers.
+        numbers_version: of the runs, see `optnas.study.folder.runs_of`.
 
     Returns:
         The ledger.
@@ -76,7 +78,7 @@ def judge(
     from optnas.analysis.claims.judge import judge as judge_table
 
     chosen = choose_claims(claims)
-    runs = runs_of(study, Path(out), data)
+    runs = runs_of(study, Path(out), data=data, numbers_version=numbers_version)
     frame = table_of(runs, benchmark=benchmark, data=data, recorded=recorded)
     name = _table_name(frame, benchmark, hold or {})
     lines, remark = _references(name, data)

@@ -27,6 +27,7 @@ def table(
     data: Path | None = None,
     recorded: bool = False,
     arrays: bool = False,
+    numbers_version: int | None = None,
 ) -> pd.DataFrame:
     """Every epoch of every run of a study.
 
@@ -42,6 +43,7 @@ def table(
         data: the data folder; default: the variable ``OPTNAS_DATA``.
         recorded: take benchmark accuracies as the runs recorded them; needs no table.
         arrays: also alpha and operation weights, as JSON text.
+        numbers_version: of the runs, see `optnas.study.folder.runs_of`.
 
     Returns:
         The table, runs in the study's order, epochs ascending.
@@ -52,7 +54,7 @@ def table(
     Example:
         >>> table("quickstart", "demo").groupby("id").last()  # doctest: +SKIP
     """
-    runs = runs_of(study, Path(out), data)
+    runs = runs_of(study, Path(out), data=data, numbers_version=numbers_version)
     return table_of(runs, benchmark=benchmark, data=data, recorded=recorded, arrays=arrays)
 
 

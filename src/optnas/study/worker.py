@@ -49,7 +49,9 @@ def _alone(folder: RunFolder, settings: Mapping[str, Any]) -> int:
         return EXIT_DIVERGED if result["status"] == "diverged" else EXIT_DONE
     log.add("start")
     try:
-        status = search(reread(folder.read_config(), folder.config, nest(settings)), folder)
+        status = search(reread(folder.read_config(), folder.config, nest(settings)), folder)[
+            "status"
+        ]
     except UserError as error:
         folder.finish("failed", reason=str(error))
         log.add("failed")

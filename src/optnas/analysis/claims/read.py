@@ -10,8 +10,8 @@ from typing import Any
 
 from optnas.analysis.claims.declare import Claim
 from optnas.base import registry
-from optnas.base.errors import COMMAND_LINE, UserError
-from optnas.base.schema import validated
+from optnas.base.errors import COMMAND_LINE, Origins, UserError
+from optnas.base.refusals import validated
 from optnas.base.toml import parse_toml, read_toml
 
 PACKAGE = "optnas.analysis.claims"
@@ -127,4 +127,5 @@ def read_claim(document: Mapping[str, Any], where: object) -> Claim:
         UserError: something in it is wrong.
     """
     remedy = "see docs/statistics.md for what a claim file holds"
-    return validated(Claim, document, where=where, remedy=remedy)
+    with Origins(where).told():
+        return validated(Claim, document, remedy)

@@ -11,6 +11,7 @@ from optnas.base.errors import UserError
 from optnas.base.records import Record, RunFolder
 from optnas.cli.printing.text import aligned, number
 from optnas.measures.drawing import run_label
+from optnas.measures.record import TOP_EIGENVALUE
 
 HEADER = (
     f"{'epoch':>5} {'train loss':>10} {'train %':>8} {'valid %':>8} {'benchmark %':>12} "
@@ -37,7 +38,7 @@ def epoch_line(record: Record) -> str:
             number(record["valid_accuracy"], 8, 2),
             number(accuracy, 12, 2),
             f"{record['skips']:>5}",
-            number(record["alpha_hessian_max"], 9, 4),
+            number(record[TOP_EIGENVALUE], 9, 4),
             number(record["alpha_path_length"], 10, 4),
             number(record["seconds"], 7, 1),
             f" {record['architecture']}",

@@ -11,6 +11,7 @@ from optnas.base import registry
 from optnas.base.errors import UserError, did_you_mean
 from optnas.base.records import Record, RunFolder
 from optnas.base.schema import parameters_of
+from optnas.measures.record import TOP_EIGENVALUE
 from optnas.measures.stopping.rules import Decision, Evaluations, Trajectory
 
 KIND, RUN = "stopping", "run"
@@ -134,7 +135,7 @@ def trajectory(run: RunFolder, dataset: str | None = None) -> Trajectory:
         raise UserError(
             "the run has no records yet", where=run.path, remedy="wait for its first epoch"
         )
-    curved = [(r["epoch"], r["alpha_hessian_max"]) for r in records]
+    curved = [(r["epoch"], r[TOP_EIGENVALUE]) for r in records]
     evaluated = [(epoch, value) for epoch, value in curved if value is not None]
     return Trajectory(
         epochs=[r["epoch"] for r in records],

@@ -17,7 +17,7 @@ from optnas.base.toml import nest
 from optnas.search.exam.base import demand, difference, repeated
 from optnas.search.loop import run
 from optnas.search.settings.layers import Layer, resolve
-from optnas.search.settings.model import Settings
+from optnas.search.settings.model import DEFAULT_MEASURES, Settings
 from optnas.search.state import build_state
 
 # A search of a second on data that come with the packages; shared with the tests.
@@ -30,8 +30,8 @@ TINY: dict[str, Any] = {
     "search.epochs": 2,
     "supernet.channels": 2,
     "supernet.dtype": "float64",
-    "curvature.every": 0,
-    "curvature.batch_size": 8,
+    "measures.sharpness.every": 0,
+    "measures.sharpness.batch_size": 8,
     "measures.gap.at": [],
 }
 Trace = dict[str, Any]
@@ -123,11 +123,10 @@ def _resumed(use: Sections) -> None:
 
 
 def _measured(use: Sections) -> None:
-    seen = dict(trace(tiny(use, {"curvature": {"every": 1}}))["checkpoint"])
-    plain = dict(reference(use)["checkpoint"])
-    del seen["hash"], plain["hash"]  # how often is part of the settings
-    found = difference(plain, seen, "the checkpoint")
-    demand(found is None, f"measuring the alpha-Hessian changes {found}")
+    every = {label: {"every": 1} for label in DEFAULT_MEASURES}
+    seen = trace(tiny(use, {"measures": every}))["checkpoint"]
+    found = difference(reference(use)["checkpoint"], seen, "the checkpoint")
+    demand(found is None, f"measuring changes {found}")
 
 
 def _pairs(use: Sections) -> None:

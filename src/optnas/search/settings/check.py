@@ -12,6 +12,8 @@ from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.data.sets.base import Dataset
 from optnas.data.splits import FixedSplit
+from optnas.measures.base import Measure
+from optnas.measures.record import OF_MEASURES, RECORD
 from optnas.optimizers import virtual
 from optnas.search.settings.model import DataSection, Settings
 from optnas.spaces import build_space, tables
@@ -60,6 +62,7 @@ def check(settings: Settings, images: SearchImages) -> None:
     _check_values(settings.model_dump())
     _check_consistency(settings, images)
     _check_table(settings)
+    _check_measures(settings)
     _check_needs(settings)
 
 
@@ -105,13 +108,6 @@ def _check_consistency(settings: Settings, images: SearchImages) -> None:
             f"the last batch would be one image of one pixel a channel in the last stage "
             f"(search.batch_size = {search.batch_size}, data.resolution = {data.resolution})",
             "change it by one, or raise data.resolution to 8",
-        ),
-        (
-            settings.curvature.batch_size > data.valid_size,
-            "curvature.batch_size",
-            settings.curvature.batch_size,
-            f"larger than the validation half of {data.valid_size}",
-            "lower it",
         ),
         (
             supernet.batch_norm == "batch" and supernet.arch_step_updates_statistics,
@@ -166,6 +162,34 @@ def _check_table(settings: Settings) -> None:
             value=name,
             remedy=f"use {able or './file.py:Object'}",
         )
+
+
+def _check_measures(settings: Settings) -> None:
+    """Refuse measures that need more images than there are, or a column of another's."""
+    halves = {"train": settings.data.train_size, "valid": settings.data.valid_size}
+    columns = dict.fromkeys(RECORD.keys() - set(OF_MEASURES), "the search")
+    for label, section in settings.measures.items():
+        measure: Measure = registry.find("measure", section.name)(**section.settings)
+        taken = section.every > 0 or bool(section.at)
+        for half, count in measure.images.items():
+            if taken and count > halves[half]:
+                raise UserError(
+                    f"needs {count} images of the {half} half, which has {halves[half]}",
+                    key=f"measures.{label}",
+                    value=section.name,
+                    remedy=f"lower its batch_size, or set measures.{label}.every=0",
+                )
+        if not (measure.recorded and label == section.own_name):
+            continue
+        for column in measure.quantities:
+            if column in columns:
+                raise UserError(
+                    f"would write {column} into the record, as does {columns[column]}",
+                    key=f"measures.{label}",
+                    value=section.name,
+                    remedy="rename the quantity, or give the measure another label",
+                )
+            columns[column] = f"measures.{label}"
 
 
 def _check_needs(settings: Settings) -> None:

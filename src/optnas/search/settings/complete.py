@@ -11,7 +11,8 @@ from typing import Any
 from optnas.algorithms.former import respelled
 from optnas.base import registry
 from optnas.base.errors import Origins, UserError
-from optnas.base.schema import name_in, validated
+from optnas.base.refusals import validated
+from optnas.base.schema import name_in
 from optnas.data.sets.base import Dataset
 from optnas.data.splits import KINDS, FixedSplit, read_split
 from optnas.measures.base import Measure
@@ -71,16 +72,15 @@ def _complete(merged: dict[str, Any]) -> Settings:
     if merged["benchmark"]["table"] == "auto":
         space_name = build_space(merged["space"]).name
         merged["benchmark"]["table"] = tables.default_table(_folder(merged), space_name)
-    for section in ("evaluation", "curvature", "run", "measures", "checkpoints"):
+    for section in ("evaluation", "run", "measures", "checkpoints"):
         merged.setdefault(section, {})
     for label in DEFAULT_MEASURES:
         merged["measures"].setdefault(label, {})
     for label in merged["measures"]:
         merged["measures"][label] = complete_measure(label, merged["measures"][label])
     _check_epochs(merged["checkpoints"].get("keep", []), "checkpoints.keep", ("named", "all"))
-    # A tracker moves no number; a table is named by a string of its own.
-    parts = [merged[section] for section in COMPONENTS if section != "tracking"]
-    files = sources([*parts, {"name": str(merged["benchmark"]["table"])}])
+    # A tracker moves no number, nor does a table.
+    files = sources([merged[section] for section in COMPONENTS if section != "tracking"])
     identity = {"fingerprint": data.fingerprint(), "sources": files}
     settings = validated(Settings, merged | identity)
     check(settings, data)

@@ -20,7 +20,13 @@ from typing import Any
 from optnas.base.errors import COMMAND_LINE, Origins, UserError, did_you_mean
 from optnas.search import protocols
 from optnas.search.settings.complete import COMPONENTS, complete
-from optnas.search.settings.model import FORMAT, NUMBERS_VERSION, PLACES, Settings
+from optnas.search.settings.model import (
+    FORMAT,
+    FORMER_SECTIONS,
+    NUMBERS_VERSION,
+    PLACES,
+    Settings,
+)
 from optnas.spaces import Space, build_space
 
 DEFAULT_PROTOCOL = "cpu"
@@ -61,7 +67,7 @@ def resolve(layers: Sequence[Layer], *, default: object = COMMAND_LINE) -> Setti
             remedy=f"use one of: {', '.join(protocols.names())}",
         )
     label, protocol = protocols.load(name, where=where)
-    merged, origins = _merge([Layer(label, protocol), *layers], default)
+    merged, origins = _merge([Layer(label, _respelled(protocol, label)), *layers], default)
     merged["protocol"] = name
     return complete(merged, origins)
 
@@ -79,7 +85,29 @@ def default_space() -> Space:
 def _plain(layer: Layer) -> Mapping[str, Any]:
     """Accept a run's own ``config.toml`` as a configuration file; its identity is made anew."""
     check_format(layer.document, layer.where)
-    return {k: v for k, v in layer.document.items() if k not in ("format", "identity")}
+    kept = {k: v for k, v in layer.document.items() if k not in ("format", "identity")}
+    return _respelled(kept, layer.where)
+
+
+def _respelled(document: Mapping[str, Any], where: object) -> dict[str, Any]:
+    """Former sections as the measures they are now."""
+    document = dict(document)
+    for section, label in FORMER_SECTIONS.items():
+        measures = document.get("measures", {})
+        if not (isinstance(document.get(section), Mapping) and isinstance(measures, Mapping)):
+            continue
+        given, now = document.pop(section), measures.get(label, {})
+        twice = sorted(set(given) & set(now)) if isinstance(now, Mapping) else [label]
+        if twice:
+            raise UserError(
+                f"is given as measures.{label}.{twice[0]} too",
+                where=where,
+                key=f"{section}.{twice[0]}",
+                value=given.get(twice[0]),
+                remedy="give it one way",
+            )
+        document["measures"] = {**measures, label: {**now, **given}}
+    return document
 
 
 def check_format(document: Mapping[str, Any], where: object) -> None:

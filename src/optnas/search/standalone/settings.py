@@ -11,7 +11,8 @@ from pydantic import Field
 
 from optnas.base.errors import COMMAND_LINE, Origins, UserError
 from optnas.base.json import digest
-from optnas.base.schema import name_in, validated
+from optnas.base.refusals import validated
+from optnas.base.schema import name_in
 from optnas.base.toml import Shelf
 from optnas.data.splits import KINDS
 from optnas.search.settings.check import SearchImages, halves_too_large, refuse
@@ -107,23 +108,22 @@ def load_settings(space: Space, protocol: str, *, folder: Path | None) -> Traini
         UserError: there is no such protocol, or a setting is missing, unknown or wrong.
     """
     label, document = SHELF.load(protocol)
-    origins = Origins(label)
-    if folder is not None:
-        document.setdefault("data", {})["folder"] = str(folder)
-        origins.written["data.folder"] = COMMAND_LINE
+    origins = Origins(label, {} if folder is None else {"data.folder": COMMAND_LINE})
     with origins.told():
-        return _complete(document, space)
+        return _complete(document, space, folder)
 
 
-def _complete(document: dict[str, Any], space: Space) -> TrainingSettings:
-    for section in ("data", "optimizer"):
+def _complete(document: dict[str, Any], space: Space, folder: Path | None) -> TrainingSettings:
+    for section in ("data", "optimizer", "augmentation"):
         table = document.setdefault(section, {})
         if not isinstance(table, Mapping):
             raise UserError(
                 "must be a table", key=section, value=table, remedy=f"write [{section}]"
             )
-        name_in(table, section)
     data = document["data"]
+    name_in(data, "data")
+    if folder is not None:
+        data["folder"] = str(folder)
     if "split_file" in data or data.get("split") in KINDS:
         key = "split_file" if "split_file" in data else "split"
         raise UserError(
