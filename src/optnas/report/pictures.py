@@ -114,7 +114,7 @@ def plot_figure(
                 raise UserError(
                     f"the figure {name} has nothing to draw: {why}",
                     key="DIR...",
-                    value=" ".join(str(run.path) for run in runs),
+                    value=f"{len(runs)} runs",
                     remedy="give finished runs that it can show",
                 )
             static.write(drawn(name, made), path, captioned=True)

@@ -14,7 +14,8 @@ from optnas.spaces.tables.references import DEFAULT, KEY, check_names, reference
 
 NONE = ("none",)
 # By default: a random cell, the best of ten, the best of all.
-DASHES = ("dot", "dashdot", "solid", "dash", "longdash", "longdashdot")
+DASHES = ("dash", "dashdot", "solid", "longdash", "longdashdot")
+PUBLISHED = "dot"
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,16 @@ def find_references(
         if names is not None:
             raise
         return [], f"no reference lines: {error.reason}"
-    return [
-        Line(row.label, row.accuracy, DASHES[place % len(DASHES)], row.band)
+    lines = [
+        Line(
+            row.label,
+            row.accuracy,
+            PUBLISHED if row.is_published else DASHES[place % len(DASHES)],
+            row.band,
+        )
         for place, row in enumerate(found)
-    ], ""
+    ]
+    return sorted(lines, key=lambda line: -line.value), ""
 
 
 def benchmark_of(

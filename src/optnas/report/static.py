@@ -140,9 +140,11 @@ def _title(panel: Chart, width: float) -> str:
 
 
 def _notes(panel: Chart, width: float) -> list[str]:
+    banded = any(line.band for line in panel.lines)
+    grey = ["grey: where 90 % of random searches end"] if banded else []
     return [
         line
-        for note in panel.notes
+        for note in [*panel.notes, *grey]
         for line in textwrap.wrap(note, int(NOTE_WORDS * width), break_on_hyphens=False)
     ]
 
@@ -172,7 +174,17 @@ def _legend(row: Strip) -> float:
 
 def _height(row: Strip) -> float:
     lines = sum(sum(_parts(line, _width(row))) for line in _lines(row))
-    return (TITLE if row.title else 0.06) + lines + NAME * len(row.lines) + _legend(row)
+    return (TITLE if row.title else 0.06) + lines + _named_lines(row) + _legend(row)
+
+
+def _named_lines(row: Strip) -> float:
+    """The height of the names of horizontal lines, many of them in columns."""
+    return NAME * math.ceil(len(row.lines) / _line_columns(row.lines))
+
+
+def _line_columns(lines: Sequence[Line]) -> int:
+    widest = max((KEY + 0.044 * len(f"{line.label} {line.value:.2f}") for line in lines), default=1)
+    return 1 if len(lines) <= 4 else max(1, int((WIDTH - 0.1) / widest))
 
 
 # --- a row ------------------------------------------------------------------------------------
@@ -215,7 +227,7 @@ def _draw_row(drawing: Drawing, row: Strip, top: float) -> None:
             drawing.text(*place, "\n".join(notes), va="top", fontsize=5.5, color=GREY)
         below = low - foot
     _draw_legend(drawing, row, bottom)
-    _name_lines(drawing, row.lines, (bottom + _legend(row) + NAME * len(row.lines)) / whole)
+    _name_lines(drawing, row.lines, (bottom + _legend(row) + _named_lines(row)) / whole)
 
 
 def _named(label: str, colour: str, dash: str, marker: str, n: str) -> str:
@@ -262,14 +274,12 @@ def _name_lines(drawing: Drawing, lines: Sequence[Line], top: float) -> None:
     if lines:
         drawing.legend(
             [Line2D([], [], color=GREY, linestyle=STYLES[line.dash], lw=0.8) for line in lines],
-            [
-                f"{line.label} {line.value:.2f}" + (", grey: 90 % of searches" if line.band else "")
-                for line in lines
-            ],
+            [f"{line.label} {line.value:.2f}" for line in lines],
             loc="upper right",
             bbox_to_anchor=(1.0, top),
             fontsize=6,
             frameon=False,
+            ncols=_line_columns(lines),
             handlelength=3.2,
             labelspacing=0.2,
             borderpad=0,
