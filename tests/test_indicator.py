@@ -375,7 +375,11 @@ def test_a_data_set_the_table_lacks_is_refused_when_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("word", "told"),
-    [("uniform=1", "is at least 2; raise it"), ("k=[0]", "is at least 1"), ("top=x", "whole number")],
+    [
+        ("uniform=1", "is at least 2; raise it"),
+        ("k=[0]", "is at least 1"),
+        ("top=x", "whole number"),
+    ],
 )
 def test_bad_settings_are_one_line(
     word: str, told: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -19,10 +19,16 @@ if TYPE_CHECKING:
     from optnas import study as study
     from optnas.algorithms import parts as parts
     from optnas.algorithms.base import Algorithm as Algorithm
+    from optnas.algorithms.base import ComputeHypergradient as ComputeHypergradient
+    from optnas.algorithms.base import Discretize as Discretize
+    from optnas.algorithms.base import Draw as Draw
     from optnas.algorithms.base import HypergradientName as HypergradientName
+    from optnas.algorithms.base import Memory as Memory
     from optnas.algorithms.base import Perturb as Perturb
     from optnas.algorithms.base import Progress as Progress
     from optnas.algorithms.base import Relax as Relax
+    from optnas.algorithms.base import Selection as Selection
+    from optnas.algorithms.base import Trial as Trial
     from optnas.algorithms.bilevel import Bilevel as Bilevel
     from optnas.algorithms.bilevel import Hypergradient as Hypergradient
     from optnas.analysis.claims.declare import Claim as Claim
@@ -58,6 +64,8 @@ if TYPE_CHECKING:
     from optnas.search.api import settings_of as settings_of
     from optnas.search.exam import Subject as Subject
     from optnas.search.exam import examine as examine
+    from optnas.search.session import Session as Session
+    from optnas.search.state import build_state as build_state
     from optnas.search.trackers.base import Tracker as Tracker
     from optnas.spaces import build_space as build_space
     from optnas.spaces.base import Architecture as Architecture
@@ -75,7 +83,10 @@ if TYPE_CHECKING:
 _HOME = {
     name: module
     for module, names in {
-        "algorithms.base": ("Algorithm", "HypergradientName", "Perturb", "Progress", "Relax"),
+        "algorithms.base": (
+            *("Algorithm", "ComputeHypergradient", "Discretize", "Draw", "HypergradientName"),
+            *("Memory", "Perturb", "Progress", "Relax", "Selection", "Trial"),
+        ),
         "algorithms.bilevel": ("Bilevel", "Hypergradient"),
         "analysis.claims.declare": ("Claim",),
         "base.errors": ("UserError",),
@@ -93,6 +104,8 @@ _HOME = {
         "report.epochs": ("plot_runs",),
         "search.api": ("load", "measure", "resume", "run", "settings_of"),
         "search.exam": ("Subject", "examine"),
+        "search.session": ("Session",),
+        "search.state": ("build_state",),
         "search.trackers.base": ("Tracker",),
         "spaces": ("build_space",),
         "spaces.base": ("Architecture", "Space"),

@@ -28,6 +28,7 @@ from optnas.cli import (
     study,
 )
 from optnas.cli.common import listing
+from optnas.cli.streams import guarded
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 IMPATIENCE = 5.0  # seconds after a signal in which further ones are ignored
@@ -70,6 +71,18 @@ def _torch_is_loading() -> bool:
 
 def main() -> None:
     """Run the command line; never a traceback for bad input."""
+    with guarded() as out:
+        code = _answered()
+        out.flush()
+        if code == EXIT_DONE and out.lost and not isinstance(out.lost, BrokenPipeError):
+            # A reader that left has seen what it wanted; a full disk has not.
+            _tell("failed", f"cannot show all of it ({out.lost.strerror})")
+            code = EXIT_FAILED
+    sys.exit(code)
+
+
+def _answered() -> int:
+    """The exit code of the command that stands in the arguments."""
     signals: list[tuple[int, float]] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -108,4 +121,4 @@ def main() -> None:
     if code == EXIT_INTERRUPTED:
         _tell_interruption()
         code = 128 + (signals[-1][0] if signals else signal.SIGINT)
-    sys.exit(code)
+    return code

@@ -14,7 +14,7 @@ from optnas.base.errors import UserError, did_you_mean
 from optnas.base.records import RunFolder
 from optnas.base.toml import read_text
 from optnas.study.declare import ID_LENGTH, Study, describe_settings
-from optnas.study.folder import STATES, State, epochs_of, state_of
+from optnas.study.folder import STATES, State, epochs_of, look
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,11 @@ def inventory(study: Study, folders: Mapping[str, RunFolder]) -> list[Entry]:
     """
     entries = []
     for name, run in study.runs.items():
-        folder, there = folders[name], folders[name].config.exists()
+        folder = folders[name]
+        state, reason = look(folder)
+        there = state not in ("missing", "unreadable")
         document = folder.read_config() if there else run.settings.document()
-        result = folder.read_result() if there else None
-        start = _last_start(folder)
+        start = _last_start(folder) if there else {}
         identity = document["identity"]
         entries.append(
             Entry(
@@ -64,9 +65,9 @@ def inventory(study: Study, folders: Mapping[str, RunFolder]) -> list[Entry]:
                 hash=identity["hash"],
                 fingerprint=str(identity.get("fingerprint", "")),
                 numbers_version=int(identity["numbers_version"]),
-                state=state_of(folder),
-                reason=str((result or {}).get("reason", "")),
-                epochs=epochs_of(folder),
+                state=state,
+                reason=reason,
+                epochs=epochs_of(folder) if there else 0,
                 planned_epochs=int(document["search"]["epochs"]),
                 started=str(start.get("started", "")),
                 packages=start.get("packages", {}),

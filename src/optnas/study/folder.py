@@ -5,18 +5,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from optnas.base.errors import UserError
 from optnas.base.records import FINISHED, BusyError, RunFolder, find_runs
 from optnas.search.settings.model import NUMBERS_VERSION, Settings
 from optnas.study.declare import ID_LENGTH, PlannedRun, Study, load_study
 
-State = Literal["missing", "unfinished", "running", "interrupted", "failed", "diverged", "done"]
+State = Literal[
+    "missing",
+    "unfinished",
+    "running",
+    "interrupted",
+    "failed",
+    "unreadable",
+    "diverged",
+    "done",
+]
 STATES: tuple[State, ...] = (
     "done",
     "diverged",
     "failed",
+    "unreadable",
     "interrupted",
     "unfinished",
     "running",
@@ -24,23 +34,43 @@ STATES: tuple[State, ...] = (
 )
 
 
-def state_of(run: RunFolder) -> State:
-    """What became of a run so far.
+class Look(NamedTuple):
+    """What became of a run so far, and why, where something went wrong."""
+
+    state: State
+    reason: str = ""
+
+
+def look(run: RunFolder) -> Look:
+    """What became of a run so far, whatever lies in its folder.
 
     Args:
         run: its folder.
 
     Returns:
         How it ended; ``running`` while a process holds its folder, ``unfinished`` if one held it
-        and was killed, ``missing`` if there is no run.
+        and was killed, ``missing`` if there is no run, ``unreadable`` if its files are not those of
+        a run.
     """
-    if not run.config.exists():
-        return "missing"
-    result = run.read_result()
-    status: State = "unfinished" if result is None else result.get("status", "unfinished")
-    if status not in FINISHED and run.running():
-        return "running"
-    return status
+    try:
+        if not run.config.exists():
+            return Look("missing")
+        run.read_config()
+        result = run.read_result() or {}
+        status = result.get("status", "unfinished")
+        if status not in STATES or status == "missing":
+            return Look("unreadable", f"{run.result}: there is no status {status!r}")
+        if status not in FINISHED and run.running():
+            return Look("running")
+        reason = "" if status == "done" else result.get("reason", "")
+        return Look(status, str(reason))
+    except (UserError, OSError) as error:
+        return Look("unreadable", " ".join(str(error).split()))
+
+
+def state_of(run: RunFolder) -> State:
+    """The state of `look`."""
+    return look(run).state
 
 
 def epochs_of(run: RunFolder) -> int:
@@ -68,17 +98,16 @@ def standing(run: RunFolder) -> dict[str, Any]:
     }
     told |= {"reason": None, "numbers_version": None}
     try:
-        status = state_of(run)
-        if status == "missing":
-            return told | {"status": status}
+        status, reason = look(run)
+        if status in ("missing", "unreadable"):
+            return told | {"status": status, "reason": reason or None}
         identity = run.read_config()["identity"]
-        result = run.read_result() or {}
         epochs = run.read_epochs()
         return told | {
             "id": identity["hash"][:ID_LENGTH],
             "status": status,
             "epoch": epochs[-1]["epoch"] if epochs else None,
-            "reason": result.get("reason"),
+            "reason": reason or None,
             "numbers_version": identity["numbers_version"],
         }
     except (UserError, KeyError, TypeError, AttributeError) as error:

@@ -109,7 +109,7 @@ class Watch:
             return self._finished[name]
         folder = self.folders[name]
         state = state_of(folder)
-        if state == "missing":
+        if state in ("missing", "unreadable"):
             return state, 0, 0.0
         epochs = epochs_of(folder)
         result: dict[str, Any] = folder.read_result() or {}

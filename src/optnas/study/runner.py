@@ -12,10 +12,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from optnas.base.errors import UserError
 from optnas.base.records import FINISHED, BusyError, RunFolder
 from optnas.study.declare import PlannedRun, Study
 from optnas.study.engines.base import Engine, Job
-from optnas.study.folder import State, epochs_of, locate, prepare, state_of
+from optnas.study.folder import State, epochs_of, locate, look, prepare, state_of
 from optnas.study.starts import StartLog
 
 TICK = 1.0  # seconds between looks at the folders
@@ -106,16 +107,22 @@ class Runner:
 
     def _begin(self, name: str) -> None:
         run, folder = self.study.runs[name], self.folders[name]
-        state = state_of(folder)
+        state, reason = look(folder)
         if state in FINISHED:
             self._settle(folder, state)
         elif state == "running":
             self.elsewhere.add(name)
+        elif state == "unreadable":
+            self.on_change(run, state, reason)
         elif state == "failed" and (name in self.begun or not self.retry_failed):
             return
         else:
-            prepare(run, folder)
             self.begun.add(name)
+            try:
+                prepare(run, folder)
+            except UserError as error:  # whatever is in its place, the others go on
+                self.on_change(run, "failed", str(error))
+                return
             self._epochs[name] = epochs_of(folder)
             handle = self.engine.start(_job(run, folder))
             self.under_way[handle] = name
@@ -131,15 +138,15 @@ class Runner:
     def _ended(self, name: str, how: str) -> None:
         """The folder says what became of a run; how its process ended is only told."""
         run, folder = self.study.runs[name], self.folders[name]
-        state = state_of(folder)
+        state, reason = look(folder)
         if state in FINISHED:
             self._settle(folder, state)
             self.on_change(run, state, "" if state == "done" else how)
         elif state == "running":
             self.elsewhere.add(name)
             self.on_change(run, state, "another process has it")
-        elif state == "failed":
-            self.on_change(run, state, (folder.read_result() or {}).get("reason", how))
+        elif state in ("failed", "unreadable"):
+            self.on_change(run, state, reason or how)
         else:
             epochs = epochs_of(folder)
             stuck = epochs <= self._epochs[name]

@@ -89,11 +89,12 @@ def table_of(
     rows: list[Record] = []
     lengths: list[int] = []
     for run in runs:
-        records = run.read_epochs() if run.config.exists() else []
+        state = state_of(run)
+        records = [] if state in ("missing", "unreadable") else run.read_epochs()
         if not records:
             continue
         config = run.read_config()
-        head, state = describe_settings(config), state_of(run)
+        head = describe_settings(config)
         asked = None if ask is None else ask.of(head)
         if asked is not None:
             head["benchmark.table"] = asked[0]

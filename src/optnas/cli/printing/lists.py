@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +23,7 @@ def print_differences(a_name: str, a: Mapping[str, Any], b_name: str, b: Mapping
         left, right = (str(flat.get(key, "-")) for flat in (flat_a, flat_b))
         print(f"{key:<{width}}  {left:<22} {right}")
     if not keys:
-        with contextlib.suppress(BrokenPipeError):
-            print("no difference")
+        print("no difference")
 
 
 def print_outcomes(outcomes: Iterable[Outcome]) -> int:

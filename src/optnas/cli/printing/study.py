@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from optnas.base.records import RunFolder
 from optnas.study.declare import PlannedRun, Study
-from optnas.study.folder import State, state_of
+from optnas.study.folder import State, look, state_of
 from optnas.study.progress import Progress, Watch, counts, duration
 
 if TYPE_CHECKING:
@@ -118,9 +118,8 @@ def print_status(study: Study, watch: Watch, others: str = "") -> None:
     for name, epochs, asked in progress.running:
         print(f"{'running':<11} {name}  epoch {epochs}/{asked}  {study.runs[name].label}")
     for name, folder in watch.folders.items():
-        state = state_of(folder)
-        if state in ("failed", "diverged", "interrupted", "unfinished"):
-            reason = (folder.read_result() or {}).get("reason", "")
+        state, reason = look(folder)
+        if state in ("failed", "unreadable", "diverged", "interrupted", "unfinished"):
             print(f"{state:<11} {name}  {study.runs[name].label}  {reason}".rstrip())
     print(f"study {study.name}: {progress.line(max(1, len(progress.running)))}")
     _print_others(others)

@@ -140,7 +140,7 @@ def _afterwards(subject: Subject, use: Sections) -> None:
 
 def _loads_without_torch(subject: Subject) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, subject.name], capture_output=True, check=False
+        [sys.executable, "-P", "-c", WITHOUT_TORCH, subject.name], capture_output=True, check=False
     )
     demand(done.returncode == 0, "loading its file loads torch: import that inside the measure")
 

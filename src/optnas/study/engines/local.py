@@ -20,7 +20,7 @@ Handle = tuple["subprocess.Popen[bytes]", int]
 
 class _Local:
     def start(self, job: Job) -> Handle:
-        command = [sys.executable, "-m", "optnas", "study", "execute", str(job.folder)]
+        command = [sys.executable, "-P", "-m", "optnas", "study", "execute", str(job.folder)]
         # A JSON string is a TOML string, so that no folder's name is taken for a number.
         command += [f"{key}={json.dumps(value)}" for key, value in job.settings.items()]
         with (job.folder / LOG).open("ab") as log:
