@@ -5,8 +5,8 @@
 One epoch is trained under protocol ``cpu`` on CIFAR-10 images (any setting may follow), one thread,
 CPU seconds of this process. The *search* is training and one pass over the validation half an
 epoch. The *default set* is what a search takes unless told otherwise: description of alpha and
-benchmark query every epoch, the alpha-Hessian every ``curvature.every`` epochs, the measures of
-`optnas.search.settings.model.DEFAULT_MEASURES` at their cadence. Every registered measure is then
+benchmark query every epoch, and the measures of `optnas.search.settings.model.DEFAULT_MEASURES` at
+their cadence. Every registered measure is then
 taken once, with its default settings, and its share is that of its own cadence over all
 epochs of the protocol. Costs of measures do not depend on the epoch but through
 alpha. The last line printed is JSON.
@@ -16,28 +16,22 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from optnas.algorithms.base import Progress
 from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE
-from optnas.base.records import RunFolder
 from optnas.cli.common import dotted_settings
-from optnas.measures.base import Cadence
 from optnas.search.api import nest
-from optnas.search.loop import _curvature, _measure, _train_epoch
 from optnas.search.observe import take
+from optnas.search.session import Session
 from optnas.search.settings.complete import complete_measure
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.settings.model import DEFAULT_MEASURES, MeasureSection, Settings
-from optnas.search.state import SearchState, build_state
-from optnas.search.steps import validate
+from optnas.search.state import build_state
 
 
 def cpu_seconds(work: Callable[[], Any]) -> float:
@@ -47,40 +41,24 @@ def cpu_seconds(work: Callable[[], Any]) -> float:
     return time.process_time() - began
 
 
-def count(cadence: Cadence, epochs: int) -> int:
-    """How often a cadence comes due in a search."""
-    return sum(cadence.due(epoch, epochs) for epoch in range(epochs + 1))
+def search_costs(session: Session) -> dict[str, float]:
+    """CPU seconds of an epoch's parts; the session is at epoch 0."""
+    train = cpu_seconds(session.train_epoch)
+    seen = session.snapshot
+    validation = cpu_seconds(lambda: seen.evaluate(seen.op_weights_EO, seen.statistics))
+    recorded = cpu_seconds(session.measure) - validation
+    return {"train": train, "validation": validation, "alpha_and_benchmark": max(recorded, 0.0)}
 
 
-def search_costs(state: SearchState) -> dict[str, float]:
-    """CPU seconds of an epoch's parts."""
-    progress = Progress(1, state.settings.search.epochs)
-    relaxed = state.algorithm.relax(state.alpha_EO.detach(), progress)
-    train = cpu_seconds(lambda: _train_epoch(state, progress))
-    state.epoch = 1
-    validation = cpu_seconds(lambda: validate(state, relaxed))
-    curvature = cpu_seconds(lambda: _curvature(state, progress))
-    # Epoch 1 is due for the Hessian only where every epoch is.
-    recorded = cpu_seconds(lambda: _measure(state, progress)) - validation
-    if state.settings.curvature.every == 1:
-        recorded -= curvature
-    return {
-        "train": train,
-        "validation": validation,
-        "alpha_and_benchmark": max(recorded, 0.0),
-        "curvature": curvature,
-    }
-
-
-def measure_costs(state: SearchState, folder: RunFolder) -> dict[str, dict[str, float]]:
+def measure_costs(session: Session) -> dict[str, dict[str, float]]:
     """CPU seconds of every registered measure, and its share of a search at its own cadence."""
     found = {}
     for name in registry.names("measure"):
         section = MeasureSection(**complete_measure(name, {}))
-        line = take(state, folder, name, section)
+        line = take(session.snapshot, section).line
         if line["status"] == "failed":
             raise SystemExit(f"{name}: {line['reason']}")
-        times = count(section.cadence, state.settings.search.epochs)
+        times = section.cadence.count(session.state.settings.search.epochs)
         found[name] = {"cpu_seconds": line["cost"]["cpu_seconds"], "times": times}
     return found
 
@@ -95,14 +73,14 @@ def main() -> None:
     """Measure, print, and end with a line of JSON."""
     torch.set_num_threads(1)
     settings = settings_of(sys.argv[1:])
-    state = build_state(settings)
-    costs = search_costs(state)
-    with tempfile.TemporaryDirectory() as path:
-        measured = measure_costs(state, RunFolder(Path(path)))
-    epochs, every = settings.search.epochs, settings.curvature.every
+    # What is recorded is timed measure by measure.
+    session = Session(build_state(settings.model_copy(update={"measures": {}})))
+    session.train_epoch()
+    costs = search_costs(session)
+    measured = measure_costs(session)
+    epochs = settings.search.epochs
     search = epochs * costs["train"] + (epochs + 1) * costs["validation"]
-    hessians = count(Cadence(every=every), epochs)
-    default = (epochs + 1) * costs["alpha_and_benchmark"] + hessians * costs["curvature"]
+    default = (epochs + 1) * costs["alpha_and_benchmark"]
     default += sum(measured[n]["cpu_seconds"] * measured[n]["times"] for n in DEFAULT_MEASURES)
     print(f"{settings.algorithm.name}, {epochs} epochs, {settings.data.name}: CPU seconds")
     for name, seconds in costs.items():

@@ -1,10 +1,10 @@
 """What one search step costs: the supernet against the naive twin that published code amounts to.
 
-    python benchmarks/step.py [--quick]
+    python benchmarks/step.py [--quick] [--json FILE]
 
 One *step* is an alpha step (validation batch: forward, backward, Adam on alpha) and a weight step
-(train batch: forward, backward, clipping, SGD). Batch 64, 32 x 32 images, one thread, both sides
-updating running statistics. Both start from the same network weights and see the same batches.
+(train batch: forward, backward, clipping, SGD). Batch 64, one thread, both sides updating running
+statistics. Both start from the same network weights and see the same batches.
 
 - naive: one module an edge and operation (tests/naive_supernet.py), images as planes, and
   `loss.backward()` in both steps, so that each step computes the other's gradients and drops them.
@@ -14,7 +14,9 @@ updating running statistics. Both start from the same network weights and see th
 Before anything is timed the sides must agree, in double precision, on logits and gradients. Times
 are CPU milliseconds of this process, the sides interleaved, the median over repetitions: on a
 shared machine quote the ratio. Memory is what the peak of resident memory grows by during the first
-two steps, in a fresh process a side. The last line printed is JSON.
+two steps, in a fresh process a side. The *limit* is the arithmetic of the fast side's step (counted
+by torch) at the highest speed that this machine reached in a large product or convolution. The last
+line printed is JSON.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import platform
 import statistics
 import subprocess
 import sys
@@ -34,12 +37,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
+from optnas.search.environment import processor
 from optnas.spaces.nasbench201 import NAS_BENCH_201
 from optnas.spaces.network import Supernet
 
 TWIN = Path(__file__).resolve().parents[1] / "tests" / "naive_supernet.py"
-BATCH, SIDE, CLASSES = 64, 32, 10
+BATCH, CLASSES = 64, 10
+WIDE = 1024
 DISAGREEMENT = 1e-8  # largest tolerated difference in double precision
 
 Batch = tuple[Tensor, Tensor]
@@ -53,6 +59,7 @@ class Setting:
     Attributes:
         channels: of the first stage.
         cells: a stage.
+        side: height and width of the images, in pixels.
         repetitions: timed steps a side, after one that is not timed.
         goal_ratio: naive over fast time that is hoped for.
         goal_mib: memory growth of the fast side that is hoped for.
@@ -60,6 +67,7 @@ class Setting:
 
     channels: int
     cells: int
+    side: int
     repetitions: int
     goal_ratio: float
     goal_mib: float
@@ -67,7 +75,7 @@ class Setting:
     @property
     def name(self) -> str:
         """As printed."""
-        return f"C={self.channels} N={self.cells}"
+        return f"C={self.channels} N={self.cells} {self.side}x{self.side}"
 
     def sizes(self) -> dict[str, int]:
         """Arguments both supernets take."""
@@ -79,7 +87,12 @@ class Setting:
         }
 
 
-SETTINGS = (Setting(8, 1, 7, 2.5, 180), Setting(16, 5, 3, 2.2, 1200))
+# The first is the size of every study on CPUs, the last that of the published search.
+SETTINGS = (
+    Setting(8, 1, 16, 15, 2.5, 60),
+    Setting(8, 1, 32, 7, 2.5, 180),
+    Setting(16, 5, 32, 3, 2.2, 1200),
+)
 
 
 def fast_supernet(setting: Setting, dtype: torch.dtype) -> Supernet:
@@ -168,10 +181,10 @@ def fast_side(setting: Setting) -> Step:
 SIDES = {"naive": naive_side, "fast": fast_side}
 
 
-def batches(side: str) -> tuple[Batch, Batch]:
+def batches(side: str, setting: Setting) -> tuple[Batch, Batch]:
     """Train and validation batch, laid out as a side wants them."""
     layout = torch.channels_last if side == "fast" else torch.contiguous_format
-    train, validation = (batch(seed, BATCH, SIDE, torch.float32) for seed in (2, 3))
+    train, validation = (batch(seed, BATCH, setting.side, torch.float32) for seed in (2, 3))
     return (
         (train[0].contiguous(memory_format=layout), train[1]),
         (validation[0].contiguous(memory_format=layout), validation[1]),
@@ -199,7 +212,7 @@ def disagreement(setting: Setting) -> float:
 def cpu_ms(setting: Setting, repetitions: int) -> dict[str, float]:
     """Median CPU milliseconds of a step, a side; the sides take turns."""
     steps = {side: build(setting) for side, build in SIDES.items()}
-    data = {side: batches(side) for side in SIDES}
+    data = {side: batches(side, setting) for side in SIDES}
     times: dict[str, list[float]] = {side: [] for side in SIDES}
     for repetition in range(repetitions + 1):
         for side, step in steps.items():
@@ -208,6 +221,35 @@ def cpu_ms(setting: Setting, repetitions: int) -> dict[str, float]:
             if repetition > 0:
                 times[side].append(1000 * (time.process_time() - start))
     return {side: statistics.median(values) for side, values in times.items()}
+
+
+def flops_per_second() -> float:
+    """The highest speed of a large product or convolution, one thread, single precision.
+
+    Libraries differ in the instructions they use on a processor: the better one is the limit.
+    """
+    a, b = torch.randn(2, WIDE, WIDE)
+    images = torch.randn(16, WIDE // 4, 32, 32).contiguous(memory_format=torch.channels_last)
+    filters = torch.randn(WIDE // 4, WIDE // 4, 3, 3).contiguous(memory_format=torch.channels_last)
+    work: list[tuple[Callable[[], Tensor], float]] = [
+        (lambda: torch.mm(a, b), 2.0 * WIDE**3),
+        (lambda: F.conv2d(images, filters, padding=1), 2.0 * images.numel() * filters[0].numel()),
+    ]
+    found = []
+    for run, operations in work:
+        for _ in range(20):
+            start = time.process_time()
+            run()
+            found.append(operations / (time.process_time() - start))
+    return max(found)
+
+
+def limit_ms(setting: Setting, speed: float) -> float:
+    """Milliseconds of the fast side's step at a speed in operations per second."""
+    step, data = fast_side(setting), batches("fast", setting)
+    with FlopCounterMode(display=False) as counter:
+        step(*data)
+    return 1000 * counter.get_total_flops() / speed
 
 
 def peak_kib() -> int:
@@ -225,7 +267,7 @@ def growth_mib(side: str, setting: Setting) -> float:
     Returns:
         Growth of the peak resident memory, in MiB.
     """
-    step, data = SIDES[side](setting), batches(side)
+    step, data = SIDES[side](setting), batches(side, setting)
     step(*[(images[:2, :, :8, :8], labels[:2]) for images, labels in data])
     before = peak_kib()
     for _ in range(2):
@@ -238,9 +280,22 @@ def growth_in_fresh_process(side: str, index: int) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
+def machine() -> dict[str, str]:
+    """What the times belong to."""
+    commit = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    return {
+        "command": " ".join(sys.argv),
+        "commit": subprocess.run(commit, capture_output=True, text=True, check=True).stdout.strip(),
+        "torch": torch.__version__,
+        "processor": processor(),
+        "system": platform.platform(),
+    }
+
+
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time and memory of one search step.")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    parser.add_argument("--json", type=Path, help="also write the rows, commit and machine here")
     parser.add_argument("--memory", choices=SIDES, help="only print one side's memory growth, MiB")
     parser.add_argument("--setting", type=int, default=0, help="which setting --memory measures")
     return parser.parse_args()
@@ -253,9 +308,13 @@ def main() -> None:
     if arguments.memory:
         print(growth_mib(arguments.memory, SETTINGS[arguments.setting]))
         return
-    print(f"torch {torch.__version__}, 1 thread, batch {BATCH}, {SIDE} x {SIDE}; CPU ms a step")
+    speed = flops_per_second()
     print(
-        f"{'setting':<11}{'naive':>9}{'fast':>9}{'ratio':>8}{'goal':>6}"
+        f"torch {torch.__version__}, 1 thread, batch {BATCH}; CPU ms per step; "
+        f"limit at {speed / 1e9:.0f} GFLOP/s"
+    )
+    print(
+        f"{'setting':<18}{'naive':>9}{'fast':>9}{'limit':>8}{'ratio':>8}{'goal':>6}"
         f"{'naive MiB':>11}{'fast MiB':>10}{'goal':>6}{'difference':>12}"
     )
     rows = []
@@ -265,9 +324,9 @@ def main() -> None:
             sys.exit(f"{setting.name}: the sides disagree by {difference:.1e}: nothing is timed")
         memory = {side: growth_in_fresh_process(side, index) for side in SIDES}
         times = cpu_ms(setting, 1 if arguments.quick else setting.repetitions)
-        ratio = times["naive"] / times["fast"]
+        ratio, limit = times["naive"] / times["fast"], limit_ms(setting, speed)
         print(
-            f"{setting.name:<11}{times['naive']:9.0f}{times['fast']:9.0f}{ratio:8.2f}"
+            f"{setting.name:<18}{times['naive']:9.1f}{times['fast']:9.1f}{limit:8.1f}{ratio:8.2f}"
             f"{setting.goal_ratio:6.1f}{memory['naive']:11.0f}{memory['fast']:10.0f}"
             f"{setting.goal_mib:6.0f}{difference:12.1e}",
             flush=True,
@@ -277,11 +336,14 @@ def main() -> None:
                 "setting": setting.name,
                 "naive_ms": round(times["naive"], 1),
                 "fast_ms": round(times["fast"], 1),
+                "limit_ms": round(limit, 1),
                 "ratio": round(ratio, 3),
                 "peak_mib": round(memory["fast"], 1),
             }
         )
     print(json.dumps(rows))
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"rows": rows, **machine()}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from pathlib import Path
 SETTINGS = {
     "data.name": "digits",
     "benchmark.table": "analog-nasbench",
-    "curvature.every": 0,
+    "measures.sharpness.every": 0,
     "weight_optimizer.name": "SGD",
 }
 OPTNAS = [sys.executable, "-m", "optnas"]

@@ -18,7 +18,7 @@ SETTINGS = {
     "search.epochs": 4,
     "search.batch_size": 32,
     "supernet.channels": 4,
-    "curvature.every": 0,  # no alpha-Hessian: it takes longer than the search
+    "measures.sharpness.every": 0,  # no alpha-Hessian: it takes longer than the search
     "benchmark.table": "analog-nasbench",
 }
 COLUMNS = ["epoch", "train_loss", "valid_accuracy", "alpha_path_length", "skips"]

@@ -7,8 +7,6 @@ searches are far too short to say anything about the optimizers.
 from pathlib import Path
 
 import optnas
-from optnas.base.records import RunFolder
-from optnas.report.epochs import plot_runs
 
 OPTIMIZERS = ("SGD", "Adam")
 SHARED = {
@@ -19,8 +17,8 @@ SHARED = {
     "search.batch_size": 16,
     "search.seed": 0,  # the same images, initial values and batches for every pair
     "supernet.channels": 2,
-    "curvature.every": 2,
-    "curvature.batch_size": 8,
+    "measures.sharpness.every": 2,
+    "measures.sharpness.batch_size": 8,
     "benchmark.table": "analog-nasbench",
 }
 
@@ -36,8 +34,8 @@ def main() -> None:
             accuracy = result["benchmark"]["accuracy"]["cifar10"]
             print(f"{on_weights} + {on_alpha}: valid {result['valid_accuracy']:.2f} %, ", end="")
             print(f"derived cell {accuracy:.2f} % on CIFAR-10 ({result['benchmark']['table']})")
-            folders.append(RunFolder(out))
-    plot_runs(folders, Path("pairs.png"))
+            folders.append(optnas.RunFolder(out))
+    optnas.plot_runs(folders, Path("pairs.png"))
 
 
 if __name__ == "__main__":

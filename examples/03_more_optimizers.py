@@ -30,7 +30,7 @@ SHARED = {
     "data.valid_size": 96,
     "search.batch_size": 32,
     "supernet.channels": 4,
-    "curvature.every": 0,
+    "measures.sharpness.every": 0,
     "benchmark.table": "analog-nasbench",
 }
 

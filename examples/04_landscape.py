@@ -6,8 +6,6 @@ Run it: ``python examples/04_landscape.py``. Runs and picture are left in ``runs
 from pathlib import Path
 
 import optnas
-from optnas.base.records import RunFolder
-from optnas.measures.figures import plot_figure
 from optnas.measures.landscape.read import F4, f4_data
 
 OUT = Path("runs/landscape")
@@ -18,7 +16,7 @@ SETTINGS = {
     "search.epochs": 3,
     "search.batch_size": 64,
     "supernet.channels": 4,
-    "curvature.every": 0,
+    "measures.sharpness.every": 0,
     "benchmark.table": "analog-nasbench",
     "measures.landscape.points": 5,  # 21 by default
     "measures.landscape.images": 128,  # 1000 by default
@@ -28,12 +26,12 @@ SETTINGS = {
 
 def main() -> None:
     """Search where there is no folder yet, then draw, then print the numbers below the picture."""
-    runs = [RunFolder(OUT / algorithm) for algorithm in F4]
+    runs = [optnas.RunFolder(OUT / algorithm) for algorithm in F4]
     for algorithm, run in zip(F4, runs, strict=True):
         if not run.path.exists():
             optnas.run({**SETTINGS, "algorithm.name": algorithm}, out=run.path)
-    plot_figure("F4", runs, OUT / "F4.png")
-    for column in f4_data(runs):
+    optnas.plot_figure("F4", runs, OUT / "F4.png")
+    for column in f4_data(runs)[0]:
         drop = column.scalars["mean_accuracy_drop"]
         print(f"{column.algorithm}: mean drop of accuracy {drop.mean:.1f} {drop.unit}")
 

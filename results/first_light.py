@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 from optnas.base.records import RunFolder, find_runs
-from optnas.cli.printing import run_label
+from optnas.measures.drawing import run_label
+from optnas.measures.record import TOP_EIGENVALUE
 from optnas.report.epochs import plot_runs
 from optnas.spaces.tables import data_folder
 from optnas.study.exporting import copy_record
@@ -43,7 +44,7 @@ def row(run: RunFolder) -> str:
     return (
         f"| {run_label(config)} | {config['search']['seed']} | {last['valid_accuracy']:.2f} "
         f"| {accuracy[-1]:.2f} | {max(accuracy):.2f} | {last['skips']} "
-        f"| {last['alpha_hessian_max']:.3f} | {last['alpha_path_length']:.2f} | {seconds:.0f} |"
+        f"| {last[TOP_EIGENVALUE]:.3f} | {last['alpha_path_length']:.2f} | {seconds:.0f} |"
     )
 
 

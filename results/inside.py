@@ -13,16 +13,13 @@ from documents import as_table, built
 
 from optnas.base.files import write_text
 from optnas.base.records import RunFolder
-from optnas.measures.drawing import write_figure
-from optnas.measures.figures import plot_figure
-from optnas.measures.landscape.panels import draw_f4
-from optnas.measures.landscape.read import columns_of
+from optnas.report.pictures import plot_figure
 
 HERE = Path(__file__).parent
 RUNS = [RunFolder(HERE / "inside" / name) for name in ("darts", "sdarts-rs")]
 DOCUMENT = HERE.parent / "docs" / "inside.md"
 IMAGES = HERE.parent / "docs" / "images"
-FIGURES = ("landscape", "curvature", "indicator", "agreement")
+FIGURES = ("F4", "landscape", "curvature", "indicator", "agreement")
 # Rows of the table: measure, quantity, in words, digits, ends of its interval if it has one.
 ROWS = (
     ("gap", "supernet_accuracy", "supernet accuracy at A (%)", 2, None),
@@ -91,7 +88,6 @@ def main() -> None:
     """Draw the pictures and rewrite the page."""
     for name in FIGURES:
         plot_figure(name, RUNS, IMAGES / f"inside-{name}.png")
-    write_figure(draw_f4(columns_of(RUNS)), IMAGES / "inside-F4.png")
     write_text(DOCUMENT, built(DOCUMENT.read_text(), PARTS, RUNS))
 
 

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,14 +27,11 @@ from optnas.analysis.references import references
 from optnas.analysis.summaries import collapse_rates, differences, finals
 from optnas.base.files import write_text
 from optnas.base.records import find_runs
-from optnas.measures.drawing import write_figure
-from optnas.measures.landscape.panels import draw_f4
-from optnas.measures.landscape.read import columns_of
-from optnas.report import static
+from optnas.report import named, static
 from optnas.report.arms import pair_arms
-from optnas.report.build import material_of
-from optnas.report.data import Figure
-from optnas.report.figures import FIGURES, Material
+from optnas.report.data import Drawn, drawn
+from optnas.report.material import Material, material_of
+from optnas.report.pictures import plot_figure
 from optnas.report.summary import COLUMNS, summary, told
 from optnas.spaces.tables import data_folder, load_table
 from optnas.study.tables import table_of
@@ -43,7 +41,7 @@ RECORDS = HERE / "pairs-cpu"
 DOCUMENTS = (HERE.parent / "docs" / "pilot.md", HERE.parent / "README.md")
 IMAGES = HERE.parent / "docs" / "images"
 ALGORITHMS = ("darts", "sdarts-rs")
-DRAWN = ("F7", "F9", "F13")
+DRAWN = {"F7": named.f7, "F9": named.f9, "F13": named.f13}
 SEEDS = 6
 # Of the table of measures: column of the tidy table, in words, digits.
 MEASURED = (
@@ -69,14 +67,13 @@ class Pilot:
     def __init__(self) -> None:
         self.frame: pd.DataFrame = table_of(find_runs(RECORDS), recorded=True)
         lines = references(load_table("official", folder=data_folder(None)))
-        self.material: Material = material_of(self.frame, [], data_folder(None))
+        self.material: Material = material_of(self.frame, find_runs(RECORDS), data_folder(None))
         self.random_cell: float = lines["random cell"]["benchmark.cifar10"]
         self.findings: list[Finding] = judge(self.frame, choose_claims(None), lines)
 
-    def figures(self) -> dict[str, Figure]:
-        """The figures that these runs can fill, by name."""
-        made = {name: FIGURES[name](self.material) for name in DRAWN}
-        return {name: figure for name, figure in made.items() if figure.drawn}
+    def figures(self) -> dict[str, Drawn]:
+        """The figures of these runs, by name."""
+        return {name: drawn(name, make(self.material)) for name, make in DRAWN.items()}
 
     def finding(self, name: str) -> Finding:
         """The finding of one claim."""
@@ -194,7 +191,51 @@ def alpha(pilot: Pilot) -> str:
 
 
 def headline(pilot: Pilot) -> str:
-    """The three claims of the deck's first figure, one sentence each."""
+    """What was found in plain words, for a reader who knows none of the names."""
+    supernet, cells = pilot.finding("H1"), pilot.finding("H3")
+    judged = sum(each.verdict != "not testable" for each in pilot.findings)
+    chance = (
+        f" It is one of {judged} claims judged by these runs; allowing for that, chance could "
+        "explain it."
+        if supernet.verdict_holm == "inconclusive"
+        else ""
+    )
+    lead = (
+        f"Whether SGD gives better derived cells is not settled by {cells.n} seeds"
+        if cells.verdict == "inconclusive"
+        else f"SGD gives other derived cells (n = {cells.n} paired seeds)"
+    )
+    smoothed, collapsed = _smoothed(pilot)
+    accuracy = pilot.frame[pilot.frame["algorithm.name"] == "darts"].groupby("id")[
+        "benchmark.cifar10"
+    ]
+    passed = accuracy.max() - accuracy.last()
+    lines = (
+        f"On a small supernet SGD on the network weights gave {abs(supernet.effect):.1f} points "
+        f"{_word(supernet.effect, 'more', 'less')} supernet accuracy than Adam (n = {supernet.n} "
+        f"paired seeds, interval {supernet.low:.1f} to {supernet.high:.1f}).{chance}",
+        f"{lead}: they were {abs(cells.effect):.1f} points "
+        f"{_word(cells.effect, 'better', 'worse')} than Adam's on the benchmark "
+        f"(interval {cells.low:.1f} to {cells.high:.1f}).",
+        f"After DARTS the derived cell was {passed.mean():.1f} points worse than the best cell the "
+        f"search had passed through (mean of {len(passed)} runs; only the benchmark knows which "
+        "cell that was).",
+        "With random noise on the operation weights (SDARTS-RS) the derived cells were "
+        f"{abs(smoothed.estimate):.1f} points {_word(smoothed.estimate, 'better', 'worse')} than "
+        f"those of DARTS (n = {smoothed.n} paired seeds, interval {smoothed.low:.1f} to "
+        f"{smoothed.high:.1f}; a comparison made after the fact), and {collapsed['sdarts-rs']} "
+        f"searches collapsed (into identities, or below a random cell) instead of "
+        f"{collapsed['darts']}.",
+    )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _word(effect: float, positive: str, negative: str) -> str:
+    return positive if effect > 0 else negative
+
+
+def verdicts(pilot: Pilot) -> str:
+    """The three claims of the deck's first figure, one line each."""
     words = {
         "H1": "supernet validation accuracy, SGD minus Adam on w",
         "H2": "top eigenvalue of the alpha-Hessian, SGD minus Adam on w",
@@ -211,18 +252,35 @@ def headline(pilot: Pilot) -> str:
 
 def algorithms(pilot: Pilot) -> str:
     """SDARTS-RS against DARTS, within seeds and over the pairs; exploratory."""
+    smoothed, collapsed = _smoothed(pilot)
+    return (
+        f"- Not a claim of the ledger: SDARTS-RS minus DARTS, benchmark accuracy of the derived "
+        f"cell, mean over the pairs: {smoothed.estimate:+.3g} pp [{smoothed.low:.3g}, "
+        f"{smoothed.high:.3g}], n = {smoothed.n} paired seeds, p = {smoothed.p:.3f}. The search "
+        f"collapsed in {collapsed['darts']} runs of DARTS and in {collapsed['sdarts-rs']} of "
+        "SDARTS-RS."
+    )
+
+
+class Smoothed(NamedTuple):
+    """SDARTS-RS minus DARTS within seeds, accuracy of the derived cell in percentage points."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+    p: float
+
+
+def _smoothed(pilot: Pilot) -> tuple[Smoothed, dict[str, str]]:
+    """The contrast, and by algorithm how many of its searches collapsed."""
     last = finals(pilot.frame, "benchmark.cifar10")
     by_seed = last.groupby(["search.seed", "algorithm.name"])["benchmark.cifar10"].mean().unstack()
     contrasts = by_seed["sdarts-rs"] - by_seed["darts"]
     test, ends = paired_tests.sign_flip(contrasts), paired_tests.interval(contrasts)
     rates = collapse_rates(pilot.frame, pilot.random_cell, by=["algorithm.name"])
     collapsed = {row[0]: f"{row.events} of {row.n}" for row in rates.itertuples(index=False)}
-    return (
-        f"- Not a claim of the ledger: SDARTS-RS minus DARTS, benchmark accuracy of the derived "
-        f"cell, mean over the pairs: {ends.estimate:+.3g} pp [{ends.low:.3g}, {ends.high:.3g}], "
-        f"n = {test.n} paired seeds, p = {test.p:.3f}. The search collapsed in "
-        f"{collapsed['darts']} runs of DARTS and in {collapsed['sdarts-rs']} of SDARTS-RS."
-    )
+    return Smoothed(ends.estimate, ends.low, ends.high, test.n, test.p), collapsed
 
 
 PARTS: dict[str, Callable[[Pilot], str]] = {
@@ -232,6 +290,7 @@ PARTS: dict[str, Callable[[Pilot], str]] = {
     "ledger": ledger,
     "reasons": reasons,
     "headline": headline,
+    "verdicts": verdicts,
     "algorithms": algorithms,
     "alpha": alpha,
     "paired": paired,
@@ -239,13 +298,10 @@ PARTS: dict[str, Callable[[Pilot], str]] = {
 }
 
 
-def draw(figures: Sequence[Figure]) -> None:
+def draw(figures: Sequence[Drawn]) -> None:
     """Write the pictures."""
-    from matplotlib import rc_context
-
-    with rc_context(static.PAPER):
-        for figure in figures:
-            write_figure(static.draw(figure), IMAGES / f"pilot-{figure.name}.png")
+    for figure in figures:
+        static.write(figure, IMAGES / f"pilot-{figure.name}.png")
 
 
 def main() -> None:
@@ -253,7 +309,7 @@ def main() -> None:
     pilot = Pilot()
     draw(list(pilot.figures().values()))
     runs = [run for run in find_runs(RECORDS) if run.read_measures("landscape")]
-    write_figure(draw_f4(columns_of(runs)), IMAGES / "pilot-F4.png")
+    plot_figure("F4", runs, IMAGES / "pilot-F4.png")
     for document in DOCUMENTS:
         write_text(document, built(document.read_text(), PARTS, pilot))
 

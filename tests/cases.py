@@ -116,6 +116,21 @@ def refusal(arguments: Sequence[str], cwd: Path, **variables: str) -> str:
     return err[0].removeprefix("optnas: error: ")
 
 
+def refused(line: object, place: str, remedy: str) -> None:
+    """What a refusal is compared by: its place, key and value, and its remedy; not its wording.
+
+    Args:
+        line: what was told.
+        place: ``WHERE``, ``WHERE: key`` or ``WHERE: key = value``; a key alone has any value.
+        remedy: a part of the way out.
+    """
+    told = str(line).removeprefix("optnas: error: ").strip()
+    value = "" if " = " in place else "( = .*?)?"
+    found = re.fullmatch(rf"{re.escape(place)}{value}: (?P<reason>.+?); (?P<remedy>.+)", told)
+    assert found, f"{told!r} is not told of {place!r}"
+    assert remedy in found["remedy"], f"{told!r} does not advise {remedy!r}"
+
+
 def interrupted_run(out: Path, epochs: int = 1, **more: Any) -> Path:
     """A tiny run that stopped after an epoch, made in this process."""
 

@@ -7,13 +7,18 @@ import random
 import numpy as np
 import torch
 
-from optnas import register
-from optnas.algorithms import parts
-from optnas.algorithms.base import Algorithm
-from optnas.algorithms.bilevel import Hypergradient
-from optnas.data.sets.base import Dataset
-from optnas.measures.base import Measure, Quantity, Values
-from optnas.spaces import Space
+from optnas import (
+    Algorithm,
+    Dataset,
+    Decision,
+    Hypergradient,
+    Measure,
+    Quantity,
+    Space,
+    Values,
+    parts,
+    register,
+)
 
 CALLS = itertools.count(1)
 
@@ -505,3 +510,32 @@ def look_shuffles(snapshot):
 @metric("remembers")
 def look_remembers(snapshot):
     return next(CALLS)
+
+
+# --- stopping rules -----------------------------------------------------------------------------
+
+
+@register("stopping", "ahead")
+def stop_ahead(run):
+    return Decision(run.epochs[-1] // 2, 0, 1)
+
+
+@register("stopping", "mutates")
+def stop_mutates(run):
+    run.skips.append(0)
+    return Decision(None, None, 0)
+
+
+@register("stopping", "remembers")
+def stop_remembers(run):
+    return Decision(None, None, next(CALLS) % 2)
+
+
+@register("stopping", "beyond")
+def stop_beyond(run):
+    return Decision(run.epochs[-1] + 1, 0, 1)
+
+
+@register("stopping", "later")
+def stop_later(run):
+    return Decision(0, run.epochs[-1], 1)

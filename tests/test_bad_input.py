@@ -21,6 +21,7 @@ from cases import (
     interrupted_run,
     png,
     refusal,
+    refused,
     tiny_search,
     tmpfs,
     write_files,
@@ -30,150 +31,153 @@ from tiny import TINY
 from optnas.base.toml import dump_toml
 from optnas.search import api
 
-# settings of a search on the command line | how the line goes on after "command line: " | a part
+# settings of a search on the command line | key and value that are told | a part of the remedy
 SETTINGS = """
-algorithm.name=dartz | algorithm.name = 'dartz': | did you mean darts?
-algorithm.name=xyz | algorithm.name = 'xyz': | use one of: beta-darts, composed, darts
-serach.epochs=3 | serach.epochs = 3: | did you mean search?
-search.epoch=3 | search.epoch = 3: | did you mean epochs?
-algorithm.hypergradint=unrolled | algorithm.hypergradint = 'unrolled': | mean hypergradient?
-weight_optimizer.momentun=0.9 | weight_optimizer.momentun = 0.9: | did you mean momentum?
-data.train_sise=9 | data.train_sise = 9: | did you mean train_size?
-arch_optimizer.name=adamm | arch_optimizer.name = 'adamm': | did you mean Adam?
-weight_optimizer.schedule=cosin | weight_optimizer.schedule.name = 'cosin': | mean cosine?
-weight_optimizer.schedule.finl_lr=0 | weight_optimizer.schedule.finl_lr = 0: | mean final_lr?
-protocol=sdart | protocol = 'sdart': | did you mean sdarts?
-data.name=digit | data.name = 'digit': | did you mean digits?
-space.name=nas | space.name = 'nas': | nas-bench-201
-benchmark.table=oficial | benchmark.table = 'oficial': | did you mean official?
-run.device=tpu | run.device = 'tpu': | use auto, cpu, cuda or cuda:N
-search.epochs=three | search.epochs = 'three': | valid integer
-search.epochs=2.5 | search.epochs = 2.5: | valid integer
-search.epochs=true | search.epochs = True: | valid integer
-supernet.arch_step_updates_statistics=1 | supernet.arch_step_updates_statistics = 1: | boolean
-weight_optimizer.lr=fast | weight_optimizer.lr = 'fast': | must be a number
-algorithm.name=darts-minus algorithm.beta=x | algorithm.beta = 'x': | valid number
-arch_optimizer.betas=0.9 | arch_optimizer.betas = 0.9: | a list of 2 numbers such as [0.9, 0.999]
-algorithm.name=[1] | algorithm.name = [1]: | a name is a string
-arch_optimizer.schedule=[1] | arch_optimizer.schedule = [1]: | must be a name or a table
-data.folder=3 | data.folder = 3: | a folder is a string
-clipping=3 | clipping = 3: | write clipping.KEY=VALUE
-protocol=3 | protocol = 3: | use one of: cpu,
-weight_optimizer.lr=inf | weight_optimizer.lr = inf: | finite number
-arch_optimizer.foreach=2020-01-01 | arch_optimizer.foreach = 2020-01-01: | finite number
-weight_optimizer=1 weight_optimizer.lr=1 | weight_optimizer = 1: | give it one way
-search.epochs=-1 | search.epochs = -1: | greater than or equal to 1
-search.batch_size=0 | search.batch_size = 0: | greater than or equal to 2
-search.seed=-1 | search.seed = -1: | greater than or equal to 0
-data.resolution=0 | data.resolution = 0: | greater than or equal to 4
---threads 0 | run.threads = 0: | greater than or equal to 1
-arch_optimizer.schedule.warmup_epochs=-1 | arch_optimizer.schedule.warmup_epochs = -1: | negative
-search.batch_size=64 | search.batch_size = 64: | larger than a half (train 40, valid 40)
-data.train_size=899 | data.train_size = 899: | set it from 1 to 898
-curvature.batch_size=64 | curvature.batch_size = 64: | larger than the validation half of 40
-arch_optimizer.name=SparseAdam | arch_optimizer.name = 'SparseAdam': | choose another, such as SGD
-weight_optimizer.name=Muon | weight_optimizer.name = 'Muon': | matrices only
-weight_optimizer.name=muon | weight_optimizer.rest.name: | add one, such as rest.name=AdamW
-weight_optimizer.name=sam weight_optimizer.lr=1 | weight_optimizer.base: | base.name=NAME
-arch_optimizer.name=fractions:Fraction | arch_optimizer.name = 'fractions:Fraction': | not a torch
-weight_optimizer.schedul=cosine | weight_optimizer.schedul = 'cosine': | did you mean schedule?
-weight_optimizer.name=nowhere:A | weight_optimizer.name = 'nowhere:A': | module:Object
-algorithm.derivative=finite-difference | algorithm.derivative = 'finite-difference': | remove it
-algorithm.name=math:dart | algorithm.name = 'math:dart': | module:Object
-algorithm.name=math:pi | algorithm.name = 'math:pi': | not a callable
-algorithm.name=./a.py:A | algorithm.name = './a.py:A': | No such file
-data.name=cifar10 | data.folder: | set OPTNAS_DATA or data.folder=FOLDER
-foo | foo: | write it as dotted.key=value
+algorithm.name=dartz | algorithm.name = 'dartz' | did you mean darts?
+algorithm.name=xyz | algorithm.name = 'xyz' | use one of: beta-darts, composed, darts
+serach.epochs=3 | serach.epochs = 3 | did you mean search?
+search.epoch=3 | search.epoch = 3 | did you mean epochs?
+algorithm.hypergradint=unrolled | algorithm.hypergradint = 'unrolled' | mean hypergradient?
+weight_optimizer.momentun=0.9 | weight_optimizer.momentun = 0.9 | did you mean momentum?
+data.train_sise=9 | data.train_sise = 9 | did you mean train_size?
+arch_optimizer.name=adamm | arch_optimizer.name = 'adamm' | did you mean Adam?
+weight_optimizer.schedule=cosin | weight_optimizer.schedule.name = 'cosin' | mean cosine?
+weight_optimizer.schedule.finl_lr=0 | weight_optimizer.schedule.finl_lr = 0 | mean final_lr?
+protocol=sdart | protocol = 'sdart' | did you mean sdarts?
+data.name=digit | data.name = 'digit' | did you mean digits?
+space.name=nas | space.name = 'nas' | nas-bench-201
+benchmark.table=oficial | benchmark.table = 'oficial' | did you mean official?
+run.device=tpu | run.device = 'tpu' | use auto, cpu, cuda or cuda:N
+search.epochs=three | search.epochs = 'three' | write one such as 40
+search.epochs=2.5 | search.epochs = 2.5 | write one such as 40
+search.epochs=true | search.epochs = True | write one such as 40
+supernet.arch_step_updates_statistics=1 | supernet.arch_step_updates_statistics = 1 | true
+weight_optimizer.lr=fast | weight_optimizer.lr = 'fast' | write one such as 0.001
+algorithm.name=darts-minus algorithm.beta=x | algorithm.beta = 'x' | write one such as 1.0
+arch_optimizer.betas=0.9 | arch_optimizer.betas = 0.9 | write one such as [0.9, 0.999]
+algorithm.name=[1] | algorithm.name = [1] | write algorithm.name=NAME
+arch_optimizer.schedule=[1] | arch_optimizer.schedule = [1] | write arch_optimizer.schedule=NAME
+data.folder=3 | data.folder = 3 | write it in quotes
+clipping=3 | clipping = 3 | write clipping.KEY=VALUE
+protocol=3 | protocol = 3 | use one of: cpu,
+weight_optimizer.lr=inf | weight_optimizer.lr = inf | finite number
+arch_optimizer.foreach=2020-01-01 | arch_optimizer.foreach = 2020-01-01 | write true or false
+weight_optimizer=1 weight_optimizer.lr=1 | weight_optimizer = 1 | give it one way
+search.epochs=-1 | search.epochs = -1 | use 1 or more
+search.batch_size=0 | search.batch_size = 0 | use 2 or more
+search.seed=-1 | search.seed = -1 | use 0 or more
+data.resolution=0 | data.resolution = 0 | use 4 or more
+--threads 0 | run.threads = 0 | use 1 or more
+arch_optimizer.schedule.warmup_epochs=-1 | arch_optimizer.schedule.warmup_epochs = -1 | change
+search.batch_size=64 | search.batch_size = 64 | lower it, or raise data.train_size and
+data.train_size=899 | data.train_size = 899 | set it from 1 to 898
+measures.sharpness.every=1 measures.sharpness.batch_size=64 | measures.sharpness | lower its
+curvature.every=1 | curvature.every = 1 | give it one way
+arch_optimizer.name=SparseAdam | arch_optimizer.name = 'SparseAdam' | choose another, such as SGD
+weight_optimizer.name=Muon | weight_optimizer.name = 'Muon' | use muon, which reshapes
+weight_optimizer.name=muon | weight_optimizer.rest.name | add one, such as rest.name=AdamW
+weight_optimizer.name=sam weight_optimizer.lr=1 | weight_optimizer.base | base.name=NAME
+arch_optimizer.name=string:Template | arch_optimizer.name = 'string:Template' | name an
+weight_optimizer.schedul=cosine | weight_optimizer.schedul = 'cosine' | did you mean schedule?
+weight_optimizer.name=nowhere:A | weight_optimizer.name = 'nowhere:A' | module:Object
+algorithm.derivative=finite-difference | algorithm.derivative = 'finite-difference' | remove it
+algorithm.name=math:dart | algorithm.name = 'math:dart' | module:Object
+algorithm.name=math:pi | algorithm.name = 'math:pi' | write it as module:Object or
+algorithm.name=./a.py:A | algorithm.name = './a.py:A' | write it as module:Object or
+data.name=cifar10 | data.folder | set OPTNAS_DATA or data.folder=FOLDER
+weight_optimizer.name=Adam weight_optimizer.fused=no | weight_optimizer.fused = 'no' | write true or
+weight_optimizer.lr='0.1' | weight_optimizer.lr = '0.1' | write 0.1 without quotes
+foo | foo | write it as dotted.key=value
 """
 UNROLLED = "algorithm.hypergradient=unrolled"
 
-# command | how its line starts | a part of the rest
+# command | place, key and value that are told | a part of the remedy
 COMMANDS = f"""
-search | command line: Missing option '--out' | see optnas --help
-serach | command line: No such command 'serach' | see optnas --help
-protocol | command line: Missing command | see optnas --help
-list --al | command line: No such option | see optnas --help
-search -o x --threads a | command line: Invalid value for '--threads' | see optnas --help
-search -o x {UNROLLED} protocol=nas-bench-201 data.name=digits | protocol nas-bench-201: search.step_order = 'weights-first': | step_order=arch-first
-search -o x {UNROLLED} data.name=digits weight_optimizer.name=Adadelta | command line: algorithm.hypergradient = 'unrolled': | not of Adadelta
-search -o x protocol=./p.toml | p.toml: cannot read it (No such file | check the path
-search -o x -c c.toml | c.toml: cannot read it (No such file | check the path
-list none | command line: FOLDER = 'none': | check the path
-resume none | none: there is no run | check the path
-plot none -o x.png | none: there is no run | check the path
-plot none -o x.xyz | command line: -o = 'x.xyz': | end it in .png
-protocol show cpus | command line: protocol = 'cpus': | did you mean cpu?
-benchmark query '|none~0|' | command line: architecture = '|none~0|': | write |op~0|
-benchmark query '|none~0|+|none~0|none~1|+|none~0|none~1|sep~2|' | command line: architecture = | 'sep' is no operation
-benchmark query 15625 | command line: index = 15625: | use 0 to 15624
-benchmark query ² | command line: architecture = '²': | write |op~0|
-benchmark query 0 --table ofical | command line: table = 'ofical': | did you mean official?
-benchmark query 0 --table official | command line: table = 'official': | set OPTNAS_DATA
-benchmark query 0 --table official --data . | nas-bench-201/test-accuracy.csv.gz: | use the table
-benchmark query 0 --table nats-tss | table nats-tss: it was not imported | run: optnas benchmark import
-benchmark query 0 --split valid --table analog-nasbench | table analog-nasbench: split = 'valid': | nats-tss (run: optnas benchmark import
-benchmark query 0 --epochs 12 --table analog-nasbench | table analog-nasbench: epochs = 12: | nats-tss (run: optnas benchmark import
-benchmark query 0 --dataset cifar1000 --table analog-nasbench | table analog-nasbench: dataset = 'cifar1000': | did you mean cifar100?
-benchmark import none | none: cannot read it (No such file or directory) | check the path
-benchmark import . | .: holds no file such as 000000.pickle.pbz2 | give the folder NATS-tss-v1_0-3ffb9-simple
-benchmark random-search 0 --table analog-nasbench | command line: K = 0: | use 1 to 15625
-benchmark random-search --table nats | command line: table = 'nats': | nats-tss
-search -o x data.name=digits benchmark.table=nats-tss | table nats-tss: it was not imported | run: optnas benchmark import
-plot --figure alternation -o x.png --reference optimum | command line: --reference = 'optimum': | leave it out
+search | command line | see optnas --help
+serach | command line | see optnas --help
+protocol | command line | see optnas --help
+list --al | command line | see optnas --help
+search -o x --threads a | command line | see optnas --help
+search -o x {UNROLLED} protocol=nas-bench-201 data.name=digits | protocol nas-bench-201: search.step_order = 'weights-first' | step_order=arch-first
+search -o x {UNROLLED} data.name=digits weight_optimizer.name=Adadelta | command line: algorithm.hypergradient = 'unrolled' | use one of those
+search -o x protocol=./p.toml | p.toml | check the path
+search -o x -c c.toml | c.toml | check the path
+list none | command line: DIR|KIND = 'none' | check the path
+resume none | none | check the path
+plot none -o x.png | none | check the path
+plot none -o x.xyz | command line: -o = 'x.xyz' | end it in .png
+protocol show cpus | command line: protocol = 'cpus' | did you mean cpu?
+benchmark query '|none~0|' | command line: architecture = '|none~0|' | write |op~0|
+benchmark query '|none~0|+|none~0|none~1|+|none~0|none~1|sep~2|' | command line: architecture = '|none~0|+|none~0|none~1|+|none~0|none~1|sep~2|' | use one of: avg_pool_3x3, none,
+benchmark query 15625 | command line: index = 15625 | use 0 to 15624
+benchmark query ² | command line: architecture = '²' | write |op~0|
+benchmark query 0 --table ofical | command line: table = 'ofical' | did you mean official?
+benchmark query 0 --table official | command line: table = 'official' | set OPTNAS_DATA
+benchmark query 0 --table official --data . | nas-bench-201/test-accuracy.csv.gz | use the table
+benchmark query 0 --table nats-tss | table nats-tss | run: optnas benchmark import
+benchmark query 0 --split valid --table analog-nasbench | table analog-nasbench: split = 'valid' | nats-tss (run: optnas benchmark import
+benchmark query 0 --epochs 12 --table analog-nasbench | table analog-nasbench: epochs = 12 | nats-tss (run: optnas benchmark import
+benchmark query 0 --dataset cifar1000 --table analog-nasbench | table analog-nasbench: dataset = 'cifar1000' | did you mean cifar100?
+benchmark import none | none | check the path
+benchmark import . | . | give the folder NATS-tss-v1_0-3ffb9-simple
+benchmark random-search 0 --table analog-nasbench | command line: K = 0 | use 1 to 15625
+benchmark random-search --table nats | command line: table = 'nats' | nats-tss
+search -o x data.name=digits benchmark.table=nats-tss | table nats-tss | run: optnas benchmark import
+plot --figure alternation -o x.png --reference optimum | command line: --reference = 'optimum' | leave it out
 """  # noqa: E501
 
 
 def rows(table: str) -> list[Any]:
     """The cells of a table in text; a row's name is its first cell."""
     lines = [line.split(" | ") for line in table.strip().splitlines()]
-    return [pytest.param(*cells, id=cells[0]) for cells in lines]
+    # Each row is a process of its own: before every commit one in four.
+    return [
+        pytest.param(*cells, id=cells[0], marks=[pytest.mark.thorough] * (place % 4 > 0))
+        for place, cells in enumerate(lines)
+    ]
 
 
-@pytest.mark.parametrize(("settings", "told", "rest"), rows(SETTINGS))
-def test_settings(settings: str, told: str, rest: str, tmp_path: Path) -> None:
-    line = refusal(tiny_search(*settings.split()), tmp_path)
-    assert line.startswith(f"command line: {told} "), line
-    assert rest in line, line
+@pytest.mark.parametrize(("settings", "told", "remedy"), rows(SETTINGS))
+def test_settings(settings: str, told: str, remedy: str, tmp_path: Path) -> None:
+    refused(refusal(tiny_search(*settings.split()), tmp_path), f"command line: {told}", remedy)
 
 
-@pytest.mark.parametrize(("command", "told", "rest"), rows(COMMANDS))
-def test_commands(command: str, told: str, rest: str, tmp_path: Path) -> None:
-    line = refusal(shlex.split(command), tmp_path)
-    assert line.startswith(told), line
-    assert rest in line, line
+@pytest.mark.parametrize(("command", "told", "remedy"), rows(COMMANDS))
+def test_commands(command: str, told: str, remedy: str, tmp_path: Path) -> None:
+    refused(refusal(shlex.split(command), tmp_path), told, remedy)
 
 
-# file and content | settings | how the line starts | a part of the rest
+# file and content | settings | place, key and value that are told | a part of the remedy
 FILES = r"""
-c.toml [search\nepochs = 1 | -c c.toml | c.toml: not valid TOML | fix the file
-c.toml \xe9 | -c c.toml | c.toml: cannot read it (not a text file) | check the path
-c.toml [searc]\nepochs = 1 | -c c.toml | c.toml: searc.epochs = 1: | did you mean search?
-c.toml format = 99 | -c c.toml | c.toml: format = 99: | upgrade optnas
-c.toml algorithm.hype = 9 | -c c.toml algorithm.derivative=exact | c.toml: algorithm.hype = 9: | hyp
-c.toml search.seed = -1 | -c c.toml | c.toml: search.seed = -1: | greater than or equal to 0
-c.toml weight_optimizer.lr = -1 | -c c.toml | c.toml: weight_optimizer.lr = -1: | change its value
-c.toml run.device = "cuda:99" | -c c.toml | c.toml: run.device = 'cuda:99': | use auto or cpu
-p.toml spaces = 3 | protocol=./p.toml | ./p.toml: spaces = 3: | write [spaces.NAME]
-a.py def broken(: | algorithm.name=./a.py:A | command line: algorithm.name = | (SyntaxError: invalid
-a.py 1 / 0 | arch_optimizer.name=./a.py:A | command line: arch_optimizer.name = | (ZeroDivision
-a.py exit(0) | weight_optimizer.name=./a.py:A | command line: weight_optimizer.name = | (SystemExit:
-- | data.name=cifar10 --data data | data/cifar10: there is no such folder | set OPTNAS_DATA
-out/notes mine | - | command line: --out = 'out': | choose an empty or new folder
-out/config.toml a = 1 | - | command line: --out = 'out': | or: optnas resume out
-out mine | - | command line: --out = 'out': | choose an empty or new folder
-f mine | -o f/o | command line: --out = 'f/o': cannot write here (Not a directory) | choose a folder
+c.toml [search\nepochs = 1 | -c c.toml | c.toml | fix the file
+c.toml \xe9 | -c c.toml | c.toml | check the path
+c.toml [searc]\nepochs = 1 | -c c.toml | c.toml: searc.epochs = 1 | did you mean search?
+c.toml format = 99 | -c c.toml | c.toml: format = 99 | upgrade optnas
+c.toml algorithm.hype = 9 | -c c.toml algorithm.derivative=exact | c.toml: algorithm.hype = 9 | hyp
+c.toml search.seed = -1 | -c c.toml | c.toml: search.seed = -1 | use 0 or more
+c.toml search.seed = "1" | -c c.toml | c.toml: search.seed = '1' | write 1 without quotes
+c.toml weight_optimizer.lr = -1 | -c c.toml | c.toml: weight_optimizer.lr = -1.0 | change its value
+c.toml run.device = "cuda:99" | -c c.toml | c.toml: run.device = 'cuda:99' | use auto or cpu
+p.toml spaces = 3 | protocol=./p.toml | ./p.toml: spaces = 3 | write [spaces.NAME]
+a.py def broken(: | algorithm.name=./a.py:A | command line: algorithm.name = './a.py:A' | module:Obj
+a.py 1 / 0 | arch_optimizer.name=./a.py:A | command line: arch_optimizer.name = './a.py:A' | module:
+a.py exit(0) | weight_optimizer.name=./a.py:A | command line: weight_optimizer.name | module:Object
+- | data.name=cifar10 --data data | data/cifar10 | set OPTNAS_DATA
+out/notes mine | - | command line: --out = 'out' | choose an empty or new folder
+out/config.toml a = 1 | - | command line: --out = 'out' | or: optnas resume out
+out mine | - | command line: --out = 'out' | choose an empty or new folder
+f mine | -o f/o | command line: --out = 'f/o' | choose a folder
 """
 
 
-@pytest.mark.parametrize(("file", "settings", "told", "rest"), rows(FILES))
-def test_files(file: str, settings: str, told: str, rest: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("file", "settings", "told", "remedy"), rows(FILES))
+def test_files(file: str, settings: str, told: str, remedy: str, tmp_path: Path) -> None:
     name, _, content = file.partition(" ")
     if content:
         raw = content.replace("\\n", "\n").replace("\\xe9", "\xe9").encode("latin-1")
         write_files(tmp_path, {name: raw})
     line = refusal(tiny_search(*settings.split() if settings != "-" else ()), tmp_path)
-    assert line.startswith(told), line
-    assert rest in line, line
+    refused(line, told, remedy)
 
 
 def test_a_name_too_long(tmp_path: Path) -> None:
@@ -185,19 +189,17 @@ CIFAR10 = "data/cifar10/train-0.parquet"
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "told", "rest"),
+    ("file", "content", "told", "remedy"),
     [
-        ("test-0.parquet", b"", "data/cifar10: the folder has no train-*", "set OPTNAS_DATA"),
-        ("train-0.parquet", b"", f"{CIFAR10}: the file is empty", "copy the file again"),
-        ("train-0.parquet", cifar10_file()[:-9], f"{CIFAR10}: the file is truncated", "copy the"),
-        ("train-0.parquet", cifar10_file(rows=60), "command line: data.train_size = 40: ", "to 30"),
+        ("test-0.parquet", b"", "data/cifar10", "set OPTNAS_DATA"),
+        ("train-0.parquet", b"", CIFAR10, "copy the file again"),
+        ("train-0.parquet", cifar10_file()[:-9], CIFAR10, "copy the"),
+        ("train-0.parquet", cifar10_file(rows=60), "command line: data.train_size = 40", "to 30"),
     ],
 )
-def test_data(file: str, content: bytes, told: str, rest: str, tmp_path: Path) -> None:
+def test_data(file: str, content: bytes, told: str, remedy: str, tmp_path: Path) -> None:
     write_files(tmp_path, {f"data/cifar10/{file}": content})
-    line = refusal(tiny_search("data.name=cifar10", "--data", "data"), tmp_path)
-    assert line.startswith(told), line
-    assert rest in line, line
+    refused(refusal(tiny_search("data.name=cifar10", "--data", "data"), tmp_path), told, remedy)
 
 
 def test_a_hostile_benchmark_file_is_not_opened(tmp_path: Path) -> None:
@@ -243,31 +245,30 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return interrupted_run(tmp_path_factory.mktemp("runs") / "run")
 
 
-# file of the run | its text | its new text | arguments | how the line starts | a part of the rest
+# file of the run | its text | its new text | arguments | what is told | a part of the remedy
 RESUMES = """
-config.toml | format = 1 | format = 2 | - | out/config.toml: format = 2: | upgrade optnas
-config.toml | seed = 0 | seed = 1 | - | out/config.toml: identity.hash = | undo the edit
-config.toml | epochs = 2 | epochs = -2 | - | out/config.toml: search.epochs = -2: | equal to 1
-config.toml | numbers_version = 2 | numbers_version = 0 | - | out/config.toml: | start a new run
-config.toml | hash = | # = | - | out/config.toml: is no run's configuration | optnas search -c
-config.toml | = | - | - | out/config.toml: not valid TOML | fix the file
-result.json | { | [ | - | out/result.json: not JSON | restore the file
-- | - | - | search.epochs=9 | command line: search.epochs = 9: | only run.*, tracking.*, data.fo
-- | - | - | data=5 | command line: data = 5: | only run.*, tracking.*, data.fo
-- | - | - | run.treads=2 | command line: run.treads = 2: | did you mean threads?
+config.toml | format = 1 | format = 2 | - | out/config.toml: format = 2 | upgrade optnas
+config.toml | seed = 0 | seed = 1 | - | out/config.toml: identity.hash | undo the edit
+config.toml | epochs = 2 | epochs = -2 | - | out/config.toml: search.epochs = -2 | use 1 or more
+config.toml | s_version = 2 | s_version = 0 | - | out/config.toml: identity.numbers_version | start
+config.toml | hash = | # = | - | out/config.toml | optnas search -c
+config.toml | = | - | - | out/config.toml | fix the file
+result.json | { | [ | - | out/result.json | restore the file
+- | - | - | search.epochs=9 | command line: search.epochs = 9 | only run.*, tracking.*, data.fo
+- | - | - | data=5 | command line: data = 5 | only run.*, tracking.*, data.fo
+- | - | - | run.treads=2 | command line: run.treads = 2 | did you mean threads?
 """
 
 
-@pytest.mark.parametrize(("file", "old", "new", "more", "told", "rest"), rows(RESUMES))
+@pytest.mark.parametrize(("file", "old", "new", "more", "told", "remedy"), rows(RESUMES))
 def test_resume(
-    run: Path, tmp_path: Path, file: str, old: str, new: str, more: str, told: str, rest: str
+    run: Path, tmp_path: Path, file: str, old: str, new: str, more: str, told: str, remedy: str
 ) -> None:
     out = copied(run, tmp_path / "out")
     if file != "-":
         (out / file).write_text((out / file).read_text().replace(old, new))
     line = refusal(["resume", "out", *more.replace("-", "").split()], tmp_path)
-    assert line.startswith(told), line
-    assert rest in line, line
+    refused(line, told, remedy)
 
 
 def test_resume_with_other_data(tmp_path: Path) -> None:
@@ -325,7 +326,7 @@ def test_checkpoint(kind: str, run: Path, tmp_path: Path) -> None:
     line = refusal(["resume", "out"], tmp_path)
     reason = "the checkpoint of another run" if "other" in kind else "not a readable checkpoint ("
     assert line.startswith(f"out/checkpoints/last.pt: {reason}")
-    assert line.endswith("; delete it to start this run from the beginning")
+    assert line.endswith("delete it to start this run from the beginning")
 
 
 @pytest.mark.thorough
@@ -344,20 +345,19 @@ def test_files_beside_the_checkpoint(
     assert line.startswith(f"out/{file}: {rest}")
 
 
-# settings | how the line goes on | a part of the rest; these are found once torch is there
+# settings | key and value that are told | a part of the remedy; these are found once torch is there
 LATE = """
-run.device=cuda:99 | command line: run.device = 'cuda:99': no such device here | use auto or cpu
-weight_optimizer.lr=-1 | command line: weight_optimizer.lr = -1: SGD refuses | change
-arch_optimizer.betas=[2.0,0.9] | command line: arch_optimizer.betas = [2.0, 0.9]: Adam | change
+run.device=cuda:99 | run.device = 'cuda:99' | use auto or cpu
+weight_optimizer.lr=-1 | weight_optimizer.lr = -1.0 | change
+arch_optimizer.betas=[2.0,0.9] | arch_optimizer.betas = [2.0, 0.9] | change
+algorithm.derivative=finite-difference | algorithm.derivative = 'finite-difference' | remove
 """
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("settings", "told", "rest"), rows(LATE))
-def test_settings_refused_by_torch(settings: str, told: str, rest: str, tmp_path: Path) -> None:
-    line = refusal(tiny_search(*settings.split()), tmp_path)
-    assert line.startswith(told), line
-    assert rest in line, line
+@pytest.mark.parametrize(("settings", "told", "remedy"), rows(LATE))
+def test_settings_refused_by_torch(settings: str, told: str, remedy: str, tmp_path: Path) -> None:
+    refused(refusal(tiny_search(*settings.split()), tmp_path), f"command line: {told}", remedy)
 
 
 @pytest.mark.thorough

@@ -21,7 +21,8 @@ import optnas
 from optnas.data.batches import epoch_batches
 from optnas.measures.evaluation import clean_batch
 from optnas.search.api import settings_of
-from optnas.search.state import SearchState, build_state, restore
+from optnas.search.checkpoints import restore
+from optnas.search.state import SearchState, build_state
 from optnas.search.steps import Batch, train_batch, valid_batch
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "00_by_hand.py"

@@ -236,7 +236,12 @@ REFUSED: list[tuple[str, Any, str, str]] = [
         "perturbation.stesp = 5",
         "did you mean steps?",
     ),
-    ("perturbation", {"name": "attack", "steps": 5.5}, "perturbation.steps = 5.5", "valid integer"),
+    (
+        "perturbation",
+        {"name": "attack", "steps": 5.5},
+        "perturbation.steps = 5.5",
+        "a whole number",
+    ),
     ("relaxatoin", "softmax", "relaxatoin = 'softmax'", "did you mean relaxation?"),
     ("also_validate", "softmax", "also_validate = 'softmax'", "must be a table"),
     ("also_validate", {"a": "b"}, "also_validate.a.name = 'b'", "use one of: hard-gumbel, soft"),

@@ -21,6 +21,7 @@ from optnas.measures.evaluation import fixed_indices
 from optnas.measures.gap.measure import gap
 from optnas.measures.snapshot import Snapshot
 from optnas.search.observe import snapshot_of
+from optnas.search.session import Session
 from optnas.search.state import SearchState
 from optnas.spaces import NAS_BENCH_201
 
@@ -127,13 +128,11 @@ def test_recalibrated_statistics_are_torchs_cumulative_average() -> None:
 
 
 def test_the_records_accuracy_is_the_snapshots() -> None:
-    from optnas.search.steps import validate
-
     state = trained(VARIANTS["darts"], 1)
     state.epoch = 1
-    snapshot = snapshot_of(state, "gap")
+    snapshot, record = snapshot_of(state, "gap"), Session(state).measure()
     found = snapshot.evaluate(snapshot.op_weights_EO, snapshot.statistics)
-    assert found == validate(state, snapshot.op_weights_EO)
+    assert found == (record["valid_loss"], record["valid_accuracy"])
 
 
 def measured_at(row: list[float]) -> dict[str, Any]:

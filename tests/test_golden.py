@@ -29,8 +29,8 @@ PROTOCOLS = {
     name: {"protocol": name, "supernet__cells": 1, "supernet__channels": 2}
     for name in ("sdarts", "nas-bench-201", "nats-bench")
 }
-CURVATURE = {"curvature": {"curvature__every": 2}}
-TOY = {"toy": {"space__name": "toy", "benchmark__table": "toy", "curvature__every": 2}}
+CURVATURE = {"curvature": {"measures__sharpness__every": 2}}
+TOY = {"toy": {"space__name": "toy", "benchmark__table": "toy", "measures__sharpness__every": 2}}
 CASES: dict[str, dict[str, Any]] = {
     **dict(every_variant()),
     **PAIRS,
@@ -44,7 +44,7 @@ def records(changes: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     settings = tiny_settings(**changes)
     run_folder = RunFolder(folder)
     with run_folder.created(settings.document()):
-        assert run(settings, run_folder) == "done"
+        assert run(settings, run_folder)["status"] == "done"
     return [
         {key: value for key, value in record.items() if key not in LEFT_OUT}
         for record in run_folder.read_epochs()

@@ -22,11 +22,11 @@ from torch import Tensor
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.measures.evaluation import Batch, recalibrated
-from optnas.measures.figures import plot_figure
 from optnas.measures.indicator import ranking
 from optnas.measures.indicator.costs import BASELINES, flops, parameters
 from optnas.measures.indicator.measure import indicator
 from optnas.measures.indicator.oneshot import distinct, score_cells
+from optnas.report.pictures import plot_figure
 from optnas.search import api
 from optnas.search.observe import snapshot_of
 from optnas.spaces import NAS_BENCH_201, Architecture, Space, supernet_string
@@ -375,7 +375,7 @@ def test_a_data_set_the_table_lacks_is_refused_when_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("word", "told"),
-    [("uniform=1", "is at least 2; raise it"), ("k=[0]", "is at least 1"), ("top=x", "integer")],
+    [("uniform=1", "is at least 2; raise it"), ("k=[0]", "is at least 1"), ("top=x", "whole number")],
 )
 def test_bad_settings_are_one_line(
     word: str, told: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]

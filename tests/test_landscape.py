@@ -28,13 +28,15 @@ from optnas.measures.base import Values
 from optnas.measures.gap.measure import gap
 from optnas.measures.landscape import maths as scape
 from optnas.measures.landscape.directions import orthogonalised, top_eigenvectors, zero_sum_basis
+from optnas.measures.landscape.figure import landscape as landscape_figure
 from optnas.measures.landscape.measure import landscape
 from optnas.measures.landscape.read import F4, f4_data, read_landscapes
 from optnas.measures.landscape.surfaces import Surface, fit_quadratic, path_numbers, surface_numbers
+from optnas.report.data import drawn
+from optnas.report.static import draw
 from optnas.search import api
 from optnas.search.observe import snapshot_of
 from optnas.search.state import SearchState
-from optnas.search.steps import validate
 from optnas.spaces import NAS_BENCH_201
 
 QUICK: dict[str, Any] = {"points": 5, "images": 0, "batches": 2, "path_points": 3}
@@ -219,7 +221,7 @@ def test_the_centre_is_the_record(variant: str, space: str) -> None:
     state = searched(variant)
     snapshot = snapshot_of(state, "landscape")
     found = measured(state, space=space)
-    expected = validate(state, snapshot.op_weights_EO)
+    expected = snapshot.evaluate(snapshot.op_weights_EO, snapshot.statistics)
     assert (found.numbers["loss"], found.numbers["accuracy"]) == expected
     assert found.numbers["images"] == len(state.valid)
     assert found.arrays["cells"][2, 2].tolist() == snapshot.choice
@@ -327,7 +329,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_f4_as_data_and_as_a_picture(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(runs)
     names = ["second", *reversed(F4)]
-    columns = f4_data([RunFolder(Path(name)) for name in names])
+    columns, remarks = f4_data([RunFolder(Path(name)) for name in names])
+    assert remarks == []
     assert [column.algorithm for column in columns] == list(F4)
     assert [column.seeds for column in columns] == [(0, 1), (0,), (0,)]
     both = [
@@ -339,32 +342,39 @@ def test_f4_as_data_and_as_a_picture(runs: Path, monkeypatch: pytest.MonkeyPatch
     assert columns[0].shown.arrays["accuracy"].shape == (5, 5)
     assert command("plot", *names, "--figure", "F4", "-o", "F4.svg") == 0
     text = Path("F4.svg").read_text()
-    for word in ("(a) DARTS", "(b) SDARTS-RS", "(c) SDARTS-ADV", "n = 2 seeds", "n = 1 seed"):
+    for word in (
+        "(a) DARTS",
+        "(b) SDARTS-RS",
+        "(c) SDARTS-ADV",
+        "DARTS, n = 2",
+        "SDARTS-RS, n = 1",
+    ):
         assert f"<!-- {word}" in text
+    shown, remarks = f4_data([RunFolder(Path(name)) for name in F4[:2]])
+    assert [column.algorithm for column in shown] == list(F4[:2])
+    assert remarks == ["no landscape of sdarts-adv under SGD + Adam"]
 
 
 def test_heights_and_colours_are_in_common(runs: Path) -> None:
-    from optnas.measures.landscape.panels import draw_landscapes
-
-    found = read_landscapes([RunFolder(runs / name) for name in ("darts", "sdarts-rs", "second")])
-    axes = draw_landscapes(found).axes
+    figure = landscape_figure([RunFolder(runs / name) for name in ("darts", "sdarts-rs", "second")])
+    ready = drawn("landscape", figure)
+    axes = draw(ready).axes
     surfaces = [ax for ax in axes if ax.name == "3d"]
     assert len(surfaces) == 3
     assert len({ax.get_zlim() for ax in surfaces}) == 1  # type: ignore[attr-defined]
-    low = min(each.arrays["accuracy"].min() for each in found)
-    high = max(each.arrays["accuracy"].max() for each in found)
-    meshes = [ax.collections[0].get_clim() for ax in axes[3:6]]
-    assert set(meshes) == {(low, high)}
-    assert [ax.get_title().split("\n")[1] for ax in surfaces] == [
-        "seed 0, epoch 1",
-        "seed 0, epoch 1",
-        "seed 1, epoch 1",
+    maps = [panel.grid for panel in figure.rows[0].panels if panel.grid is not None]
+    low, high = (end(end(each.values.ravel()) for each in maps) for end in (min, max))
+    [common] = {panel.range for panel in ready.rows[0].panels}
+    assert common == pytest.approx((low, high), 1e-5)
+    assert [panel.title.partition("seed")[2] for panel in ready.rows[0].panels] == [
+        " 0, epoch 1",
+        " 0, epoch 1",
+        " 1, epoch 1",
     ]
 
 
 REFUSALS = {
     "F4": "a landscape is drawn from runs; give one or more run folders",
-    "F4 darts sdarts-rs": "no run is of sdarts-adv; add a run of sdarts-adv, or draw",
     "landscape without": "without: the run has no landscape; "
     "take it: optnas measure without landscape at='[\"end\"]'",
     "landscape darts plane=random": "darts: the run has no such landscape; "

@@ -72,3 +72,41 @@ def test_a_bare_name_takes_settings_from_a_later_layer() -> None:
 def test_a_section_is_given_one_way(dotted: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"^settings: search = .*: is given as a whole and in par"):
         settings_of(dotted)
+
+
+@pytest.mark.parametrize(
+    ("file", "command", "place"),
+    [
+        ({"measures": {"gap": {"batches": 0}}}, {"measures.gap.batch_size": 4}, "c.toml"),
+        ({"measures": {"gap": {"batch_size": 4}}}, {"measures.gap.batches": 0}, "command line"),
+        (FILE | {"arch_optimizer": {"schedule": "cosin"}}, {}, "c.toml"),
+        ({"arch_optimizer": {"schedule": "constant"}}, {"arch_optimizer.schedule": "c"}, "command"),
+        ({"weight_optimizer": {"momentum": "x"}}, {"weight_optimizer.momentum": "y"}, "command"),
+        ({"supernet": {"batch_norm": "batch"}}, {}, "protocol cpu"),
+        ({"search": {"epochs": 0}}, {}, "c.toml"),
+        ({"weight_optimizer": {"name": "sam", "lr": 1.0}}, {}, "nobody"),
+    ],
+)
+def test_an_error_names_who_wrote_its_key(
+    file: dict[str, Any], command: dict[str, Any], place: str
+) -> None:
+    layers = [Layer("c.toml", DIGITS | file), Layer("command line", nest(command))]
+    with pytest.raises(UserError) as caught:
+        resolve(layers, default="nobody")
+    assert str(caught.value.where).startswith(place), caught.value
+
+
+def test_a_number_is_one_number_however_it_is_written() -> None:
+    def run(**settings: Any) -> str:
+        dotted = {key.replace("__", "."): value for key, value in settings.items()}
+        return over({}, {"weight_optimizer.name": "RMSprop", **dotted}).hash
+
+    assert run() == run(weight_optimizer__momentum=0) == run(weight_optimizer__momentum=0.0)
+    assert run(weight_optimizer__weight_decay=1) == run(weight_optimizer__weight_decay=1.0)
+    betas = [run(arch_optimizer__betas=[first, 0.999]) for first in (0, 0.0)]
+    assert betas[0] == betas[1] != run()
+    radii = [
+        over({}, {"algorithm.name": "sdarts-rs", "algorithm.radius_start": r}).hash
+        for r in (0, 0.0)
+    ]
+    assert radii[0] == radii[1]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from optnas.base.errors import UserError
+from optnas.base.schema import settings_of
 from optnas.optimizers.adapter import build, set_learning_rate
 from optnas.optimizers.signatures import (
     NOT_OFFERED,
@@ -64,8 +65,12 @@ def test_signatures_are_those_python_inspects(name: str) -> None:
         if key not in NOT_OFFERED
     }
     read = torch_signature(name)
-    assert list(read.items()) == list(inspected.items())
-    assert [type(value) for value in read.values()] == [type(v) for v in inspected.values()]
+    defaults = {key: setting.default for key, setting in read.items()}
+    assert list(defaults.items()) == list(inspected.items())
+    assert [type(value) for value in defaults.values()] == [type(v) for v in inspected.values()]
+    # Types too, as far as a file can hold their values.
+    factory, skip = classes()[name], ("params", *NOT_OFFERED)
+    assert read == settings_of(factory, skip, foreign=True)
 
 
 def test_reading_them_does_not_import_torch() -> None:

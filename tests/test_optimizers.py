@@ -35,8 +35,9 @@ from optnas.optimizers.stepping import (
     to_training_point,
 )
 from optnas.search import api
-from optnas.search.loop import _measure, _train_epoch
-from optnas.search.state import SearchState, build_state, restore, save
+from optnas.search.checkpoints import restore, save
+from optnas.search.session import Session
+from optnas.search.state import SearchState, build_state
 from optnas.search.steps import (
     Batch,
     arch_step,
@@ -270,13 +271,13 @@ def test_a_search_resumes_bit_for_bit(w: str, a: str, tmp_path: Path) -> None:
     assert not torch.equal(state.alpha_EO, state.alpha_start_EO)
     save(state, tmp_path / "last.pt")
     before = fingerprint(state)
-    _measure(state, Progress(1, 2))
+    Session(state).measure()
     assert_same(before, fingerprint(state))
     again = build_state(tiny_settings(**pair))
     restore(again, tmp_path / "last.pt")
     assert_same(fingerprint(state), fingerprint(again))
     for each in (state, again):
-        _train_epoch(each, Progress(2, 2))
+        Session(each).train_epoch()
     assert_same(fingerprint(state), fingerprint(again))
 
 
@@ -458,7 +459,7 @@ def test_a_run_records_and_saves_the_point_judged(tmp_path: Path) -> None:
     (record,) = api.load(tmp_path / "run").iloc[-1:].to_dict("records")
     state = build_state(settings)
     restore(state, tmp_path / "run/checkpoints/last.pt")
-    again = _measure(state, Progress(1, 1))
+    again = Session(state).measure()
     for key in ("valid_loss", "alpha_margin", "weight_norm"):
         assert record[key] == again[key]
 
@@ -553,7 +554,7 @@ REFUSALS: list[tuple[dict[str, Any], list[str]]] = [
         {"name": "sam", "lr": 0.1, "base": {"name": "SGD", "momentun": 0.1}},
         ["weight_optimizer.base.momentun", "did you mean momentum?"],
     ),
-    ({"name": "sam", "lr": 0.1, "base": "SGD"}, ["write weight_optimizer.base.name=NAME"]),
+    ({"name": "sam", "lr": 0.1, "base": 3}, ["write weight_optimizer.base=NAME"]),
     (
         {"name": "sam", "lr": 0.1, "base": {"name": "LBFGS"}},
         ["weight_optimizer.base.name = 'LBFGS'", "through a closure"],
@@ -567,7 +568,7 @@ REFUSALS: list[tuple[dict[str, Any], list[str]]] = [
     ({"name": "muon", "excluded": 3}, ["weight_optimizer.excluded", "a list of words"]),
     ({"name": "Muon"}, ["matrices only", "use muon"]),
     ({"name": "LBFGS", "lr": -1.0}, ["weight_optimizer.lr = -1.0", "Invalid learning rate"]),
-    ({"name": "Adam", "betas": [2, 2]}, ["weight_optimizer.betas = [2, 2]", "Invalid beta"]),
+    ({"name": "Adam", "betas": [2, 2]}, ["weight_optimizer.betas = [2.0, 2.0]", "Invalid beta"]),
     (
         {"name": "pytorch_optimizer:SAM"},
         ["weight_optimizer.base_optimizer", "needs this setting"],

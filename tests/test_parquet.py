@@ -68,7 +68,7 @@ def test_a_search_goes_on_with_its_file_elsewhere(path: Path, tmp_path: Path) ->
     assert complete.data.split == "random-halves"
     document = {k: v for k, v in complete.document().items() if k not in ("identity", "format")}
     result = api.run(document, out=tmp_path / "run")
-    assert result["note"] == "Images of any.parquet, 3 classes, given by path"
+    assert result["note"] == "90 images of 3 classes from any.parquet, given by path"
     moved = path.rename(tmp_path / "moved.parquet")
     assert settings(moved).hash == complete.hash
     assert api.resume(tmp_path / "run", {"data.path": str(moved)})["status"] == "done"

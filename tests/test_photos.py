@@ -123,7 +123,7 @@ def test_a_search(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_search_learns(tmp_path: Path) -> None:
     """Chance is 10 %; a reduced search was at 35 % after one epoch and at 52 % after three."""
-    more = {"data.name": "photos", "search.epochs": 3, "curvature.every": 0}
+    more = {"data.name": "photos", "search.epochs": 3, "measures.sharpness.every": 0}
     api.run(more | {"benchmark.table": "analog-nasbench"}, out=tmp_path / "run")
     accuracies = api.load(tmp_path / "run")["valid_accuracy"].tolist()
     assert accuracies[0] < 20

@@ -27,12 +27,13 @@ from optnas.base.seeds import named_generator
 from optnas.measures.evaluation import clean_batch
 from optnas.optimizers.base import Evaluate
 from optnas.search import steps
+from optnas.search.checkpoints import restore
 from optnas.search.exam.base import difference
 from optnas.search.exam.searches import tiny, trace, traced
 from optnas.search.loop import run
 from optnas.search.observe import snapshot_of
 from optnas.search.settings.model import Settings
-from optnas.search.state import SearchState, build_state, restore
+from optnas.search.state import SearchState, build_state
 from optnas.search.steps import arch_step, train_batch, valid_batch, weight_step
 from optnas.spaces.tables.told import describe_benchmark
 
@@ -267,7 +268,7 @@ def test_the_run_s_cell_is_the_selected_one_everywhere(tmp_path: Path) -> None:
     settings = selecting(10, more={"measures": {"gap": {"at": ["end"]}}})
     folder = RunFolder(tmp_path / "run")
     with folder.created(settings.document()):
-        assert run(settings, folder) == "done"
+        assert run(settings, folder)["status"] == "done"
     state = build_state(settings)
     restore(state, folder.checkpoint)
     chosen = state.memory["chosen_E"].tolist()
@@ -307,7 +308,7 @@ def test_a_selection_killed_half_way_gives_the_same_cell(calls: int, tmp_path: P
             pytest.raises(KeyboardInterrupt),
         ):
             run(settings, folder)
-        assert run(settings, folder) == "done"
+        assert run(settings, folder)["status"] == "done"
     assert difference(trace(settings), traced(folder)) is None
 
 

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
-from cases import write_files
+from cases import refused, write_files
 
 from optnas import UserError
 from optnas.base import registry
+from optnas.base.schema import Component, complete, settings_of
 
 FILE = """
 from optnas import register
@@ -135,10 +137,65 @@ def test_a_package_may_declare_what_it_also_registers(installed: Installed) -> N
 
 
 def test_every_kind_has_rooms_and_a_group() -> None:
-    for kind, (rooms, groups) in registry.KINDS.items():
-        for room in rooms:
+    for kind, facts in registry.KINDS.items():
+        for room in facts.rooms:
             assert importlib.import_module(f"optnas.{room}").__doc__
-        assert groups[0] == f"optnas.{kind}s"
+        assert facts.groups[0] == f"optnas.{kind}" + ("" if kind == "stopping" else "s")
         assert registry.names(kind)
     scripts = importlib.metadata.entry_points(group="console_scripts")
     assert scripts["optnas"].value == "optnas.cli:main"
+
+
+def odd(
+    rate: "float | Tensor" = 0,  # noqa: F821, UP037, what the author's checker alone sees
+    pair: tuple[float, float] = (0, 1),
+    known: float | Path = 0.5,
+    switch: bool | None = None,
+    words: Literal["mean", "sum"] = "mean",
+    anything: Any = object,
+    steps=3,
+    more=("a",),
+) -> None: ...
+
+
+ODD = Component("odd", settings_of(odd, foreign=True))
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ({}, {}),
+        ({"rate": 0.5}, {"rate": 0.5}),
+        ({"pair": [0, 2]}, {"pair": (0.0, 2.0)}),
+        ({"known": 1}, {"known": 1.0}),
+        ({"switch": None}, {}),
+        ({"switch": False}, {"switch": False}),
+        ({"anything": [1]}, {"anything": [1]}),
+        ({"steps": 3.0}, {"steps": 3}),
+        ({"more": []}, {"more": []}),
+    ],
+)
+def test_a_signature_is_a_schema(given: dict[str, Any], taken: dict[str, Any]) -> None:
+    usual = {"rate": 0, "pair": (0, 1), "known": 0.5, "words": "mean", "steps": 3, "more": ("a",)}
+    completed = complete(ODD, given, section="odd", describe=registry.describe)
+    assert completed == usual | taken
+    for key, value in completed.items():
+        assert type(value) is type((usual | taken)[key])
+
+
+@pytest.mark.parametrize(
+    ("given", "place", "remedy"),
+    [
+        ({"rate": "1"}, "odd.rate = '1'", "write 1 without quotes"),
+        ({"pair": [1]}, "odd.pair = [1]", "write one such as [0, 1]"),
+        ({"known": True}, "odd.known = True", "write one such as 0.5"),
+        ({"switch": "no"}, "odd.switch = 'no'", "write true or false"),
+        ({"words": "meen"}, "odd.words = 'meen'", "did you mean mean?"),
+        ({"step": 1}, "odd.step = 1", "did you mean steps?"),
+        ({"more": 1}, "odd.more = 1", "write one such as ['a']"),
+    ],
+)
+def test_what_a_schema_refuses(given: dict[str, Any], place: str, remedy: str) -> None:
+    with pytest.raises(UserError) as caught:
+        complete(ODD, given, section="odd", describe=registry.describe)
+    refused(caught.value, f"command line: {place}", remedy)

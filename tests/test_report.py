@@ -23,20 +23,23 @@ from optnas.analysis.bands import band
 from optnas.analysis.estimates import bootstrap
 from optnas.analysis.runs import Runs, Selection
 from optnas.base.records import RunFolder
+from optnas.measures.drawing import pair_look
+from optnas.measures.figures import Figure, Line
 from optnas.measures.landscape.panels import TABLE
-from optnas.report import data, report
-from optnas.report.arms import pair_arms, pair_look
-from optnas.report.figures import FIGURES, Benchmark, Material
+from optnas.report import data, named, report
+from optnas.report.arms import pair_arms
 from optnas.report.inventory import chosen, inventory
+from optnas.report.material import Material
 from optnas.report.pages import page as run_page
 from optnas.report.pictures import write_pictures
+from optnas.report.reference_lines import Benchmark
 from optnas.report.static import draw
 from optnas.report.summary import as_csv, as_latex, summary
 from optnas.study.declare import load_study
 from optnas.study.folder import locate
 
 ROOT = Path(__file__).resolve().parents[1]
-LINES = [data.Line("random cell, mean", 87.0, "dot")]
+LINES = [Line("random cell, mean", 87.0, "dot")]
 GRID = """
 [[grid]]
 "algorithm.name" = ["darts", "sdarts-rs"]
@@ -51,6 +54,15 @@ def material(table: pd.DataFrame, **benchmark: Any) -> Material:
     everything = Selection(runs, np.ones(len(runs), bool), {})
     asked = Benchmark(**{"column": "benchmark.cifar10", "title": "t", "lines": LINES} | benchmark)
     return Material(runs, everything, asked, [])
+
+
+def figure_of(name: str, made: Material) -> Figure:
+    figure: Figure = getattr(named, name.lower())(made)
+    return figure
+
+
+def ready(name: str, made: Material) -> list[data.Strip]:
+    return data.drawn(name, figure_of(name, made)).rows
 
 
 def planted(settings: dict[str, Any], generator: np.random.Generator) -> dict[str, Any]:
@@ -84,14 +96,14 @@ def test_a_band_is_the_bootstrap_of_the_mean_at_every_epoch() -> None:
 
 def test_curves_are_means_over_seeds_with_the_seeds_behind_them() -> None:
     made = material(study(arms("darts"), planted, seeds=3, epochs=4))
-    [row] = FIGURES["F7"](made).drawn
+    [row] = ready("F7", made)
     supernet, sharpness, benchmark = row.panels
     first = supernet.curves[0]
-    assert (first.label, first.n, first.epochs) == ("SGD + SGD", 3, [0, 1, 2, 3, 4])
+    assert (first.label, first.n, first.x) == ("SGD + SGD", 3, [0, 1, 2, 3, 4])
     assert first.mean == [11.0, 12.0, 13.0, 14.0, 15.0]
     assert [seed.values[0] for seed in first.seeds] == [10.0, 11.0, 12.0]
     assert all(low <= 11 <= high for low, high in [(first.low[0], first.high[0])])
-    assert sharpness.curves[0].epochs == [0, 4]  # where it was measured
+    assert sharpness.curves[0].x == [0, 4]  # where it was measured
     assert benchmark.lines == LINES
     assert benchmark.range is not None
     assert benchmark.range[1] > 87
@@ -101,7 +113,7 @@ def test_curves_are_means_over_seeds_with_the_seeds_behind_them() -> None:
 
 
 def test_one_run_has_no_band_and_is_no_line_of_its_own() -> None:
-    [row] = FIGURES["F7"](material(study(arms("darts"), planted, seeds=1))).drawn
+    [row] = ready("F7", material(study(arms("darts"), planted, seeds=1)))
     curve = row.panels[0].curves[0]
     assert (curve.n, curve.seeds, set(curve.low)) == (1, [], {None})
 
@@ -123,24 +135,24 @@ def test_a_momentum_is_a_curve_and_other_figures_hold_it() -> None:
     every = [c for c in every if c["weight_optimizer.name"] == "SGD"]
     every += [{**c, "weight_optimizer.momentum": 0.9} for c in arms("sdarts-rs")]
     made = material(study(every, planted, seeds=2))
-    [row] = FIGURES["F10"](made).drawn
+    [row] = ready("F10", made)
     assert [curve.label for curve in row.panels[0].curves] == ["0", "0.5", "0.9"]
     assert row.title == "DARTS, momentum of SGD on w (pair SGD + Adam), search on CIFAR-10"
-    [pairs] = FIGURES["F7"](made).drawn
+    [pairs] = ready("F7", made)
     assert [curve.n for curve in pairs.panels[0].curves] == [2, 2]
 
 
 def test_the_momentum_of_adam_is_its_first_beta() -> None:
     betas = ["[0.9, 0.999]", "[0.0, 0.999]"]
     made = material(study(arms("darts-minus", arch_optimizer__betas=betas), planted, seeds=2))
-    titles = {row.title: row for row in FIGURES["F11"](made).drawn}
+    titles = {row.title: row for row in ready("F11", made)}
     row = titles["DARTS-, first beta of Adam on alpha (pair SGD + Adam), search on CIFAR-10"]
     assert [curve.label for curve in row.panels[0].curves] == ["0", "0.9"]
 
 
 def test_algorithms_share_an_axis() -> None:
     made = material(study(arms("darts", "sdarts-rs", "random"), planted, seeds=2))
-    [row] = FIGURES["F13"](made).drawn
+    [row] = ready("F13", made)
     assert len(row.panels) == 4
     assert len({panel.range for panel in row.panels}) == 1
     labels = [curve.label for curve in row.panels[0].curves]
@@ -149,24 +161,24 @@ def test_algorithms_share_an_axis() -> None:
 
 def test_what_is_not_there_is_told_with_what_it_needs() -> None:
     made = material(study(arms("darts"), planted, seeds=2))
-    figure = FIGURES["F8"](made)
-    assert figure.drawn == []
+    figure = figure_of("F8", made)
+    assert figure.missing == "no finished run of DARTS-"
+    assert not figure.rows[0].panels
     needed = " ".join(figure.rows[0].missing)
     assert "darts-minus: SGD + Adam" in needed
-    assert "the study declares none" in needed
+    assert "none is here" in needed
 
 
 def test_runs_without_a_benchmark_have_a_panel_that_says_so() -> None:
     table = study(arms("darts"), planted, seeds=2).drop(columns="benchmark.cifar10")
-    [row] = FIGURES["F7"](material(table, column="", title="")).drawn
-    assert row.panels[2].remarks == ["these runs asked no benchmark table"]
+    [row] = ready("F7", material(table, column="", title=""))
+    assert row.panels[2].notes == ["these runs asked no benchmark table"]
     assert row.panels[2].curves == []
 
 
 def test_a_pair_keeps_its_colour() -> None:
-    assert pair_look("Adam + Adam", []) == ("#D55E00", "solid")
-    every = ["SGD + Adam", "muon + Adam", "AdamW + Adam"]
-    assert pair_look("muon + Adam", every) != pair_look("AdamW + Adam", every)
+    assert pair_look("Adam + Adam") == ("#D55E00", "solid")
+    assert pair_look("muon + Adam") != pair_look("AdamW + Adam")
     made = material(study(arms("darts", "sdarts-rs"), planted, seeds=2))
     looks = [[arm.colour for arm in pair_arms(made.selection, a)] for a in ("darts", "sdarts-rs")]
     assert looks[0] == looks[1]
@@ -174,10 +186,10 @@ def test_a_pair_keeps_its_colour() -> None:
 
 def test_long_searches_and_many_seeds_are_thinned_and_say_so() -> None:
     made = material(study(arms("darts")[:1], planted, seeds=30, epochs=600))
-    [row] = FIGURES["F7"](made).drawn
+    [row] = ready("F7", made)
     curve = row.panels[0].curves[0]
-    assert len(curve.epochs) <= data.EPOCHS_DRAWN
-    assert curve.epochs[-1] == 600
+    assert len(curve.x) <= data.POINTS_DRAWN
+    assert curve.x[-1] == 600
     assert (curve.n, len(curve.seeds)) == (30, data.SEEDS_DRAWN)
     told = " ".join(row.panels[0].notes)
     assert "not every epoch" in told
@@ -189,15 +201,15 @@ def test_an_axis_leaves_out_the_start_and_says_so() -> None:
         epochs = np.arange(settings["search.epochs"] + 1)
         return planted(settings, generator) | {"valid_accuracy": np.where(epochs < 2, 10, 90.0)}
 
-    [row] = FIGURES["F7"](material(study(arms("darts"), late, seeds=2, epochs=40))).drawn
+    [row] = ready("F7", material(study(arms("darts"), late, seeds=2, epochs=40)))
     assert row.panels[0].range == (89.0, 91.0)
     assert row.panels[0].notes == ["early epochs or single runs lie beyond the axis, from 10 to 90"]
 
 
 def test_the_picture_draws_the_data() -> None:
     made = material(study(arms("darts"), planted, seeds=3, epochs=4))
-    figure = FIGURES["F7"](made)
-    for ax, panel in zip(draw(figure).axes, figure.drawn[0].panels, strict=True):
+    figure = data.drawn("F7", figure_of("F7", made))
+    for ax, panel in zip(draw(figure).axes, figure.rows[0].panels, strict=True):
         assert ax.get_ylim() == pytest.approx(panel.range)
         for drawn, curve in zip(ax.get_lines(), panel.curves, strict=False):
             assert list(drawn.get_ydata()) == curve.mean
@@ -221,14 +233,14 @@ def plant_landscape(run: RunFolder) -> None:
 
 def test_pictures_are_written_side_by_side(tmp_path: Path) -> None:
     made = material(study(arms("darts"), planted, seeds=2))
-    figures = [FIGURES["F7"](made), FIGURES["F8"](made), FIGURES["F13"](made)]
+    figures = [data.drawn(name, figure_of(name, made)) for name in ("F7", "F13")]
     stale = tmp_path / "F8.png"
     stale.touch()
-    write_pictures(figures, tmp_path)
+    write_pictures(figures, ["F8"], tmp_path)
     names = {f"{name}.{kind}" for name in ("F7", "F13") for kind in ("png", "svg", "pdf")}
     assert {path.name for path in tmp_path.iterdir()} == names
     together = (tmp_path / "F7.svg").read_bytes()
-    write_pictures(figures[:1], tmp_path)  # a single one is drawn by this process
+    write_pictures(figures[:1], [], tmp_path)  # a single one is drawn by this process
     assert (tmp_path / "F7.svg").read_bytes() == together
 
 
@@ -236,7 +248,7 @@ def test_a_picture_that_cannot_be_written_is_told_as_elsewhere(tmp_path: Path) -
     made = material(study(arms("darts"), planted, seeds=2))
     folder = tmp_path / "gone"
     with pytest.raises(UserError, match=r"command line: -o = '.*gone/F\d+.png': cannot write"):
-        write_pictures([FIGURES["F7"](made), FIGURES["F13"](made)], folder)
+        write_pictures([data.drawn(n, figure_of(n, made)) for n in ("F7", "F13")], [], folder)
 
 
 @pytest.fixture(scope="module")
@@ -292,10 +304,11 @@ def test_the_page_is_whole_and_holds_its_data(written: tuple[str, Path, Path]) -
         for ending in endings:
             assert (page.parent / "figures" / f"{figure}.{ending}").stat().st_size > 100
     plane = elements.data["data-F4"]
-    assert [each["title"] for each in plane["surfaces"]] == ["darts", "sdarts-rs"]
-    assert plane["surfaces"][0]["accuracy"][0][2] < plane["surfaces"][0]["accuracy"][2][0]  # [y][x]
-    assert plane["scale"][1] == 60
-    assert "No landscape of sdarts-adv under this pair." in text
+    maps = plane["rows"][0]["panels"]
+    assert [each["title"][:12] for each in maps] == ["(a) DARTS, S", "(b) SDARTS-R"]
+    assert maps[0]["grid"]["values"][0][2] < maps[0]["grid"]["values"][2][0]  # [y][x]
+    assert [each["range"][1] for each in maps] == [60, 60]
+    assert "no landscape of sdarts-adv under SGD + Adam" in text
     supernet = elements.data["data-F7"]["rows"][0]["panels"][0]
     assert [curve["n"] for curve in supernet["curves"]] == [2, 2]
     assert supernet["curves"][1]["seeds"][0]["run"] in text
@@ -305,8 +318,8 @@ def test_the_page_is_whole_and_holds_its_data(written: tuple[str, Path, Path]) -
         assert not (given.get("src"))
         if tag == "link":
             assert given["href"] == "data:,"
-    assert "F8" in text
-    assert "Not drawn" in text
+    assert "Not in this study: F8 (no finished run of DARTS-), " in text
+    assert 'id="F8"' not in text
     assert "train loss is &lt;nan&gt; &amp; more" in text
     for run in load_study(name).runs.values():
         assert run.settings.hash in text
@@ -381,12 +394,14 @@ def test_a_browser_draws_every_chart_and_asks_for_nothing(
         )
         assert drawn == ["true"] * 6
         plots = "[...document.querySelectorAll('.plot[data-panel]')]"
-        assert page.evaluate(f"return {plots}.every((e) => e.querySelector('path.js-line'))")
+        assert page.evaluate(
+            f"return {plots}.every((e) => e.querySelector('path.js-line, .hm image'))"
+        )
         wide = page.evaluate("return document.documentElement.scrollWidth")
         assert wide <= width
-        first = "document.querySelectorAll('.plot[data-panel]')[0]"
+        first = "document.querySelector('#F7 .plot')"
         hidden = f"{first}.data.filter((t) => t.visible === false)"
-        page.evaluate("document.querySelector('.legend button').click()")
+        page.evaluate("document.querySelector('#F7 .legend button').click()")
         page.wait(f"{hidden}.length > 0")
         page.evaluate("document.querySelector('details.run').open = true")
         page.wait("document.querySelector('details.run').dataset.opened")

@@ -80,6 +80,21 @@ def test_the_loop_names_no_component(module: str) -> None:
         assert name not in text
 
 
+def test_only_the_command_line_prints() -> None:
+    """A line to stderr beside it says how long something will take."""
+    printing = [
+        name
+        for name, path in FILES.items()
+        if not name.startswith("optnas.cli.")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "print"
+        and "file" not in {word.arg for word in node.keywords}
+    ]
+    assert printing == []
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -83,7 +83,7 @@ def test_alpha_learns_from_test_images(folder: Path) -> None:
 def test_all_lists_are_used_by_default(folder: Path) -> None:
     sizes = {"data.name": "cifar100", "data.folder": str(folder), "data.split": "test-file"}
     file = {"data.split_file": str(folder / "cifar100-test-split.txt")}
-    small = {"search.batch_size": 16, "curvature.batch_size": 8}
+    small = {"search.batch_size": 16, "measures.sharpness.batch_size": 8}
     data = api.settings_of(sizes | file | small | {"protocol": "nas-bench-201"}).data
     assert (data.train_size, data.valid_size) == (80, 26)
 

@@ -26,10 +26,11 @@ from torch.testing import assert_close
 from optnas.algorithms.base import Progress
 from optnas.base.records import RunFolder
 from optnas.base.seeds import named_generator
+from optnas.search.checkpoints import restore
 from optnas.search.loop import run
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.settings.model import Settings
-from optnas.search.state import SearchState, build_state, restore
+from optnas.search.state import SearchState, build_state
 from optnas.search.steps import Batch, arch_step, train_batch, valid_batch, weight_step
 
 EPOCHS, BATCH, SIZE = 4, 8, 24
@@ -364,7 +365,7 @@ def test_a_run_takes_the_steps_in_order_at_the_scheduled_rates(
     assert (chosen.search.step_order, chosen.search.valid_order) == (order, batches)
     folder = RunFolder(tmp_path / "run")
     with folder.created(chosen.document()):
-        assert run(chosen, folder) == "done"
+        assert run(chosen, folder)["status"] == "done"
     state, source = build_state(chosen), build_state(chosen)
     twin = Twin(state, perturbation="uniform", weights=weights, epochs=3, also_counts=also_counts)
     losses = []

@@ -13,14 +13,14 @@ import pytest
 from cases import command
 from tiny import TINY
 
+from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.measures.stopping import (
-    RULES,
     Decision,
     Evaluations,
     Trajectory,
-    bind,
+    choose,
     local_means,
     replay,
 )
@@ -139,9 +139,9 @@ def test_the_other_rules_by_hand() -> None:
 
 
 def test_regret_is_against_the_best_cell_and_the_last() -> None:
-    rules = bind(list(RULES), {"patience": 2, "epoch": 1})
+    rules = choose(given={"patience": 2, "fixed.epoch": 1})
     found = {each.rule: each for each in replay(run_of(), rules)}
-    assert found.keys() == RULES.keys()
+    assert list(found) == registry.names("stopping")
     told = {
         name: (r.cell_epoch, r.cell, r.accuracy, r.regret, r.over_final)
         for name, r in found.items()
@@ -171,8 +171,8 @@ def lines_of(*matrices: Any, epochs: list[int] | None = None) -> str:
     return "".join(json.dumps({"epoch": e, "H": H}) + "\n" for e, H in numbered)
 
 
-def told(capfd: pytest.CaptureFixture[str], *words: str) -> Any:
-    assert command("stop", *words, "--json") == 0
+def told(capfd: pytest.CaptureFixture[str], *words: str, verb: str = "stopping") -> Any:
+    assert command(verb, *words, "--json") == 0
     return json.loads(capfd.readouterr().out)
 
 
@@ -184,7 +184,7 @@ def test_stored_hessians(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
     # A further key, an empty line, and no line feed at the end are no offence.
     text = lines_of(*(m.tolist() for m in matrices), epochs=epochs)
     file.write_text(text.replace('{"epoch": 4', '\n{"g": [1], "epoch": 4').rstrip("\n"))
-    found = told(capfd, str(file), "--rule", "eigenvalue")
+    found = told(capfd, str(file), "eigenvalue")
     tops = [max(np.linalg.eigvals((m + m.T) / 2).real) for m in matrices]
     assert found["epochs"] == epochs
     assert found["values"] == pytest.approx(tops)
@@ -192,12 +192,14 @@ def test_stored_hessians(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
     stop = slow_eigenvalue(dict(zip(epochs, tops, strict=True)), 2, 5, 1.3, 10, 4)
     assert (found["stop_epoch"], found["return_epoch"]) == stop
     assert list(found) == ["epochs", "values", "local_means", "stop_epoch", "return_epoch"]
-    never = told(capfd, str(file), "--ratio", "100", "--window", "3")
+    assert told(capfd, str(file), "--rule", "eigenvalue", verb="stop") == found
+    never = told(capfd, str(file), "ratio=100", "window=3")
     assert never["stop_epoch"] is never["return_epoch"] is None
     assert never["local_means"] == pytest.approx(local_means(tops, 3))
-    assert command("stop", str(file), "--ratio", "100") == 0
+    assert told(capfd, str(file), "--ratio=100", "--window", "3", verb="stop") == never
+    assert command("stopping", str(file), "ratio=100") == 0
     assert "never stops (asked 14 times)" in capfd.readouterr().out
-    assert told(capfd, str(file), "--every", "10")["epochs"] == [0, 10, 20, 30, 40]
+    assert told(capfd, str(file), "every=10")["epochs"] == [0, 10, 20, 30, 40]
 
 
 BAD = {
@@ -218,19 +220,29 @@ BAD = {
     "line 2: not JSON": lines_of([[1]]) + '{"epoch": 1, "H": [[',
 }
 REFUSED = {
-    "H.jsonl --rule patience": "a file of Hessians tells eigenvalues only",
-    "H.jsonl --dataset cifar10": "a file of Hessians tells eigenvalues only",
-    "H.jsonl H.jsonl": "a file of Hessians stands alone",
-    "H.jsonl --window 4": "--window = 4: an even number has no middle",
-    "H.jsonl --window 0": "'--window'",
-    "H.jsonl --ratio nan": "--ratio = nan: is no positive number",
-    "H.jsonl --rule eigenvalu": "did you mean eigenvalue?",
-    "a --rule skips --window 3": "--window = 3: is a setting of no rule that is asked for (skips)",
-    "a --dataset cifar": "did you mean cifar10?",
-    "a b": "were answered by different benchmark tables (analog-nasbench cifar10, none None)",
-    "nowhere": "is neither a folder nor a file",
-    "empty": "there is no run in or below it",
-    "young": "the run has no records yet",
+    "stopping H.jsonl patience": "a file of Hessians tells eigenvalues only",
+    "stopping H.jsonl --dataset cifar10": "a file of Hessians tells eigenvalues only",
+    "stopping H.jsonl H.jsonl": "a file of Hessians stands alone",
+    "stopping H.jsonl window=4": "eigenvalue.window = 4: an even number has no middle",
+    "stopping H.jsonl window=0": "eigenvalue.window = 0: ",
+    "stopping H.jsonl ratio=nan": "eigenvalue.ratio = nan: is no positive number",
+    "stopping H.jsonl eigenvalu": "is neither a folder nor a file nor a rule",
+    "stopping a skips window=3": "window = 3: is a setting of no rule that is asked for (skips)",
+    "stopping a patience patiense=3": "did you mean patience?",
+    "stopping a skips patience=3": "patience = 3: is a setting of no rule",
+    "stopping a eigenvalue.windw=3": "did you mean window?",
+    "stopping a skips=two": "skips.skips = 'two': ",
+    "stopping a --dataset cifar": "did you mean cifar10?",
+    "stopping a b": "different benchmark tables (analog-nasbench cifar10, none None)",
+    "stopping nowhere": "is neither a folder nor a file",
+    "stopping empty": "there is no run in or below it",
+    "stopping young": "the run has no records yet",
+    "stopping skips": "names no run folder",
+    "stopping": "Missing argument",
+    "stop H.jsonl --rule patience": "a file of Hessians tells eigenvalues only",
+    "stop H.jsonl --rule eigenvalu": "did you mean eigenvalue?",
+    "stop a --rule skips --window 3": "is a setting of no rule that is asked for (skips)",
+    "stop a --windw 3": "did you mean window?",
 }
 
 
@@ -240,7 +252,7 @@ def test_a_bad_file_is_one_line(
 ) -> None:
     file = tmp_path / "H.jsonl"
     file.write_text(BAD[reason])
-    assert command("stop", str(file), "--json") == 2
+    assert command("stopping", str(file), "--json") == 2
     out, err = capfd.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert reason in err
@@ -249,7 +261,7 @@ def test_a_bad_file_is_one_line(
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stop")
-    api.run(TINY | {"curvature.every": 1, "search.epochs": 4}, out=folder / "a")
+    api.run(TINY | {"measures.sharpness.every": 1, "search.epochs": 4}, out=folder / "a")
     api.run(TINY | {"benchmark.table": "none", "search.epochs": 1}, out=folder / "b")
     (folder / "empty").mkdir()
     shutil.copytree(folder / "a", folder / "young")
@@ -263,19 +275,19 @@ def test_a_bad_command_is_one_line(
     words: str, runs: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(runs)
-    assert command("stop", *words.split()) == 2
+    assert command(*words.split()) == 2
     out, err = capfd.readouterr()
     assert (out, err.count("\n")) == ("", 1), err
     assert REFUSED[words] in err
 
 
 def test_run_folders(runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    wide = ("--window", "1", "--delta", "1", "--start", "0")
+    wide = ("window=1", "eigenvalue.delta=1", "start=0")
     found = told(capfd, str(runs / "a"), *wide)
     records = RunFolder(runs / "a").read_epochs()
     assert (found["table"], found["dataset"]) == ("analog-nasbench", "cifar10")
     by_rule = {each["rule"]: each for each in found["runs"]}
-    assert list(by_rule) == list(RULES)
+    assert list(by_rule) == registry.names("stopping")
     seen = trajectory(RunFolder(runs / "a"))
     assert seen.curvature.values == [r["alpha_hessian_max"] for r in records]
     decision = eigenvalue(seen, 1, 1.3, 0, 1)
@@ -287,21 +299,70 @@ def test_run_folders(runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
         assert each["accuracy"] == of["benchmark"]["accuracy"]["cifar10"]
         assert each["regret"] == pytest.approx(best - each["accuracy"])
     assert {each["runs"] for each in found["rules"]} == {1}
-    assert command("stop", str(runs / "a"), "--rule", "fixed,oracle", "--epoch", "3") == 0
+    assert command("stopping", str(runs / "a"), "fixed", "oracle", "epoch=3") == 0
     out = capfd.readouterr().out
     assert "table analog-nasbench, cifar10; the oracle is no rule" in out
     assert len(out.splitlines()) == 8
+
+
+def test_the_old_name_answers(runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`optnas stop` of 0.1.0: its options, and its JSON in its order."""
+    words = ("--window", "1", "--delta=1", "--start", "0", "--epoch", "3")
+    old = told(capfd, str(runs / "a"), *words, verb="stop")
+    rules = ["eigenvalue", "skips", "patience", "fixed", "oracle"]
+    assert [each["rule"] for each in old["runs"]] == rules
+    assert [each["rule"] for each in old["rules"]] == rules
+    new = told(capfd, str(runs / "a"), *rules, "window=1", "delta=1", "start=0", "epoch=3")
+    assert {each["rule"]: each for each in new["runs"]} == {e["rule"]: e for e in old["runs"]}
+    assert command("stop", str(runs / "a"), "--rule", "fixed,oracle", "--epoch", "3") == 0
+    assert len(capfd.readouterr().out.splitlines()) == 8
+    assert command("--help") == 0
+    help_ = capfd.readouterr().out
+    assert " stopping " in help_
+    assert " stop " not in help_
+
+
+MINE = '''
+from optnas import Decision, Trajectory, register
+
+
+@register("stopping", "steady")
+def steady(run: Trajectory, epochs: int = 2) -> Decision:
+    """Stop when the cell has not changed for so many epochs."""
+    for asked, epoch in enumerate(run.epochs[epochs:], 1):
+        if len(set(run.cells[asked - 1 : asked + epochs])) == 1:
+            return Decision(epoch, epoch, asked)
+    return Decision(None, None, max(0, len(run.epochs) - epochs))
+'''
+
+
+def test_a_rule_of_ones_own_is_one_file(
+    runs: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs)
+    Path("mine.py").write_text(MINE)
+    (found,) = told(capfd, "a", "./mine.py:steady", "epochs=1")["runs"]
+    cells = [r["architecture"] for r in RunFolder(Path("a")).read_epochs()]
+    same = [e for e in range(1, len(cells)) if cells[e] == cells[e - 1]]
+    assert (found["rule"], found["stop_epoch"]) == ("steady", (same or [None])[0])
+    assert command("stopping", "a", "./mine.py:stedy") == 2
+    assert "did you mean steady?" in capfd.readouterr().err
 
 
 def test_a_run_without_a_benchmark(runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
     found = told(capfd, str(runs / "b"))
     assert (found["table"], found["dataset"]) == ("none", None)
     assert {each["accuracy"] for each in found["runs"]} == {None}
-    assert command("stop", str(runs / "b")) == 0
+    assert command("stopping", str(runs / "b")) == 0
     assert "table none" in capfd.readouterr().out
 
 
 def test_settings_go_to_the_rules_that_have_them() -> None:
     with pytest.raises(UserError, match="is a setting of no rule"):
-        bind(["oracle"], {"window": 3})
-    assert bind(["patience"], {"patience": 2})["patience"](run_of()).stop_epoch == 4
+        choose(["oracle"], {"window": 3})
+    assert choose(["patience"], {"patience": 2})["patience"](run_of()).stop_epoch == 4
+    chosen = choose(given={"eigenvalue.window": 3})
+    assert chosen["eigenvalue"].settings == {
+        **{"window": 3, "ratio": 1.3, "start": 10},
+        **{"delta": 4, "every": 0},
+    }

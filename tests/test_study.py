@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from cases import command, copied, interrupted_run, write_files
+from cases import command, copied, interrupted_run, refused, write_files
 from made import parquet_bytes, pixels, png
 from studies import PAIR, assert_each_completed_once, timeless_table, tiny_study
 
@@ -163,7 +163,7 @@ def test_quickstart_is_what_the_demo_always_was() -> None:
             {
                 "data.name": "digits",
                 "benchmark.table": "analog-nasbench",
-                "curvature.every": 1,
+                "measures.sharpness.every": 1,
                 "search.epochs": 12,
                 "weight_optimizer.name": w,
                 "arch_optimizer.name": alpha,
@@ -172,31 +172,31 @@ def test_quickstart_is_what_the_demo_always_was() -> None:
         assert run.settings.hash == demo.hash
 
 
-# what is wrong | the study file | how the line goes on after the file's name | a part of the rest
+# what is wrong | the study file | key and value that are told | a part of the remedy
 WRONG = r"""
-no table | x = 1 | x = 1: | use one of: grid, study
-no study | [[grid]]\n | study: | begin with [study]
-unknown key | [study]\nname = "a"\nseeds = [0]\nsedes = 1 | study.sedes = 1: | did you mean seeds?
-no name | [study]\nseeds = [0] | study.name: | write name =
-empty question | [study]\nname = "a"\nquestion = ""\nseeds = [0] | study.question = '': | write question
-no seeds | [study]\nname = "a" | study.seeds: | write it as seeds = [0, 1, 2]
-seeds are words | [study]\nname = "a"\nseeds = ["one"] | study.seeds = ['one']: | whole numbers
-a seed twice | [study]\nname = "a"\nseeds = [1, 1] | study.seeds = [1, 1]: | name each seed once
-negative seed | [study]\nname = "a"\nbase.data.name = "digits"\nseeds = [-1] | search.seed = -1: | greater than or equal to 0
-base is a list | [study]\nname = "a"\nseeds = [0]\nbase = [1] | study.base = [1]: | is a table
-base seed | [study]\nname = "a"\nseeds = [0]\nbase.search.seed = 1 | study.base: search.seed = 1: | seeds =
-base misspelt | [study]\nname = "a"\nseeds = [0]\nbase.serach.epochs = 1 | serach.epochs = 1: | did you mean search?
-base twice | [study]\nname = "a"\nseeds = [0]\nbase = { "data.name" = "digits", "data" = {} } | data.name = 'digits': | one way
-grid is no array | [study]\nname = "a"\nseeds = [0]\n[grid] | grid: | write [[grid]]
-axis is no list | GRID"search.epochs" = 3 | search.epochs = 3: | write [VALUE] for a single one
-axis is empty | GRID"search.epochs" = [] | search.epochs = []: | name its values
-axis in parts | GRIDweight_optimizer = [{ name = "SGD" }]\n"weight_optimizer.lr" = [1.0] | weight_optimizer.lr = [1.0]: | one way
-axis of seeds | GRID"search.seed" = [1] | search.seed = 1: | move it to seeds
-bad value | GRID"algorithm.name" = ["darts", "dartz"] | algorithm.name = 'dartz': | did you mean darts?
-bad key | GRID"weight_optimizer.momentun" = [0.9] | weight_optimizer.momentun = 0.9: | mean momentum?
-section is text | GRIDweight_optimizer = ["SGD"] | weight_optimizer = 'SGD': | weight_optimizer.KEY=VALUE
-betas are no axis | GRID"arch_optimizer.betas" = [0.5, 0.9] | arch_optimizer.betas = 0.5: | a list of 2
-too large | GRID"search.batch_size" = [16, 5000] | search.batch_size = 5000: | larger than a half
+no table | x = 1 | x = 1 | use one of: grid, study
+no study | [[grid]]\n | study | begin with [study]
+unknown key | [study]\nname = "a"\nseeds = [0]\nsedes = 1 | study.sedes = 1 | did you mean seeds?
+no name | [study]\nseeds = [0] | study.name | write name =
+empty question | [study]\nname = "a"\nquestion = ""\nseeds = [0] | study.question = '' | write question
+no seeds | [study]\nname = "a" | study.seeds | write it as seeds = [0, 1, 2]
+seeds are words | [study]\nname = "a"\nseeds = ["one"] | study.seeds = ['one'] | write it as seeds = [0, 1, 2]
+a seed twice | [study]\nname = "a"\nseeds = [1, 1] | study.seeds = [1, 1] | name each seed once
+negative seed | [study]\nname = "a"\nbase.data.name = "digits"\nseeds = [-1] | search.seed = -1 | use 0 or more
+base is a list | [study]\nname = "a"\nseeds = [0]\nbase = [1] | study.base = [1] | write it as base = {
+base seed | [study]\nname = "a"\nseeds = [0]\nbase.search.seed = 1 | study.base: search.seed = 1 | seeds =
+base misspelt | [study]\nname = "a"\nseeds = [0]\nbase.serach.epochs = 1 | serach.epochs = 1 | did you mean search?
+base twice | [study]\nname = "a"\nseeds = [0]\nbase = { "data.name" = "digits", "data" = {} } | data.name = 'digits' | one way
+grid is no array | [study]\nname = "a"\nseeds = [0]\n[grid] | grid | write [[grid]]
+axis is no list | GRID"search.epochs" = 3 | search.epochs = 3 | write [VALUE] for a single one
+axis is empty | GRID"search.epochs" = [] | search.epochs = [] | name its values
+axis in parts | GRIDweight_optimizer = [{ name = "SGD" }]\n"weight_optimizer.lr" = [1.0] | weight_optimizer.lr = [1.0] | one way
+axis of seeds | GRID"search.seed" = [1] | search.seed = 1 | move it to seeds
+bad value | GRID"algorithm.name" = ["darts", "dartz"] | algorithm.name = 'dartz' | did you mean darts?
+bad key | GRID"weight_optimizer.momentun" = [0.9] | weight_optimizer.momentun = 0.9 | mean momentum?
+section is text | GRIDweight_optimizer = ["SGD"] | weight_optimizer = 'SGD' | weight_optimizer.KEY=VALUE
+betas are no axis | GRID"arch_optimizer.betas" = [0.5, 0.9] | arch_optimizer.betas = 0.5 | write one such as [0.9, 0.999]
+too large | GRID"search.batch_size" = [16, 5000] | search.batch_size = 5000 | lower it
 """  # noqa: E501
 HEAD = '[study]\\nname = "a"\\nseeds = [0]\\nbase.data.name = "digits"\\n[[grid]]\\n'
 
@@ -205,14 +205,13 @@ HEAD = '[study]\\nname = "a"\\nseeds = [0]\\nbase.data.name = "digits"\\n[[grid]
 def test_errors_of_the_file_are_told_by_plan(
     row: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, text, told, rest = row.split(" | ")
+    _, text, told, remedy = row.split(" | ")
     monkeypatch.chdir(tmp_path)
     Path("s.toml").write_text(text.replace("GRID", HEAD).replace("\\n", "\n"))
     assert command("study", "plan", "s.toml", "--no-timing") == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(f"optnas: error: s.toml: {told} "), err
-    assert rest in err
+    refused(err, f"s.toml: {told}", remedy)
     assert err.count("\n") == 1
 
 
@@ -225,19 +224,19 @@ def test_an_error_names_the_grid(tmp_path: Path) -> None:
         load_study(tiny_study(tmp_path, grid=grid))
 
 
-# command | how the line goes on after "optnas: error: " | a part of the rest
+# command | place, key and value that are told | a part of the remedy
 COMMANDS = """
-plan quickstrat | command line: study = 'quickstrat': | did you mean quickstart?
-plan none.toml | none.toml: cannot read it | check the path
-plan quickstart --jobs 0 | command line: --jobs = 0: | write --jobs 1
-plan quickstart --out s.toml | command line: --out = 's.toml': | name the study's folder
-run quickstart | command line: Missing option '--out' | see optnas --help
-run quickstart --out r --engine locl | command line: --engine = 'locl': | did you mean local?
-run quickstart --out r --engine-set gpus=1 | command line: engine.gpus = 1: | remove engine.gpus
-table quickstart --out r -o t.xls | command line: -o = 't.xls': | end it in .csv or .parquet
-table quickstart --out r -o t.csv | command line: --out: | run it first
-table --out r -o t.csv | command line: --out: | run it first
-execute r | r: there is no run in this folder | check the path
+plan quickstrat | command line: study = 'quickstrat' | did you mean quickstart?
+plan none.toml | none.toml | check the path
+plan quickstart --jobs 0 | command line: --jobs = 0 | write --jobs 1
+plan quickstart --out s.toml | command line: --out = 's.toml' | name the study's folder
+run quickstart | command line | see optnas --help
+run quickstart --out r --engine locl | command line: --engine = 'locl' | did you mean local?
+run quickstart --out r --engine-set gpus=1 | command line: engine.gpus = 1 | remove engine.gpus
+table quickstart --out r -o t.xls | command line: -o = 't.xls' | end it in .csv or .parquet
+table quickstart --out r -o t.csv | command line: --out | run it first
+table --out r -o t.csv | command line: --out | run it first
+execute r | r | check the path
 """
 
 
@@ -245,13 +244,12 @@ execute r | r: there is no run in this folder | check the path
 def test_wrong_commands(
     row: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words, told, rest = row.split(" | ")
+    words, told, remedy = row.split(" | ")
     monkeypatch.chdir(tmp_path)
     Path("s.toml").write_text("")
     assert command("study", *words.split()) == 2
     out, err = capsys.readouterr()
-    assert err.startswith(f"optnas: error: {told}"), err
-    assert rest in err
+    refused(err, told, remedy)
     assert (out, sorted(p.name for p in tmp_path.iterdir())) == ("", ["s.toml"])
 
 
@@ -535,8 +533,38 @@ def test_plan_as_json(
     assert entries[0]["folder"] == str(out / entries[0]["id"])
 
 
+def test_records_of_an_earlier_version_are_named_and_not_counted(
+    finished: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, before = finished
+    out = shutil.copytree(before, tmp_path / "out")
+    for run in find_runs(out):
+        text = run.config.read_text().replace("numbers_version = 2", "numbers_version = 1")
+        run.config.write_text(re.sub('hash = "[0-9a-f]{8}', 'hash = "00000000', text))
+        run.path.rename(out / f"00000000{run.path.name[8:]}")
+    told = "2 records of version 1, not counted"
+    assert command("study", "plan", name, "--out", str(out), "--no-timing") == 0
+    assert f"2 runs: 2 missing\n{told}" in capsys.readouterr().out
+    assert command("study", "status", name, "--out", str(out)) == 0
+    assert told in capsys.readouterr().out
+    with pytest.raises(UserError, match=told) as refused:
+        study.table(name, out)
+    assert refused.value.remedy == "to read them add --numbers-version 1"
+    asked = ["--out", str(out), "--numbers-version", "1", "-o", str(tmp_path / "a.csv")]
+    assert command("study", "table", name, *asked) == 0
+    whole = study.table(name, before).drop(columns="id")
+    pd.testing.assert_frame_equal(
+        study.table(name, out, numbers_version=1).drop(columns="id"), whole
+    )
+    assert len(study.table(None, out)) == len(whole)  # a folder has no version of its own
+    shutil.copytree(find_runs(before)[0].path, out / "new")
+    with pytest.raises(UserError, match="runs of numbers versions 1, 2"):
+        study.table(None, out)
+    assert len(study.table(name, out)) == len(whole) / 2
+
+
 def test_plan_measures_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    name = tiny_study(tmp_path, "[0, 1]", PAIR, curvature__every=1)
+    name = tiny_study(tmp_path, "[0, 1]", PAIR, measures__sharpness__every=1)
     assert command("study", "plan", name) == 0
     out = capsys.readouterr().out
     assert "4 runs: 4 missing" in out

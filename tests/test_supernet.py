@@ -17,6 +17,7 @@ from torch.testing import assert_close
 
 from optnas.spaces.nasbench201 import NAS_BENCH_201
 from optnas.spaces.network import Statistics, Supernet
+from optnas.spaces.network.pool import average_pool
 
 EDGES = len(NAS_BENCH_201.edges)
 OPERATIONS = len(NAS_BENCH_201.operations)
@@ -446,3 +447,42 @@ def test_dtype_is_that_of_weights_and_statistics() -> None:
     tensors = [logits, *net.weights.values(), *statistics_bits(net, after).values()]
     assert {tensor.dtype for tensor in tensors} == {torch.float32}
     assert all(torch.equal(w, double[n].float()) for n, w in net.weights.items())
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 8])
+def test_the_average_pool_is_torchs(side: int) -> None:
+    x_BCHW = normal(2, 3, side, side, seed=7).requires_grad_()
+    expected = F.avg_pool2d(x_BCHW, 3, stride=1, padding=1, count_include_pad=False)
+    assert_close(average_pool(x_BCHW), expected, **TIGHTER)
+    assert torch.autograd.gradcheck(average_pool, x_BCHW)
+    assert torch.autograd.gradgradcheck(average_pool, x_BCHW)
+
+
+def test_the_average_pool_can_be_differentiated_after_inference() -> None:
+    x_BCHW = normal(1, 5, 7, 7, seed=7)  # a shape that no other test has
+    with torch.inference_mode():
+        average_pool(x_BCHW)
+    (average_pool(x_BCHW.requires_grad_()) ** 2).sum().backward()
+
+
+@pytest.mark.parametrize("cells", [1, 2])
+@pytest.mark.parametrize("op_weights_EO", [softmax_weights(), normal(EDGES, OPERATIONS, seed=9)])
+def test_folded_filters_compute_the_same_function(cells: int, op_weights_EO: Tensor) -> None:
+    net = supernet(cells=cells)
+    statistics = moved(net)
+    judge = net.judged_by(op_weights_EO, statistics)
+    for seed in (4, 5):
+        expected = net(images(seed), op_weights_EO, statistics=statistics).logits_BK
+        found = judge(images(seed))
+        assert not found.requires_grad
+        assert_close(found, expected.detach(), **TIGHTER)
+
+
+def test_folded_filters_leave_weights_and_statistics_alone() -> None:
+    net = supernet()
+    statistics, weights = moved(net), snapshot(net.weights)
+    before = statistics.clone()
+    net.judged_by(softmax_weights(), statistics)(images())
+    assert same_bits(weights, net.weights)
+    assert torch.equal(before.mean_S, statistics.mean_S)
+    assert torch.equal(before.variance_S, statistics.variance_S)

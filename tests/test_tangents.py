@@ -30,8 +30,9 @@ from optnas.measures.curvature.hessian import on_zero_row_sums
 from optnas.measures.curvature.maths import Expansion, expansion
 from optnas.measures.curvature.measure import curvature
 from optnas.measures.evaluation import Batch
-from optnas.measures.figures import plot_figure
+from optnas.measures.sharpness.measure import sharpness
 from optnas.measures.snapshot import Snapshot
+from optnas.report.pictures import plot_figure
 from optnas.search import api
 from optnas.search.observe import snapshot_of
 from optnas.search.state import SearchState
@@ -336,10 +337,8 @@ def test_the_rows_of_operation_weights_are_described() -> None:
 
 def test_the_records_eigenvalue_is_one_batchs() -> None:
     """The records' own batch, the first images: their value among the batches' spectra."""
-    from optnas.search.loop import _curvature
-
-    state, seen = snapshot({"algorithm__name": "darts", "curvature__batch_size": BATCH})
-    top, bottom = _curvature(state, seen.progress)
+    _, seen = snapshot({"algorithm__name": "darts"})
+    top, bottom = sharpness(BATCH).measure(seen).numbers.values()
     spectra = measured().arrays["logits_spectra"]
     assert (spectra[0][-1], spectra[0][0]) == pytest.approx((top, bottom), rel=1e-8)
 
@@ -386,7 +385,7 @@ def test_the_figure(tmp_path: Path) -> None:
             plot_figure("curvature", runs, tmp_path / "b.svg", options)
         assert not (tmp_path / "b.svg").exists()
 
-    refused(r"no curvature with loss=train .*optnas measure", [run], loss="train")
+    refused(r"no measurement of curvature with loss=train .*optnas measure", [run], loss="train")
     refused("drawn from runs", [])
     line = run.read_measures("curvature")[-1]
     other = {**line, "settings": line["settings"] | {"batches": 3}}

@@ -138,7 +138,7 @@ def test_a_cell_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
-    changes = {"space__name": "toy", "benchmark__table": "toy", "curvature__every": 1}
+    changes = {"space__name": "toy", "benchmark__table": "toy", "measures__sharpness__every": 1}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     api.run(on_toy(changes), out=whole)
     interrupted_run(cut, **changes)

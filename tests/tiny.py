@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from optnas.algorithms.base import Progress
 from optnas.base import registry
 from optnas.search.api import nest
 from optnas.search.exam.base import difference
 from optnas.search.exam.searches import TINY
-from optnas.search.loop import _train_epoch
+from optnas.search.session import Session
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.settings.model import Settings
 from optnas.search.state import SearchState, build_state
@@ -69,7 +68,7 @@ def assert_same(one: Any, other: Any) -> None:
 
 def trained(changes: dict[str, Any], epochs: int) -> SearchState:
     """A search after some epochs, of two."""
-    state = build_state(tiny_settings(**changes))
-    for epoch in range(1, epochs + 1):
-        _train_epoch(state, Progress(epoch, 2))
-    return state
+    session = Session(build_state(tiny_settings(**changes)))
+    for _ in range(1 + epochs):  # nothing is trained in epoch 0
+        session.train_epoch()
+    return session.state

@@ -4,7 +4,8 @@
     optnas.run({"data.name": "digits", "search.epochs": 5}, out="runs/a")
     optnas.load("runs/a")
 
-Everything here is loaded when first asked for: importing the package costs next to nothing.
+Everything here is loaded when first asked for: importing the package costs next to nothing. What
+each name is: docs/api.md.
 """
 
 from __future__ import annotations
@@ -15,21 +16,98 @@ from typing import TYPE_CHECKING, Any
 from optnas.base import moved
 
 if TYPE_CHECKING:
-    from optnas.base.errors import UserError
-    from optnas.base.registry import register
-    from optnas.search.api import load, measure, resume, run, settings_of
+    from optnas import study as study
+    from optnas.algorithms import parts as parts
+    from optnas.algorithms.base import Algorithm as Algorithm
+    from optnas.algorithms.base import HypergradientName as HypergradientName
+    from optnas.algorithms.base import Perturb as Perturb
+    from optnas.algorithms.base import Progress as Progress
+    from optnas.algorithms.base import Relax as Relax
+    from optnas.algorithms.bilevel import Bilevel as Bilevel
+    from optnas.algorithms.bilevel import Hypergradient as Hypergradient
+    from optnas.analysis.claims.declare import Claim as Claim
+    from optnas.base.errors import UserError as UserError
+    from optnas.base.records import RunFolder as RunFolder
+    from optnas.base.records import find_runs as find_runs
+    from optnas.base.registry import register as register
+    from optnas.base.schema import Part as Part
+    from optnas.data.sets.base import Dataset as Dataset
+    from optnas.measures.base import Cadence as Cadence
+    from optnas.measures.base import Measure as Measure
+    from optnas.measures.base import Quantity as Quantity
+    from optnas.measures.base import Values as Values
+    from optnas.measures.figures import Curve as Curve
+    from optnas.measures.figures import Figure as Figure
+    from optnas.measures.figures import Grid as Grid
+    from optnas.measures.figures import Panel as Panel
+    from optnas.measures.figures import Row as Row
+    from optnas.measures.figures import Seed as Seed
+    from optnas.measures.lines import by_epoch as by_epoch
+    from optnas.measures.snapshot import Snapshot as Snapshot
+    from optnas.measures.stopping.rules import Decision as Decision
+    from optnas.measures.stopping.rules import Evaluations as Evaluations
+    from optnas.measures.stopping.rules import Trajectory as Trajectory
+    from optnas.optimizers.base import BaseTable as BaseTable
+    from optnas.optimizers.base import RestTable as RestTable
+    from optnas.report.epochs import plot_runs as plot_runs
+    from optnas.report.pictures import plot_figure as plot_figure
+    from optnas.search.api import load as load
+    from optnas.search.api import measure as measure
+    from optnas.search.api import resume as resume
+    from optnas.search.api import run as run
+    from optnas.search.api import settings_of as settings_of
+    from optnas.search.exam import Subject as Subject
+    from optnas.search.exam import examine as examine
+    from optnas.search.trackers.base import Tracker as Tracker
+    from optnas.spaces import build_space as build_space
+    from optnas.spaces.base import Architecture as Architecture
+    from optnas.spaces.base import Space as Space
+    from optnas.spaces.tables import Coverage as Coverage
+    from optnas.spaces.tables import Measurements as Measurements
+    from optnas.spaces.tables import Table as Table
+    from optnas.spaces.tables import TableSource as TableSource
+    from optnas.spaces.tables import data_folder as data_folder
+    from optnas.spaces.tables import load_table as load_table
+    from optnas.spaces.tables.trained import trained as trained
+    from optnas.study.engines.base import Engine as Engine
 
+# where each name is
 _HOME = {
-    "UserError": "base.errors",
-    "load": "search.api",
-    "measure": "search.api",
-    "register": "base.registry",
-    "resume": "search.api",
-    "run": "search.api",
-    "settings_of": "search.api",
+    name: module
+    for module, names in {
+        "algorithms.base": ("Algorithm", "HypergradientName", "Perturb", "Progress", "Relax"),
+        "algorithms.bilevel": ("Bilevel", "Hypergradient"),
+        "analysis.claims.declare": ("Claim",),
+        "base.errors": ("UserError",),
+        "base.records": ("RunFolder", "find_runs"),
+        "base.registry": ("register",),
+        "base.schema": ("Part",),
+        "data.sets.base": ("Dataset",),
+        "measures.base": ("Cadence", "Measure", "Quantity", "Values"),
+        "report.pictures": ("plot_figure",),
+        "measures.figures": ("Curve", "Figure", "Grid", "Panel", "Row", "Seed"),
+        "measures.lines": ("by_epoch",),
+        "measures.snapshot": ("Snapshot",),
+        "measures.stopping.rules": ("Decision", "Evaluations", "Trajectory"),
+        "optimizers.base": ("BaseTable", "RestTable"),
+        "report.epochs": ("plot_runs",),
+        "search.api": ("load", "measure", "resume", "run", "settings_of"),
+        "search.exam": ("Subject", "examine"),
+        "search.trackers.base": ("Tracker",),
+        "spaces": ("build_space",),
+        "spaces.base": ("Architecture", "Space"),
+        "spaces.tables": (
+            *("Coverage", "Measurements", "Table", "TableSource"),
+            *("data_folder", "load_table"),
+        ),
+        "spaces.tables.trained": ("trained",),
+        "study.engines.base": ("Engine",),
+    }.items()
+    for name in names
 }
+_MODULES = {"parts": "algorithms.parts", "study": "study"}
 
-__all__ = ["UserError", "load", "measure", "register", "resume", "run", "settings_of"]
+__all__ = sorted([*_HOME, *_MODULES])
 
 moved.answer()
 
@@ -37,6 +115,12 @@ moved.answer()
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{_MODULES[name]}")
     if name in moved.MOVED:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

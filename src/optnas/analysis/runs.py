@@ -25,9 +25,9 @@ from optnas.search.settings.model import NOT_IDENTITY, PLACES, Settings
 Mask = npt.NDArray[np.bool_]
 NEEDED = ("id", "state", "epoch", "search.seed")
 SEED = "search.seed"
-SECTIONS = Settings.model_fields.keys() - {"fingerprint", "sources", "benchmark", *NOT_IDENTITY}
-# Settings that say where the images lie or how often a run was looked at.
-IDLE = (SEED, "curvature.every", *(f"data.{place}" for place in PLACES))
+SECTIONS = Settings.model_fields.keys() - {"fingerprint", "sources", *NOT_IDENTITY}
+# The seed, and settings that say where the images lie.
+IDLE = (SEED, *(f"data.{place}" for place in PLACES))
 
 
 class Runs:

@@ -1,10 +1,12 @@
-"""The one error a user is meant to read, and the nearest-name helper behind its remedies."""
+"""The one error a user is meant to read, where its key was written, and the nearest valid name."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 EXIT_DONE = 0
@@ -65,6 +67,51 @@ class UserError(Exception):
             value=self.value,
             remedy=self.remedy,
         )
+
+
+@dataclass
+class Origins:
+    """Which file or command line wrote each setting: where an error's place is looked up, once.
+
+    Attributes:
+        default: the place of what nobody wrote, such as a setting that is missing.
+        written: the place of each written value, by its dotted key, the latest last.
+    """
+
+    default: object = field(default=COMMAND_LINE, compare=False)
+    written: dict[str, object] = field(default_factory=dict, compare=False)
+
+    def note(self, section: str, values: Mapping[str, Any], where: object) -> None:
+        """Remember who wrote the values of a section, inner tables included."""
+        for key, value in values.items():
+            if isinstance(value, Mapping) and value:
+                self.note(f"{section}.{key}", value, where)
+            else:
+                self.forget(f"{section}.{key}")
+                self.written[f"{section}.{key}"] = where
+
+    def forget(self, key: str) -> None:
+        """A value or section starts afresh."""
+        self.written = {k: v for k, v in self.written.items() if not f"{k}.".startswith(f"{key}.")}
+
+    def place(self, error: UserError) -> UserError:
+        """The same error, told of the place that its key was written in."""
+        # Whoever named a place, such as a file of images, knows better; an option is no setting.
+        key = error.key or ""
+        if key.startswith("-") or error.where != COMMAND_LINE:
+            return error
+        for known, where in reversed(self.written.items()):
+            if f"{key}.".startswith(f"{known}.") or (key and known.startswith(f"{key}.")):
+                return error.at(where)
+        return error.at(self.default)
+
+    @contextlib.contextmanager
+    def told(self) -> Iterator[None]:
+        """What is raised inside names the place of its key."""
+        try:
+            yield
+        except UserError as error:
+            raise self.place(error) from error
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import importlib.util
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,12 +42,15 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+def write_atomically(
+    path: Path, write: Callable[[IO[bytes]], Any], *, keep: Path | None = None
+) -> None:
     """Replace a file in one step: temporary file beside it, fsync, rename, fsync of the folder.
 
     Args:
         path: the file.
         write: writes the content to the open temporary file.
+        keep: where what stood there before is kept; there is a file at ``path`` at every moment.
     """
     # The process is in the name: two may write one cache file at the same time.
     temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
@@ -55,11 +59,26 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            _keep(path, keep)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def _keep(path: Path, other: Path) -> None:
+    """Give a file a second name, whatever had that name before."""
+    partial = other.with_name(f"{other.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        partial.unlink(missing_ok=True)
+        os.link(path, partial)
+        os.rename(partial, other)
+    except OSError:  # a file system without second names
+        partial.unlink(missing_ok=True)
+        shutil.copyfile(path, partial)
+        os.rename(partial, other)
 
 
 @contextlib.contextmanager

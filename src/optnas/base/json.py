@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,12 @@ from optnas.base.toml import read_text
 def dump_json(value: Any, *, indent: int | None = None) -> str:
     """Strict JSON text: no NaN, no infinity."""
     return json.dumps(value, allow_nan=False, indent=indent)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value as JSON with sorted keys, 64 hexadecimal digits."""
+    text = json.dumps(value, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def parse_json(text: str, where: object) -> Any:

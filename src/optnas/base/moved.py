@@ -17,7 +17,7 @@ from typing import Any
 
 # old module below optnas -> where what it held is now, the first place that has a name wins
 MOVED: dict[str, tuple[str, ...]] = {
-    "afterwards": ("search.afterwards",),
+    "afterwards": ("search.observe",),
     "api": ("search.api",),
     "benchmarks": ("spaces.tables",),
     "benchmarks.random_search": ("spaces.tables.random_search",),
@@ -33,7 +33,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "engines.base": ("study.engines.base",),
     "errors": ("base.errors",),
     "exam": ("search.exam",),
-    "figures": ("measures.figures",),
+    "figures": ("report.pictures",),
     "instruments": ("measures",),
     "instruments.evaluation": ("measures.evaluation",),
     "instruments.snapshot": ("measures.snapshot",),

@@ -5,7 +5,8 @@
     epochs.jsonl       one strict JSON object an epoch, epoch 0 first
     result.json        how it ended: status done, interrupted, diverged or failed
     warnings.txt       one line a thing that went wrong beside the numbers; seldom there
-    checkpoints/last.pt, and epoch-N.pt for each epoch kept (checkpoints.keep)
+    checkpoints/last.pt, previous.pt of the epoch before, and epoch-N.pt for each epoch kept
+                       (checkpoints.keep)
     measures/          what measures found, see `optnas.base.measurements`
 
 Importable without torch.
@@ -15,12 +16,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from optnas.base.errors import UserError
 from optnas.base.files import TEMPORARY, append_text, is_locked, lock, write_text
@@ -31,6 +33,21 @@ from optnas.base.toml import dump_toml, parse_toml, read_text
 Status = Literal["done", "interrupted", "diverged", "failed"]
 FINISHED = ("done", "diverged")
 Record = dict[str, Any]
+
+
+class Written(NamedTuple):
+    """The records of a run as far as a checkpoint knows them.
+
+    Attributes:
+        size: length of epochs.jsonl, in bytes.
+        sha256: digest of those bytes.
+    """
+
+    size: int
+    sha256: str
+
+
+NOTHING_WRITTEN = Written(0, hashlib.sha256().hexdigest())
 
 
 class BusyError(UserError):
@@ -52,6 +69,7 @@ class RunFolder:
         self.result = path / "result.json"
         self.warnings = path / "warnings.txt"
         self.checkpoint = path / "checkpoints" / "last.pt"
+        self.previous = path / "checkpoints" / "previous.pt"
         self.measures = Measurements(path / "measures")
         self._lock = path / ".lock"
         self._config: tuple[str, dict[str, Any]] | None = None  # as last read: text, document
@@ -162,16 +180,23 @@ class RunFolder:
             remedy="choose a folder that can be written, with space left",
         )
 
-    def start(self, environment: Mapping[str, Any], records_bytes: int, epoch: int) -> None:
+    def start(self, environment: Mapping[str, Any], records: Written, epoch: int) -> None:
         """Note a start, drop an old result, and cut off what is later than the checkpoint.
+
+        Nothing is changed before all is known to fit.
 
         Args:
             environment: versions and machine; joins those of earlier starts.
-            records_bytes: length of epochs.jsonl that the checkpoint knows.
+            records: those that the checkpoint vouches for.
             epoch: the checkpoint's, -1 without one.
+
+        Raises:
+            UserError: the records are not those the checkpoint was written with, or
+                environment.json cannot be read.
         """
         starts = self._starts()
-        self._truncate(records_bytes)
+        self._check_records(records)
+        self._truncate(records.size)
         self.measures.cut(epoch)
         for later in self.kept_epochs():
             if later > epoch:
@@ -200,31 +225,45 @@ class RunFolder:
         matches = (re.fullmatch(r"epoch-(\d+)\.pt", name) for name in names)
         return sorted(int(match[1]) for match in matches if match)
 
-    def append(self, record: Record) -> int:
+    def append(self, record: Record) -> Written:
         """Append one epoch's record and wait until it is on disk.
 
         Args:
             record: strict JSON values only.
 
         Returns:
-            The length of the file after it, in bytes.
+            The file after it.
         """
-        return append_text(self.epochs, dump_json(record) + "\n")
+        size = append_text(self.epochs, dump_json(record) + "\n")
+        return Written(size, self._digest(size))
+
+    def _digest(self, size: int) -> str:
+        if not size:
+            return NOTHING_WRITTEN.sha256
+        with self.epochs.open("rb") as file:
+            return hashlib.sha256(file.read(size)).hexdigest()
+
+    def _check_records(self, records: Written) -> None:
+        present = self.epochs.stat().st_size if self.epochs.exists() else 0
+        reason = None
+        if present < records.size:
+            reason = f"has {present} bytes where the checkpoint expects {records.size}"
+        elif self._digest(records.size) != records.sha256:
+            reason = f"its first {records.size} bytes are not those the checkpoint was written with"
+        if reason is not None:
+            raise UserError(
+                reason, where=self.epochs, remedy="restore the file, or start a new run"
+            )
 
     def _truncate(self, length: int) -> None:
-        present = self.epochs.stat().st_size if self.epochs.exists() else 0
-        if present < length:
-            raise UserError(
-                f"has {present} bytes where the checkpoint expects {length}",
-                where=self.epochs,
-                remedy="restore the file, or start a new run",
-            )
-        if present > length:
+        if self.epochs.exists() and self.epochs.stat().st_size > length:
             os.truncate(self.epochs, length)
 
-    def finish(self, status: Status, **facts: Any) -> None:
-        """Write how the run ended."""
-        write_text(self.result, dump_json({"status": status, **facts}, indent=1) + "\n")
+    def finish(self, status: Status, **facts: Any) -> dict[str, Any]:
+        """Write how the run ended; the content of result.json."""
+        result = {"status": status, **facts}
+        write_text(self.result, dump_json(result, indent=1) + "\n")
+        return result
 
     def warn(self, line: str) -> None:
         """Note what went wrong beside the numbers; a full disk may be what did."""

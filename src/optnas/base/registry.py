@@ -15,15 +15,23 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.resources
-import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from typing import Any, NamedTuple
 
-from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.base.errors import COMMAND_LINE, Origins, UserError, did_you_mean
 from optnas.base.loading import FILES, ITSELF, Factory, Registered, load_entry, load_object
-from optnas.base.schema import hints_of, parameters_of, part_of, typed
+from optnas.base.schema import (
+    Component,
+    Part,
+    complete,
+    complete_part,
+    hints_of,
+    parameters_of,
+    part_of,
+    settings_of,
+)
 
 
 class Kind(NamedTuple):
@@ -32,10 +40,12 @@ class Kind(NamedTuple):
     Attributes:
         rooms: packages below optnas; every file in them, at any depth, that registers one counts.
         groups: entry-point groups of installed distributions; later ones are old names.
+        own_needs: its components need something else than `NEEDS`, which the kind defines.
     """
 
     rooms: tuple[str, ...]
     groups: tuple[str, ...]
+    own_needs: bool = False
 
 
 KINDS = {
@@ -44,7 +54,7 @@ KINDS = {
     "dataset": Kind(("data.sets",), ("optnas.datasets",)),
     "discretization": Kind(("algorithms",), ("optnas.discretizations",)),
     "engine": Kind(("study.engines",), ("optnas.engines",)),
-    "figure": Kind(("measures", "report"), ("optnas.figures",)),
+    "figure": Kind(("measures", "report"), ("optnas.figures",), own_needs=True),
     "hypergradient": Kind(("algorithms",), ("optnas.hypergradients",)),
     "measure": Kind(("measures",), ("optnas.measures", "optnas.metrics")),
     "optimizer": Kind(("optimizers",), ("optnas.optimizers",)),
@@ -52,6 +62,7 @@ KINDS = {
     "relaxation": Kind(("algorithms",), ("optnas.relaxations",)),
     "schedule": Kind(("optimizers.schedules",), ("optnas.schedules",)),
     "space": Kind(("spaces",), ("optnas.spaces",)),
+    "stopping": Kind(("measures.stopping",), ("optnas.stopping",), own_needs=True),
     "table": Kind(("spaces.tables",), ("optnas.tables", "optnas.benchmarks")),
     "tracker": Kind(("search.trackers",), ("optnas.trackers",)),
 }
@@ -66,19 +77,21 @@ NEEDS = {
 }
 
 _FACTORIES: Registered = {}
-_NEEDS: dict[Factory, tuple[str, ...]] = {}
+# What was said of a factory when it was registered, by kind and address.
+_FACTS: dict[tuple[str, str], Mapping[str, Any]] = {}
 
 
 def register(
-    kind: str, name: str, *, needs: Sequence[str] = (), itself: bool = False
+    kind: str, name: str, *, needs: Sequence[str] = (), itself: bool = False, **facts: Any
 ) -> Callable[[Factory], Factory]:
     """Register the decorated factory under a name.
 
     Args:
         kind: one of `KINDS`.
         name: the name users write.
-        needs: keys of `NEEDS`.
+        needs: what the component needs of a search: keys of `NEEDS`, or of a kind of its own.
         itself: the decorated function is the component, not a factory of it: it has no settings.
+        **facts: what else others ask of the component instead of its name, see `facts`.
 
     Returns:
         The decorator; it hands the function back unchanged.
@@ -89,7 +102,7 @@ def register(
     kind = OLD_KINDS.get(kind, kind)
     if kind not in KINDS:
         raise ValueError(f"no kind {kind!r}; there are {sorted(KINDS)}")
-    if not set(needs) <= set(NEEDS):
+    if not (KINDS[kind].own_needs or set(needs) <= set(NEEDS)):
         raise ValueError(f"no needs {sorted(set(needs) - set(NEEDS))}; there are {sorted(NEEDS)}")
 
     def decorate(function: Factory) -> Factory:
@@ -98,7 +111,7 @@ def register(
         taken = table.setdefault((kind, name), factory)
         if _address(taken) != _address(factory):
             raise ValueError(f"{kind} {name!r} is registered by {taken.__module__} already")
-        _NEEDS[factory] = tuple(needs)
+        _FACTS[kind, _address(factory)] = {"needs": tuple(needs), **facts}
         return function
 
     return decorate
@@ -116,6 +129,32 @@ def _constant(component: Factory) -> Factory:
     return factory
 
 
+def plurals() -> dict[str, str]:
+    """Each kind by its plural, as entry-point groups are called."""
+    return {kind.groups[0].removeprefix("optnas."): name for name, kind in KINDS.items()}
+
+
+def kind_of(word: str) -> str | None:
+    """The kind that a word means, in singular or plural, also by its name of 0.1.0; else None."""
+    groups = {group: name for name, kind in KINDS.items() for group in kind.groups}
+    word = OLD_KINDS.get(word, word)
+    return word if word in KINDS else groups.get(f"optnas.{word}")
+
+
+def facts(kind: str, name: str) -> Mapping[str, Any]:
+    """What a component said of itself when it was registered.
+
+    Args:
+        kind: one of `KINDS`.
+        name: as of `find`.
+
+    Returns:
+        Facts by name, such as ``needs``, and ``expected_failures``: the reason by the title of a
+        check of the exam.
+    """
+    return _FACTS.get((kind, _address(find(kind, name))), {})
+
+
 class Need(NamedTuple):
     """What a component of a search needs.
 
@@ -130,9 +169,10 @@ class Need(NamedTuple):
     name: str
 
 
-def needs_of(factory: Factory) -> tuple[str, ...]:
+def needs_of(kind: str, factory: Factory) -> tuple[str, ...]:
     """What a factory said that its component needs, as keys of `NEEDS`."""
-    return _NEEDS.get(factory, ())
+    needs: tuple[str, ...] = _FACTS.get((kind, _address(factory)), {}).get("needs", ())
+    return needs
 
 
 def needs_in(kind: str, name: str, settings: Mapping[str, Any], *, key: str) -> Iterator[Need]:
@@ -148,7 +188,7 @@ def needs_in(kind: str, name: str, settings: Mapping[str, Any], *, key: str) -> 
         The needs, those of the component itself first.
     """
     factory = find(kind, name, key=f"{key}.name")
-    yield from (Need(each, key, name) for each in needs_of(factory))
+    yield from (Need(each, key, name) for each in needs_of(kind, factory))
     hints = hints_of(factory, settings)
     for setting, value in settings.items():
         part = part_of(hints.get(setting))
@@ -260,7 +300,7 @@ def complete_settings(
     """Settings checked against a factory's signature, with every default spelled out.
 
     Args:
-        factory: the component's factory; its annotated keyword parameters are the schema.
+        factory: the component's factory; its keyword parameters are the schema.
         given: what the user wrote, without the ``name``.
         section: the dotted prefix for error messages, such as ``algorithm``.
         where: the file or command line, for error messages.
@@ -268,7 +308,7 @@ def complete_settings(
         besides: settings of the section that are no parameters, to be named in a remedy.
 
     Returns:
-        All settings by name, values converted to the annotated types.
+        All settings by name, as of `schema.complete`.
 
     Raises:
         UserError: a setting is unknown, missing or of the wrong type.
@@ -277,82 +317,25 @@ def complete_settings(
         >>> complete_settings(lambda beta=1.0: beta, {}, section="algorithm")
         {'beta': 1.0}
     """
-    parameters = parameters_of(factory, skip)
     label = getattr(factory, "__name__", section).replace("_", "-")
-    for name, value in given.items():
-        if name not in parameters:
-            valid = [*parameters, *besides]
-            remedy = did_you_mean(name, valid) if valid else f"remove {section}.{name}"
-            raise UserError(
-                f"{label} has no setting '{name}'",
-                where=where,
-                key=f"{section}.{name}",
-                value=value,
-                remedy=remedy,
-            )
-    hints = hints_of(factory, parameters)
-    settings = {}
-    for name, parameter in parameters.items():
-        if name not in given and parameter.default is inspect.Parameter.empty:
-            raise UserError(
-                f"{label} needs this setting",
-                where=where,
-                key=f"{section}.{name}",
-                remedy=f"add {section}.{name}=VALUE",
-            )
-        key, hint = f"{section}.{name}", hints.get(name, Any)
-        value = given.get(name, parameter.default)
-        part = part_of(hint)
-        if part is None:
-            settings[name] = typed(value, hint, key, where)
-        elif part.many:
-            each = _mapping(value, key, where)
-            settings[name] = {
-                name: _complete_part(part.kind, one, None, f"{key}.{name}", where, skip)
-                for name, one in each.items()
-            }
-        else:
-            default = parameter.default
-            settings[name] = _complete_part(part.kind, value, default, key, where, skip)
-    return settings
+    component = Component(label, settings_of(factory, skip))
+    found = functools.partial(describe, skip=skip)
+    with Origins(where).told():
+        return complete(component, given, section=section, describe=found, besides=besides)
 
 
-def _mapping(value: Any, key: str, where: object) -> Mapping[str, Any]:
-    if isinstance(value, Mapping):
-        return value
-    raise UserError(
-        "must be a table", where=where, key=key, value=value, remedy=f"write {key}.NAME="
+def complete_component(
+    kind: str, given: Any, *, section: str, skip: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The table of a component of a kind, its name and all its settings: `schema.complete_part`."""
+    return complete_part(
+        Part(kind), given, section=section, describe=functools.partial(describe, skip=skip)
     )
 
 
-def _complete_part(
-    kind: str, given: Any, default: Any, key: str, where: object, skip: tuple[str, ...]
-) -> dict[str, Any]:
-    """The table of a component: its name and all its settings."""
-    tables = [{"name": each} if isinstance(each, str) else each for each in (default, given)]
-    usual, keys = (dict(each) if isinstance(each, Mapping) else {} for each in tables)
-    if not isinstance(tables[1], Mapping):
-        raise UserError(
-            "must be a name or a table",
-            where=where,
-            key=key,
-            value=given,
-            remedy=f"write {key}=NAME",
-        )
-    if keys.get("name", usual.get("name")) == usual.get("name"):
-        keys = usual | keys
-    name = keys.pop("name", None)
-    if not isinstance(name, str):
-        raise UserError(
-            "needs a name" if name is None else "a name is a string",
-            where=where,
-            key=f"{key}.name",
-            value=name,
-            remedy=f"write {key}=NAME",
-        )
-    factory = find(kind, name, where=where, key=f"{key}.name")
-    completed = complete_settings(factory, keys, section=key, where=where, skip=skip)
-    return {"name": name, **completed}
+def describe(kind: str, name: str, key: str, skip: tuple[str, ...] = ()) -> Component:
+    """The schema of the settings of what a name stands for; arguments and errors as of `find`."""
+    return Component(name, settings_of(find(kind, name, key=key), skip))
 
 
 def supply(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import importlib.resources
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ import tomli_w
 
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
 
+POINTED = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?")
 
-# A study reads its protocol once a run.
+
+# A study reads its protocol once per run.
 @functools.lru_cache(maxsize=8)
 def _loads(text: str) -> dict[str, Any]:
     return tomllib.loads(text)
@@ -75,7 +78,8 @@ def dump_toml(document: dict[str, Any]) -> str:
 def parse_override(text: str) -> tuple[list[str], Any]:
     """Parse one ``dotted.key=value`` of the command line.
 
-    The value is TOML where it reads as TOML (numbers, true, lists, quoted strings), else a string.
+    The value is TOML where it reads as TOML (numbers, true, lists, quoted strings), a number too
+    where TOML wants a digit on either side of its point (``.001``), else a string.
 
     Args:
         text: what the user wrote.
@@ -101,7 +105,8 @@ def parse_override(text: str) -> tuple[list[str], Any]:
     try:
         return parts, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        return parts, value.strip()
+        value = value.strip()
+        return parts, float(value) if POINTED.fullmatch(value) else value
 
 
 def nest(dotted: Mapping[str, Any], where: object = "settings") -> dict[str, Any]:

@@ -27,7 +27,7 @@ def query(
     data: DataFolder = None,
 ) -> None:
     """What a table says of a cell: accuracy, spread, trials, regret, rank and percentile."""
-    from optnas.cli.printing import print_query
+    from optnas.cli.printing.tables import print_query
     from optnas.search.settings.layers import default_space
     from optnas.spaces import build_space
     from optnas.spaces.tables import data_folder, default_table, find_source
@@ -49,7 +49,7 @@ def query(
 @app.command()
 def tables(data: DataFolder = None) -> None:
     """List the tables: what each can be asked, whether it is there, its provenance."""
-    from optnas.cli.printing import print_tables
+    from optnas.cli.printing.tables import print_tables
     from optnas.spaces.tables import data_folder, sources
 
     print_tables(sources(), data_folder(data))
@@ -64,7 +64,7 @@ def import_archive(
     data: DataFolder = None,
 ) -> None:
     """Convert the official NATS-Bench archive, once, to the small table nats-tss."""
-    from optnas.cli.printing import CellProgress
+    from optnas.cli.printing.tables import CellProgress
     from optnas.spaces.tables import data_folder, nats
 
     with CellProgress(nats.CELLS) as progress:
@@ -83,7 +83,7 @@ def published(
     ] = False,
 ) -> None:
     """Print published results, their sources and what to know of each."""
-    from optnas.cli.printing import print_published
+    from optnas.cli.printing.tables import print_published
     from optnas.spaces.tables.published import published as load
 
     print_published(load(), unverified=every)
@@ -98,7 +98,7 @@ def random_search(
     data: DataFolder = None,
 ) -> None:
     """What the best of K random cells is worth on a table, exactly; K = 1, 10, 100 by default."""
-    from optnas.cli.printing import print_random_search
+    from optnas.cli.printing.tables import print_random_search
     from optnas.search.settings.layers import default_space
     from optnas.spaces.tables import data_folder, default_table, find_source
     from optnas.spaces.tables.random_search import random_search as search

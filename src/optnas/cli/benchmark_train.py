@@ -23,7 +23,7 @@ def train(
     """Train every function of a space and write its table; started again, it goes on."""
     from optnas.base import registry
     from optnas.base.errors import UserError
-    from optnas.cli.printing import print_training
+    from optnas.cli.printing.tables import print_training
     from optnas.search.standalone.settings import load_settings
     from optnas.search.standalone.table import make_table
 

@@ -23,8 +23,9 @@ def exam(
     kind: Annotated[
         str | None, typer.Option(help="what it is, such as algorithm, relaxation or measure")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="a list with an entry per check")] = False,
 ) -> None:
-    """Examine components, one's own and the package's: same seed, same result, and much more."""
+    """Examine components, one's own and the package's."""
     from optnas.search.api import nest
 
     targets = [word for word in words or [] if "=" not in word]
@@ -33,9 +34,16 @@ def exam(
             "one component at a time", key="TARGET", value=targets[1], remedy="run it once for each"
         )
     settings = nest(dotted_settings([w for w in words or [] if "=" in w]), COMMAND_LINE)
-    from optnas.cli.printing import print_outcomes
+    from optnas.base.json import dump_json
+    from optnas.cli.printing.lists import outcome_entry, print_outcomes
     from optnas.search.exam import examine, subjects
 
     found = subjects(targets[0] if targets else None, kind, settings)
-    failed = print_outcomes(outcome for subject in found for outcome in examine(subject))
+    outcomes = (outcome for subject in found for outcome in examine(subject))
+    if as_json:
+        told = list(outcomes)
+        typer.echo(dump_json([outcome_entry(outcome) for outcome in told], indent=1))
+        failed = sum(outcome.verdict == "failed" for outcome in told)
+    else:
+        failed = print_outcomes(outcomes)
     raise typer.Exit(EXIT_FAILED if failed else EXIT_DONE)

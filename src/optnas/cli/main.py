@@ -19,11 +19,12 @@ from optnas.cli import (
     benchmark,
     benchmark_train,
     exam,
+    lists,
     measure,
     plot,
     protocol,
     search,
-    stop,
+    stopping,
     study,
 )
 from optnas.cli.common import listing
@@ -39,11 +40,12 @@ app = typer.Typer(
 )
 app.command()(search.search)
 app.command()(search.resume)
-app.command("list")(search.list_runs)
+app.command("list", cls=lists.WithKinds)(lists.list_)
 app.command(cls=listing("figure"))(plot.plot)
 app.command(cls=listing("measure"))(measure.measure)
 app.command()(exam.exam)
-app.command()(stop.stop)
+app.command(cls=listing("stopping"))(stopping.stopping)
+app.command(hidden=True, context_settings={"ignore_unknown_options": True})(stopping.stop)
 benchmark.app.command()(benchmark_train.train)
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(protocol.app, name="protocol")

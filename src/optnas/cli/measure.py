@@ -27,7 +27,7 @@ def measure(
     data: DataFolder = None,
 ) -> None:
     """Measure runs afterwards, at each checkpoint they kept."""
-    from optnas.cli.printing import measure_line, print_measures
+    from optnas.cli.printing.lists import measure_line, print_measures
     from optnas.search import api
 
     if list_:

@@ -34,7 +34,7 @@ def plot(
 ) -> None:
     """Draw a figure: runs by epoch, what a measure found, or a diagram of the method."""
     from optnas.base.records import RunFolder
-    from optnas.measures.figures import plot_figure
+    from optnas.report.pictures import plot_figure
     from optnas.spaces.tables import data_folder
 
     folders = [RunFolder(Path(word)) for word in words or [] if "=" not in word]

@@ -23,7 +23,7 @@ def diff(
     b: Annotated[str, typer.Argument(help="another")],
 ) -> None:
     """Print the settings in which two protocols differ."""
-    from optnas.cli.printing import print_differences
+    from optnas.cli.printing.lists import print_differences
     from optnas.search import protocols
 
     print_differences(a, protocols.load(a)[1], b, protocols.load(b)[1])

@@ -1,4 +1,4 @@
-"""``search``, ``resume`` and ``list``."""
+"""``search`` and ``resume``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from optnas.base.errors import EXIT_DIVERGED, EXIT_DONE, UserError
+from optnas.base.errors import EXIT_DIVERGED, EXIT_DONE
 from optnas.cli.common import DataFolder, Device, Overrides, Threads, dotted_settings
 
 
 def _finish(result: dict[str, Any], out: Path) -> None:
-    from optnas.cli.printing import print_outcome
+    from optnas.cli.printing.runs import print_outcome
 
     print_outcome(result, out)
     raise typer.Exit(EXIT_DIVERGED if result["status"] == "diverged" else EXIT_DONE)
@@ -31,7 +31,7 @@ def search(
 ) -> None:
     """Run one search and watch it epoch by epoch."""
     from optnas.base.errors import COMMAND_LINE
-    from optnas.cli.printing import EpochTable
+    from optnas.cli.printing.runs import EpochTable
     from optnas.search import api
 
     dotted = dotted_settings(overrides, device=device, threads=threads, data=data)
@@ -49,24 +49,10 @@ def resume(
     data: DataFolder = None,
 ) -> None:
     """Go on with an interrupted run; a finished one is left as it is."""
-    from optnas.cli.printing import EpochTable
+    from optnas.cli.printing.runs import EpochTable
     from optnas.search import api
 
     dotted = dotted_settings(overrides, device=device, threads=threads, data=data)
     with EpochTable() as table:
         result = api.resume(out, dotted, on_epoch=table.add)
     _finish(result, out)
-
-
-def list_runs(
-    folder: Annotated[Path, typer.Argument(help="where to look for runs")] = Path("runs"),
-) -> None:
-    """List the runs below a folder with their settings, status and last epoch."""
-    from optnas.base.records import find_runs
-    from optnas.cli.printing import print_runs
-
-    if not folder.is_dir():
-        raise UserError(
-            "there is no such folder", key="FOLDER", value=str(folder), remedy="check the path"
-        )
-    print_runs(find_runs(folder))

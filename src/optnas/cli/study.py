@@ -15,6 +15,10 @@ app = typer.Typer(help="Declare, run and tabulate grids of searches.")
 
 Name = Annotated[str, typer.Argument(metavar="STUDY", help="a shipped name or a TOML file")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="the study's folder of run folders")]
+Version = Annotated[
+    int | None,
+    typer.Option("--numbers-version", metavar="N", help="read runs of an earlier numbers version"),
+]
 
 
 def _jobs(asked: int | None, threads: int | None) -> int:
@@ -43,7 +47,7 @@ def plan(
 ) -> None:
     """Print the runs of a study, what is there already, and the time the rest would take."""
     from optnas.study.declare import load_study
-    from optnas.study.folder import locate
+    from optnas.study.folder import locate, other_versions
 
     at_a_time = _jobs(jobs, threads)
     loaded = load_study(study, dotted_settings(None, device=device, threads=threads, data=data))
@@ -65,14 +69,14 @@ def plan(
         ]
         typer.echo(json.dumps(entries, indent=1))
         return
-    from optnas.study.view import print_plan
+    from optnas.cli.printing.study import print_plan
 
     costs: dict[str, float] = {}
     if not no_timing:
         from optnas.study.timing import estimate
 
         costs = estimate(loaded)
-    print_plan(loaded, folders, costs, at_a_time)
+    print_plan(loaded, folders, costs, at_a_time, other_versions(out))
 
 
 @app.command()
@@ -92,18 +96,18 @@ def run(
     data: DataFolder = None,
 ) -> None:
     """Run what is missing of a study; after an interruption give the same command again."""
+    from optnas.cli.printing.study import StudyLines
     from optnas.study.declare import load_study
     from optnas.study.progress import Watch
     from optnas.study.runner import Runner
-    from optnas.study.view import Display
 
     at_a_time = _jobs(jobs, threads)
     loaded = load_study(study, dotted_settings(None, device=device, threads=threads, data=data))
     carrier = _engine(engine, engine_set, out)
     runner = Runner(loaded, out, carrier, at_a_time, max_runs, retry_failed)
     watch = Watch(loaded.runs, runner.folders)
-    with Display(watch.look, at_a_time) as display:
-        runner.on_change, runner.on_tick = display.change, display.tick
+    with StudyLines(watch.look, at_a_time) as lines:
+        runner.on_change, runner.on_tick = lines.change, lines.tick
         whole = runner.go()
     typer.echo(watch.look().line(at_a_time))
     raise typer.Exit(EXIT_DONE if whole else EXIT_FAILED)
@@ -120,15 +124,27 @@ def _engine(name: str, words: list[str] | None, out: Path) -> Any:
 
 
 @app.command()
-def status(study: Name, *, out: Out, data: DataFolder = None) -> None:
+def status(
+    study: Name,
+    *,
+    out: Out,
+    as_json: Annotated[bool, typer.Option("--json", help="a list with an entry per run")] = False,
+    data: DataFolder = None,
+) -> None:
     """How far a study is, also while it runs."""
+    from optnas.base.json import dump_json
+    from optnas.cli.printing.study import print_status
     from optnas.study.declare import load_study
-    from optnas.study.folder import locate
+    from optnas.study.folder import locate, other_versions, standing
     from optnas.study.progress import Watch
-    from optnas.study.view import print_status
 
     loaded = load_study(study, dotted_settings(None, data=data))
-    print_status(loaded, Watch(loaded.runs, locate(loaded.runs.values(), out)))
+    folders = locate(loaded.runs.values(), out)
+    if as_json:
+        told = [standing(folder) | {"id": name} for name, folder in folders.items()]
+        typer.echo(dump_json(told, indent=1))
+    else:
+        print_status(loaded, Watch(loaded.runs, folders), other_versions(out))
 
 
 @app.command()
@@ -149,6 +165,7 @@ def table(
     arrays: Annotated[
         bool, typer.Option("--arrays", help="also alpha and operation weights, as JSON text")
     ] = False,
+    numbers_version: Version = None,
     data: DataFolder = None,
 ) -> None:
     """Write one row for each run and epoch: settings, record, benchmark asked again, measures."""
@@ -156,7 +173,13 @@ def table(
 
     tables.check_format(output)
     frame = tables.table(
-        study, out, benchmark=benchmark, data=data, recorded=recorded, arrays=arrays
+        study,
+        out,
+        benchmark=benchmark,
+        data=data,
+        recorded=recorded,
+        arrays=arrays,
+        numbers_version=numbers_version,
     )
     tables.write_table(frame, output)
     typer.echo(f"wrote {output}: {len(frame)} rows of {frame['id'].nunique()} runs")
@@ -192,10 +215,12 @@ def claims(
     ] = None,
     details: Annotated[bool, typer.Option("--details", help="every part, with its arms")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="everything, as JSON")] = False,
+    numbers_version: Version = None,
     data: DataFolder = None,
 ) -> None:
     """Judge claims by the runs: supported, contradicted, inconclusive, or not testable and why."""
-    from optnas.study import judging, view
+    from optnas.cli.printing import study as printed
+    from optnas.study import judging
 
     ledger = judging.judge(
         study,
@@ -206,13 +231,14 @@ def claims(
         recorded=recorded,
         hold=dotted_settings(hold),
         sweep=sweep,
+        numbers_version=numbers_version,
     )
     if as_json:
         import json
 
-        typer.echo(json.dumps(view.claims_document(ledger), indent=1, allow_nan=False))
+        typer.echo(json.dumps(printed.claims_document(ledger), indent=1, allow_nan=False))
     else:
-        view.print_claims(ledger, details=details)
+        printed.print_claims(ledger, details=details)
 
 
 @app.command()
@@ -251,13 +277,21 @@ def report(
     recorded: Annotated[
         bool, typer.Option("--recorded", help="take benchmark accuracies as the runs wrote them")
     ] = False,
+    numbers_version: Version = None,
     data: DataFolder = None,
 ) -> None:
     """Write the report of a study: one page that opens offline, and figures for a paper."""
     from optnas.report import report as write_report
 
     page = write_report(
-        study, out, to, runs=run or (), benchmark=benchmark, recorded=recorded, data=data
+        study,
+        out,
+        to,
+        runs=run or (),
+        benchmark=benchmark,
+        recorded=recorded,
+        data=data,
+        numbers_version=numbers_version,
     )
     typer.echo(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB) and {page.parent / 'figures'}/")
 

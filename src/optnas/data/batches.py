@@ -8,6 +8,7 @@ Shape letters: N images held, B images of a batch, C channels, H height, W width
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -135,6 +136,47 @@ def load_images(
         torch.from_numpy(labels).to(device),
         *(torch.tensor(each, dtype=torch.float64, device=device) for each in moments),
     )
+
+
+# Genuine sets hold a few images twice; more than this share of a half is a fault of the files.
+SHARED_AT_MOST = 0.01
+
+
+def shared_images(train: Images, valid: Images) -> str:
+    """Count the images that stand in both halves, pixel for pixel, and refuse more than a few.
+
+    What the network weights have seen in training says little of architectures in validation.
+
+    Args:
+        train: the training half.
+        valid: the validation half.
+
+    Returns:
+        A clause for the note of the run, empty where no image is shared.
+
+    Raises:
+        UserError: more than 1 % of a half stand in the other one too.
+    """
+    halves = {"training": _digests(train), "validation": _digests(valid)}
+    both = set(halves["training"]) & set(halves["validation"])
+    counts = {name: sum(each in both for each in half) for name, half in halves.items()}
+    for name, count in counts.items():
+        size = len(halves[name])
+        if count > SHARED_AT_MOST * size:
+            raise UserError(
+                f"{count:,} of {size:,} images of the {name} half stand in the other half too, "
+                "pixel for pixel",
+                key="data.split",
+                remedy="look for repeated files and rows in the data, or use another split",
+            )
+    count = counts["validation"]
+    images = f"image{'s stand' if count > 1 else ' stands'}"
+    return f"; {count} validation {images} in the training half too" if count else ""
+
+
+def _digests(images: Images) -> list[bytes]:
+    pixels_NCHW = images.images_NCHW.cpu().numpy()
+    return [hashlib.blake2b(each.tobytes(), digest_size=16).digest() for each in pixels_NCHW]
 
 
 def random_crop(

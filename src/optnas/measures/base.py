@@ -25,10 +25,12 @@ class Quantity:
     Attributes:
         unit: such as ``percent``, ``percentage points``, ``nats``; ``1`` for a pure number.
         better: the direction in which a search is better by this quantity, if there is one.
+        words: what it is called beside numbers and axes, such as ``train loss``; may be empty.
     """
 
     unit: str
     better: Better = "neither"
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,17 @@ class Cadence:
         named = epoch in self.at or (last and "end" in self.at)
         return named or (self.every > 0 and (epoch % self.every == 0 or last))
 
+    def count(self, epochs: int) -> int:
+        """How many epochs of a run they are.
+
+        Args:
+            epochs: how many the run has.
+
+        Returns:
+            The number.
+        """
+        return sum(self.due(epoch, epochs) for epoch in range(epochs + 1))
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -86,6 +99,9 @@ class Measure:
         cost: what it costs, in words: passes over how many images, seconds of which order.
         cadence: when it is taken unless the settings say otherwise.
         quick: settings with which it takes a blink on a tiny search, for the exam.
+        recorded: where its section is labelled by its own name, its numbers are columns of
+            epochs.jsonl too, null in epochs at which it is not taken.
+        images: how many images it needs of a half, ``train`` or ``valid``, if it needs a number.
     """
 
     measure: Callable[[Snapshot], Values]
@@ -93,3 +109,5 @@ class Measure:
     cost: str
     cadence: Cadence = Cadence(at=("end",))
     quick: Mapping[str, Any] = field(default_factory=dict)
+    recorded: bool = False
+    images: Mapping[str, int] = field(default_factory=dict)

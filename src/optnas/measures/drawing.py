@@ -1,10 +1,15 @@
-"""The look of every picture: colours, names, formats, the label of a run; writing it."""
+"""The look of every picture: colours, names, formats, the label of a run; writing it.
+
+An optimizer pair has one colour, whichever other runs it is drawn with.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import colorsys
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from optnas.algorithms.composed import composed
 from optnas.base.errors import UserError
@@ -17,17 +22,94 @@ if TYPE_CHECKING:
 FORMATS = ("png", "svg", "pdf")
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-STYLES = ("-", "--", "-.", ":")
+DASHES = ("solid", "dash", "dashdot", "dot", "longdash", "longdashdot")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# Blues for SGD on w, oranges for Adam on w; dashes for SGD on alpha, so that neither colour vision
+# nor colour print is needed.
+PAIR_LOOKS = {
+    "SGD + SGD": ("#56B4E9", "dash"),
+    "SGD + Adam": ("#0072B2", "solid"),
+    "Adam + SGD": ("#E69F00", "dash"),
+    "Adam + Adam": ("#D55E00", "solid"),
+}
+# Hues of other pairs in degrees, without those of the four: greens, then violets and pinks.
+HUES = (*range(75, 180, 15), *range(255, 345, 15))
 NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "ImageNet16-120"}
+
+
+def pair_look(pair: str) -> tuple[str, str]:
+    """Colour and dash of an optimizer pair, of its name alone.
+
+    Args:
+        pair: in words, such as ``SGD + Adam``: on w and on alpha.
+
+    Returns:
+        The colour, and a name of `DASHES`.
+
+    Example:
+        >>> pair_look("SGD + Adam")
+        ('#0072B2', 'solid')
+    """
+    if pair in PAIR_LOOKS:
+        return PAIR_LOOKS[pair]
+    hue, shade, dash, *_ = hashlib.sha256(pair.encode()).digest()
+    parts = colorsys.hls_to_rgb(HUES[hue % len(HUES)] / 360, (0.3, 0.42)[shade % 2], 0.65)
+    colour = "#" + "".join(f"{round(255 * part):02X}" for part in parts)
+    return colour, DASHES[dash % 4]
+
+
+def pair_name(config: Mapping[str, Any]) -> str:
+    """A run's optimizer pair, such as ``SGD + Adam``."""
+    return f"{config['weight_optimizer']['name']} + {config['arch_optimizer']['name']}"
+
+
+class Look(NamedTuple):
+    """How a curve looks: a colour, a name of `DASHES`, one of `MARKERS` or empty."""
+
+    colour: str
+    dash: str
+    marker: str = ""
+
+
+def run_looks(configs: Sequence[Mapping[str, Any]]) -> dict[str, Look]:
+    """The look of each label of runs that are drawn together.
+
+    The colour is that of the pair. The dash is that of the pair too where there is one algorithm,
+    else dash and marker tell the algorithms apart.
+
+    Args:
+        configs: of the runs.
+
+    Returns:
+        By `run_label`, algorithms in the order of the runs, the traditional pairs first.
+    """
+    pairs = {run_label(config): pair_name(config) for config in configs}
+    algorithms = list(dict.fromkeys(label.removesuffix(pair) for label, pair in pairs.items()))
+    traditional = list(PAIR_LOOKS)
+
+    def place(label: str) -> tuple[int, int, str]:
+        pair = pairs[label]
+        at = traditional.index(pair) if pair in traditional else len(traditional)
+        return algorithms.index(label.removesuffix(pair)), at, pair
+
+    looks = {}
+    for label in sorted(pairs, key=place):
+        colour, dash = pair_look(pairs[label])
+        looks[label] = Look(colour, dash)
+        if len(algorithms) > 1:
+            at = algorithms.index(label.removesuffix(pairs[label]))
+            marker = MARKERS[at % len(MARKERS)] if at else ""
+            looks[label] = Look(colour, DASHES[at % len(DASHES)], marker)
+    return looks
 
 
 def run_label(config: Mapping[str, Any]) -> str:
     """A run's algorithm, its hypergradient if not the usual one, and its optimizer pair."""
-    pair = f"{config['weight_optimizer']['name']} + {config['arch_optimizer']['name']}"
     usual = parameters_of(composed)["hypergradient"].default
     chosen = config["algorithm"].get("hypergradient", usual)
     name = chosen["name"] if isinstance(chosen, Mapping) else chosen  # 0.1.0 wrote a name
-    return f"{config['algorithm']['name']}{'' if name == usual else f' ({name})'}: {pair}"
+    note = "" if name == usual else f" ({name})"
+    return f"{config['algorithm']['name']}{note}: {pair_name(config)}"
 
 
 def check_format(path: Path) -> None:

@@ -5,7 +5,7 @@ Shapes: B images of a batch, K classes, E edges, O operations.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -112,11 +112,32 @@ def evaluate_batches(
     Returns:
         Mean cross-entropy in nats, accuracy in percent.
     """
+    if statistics is not None:
+        return mean_scores(supernet.judged_by(op_weights_EO, statistics), batches)
+    # Each batch has statistics of its own: nothing can be folded.
+    return mean_scores(
+        lambda images_BCHW: supernet(images_BCHW, op_weights_EO, statistics=None).logits_BK,
+        batches,
+    )
+
+
+@torch.no_grad()
+def mean_scores(
+    logits_of: Callable[[Tensor], Tensor], batches: Iterable[Batch]
+) -> tuple[float, float]:
+    """Loss and accuracy of any network over the images of batches.
+
+    Args:
+        logits_of: images -> logits ``[B, K]``.
+        batches: the images.
+
+    Returns:
+        Mean cross-entropy in nats, accuracy in percent.
+    """
     total = Score(torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.int64))
     size = 0
     for batch in batches:
-        logits, _ = supernet(batch.images_BCHW, op_weights_EO, statistics=statistics)
-        score = score_of(logits, batch.labels_B)
+        score = score_of(logits_of(batch.images_BCHW), batch.labels_B)
         total = Score(total.loss_sum + score.loss_sum.cpu(), total.correct + score.correct.cpu())
         size += len(batch.labels_B)
     return float(total.loss_sum) / size, 100.0 * int(total.correct) / size

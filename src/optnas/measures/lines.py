@@ -1,19 +1,18 @@
-"""What figures of measures share: their lines, their captions, the look of their axes."""
+"""What figures of measures share: their lines as curves, their captions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from optnas.base.errors import UserError
 from optnas.base.measurements import Line
 from optnas.base.records import RunFolder
-from optnas.measures.drawing import COLOURS, NAMES
+from optnas.measures.drawing import COLOURS, MARKERS, NAMES, Look, run_label, run_looks
+from optnas.measures.figures import Curve, Panel, Seed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def measured(name: str, runs: Sequence[RunFolder], **chosen: Any) -> list[list[Line]]:
@@ -41,6 +40,7 @@ def measured(name: str, runs: Sequence[RunFolder], **chosen: Any) -> list[list[L
     for run in runs:
         lines = [each for each in run.read_measures(name, **chosen) if each["status"] == "ok"]
         if not lines:
+            run.read_config()  # where there is no run at all it says so
             raise UserError(
                 f"the run has no measurement of {name}" + (f" with{words}" if words else ""),
                 where=run.path,
@@ -71,10 +71,125 @@ def epochs_of(found: Sequence[Sequence[Line]]) -> str:
     return f"epoch {every[0]}" if len(every) == 1 else f"epochs {every[0]} to {every[-1]}"
 
 
-def operation_styles(operations: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Colour and marker of each operation, the same in every figure."""
+class Group(NamedTuple):
+    """The runs of one algorithm and optimizer pair, which differ in their seed, and their look."""
+
+    label: str
+    look: Look
+    members: list[tuple[RunFolder, list[Line]]]
+    seeds: list[int]
+
+    @property
+    def title(self) -> str:
+        """Such as ``darts: SGD + Adam, seeds 0, 1``."""
+        told = ", ".join(map(str, sorted(self.seeds)))
+        return f"{self.label}, seed{'s' if len(self.seeds) > 1 else ''} {told}"
+
+
+def groups_of(runs: Sequence[RunFolder], found: Sequence[list[Line]]) -> list[Group]:
+    """Runs by algorithm and pair.
+
+    Args:
+        runs: the runs.
+        found: lines of each, as `measured` returns them.
+
+    Returns:
+        The groups, in the order of `run_looks`.
+    """
+    configs = [run.read_config() for run in runs]
+    groups = {
+        label: Group(label, look, members=[], seeds=[])
+        for label, look in run_looks(configs).items()
+    }
+    for config, run, lines in zip(configs, runs, found, strict=True):
+        group = groups[run_label(config)]
+        group.members.append((run, lines))
+        group.seeds.append(config["search"]["seed"])
+    return list(groups.values())
+
+
+Value = Callable[[Line], float | None]
+
+
+def number(quantity: str, *keys: str) -> Value:
+    """One number of a line.
+
+    Args:
+        quantity: its name.
+        *keys: where in it, for a table of numbers.
+
+    Returns:
+        A function from a line to the number; None where the line has none.
+    """
+
+    def value(line: Line) -> float | None:
+        found = line["values"][quantity]
+        for key in keys:
+            found = found[key]
+        return None if found is None else float(found)
+
+    return value
+
+
+def curve_of(
+    group: Group, value: Value, *ends: Value, look: Mapping[str, str] | None = None
+) -> Curve:
+    """A number of each line of a group's runs by epoch, as a curve.
+
+    Args:
+        group: the runs.
+        value: the number, such as `number` gives it.
+        *ends: the lower and the upper end of its own interval, or neither.
+        look: label, colour, dash and marker where they are not the group's.
+
+    Returns:
+        The curve.
+    """
+    every = sorted({line["epoch"] for _, lines in group.members for line in lines})
+    seeds = []
+    for seed, (run, lines) in zip(group.seeds, group.members, strict=True):
+        at = {line["epoch"]: line for line in lines}
+        columns = [
+            [None if (line := at.get(epoch)) is None else each(line) for epoch in every]
+            for each in (value, *ends)
+        ]
+        seeds.append(Seed(seed, run.path.name, *columns))
+    own = {"label": group.label, **group.look._asdict()}
+    return Curve(x=every, seeds=seeds, **own | dict(look or {}))
+
+
+def by_epoch(
+    measure: str, runs: Sequence[RunFolder], quantity: str, title: str, **chosen: Any
+) -> Panel:
+    """A panel of one quantity of a measure by epoch: a curve for each algorithm and pair.
+
+    Args:
+        measure: the measure.
+        runs: the runs.
+        quantity: one of its numbers; its unit is that which the measure declares.
+        title: what it is.
+        **chosen: settings of the measure, to choose among several.
+
+    Returns:
+        The panel.
+
+    Raises:
+        UserError: see `measured`.
+    """
+    found = measured(measure, runs, **chosen)
+    curves = [curve_of(group, number(quantity)) for group in groups_of(runs, found)]
+    return Panel(title, found[0][0]["units"][quantity], curves)
+
+
+def operation_looks(operations: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Label, colour and marker of each operation, the same in every figure."""
     return {
-        name: {"color": COLOURS[o % len(COLOURS)], "marker": MARKERS[o % len(MARKERS)]}
+        name: {
+            "label": name,
+            "colour": COLOURS[o % len(COLOURS)],
+            "marker": MARKERS[o % len(MARKERS)],
+            "dash": "solid",
+        }
         for o, name in enumerate(operations)
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -61,6 +61,10 @@ class Snapshot:
     dataset: str
     batch_size: int
     evaluation_size: int
+
+    def seen_by(self, name: str) -> Snapshot:
+        """The same moment in the eyes of a measure; of one named by path, its own name counts."""
+        return replace(self, name=name.rpartition(":")[2])
 
     @property
     def dtype(self) -> torch.dtype:

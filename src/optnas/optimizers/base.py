@@ -16,15 +16,17 @@ own signatures; the loop asks `optnas.optimizers.adapter` and knows no optimizer
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NewType
+from typing import TYPE_CHECKING, Annotated, Any, NewType
+
+from optnas.base.schema import Part
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 # The name and settings of an inner optimizer. A base steps at the rate of its section and has no
 # lr of its own; a rest has its own lr, and the section's schedule moves both by the same factor.
-BaseTable = NewType("BaseTable", dict[str, Any])
-RestTable = NewType("RestTable", dict[str, Any])
+BaseTable = NewType("BaseTable", Annotated[dict[str, Any], Part("optimizer", fixed=("lr",))])
+RestTable = NewType("RestTable", Annotated[dict[str, Any], Part("optimizer")])
 
 # Puts gradients into the leaves and returns the loss.
 Evaluate = Callable[[], "Tensor"]

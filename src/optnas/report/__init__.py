@@ -1,17 +1,19 @@
 """The report of a study: one page that opens offline, and its figures for a paper.
 
     inventory   the runs of a study: state, reason, hash, commands
-    data        what a figure is made of: curves over seeds, as plain numbers
-    arms        which runs make a curve, and its colour
-    figures     F7 to F13: from the runs to the data of a figure
+    material    runs that may be compared, and the benchmark
+    arms        which runs make a curve, and its look
+    figures     F7 to F13, registered in `named`; `epochs`, `mixed_cell` and `slides` beside them
+    data        a figure ready to draw: means and bands over runs, the ends of axes
+    static      a figure as a picture
+    pictures    figures by name: for `optnas plot`, for the page, as files for a paper
     summary     T1: the table of algorithms and pairs
-    static      a figure's data as a picture for a paper
     cells       drawings of a cell as SVG text
     pages       the pages of single runs
     build       all of it, written
     page/       template, style and script of report.html
 
-A figure is computed once; the page and the pictures draw the same numbers.
+A figure's numbers are computed once; the page and the pictures draw the same.
 """
 
 from __future__ import annotations

@@ -1,30 +1,22 @@
-"""Which runs make a curve, and how it looks: one pair has one colour everywhere in a report."""
+"""Which runs make a curve, and how it looks: a pair has its colour, an algorithm its own."""
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from optnas.analysis.claims.declare import NAMES, Cell
 from optnas.analysis.runs import Selection
+from optnas.measures.drawing import DASHES, pair_look
 from optnas.optimizers.signatures import torch_signature
 
 ALGORITHM, WEIGHT, ARCH = NAMES
 TRADITIONAL = [{WEIGHT: w, ARCH: a} for w, a in itertools.product(("SGD", "Adam"), repeat=2)]
-# Okabe and Ito's palette: blues for SGD on w, oranges for Adam on w; dashes for SGD on alpha, so
-# that neither colour vision nor colour print is needed.
-PAIR_LOOKS = {
-    "SGD + SGD": ("#56B4E9", "dash"),
-    "SGD + Adam": ("#0072B2", "solid"),
-    "Adam + SGD": ("#E69F00", "dash"),
-    "Adam + Adam": ("#D55E00", "solid"),
-}
 OTHER_COLOURS = ("#009E73", "#CC79A7", "#000000", "#8C6D31")
-DASHES = ("solid", "dash", "dashdot", "dot")
 ALGORITHM_LOOKS = {
     "darts": ("#000000", "solid"),
     "darts-minus": ("#009E73", "dashdot"),
@@ -71,23 +63,6 @@ def pair_of(cell: Mapping[str, object]) -> str:
     return f"{cell[WEIGHT]} + {cell[ARCH]}"
 
 
-def pair_look(pair: str, others: Iterable[str]) -> tuple[str, str]:
-    """Colour and dash of a pair.
-
-    Args:
-        pair: in words.
-        others: every pair of the study, so that those without a colour of their own keep one.
-
-    Returns:
-        The colour and the name of a dash.
-    """
-    if pair in PAIR_LOOKS:
-        return PAIR_LOOKS[pair]
-    place = sorted(set(others) - set(PAIR_LOOKS)).index(pair)
-    colours = len(OTHER_COLOURS)
-    return OTHER_COLOURS[place % colours], DASHES[(place // colours + place) % len(DASHES)]
-
-
 def pairs_in(selection: Selection, where: Cell) -> list[Cell]:
     """The optimizer pairs among runs, the traditional four first."""
     settings = selection.runs.settings[selection.matching(where)]
@@ -114,12 +89,11 @@ def runs_of(selection: Selection, cell: Cell, *more: str) -> tuple[int, ...]:
 
 def pair_arms(selection: Selection, algorithm: str) -> list[Arm]:
     """One arm a pair under an algorithm."""
-    every = [pair_of(cell) for cell in pairs_in(selection, {})]
     arms = []
     for pair in pairs_in(selection, {ALGORITHM: algorithm}):
         label = pair_of(pair)
         cell = {ALGORITHM: algorithm, **pair}
-        arms.append(Arm(label, *pair_look(label, every), cell, runs_of(selection, cell)))
+        arms.append(Arm(label, *pair_look(label), cell, runs_of(selection, cell)))
     return [arm for arm in arms if arm.runs]
 
 

@@ -6,37 +6,34 @@ import dataclasses
 import importlib.metadata
 import importlib.resources
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from optnas.analysis.claims.declare import NAMES as NAMES_OF_ARMS
 from optnas.analysis.claims.judge import judge
 from optnas.analysis.references import references
-from optnas.analysis.runs import Runs, Selection
+from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.files import write_text, writing
-from optnas.measures.drawing import NAMES
+from optnas.base.loading import registered_by
+from optnas.base.records import RunFolder
+from optnas.measures.figures import Row
 from optnas.report import summary
-from optnas.report.data import Line
-from optnas.report.figures import FIGURES, Benchmark, Material
+from optnas.report.data import Drawn
 from optnas.report.inventory import Entry, chosen, counted, inventory, study_command
+from optnas.report.material import Material, answering_table, material_of
 from optnas.report.pages import page
-from optnas.report.pictures import write_pictures
-from optnas.report.reference_lines import find_references
-from optnas.report.surfaces import surfaces
-from optnas.spaces.tables import Question, Table, data_folder, load_table
-from optnas.spaces.tables.references import Reference
-from optnas.study.declare import STUDIES, load_study
-from optnas.study.folder import locate
+from optnas.report.pictures import Absent, Picture, figure_of_report, write_pictures
+from optnas.spaces.tables import data_folder
+from optnas.study.declare import STUDIES
+from optnas.study.folder import opened
 from optnas.study.tables import table_of
 
 NEWEST = 50
-LINE_DASHES = ("dot", "dashdot", "solid")  # random cell, best of ten, best of all
-PRIMARY = "benchmark.cifar10"
 
 
 def report(
@@ -48,6 +45,7 @@ def report(
     benchmark: str | None = None,
     recorded: bool = False,
     data: Path | None = None,
+    numbers_version: int | None = None,
 ) -> Path:
     """Write ``report.html`` and ``figures/`` of a study.
 
@@ -59,6 +57,7 @@ def report(
         benchmark: ask this benchmark table instead of each run's own.
         recorded: take benchmark accuracies as the runs recorded them; needs no table.
         data: the data folder; default: the variable ``OPTNAS_DATA``.
+        numbers_version: of the runs; default: the present one.
 
     Returns:
         The path of ``report.html``.
@@ -67,17 +66,15 @@ def report(
         UserError: the study or a record is wrong, no run has a record yet, a run named is not
             there, or the folder cannot be written.
     """
-    settings = {} if data is None else {"data.folder": str(data)}
-    loaded = load_study(study, settings)
-    folders = locate(loaded.runs.values(), Path(out))
+    loaded, folders = opened(study, Path(out), data, numbers_version)
     entries = inventory(loaded, folders)
     paged = chosen(entries, runs, NEWEST)
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)
-    material = material_of(table, entries, data_folder(data))
-    figures = [make(material) for make in FIGURES.values()]
-    plane = surfaces(material)
+    known = data_folder(data)
+    material = material_of(table, list(folders.values()), known, entries=entries)
+    figures, absent = figures_of(material, folders)
     lines = summary.summary(material)
-    answering = _answering(table, data_folder(data))
+    answering = answering_table(table, known)
     findings = judge(table, references=references(answering) if answering else None)
     target = Path(out if to is None else to)
     text = _render(
@@ -89,7 +86,7 @@ def report(
         entries=entries,
         counts=counted(entries),
         figures=figures,
-        plane=plane,
+        absent=absent,
         columns=summary.COLUMNS,
         summary=lines,
         summary_fields=[dataclasses.asdict(line) for line in lines],
@@ -102,72 +99,92 @@ def report(
     )
     with writing("the report", key="--to", path=target):
         (target / "figures").mkdir(parents=True, exist_ok=True)
-        write_pictures([plane, *figures], target / "figures")
+        write_pictures(figures, [each.name for each in absent], target / "figures")
         write_text(target / "figures" / "T1.csv", summary.as_csv(lines))
         write_text(target / "figures" / "T1.tex", summary.as_latex(lines))
         write_text(target / "report.html", text)
     return target / "report.html"
 
 
-def material_of(table: pd.DataFrame, entries: Sequence[Entry], folder: Path | None) -> Material:
-    """What figures are made of.
+def figures_of(
+    material: Material, folders: Mapping[str, RunFolder]
+) -> tuple[list[Drawn | Picture], list[Absent]]:
+    """Every registered figure with ``in_report``, and those of files that the study names.
+
+    A figure of runs is handed those that are done, at the held value of every setting but
+    algorithm and pair, and in which everything that it ``needs`` was measured.
 
     Args:
-        table: the tidy table.
-        entries: the study's runs.
-        folder: the data folder, for the reference lines.
+        material: what figures are made of.
+        folders: the runs by id.
 
     Returns:
-        The material.
+        The figures, and those that these runs cannot supply.
     """
-    runs = Runs(table)
-    selection = Selection(runs, np.ones(len(runs), bool), {})
-    return Material(runs, selection, _benchmark(table, entries, folder), entries)
+    comparable = material.selection.comparable({}, set(NAMES_OF_ARMS))
+    ids = material.runs.settings.loc[comparable, "id"].astype(str)
+    ready = [folders[name] for name in ids]
+    found: list[Drawn | Picture] = []
+    absent = []
+    named, broken = _registered(folders.values())
+    for name, address in named.items():
+        needs = registry.facts("figure", address).get("needs", ())
+        runs = [run for run in ready if all(_measured(run, label) for label in needs)]
+        if needs and not runs:
+            absent.append(_unmeasured(name, needs))
+            continue
+        figure = registry.find("figure", address)
+        made = figure_of_report(name, figure, {"runs": runs, "material": material})
+        if isinstance(made, Absent):
+            absent.append(made)
+        else:
+            found.append(made)
+    return found, [*absent, *broken]
 
 
-def _benchmark(table: pd.DataFrame, entries: Sequence[Entry], folder: Path | None) -> Benchmark:
-    """The primary response, or the first data set that the runs' table answers."""
-    asked = [c for c in map(str, table) if c.startswith("benchmark.") and c != "benchmark.table"]
-    if not asked:
-        return Benchmark("", "")
-    column = PRIMARY if PRIMARY in asked else asked[0]
-    dataset = column.removeprefix("benchmark.")
-    name = _most_common_table(table)
-    answering = _answering(table, folder)
-    if answering is None:
-        question = _recorded_question(entries, dataset)
-        remark = f"no reference lines: the table {name} is not there"
-        rows: list[Reference] = []
-    else:
-        covered = answering.coverage
-        question = Question(dataset, covered.split, covered.epochs)
-        rows, remark = find_references(None, name, question, folder)
-    title = f"derived cell, {NAMES.get(dataset, dataset)} {question.split} (table {name})"
-    lines = [
-        Line(row.label, row.accuracy, dash, row.band)
-        for row, dash in zip(rows, LINE_DASHES, strict=False)
+def _registered(folders: Iterable[RunFolder]) -> tuple[dict[str, str], list[Absent]]:
+    """Addresses of the figures of a report by name, in its order; then what cannot be loaded."""
+    found, broken = {}, []
+    for name in registry.names("figure"):
+        try:
+            if registry.facts("figure", name).get("in_report"):
+                found[name] = name
+        except UserError as error:
+            broken.append(Absent(name, error.reason))
+    for file in _files(folders):
+        for kind, name in registered_by(file):
+            address = f"{file}:{name}"
+            if kind == "figure" and registry.facts("figure", address).get("in_report"):
+                found[f"{Path(file).stem}-{name}" if name in found else name] = address
+    return {name: found[name] for name in sorted(found, key=_place)}, broken
+
+
+def _files(folders: Iterable[RunFolder]) -> list[str]:
+    """Files that the measures of runs are addressed in."""
+    names = [
+        str(section.get("name", ""))
+        for folder in folders
+        if folder.config.exists()
+        for section in folder.read_config().get("measures", {}).values()
     ]
-    return Benchmark(column, title, lines, remark)
+    return list(dict.fromkeys(n.rpartition(":")[0] for n in names if ".py:" in n))
 
 
-def _most_common_table(table: pd.DataFrame) -> str:
-    return str(table.drop_duplicates("id")["benchmark.table"].mode()[0])
+def _place(name: str) -> tuple[bool, int, str]:
+    """Shin's figures by number, then the others by name."""
+    numbered = re.fullmatch(r"F(\d+)", name)
+    return numbered is None, int(numbered[1]) if numbered else 0, name
 
 
-def _answering(table: pd.DataFrame, folder: Path | None) -> Table | None:
-    """The benchmark table that answered most runs, None if it is not there or none was asked."""
-    try:
-        found = load_table(_most_common_table(table), folder=folder)
-    except UserError:
-        return None
-    return found if found.coverage.questions else None
+def _unmeasured(name: str, needs: Sequence[str]) -> Absent:
+    commands = [f"optnas measure RUN... {label}" for label in needs]
+    words = "Take it from the runs' checkpoints, then report again:"
+    why = "not measured" if needs == (name,) else f"{' and '.join(needs)} not measured"
+    return Absent(name, why, [Row(f"from {', '.join(needs)}", missing=[words, *commands])])
 
 
-def _recorded_question(entries: Sequence[Entry], dataset: str) -> Question:
-    """What the runs wrote of the question that their table answered."""
-    entry = next(entry for entry in entries if entry.epochs or entry.state == "done")
-    told = entry.folder.read_epochs()[0]["benchmark"]
-    return Question(dataset, told["split"], told["epochs"])
+def _measured(run: RunFolder, label: str) -> bool:
+    return any(line["status"] != "failed" for line in run.read_measures(label))
 
 
 def _design(entries: Sequence[Entry]) -> dict[str, list[str]]:

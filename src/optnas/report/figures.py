@@ -1,15 +1,16 @@
-"""F7 to F13: from the runs of a study to the data of a figure."""
+"""F7 to F13: optimizers, momenta and algorithms by epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from optnas.analysis.claims.declare import Cell, label
-from optnas.analysis.runs import Runs, Selection
-from optnas.measures.drawing import NAMES
+from optnas.analysis.runs import Runs
+from optnas.measures.figures import Curve, Figure, Line, Panel, Row, Seed
+from optnas.measures.record import SUPERNET_ACCURACY, TOP_EIGENVALUE, titled
 from optnas.report.arms import (
     ALGORITHM,
     ARCH,
@@ -23,11 +24,10 @@ from optnas.report.arms import (
     pair_of,
     pairs_in,
 )
-from optnas.report.data import Curve, Figure, Line, Panel, Row, curve, range_of, remarks_of
-from optnas.report.inventory import Entry, declared
+from optnas.report.inventory import declared
+from optnas.report.material import Material
 
-SUPERNET = ("supernet validation accuracy", "%", "valid_accuracy")
-SHARPNESS = ("top eigenvalue of the alpha-Hessian", "nats", "alpha_hessian_max")
+SUPERNET, SHARPNESS = titled(SUPERNET_ACCURACY), titled(TOP_EIGENVALUE)
 PAIR_LEGEND = "weight optimizer + architecture optimizer"
 DECK = {
     "darts": "DARTS",
@@ -42,39 +42,6 @@ MOMENTA: tuple[tuple[str, Cell, Momentum], ...] = (
     ("momentum of SGD on alpha", {WEIGHT: "SGD", ARCH: "SGD"}, Momentum("SGD", ARCH[:-5])),
     ("first beta of Adam on alpha", {WEIGHT: "SGD", ARCH: "Adam"}, Momentum("Adam", ARCH[:-5])),
 )
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """What the benchmark panel shows.
-
-    Args:
-        column: of the tidy table, such as ``benchmark.cifar10``; empty if the runs asked no table.
-        title: what it is, with data set, split and table.
-        lines: random search, a random cell, the best cell.
-        remark: why there are no lines; mostly empty.
-    """
-
-    column: str
-    title: str
-    lines: list[Line] = field(default_factory=list)
-    remark: str = ""
-
-
-@dataclass(frozen=True)
-class Material:
-    """What figures are made of: runs that may be compared, the benchmark, the study's runs."""
-
-    runs: Runs
-    selection: Selection
-    benchmark: Benchmark
-    entries: Sequence[Entry]
-
-    @property
-    def searched(self) -> str:
-        """The data sets of the searches, in words."""
-        names = dict.fromkeys(self.runs.settings["data.name"].astype(str))
-        return f"search on {', '.join(NAMES.get(name, name) for name in names)}"
 
 
 def panel(
@@ -101,17 +68,34 @@ def panel(
     runs = material.runs
     if not runs.has(column):
         return Panel(title, unit, [], remarks=["these runs did not record it"])
-    found = [(arm, curve(runs, arm, column)) for arm in arms]
-    curves: list[Curve] = [each for _, each in found if each is not None]
-    lengths = np.array(
-        [
-            max(int((~np.isnan(runs.epochs(run, column))).sum()) for run in arm.runs)
-            for arm, each in found
-            if each is not None
-        ]
-    )
-    ends = range_of(curves, list(lines))
-    return Panel(title, unit, curves, list(lines), remarks_of(curves, lengths), ends)
+    curves = [curve(runs, arm, column) for arm in arms]
+    return Panel(title, unit, [each for each in curves if each is not None], lines)
+
+
+def curve(runs: Runs, arm: Arm, column: str) -> Curve | None:
+    """The values of an arm's runs.
+
+    Args:
+        runs: all runs.
+        arm: which of them make the curve.
+        column: the response, a column of the tidy table.
+
+    Returns:
+        The curve; None if no run of the arm has a value.
+    """
+    every_E = np.unique(np.concatenate([runs.epochs(run, "epoch") for run in arm.runs]))
+    values_SE = np.full((len(arm.runs), len(every_E)), np.nan)
+    for place, run in enumerate(arm.runs):
+        at = np.searchsorted(every_E, runs.epochs(run, "epoch"))
+        values_SE[place, at] = runs.epochs(run, column)
+    if np.isnan(values_SE).all():
+        return None
+    named = runs.settings
+    seeds = [
+        Seed(int(named["search.seed"].iloc[run]), str(named["id"].iloc[run]), row.tolist())
+        for run, row in zip(arm.runs, values_SE, strict=True)
+    ]
+    return Curve(arm.label, every_E.astype(int).tolist(), seeds, arm.colour, arm.dash)
 
 
 def benchmark_panel(material: Material, arms: Sequence[Arm], title: str = "") -> Panel:
@@ -123,13 +107,32 @@ def benchmark_panel(material: Material, arms: Sequence[Arm], title: str = "") ->
     return replace(found, remarks=[*found.remarks, *filter(None, [asked.remark])])
 
 
-def three_panels(material: Material, arms: Sequence[Arm]) -> list[Panel]:
-    """Supernet accuracy, top eigenvalue, benchmark accuracy."""
+def three_panels(material: Material, arms: Sequence[Arm], where: Cell) -> list[Panel]:
+    """Supernet accuracy, top eigenvalue, benchmark accuracy.
+
+    Args:
+        material: runs and benchmark.
+        arms: the curves.
+        where: what the arms have in common; runs of it that no arm holds are told.
+
+    Returns:
+        The panels.
+    """
+    first = panel(material, arms, *SUPERNET)
     return [
-        panel(material, arms, *SUPERNET),
+        replace(first, remarks=[*first.remarks, *_left_out(material, arms, where)]),
         panel(material, arms, *SHARPNESS),
         benchmark_panel(material, arms),
     ]
+
+
+def _left_out(material: Material, arms: Sequence[Arm], where: Cell) -> list[str]:
+    """Runs that are not drawn: not done, or at other values of what is held."""
+    said = [f"not drawn: {n} {state}" for state, n in material.runs.unfinished.items()]
+    others = int(material.selection.matching(where).sum()) - sum(len(arm.runs) for arm in arms)
+    if others:
+        said.append(f"not drawn: {others} at other values of what is held, or of a seed again")
+    return said
 
 
 def missing(material: Material, cells: Sequence[Cell], needed: str) -> list[str]:
@@ -146,7 +149,7 @@ def missing(material: Material, cells: Sequence[Cell], needed: str) -> list[str]
     lines = [f"It needs {needed}:"]
     for cell in cells:
         ties = material.selection.ties(cell, set(cell))
-        told = declared(material.entries, cell)
+        told = declared(material.entries, cell) if material.entries else "none is here"
         if ties:
             told += f"; two values are equally common, none is held: {', '.join(ties)}"
         lines.append(f"{label(cell)} ({told})")
@@ -158,11 +161,10 @@ def pair_row(material: Material, algorithm: str) -> Row:
     arms = pair_arms(material.selection, algorithm)
     title = f"{DECK[algorithm]}, {material.searched}"
     if arms:
-        return Row(title, PAIR_LEGEND, three_panels(material, arms))
+        return Row(title, three_panels(material, arms, {ALGORITHM: algorithm}), PAIR_LEGEND)
     cells: list[Cell] = [{ALGORITHM: algorithm, **pair} for pair in TRADITIONAL]
     return Row(
         title,
-        PAIR_LEGEND,
         missing=missing(material, cells, "finished runs of one of these arms at least"),
     )
 
@@ -175,102 +177,63 @@ def momentum_rows(material: Material, algorithm: str) -> list[Row]:
         arms = momentum_arms(material.selection, where, momentum)
         title = f"{DECK[algorithm]}, {words} (pair {pair_of(pair)}), {material.searched}"
         if arms:
-            rows.append(Row(title, words, three_panels(material, arms)))
+            rows.append(Row(title, three_panels(material, arms, where), words))
             continue
         needed = f"finished runs under two values or more of {momentum.column}"
-        rows.append(Row(title, words, missing=missing(material, [where], needed)))
+        rows.append(Row(title, missing=missing(material, [where], needed)))
     return rows
 
 
-def pair_figure(name: str, *algorithms: str) -> Callable[[Material], Figure]:
-    """F7 to F9: optimizer comparison.
-
-    Args:
-        name: the figure's name.
-        *algorithms: a row each.
-
-    Returns:
-        A function from the material to the figure.
-    """
-
-    def draw(material: Material) -> Figure:
-        rows = [pair_row(material, algorithm) for algorithm in algorithms]
-        return Figure(
-            name,
-            f"Optimizer comparison: {', '.join(DECK[a] for a in algorithms)}",
-            "One curve an optimizer pair. Supernet accuracy is that of the clean operation weights;"
-            " the eigenvalue is the algebraically largest of the Hessian of the validation loss in"
-            " alpha; the benchmark accuracy is that of the cell that the argmax of alpha gives at"
-            " that epoch.",
-            rows,
-        )
-
-    return draw
-
-
-def momentum_figure(name: str, *algorithms: str) -> Callable[[Material], Figure]:
-    """F10 to F12: momentum comparison.
-
-    Args:
-        name: the figure's name.
-        *algorithms: four rows each.
-
-    Returns:
-        A function from the material to the figure.
-    """
-
-    def draw(material: Material) -> Figure:
-        rows = [row for each in algorithms for row in momentum_rows(material, each)]
-        return Figure(
-            name,
-            f"Momentum comparison: {', '.join(DECK[a] for a in algorithms)}",
-            "One curve a momentum, from dark (little) to light (much). The momentum of Adam is its"
-            " first beta. Momentum of w and of alpha are told apart.",
-            rows,
-        )
-
-    return draw
-
-
-def algorithm_figure(material: Material) -> Figure:
-    """F13: benchmark accuracy over epochs by algorithm, a panel for each pair."""
-    panels = []
-    for pair in pairs_in(material.selection, {}):
-        arms = algorithm_arms(material.selection, pair)
-        if arms:
-            panels.append(benchmark_panel(material, arms, f"pair {pair_of(pair)}"))
-    title = f"{material.benchmark.title}, {material.searched}"
-    if any(drawn.curves for drawn in panels):
-        rows = [Row(title, "algorithm", _on_one_scale(panels))]
-    else:
-        cells: list[Cell] = [{ALGORITHM: name, WEIGHT: "SGD", ARCH: "Adam"} for name in DECK]
-        rows = [
-            Row(
-                title,
-                "algorithm",
-                missing=missing(material, cells, "finished runs of one of these arms at least"),
-            )
-        ]
+def pair_figure(material: Material, *algorithms: str) -> Figure:
+    """Optimizer comparison, a row for each algorithm."""
+    words = ", ".join(DECK[a] for a in algorithms)
     return Figure(
-        "F13",
-        "Algorithm comparison",
-        "Benchmark accuracy of the derived cell over epochs, a panel for each optimizer pair.",
-        rows,
+        f"Optimizer comparison: {words}",
+        [pair_row(material, algorithm) for algorithm in algorithms],
+        "One curve per optimizer pair. Supernet accuracy is that of the clean operation weights; "
+        "the eigenvalue is the algebraically largest of the Hessian of the validation loss in "
+        "alpha; the benchmark accuracy is that of the cell that the argmax of alpha gives at that "
+        "epoch.",
+        missing=f"no finished run of {words.replace(', ', ' or ')}",
     )
 
 
-def _on_one_scale(panels: Sequence[Panel]) -> list[Panel]:
-    ends = [drawn.range for drawn in panels if drawn.range is not None]
-    common = min(low for low, _ in ends), max(high for _, high in ends)
-    return [replace(drawn, range=common) for drawn in panels]
+def momentum_figure(material: Material, *algorithms: str) -> Figure:
+    """Momentum comparison, four rows for each algorithm."""
+    words = ", ".join(DECK[a] for a in algorithms)
+    return Figure(
+        f"Momentum comparison: {words}",
+        [row for each in algorithms for row in momentum_rows(material, each)],
+        "One curve per momentum, from dark (little) to light (much). The momentum of Adam is its "
+        "first beta. Momentum of w and of alpha are told apart.",
+        missing=f"no two momenta under {words.replace(', ', ' or ')}",
+    )
 
 
-FIGURES: dict[str, Callable[[Material], Figure]] = {
-    "F7": pair_figure("F7", "darts"),
-    "F8": pair_figure("F8", "darts-minus"),
-    "F9": pair_figure("F9", "sdarts-rs", "sdarts-adv"),
-    "F10": momentum_figure("F10", "darts"),
-    "F11": momentum_figure("F11", "darts-minus"),
-    "F12": momentum_figure("F12", "sdarts-rs", "sdarts-adv"),
-    "F13": algorithm_figure,
-}
+def algorithm_figure(material: Material) -> Figure:
+    """Benchmark accuracy over epochs by algorithm, a panel for each pair."""
+    panels: list[Panel] = []
+    every: list[Arm] = []
+    for pair in pairs_in(material.selection, {}):
+        arms = algorithm_arms(material.selection, pair)
+        found = benchmark_panel(material, arms, f"pair {pair_of(pair)}")
+        if arms and found.curves:
+            panels.append(replace(found, scale="accuracy"))
+            every += arms
+    if panels:
+        left = _left_out(material, every, {})
+        panels[0] = replace(panels[0], remarks=[*panels[0].remarks, *left])
+    title = f"{material.benchmark.title}, {material.searched}"
+    cells: list[Cell] = [{ALGORITHM: name, WEIGHT: "SGD", ARCH: "Adam"} for name in DECK]
+    needed = "finished runs of one of these arms at least, answered by a benchmark table"
+    row = (
+        Row(title, panels, "algorithm")
+        if panels
+        else Row(title, missing=missing(material, cells, needed))
+    )
+    return Figure(
+        "Algorithm comparison",
+        [row],
+        "Benchmark accuracy of the derived cell over epochs, a panel for each optimizer pair.",
+        missing="no finished run with a benchmark accuracy",
+    )

@@ -13,7 +13,7 @@ from optnas.analysis.claims.declare import Cell
 from optnas.base.errors import UserError, did_you_mean
 from optnas.base.records import RunFolder
 from optnas.base.toml import read_text
-from optnas.study.declare import Study, describe_settings
+from optnas.study.declare import ID_LENGTH, Study, describe_settings
 from optnas.study.folder import STATES, State, epochs_of, state_of
 
 
@@ -52,15 +52,16 @@ def inventory(study: Study, folders: Mapping[str, RunFolder]) -> list[Entry]:
     """
     entries = []
     for name, run in study.runs.items():
-        folder, document = folders[name], run.settings.document()
-        result = folder.read_result() if folder.config.exists() else None
+        folder, there = folders[name], folders[name].config.exists()
+        document = folder.read_config() if there else run.settings.document()
+        result = folder.read_result() if there else None
         start = _last_start(folder)
         identity = document["identity"]
         entries.append(
             Entry(
-                id=name,
+                id=identity["hash"][:ID_LENGTH],
                 label=run.label,
-                hash=run.settings.hash,
+                hash=identity["hash"],
                 fingerprint=str(identity.get("fingerprint", "")),
                 numbers_version=int(identity["numbers_version"]),
                 state=state_of(folder),

@@ -8,6 +8,7 @@ from typing import Any
 
 from optnas.base.records import Record
 from optnas.base.toml import dump_toml
+from optnas.measures.record import TOP_EIGENVALUE, titled
 from optnas.report.cells import cell_svg
 from optnas.report.data import plain, thinned
 from optnas.report.inventory import Entry
@@ -18,8 +19,8 @@ from optnas.spaces.drawing import operation_colours
 SERIES = (
     ("supernet accuracy", "%", (("train_accuracy", "train"), ("valid_accuracy", "validation"))),
     ("loss", "nats", (("train_loss", "train"), ("valid_loss", "validation"))),
-    ("top eigenvalue of the alpha-Hessian", "nats", (("alpha_hessian_max", "top eigenvalue"),)),
-    ("path length of alpha", "", (("alpha_path_length", "path length"),)),
+    (*titled(TOP_EIGENVALUE)[:2], ((TOP_EIGENVALUE, "top eigenvalue"),)),
+    (*titled("alpha_path_length")[:2], (("alpha_path_length", "path length"),)),
 )
 
 

@@ -1,24 +1,198 @@
-"""The figures of a report as files for a paper, drawn side by side."""
+"""Figures by name as files: for ``optnas plot``, and those of a report for a paper.
+
+What a registered figure returns decides how it is written: a `Figure` is drawn, a matplotlib figure
+is written as it is, the file of a slide is copied.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import inspect
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from optnas.measures.drawing import FORMATS, write_figure
-from optnas.measures.landscape.panels import draw_f4
+from optnas.base import registry
+from optnas.base.errors import UserError
+from optnas.base.files import write_text, writing
+from optnas.base.records import RunFolder
+from optnas.measures.drawing import FORMATS, check_format, write_figure
+from optnas.measures.figures import Figure, Row
 from optnas.report import static
-from optnas.report.data import Figure
-from optnas.report.surfaces import Surfaces
+from optnas.report.data import Drawn, drawn
+from optnas.report.material import Material, material_of_runs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
 
 DPI = 300
+SUPPLIED = ("runs", "material", "table", "folder", "reference")
 
 
-def write_pictures(figures: Sequence[Figure | Surfaces], folder: Path) -> None:
+@dataclass(frozen=True)
+class Picture:
+    """A figure that a matplotlib figure is: its name, title, and the drawing."""
+
+    name: str
+    title: str
+    drawing: Drawing
+
+    def embedded(self) -> str:
+        """The drawing as the address of an image in a page."""
+        file = io.BytesIO()
+        self.drawing.savefig(file, format="png", dpi=120)
+        return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+class Absent(NamedTuple):
+    """A figure that a study's runs cannot supply, why in a few words, and what it would need."""
+
+    name: str
+    why: str
+    rows: Sequence[Row] = ()
+
+
+def plot_figure(
+    name: str,
+    runs: Sequence[RunFolder],
+    path: Path,
+    options: Mapping[str, Any] | None = None,
+    *,
+    table: str | None = None,
+    folder: Path | None = None,
+    reference: Sequence[str] | None = None,
+) -> None:
+    """Draw a figure by name.
+
+    Args:
+        name: a registered figure, or ``./file.py:function``.
+        runs: the runs it is drawn from.
+        path: a file that ends in .png, .svg or .pdf.
+        options: the figure's own, checked against its signature.
+        table: ask this benchmark table again, for figures that show one.
+        folder: the data folder, for ``table`` and ``reference``.
+        reference: horizontal lines, for figures that have them; see
+            `optnas.report.epochs.epochs`.
+
+    Raises:
+        UserError: there is no such figure, it takes other arguments, or it cannot be written.
+    """
+    figure = registry.find("figure", name, key="--figure")
+    taken = inspect.signature(figure).parameters
+    for key, value in {"table": table, "reference": reference and ",".join(reference)}.items():
+        if value is not None and not {key, "material"} & taken.keys():
+            raise UserError(
+                f"the figure {name} asks no benchmark table",
+                key=f"--{key}",
+                value=value,
+                remedy="leave it out",
+            )
+    if runs and not {"runs", "material"} & taken.keys():
+        raise UserError(
+            f"the figure {name} takes no run",
+            key="DIR...",
+            value=" ".join(str(run.path) for run in runs),
+            remedy="leave it out",
+        )
+    check_format(path)
+    offered: dict[str, Any] = {
+        "runs": runs,
+        "table": table,
+        "folder": folder,
+        "reference": reference,
+    }
+    if "material" in taken:
+        offered["material"] = _material(name, runs, table, folder, reference)
+    made = _made(figure, name, offered, options or {})
+    match made:
+        case Figure():
+            if not any(row.panels for row in made.rows):
+                why = made.missing or "no row has a panel"
+                raise UserError(
+                    f"the figure {name} has nothing to draw: {why}",
+                    key="DIR...",
+                    value=f"{len(runs)} runs",
+                    remedy="give finished runs that it can show",
+                )
+            static.write(drawn(name, made), path, captioned=True)
+        case Traversable():
+            _copy(name, made, path)
+        case _:
+            write_figure(made, path)
+
+
+def _material(
+    name: str,
+    runs: Sequence[RunFolder],
+    table: str | None,
+    folder: Path | None,
+    reference: Sequence[str] | None,
+) -> Material:
+    if not runs:
+        raise UserError(
+            f"the figure {name} is drawn from runs",
+            key="DIR...",
+            remedy="give one or more run folders",
+        )
+    return material_of_runs(runs, table, folder, reference)
+
+
+def _made(
+    figure: Callable[..., Any], name: str, offered: Mapping[str, Any], options: Mapping[str, Any]
+) -> Any:
+    chosen = registry.complete_settings(figure, options, section=name, skip=SUPPLIED)
+    return registry.supply(figure, chosen, offered, section=name)
+
+
+def _copy(name: str, slide: Traversable, path: Path) -> None:
+    if path.suffix != ".svg":
+        raise UserError(
+            f"the figure {name} is a slide that is kept as SVG",
+            key="-o",
+            value=str(path),
+            remedy=f"write {path.with_suffix('.svg')} and convert it",
+        )
+    with writing("the picture", key="-o", path=path):
+        write_text(path, slide.read_text())
+
+
+def figure_of_report(
+    name: str, figure: Callable[..., Any], offered: Mapping[str, Any]
+) -> Drawn | Picture | Absent:
+    """One figure of a report.
+
+    Args:
+        name: what it is called there.
+        figure: the registered function.
+        offered: what it may ask for, see `SUPPLIED`.
+
+    Returns:
+        What is drawn, or why nothing is.
+    """
+    try:
+        made = _made(figure, name, offered, {})
+    except UserError as error:
+        return Absent(name, error.reason)
+    except Exception as error:  # a stranger's code may fail in any way; the page says how
+        return Absent(name, f"failed, {type(error).__name__}: {error}")
+    if not isinstance(made, Figure):
+        title = (inspect.getdoc(figure) or name).partition("\n")[0].removesuffix(".")
+        return Picture(name, title, made)
+    if not any(row.panels for row in made.rows):
+        rows = [row for row in made.rows if row.missing]
+        return Absent(name, made.missing or "nothing to draw", rows)
+    return drawn(name, made)
+
+
+def write_pictures(figures: Sequence[Drawn | Picture], absent: Sequence[str], folder: Path) -> None:
     """Every figure in every format, each figure by a process of its own as far as cores go.
 
     Args:
-        figures: the figures; one with nothing to draw leaves no file of an earlier time.
+        figures: the figures.
+        absent: names of those with nothing to draw: they leave no file of an earlier time.
         folder: where to write.
 
     Raises:
@@ -26,21 +200,19 @@ def write_pictures(figures: Sequence[Figure | Surfaces], folder: Path) -> None:
     """
     import joblib
 
-    drawn = [figure for figure in figures if figure.drawn]
-    for figure in figures:
-        if not figure.drawn:
-            for kind in FORMATS:
-                (folder / f"{figure.name}.{kind}").unlink(missing_ok=True)
-    if drawn:
-        jobs = min(len(drawn), joblib.cpu_count())
-        each = (joblib.delayed(_write)(figure, folder) for figure in drawn)
+    for name in absent:
+        for kind in FORMATS:
+            (folder / f"{name}.{kind}").unlink(missing_ok=True)
+    if figures:
+        jobs = min(len(figures), joblib.cpu_count())
+        each = (joblib.delayed(_write)(figure, folder) for figure in figures)
         joblib.Parallel(n_jobs=jobs, batch_size=1)(each)
 
 
-def _write(figure: Figure | Surfaces, folder: Path) -> None:
-    from matplotlib import rc_context
-
-    with rc_context(static.PAPER):
-        drawing = draw_f4(figure.columns) if isinstance(figure, Surfaces) else static.draw(figure)
-        for kind in FORMATS:
-            write_figure(drawing, folder / f"{figure.name}.{kind}", dpi=DPI)
+def _write(figure: Drawn | Picture, folder: Path) -> None:
+    for kind in FORMATS:
+        path = folder / f"{figure.name}.{kind}"
+        if isinstance(figure, Picture):
+            write_figure(figure.drawing, path, dpi=DPI)
+        else:
+            static.write(figure, path, dpi=DPI)

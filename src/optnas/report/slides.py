@@ -1,25 +1,28 @@
-"""Diagrams of what a differentiable search is: its three parts, its mixed cell, its two steps.
-
-Every diagram is a function of run folders to a figure; only `mixed_cell` can use one.
-"""
+"""Slides of the method: drawn once, served as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import importlib.resources
+from importlib.resources.abc import Traversable
 
-from optnas.base.records import RunFolder
-from optnas.report.method import alternation, nas_triangle
-from optnas.report.mixed_cell import auxiliary_skip, mixed_cell
+from optnas.base.registry import register
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+IMAGES = importlib.resources.files("optnas").joinpath("report/images")
 
-__all__ = ["FIGURES", "alternation", "auxiliary_skip", "mixed_cell", "nas_triangle"]
 
-FIGURES: dict[str, Callable[[Sequence[RunFolder]], Figure]] = {
-    "alternation": alternation,
-    "auxiliary-skip": auxiliary_skip,
-    "mixed-cell": mixed_cell,
-    "nas-triangle": nas_triangle,
-}
+@register("figure", "nas-triangle")
+def nas_triangle() -> Traversable:
+    """Search space, search strategy and performance estimation, and what passes between them."""
+    return IMAGES.joinpath("nas-triangle.svg")
+
+
+@register("figure", "alternation")
+def alternation() -> Traversable:
+    """One iteration: the architecture step, then the weight step."""
+    return IMAGES.joinpath("alternation.svg")
+
+
+@register("figure", "auxiliary-skip")
+def auxiliary_skip() -> Traversable:
+    """An edge with the auxiliary skip of DARTS-, and the skip's weight over the epochs."""
+    return IMAGES.joinpath("auxiliary-skip.svg")

@@ -12,17 +12,19 @@ import numpy as np
 
 from optnas.analysis.bands import band
 from optnas.analysis.claims.declare import NAMES
+from optnas.measures.record import RECORD, SUPERNET_ACCURACY, TOP_EIGENVALUE, symbol
 from optnas.report.arms import ALGORITHM, Arm, pair_arms
-from optnas.report.figures import Material
+from optnas.report.material import Material
 
 # Name, unit, digits after the point.
 COLUMNS = (
     ("final accuracy", "%", 2),
     ("best epoch's accuracy (oracle)", "%", 2),
     ("drop from it", "pp", 2),
-    ("top eigenvalue", "nats", 3),
-    ("supernet accuracy", "%", 2),
+    ("top eigenvalue", symbol(RECORD[TOP_EIGENVALUE].unit), 3),
+    ("supernet accuracy", symbol(RECORD[SUPERNET_ACCURACY].unit), 2),
 )
+RECORDED = (TOP_EIGENVALUE, SUPERNET_ACCURACY)  # the last of them
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,7 @@ def _responses(material: Material, arm: Arm) -> list[list[float]]:
         final,
         best,
         [b - f for b, f in zip(best, final, strict=True)],
-        *(
-            _last([_known(material, run, column) for run in arm.runs])
-            for column in ("alpha_hessian_max", "valid_accuracy")
-        ),
+        *(_last([_known(material, run, column) for run in arm.runs]) for column in RECORDED),
     ]
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optnas.base.errors import COMMAND_LINE, UserError
+from optnas.base.errors import COMMAND_LINE
 from optnas.base.measurements import Line
 from optnas.base.records import FINISHED, Record, RunFolder
 from optnas.base.toml import nest, read_toml
 from optnas.search.settings.complete import complete_measure
-from optnas.search.settings.layers import Layer, blame, reread, resolve
+from optnas.search.settings.layers import Layer, reread, resolve
 from optnas.search.settings.model import MeasureSection, Settings
 
 if TYPE_CHECKING:
@@ -38,14 +38,8 @@ def settings_of(
     Returns:
         The settings, checked.
     """
-    return resolve(_layers(settings, config, where))
-
-
-def _layers(
-    settings: Mapping[str, Any] | None, config: PathLike | None, where: object
-) -> list[Layer]:
     layers = [] if config is None else [Layer(config, read_toml(Path(config)))]
-    return [*layers, Layer(where, nest(settings or {}, where))]
+    return resolve([*layers, Layer(where, nest(settings or {}, where))], default=where)
 
 
 def run(
@@ -75,12 +69,10 @@ def run(
         >>> run({"data.name": "digits", "search.epochs": 1}, out="runs/a")  # doctest: +SKIP
         {'status': 'done', ...}
     """
-    layers = _layers(settings, config, where)
-    complete = resolve(layers)
+    complete = settings_of(settings, config=config, where=where)
     folder = RunFolder(Path(out))
     with folder.created(complete.document()):
-        _search(complete, folder, on_epoch, layers)
-    return _result(folder)
+        return search(complete, folder, on_epoch)
 
 
 def resume(
@@ -104,15 +96,13 @@ def resume(
         UserError: there is no run, its files do not fit together, or another process has it.
     """
     folder = RunFolder(Path(out))
-    document = folder.read_config()
     given = nest(settings or {}, COMMAND_LINE)
-    complete = reread(document, folder.config, given)
+    complete = reread(folder.read_config(), folder.config, given)
     result = folder.read_result()
-    if result is None or result.get("status") not in FINISHED:
-        with folder.locked():
-            layers = [Layer(folder.config, document), Layer(COMMAND_LINE, given)]
-            _search(complete, folder, on_epoch, layers)
-    return _result(folder)
+    if result is not None and result.get("status") in FINISHED:
+        return result
+    with folder.locked():
+        return search(complete, folder, on_epoch)
 
 
 def measure(
@@ -145,7 +135,7 @@ def measure(
     folder = RunFolder(Path(out))
     complete = reread(folder.read_config(), folder.config, nest(settings or {}))
     asked = {label: _section(complete, label, given) for label, given in measures.items()}
-    from optnas.search.afterwards import Wanted, measure_run
+    from optnas.search.observe import Wanted, measure_run
 
     wanted = {
         label: Wanted(section, section.cadence if {"every", "at"} & set(measures[label]) else None)
@@ -182,18 +172,23 @@ def load(out: PathLike) -> pd.DataFrame:
     return table
 
 
-def _search(
-    settings: Settings, folder: RunFolder, on_epoch: OnEpoch, layers: Sequence[Layer]
-) -> None:
+def search(
+    settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record: None
+) -> dict[str, Any]:
+    """Search in a run folder that this process holds, from wherever it stands.
+
+    Args:
+        settings: complete.
+        folder: the run's folder.
+        on_epoch: called with each new record.
+
+    Returns:
+        The content of result.json.
+
+    Raises:
+        UserError: a part of the search refuses a setting; told of the place it was written in.
+    """
     from optnas.search.loop import run as run_search
 
-    try:
-        run_search(settings, folder, on_epoch)
-    except UserError as error:
-        raise blame(error, layers) from error
-
-
-def _result(folder: RunFolder) -> dict[str, Any]:
-    result = folder.read_result()
-    assert result is not None
-    return result
+    with settings.origins.told():
+        return run_search(settings, folder, on_epoch)

@@ -1,13 +1,74 @@
-"""Numbers of the architecture parameters. Shapes: E edges, O operations."""
+"""What a record says of a search after an epoch. Shapes: E edges, O operations."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
+from optnas.base.records import Record
 from optnas.spaces.base import Space
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from optnas.measures.snapshot import Snapshot
+
+
+class DivergedError(Exception):
+    """A loss stopped being a finite number."""
+
+
+def finite(name: str, value: float) -> float:
+    """The value, if it is a finite number.
+
+    Args:
+        name: what it is, in words.
+        value: the value.
+
+    Returns:
+        The value.
+
+    Raises:
+        DivergedError: it is not.
+    """
+    if not math.isfinite(value):
+        raise DivergedError(f"{name} is {value}")
+    return value
+
+
+def describe_search(snapshot: Snapshot, alpha_start_EO: Tensor, path_length: float) -> Record:
+    """The columns of `optnas.measures.record.RECORD` that training does not tell.
+
+    Args:
+        snapshot: the search after an epoch.
+        alpha_start_EO: initial alpha.
+        path_length: sum of the lengths of alpha's steps so far.
+
+    Returns:
+        Values for the epoch's record; those of recorded measures are not among them.
+
+    Raises:
+        DivergedError: the validation loss or alpha is not finite.
+    """
+    import torch
+
+    alpha_EO, op_weights_EO = snapshot.alpha_EO, snapshot.op_weights_EO
+    loss, accuracy = snapshot.evaluate(op_weights_EO, snapshot.statistics)
+    record: Record = {
+        "valid_loss": finite("validation loss", loss),
+        "valid_accuracy": accuracy,
+    }
+    for name, relax in snapshot.algorithm.also_validate.items():
+        further_EO = relax(alpha_EO, snapshot.progress)
+        record[f"valid_accuracy_{name}"] = snapshot.evaluate(further_EO, snapshot.statistics)[1]
+    finite("the norm of alpha", float(alpha_EO.norm()))
+    choice, space = snapshot.choice, snapshot.space
+    record |= describe_alpha(alpha_EO, alpha_start_EO, op_weights_EO, choice, space)
+    record["alpha_path_length"] = path_length
+    norms = [weight.double().norm() for weight in snapshot.supernet.weights.values()]
+    record["weight_norm"] = float(torch.stack(norms).norm())
+    record["benchmark"] = snapshot.benchmark(space.architecture(choice))
+    return record
 
 
 def describe_alpha(
@@ -24,7 +85,7 @@ def describe_alpha(
         alpha_EO: architecture parameters.
         alpha_start_EO: their initial value.
         op_weights_EO: clean operation weights.
-        choice: the discretization, an operation an edge.
+        choice: the discretization, one operation per edge.
         space: the search space.
 
     Returns:

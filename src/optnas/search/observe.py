@@ -1,6 +1,6 @@
-"""Measures taken of a search, live or from a checkpoint, and written down. Names no measure.
+"""Measures taken of a search, live or from the checkpoints it kept, and written down.
 
-A measure that fails is a status in its line, never the end of the run.
+Names no measure. One that fails is a status in its line, never the end of the run.
 """
 
 from __future__ import annotations
@@ -9,29 +9,45 @@ import copy
 import hashlib
 import math
 import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from optnas.base import registry
+from optnas.base.errors import UserError
 from optnas.base.json import dump_json
-from optnas.base.measurements import Arrays, Line
+from optnas.base.measurements import Arrays, Line, identity
 from optnas.base.records import RunFolder
-from optnas.measures.base import Measure, Values
+from optnas.measures.base import Cadence, Measure, Values
 from optnas.measures.snapshot import Snapshot
-from optnas.search.settings.model import MeasureSection
-from optnas.search.state import SearchState
+from optnas.search.checkpoints import restore
+from optnas.search.environment import cpu_threads
+from optnas.search.settings.model import MeasureSection, Settings
+from optnas.search.state import SearchState, build_state
+
+OnLine = Callable[[str, Line], None]
+REMEDY = "delete it, or restore the file"
 
 
-def observe(state: SearchState, folder: RunFolder) -> None:
-    """Take the measures that are due at the state's epoch, and write their lines.
+class Taken(NamedTuple):
+    """What a measure found: its line, and its arrays by name."""
 
-    Args:
-        state: a search after an epoch; unchanged.
-        folder: the run's folder.
+    line: Line
+    arrays: Arrays
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A measure to take afterwards.
+
+    Attributes:
+        section: the measure and its settings.
+        cadence: only at these epochs; None is every epoch with a checkpoint.
     """
-    for label, section in state.settings.measures.items():
-        if section.cadence.due(state.epoch, state.settings.search.epochs):
-            take(state, folder, label, section)
+
+    section: MeasureSection
+    cadence: Cadence | None
 
 
 def keeps(state: SearchState) -> bool:
@@ -54,12 +70,44 @@ def keeps(state: SearchState) -> bool:
     return epoch in wanted
 
 
-def snapshot_of(state: SearchState, name: str) -> Snapshot:
+def due(state: SearchState) -> dict[str, MeasureSection]:
+    """The measures that the settings want at the state's epoch, by label.
+
+    Args:
+        state: a search after an epoch.
+
+    Returns:
+        Their sections.
+    """
+    settings = state.settings
+    return {
+        label: section
+        for label, section in settings.measures.items()
+        if section.cadence.due(state.epoch, settings.search.epochs)
+    }
+
+
+def recorded(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Columns of the record that measures supply, by the label of the measure."""
+    return {
+        label: tuple(measure.quantities)
+        for label, section in settings.measures.items()
+        if label == section.own_name and (measure := build_measure(section)).recorded
+    }
+
+
+def build_measure(section: MeasureSection) -> Measure:
+    """The measure of a section, with its settings filled in."""
+    measure: Measure = registry.find("measure", section.name)(**section.settings)
+    return measure
+
+
+def snapshot_of(state: SearchState, name: str = "record") -> Snapshot:
     """The state as a measure sees it.
 
     Args:
         state: a search after an epoch.
-        name: of the measure; of one named by path, only its own name counts.
+        name: of the measure.
 
     Returns:
         The snapshot; it shares the state's memory.
@@ -70,7 +118,7 @@ def snapshot_of(state: SearchState, name: str) -> Snapshot:
     supernet = copy.copy(state.supernet)
     supernet.weights = {n: weight.detach() for n, weight in state.supernet.weights.items()}
     return Snapshot(
-        name=name.rpartition(":")[2],
+        name=name,
         progress=progress,
         seed=settings.search.seed,
         space=state.space,
@@ -104,30 +152,42 @@ def described(section: MeasureSection) -> dict[str, Any]:
     }
 
 
-def take(state: SearchState, folder: RunFolder, label: str, section: MeasureSection) -> Line:
-    """Take one measure and write its line.
+def take(snapshot: Snapshot, section: MeasureSection) -> Taken:
+    """Take one measure.
 
     Args:
-        state: a search after an epoch; unchanged.
+        snapshot: of a search after an epoch; unchanged.
+        section: the measure and its settings.
+
+    Returns:
+        What it found, or how it failed.
+    """
+    head = {"epoch": snapshot.progress.epoch, **described(section)}
+    measure = build_measure(section)
+    wall, cpu = time.perf_counter(), time.process_time()
+    arrays: Arrays = {}
+    try:
+        found, arrays = _checked(measure, measure.measure(snapshot.seen_by(section.own_name)))
+    except Exception as error:  # whatever it is, the search goes on
+        found = {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
+        found |= {"values": {}, "units": {}}
+    cost = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+    return Taken({**head, **found, "cost": cost}, arrays)
+
+
+def put(folder: RunFolder, label: str, taken: Taken) -> Line:
+    """Write what a measure found into a run's folder.
+
+    Args:
         folder: the run's folder.
         label: under which the line is written.
-        section: the measure and its settings.
+        taken: the line and its arrays.
 
     Returns:
         The line.
     """
-    measure: Measure = registry.find("measure", section.name)(**section.settings)
-    head = {"epoch": state.epoch, **described(section)}
-    wall, cpu = time.perf_counter(), time.process_time()
-    try:
-        found, arrays = _checked(measure, measure.measure(snapshot_of(state, section.name)))
-    except Exception as error:  # whatever it is, the search goes on
-        found, arrays = {"status": "failed", "reason": f"{type(error).__name__}: {error}"}, {}
-        found |= {"values": {}, "units": {}}
-    cost = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
-    line = {**head, **found, "cost": cost}
-    folder.measures.put(label, line, arrays)
-    return line
+    folder.measures.put(label, taken.line, taken.arrays)
+    return taken.line
 
 
 def _checked(measure: Measure, values: Values) -> tuple[dict[str, Any], Arrays]:
@@ -157,3 +217,75 @@ def _finite(value: Any, name: str, lost: list[str]) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(each, f"{name}[{i}]", lost) for i, each in enumerate(value)]
     return value
+
+
+def measure_run(
+    folder: RunFolder,
+    settings: Settings,
+    wanted: Mapping[str, Wanted],
+    *,
+    again: bool,
+    on_line: OnLine,
+) -> None:
+    """Take measures at a run's kept checkpoints; what is there with equal settings is left.
+
+    Args:
+        folder: the run's folder.
+        settings: the run's settings.
+        wanted: measures by label.
+        again: take them even where their line is there.
+        on_line: called with each label and new line.
+
+    Raises:
+        UserError: the run keeps no checkpoint, or none of an epoch that is asked for.
+    """
+    if not folder.checkpoint.exists():
+        raise UserError(
+            "the run has no checkpoint yet", where=folder.path, remedy="wait for its first epoch"
+        )
+    with folder.locked(), cpu_threads(settings.run.threads):
+        state = build_state(settings)
+        restore(state, folder.checkpoint, remedy=REMEDY)
+        kept = {epoch: folder.kept(epoch) for epoch in folder.kept_epochs()}
+        kept[state.epoch] = folder.checkpoint
+        for label, each in wanted.items():
+            _check_kept(label, each, kept, settings.search.epochs, folder.path)
+        for epoch in sorted(kept):
+            pending = list(_pending(folder, wanted, epoch, settings.search.epochs, again))
+            if not pending:
+                continue
+            restore(state, kept[epoch], remedy=REMEDY)
+            snapshot = snapshot_of(state)
+            for label in pending:
+                on_line(label, put(folder, label, take(snapshot, wanted[label].section)))
+
+
+def _pending(
+    folder: RunFolder, wanted: Mapping[str, Wanted], epoch: int, epochs: int, again: bool
+) -> Iterator[str]:
+    for label, each in wanted.items():
+        if each.cadence is not None and not each.cadence.due(epoch, epochs):
+            continue
+        there = {
+            identity(line)
+            for line in folder.read_measures(label)
+            if line["epoch"] == epoch and line["status"] != "failed"
+        }
+        if again or identity(described(each.section)) not in there:
+            yield label
+
+
+def _check_kept(
+    label: str, wanted: Wanted, kept: Mapping[int, Path], epochs: int, where: Path
+) -> None:
+    asked = () if wanted.cadence is None else wanted.cadence.at
+    missing = [each for each in asked if (epochs if each == "end" else each) not in kept]
+    if missing:
+        raise UserError(
+            f"the run keeps no checkpoint of epoch {', '.join(map(str, missing))}",
+            where=where,
+            key=f"{label}.at",
+            value=list(asked),
+            remedy=f"choose among {', '.join(map(str, sorted(kept)))}; "
+            "checkpoints.keep says what a new run keeps",
+        )

@@ -1,10 +1,9 @@
-"""Everything a running search holds, built from its settings, saved and restored bit for bit."""
+"""Everything a running search holds, built from its settings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,14 +11,21 @@ from torch import Tensor
 from optnas.algorithms.base import Algorithm, Memory, Progress
 from optnas.base import registry
 from optnas.base.errors import UserError
-from optnas.base.files import write_atomically
+from optnas.base.records import NOTHING_WRITTEN, Written
 from optnas.base.seeds import named_generator
-from optnas.data.batches import Augmentation, CyclingBatches, Images, load_images, split_indices
+from optnas.data.batches import (
+    Augmentation,
+    CyclingBatches,
+    Images,
+    load_images,
+    shared_images,
+    split_indices,
+)
 from optnas.data.sets.base import Dataset
 from optnas.data.splits import read_split
 from optnas.optimizers.adapter import build
 from optnas.optimizers.schedules.common import Schedule
-from optnas.search.settings.model import FORMAT, Settings
+from optnas.search.settings.model import Settings
 from optnas.spaces import Space, build_space
 from optnas.spaces.network import Statistics, Supernet
 from optnas.spaces.tables import Table, load_table
@@ -27,7 +33,6 @@ from optnas.spaces.tables import Table, load_table
 STREAMS = ("train-order", "valid-order", "train-augmentation", "valid-augmentation", "perturbation")
 # One number per step, for algorithms that need a draw; the others do not have the stream.
 DRAWS = "draws"
-FROM_THE_BEGINNING = "delete it to start this run from the beginning"
 
 
 @dataclass
@@ -57,7 +62,7 @@ class SearchState:
         memory: what the algorithm remembers, empty if nothing.
         path_length: sum of the lengths of alpha's steps so far, a float64 scalar.
         epoch: finished epochs.
-        records_bytes: length of epochs.jsonl with all of them.
+        records: epochs.jsonl with all of them.
         seconds: wall time of the epochs so far.
     """
 
@@ -83,7 +88,7 @@ class SearchState:
     path_length: Tensor
     memory: Memory = field(default_factory=dict)
     epoch: int = -1
-    records_bytes: int = 0
+    records: Written = NOTHING_WRITTEN
     seconds: float = 0.0
 
     @property
@@ -213,7 +218,7 @@ def build_state(settings: Settings) -> SearchState:
         generators=generators,
         passes=CyclingBatches(len(valid), settings.search.batch_size, generators["valid-order"]),
         table=load_table(settings.benchmark.table, folder=settings.data.place("folder")),
-        note=_note(settings, dataset),
+        note=_note(settings, dataset) + shared_images(train, valid),
         path_length=torch.zeros((), dtype=torch.float64, device=device),
         memory={} if algorithm.start is None else on_device(device, algorithm.start()),
     )
@@ -267,102 +272,3 @@ def _note(settings: Settings, dataset: Dataset) -> str:
 def _schedule(component: Any) -> Schedule:
     schedule: Schedule = registry.find("schedule", component.name)(**component.settings)
     return schedule
-
-
-def save(state: SearchState, path: Path) -> None:
-    """Write a checkpoint atomically; it reads back with ``weights_only=True``.
-
-    Args:
-        state: the search after an epoch.
-        path: the file.
-    """
-    content = {"format": FORMAT, "hash": state.settings.hash, **content_of(state)}
-
-    def write(file: IO[bytes]) -> None:
-        try:
-            torch.save(content, file)
-        except RuntimeError as error:
-            # Torch's writer puts an error of its own in the place of what stopped it: an
-            # interruption, a full disk.
-            if error.__context__ is None:
-                raise
-            raise error.__context__ from None
-
-    write_atomically(path, write)
-
-
-def content_of(state: SearchState) -> dict[str, Any]:
-    """All that a search goes on from; it shares the state's memory.
-
-    Args:
-        state: the search after an epoch.
-
-    Returns:
-        Tensors, numbers and tables of them.
-    """
-    statistics = state.statistics
-    return {
-        "epoch": state.epoch,
-        "records_bytes": state.records_bytes,
-        "seconds": state.seconds,
-        "weights": {name: weight.detach() for name, weight in state.supernet.weights.items()},
-        "statistics": None if statistics is None else [statistics.mean_S, statistics.variance_S],
-        "alpha": state.alpha_EO.detach(),
-        "alpha_start": state.alpha_start_EO,
-        "path_length": state.path_length,
-        "weight_optimizer": state.weight_optimizer.state_dict(),
-        "arch_optimizer": state.arch_optimizer.state_dict(),
-        "generators": {name: g.get_state() for name, g in state.generators.items()},
-        "passes": state.passes.state_dict(),
-        **({"memory": dict(state.memory)} if state.memory else {}),
-    }
-
-
-def restore(state: SearchState, path: Path, *, remedy: str = FROM_THE_BEGINNING) -> None:
-    """Bring a freshly built state to a checkpoint's.
-
-    Args:
-        state: as `build_state` made it from the same settings; changed in place.
-        path: the checkpoint.
-        remedy: what to do about a checkpoint that cannot be used.
-
-    Raises:
-        UserError: the file is damaged, or belongs to another run.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        # A bare tensor would answer a text as key with a warning.
-        belongs = dict(content)["format"] == FORMAT and content["hash"] == state.settings.hash
-        if belongs:
-            _restore(state, content)
-    except Exception as error:  # a damaged file fails in whichever way its bytes decide
-        reason = " ".join(str(error).split())[:80] or type(error).__name__
-        if isinstance(error, KeyError):
-            reason = f"it lacks {reason}"
-        raise UserError(
-            f"not a readable checkpoint ({reason})", where=path, remedy=remedy
-        ) from error
-    if not belongs:
-        raise UserError("the checkpoint of another run", where=path, remedy=remedy)
-
-
-def _restore(state: SearchState, content: dict[str, Any]) -> None:
-    with torch.no_grad():
-        for name, weight in state.supernet.weights.items():
-            weight.copy_(content["weights"][name])
-        state.alpha_EO.copy_(content["alpha"])
-        state.alpha_start_EO.copy_(content["alpha_start"])
-        state.path_length.copy_(content["path_length"])
-        if state.statistics is not None:
-            state.statistics.mean_S.copy_(content["statistics"][0])
-            state.statistics.variance_S.copy_(content["statistics"][1])
-    state.weight_optimizer.load_state_dict(content["weight_optimizer"])
-    state.arch_optimizer.load_state_dict(content["arch_optimizer"])
-    state.passes.load_state_dict(content["passes"])
-    for name, generator in state.generators.items():
-        generator.set_state(content["generators"][name])
-    if state.memory:
-        state.memory = on_device(state.alpha_EO.device, content["memory"])
-    state.epoch = content["epoch"]
-    state.records_bytes = content["records_bytes"]
-    state.seconds = content["seconds"]

@@ -1,4 +1,4 @@
-"""One step of each level, and the pass over the validation half.
+"""One step of each level.
 
 Symbols: w network weights, A operation weights. Shapes: B batch, E edges, O operations.
 """
@@ -253,29 +253,6 @@ def select(state: SearchState, progress: Progress) -> None:
         state.weight_optimizer = weight_optimizer_of(state.settings, state.supernet)
     memory = selection.choose(_Trial(state, remembering(state, progress)))
     state.memory = on_device(state.alpha_EO.device, memory)
-
-
-def validate(state: SearchState, op_weights_EO: Tensor) -> tuple[float, float]:
-    """Loss and accuracy over the whole validation half, in order, without augmentation.
-
-    Batch-norm mode as the protocol says: the running statistics where it tracks them, else those of
-    each evaluation batch.
-
-    Args:
-        state: unchanged.
-        op_weights_EO: the operation weights to judge.
-
-    Returns:
-        Mean cross-entropy in nats, accuracy in percent.
-    """
-    return evaluate(
-        state.supernet,
-        state.valid,
-        op_weights_EO,
-        statistics=state.statistics,
-        batch_size=state.settings.evaluation.batch_size,
-        dtype=state.dtype,
-    )
 
 
 def recalibrated_statistics(state: SearchState, progress: Progress) -> Statistics | None:

@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
-from optnas.base.toml import Shelf, flat
-from optnas.search.api import nest
+from optnas.base.toml import Shelf, flat, nest
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.settings.model import PLACES, Settings
 
@@ -104,7 +103,8 @@ def load_study(name: str, settings: Mapping[str, Any] | None = None) -> Study:
     for seed, (where, axes) in itertools.product(seeds, points):
         point = {**axes, SEED: seed}
         layers = [Layer(label, base), Layer(where, nest(axes)), Layer(label, nest({SEED: seed}))]
-        resolved = _resolved([*layers, over], where)
+        # What no file wrote (a default, a contradiction) is told of the grid that met it.
+        resolved = resolve([*layers, over], default=where)
         run = PlannedRun(resolved.hash[:ID_LENGTH], resolved, point)
         runs.setdefault(run.id, run)
         declared += 1
@@ -116,15 +116,6 @@ def _shown(key: str, value: Any) -> str:
         others = ", ".join(f"{k} {v}" for k, v in flat(value).items() if k != "name")
         return f"{value.get('name', key)} ({others})" if others else str(value.get("name"))
     return str(value) if key.endswith(".name") else f"{key} {value}"
-
-
-def _resolved(layers: list[Layer], where: str) -> Settings:
-    try:
-        return resolve(layers)
-    except UserError as error:
-        # What no file wrote (a default, a contradiction) is told of the grid that met it.
-        told_elsewhere = error.where != COMMAND_LINE or error.key in ("data.folder", None)
-        raise error if told_elsewhere else error.at(where) from error
 
 
 def _refuse_unknown(

@@ -11,8 +11,7 @@ from optnas.base.files import write_bytes, writing
 from optnas.base.records import FINISHED, RunFolder
 from optnas.base.toml import dump_toml, read_text
 from optnas.search.settings.model import PLACES
-from optnas.study.declare import load_study
-from optnas.study.folder import locate
+from optnas.study.folder import locate, opened
 
 
 def export(
@@ -40,11 +39,10 @@ def export(
         UserError: the study is wrong, a record is damaged, no finished run was measured under one
             of the labels, or the folder cannot be written.
     """
-    settings = {} if data is None else {"data.folder": str(data)}
-    runs = load_study(study, settings).runs.values()
-    there = locate(runs, Path(to))
+    loaded, runs = opened(study, Path(out), data)
+    there = locate(loaded.runs.values(), Path(to))
     finished = {}
-    for name, run in locate(runs, Path(out)).items():
+    for name, run in runs.items():
         result = run.read_result() if run.config.exists() else None
         if result is not None and result["status"] in FINISHED:
             finished[name] = run

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from optnas.base.errors import UserError
 from optnas.base.records import FINISHED, BusyError, RunFolder, find_runs
-from optnas.study.declare import PlannedRun
+from optnas.search.settings.model import NUMBERS_VERSION, Settings
+from optnas.study.declare import ID_LENGTH, PlannedRun, Study, load_study
 
 State = Literal["missing", "unfinished", "running", "interrupted", "failed", "diverged", "done"]
 STATES: tuple[State, ...] = (
@@ -47,12 +49,52 @@ def epochs_of(run: RunFolder) -> int:
     return max(0, lines - 1)
 
 
-def locate(runs: Iterable[PlannedRun], out: Path | None) -> dict[str, RunFolder]:
+def standing(run: RunFolder) -> dict[str, Any]:
+    """Where a run stands, for JSON.
+
+    Args:
+        run: its folder.
+
+    Returns:
+        ``id``, the first 16 digits of its hash; ``folder``; ``status``, as of `state_of`, or
+        ``unreadable``; ``epoch``, the last recorded one, None before epoch 0; ``reason`` of a run
+        that is not done, if there is one; ``numbers_version``.
+    """
+    told: dict[str, Any] = {
+        "id": None,
+        "folder": str(run.path),
+        "status": "unreadable",
+        "epoch": None,
+    }
+    told |= {"reason": None, "numbers_version": None}
+    try:
+        status = state_of(run)
+        if status == "missing":
+            return told | {"status": status}
+        identity = run.read_config()["identity"]
+        result = run.read_result() or {}
+        epochs = run.read_epochs()
+        return told | {
+            "id": identity["hash"][:ID_LENGTH],
+            "status": status,
+            "epoch": epochs[-1]["epoch"] if epochs else None,
+            "reason": result.get("reason"),
+            "numbers_version": identity["numbers_version"],
+        }
+    except (UserError, KeyError, TypeError, AttributeError) as error:
+        return told | {"reason": str(error)}
+
+
+def locate(
+    runs: Iterable[PlannedRun], out: Path | None, numbers_version: int = NUMBERS_VERSION
+) -> dict[str, RunFolder]:
     """The folder of each run: one below ``out`` with the same hash, else ``out/ID``.
 
     Args:
         runs: runs of a study.
         out: the study's folder, or any folder with run folders or committed records below it.
+        numbers_version: count those of this version. One of an earlier version is known by the
+            hash that its settings have now.
 
     Returns:
         The folders by id; they need not exist.
@@ -64,26 +106,142 @@ def locate(runs: Iterable[PlannedRun], out: Path | None) -> dict[str, RunFolder]
         raise UserError(
             "is not a folder", key="--out", value=str(out), remedy="name the study's folder"
         )
-    present = _present(out) if out is not None and out.exists() else {}
+    present = _present(out, numbers_version) if out is not None and out.exists() else {}
     return {
         run.id: present.get(run.settings.hash) or RunFolder((out or Path()) / run.id)
         for run in runs
     }
 
 
-def _present(out: Path) -> dict[str, RunFolder]:
-    """Runs below a folder by hash; of equal ones a finished one."""
+def opened(
+    study: str, out: Path, data: Path | None = None, numbers_version: int | None = None
+) -> tuple[Study, dict[str, RunFolder]]:
+    """A study and the folders of its runs, to be read.
+
+    Args:
+        study: a shipped name, or the path of a study.
+        out: the study's folder, or any folder with run folders or committed records below it.
+        data: the data folder; default: the variable ``OPTNAS_DATA``.
+        numbers_version: of the runs; default: the present one.
+
+    Returns:
+        The study, and the folders by id.
+
+    Raises:
+        UserError: the study is wrong, ``out`` is a file, or all that lies there is of another
+            numbers version.
+    """
+    loaded = load_study(study, {} if data is None else {"data.folder": str(data)})
+    return loaded, recorded(loaded.runs.values(), out, numbers_version)
+
+
+def _present(out: Path, version: int) -> dict[str, RunFolder]:
+    """Runs of a version below a folder by today's hash; of equal ones a finished one."""
     found: dict[str, RunFolder] = {}
-    for run in find_runs(out):
-        try:
-            digest = run.read_config().get("identity", {}).get("hash")
-        except (UserError, AttributeError):  # another program's config.toml
+    for run, document in _documents(out):
+        if version_in(document) != version:
             continue
+        digest = document["identity"].get("hash")
+        if version != NUMBERS_VERSION:
+            try:
+                digest = Settings.recorded(document).hash
+            except (UserError, ValueError):  # a component that is no longer here
+                continue
         if isinstance(digest, str) and (
             digest not in found or state_of(found[digest]) not in FINISHED
         ):
             found[digest] = run
     return found
+
+
+def _documents(out: Path) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
+    for run in find_runs(out):
+        try:
+            document = run.read_config()
+        except UserError:  # another program's config.toml
+            continue
+        if isinstance(document.get("identity"), dict):
+            yield run, document
+
+
+def version_in(document: Mapping[str, Any]) -> int:
+    """The numbers version in a run's config.toml; 0 where there is none."""
+    found = document.get("identity", {}).get("numbers_version", 0)
+    return found if isinstance(found, int) else 0
+
+
+def other_versions(out: Path | None) -> str:
+    """What to say of runs that a study does not count, such as ``48 records of version 1``."""
+    if out is None or not out.is_dir():
+        return ""
+    counts = Counter(version_in(document) for _, document in _documents(out))
+    counts.pop(NUMBERS_VERSION, None)
+    return ", ".join(
+        f"{count} record{'s' if count > 1 else ''} of version {version}"
+        for version, count in sorted(counts.items())
+    )
+
+
+def recorded(
+    runs: Iterable[PlannedRun], out: Path, numbers_version: int | None = None
+) -> dict[str, RunFolder]:
+    """As `locate`, for what is to be read.
+
+    Args:
+        runs: runs of a study.
+        out: the study's folder.
+        numbers_version: of the runs; default: the present one.
+
+    Returns:
+        The folders by id.
+
+    Raises:
+        UserError: ``out`` is a file, or all that lies there is of another numbers version.
+    """
+    folders = locate(runs, out, numbers_version or NUMBERS_VERSION)
+    others = other_versions(out)
+    if numbers_version is None and others and not any(f.config.exists() for f in folders.values()):
+        raise UserError(
+            f"no run of the study is there, but {others}, not counted",
+            key="--out",
+            value=str(out),
+            remedy=f"to read them add --numbers-version {others.split()[-1]}",
+        )
+    return folders
+
+
+def runs_of(
+    study: str | None, out: Path, *, data: Path | None = None, numbers_version: int | None = None
+) -> list[RunFolder]:
+    """The runs of a study, or every run below a folder, all of one numbers version.
+
+    Args:
+        study: a shipped name or the path of a study; None takes every run below ``out``.
+        out: the study's folder, or a folder of committed records.
+        data: the data folder.
+        numbers_version: of the runs; by default the present one for a study, and whichever there
+            is for a folder.
+
+    Returns:
+        The runs; those of a study need not exist.
+
+    Raises:
+        UserError: the study is wrong, runs of several versions lie below the folder, or only those
+            of a version that is not asked for.
+    """
+    if study is not None:
+        return list(opened(study, out, data, numbers_version)[1].values())
+    found = [(run, version_in(run.read_config())) for run in find_runs(out)]
+    versions = sorted({version for _, version in found})
+    if numbers_version is None and len(versions) > 1:
+        raise UserError(
+            f"holds runs of numbers versions {', '.join(map(str, versions))}, and numbers of "
+            "different versions are not compared",
+            key="--out",
+            value=str(out),
+            remedy=f"choose one: --numbers-version {versions[-1]}",
+        )
+    return [run for run, version in found if numbers_version in (None, version)]
 
 
 def prepare(run: PlannedRun, folder: RunFolder) -> None:

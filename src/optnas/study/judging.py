@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optnas.analysis.claims.read import choose_claims
 from optnas.base.errors import UserError
-from optnas.base.records import RunFolder, find_runs
-from optnas.study.declare import load_study
-from optnas.study.folder import State, locate, state_of
+from optnas.base.records import find_runs
+from optnas.study.folder import State, runs_of, state_of
 from optnas.study.tables import table_of
 
 if TYPE_CHECKING:
@@ -54,6 +53,7 @@ def judge(
     recorded: bool = False,
     hold: Mapping[str, Any] | None = None,
     sweep: str | Path | None = None,
+    numbers_version: int | None = None,
 ) -> Ledger:
     """Judge claims by the runs of a study.
 
@@ -67,6 +67,7 @@ def judge(
         hold: see `optnas.analysis.claims.judge`.
         sweep: folder of a learning-rate sweep, such as the study ``fair-lr``: adds the
             learning-rate arm ``tuned``, with the rates it prefers.
+        numbers_version: of the runs, see `optnas.study.folder.runs_of`.
 
     Returns:
         The ledger.
@@ -77,7 +78,7 @@ def judge(
     from optnas.analysis.claims.judge import judge as judge_table
 
     chosen = choose_claims(claims)
-    runs = _runs(study, Path(out), data)
+    runs = runs_of(study, Path(out), data=data, numbers_version=numbers_version)
     frame = table_of(runs, benchmark=benchmark, data=data, recorded=recorded)
     name = _table_name(frame, benchmark, hold or {})
     lines, remark = _references(name, data)
@@ -90,13 +91,6 @@ def judge(
         remark=remark,
         tuned="; ".join(map(str, arms)),
     )
-
-
-def _runs(study: str | None, out: Path, data: Path | None) -> Sequence[RunFolder]:
-    if study is None:
-        return find_runs(out)
-    settings = {} if data is None else {"data.folder": str(data)}
-    return list(locate(load_study(study, settings).runs.values(), out).values())
 
 
 def _table_name(frame: pd.DataFrame, asked: str | None, hold: Mapping[str, Any]) -> str:

@@ -9,9 +9,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 from optnas.base.errors import UserError
 from optnas.base.files import write_atomically, writing
-from optnas.base.records import Record, RunFolder, find_runs
-from optnas.study.declare import ID_LENGTH, describe_settings, load_study
-from optnas.study.folder import locate, state_of
+from optnas.base.records import Record, RunFolder
+from optnas.study.declare import ID_LENGTH, describe_settings
+from optnas.study.folder import runs_of, state_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +27,7 @@ def table(
     data: Path | None = None,
     recorded: bool = False,
     arrays: bool = False,
+    numbers_version: int | None = None,
 ) -> pd.DataFrame:
     """Every epoch of every run of a study.
 
@@ -42,6 +43,7 @@ def table(
         data: the data folder; default: the variable ``OPTNAS_DATA``.
         recorded: take benchmark accuracies as the runs recorded them; needs no table.
         arrays: also alpha and operation weights, as JSON text.
+        numbers_version: of the runs, see `optnas.study.folder.runs_of`.
 
     Returns:
         The table, runs in the study's order, epochs ascending.
@@ -52,11 +54,7 @@ def table(
     Example:
         >>> table("quickstart", "demo").groupby("id").last()  # doctest: +SKIP
     """
-    if study is None:
-        runs = find_runs(Path(out))
-    else:
-        settings = {} if data is None else {"data.folder": str(data)}
-        runs = list(locate(load_study(study, settings).runs.values(), Path(out)).values())
+    runs = runs_of(study, Path(out), data=data, numbers_version=numbers_version)
     return table_of(runs, benchmark=benchmark, data=data, recorded=recorded, arrays=arrays)
 
 

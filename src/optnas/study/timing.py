@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 import time
@@ -15,10 +16,13 @@ from optnas.study.declare import PlannedRun, Study
 from optnas.study.progress import cost_key
 
 if TYPE_CHECKING:
-    from optnas.search.state import SearchState
+    from optnas.search.session import Session
 
 STEPS = 3  # measured; one more before them is not
 BATCHES = 2  # of training and of validation images that are loaded for it
+
+# Seconds of a recorded measure by everything that they depend on: hardly on the optimizers.
+Known = dict[str, float]
 
 
 def estimate(study: Study) -> dict[str, float]:
@@ -37,56 +41,71 @@ def estimate(study: Study) -> dict[str, float]:
     for run in study.runs.values():
         kinds.setdefault(cost_key(run.settings), []).append(run)
     seconds: dict[str, float] = {}
+    known: Known = {}
     for alike in kinds.values():
         try:
-            each = seconds_of_run(alike[0].settings)
+            each = seconds_of_run(alike[0].settings, known)
         except UserError as error:
             raise error.at(f"{study.label}: {alike[0].label}") from error
         seconds |= {run.id: each for run in alike}
     return seconds
 
 
-def seconds_of_run(settings: Settings) -> float:
-    """Measure a few steps, a validation batch and one column of the alpha-Hessian, and add up.
+def seconds_of_run(settings: Settings, known: Known | None = None) -> float:
+    """Measure a few steps, a validation batch and the recorded measures, and add up.
 
-        epochs (batches step + validation) + validation + curvatures curvature
+        epochs (batches step + validation) + validation + sum over measures of times due * measure
 
-    Loading the images, writing and measures are left out.
+    Loading the images, writing, and measures that are no column of the record are left out.
 
     Args:
         settings: complete settings of a run.
+        known: seconds of measures on supernets met before; added to.
 
     Returns:
         Wall seconds with ``run.threads`` threads.
     """
-    from optnas.algorithms.base import Progress
-    from optnas.optimizers.stepping import to_training_point
+    from optnas.search.session import Session
     from optnas.search.state import build_state
 
-    with cpu_threads(settings.run.threads):
-        state = build_state(_smaller(settings))
-        to_training_point(state.weight_optimizer)
-        to_training_point(state.arch_optimizer)
-        progress = Progress(1, settings.search.epochs)
-        step = _median(_step(state, progress), STEPS)
-        validation = _median(_validation(state, progress), 1)
-        curvature = _curvature_seconds(state, progress) if settings.curvature.every else 0.0
-    # Once at the operation weights of the search, and once at each of those also judged.
-    validation *= 1 + len(state.algorithm.also_validate)
+    known = {} if known is None else known
     search = settings.search
+    with cpu_threads(settings.run.threads):
+        session = Session(build_state(_smaller(settings)))
+        session.train_epoch()
+        measures = _measures(session, settings, known)
+        session.begin_epoch()
+        step = _median(_step(session), STEPS)
+        validation = _median(_validation(session), 1)
+    # Once at the operation weights of the search, and once at each of those also judged.
+    validation *= 1 + len(session.state.algorithm.also_validate)
     batches = math.ceil(settings.data.train_size / search.batch_size)
-    validation *= settings.data.valid_size / state.settings.data.valid_size
-    curvatures = _curvatures(search.epochs, settings.curvature.every)
-    return search.epochs * (batches * step + validation) + validation + curvatures * curvature
+    validation *= settings.data.valid_size / session.state.settings.data.valid_size
+    return search.epochs * (batches * step + validation) + validation + measures
 
 
-def _curvatures(epochs: int, every: int) -> int:
-    return sum(e % every == 0 or e == epochs for e in range(epochs + 1)) if every else 0
+def _measures(session: Session, settings: Settings, known: Known) -> float:
+    """Seconds of the recorded measures in all epochs at which they are due."""
+    from optnas.search.observe import recorded, take
+
+    epochs, total = settings.search.epochs, 0.0
+    where = settings.model_dump(include={"supernet", "space", "data", "algorithm"})
+    for label in recorded(settings):
+        section = settings.measures[label]
+        times = section.cadence.count(epochs)
+        key = json.dumps([where, section.name, section.settings], sort_keys=True)
+        if times and key not in known:
+            known[key] = take(session.snapshot, section).line["cost"]["seconds"]
+        total += times * known.get(key, 0.0)
+    return total
 
 
 def _smaller(settings: Settings) -> Settings:
-    """The same run on few images: a step does not depend on how many there are."""
-    size = BATCHES * max(settings.search.batch_size, settings.curvature.batch_size)
+    """The same run on few images: neither a step nor a batch depends on how many there are."""
+    from optnas.search.observe import build_measure
+
+    needed = [n for each in settings.measures.values() for n in build_measure(each).images.values()]
+    size = BATCHES * max(settings.search.batch_size, *needed)
     data = settings.data.model_copy(
         update={
             "train_size": min(size, settings.data.train_size),
@@ -106,45 +125,14 @@ def _median(work: Callable[[], Any], times: int) -> float:
     return statistics.median(seconds)
 
 
-def _step(state: SearchState, progress: Any) -> Callable[[], Any]:
+def _step(session: Session) -> Callable[[], Any]:
     import torch
 
-    from optnas.search.steps import arch_step, train_batch, valid_batch, weight_step
-
+    state = session.state
     indices_B = torch.arange(min(state.settings.search.batch_size, len(state.train)))
-
-    def step() -> None:
-        train = train_batch(state, indices_B)
-        arch_step(state, train, valid_batch(state), progress)
-        float(weight_step(state, train, progress).loss_sum)
-
-    return step
+    return lambda: float(session.step(indices_B).loss_sum)
 
 
-def _validation(state: SearchState, progress: Any) -> Callable[[], Any]:
-    from optnas.search.steps import validate
-
-    return lambda: validate(state, state.algorithm.relax(state.alpha_EO.detach(), progress))
-
-
-def _curvature_seconds(state: SearchState, progress: Any) -> float:
-    """One column of operations, times their number; the forward pass is counted too often."""
-    import torch
-
-    from optnas.measures.curvature.hessian import alpha_hessian
-    from optnas.measures.evaluation import clean_batch
-    from optnas.search.steps import batch_loss
-
-    space = state.space
-    live = [column for column in range(space.operation_count) if column != space.none]
-    indices_B = torch.arange(state.settings.curvature.batch_size)
-    loss = batch_loss(state, clean_batch(state.valid, indices_B, state.dtype))
-    held = {name: weight.detach() for name, weight in state.supernet.weights.items()}
-    began = time.perf_counter()
-    alpha_hessian(
-        lambda op_weights_EO: loss(op_weights_EO, held).loss,
-        lambda alpha_EO: state.algorithm.relax(alpha_EO, progress),
-        state.alpha_EO,
-        inert=(space.none, *live[1:]),
-    )
-    return (time.perf_counter() - began) * len(live)
+def _validation(session: Session) -> Callable[[], Any]:
+    snapshot = session.snapshot
+    return lambda: snapshot.evaluate(snapshot.op_weights_EO, snapshot.statistics)

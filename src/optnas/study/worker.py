@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from optnas.base.errors import COMMAND_LINE, EXIT_DIVERGED, EXIT_DONE, EXIT_FAILED, UserError
+from optnas.base.errors import EXIT_DIVERGED, EXIT_DONE, EXIT_FAILED, UserError
 from optnas.base.records import FINISHED, BusyError, RunFolder
-from optnas.search.api import nest
-from optnas.search.settings.layers import Layer, blame, reread
+from optnas.base.toml import nest
+from optnas.search.api import search
+from optnas.search.settings.layers import reread
 from optnas.study.starts import StartLog
 
 EXIT_BUSY = 75  # EX_TEMPFAIL of sysexits.h
@@ -47,15 +48,12 @@ def _alone(folder: RunFolder, settings: Mapping[str, Any]) -> int:
         log.settle(result["status"])
         return EXIT_DIVERGED if result["status"] == "diverged" else EXIT_DONE
     log.add("start")
-    document, given = folder.read_config(), nest(settings)
     try:
-        complete = reread(document, folder.config, given)
-        from optnas.search.loop import run as run_search
-
-        status = run_search(complete, folder)
+        status = search(reread(folder.read_config(), folder.config, nest(settings)), folder)[
+            "status"
+        ]
     except UserError as error:
-        told = blame(error, [Layer(folder.config, document), Layer(COMMAND_LINE, given)])
-        folder.finish("failed", reason=str(told))
+        folder.finish("failed", reason=str(error))
         log.add("failed")
         return EXIT_FAILED
     except KeyboardInterrupt:

@@ -1,17 +1,31 @@
 """The one place that says in which column of the tidy table a claim finds its response.
 
-Claims use the names on the left, or a column itself: what is measured afterwards stands in
-``measure.LABEL.QUANTITY``, such as ``measure.gap.relative_gap``.
+Claims use the names of `NAMES`, or a column itself: what is measured afterwards stands in
+``measure.LABEL.QUANTITY``, such as ``measure.gap.relative_gap``. A column's unit is that of
+`optnas.measures.record.RECORD`, or what the measure declares.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
-from optnas.base.registry import names
+from optnas.base import registry
+from optnas.measures.base import Measure, Quantity
+from optnas.measures.record import OF_MEASURES, SUPERNET_ACCURACY, TOP_EIGENVALUE, symbol
+from optnas.measures.record import quantity_of as recorded
 
-RECORDED = "every run records it: tabulate the runs again"
 MEASURE = "measure."
+# What a claim may call a column.
+NAMES = {
+    # The primary response: CIFAR-10 test accuracy of the argmax cell, from the benchmark table.
+    "accuracy": "benchmark.cifar10",
+    "supernet accuracy": SUPERNET_ACCURACY,
+    "sharpness": TOP_EIGENVALUE,
+    "skips": "skips",
+    "train loss": "train_loss",
+    "alpha path": "alpha_path_length",
+}
 
 
 class Column(NamedTuple):
@@ -22,43 +36,34 @@ class Column(NamedTuple):
     supplied_by: str
 
 
-COLUMNS = {
-    # The primary response: CIFAR-10 test accuracy of the argmax cell, from the benchmark table.
-    "accuracy": Column("benchmark.cifar10", "%", "ask a table that has it: benchmark.table"),
-    "supernet accuracy": Column("valid_accuracy", "%", RECORDED),
-    "sharpness": Column("alpha_hessian_max", "nats", "record it: curvature.every=5"),
-    "skips": Column("skips", "edges", RECORDED),
-    "train loss": Column("train_loss", "nats", RECORDED),
-    "alpha path": Column("alpha_path_length", "", RECORDED),
-}
-# Units of columns that claims name themselves.
-UNITS = {
-    "benchmark.cifar100": "%",
-    "valid_accuracy_without_skip": "%",
-    "measure.gap.gap": "pp",
-    "measure.gap.relative_gap": "",
-    "measure.indicator.tau": "",
-    "measure.indicator.tau_minus_convolutions": "",
-    "measure.landscape.mean_accuracy_drop": "pp",
-    "measure.landscape.accuracy_residual": "pp",
-    "measure.curvature.op_weights_spectral": "nats",
-    "measure.operations.mass.skip_connect": "",
-    "measure.theory.violations": "",
-    "measure.theory.delta": "",
-    "measure.operations.skip_elasticity.deck": "",
-    "measure.operations.conv_elasticity.deck": "",
-}
-
-
+@functools.cache
 def column_of(name: str) -> Column:
     """The column behind a claim's name for it, or the column of that name itself."""
-    return COLUMNS.get(name) or Column(name, UNITS.get(name, ""), _supplied_by(name))
+    column = NAMES.get(name, name)
+    quantity = _measured(column) if column.startswith(MEASURE) else recorded(column)
+    unit = "" if quantity is None else symbol(quantity.unit)
+    return Column(column, unit, _supplied_by(column, quantity))
 
 
-def _supplied_by(column: str) -> str:
+def _measured(column: str) -> Quantity | None:
+    """What a measure says of its quantity; one that is a table has a column per entry."""
+    _, label, *rest = column.split(".")
+    if label not in registry.names("measure"):
+        return None
+    measure: Measure = registry.find("measure", label)()
+    return measure.quantities.get(rest[0]) if rest else None
+
+
+def _supplied_by(column: str, quantity: Quantity | None) -> str:
     if column.startswith(MEASURE):
         label = column.split(".")[1]
-        if label not in names("measure"):
+        if label not in registry.names("measure"):
             return f"no measure '{label}' comes with this version: register one that finds it"
         return f"take the measure '{label}' on these runs, then tabulate them again"
-    return "tabulate runs that record it"
+    if column in OF_MEASURES:
+        return "record it: measures.sharpness.every=5"
+    if column.startswith("benchmark."):
+        return "ask a table that has it: benchmark.table"
+    if quantity is None:
+        return "tabulate runs that record it"
+    return "every run records it: tabulate the runs again"

@@ -49,7 +49,7 @@ class Declared(pydantic.BaseModel):
 class Response(Declared):
     """One number a run: a column of the tidy table, and what is made of it.
 
-    ``column`` and ``other`` are names of `optnas.analysis.claims.columns.COLUMNS` or columns
+    ``column`` and ``other`` are names of `optnas.analysis.claims.columns.NAMES` or columns
     themselves; ``other`` is for transforms that need a second one.
     """
 

@@ -15,6 +15,7 @@ def _reader(name: str, text: str) -> Callable[[], Claim]:
     def read() -> Claim:
         return parse_claim(text, f"claim {name}")
 
+    read.__doc__ = parse_claim(text, f"claim {name}").text
     return read
 
 

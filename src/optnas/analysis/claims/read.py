@@ -6,25 +6,16 @@ import importlib.resources
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import pydantic
-
-from optnas.analysis.claims.declare import Axis, Claim, Control, Declared, Part, Response, Term
+from optnas.analysis.claims.declare import Claim
 from optnas.base import registry
-from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.base.errors import COMMAND_LINE, Origins, UserError
+from optnas.base.refusals import validated
 from optnas.base.toml import parse_toml, read_toml
 
 PACKAGE = "optnas.analysis.claims"
 ALL = "all"
-# Where in a claim which declaration stands, for the names that a misspelt one may have meant.
-INSIDE: dict[str, type[Declared]] = {
-    "parts": Part,
-    "controls": Control,
-    "response": Response,
-    "contrast": Axis,
-    "terms": Term,
-}
 
 
 def shipped() -> dict[str, str]:
@@ -130,25 +121,11 @@ def read_claim(document: Mapping[str, Any], where: object) -> Claim:
         where: the file, for the error.
 
     Returns:
-        The claim. What is wrong with one is a `UserError` that names the file and the key.
+        The claim.
+
+    Raises:
+        UserError: something in it is wrong.
     """
-    try:
-        return Claim.model_validate(document)
-    except pydantic.ValidationError as error:
-        _tell_first_problem(error, where)
-
-
-def _tell_first_problem(error: pydantic.ValidationError, where: object) -> NoReturn:
-    problem = error.errors()[0]
-    location = [str(part) for part in problem["loc"]]
-    key, remedy = ".".join(location), "see docs/statistics.md for what a claim file holds"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        holders = [INSIDE[part] for part in location[:-1] if part in INSIDE]
-        valid = (holders[-1] if holders else Claim).model_fields
-        message, remedy = f"there is no '{location[-1]}' here", did_you_mean(location[-1], valid)
-    given = problem["input"]
-    value = given if isinstance(given, (str, int, float)) else None
-    raise UserError(
-        message[0].lower() + message[1:], where=where, key=key or None, value=value, remedy=remedy
-    ) from error
+    remedy = "see docs/statistics.md for what a claim file holds"
+    with Origins(where).told():
+        return validated(Claim, document, remedy)

@@ -43,6 +43,11 @@ class Part:
     first_labels: tuple[tuple[int, ...], ...]
     block: int
 
+    @property
+    def size(self) -> int:
+        """Number of published images."""
+        return self.block * len(self.first_labels)
+
 
 @dataclass(frozen=True)
 class Cifar:
@@ -97,6 +102,7 @@ class Cifar:
         rows = Encoded(files, self.label_columns, self.classes, RESOLUTION)
         return self._dataset(
             rows,
+            part,
             f"{self.title} read from parquet; copies may be recompressed and are not bit-equal to "
             "the original archives",
             functools.partial(self._encoded, folder, remedy, self.test),
@@ -109,22 +115,27 @@ class Cifar:
         rows = Batches(files, self.label_key, RESOLUTION, labels, labels)
         note = f"{self.title} read from the batches of the original archive"
         return self._dataset(
-            rows, note, functools.partial(self._pickled, folder, remedy, self.test)
+            rows, part, note, functools.partial(self._pickled, folder, remedy, self.test)
         )
 
     def _dataset(
         self,
         rows: Encoded | Batches,
+        part: Part,
         note: str,
         test: functools.partial[Dataset],
         published: functools.partial[np.ndarray] | None = None,
     ) -> Dataset:
+        size = rows.size()
+        kind = {"train": "training"}.get(part.name, part.name)
+        title = f"{kind} images of {self.title}"
+        note += layouts.of_published(size, part.size, title, rows.files[0].parent)
         return Dataset(
             name=self.name,
             classes=self.classes,
             channels=3,
             resolution=RESOLUTION,
-            size=rows.size(),
+            size=size,
             mean=self.mean,
             std=self.std,
             crop_padding=4,
@@ -156,7 +167,7 @@ def published_rows(files: Sequence[Path], label_columns: tuple[str, ...], part: 
     labels = [label for path in files for label in read_labels(path, label_columns)]
     starts = range(0, len(labels), part.block)
     begin_of = {tuple(labels[start : start + len(part.first_labels[0])]): start for start in starts}
-    whole = len(labels) == part.block * len(part.first_labels)
+    whole = len(labels) == part.size
     if not whole or set(begin_of) != set(part.first_labels):
         raise UserError(
             "its rows are in another order than the published one, to which lists of rows refer",

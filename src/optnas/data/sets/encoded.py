@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS = ("PNG", "JPEG")
+# How files of formats begin that are known and not read: byte offset, bytes, name.
+OTHERS = (
+    *((8, b"WEBP", "WEBP"), (0, b"BM", "BMP"), (0, b"GIF8", "GIF"), (4, b"ftyp", "AVIF or HEIF")),
+    *((0, b"II*\0", "TIFF"), (0, b"MM\0*", "TIFF"), (0, b"\0\0\0\x0cjP", "JPEG 2000")),
+)
+WHITE_16 = 65535
+PRINTED = ("CMYK", "YCCK", "LAB")
 IMAGE_COLUMNS = ("img", "image")
 
 
@@ -140,11 +147,14 @@ def columns(path: Path, schema: pa.Schema, label_columns: tuple[str, ...]) -> tu
     )
     if image is None or not has_bytes or label is None or not pa.types.is_integer(kinds[label]):
         found = ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) or "none"
+        remedy = "keep only parquet files of this data set here"
+        if has_bytes and label is not None:
+            remedy = f"number the classes: {label} is {kinds[label]}, and labels are 0 to K - 1"
         raise UserError(
             f"needs the columns {' or '.join(IMAGE_COLUMNS)} (struct with bytes) and "
             f"{' or '.join(label_columns)} (integer), has {found}",
             where=path,
-            remedy="keep only parquet files of this data set here",
+            remedy=remedy,
         )
     return image, label
 
@@ -236,6 +246,14 @@ def _opened(path: Path, key: str, data: bytes | None) -> Image:
     try:
         return Image.open(io.BytesIO(data or b""), formats=FORMATS)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        for offset, mark, name in OTHERS:
+            if (data or b"").startswith(mark, offset):
+                raise UserError(
+                    f"the image is {name}, and {' and '.join(FORMATS)} are read",
+                    where=path,
+                    key=key,
+                    remedy="convert the images to PNG",
+                ) from error
         raise _undecodable(path, key) from error
 
 
@@ -251,6 +269,39 @@ def _pixels(path: Path, key: str, data: bytes | None, side: int) -> np.ndarray:
                 remedy=f"make every image {side}x{side}",
             )
         try:
-            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+            return _in_colour(path, key, image)
         except (OSError, SyntaxError, ValueError) as error:
             raise _undecodable(path, key) from error
+
+
+def _in_colour(path: Path, key: str, image: Image) -> np.ndarray:
+    """An image as a viewer shows it, ``uint8 [H, W, 3]``; what has no such meaning is refused.
+
+    Turned as its orientation says; grey in three equal channels; 16 bits to 8 by
+    round(255 v / 65535); a palette by its colours; an alpha channel dropped where all of it is
+    opaque. docs/data.md has the table.
+
+    Returns:
+        Its pixels.
+
+    Raises:
+        refused: it has transparent pixels, or the colours of a printer.
+    """
+    from PIL import ImageOps
+
+    def refused(reason: str, remedy: str) -> UserError:
+        return UserError(reason, where=path, key=key, value=image.mode, remedy=remedy)
+
+    if image.mode in PRINTED:
+        raise refused("its colours are those of a printer", "convert the images to RGB")
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):
+        if "transparency" in upright.info:
+            raise refused("it has a transparent grey", "store the images without transparency")
+        grey_HW = np.asarray(upright).astype(np.int64)
+        return np.repeat(np.rint(grey_HW * 255 / WHITE_16).astype(np.uint8)[..., None], 3, axis=-1)
+    if upright.has_transparency_data:
+        upright = upright.convert("RGBA")
+        if upright.getchannel("A").getextrema() != (255, 255):
+            raise refused("it has transparent pixels", "put the images on one background colour")
+    return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))

@@ -20,6 +20,8 @@ NAME = "imagenet16-120"
 FOLDER = "ImageNet16"
 TRAIN = tuple(f"train_data_batch_{number}" for number in range(1, 11))
 TEST = ("val_data",)
+# Images of the first 120 classes, by the files they lie in.
+PUBLISHED = {TRAIN: 151_700, TEST: 6_000}
 CLASSES = 120
 REMEDY = layouts.fix(f"{FOLDER}/train_data_batch_1 to _10")
 
@@ -43,17 +45,20 @@ def imagenet16_120(folder: Path | None) -> Dataset:
 def _open(folder: Path, names: tuple[str, ...]) -> Dataset:
     files = layouts.named(folder / FOLDER, names, REMEDY)
     rows = Batches(files, "labels", 16, labels=range(1, 1001), kept=range(1, CLASSES + 1))
+    size = rows.size()
+    title = f"{'training' if names == TRAIN else 'test'} images of ImageNet16-120"
+    told = layouts.of_published(size, PUBLISHED[names], title, folder / FOLDER)
     return Dataset(
         name=NAME,
         classes=CLASSES,
         channels=3,
         resolution=16,
-        size=rows.size(),
+        size=size,
         mean=(122.68 / 255, 116.66 / 255, 104.01 / 255),
         std=(63.22 / 255, 61.26 / 255, 65.09 / 255),
         crop_padding=2,
         flip=True,
-        note="ImageNet16-120 has 16 x 16 pixels an image: it is not ImageNet",
+        note="ImageNet16-120 has images of 16 x 16 pixels: it is not ImageNet" + told,
         files=files,
         decode=rows.decode,
         test=functools.partial(_open, folder, TEST),

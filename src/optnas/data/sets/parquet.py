@@ -56,19 +56,29 @@ def parquet(folder: Path | None, path: str, label: str = "label") -> Dataset:
             remedy="crop or pad all images to one square size",
         )
     rows = Encoded(files, (label,), classes, width)
+    size = rows.size()
     return Dataset(
         name="parquet",
         classes=classes,
         channels=3,
         resolution=width,
-        size=rows.size(),
+        size=size,
         mean=(),
         std=(),
         crop_padding=width // 8,
         flip=True,
-        note=f"Images of {place.resolve().name}, {classes} classes, given by path",
+        note=_note(place, files, size, classes),
         files=files,
         decode=rows.decode,
+    )
+
+
+def _note(place: Path, files: Sequence[Path], size: int, classes: int) -> str:
+    """What was read, so that a reader of the results can tell one folder from another."""
+    names = ", ".join(path.name for path in (files if len(files) <= 3 else files[:2]))
+    more = f" and {len(files) - 2} more files" if len(files) > 3 else ""
+    return f"{size:,} images of {classes} classes from {place.resolve().name}, given by path" + (
+        f" (read: {names}{more})" if place.is_dir() else ""
     )
 
 

@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from optnas.spaces.network.pool import average_pool
+
 # Derivatives by operation weight, its position in A as a vector; those not there are zero.
 Tangents = dict[int, Tensor]
 CHANNELWISE = (0, 2, 3)
@@ -321,7 +323,7 @@ def _convolution(x: Dual, weight: Tensor, **options: Any) -> Dual:
     return x.linear(lambda t: F.conv2d(t, weight, **options))
 
 
-def _average_pool(x: Dual, kernel_size: int, **options: Any) -> Dual:
+def _block_average(x: Dual, kernel_size: int, **options: Any) -> Dual:
     return x.linear(lambda t: F.avg_pool2d(t, kernel_size, **options))
 
 
@@ -333,6 +335,7 @@ def _head(x: Dual, weight: Tensor, bias: Tensor) -> Dual:
 RULES: dict[Any, Callable[..., Dual | Parts]] = {
     F.batch_norm: _batch_norm,
     F.conv2d: _convolution,
-    F.avg_pool2d: _average_pool,
+    F.avg_pool2d: _block_average,
+    average_pool: lambda x: x.linear(average_pool),
     F.linear: _head,
 }

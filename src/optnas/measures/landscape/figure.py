@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 from optnas.base.records import RunFolder
 from optnas.base.registry import register
-from optnas.measures.landscape.panels import draw_f4, draw_landscapes
+from optnas.measures.figures import Figure
+from optnas.measures.landscape.panels import (
+    TITLES,
+    accuracy_row,
+    benchmark_row,
+    caption,
+    path_row,
+    table_of,
+)
 from optnas.measures.landscape.read import LABEL, f4_data, read_landscapes
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @register("figure", "landscape")
@@ -26,7 +32,7 @@ def landscape(
     """Accuracy around A, the benchmark's view of the plane, and the path to the derived cell.
 
     Args:
-        runs: a column each.
+        runs: a panel of each row for each.
         label: under which they were measured.
         epoch: the epoch; -1 for the last measured one.
         plane: as measured; empty where there is but one.
@@ -34,13 +40,27 @@ def landscape(
         statistics: as measured; empty where there is but one.
 
     Returns:
-        The drawing, axes and colours in common.
+        The figure, axes and colours in common.
     """
     wanted = _given(plane=plane, space=space, statistics=statistics)
-    return draw_landscapes(read_landscapes(runs, label, epoch, **wanted))
+    found = read_landscapes(runs, label, epoch, **wanted)
+    titles = [
+        f"{TITLES.get(each.algorithm, each.algorithm)}, {each.pair}, seed {each.seed}, "
+        f"epoch {each.epoch}"
+        for each in found
+    ]
+    rows = [
+        accuracy_row(found, titles),
+        benchmark_row(found),
+        path_row(found, "accuracy", "%", log=False),
+        # A loss under statistics that do not fit is tens of nats.
+        path_row(found, "loss", "nats", log=True),
+    ]
+    title, _, told = caption(found).partition("\n")
+    return Figure(title, rows, told)
 
 
-@register("figure", "F4")
+@register("figure", "F4", in_report=True, needs=(LABEL,))
 def f4(
     runs: Sequence[RunFolder],
     label: str = LABEL,
@@ -60,10 +80,22 @@ def f4(
         statistics: see `landscape`.
 
     Returns:
-        The drawing, axes and colours in common.
+        The figure, axes and colours in common.
     """
     wanted = _given(plane=plane, space=space, statistics=statistics)
-    return draw_f4(f4_data(runs, label, epoch, **wanted))
+    columns, remarks = f4_data(runs, label, epoch, **wanted)
+    found = [column.shown for column in columns]
+    titles = [
+        f"({'abc'[place]}) {TITLES[each.algorithm]}, {each.pair}, seed {each.seed}"
+        for place, each in enumerate(found)
+    ]
+    row = accuracy_row(found, titles)
+    first = replace(row.panels[0], remarks=remarks)
+    title, _, told = caption(found).partition("\n")
+    words = (
+        f"{told}. Drawn is the lowest seed of each algorithm; the table has mean ± sd over seeds."
+    )
+    return Figure(title, [replace(row, panels=[first, *row.panels[1:]])], words, table_of(columns))
 
 
 def _given(**options: str) -> dict[str, Any]:

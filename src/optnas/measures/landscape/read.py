@@ -12,6 +12,7 @@ import numpy.typing as npt
 from optnas.base.errors import UserError
 from optnas.base.measurements import Line
 from optnas.base.records import RunFolder
+from optnas.measures.drawing import pair_name
 
 LABEL = "landscape"
 # The deck's figure F4, from left to right.
@@ -49,8 +50,7 @@ class Landscape:
     @property
     def pair(self) -> str:
         """Weight and architecture optimizer, such as ``SGD + Adam``."""
-        levels = ("weight_optimizer", "arch_optimizer")
-        return " + ".join(self.config[level]["name"] for level in levels)
+        return pair_name(self.config)
 
     @property
     def seed(self) -> int:
@@ -121,64 +121,43 @@ def read_landscapes(
 
 def f4_data(
     runs: Sequence[RunFolder], label: str = LABEL, epoch: int = -1, **wanted: Any
-) -> list[Column]:
-    """The data of the deck's figure F4: DARTS, SDARTS-RS and SDARTS-ADV.
+) -> tuple[list[Column], list[str]]:
+    """The data of the deck's figure F4: DARTS, SDARTS-RS and SDARTS-ADV under one optimizer pair.
 
     Args:
-        runs: of these three algorithms, each one or more seeds.
+        runs: each algorithm one or more seeds. Of several pairs that with landscapes of most
+            algorithms is taken, the first of equals.
         label: see `read_landscapes`.
         epoch: see `read_landscapes`.
         **wanted: see `read_landscapes`.
 
     Returns:
-        A column an algorithm, in this order.
+        A column for each algorithm that is there, in this order; then what is left out, in words.
 
     Raises:
-        UserError: an algorithm is missing or not of the figure, its runs are no seeds of one
-            another, or see `read_landscapes`.
+        UserError: no run is of the figure, the runs of an algorithm are no seeds of one another, or
+            see `read_landscapes`.
     """
-    columns = columns_of(runs, label, epoch, **wanted)
-    there = {column.algorithm for column in columns}
-    for name in F4:
-        if name not in there:
-            raise UserError(
-                f"the figure F4 shows {', '.join(F4)}, and no run is of {name}",
-                key="DIR...",
-                remedy=f"add a run of {name}, or draw --figure landscape",
-            )
-    return columns
-
-
-def columns_of(
-    runs: Sequence[RunFolder], label: str = LABEL, epoch: int = -1, **wanted: Any
-) -> list[Column]:
-    """The columns of F4 that runs can fill; as `f4_data`, but algorithms may be missing.
-
-    Args:
-        runs: of algorithms of F4, each one or more seeds.
-        label: see `read_landscapes`.
-        epoch: see `read_landscapes`.
-        **wanted: see `read_landscapes`.
-
-    Returns:
-        A column an algorithm that is there, in the order of `F4`.
-
-    Raises:
-        UserError: an algorithm is not of the figure, its runs are no seeds of one another, or see
-            `read_landscapes`.
-    """
-    by_algorithm: dict[str, list[Landscape]] = {name: [] for name in F4}
-    for each in read_landscapes(runs, label, epoch, **wanted):
-        if each.algorithm not in by_algorithm:
-            raise UserError(
-                f"the figure F4 shows {', '.join(F4)}",
-                where=each.run.config,
-                key="algorithm.name",
-                value=each.algorithm,
-                remedy="leave the run out, or draw --figure landscape",
-            )
-        by_algorithm[each.algorithm].append(each)
-    return [_column(name, seeds) for name, seeds in by_algorithm.items() if seeds]
+    found = read_landscapes(runs, label, epoch, **wanted)
+    of_pairs: dict[str, dict[str, list[Landscape]]] = {}
+    for each in found:
+        if each.algorithm in F4:
+            of_pairs.setdefault(each.pair, {}).setdefault(each.algorithm, []).append(each)
+    if not of_pairs:
+        raise UserError(
+            f"the figure F4 shows {', '.join(F4)}",
+            where=found[0].run.config,
+            key="algorithm.name",
+            value=found[0].algorithm,
+            remedy="add a run of one of them, or draw --figure landscape",
+        )
+    pair = max(of_pairs, key=lambda each: len(of_pairs[each]))
+    shown = of_pairs[pair]
+    absent = [name for name in F4 if name not in shown]
+    left = len(found) - sum(map(len, shown.values()))
+    remarks = [f"no landscape of {', '.join(absent)} under {pair}"] if absent else []
+    remarks += [f"{left} runs of other algorithms or pairs are left out"] if left else []
+    return [_column(name, shown[name]) for name in F4 if name in shown], remarks
 
 
 def _of_run(run: RunFolder, label: str, epoch: int, wanted: Mapping[str, Any]) -> Landscape:
@@ -231,16 +210,13 @@ def _require_equal(one: Landscape, other: Landscape) -> None:
 
 
 def _column(algorithm: str, seeds: list[Landscape]) -> Column:
-    for key, told in {
-        "optimizers": {s.pair for s in seeds},
-        "data": {s.config["data"]["name"] for s in seeds},
-    }.items():
-        if len(told) > 1:
-            raise UserError(
-                f"the runs of {algorithm} differ in their {key} ({', '.join(sorted(told))})",
-                key="DIR...",
-                remedy="give runs that differ in their seed alone",
-            )
+    data = {each.config["data"]["name"] for each in seeds}
+    if len(data) > 1:
+        raise UserError(
+            f"the runs of {algorithm} differ in their data ({', '.join(sorted(data))})",
+            key="DIR...",
+            remedy="give runs that differ in their seed alone",
+        )
     ordered = sorted(seeds, key=lambda each: each.seed)
     first = ordered[0]
     scalars = {

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from optnas.base import registry
 from optnas.base.errors import UserError, did_you_mean
 from optnas.base.records import Record, RunFolder
-from optnas.measures.stopping.rules import RULES, Decision, Evaluations, Rule, Trajectory
+from optnas.base.schema import parameters_of
+from optnas.measures.record import TOP_EIGENVALUE
+from optnas.measures.stopping.rules import Decision, Evaluations, Trajectory
+
+KIND, RUN = "stopping", "run"
 
 
 @dataclass(frozen=True)
@@ -41,40 +44,77 @@ class Replay:
     over_final: float | None
 
 
-def bind(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, Rule]:
+@dataclass(frozen=True)
+class Rule:
+    """A stopping rule with its settings filled in; a call decides on a `Trajectory`.
+
+    Attributes:
+        name: of the rule.
+        decide: the registered function.
+        settings: all settings, checked.
+        needs: fields of the trajectory that the rule reads beside its epochs.
+    """
+
+    name: str
+    decide: registry.Factory
+    settings: Mapping[str, Any]
+    needs: Sequence[str]
+
+    def __call__(self, run: Trajectory) -> Decision:
+        """What the rule decides on a run."""
+        try:
+            decision: Decision = self.decide(run, **self.settings)
+        except UserError as error:
+            raise error.below(self.name) from error
+        return decision
+
+
+def choose(names: Iterable[str] = (), given: Mapping[str, Any] | None = None) -> dict[str, Rule]:
     """Rules with their settings filled in.
 
     Args:
-        names: of `RULES`.
-        given: settings by name; each goes to the rules that have it.
+        names: registered ones, ``./file.py:NAME`` or ``module:Object``; none for all registered.
+        given: settings, ``RULE.KEY`` of one rule, ``KEY`` of each that has it.
 
     Returns:
-        The rules by name.
+        The rules by name; a rule that is addressed by file or module by what follows the colon.
 
     Raises:
-        UserError: there is no such rule, or none of them has a setting.
+        UserError: there is no such rule or setting, or a value is of the wrong type.
     """
-    for name in names:
-        if name not in RULES:
-            raise UserError(
-                "there is no rule of this name",
-                key="--rule",
-                value=name,
-                remedy=did_you_mean(name, RULES),
-            )
-    own = {name: set(list(inspect.signature(RULES[name]).parameters)[1:]) for name in names}
-    for key, value in given.items():
-        if not any(key in keys for keys in own.values()):
-            raise UserError(
-                f"is a setting of no rule that is asked for ({', '.join(names)})",
-                key=f"--{key}",
-                value=value,
-                remedy="leave it out",
-            )
+    written = {name.rpartition(":")[2]: name for name in names or registry.names(KIND)}
+    found = {rule: registry.find(KIND, name, key="RULE") for rule, name in written.items()}
+    own = _by_rule({rule: parameters_of(each, (RUN,)) for rule, each in found.items()}, given or {})
     return {
-        name: functools.partial(RULES[name], **{k: v for k, v in given.items() if k in keys})
-        for name, keys in own.items()
+        rule: Rule(
+            rule,
+            each,
+            registry.complete_settings(each, own[rule], section=rule, skip=(RUN,)),
+            tuple(registry.facts(KIND, written[rule]).get("needs", ())),
+        )
+        for rule, each in found.items()
     }
+
+
+def _by_rule(
+    keys: Mapping[str, Iterable[str]], given: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The given settings of each rule; ``keys`` are those that each has."""
+    own: dict[str, dict[str, Any]] = {rule: {} for rule in keys}
+    for key, value in given.items():
+        rule, dot, rest = key.partition(".")
+        having = [rule] if dot and rule in keys else [each for each in keys if key in keys[each]]
+        if not having:
+            known = {name for names in keys.values() for name in names}
+            raise UserError(
+                f"is a setting of no rule that is asked for ({', '.join(keys)})",
+                key=key,
+                value=value,
+                remedy=did_you_mean(key, known) if known else "leave it out",
+            )
+        for each in having:
+            own[each][rest if dot else key] = value
+    return own
 
 
 def trajectory(run: RunFolder, dataset: str | None = None) -> Trajectory:
@@ -95,7 +135,7 @@ def trajectory(run: RunFolder, dataset: str | None = None) -> Trajectory:
         raise UserError(
             "the run has no records yet", where=run.path, remedy="wait for its first epoch"
         )
-    curved = [(r["epoch"], r["alpha_hessian_max"]) for r in records]
+    curved = [(r["epoch"], r[TOP_EIGENVALUE]) for r in records]
     evaluated = [(epoch, value) for epoch, value in curved if value is not None]
     return Trajectory(
         epochs=[r["epoch"] for r in records],
@@ -127,10 +167,10 @@ def replay(run: Trajectory, rules: Mapping[str, Rule]) -> list[Replay]:
 
     Args:
         run: the trajectory.
-        rules: as of `bind`.
+        rules: as of `choose`.
 
     Returns:
-        One result a rule.
+        One result per rule.
     """
     return [_judged(run, name, rule(run)) for name, rule in rules.items()]
 

@@ -1,18 +1,30 @@
-"""The rules: functions of a trajectory, their settings after it. `RULES` has them by name.
+"""The rules: registered functions of a trajectory ``run``; the parameters after it are settings.
 
-Every epoch is a record; the curvature is evaluated at some epochs only, and the eigenvalue rule
-counts those evaluations, not epochs.
+    @register("stopping", "skips", needs=("skips",))
+    @register("stopping", "skips", needs=("skips",))
+def skips(run: Trajectory, skips: Positive = 2) -> Decision: ...
+
+``needs`` names the fields of the trajectory, beside its epochs, that a rule reads. Every epoch is a
+record; the curvature is evaluated at some epochs only, and the eigenvalue rule counts those
+evaluations, not epochs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
 
 from optnas.base.errors import UserError
+from optnas.base.registry import register
+
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
+SEEN = "decides from what it has seen"  # the exam's check that a rule looks at no later epoch
 
 
 class Evaluations(NamedTuple):
@@ -66,9 +78,6 @@ class Decision(NamedTuple):
     asked: int
 
 
-Rule = Callable[[Trajectory], Decision]
-
-
 def local_means(values: Sequence[float], window: int) -> list[float]:
     """Moving averages, a window centred at each value and cut off at both ends.
 
@@ -89,13 +98,14 @@ def local_means(values: Sequence[float], window: int) -> list[float]:
     return [fmean(values[max(0, j - half) : j + half + 1]) for j in range(len(values))]
 
 
+@register("stopping", "eigenvalue", needs=("curvature",))
 def eigenvalue(
     run: Trajectory,
-    window: int = 5,
+    window: Positive = 5,
     ratio: float = 1.3,
-    start: int = 10,
-    delta: int = 4,
-    every: int = 0,
+    start: NotNegative = 10,
+    delta: Positive = 4,
+    every: NotNegative = 0,
 ) -> Decision:
     """Stop when the local mean of the top eigenvalue grows too fast; the rule of RobustDARTS.
 
@@ -125,10 +135,10 @@ def eigenvalue(
     """
     if window % 2 == 0:
         raise UserError(
-            "an even number has no middle", key="--window", value=window, remedy="use an odd one"
+            "an even number has no middle", key="window", value=window, remedy="use an odd one"
         )
     if not (math.isfinite(ratio) and ratio > 0):
-        raise UserError("is no positive number", key="--ratio", value=ratio, remedy="such as 1.3")
+        raise UserError("is no positive number", key="ratio", value=ratio, remedy="such as 1.3")
     epochs, values = run.curvature.every(every)
     means, half, asked = local_means(values, window), window // 2, 0
     for i in range(half + delta, len(epochs) - _ends_out_of_step(epochs)):
@@ -150,7 +160,8 @@ def _grows(before: float, now: float, ratio: float) -> bool:
     return now / before > ratio if before else now > 0
 
 
-def skips(run: Trajectory, skips: int = 2) -> Decision:
+@register("stopping", "skips", needs=("skips",))
+def skips(run: Trajectory, skips: Positive = 2) -> Decision:
     """Stop at the first epoch after 0 whose cell has so many identities; return that cell.
 
     Args:
@@ -168,7 +179,8 @@ def skips(run: Trajectory, skips: int = 2) -> Decision:
     return Decision(None, None, len(run.epochs) - 1)
 
 
-def patience(run: Trajectory, patience: int = 10) -> Decision:
+@register("stopping", "patience", needs=("valid_loss",))
+def patience(run: Trajectory, patience: Positive = 10) -> Decision:
     """Stop when the validation loss has had no new minimum for so many epochs; return the minimum.
 
     Args:
@@ -187,7 +199,12 @@ def patience(run: Trajectory, patience: int = 10) -> Decision:
     return Decision(None, None, len(run.epochs))
 
 
-def fixed(run: Trajectory, epoch: int | None = None) -> Decision:
+@register(
+    "stopping",
+    "fixed",
+    expected_failures={SEEN: "without an epoch it is the middle of a run whose end is known"},
+)
+def fixed(run: Trajectory, epoch: NotNegative | None = None) -> Decision:
     """Stop at an epoch and return its cell.
 
     Args:
@@ -201,6 +218,12 @@ def fixed(run: Trajectory, epoch: int | None = None) -> Decision:
     return Decision(at, at, 1) if at in run.epochs else Decision(None, None, 0)
 
 
+@register(
+    "stopping",
+    "oracle",
+    needs=("accuracy",),
+    expected_failures={SEEN: "it is no rule, but the bound: it looks at the whole run"},
+)
 def oracle(run: Trajectory) -> Decision:
     """The first epoch whose cell has the best benchmark accuracy of all: no rule, but the bound.
 
@@ -217,8 +240,3 @@ def oracle(run: Trajectory) -> Decision:
         return Decision(None, None, 0)
     best = -max(known)[1]
     return Decision(best, best, 1)
-
-
-RULES: dict[str, Callable[..., Decision]] = {
-    each.__name__: each for each in (eigenvalue, skips, patience, fixed, oracle)
-}

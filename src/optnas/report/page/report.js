@@ -14,7 +14,9 @@
   };
   const pause = () => new Promise((resume) => setTimeout(resume, 0));
 
-  function layout(unit, range) {
+  const SYMBOLS = { o: "circle", s: "square", "^": "triangle-up", D: "diamond", v: "triangle-down", P: "cross", X: "x" };
+
+  function layout(unit, range, x = "epoch") {
     return {
       margin: { l: 52, r: 12, t: 8, b: 40 },
       font: FONT,
@@ -23,46 +25,61 @@
       showlegend: false,
       hovermode: "closest",
       dragmode: DRAG,
-      xaxis: { title: { text: "epoch", standoff: 6 }, gridcolor: "#eceff2", zeroline: false, automargin: true },
+      xaxis: { title: { text: x, standoff: 6 }, gridcolor: "#eceff2", zeroline: false, automargin: true },
       yaxis: { title: { text: unit, standoff: 6 }, gridcolor: "#eceff2", zeroline: false, automargin: true, ...(range ? { range } : {}) },
     };
   }
 
+  const places = (curve) => curve.x.map((x) => x + curve.shift);
+
   function bandTrace(curve) {
-    const at = curve.epochs.map((_, place) => place).filter((place) => curve.low[place] !== null);
+    if (curve.bars) {
+      const x = [], y = [];
+      places(curve).forEach((at, place) => {
+        if (curve.low[place] === null) return;
+        x.push(at, at, null); y.push(curve.low[place], curve.high[place], null);
+      });
+      return { x, y, mode: "lines", type: "scatter", line: { width: 2.5, color: faded(curve.colour, 0.45) }, hoverinfo: "skip" };
+    }
+    const at = curve.x.map((_, place) => place).filter((place) => curve.low[place] !== null);
     const back = [...at].reverse();
     return {
-      x: [...at, ...back].map((place) => curve.epochs[place]),
+      x: [...at, ...back].map((place) => curve.x[place]),
       y: [...at.map((place) => curve.low[place]), ...back.map((place) => curve.high[place])],
       fill: "toself", fillcolor: faded(curve.colour, 0.16), mode: "lines", line: { width: 0 },
       hoverinfo: "skip", type: "scatter",
     };
   }
 
-  function seedTrace(curve) {
-    const x = [], y = [], text = [];
+  function seedTrace(curve, named) {
+    const x = [], y = [], text = [], at = places(curve);
     for (const seed of curve.seeds) {
       seed.values.forEach((value, place) => {
         if (value === null) return;
-        x.push(curve.epochs[place]); y.push(value); text.push(`seed ${seed.seed}, run ${seed.run}`);
+        x.push(at[place]); y.push(value); text.push(`seed ${seed.seed}, run ${seed.run}<br>${named} ${curve.x[place]}`);
       });
       x.push(null); y.push(null); text.push("");
     }
     return {
-      x, y, text, mode: "lines", type: "scatter", line: { color: faded(curve.colour, 0.4), width: 0.8 },
-      hovertemplate: `${curve.label}<br>%{text}<br>epoch %{x}: %{y:.5g}<extra></extra>`,
+      x, y, text, mode: curve.x.length > 1 ? "lines" : "markers", type: "scatter",
+      line: { color: faded(curve.colour, 0.4), width: 0.8 }, marker: { color: faded(curve.colour, 0.5), size: 5 },
+      hovertemplate: `${curve.label}<br>%{text}: %{y:.5g}<extra></extra>`,
     };
   }
 
-  function meanTrace(curve) {
-    const told = curve.epochs.map((_, place) => {
+  function meanTrace(curve, named) {
+    const told = curve.x.map((x, place) => {
       const ends = curve.low[place] === null ? "" : ` [${curve.low[place]}, ${curve.high[place]}]`;
-      return `${ends}, n = ${curve.counts[place]}`;
+      const count = curve.n > 1 ? `, n = ${curve.counts[place]}` : "";
+      return [`${named} ${x}`, `${ends}${count}`];
     });
+    const points = curve.dash === "none", many = points && curve.x.length > 20;
     return {
-      x: curve.epochs, y: curve.mean, text: told, mode: "lines", type: "scatter", connectgaps: true,
-      line: { color: curve.colour, width: 2.4, dash: curve.dash },
-      hovertemplate: `<b>${curve.label}</b><br>epoch %{x}: %{y:.5g}%{text}<extra></extra>`,
+      x: places(curve), y: curve.mean, customdata: told, type: "scatter", connectgaps: true,
+      mode: points ? "markers" : curve.marker ? "lines+markers" : "lines",
+      ...(points ? {} : { line: { color: curve.colour, width: 2.4, dash: curve.dash } }),
+      marker: { color: curve.colour, symbol: SYMBOLS[curve.marker] || "circle", size: many ? 4 : 7, maxdisplayed: points ? 0 : 9, opacity: many ? 0.5 : 1 },
+      hovertemplate: `<b>${curve.label}</b><br>%{customdata[0]}: %{y:.5g}%{customdata[1]}<extra></extra>`,
     };
   }
 
@@ -73,30 +90,38 @@
     ]);
   }
 
-  function drawPanel(place, panel) {
+  function drawPanel(place, panel, last) {
+    if (panel.grid) return drawGrid(place, panel, last);
     const traces = [], labels = [];
     for (const make of [bandTrace, seedTrace, meanTrace]) {
       for (const curve of panel.curves) {
-        traces.push(make(curve));
+        traces.push(make(curve, panel.x));
         labels.push(curve.label);
       }
     }
-    const settings = layout(panel.unit, panel.range);
+    const range = panel.range && panel.log ? panel.range.map(Math.log10) : panel.range;
+    const settings = layout(panel.unit, range, panel.x);
+    if (panel.log) settings.yaxis.type = "log";
+    else if (panel.range && panel.range[0] < 0 && panel.range[1] > 0) Object.assign(settings.yaxis, { zeroline: true, zerolinecolor: "#9aa3ad", zerolinewidth: 1 });
+    if (panel.ticks.length) Object.assign(settings.xaxis, { tickvals: panel.ticks.map((_, at) => at), ticktext: panel.ticks });
+    const last_x = Math.max(...panel.curves.map((curve) => curve.x[curve.x.length - 1]));
+    if (panel.x === "epoch" && (last_x < 8 || panel.curves.some((curve) => curve.shift))) settings.xaxis.dtick = 1;
     addLines(settings, panel.lines);
     place.labels = labels;
     return Plotly.newPlot(place, traces, settings, CONFIG);
   }
 
-  function drawSurface(place, surface, scale, last) {
-    const settings = layout("y");
-    const grid = {
-      x: surface.axis, y: surface.axis, z: surface.accuracy, type: "heatmap", colorscale: "Viridis",
-      zmin: scale[0], zmax: scale[1], showscale: last, colorbar: { title: { text: "%" }, thickness: 10 },
-      hovertemplate: `${surface.title}, seed ${surface.seed}<br>x %{x:.3g}, y %{y:.3g}: %{z:.2f} %<extra></extra>`,
+  function drawGrid(place, panel, last) {
+    const settings = layout(panel.unit, null, panel.x), grid = panel.grid;
+    const map = {
+      x: grid.axis, y: grid.axis, z: grid.values, type: "heatmap", colorscale: grid.colours[0].toUpperCase() + grid.colours.slice(1),
+      zmin: panel.range[0], zmax: panel.range[1], showscale: last, colorbar: { title: { text: grid.unit, side: "right" }, thickness: 10 },
+      hovertemplate: `${panel.title}<br>x %{x:.3g}, y %{y:.3g}: %{z:.2f}<extra></extra>`,
     };
+    const contours = { x: grid.axis, y: grid.axis, z: grid.contours, type: "contour", ncontours: 7, contours: { coloring: "none", showlabels: true, labelfont: { size: 9, color: "#ffffff" } }, line: { color: "#ffffff", width: 1 }, showscale: false, hoverinfo: "skip" };
     const centre = { x: [0], y: [0], mode: "markers", type: "scatter", marker: { symbol: "cross-thin", size: 10, line: { width: 2, color: "#ffffff" } }, hoverinfo: "skip" };
-    settings.xaxis.title.text = "x";
-    return Plotly.newPlot(place, [grid, centre], settings, CONFIG);
+    place.labels = [];
+    return Plotly.newPlot(place, [map, ...(grid.contours.length ? [contours] : []), centre], settings, CONFIG);
   }
 
   function listen(legend, plots) {
@@ -114,13 +139,9 @@
 
   async function drawFigure(element) {
     const figure = read(`data-${element.dataset.figure}`);
-    for (const place of element.querySelectorAll(".plot[data-surface]")) {
-      const at = Number(place.dataset.surface);
-      await drawSurface(place, figure.surfaces[at], figure.scale, at === figure.surfaces.length - 1);
-      await pause();
-    }
     for (const place of element.querySelectorAll(".plot[data-panel]")) {
-      await drawPanel(place, figure.rows[place.dataset.row].panels[place.dataset.panel]);
+      const panels = figure.rows[place.dataset.row].panels, at = Number(place.dataset.panel);
+      await drawPanel(place, panels[at], at === panels.length - 1);
       await pause();
     }
     for (const legend of element.querySelectorAll(".legend")) {

@@ -21,7 +21,7 @@ from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
 from optnas.base.loading import registered_by
 from optnas.base.schema import Part, hints_of, part_of
 from optnas.optimizers import signatures
-from optnas.search.exam import data, measures, parts, searches, trackers
+from optnas.search.exam import data, measures, parts, searches, stopping, trackers
 from optnas.search.exam.base import Check, FailedError, NotExaminedError, Subject
 from optnas.search.state import build_state
 
@@ -36,7 +36,7 @@ PARTS = {
 }
 DRAWS = "a draw per step if it says so, none where it is judged"
 LAYERS = {"weight_optimizer": "on w", "arch_optimizer": "on alpha"}
-Verdict = Literal["ok", "failed", "not examined"]
+Verdict = Literal["ok", "failed", "expected failure", "not examined"]
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,17 @@ class Outcome:
     Attributes:
         subject: the component.
         check: title of the check.
-        verdict: ``ok``, ``failed``, or ``not examined``.
-        why: one line, for the latter two.
+        verdict: ``ok``; ``failed``; ``expected failure``, where the component declared it when it
+            was registered, ``expected_failures={TITLE: REASON}``; or ``not examined``.
+        why: one line, unless it is ok.
+        expected: the declared reason of a check that the component need not pass, else empty.
     """
 
     subject: Subject
     check: str
     verdict: Verdict
     why: str = ""
+    expected: str = ""
 
 
 def _in_searches(
@@ -147,7 +150,7 @@ def _check_settings(subject: Subject) -> None:
 
 
 # What they are built with may be missing here, or is no setting: the checks tell.
-BUILT_LATER = ("dataset", "optimizer", "tracker")
+BUILT_LATER = ("dataset", "optimizer", "stopping", "tracker")
 
 
 def _check_values(subject: Subject) -> None:
@@ -175,6 +178,7 @@ SITTINGS: dict[str, Callable[[Subject], Mapping[str, Check]]] = {
     "relaxation": _part,
     "schedule": lambda subject: data.SCHEDULE_CHECKS,
     "space": lambda subject: data.SPACE_CHECKS,
+    "stopping": lambda subject: stopping.STOPPING_CHECKS,
     "tracker": lambda subject: trackers.TRACKER_CHECKS,
 }
 
@@ -196,20 +200,29 @@ def examine(
     except UserError as error:
         yield Outcome(subject, "has defaults to be examined with", "not examined", str(error))
         return
+    declared = _facts(subject).get("expected_failures", {})
     for title, check in SITTINGS[subject.kind](subject).items():
         if not wanted(title):
             continue
+        expected = declared.get(title, "")
+        failed: Verdict = "expected failure" if expected else "failed"
         try:
             check(subject)
         except FailedError as error:
-            yield Outcome(subject, title, "failed", str(error))
+            yield Outcome(subject, title, failed, str(error), expected)
         except NotExaminedError as error:
-            yield Outcome(subject, title, "not examined", str(error))
+            yield Outcome(subject, title, "not examined", str(error), expected)
         except Exception as error:  # whatever the component's code raises is what the check found
             why = " ".join(f"{type(error).__name__}: {error}".split())
-            yield Outcome(subject, title, "failed", why)
+            yield Outcome(subject, title, failed, why, expected)
         else:
-            yield Outcome(subject, title, "ok")
+            yield Outcome(subject, title, "ok", expected=expected)
+
+
+def _facts(subject: Subject) -> Mapping[str, Any]:
+    if subject.kind == "optimizer" and signatures.is_torchs(subject.name):
+        return {}
+    return registry.facts(subject.kind, subject.name)
 
 
 def subjects(
@@ -230,7 +243,7 @@ def subjects(
         UserError: there is no such component, or its settings are wrong.
     """
     if kind is not None:
-        kind = registry.OLD_KINDS.get(kind, kind)
+        kind = registry.kind_of(kind) or kind
     if kind is not None and kind not in SITTINGS:
         raise UserError(
             "nothing of this kind is examined",
@@ -322,7 +335,7 @@ def _variants(subject: Subject) -> Sequence[Subject]:
         for setting, hint in hints_of(subject.factory, chosen).items()
         if part_of(hint) == Part(kind) and setting not in subject.settings
     ]
-    demanding = [n for n in registry.names(kind) if registry.needs_of(registry.find(kind, n))]
+    demanding = [n for n in registry.names(kind) if registry.facts(kind, n).get("needs")]
     return [
         subject,
         *(

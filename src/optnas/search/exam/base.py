@@ -48,7 +48,7 @@ class Subject:
     def completed(self) -> dict[str, Any]:
         """All settings of the factory."""
         return registry.complete_settings(
-            self.factory, self.settings, section=self.kind, skip=("space", "folder")
+            self.factory, self.settings, section=self.kind, skip=("space", "folder", "run")
         )
 
     def build(self, **offered: Any) -> Any:

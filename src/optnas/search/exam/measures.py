@@ -15,12 +15,12 @@ import torch
 from optnas.base.measurements import Line, identity
 from optnas.base.records import RunFolder
 from optnas.measures.base import Measure, Quantity
-from optnas.search.afterwards import Wanted, measure_run
+from optnas.search.checkpoints import content_of, restore
 from optnas.search.exam.base import Check, Subject, demand, difference, repeated
 from optnas.search.exam.searches import Sections, Trace, reference, searched, tiny, traced
-from optnas.search.observe import described, snapshot_of
+from optnas.search.observe import Wanted, described, measure_run, snapshot_of
 from optnas.search.settings.model import MeasureSection
-from optnas.search.state import SearchState, build_state, content_of, restore
+from optnas.search.state import SearchState, build_state
 
 LABEL = "examined"
 # Every measure is taken under both: what it looks at differs in kind.

@@ -14,12 +14,13 @@ import torch
 
 from optnas.base.records import Record, RunFolder
 from optnas.base.toml import nest
+from optnas.search.checkpoints import restore
 from optnas.search.exam.base import demand, difference, repeated
 from optnas.search.loop import run
 from optnas.search.observe import snapshot_of
 from optnas.search.settings.layers import Layer, resolve
-from optnas.search.settings.model import Settings
-from optnas.search.state import build_state, restore
+from optnas.search.settings.model import DEFAULT_MEASURES, Settings
+from optnas.search.state import build_state
 
 # A search of a second on data that come with the packages; shared with the tests.
 TINY: dict[str, Any] = {
@@ -31,8 +32,8 @@ TINY: dict[str, Any] = {
     "search.epochs": 2,
     "supernet.channels": 2,
     "supernet.dtype": "float64",
-    "curvature.every": 0,
-    "curvature.batch_size": 8,
+    "measures.sharpness.every": 0,
+    "measures.sharpness.batch_size": 8,
     "measures.gap.at": [],
 }
 # Epochs of a search that selects its cell at the end.
@@ -91,7 +92,7 @@ def traced(folder: RunFolder) -> Trace:
     checkpoint = torch.load(folder.checkpoint, map_location="cpu", weights_only=True)
     records = [_timeless(record) for record in folder.read_epochs()]
     warnings = folder.warnings.read_text() if folder.warnings.exists() else ""
-    for key in ("seconds", "records_bytes"):
+    for key in ("seconds", "records_bytes", "records_sha256"):
         del checkpoint[key]
     return {"records": records, "checkpoint": checkpoint, "warnings": warnings}
 
@@ -139,7 +140,7 @@ def _afterwards(use: Sections) -> None:
             last = record is records[-1]
             state = build_state(settings)
             restore(state, folder.checkpoint if last else folder.kept(record["epoch"]))
-            snapshot = snapshot_of(state, "the exam")
+            snapshot = snapshot_of(state)
             cell = state.space.architecture(snapshot.choice).string
             found = difference(record["op_weights"], snapshot.op_weights_EO.tolist(), "A")
             demand(found is None, f"in epoch {state.epoch} differs {found} after the search")
@@ -150,11 +151,10 @@ def _afterwards(use: Sections) -> None:
 
 
 def _measured(use: Sections) -> None:
-    seen = dict(trace(tiny(use, {"curvature": {"every": 1}}))["checkpoint"])
-    plain = dict(reference(use)["checkpoint"])
-    del seen["hash"], plain["hash"]  # how often is part of the settings
-    found = difference(plain, seen, "the checkpoint")
-    demand(found is None, f"measuring the alpha-Hessian changes {found}")
+    every = {label: {"every": 1} for label in DEFAULT_MEASURES}
+    seen = trace(tiny(use, {"measures": every}))["checkpoint"]
+    found = difference(reference(use)["checkpoint"], seen, "the checkpoint")
+    demand(found is None, f"measuring changes {found}")
 
 
 def _pairs(use: Sections) -> None:

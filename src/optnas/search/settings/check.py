@@ -12,11 +12,15 @@ from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.data.sets.base import Dataset
 from optnas.data.splits import FixedSplit
+from optnas.measures.base import Measure
+from optnas.measures.record import OF_MEASURES, RECORD
 from optnas.optimizers import virtual
-from optnas.search.settings.model import Settings
+from optnas.search.settings.model import DataSection, Settings
 from optnas.spaces import build_space, tables
 
 SIZES = ("train_size", "valid_size")
+# Whether it is one, key, value, reason, remedy.
+Contradiction = tuple[bool, str, Any, str, str]
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def check(settings: Settings, images: SearchImages) -> None:
     _check_values(settings.model_dump())
     _check_consistency(settings, images)
     _check_table(settings)
+    _check_measures(settings)
     _check_needs(settings)
 
 
@@ -74,23 +79,20 @@ def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
                     "must be text or a finite number",
                     key=f"{prefix}{key}",
                     value=value,
-                    remedy="change its value",
+                    remedy="write a finite number, or text in quotes",
                 )
 
 
 def _check_consistency(settings: Settings, images: SearchImages) -> None:
     search, supernet, data = settings.search, settings.supernet, settings.data
-    whole = f"the {images.dataset.size} labelled images" if images.fixed is None else "the split"
-    checks = [
-        *(
-            (
-                getattr(data, key) > half,
-                f"data.{key}",
-                getattr(data, key),
-                f"its half of {whole} has {half}",
-                f"set it from 1 to {half}",
-            )
-            for key, half in images.available.items()
+    refuse(
+        *halves_too_large(data, images),
+        (
+            data.resolution % 4 != 0,
+            "data.resolution",
+            data.resolution,
+            "the supernet halves height and width twice",
+            f"use a multiple of 4, such as {max(4, 4 * round(data.resolution / 4))}",
         ),
         (
             search.batch_size > min(data.train_size, data.valid_size),
@@ -108,13 +110,6 @@ def _check_consistency(settings: Settings, images: SearchImages) -> None:
             "change it by one, or raise data.resolution to 8",
         ),
         (
-            settings.curvature.batch_size > data.valid_size,
-            "curvature.batch_size",
-            settings.curvature.batch_size,
-            f"larger than the validation half of {data.valid_size}",
-            "lower it",
-        ),
-        (
             supernet.batch_norm == "batch" and supernet.arch_step_updates_statistics,
             "supernet.arch_step_updates_statistics",
             True,
@@ -128,8 +123,27 @@ def _check_consistency(settings: Settings, images: SearchImages) -> None:
             "there is no such kind of device",
             "use auto, cpu, cuda or cuda:N",
         ),
+    )
+
+
+def halves_too_large(data: DataSection, images: SearchImages) -> list[Contradiction]:
+    """What `refuse` is to refuse of the sizes of both halves."""
+    whole = f"the {images.dataset.size} labelled images" if images.fixed is None else "the split"
+    return [
+        (
+            getattr(data, key) > half,
+            f"data.{key}",
+            getattr(data, key),
+            f"its half of {whole} has {half}",
+            f"set it from 1 to {half}",
+        )
+        for key, half in images.available.items()
     ]
-    for wrong, key, value, reason, remedy in checks:
+
+
+def refuse(*contradictions: Contradiction) -> None:
+    """Raise a `UserError` for the first contradiction that is one."""
+    for wrong, key, value, reason, remedy in contradictions:
         if wrong:
             raise UserError(reason, key=key, value=value, remedy=remedy)
 
@@ -148,6 +162,34 @@ def _check_table(settings: Settings) -> None:
             value=name,
             remedy=f"use {able or './file.py:Object'}",
         )
+
+
+def _check_measures(settings: Settings) -> None:
+    """Refuse measures that need more images than there are, or a column of another's."""
+    halves = {"train": settings.data.train_size, "valid": settings.data.valid_size}
+    columns = dict.fromkeys(RECORD.keys() - set(OF_MEASURES), "the search")
+    for label, section in settings.measures.items():
+        measure: Measure = registry.find("measure", section.name)(**section.settings)
+        taken = section.every > 0 or bool(section.at)
+        for half, count in measure.images.items():
+            if taken and count > halves[half]:
+                raise UserError(
+                    f"needs {count} images of the {half} half, which has {halves[half]}",
+                    key=f"measures.{label}",
+                    value=section.name,
+                    remedy=f"lower its batch_size, or set measures.{label}.every=0",
+                )
+        if not (measure.recorded and label == section.own_name):
+            continue
+        for column in measure.quantities:
+            if column in columns:
+                raise UserError(
+                    f"would write {column} into the record, as does {columns[column]}",
+                    key=f"measures.{label}",
+                    value=section.name,
+                    remedy="rename the quantity, or give the measure another label",
+                )
+            columns[column] = f"measures.{label}"
 
 
 def _check_needs(settings: Settings) -> None:

@@ -6,13 +6,13 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
-
-import pydantic
+from typing import Any
 
 from optnas.algorithms.former import respelled
 from optnas.base import registry
-from optnas.base.errors import UserError, did_you_mean
+from optnas.base.errors import Origins, UserError
+from optnas.base.refusals import validated
+from optnas.base.schema import name_in
 from optnas.data.sets.base import Dataset
 from optnas.data.splits import KINDS, FixedSplit, read_split
 from optnas.measures.base import Measure
@@ -33,47 +33,56 @@ COMPONENTS = {
 OPTIMIZERS = ("weight_optimizer", "arch_optimizer")
 
 
-def complete(merged: dict[str, Any]) -> Settings:
+def complete(merged: dict[str, Any], origins: Origins) -> Settings:
     """Check every setting and spell every default out.
 
     Args:
         merged: sections of settings, the layers laid over each other; changed in place.
+        origins: which layer wrote what; the settings keep it.
 
     Returns:
         The settings.
 
     Raises:
-        UserError: a setting is unknown, ill-typed, out of range or contradicts another; its key is
-            told, and whoever knows which file wrote it adds that.
+        UserError: a setting is unknown, ill-typed, out of range or contradicts another.
     """
+    with origins.told():
+        settings = _complete(merged)
+    settings._origins = origins
+    return settings
+
+
+def _complete(merged: dict[str, Any]) -> Settings:
     merged.setdefault("tracking", {}).setdefault("name", "none")
     for section in COMPONENTS:
-        _named(merged, section)
-    _complete_component(merged, "tracking", kind="tracker")
-    _complete_component(merged, "space")
+        name_in(merged.get(section, {}), section)
     merged["algorithm"] = respelled(merged["algorithm"])
-    _complete_component(merged, "algorithm", supplied=("space",))
-    data = _complete_data(merged)
+    for section, kind, skip in (
+        ("tracking", "tracker", ()),
+        ("space", "space", ()),
+        ("algorithm", "algorithm", ("space",)),
+    ):
+        merged[section] = registry.complete_component(
+            kind, merged[section], section=section, skip=skip
+        )
+    data = complete_data(merged)
     for section in OPTIMIZERS:
         complete_optimizer(merged, section)
     merged.setdefault("benchmark", {}).setdefault("table", "auto")
     if merged["benchmark"]["table"] == "auto":
         space_name = build_space(merged["space"]).name
         merged["benchmark"]["table"] = tables.default_table(_folder(merged), space_name)
-    for section in ("evaluation", "curvature", "run", "measures", "checkpoints"):
+    for section in ("evaluation", "run", "measures", "checkpoints"):
         merged.setdefault(section, {})
     for label in DEFAULT_MEASURES:
         merged["measures"].setdefault(label, {})
     for label in merged["measures"]:
         merged["measures"][label] = complete_measure(label, merged["measures"][label])
     _check_epochs(merged["checkpoints"].get("keep", []), "checkpoints.keep", ("named", "all"))
-    try:
-        # A tracker moves no number; a table is named by a string of its own.
-        parts = [merged[section] for section in COMPONENTS if section != "tracking"]
-        files = sources([*parts, {"name": str(merged["benchmark"]["table"])}])
-        settings = Settings(**merged, fingerprint=data.fingerprint(), sources=files)
-    except pydantic.ValidationError as error:
-        tell_first_problem(error, Settings)
+    # A tracker moves no number, nor does a table.
+    files = sources([merged[section] for section in COMPONENTS if section != "tracking"])
+    identity = {"fingerprint": data.fingerprint(), "sources": files}
+    settings = validated(Settings, merged | identity)
     check(settings, data)
     return settings
 
@@ -101,27 +110,6 @@ def _names(tables: Iterable[Any]) -> Iterator[str]:
             yield from _names(table.values())
 
 
-def _named(merged: Mapping[str, Any], section: str, key: str | None = None) -> None:
-    name = merged.get(section, {}).get("name")
-    if not isinstance(name, str):
-        raise UserError(
-            "needs a name" if name is None else "a name is a string",
-            key=f"{key or section}.name",
-            value=name,
-            remedy=f"write {key or section}.name=NAME",
-        )
-
-
-def _complete_component(
-    merged: dict[str, Any], section: str, supplied: tuple[str, ...] = (), kind: str | None = None
-) -> None:
-    keys = dict(merged[section])
-    name = keys.pop("name")
-    factory = registry.find(kind or section, name, key=f"{section}.name")
-    settings = registry.complete_settings(factory, keys, section=section, skip=supplied)
-    merged[section] = {"name": name, **settings}
-
-
 def _folder(merged: Mapping[str, Any]) -> Path | None:
     option = merged["data"].get("folder")
     if not (option is None or isinstance(option, str)):
@@ -131,7 +119,18 @@ def _folder(merged: Mapping[str, Any]) -> Path | None:
     return tables.data_folder(None if option is None else Path(option))
 
 
-def _complete_data(merged: dict[str, Any]) -> SearchImages:
+def complete_data(merged: dict[str, Any]) -> SearchImages:
+    """Check the section ``data`` and spell every default out, those of ``augmentation`` too.
+
+    Args:
+        merged: sections of settings; these two are replaced.
+
+    Returns:
+        The images.
+
+    Raises:
+        UserError: there is no such data set, its files are not there, or a setting is wrong.
+    """
     data = dict(merged["data"])
     general = {key: data.pop(key) for key in DATA_KEYS if key in data}
     factory = registry.find("dataset", general["name"], key="data.name")
@@ -141,8 +140,8 @@ def _complete_data(merged: dict[str, Any]) -> SearchImages:
     folder = _folder(merged)
     dataset: Dataset = factory(folder=folder, **own)
     general.setdefault("split", "halves")
-    complete_data = SearchImages(dataset, _fixed_split(general, dataset))
-    for key, count in complete_data.available.items():
+    images = SearchImages(dataset, _fixed_split(general, dataset))
+    for key, count in images.available.items():
         general.setdefault(key, count)
     general.setdefault("resolution", dataset.resolution)
     if folder is not None:
@@ -154,7 +153,7 @@ def _complete_data(merged: dict[str, Any]) -> SearchImages:
         scaled = round(dataset.crop_padding * resolution / dataset.resolution)
         augmentation.setdefault("crop_padding", scaled)
     augmentation.setdefault("flip", dataset.flip)
-    return complete_data
+    return images
 
 
 def _fixed_split(general: Mapping[str, Any], dataset: Dataset) -> FixedSplit | None:
@@ -188,9 +187,9 @@ def complete_optimizer(merged: dict[str, Any], section: str) -> None:
     Raises:
         UserError: there is no such optimizer or schedule, or a setting of it is wrong.
     """
-    _named(merged, section)
     keys = dict(merged[section])
-    name = keys.pop("name")
+    name = name_in(keys, section)
+    del keys["name"]
     schedule, key = keys.pop("schedule", "constant"), f"{section}.schedule"
     settings = signatures.complete_settings(name, keys, section=section)
     if "lr" not in settings:
@@ -200,19 +199,10 @@ def complete_optimizer(merged: dict[str, Any], section: str) -> None:
             value=name,
             remedy="give its constructor a keyword lr",
         )
-    if isinstance(schedule, str):
-        schedule = {"name": schedule}
-    if not isinstance(schedule, Mapping):
-        raise UserError(
-            "must be a name or a table", key=key, value=schedule, remedy=f"write {key}=NAME"
-        )
-    _named({section: schedule}, section, key)
-    schedule_keys = dict(schedule)
-    schedule_name = schedule_keys.pop("name")
-    factory = registry.find("schedule", schedule_name, key=f"{key}.name")
-    completed = registry.complete_settings(factory, schedule_keys, section=key)
-    _built(factory, completed, section)
-    merged[section] = {"name": name, **settings, "schedule": {"name": schedule_name, **completed}}
+    schedule = registry.complete_component("schedule", schedule, section=key)
+    own = {k: v for k, v in schedule.items() if k != "name"}
+    _built(registry.find("schedule", schedule["name"]), own, section)
+    merged[section] = {"name": name, **settings, "schedule": schedule}
 
 
 def complete_measure(label: str, given: Any, *, section: str | None = None) -> dict[str, Any]:
@@ -243,8 +233,7 @@ def complete_measure(label: str, given: Any, *, section: str | None = None) -> d
             remedy=f"write {section}.every=5, or {section}.at=[] for never",
         )
     own = {key: value for key, value in given.items() if key not in ("name", "every", "at")}
-    name = given.get("name", label)
-    _named({section: {"name": name}}, section)
+    name = name_in({"name": label, **given}, section)
     factory = registry.find("measure", name, key=section)
     settings = registry.complete_settings(factory, own, section=section, besides=("every", "at"))
     measure: Measure = _built(factory, settings, section)
@@ -293,31 +282,3 @@ def _built(factory: registry.Factory, settings: Mapping[str, Any], section: str)
             value=error.value,
             remedy=error.remedy or "change its value",
         ) from error
-
-
-def tell_first_problem(
-    error: pydantic.ValidationError, settings: type[pydantic.BaseModel]
-) -> NoReturn:
-    """Turn what pydantic found wrong with settings into one line.
-
-    Args:
-        error: what it found.
-        settings: the model it was validating.
-
-    Raises:
-        UserError: always.
-    """
-    # A misspelt key is missing under its right name too; the misspelling says more.
-    problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-    key = ".".join(str(part) for part in problem["loc"])
-    section, _, name = key.partition(".")
-    remedy = "change its value"
-    message = problem["msg"][0].lower() + problem["msg"][1:]
-    if problem["type"] == "extra_forbidden":
-        model: Any = settings.model_fields[section].annotation if name else settings
-        remedy, message = (
-            did_you_mean(name or section, model.model_fields),
-            f"{section} has no setting {name!r}" if name else f"there is no section '{section}'",
-        )
-    value = None if problem["type"] == "missing" else problem["input"]
-    raise UserError(message, key=key, value=value, remedy=remedy) from error

@@ -17,10 +17,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.base.errors import COMMAND_LINE, Origins, UserError, did_you_mean
 from optnas.search import protocols
 from optnas.search.settings.complete import COMPONENTS, complete
-from optnas.search.settings.model import FORMAT, NUMBERS_VERSION, PLACES, Settings
+from optnas.search.settings.model import (
+    FORMAT,
+    FORMER_SECTIONS,
+    NUMBERS_VERSION,
+    PLACES,
+    Settings,
+)
 from optnas.spaces import Space, build_space
 
 DEFAULT_PROTOCOL = "cpu"
@@ -34,11 +40,12 @@ class Layer:
     document: Mapping[str, Any]
 
 
-def resolve(layers: Sequence[Layer]) -> Settings:
+def resolve(layers: Sequence[Layer], *, default: object = COMMAND_LINE) -> Settings:
     """Turn layers of user settings into complete, checked settings.
 
     Args:
         layers: configuration files and command line, later ones win.
+        default: what to call, in error messages, the place of what none of them says.
 
     Returns:
         The settings, with the data's fingerprint.
@@ -60,9 +67,9 @@ def resolve(layers: Sequence[Layer]) -> Settings:
             remedy=f"use one of: {', '.join(protocols.names())}",
         )
     label, protocol = protocols.load(name, where=where)
-    merged, origins = _merge([Layer(label, protocol), *layers])
+    merged, origins = _merge([Layer(label, _respelled(protocol, label)), *layers], default)
     merged["protocol"] = name
-    return _complete(merged, origins)
+    return complete(merged, origins)
 
 
 def default_space() -> Space:
@@ -78,7 +85,29 @@ def default_space() -> Space:
 def _plain(layer: Layer) -> Mapping[str, Any]:
     """Accept a run's own ``config.toml`` as a configuration file; its identity is made anew."""
     check_format(layer.document, layer.where)
-    return {k: v for k, v in layer.document.items() if k not in ("format", "identity")}
+    kept = {k: v for k, v in layer.document.items() if k not in ("format", "identity")}
+    return _respelled(kept, layer.where)
+
+
+def _respelled(document: Mapping[str, Any], where: object) -> dict[str, Any]:
+    """Former sections as the measures they are now."""
+    document = dict(document)
+    for section, label in FORMER_SECTIONS.items():
+        measures = document.get("measures", {})
+        if not (isinstance(document.get(section), Mapping) and isinstance(measures, Mapping)):
+            continue
+        given, now = document.pop(section), measures.get(label, {})
+        twice = sorted(set(given) & set(now)) if isinstance(now, Mapping) else [label]
+        if twice:
+            raise UserError(
+                f"is given as measures.{label}.{twice[0]} too",
+                where=where,
+                key=f"{section}.{twice[0]}",
+                value=given.get(twice[0]),
+                remedy="give it one way",
+            )
+        document["measures"] = {**measures, label: {**now, **given}}
+    return document
 
 
 def check_format(document: Mapping[str, Any], where: object) -> None:
@@ -146,10 +175,9 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
                 "change; start a new run for the rest",
             )
     own = Layer(where, _plain(Layer(where, document)))
-    merged, origins = _merge([Layer(where, {}), own, Layer(COMMAND_LINE, overrides)])
-    origins.default = where
+    merged, origins = _merge([Layer(where, {}), own, Layer(COMMAND_LINE, overrides)], where)
     merged["protocol"] = document.get("protocol", "")
-    settings = _complete(merged, origins)
+    settings = complete(merged, origins)
     places = [f"data.{key}" for key in PLACES if key in settings.data.settings] or ["data.folder"]
     if settings.fingerprint != identity.get("fingerprint"):
         raise UserError(
@@ -176,46 +204,6 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
             remedy="undo the edit, or start a new run with -c",
         )
     return settings
-
-
-class _Origins:
-    """Which file or command line a dotted key came from; missing ones are the default's fault."""
-
-    def __init__(self) -> None:
-        self._of: dict[str, object] = {}
-        self.default: object = COMMAND_LINE
-
-    def note(self, section: str, keys: Mapping[str, Any], where: object) -> None:
-        self._of |= {f"{section}.{key}": where for key in keys}
-
-    def blame(self, error: UserError) -> UserError:
-        """The same error, told of the place that its key was written in."""
-        # Whoever named a file, such as one of images, knows better.
-        if error.key is None or error.where != COMMAND_LINE:
-            return error
-        if error.value is None:
-            return error.at(self.default)
-        section, _, rest = error.key.partition(".")
-        written = f"{section}.{rest.partition('.')[0]}"
-        return error.at(self._of[written]) if written in self._of else error
-
-
-def blame(error: UserError, layers: Sequence[Layer]) -> UserError:
-    """An error that came after resolution, told of the layer that its key was written in.
-
-    Args:
-        error: what a part of the search found wrong with its settings.
-        layers: those the settings were made of, later ones win.
-
-    Returns:
-        The same error with the right place; unchanged where no layer wrote the key.
-    """
-    origins = _Origins()
-    for layer in layers:
-        for section, keys in layer.document.items():
-            if isinstance(keys, Mapping):
-                origins.note(section, keys, layer.where)
-    return origins.blame(error)
 
 
 def _tables(protocol: Layer) -> dict[str, Mapping[str, Mapping[str, Any]]]:
@@ -245,10 +233,10 @@ def _first_key(section: str, keys: Any) -> tuple[str, Any]:
     return section, keys
 
 
-def _merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], _Origins]:
+def _merge(layers: Sequence[Layer], default: object) -> tuple[dict[str, Any], Origins]:
     tables = _tables(layers[0])
     merged: dict[str, Any] = {}
-    origins = _Origins()
+    origins = Origins(default)
     known = set(Settings.model_fields) - {"fingerprint", "sources", "protocol"}
     for position, layer in enumerate(layers):
         for section, keys in layer.document.items():
@@ -271,11 +259,15 @@ def _merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], _Origins]:
                     value=keys,
                     remedy=f"write {section}.KEY=VALUE",
                 )
-            origins.note(section, keys, layer.where)
             if section in COMPONENTS and _names_another(keys, merged.get(section, {})):
-                own = [t for name, t in tables[section].items() if name == keys["name"]]
-                merged[section] = copy.deepcopy(dict(own[0])) if own else {}
+                own = [dict(t) for name, t in tables[section].items() if name == keys["name"]]
+                merged[section] = copy.deepcopy(own[0]) if own else {}
+                origins.forget(section)
+                origins.note(section, merged[section], layers[0].where)
+            origins.note(section, keys, layer.where)
             _update(merged.setdefault(section, {}), keys)
+    # Where data lie is said by whoever starts the program, unless a file says it.
+    origins.written.setdefault("data.folder", COMMAND_LINE)
     return merged, origins
 
 
@@ -298,10 +290,3 @@ def _laid_over(held: Any, given: Any) -> Any:
     if _names_another(above, below):
         return given
     return {**below, **{key: _laid_over(below.get(key), value) for key, value in above.items()}}
-
-
-def _complete(merged: dict[str, Any], origins: _Origins) -> Settings:
-    try:
-        return complete(merged)
-    except UserError as error:
-        raise origins.blame(error) from error

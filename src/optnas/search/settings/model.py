@@ -5,23 +5,28 @@ Importable without torch, like everything that settings pass through.
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 from pydantic import Field
 
+from optnas.base.errors import Origins
+from optnas.base.json import digest
 from optnas.measures.base import Cadence
+from optnas.search.settings.identity import identity_of
 
 FORMAT = 1
-# Raised whenever a change moves the numbers of a search; runs of different numbers never mix.
+# Raised whenever a change moves the numbers of a search or the identity of a run; runs of different
+# versions never mix. Version 2 is open: CHANGELOG.md says when it is closed.
 NUMBERS_VERSION = 2
-# Sections that move no number: where it is computed, what only observes.
-NOT_IDENTITY = ("run", "protocol", "tracking", "measures", "checkpoints")
+# What moves no number (docs/decisions/0008-identity.md): where it is computed, what only observes.
+NOT_IDENTITY = ("run", "protocol", "tracking", "measures", "checkpoints", "benchmark")
 # Measures that every search takes unless its settings say otherwise.
-DEFAULT_MEASURES = ("gap",)
+DEFAULT_MEASURES = ("sharpness", "gap")
+# Sections that are measures now, and the label of each; their old spelling is accepted.
+FORMER_SECTIONS = {"curvature": "sharpness"}
 # Keys of [data] that belong to every data set rather than to one factory.
 DATA_KEYS = ("name", "folder", "train_size", "valid_size", "resolution", "split", "split_file")
 # Keys of [data] that say where files lie. What the files hold is in the fingerprint, so these are
@@ -119,13 +124,6 @@ class EvaluationSection(Section):
     batch_size: int = Field(256, ge=2)
 
 
-class CurvatureSection(Section):
-    """The alpha-Hessian is measured at epoch 0, every so many epochs and at the end; 0 never."""
-
-    every: int = Field(5, ge=0)
-    batch_size: int = Field(64, ge=2)
-
-
 class BenchmarkSection(Section):
     """The table that is asked for the derived cell's accuracy."""
 
@@ -137,6 +135,11 @@ class MeasureSection(Component):
 
     every: int
     at: list[int | str]
+
+    @property
+    def own_name(self) -> str:
+        """The name of the measure, without the file or module it is addressed by."""
+        return self.name.rpartition(":")[2]
 
     @property
     def cadence(self) -> Cadence:
@@ -182,7 +185,6 @@ class Settings(pydantic.BaseModel):
     arch_optimizer: OptimizerSection
     clipping: ClippingSection
     evaluation: EvaluationSection
-    curvature: CurvatureSection
     benchmark: BenchmarkSection
     measures: dict[str, MeasureSection] = {}
     checkpoints: CheckpointsSection = CheckpointsSection()
@@ -190,22 +192,45 @@ class Settings(pydantic.BaseModel):
     tracking: Component = Component(name="none")
     fingerprint: str
     sources: dict[str, str] = {}
+    _origins: Origins = pydantic.PrivateAttr(default_factory=Origins)
+
+    @property
+    def origins(self) -> Origins:
+        """Who wrote which key; no part of the settings themselves."""
+        return self._origins
+
+    @classmethod
+    def recorded(cls, document: Mapping[str, Any]) -> Settings:
+        """The settings in a run's config.toml, of any numbers version.
+
+        Args:
+            document: its content.
+
+        Returns:
+            The settings, not checked against names or data.
+
+        Raises:
+            ValueError: it holds no complete settings.
+        """
+        identity = document.get("identity", {})
+        sections = {key: value for key, value in document.items() if key in cls.model_fields}
+        of_files = {key: identity[key] for key in ("fingerprint", "sources") if key in identity}
+        return cls(**{**sections, **of_files})
 
     @property
     def hash(self) -> str:
         """SHA-256 of everything that can move a number, 64 hexadecimal digits.
 
-        Left out: device, threads, folders, who looks on (``tracking``, measures, the keeping of
-        checkpoints), and the protocol's name (its content is in).
+        Of each section the settings that are not at the default they were introduced with
+        (`optnas.search.settings.identity`), the data's fingerprint, and the numbers version. Left
+        out are the sections of `NOT_IDENTITY` and the `PLACES` of the data; of the protocol its
+        content is in.
         """
-        content = self.model_dump(exclude=set(NOT_IDENTITY))
+        content = identity_of(self, without=NOT_IDENTITY)
         for key in PLACES:
             content["data"].pop(key, None)
-        if not self.sources:
-            content.pop("sources")
         content["numbers_version"] = NUMBERS_VERSION
-        text = json.dumps(content, sort_keys=True, allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest(content)
 
     def document(self) -> dict[str, Any]:
         """The content of ``config.toml``: every setting, and the run's identity."""

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 from pydantic import Field
 
-from optnas.base import registry
-from optnas.base.errors import COMMAND_LINE, UserError
+from optnas.base.errors import COMMAND_LINE, Origins, UserError
+from optnas.base.json import digest
+from optnas.base.refusals import validated
+from optnas.base.schema import name_in
 from optnas.base.toml import Shelf
-from optnas.data.sets.base import Dataset
-from optnas.search.settings.complete import complete_optimizer, sources, tell_first_problem
-from optnas.search.settings.model import DATA_KEYS, PLACES, DataSection, OptimizerSection, Section
+from optnas.data.splits import KINDS
+from optnas.search.settings.check import SearchImages, halves_too_large, refuse
+from optnas.search.settings.complete import complete_data, complete_optimizer, sources
+from optnas.search.settings.model import PLACES, DataSection, OptimizerSection, Section
 from optnas.spaces import Space
-from optnas.spaces.tables import data_folder
 
 SHELF = Shelf("training protocol", "search/standalone")
 # Raised whenever a change moves the numbers of a training; tables of different numbers never mix.
@@ -82,8 +83,7 @@ class TrainingSettings(pydantic.BaseModel):
         content |= {"space": self.space, "fingerprint": self.fingerprint}
         content |= {"sources": self.sources} if self.sources else {}
         content["numbers_version"] = NUMBERS_VERSION
-        text = json.dumps(content, sort_keys=True, allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest(content)
 
     def document(self) -> dict[str, Any]:
         """The sections as they would stand in a TOML file, without where the data lie."""
@@ -108,54 +108,56 @@ def load_settings(space: Space, protocol: str, *, folder: Path | None) -> Traini
         UserError: there is no such protocol, or a setting is missing, unknown or wrong.
     """
     label, document = SHELF.load(protocol)
-    try:
+    origins = Origins(label, {} if folder is None else {"data.folder": COMMAND_LINE})
+    with origins.told():
         return _complete(document, space, folder)
-    except UserError as error:
-        if error.where != COMMAND_LINE:  # whoever named a file knows better
-            raise
-        raise error.at(label) from error
 
 
 def _complete(document: dict[str, Any], space: Space, folder: Path | None) -> TrainingSettings:
-    dataset = _complete_data(document, folder)
+    for section in ("data", "optimizer", "augmentation"):
+        table = document.setdefault(section, {})
+        if not isinstance(table, Mapping):
+            raise UserError(
+                "must be a table", key=section, value=table, remedy=f"write [{section}]"
+            )
+    data = document["data"]
+    name_in(data, "data")
+    if folder is not None:
+        data["folder"] = str(folder)
+    if "split_file" in data or data.get("split") in KINDS:
+        key = "split_file" if "split_file" in data else "split"
+        raise UserError(
+            "a stand-alone training parts the images itself",
+            key=f"data.{key}",
+            value=data[key],
+            remedy="remove data.split_file, and set data.split to halves or random-halves",
+        )
+    images = complete_data(document)
     complete_optimizer(document, "optimizer")
     described = {
         "name": space.name,
         "edges": [list(edge) for edge in space.edges],
         "operations": list(space.operations),
     }
-    try:
-        settings = TrainingSettings(
-            **document,
-            space=described,
-            fingerprint=dataset.fingerprint(),
-            sources=sources([document["data"], document["optimizer"]]),
-        )
-    except pydantic.ValidationError as error:
-        tell_first_problem(error, TrainingSettings)
-    _check(settings, dataset)
+    identity = {
+        "space": described,
+        "fingerprint": images.fingerprint(),
+        "sources": sources([document["data"], document["optimizer"]]),
+    }
+    settings = validated(TrainingSettings, document | identity)
+    _check(settings, images)
     return settings
 
 
-def _check(settings: TrainingSettings, dataset: Dataset) -> None:
-    data, training = settings.data, settings.training
-    halves = {"train_size": dataset.size // 2, "valid_size": dataset.size - dataset.size // 2}
-    checks = [
-        *(
-            (
-                getattr(data, key) > half,
-                f"data.{key}",
-                getattr(data, key),
-                f"its half of the {dataset.size} labelled images has {half}",
-                f"set it from 1 to {half}",
-            )
-            for key, half in halves.items()
-        ),
+def _check(settings: TrainingSettings, images: SearchImages) -> None:
+    data, training, size = settings.data, settings.training, images.dataset.size
+    refuse(
+        *halves_too_large(data, images),
         (
-            data.train_size + data.valid_size == dataset.size,
+            data.train_size + data.valid_size == size,
             "data.train_size",
             data.train_size,
-            f"training and validation use all {dataset.size} images; none is left for testing",
+            f"training and validation use all {size} images; none is left for testing",
             "lower it",
         ),
         (
@@ -172,33 +174,4 @@ def _check(settings: TrainingSettings, dataset: Dataset) -> None:
             "a seed is given twice",
             "give each once",
         ),
-    ]
-    for wrong, key, value, reason, remedy in checks:
-        if wrong:
-            raise UserError(reason, key=key, value=value, remedy=remedy)
-
-
-def _complete_data(document: dict[str, Any], folder: Path | None) -> Dataset:
-    section = document.get("data")
-    name = section.get("name") if isinstance(section, dict) else None
-    if not isinstance(section, dict) or not isinstance(name, str):
-        raise UserError("needs a name", key="data.name", remedy="write data.name = NAME")
-    if "split_file" in section:
-        raise UserError(
-            "a stand-alone training parts the images itself",
-            key="data.split_file",
-            value=section["split_file"],
-            remedy="remove it",
-        )
-    factory = registry.find("dataset", name, key="data.name")
-    given = {key: value for key, value in section.items() if key not in DATA_KEYS}
-    own = registry.complete_settings(
-        factory, given, section="data", skip=("folder",), besides=DATA_KEYS
     )
-    written = section.get("folder")
-    folder = data_folder(folder if folder is not None or written is None else Path(written))
-    if folder is not None:
-        section["folder"] = str(folder)
-    section |= own
-    dataset: Dataset = factory(folder=folder, **own)
-    return dataset

@@ -17,6 +17,7 @@ from optnas.base.errors import UserError
 from optnas.base.seeds import named_generator
 from optnas.data.batches import Augmentation, Images, epoch_batches, load_images, split_indices
 from optnas.data.sets.base import Dataset
+from optnas.measures.evaluation import clean_batch, mean_scores
 from optnas.optimizers.adapter import build, set_learning_rate
 from optnas.optimizers.stepping import take_step, to_evaluation_point
 from optnas.search.standalone.settings import TrainingSettings
@@ -181,23 +182,10 @@ def _step(
     return seen[0]
 
 
-@torch.no_grad()
 def accuracy(network: Network, statistics: Statistics | None, images: Images) -> float:
-    """Share of images whose largest logit is their label's, under running statistics.
-
-    Args:
-        network: the network.
-        statistics: its running statistics.
-        images: judged without augmentation.
-
-    Returns:
-        Percent.
-    """
-    correct = 0
-    for indices_B in torch.arange(len(images)).split(256):
-        pixels, labels_B = images.to_batch(indices_B)
-        unused = torch.Generator()
-        inputs = Augmentation().apply(pixels, images.mean_C, images.std_C, unused, DTYPE)
-        logits_BK, _ = network(inputs, statistics=statistics)
-        correct += int((logits_BK.argmax(dim=1) == labels_B).sum())
-    return 100.0 * correct / len(images)
+    """Percent of the images, not augmented, that are classified right under running statistics."""
+    positions = torch.arange(len(images)).split(256)
+    return mean_scores(
+        lambda images_BCHW: network(images_BCHW, statistics=statistics).logits_BK,
+        (clean_batch(images, indices_B, DTYPE) for indices_B in positions),
+    )[1]

@@ -14,6 +14,7 @@ from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.records import Record, RunFolder, Status
 from optnas.base.toml import dump_toml, flat
+from optnas.measures.record import RECORD, SUPERNET_ACCURACY
 from optnas.search.settings.model import Settings
 from optnas.spaces import build_space
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 FOLDER = "tensorboard"
 # Every record has this number: an epoch is there if its scalar is.
-WITNESS = "valid_accuracy"
+WITNESS = SUPERNET_ACCURACY
+MATRICES = [key for key, each in RECORD.items() if each.unit.endswith("edges x operations")]
 
 
 @registry.register("tracker", "tensorboard")
@@ -87,7 +89,7 @@ class TensorBoard:
         """Write an epoch's numbers, and wait until they are in the file."""
         self._step = step = record["epoch"]
         curves = dict(record)
-        for key in ("alpha", "op_weights"):
+        for key in MATRICES:
             matrix = curves.pop(key)
             if self._alpha:
                 curves[key] = self._by_name(matrix)
@@ -111,6 +113,7 @@ class TensorBoard:
         from torch.utils.tensorboard.summary import hparams
 
         document = settings.document()
+        self._writer.add_text("columns", _legend())
         self._writer.add_text("config", f"```toml\n{dump_toml(document)}```")
         chosen = {
             key: value if isinstance(value, (int, float, str)) else str(value)
@@ -119,6 +122,12 @@ class TensorBoard:
         file: Any = self._writer.file_writer
         for summary in hparams(chosen, {WITNESS: None, "alpha_path_length": None}):
             file.add_summary(summary)
+
+
+def _legend() -> str:
+    """Every column of the record in words with its unit, as a table in Markdown."""
+    lines = [f"| `{key}` | {each.words} | {each.unit} |" for key, each in RECORD.items()]
+    return "\n".join(["| column | | unit |", "|---|---|---|", *lines])
 
 
 def _scalars(record: Record) -> Iterator[tuple[str, float]]:

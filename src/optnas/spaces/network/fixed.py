@@ -17,6 +17,7 @@ from optnas.spaces import Architecture, without_dead_edges
 from optnas.spaces.network.mixed import Normalise
 from optnas.spaces.network.network import Output, Sizes, Skeleton
 from optnas.spaces.network.operations import Roles, roles
+from optnas.spaces.network.pool import average_pool
 from optnas.spaces.network.statistics import Statistics
 
 
@@ -88,7 +89,7 @@ class FixedCell:
                 y = F.conv2d(y.relu(), weights[f"{name}.weight"], padding=kernels[edge] // 2)
                 y = normalise(y, f"{name}.norm", None, None)
             elif column in self.roles.pools:
-                y = F.avg_pool2d(y, 3, stride=1, padding=1, count_include_pad=False)
+                y = average_pool(y)
             nodes[target] = nodes[target] + y if target in nodes else y
         last = nodes.get(space.nodes - 1)
         return torch.zeros_like(x_BCHW) if last is None else last

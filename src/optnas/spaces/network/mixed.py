@@ -5,9 +5,9 @@ Shapes: B images, C channels, H x W pixels, E edges, O operations; K edges leave
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -15,8 +15,23 @@ from torch import Tensor
 
 from optnas.spaces.base import Space
 from optnas.spaces.network.operations import Roles
+from optnas.spaces.network.pool import average_pool
 
 Normalise = Callable[[Tensor, str, Tensor | None, Tensor | None], Tensor]
+# What the convolutions of a node's rectified value bring to the edges that leave it.
+Convolve = Callable[[int, Tensor], Iterator[tuple[int, Tensor]]]
+
+
+class Folded(NamedTuple):
+    """All convolutions that leave a node with their batch norms and operation weights, as one.
+
+    Attributes:
+        filters: of the edges that leave the node, joined along the output channels.
+        bias: likewise.
+    """
+
+    filters: Tensor
+    bias: Tensor
 
 
 @dataclass(frozen=True)
@@ -98,6 +113,75 @@ class MixedCell:
         Returns:
             The last node, shaped as the input.
         """
+
+        def convolve(source: int, active_BCHW: Tensor) -> Iterator[tuple[int, Tensor]]:
+            edges = self.leaving(source)
+            for column, kernel in self.roles.convolutions.items():
+                joined = torch.cat([weights[self.filter_name(edge, column)] for edge in edges])
+                affine = op_weights_EO[edges, column].repeat_interleave(self.channels)
+                y = F.conv2d(active_BCHW, joined, padding=kernel // 2)
+                y = normalise(y, self.norm_name(source, column), affine, None)
+                yield from zip(edges, y.split(self.channels, dim=1), strict=True)
+                del y
+
+        return self._through(x_BCHW, op_weights_EO, convolve)
+
+    def folded(
+        self,
+        op_weights_EO: Tensor,
+        weights: Mapping[str, Tensor],
+        scale_and_shift: Callable[[str], tuple[Tensor, Tensor]],
+    ) -> dict[int, Folded]:
+        """The convolutions of each node where batch norms have fixed statistics.
+
+        A (W * x - mean) / s = (A W / s) * x - A mean / s: a convolution with a bias. A smaller
+        filter is a larger one with zeros around it, so the kinds of an edge add up.
+
+        Args:
+            op_weights_EO: any real matrix.
+            weights: filters by name.
+            scale_and_shift: of a batch norm's name: 1 / s and -mean / s a channel.
+
+        Returns:
+            By source node.
+        """
+        size = max(self.roles.convolutions.values(), default=1)
+        found = {}
+        for source in range(self.space.nodes - 1):
+            edges, terms = self.leaving(source), []
+            for column, kernel in self.roles.convolutions.items():
+                scale, shift = scale_and_shift(self.norm_name(source, column))
+                affine = op_weights_EO[edges, column].repeat_interleave(self.channels)
+                joined = torch.cat([weights[self.filter_name(edge, column)] for edge in edges])
+                joined = joined * (affine * scale)[:, None, None, None]
+                terms.append(Folded(F.pad(joined, [(size - kernel) // 2] * 4), affine * shift))
+            if terms:
+                filters, biases = zip(*terms, strict=True)
+                found[source] = Folded(sum(filters[1:], filters[0]), sum(biases[1:], biases[0]))
+        return found
+
+    def judge(self, x_BCHW: Tensor, op_weights_EO: Tensor, folded: Mapping[int, Folded]) -> Tensor:
+        """The cell's last node, from what `folded` made of its convolutions.
+
+        Args:
+            x_BCHW: the cell's input, node 0.
+            op_weights_EO: as of `folded`.
+            folded: by source node.
+
+        Returns:
+            The last node, shaped as the input.
+        """
+
+        def convolve(source: int, active_BCHW: Tensor) -> Iterator[tuple[int, Tensor]]:
+            if source in folded:
+                filters, bias = folded[source]
+                y = F.conv2d(active_BCHW, filters, bias, padding=filters.shape[-1] // 2)
+                yield from zip(self.leaving(source), y.split(self.channels, dim=1), strict=True)
+
+        return self._through(x_BCHW, op_weights_EO, convolve)
+
+    def _through(self, x_BCHW: Tensor, op_weights_EO: Tensor, convolve: Convolve) -> Tensor:
+        """The last node: the one place that knows what arrives where."""
         # Sums are built in place and every intermediate is dropped as soon as it is added: half the
         # memory of a step. Legal for double backward: neither a product with an operation weight
         # nor a sum keeps its result for its derivative.
@@ -121,21 +205,16 @@ class MixedCell:
                 for edge in edges:
                     arrive(edge, op_weights_EO[edge, column] * value_BCHW, own=True)
             if self.roles.pools:
-                pooled = F.avg_pool2d(value_BCHW, 3, stride=1, padding=1, count_include_pad=False)
+                pooled = average_pool(value_BCHW)
                 for column in self.roles.pools:
                     for edge in edges:
                         arrive(edge, op_weights_EO[edge, column] * pooled, own=True)
                 del pooled
             active_BCHW = value_BCHW.relu()
             del value_BCHW
-            for column, kernel in self.roles.convolutions.items():
-                joined = torch.cat([weights[self.filter_name(edge, column)] for edge in edges])
-                affine = op_weights_EO[edges, column].repeat_interleave(self.channels)
-                y = F.conv2d(active_BCHW, joined, padding=kernel // 2)
-                y = normalise(y, self.norm_name(source, column), affine, None)
-                for edge, part in zip(edges, y.split(self.channels, dim=1), strict=True):
-                    arrive(edge, part, own=False)
-                del y, part
+            for edge, part in convolve(source, active_BCHW):
+                arrive(edge, part, own=False)
+                del part
         last = nodes[-1]
         assert last is not None
         return last

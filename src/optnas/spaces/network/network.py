@@ -321,6 +321,45 @@ class Supernet(Skeleton[MixedCell]):
 
     __call__ = forward
 
+    @torch.no_grad()
+    def judged_by(
+        self, op_weights_EO: Tensor, statistics: Statistics
+    ) -> Callable[[Tensor], Tensor]:
+        """The network at fixed operation weights and statistics, for many batches.
+
+        The same function of the images as `forward` without ``update``, to rounding: batch norms
+        and operation weights are folded into the filters of the cells once. No gradients.
+
+        Args:
+            op_weights_EO: operation weights, any real matrix.
+            statistics: running statistics to normalise by.
+
+        Returns:
+            Normalised images to logits.
+        """
+
+        def scale_and_shift(name: str) -> tuple[Tensor, Tensor]:
+            here = self._offsets[name]
+            scale = (statistics.variance_S[here] + EPSILON).rsqrt()
+            return scale, -statistics.mean_S[here] * scale
+
+        folded = {
+            cell.name: cell.folded(op_weights_EO, self.weights, scale_and_shift)
+            for cells in self.stages
+            for cell in cells
+        }
+
+        def run_cell(
+            cell: MixedCell, x: Tensor, held: Mapping[str, Tensor], normalise: Normalise
+        ) -> Tensor:
+            return cell.judge(x, op_weights_EO, folded[cell.name])
+
+        @torch.no_grad()
+        def logits(x_BCHW: Tensor) -> Tensor:
+            return self.run(run_cell, x_BCHW, None, statistics, update=False).logits_BK
+
+        return logits
+
 
 def _reduce(
     x: Tensor, name: str, weights: Mapping[str, Tensor], normalise: Callable[..., Tensor]

@@ -20,7 +20,7 @@ OPEN: tuple[State, ...] = ("missing", "unfinished", "interrupted", "running")
 QUIET = 30.0  # seconds between lines of progress where there is no terminal
 
 
-class Display:
+class StudyLines:
     """A line for every change; on a terminal also a line of progress that stays at the bottom.
 
     Args:
@@ -33,7 +33,7 @@ class Display:
         self._live: Any = None
         self._last = 0.0
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> StudyLines:
         if sys.stdout.isatty():
             from rich.live import Live
 
@@ -69,7 +69,11 @@ class Display:
 
 
 def print_plan(
-    study: Study, folders: Mapping[str, RunFolder], costs: Mapping[str, float], jobs: int
+    study: Study,
+    folders: Mapping[str, RunFolder],
+    costs: Mapping[str, float],
+    jobs: int,
+    others: str = "",
 ) -> None:
     """The runs of a study, what is there already, and what the rest would take.
 
@@ -78,6 +82,7 @@ def print_plan(
         folders: the folder of each run by id.
         costs: seconds of each run by id; empty if they were not measured.
         jobs: how many runs would go on at a time.
+        others: what lies there and is not counted, as `optnas.study.folder.other_versions` says.
     """
     states = {name: state_of(folder) for name, folder in folders.items()}
     merged = study.declared - len(study.runs)
@@ -87,6 +92,7 @@ def print_plan(
         print(f"{name}  {states[name]:<11}{cost}  {run.label}")
     print(f"{len(study.runs)} runs" + (f" ({merged} declared twice)" if merged else ""), end="")
     print(f": {counts(Counter(states.values()))}")
+    _print_others(others)
     if costs:
         left = sum(costs[name] for name, state in states.items() if state in OPEN)
         print(
@@ -95,12 +101,18 @@ def print_plan(
         )
 
 
-def print_status(study: Study, watch: Watch) -> None:
+def _print_others(others: str) -> None:
+    if others:
+        print(f"{others}, not counted: numbers of different versions are not compared")
+
+
+def print_status(study: Study, watch: Watch, others: str = "") -> None:
     """How far a study is, and each run that is under way or needs attention.
 
     Args:
         study: the study.
         watch: looks at its folders.
+        others: as in `print_plan`.
     """
     progress = watch.look()
     for name, epochs, asked in progress.running:
@@ -111,6 +123,7 @@ def print_status(study: Study, watch: Watch) -> None:
             reason = (folder.read_result() or {}).get("reason", "")
             print(f"{state:<11} {name}  {study.runs[name].label}  {reason}".rstrip())
     print(f"study {study.name}: {progress.line(max(1, len(progress.running)))}")
+    _print_others(others)
 
 
 def print_claims(ledger: Ledger, *, details: bool) -> None:

@@ -1,0 +1,171 @@
+"""What pydantic refuses, told in one line: the key, the value, and what to write instead."""
+
+from __future__ import annotations
+
+import collections.abc
+import contextlib
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeVar, Union
+
+import pydantic
+from pydantic_core import ErrorDetails
+
+from optnas.base.errors import UserError, did_you_mean
+
+Model = TypeVar("Model", bound=pydantic.BaseModel)
+CHANGE = "change its value"
+UNIONS = (Union, types.UnionType)
+LISTS = (list, tuple, collections.abc.Sequence)
+# type -> what one is called, and several
+WORDS: dict[Any, tuple[str, str]] = {
+    bool: ("a truth value", "truth values"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("text", "words"),
+}
+# pydantic's name for a bound -> its name in the details, what to use
+BOUNDS = {
+    "greater_than_equal": ("ge", "use {} or more"),
+    "greater_than": ("gt", "use more than {}"),
+    "less_than_equal": ("le", "use {} or less"),
+    "less_than": ("lt", "use less than {}"),
+}
+
+
+def alternatives(hint: Any) -> tuple[Any, ...]:
+    """The members of a union, or the type itself."""
+    return typing.get_args(hint) if typing.get_origin(hint) in UNIONS else (hint,)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a file of settings can hold a value."""
+    if isinstance(value, (tuple, list)):
+        return all(map(is_plain, value))
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and is_plain(each) for key, each in value.items())
+    return type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value))
+
+
+def _words(hint: Any, number: int = 0) -> str:
+    """What a value of a type is called, in the singular or (1) plural; nothing if there is none."""
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _words(inside[0], number)
+    if origin in UNIONS:
+        kinds = [each for each in inside if not (each is int and float in inside)]
+        return " or ".join(filter(None, dict.fromkeys(_words(each, number) for each in kinds)))
+    if origin in LISTS and inside:
+        count = f"{len(inside)} " if origin is tuple and ... not in inside else ""
+        return f"a list of {count}{_words(inside[0], 1) or 'values'}"
+    return WORDS[hint][number] if hint in WORDS else ""
+
+
+def _choices(hint: Any) -> list[str]:
+    """The words that a type consists of, if it does."""
+    found = [each for each in alternatives(hint) if typing.get_origin(each) is Literal]
+    return [str(word) for each in found for word in typing.get_args(each)]
+
+
+def wrong(problem: ErrorDetails, hint: Any, default: Any, value: Any) -> tuple[str, str]:
+    """Why a value was refused, and what to write instead.
+
+    Args:
+        problem: what pydantic says.
+        hint: the type of the setting.
+        default: of the setting; an example of a value, if a file could hold it.
+        value: what the user wrote.
+
+    Returns:
+        Reason and remedy.
+    """
+    kind, details = problem["type"], problem.get("ctx", {})
+    if kind in BOUNDS:
+        name, remedy = BOUNDS[kind]
+        return "is out of range", remedy.format(details[name])
+    if kind == "too_short":
+        return f"must have at least {details['min_length']} values", "add some"
+    if _choices(hint):
+        return "there is no such choice", did_you_mean(str(value), _choices(hint))
+    words = _words(hint)
+    if words and kind not in ("value_error", "assertion_error", "finite_number"):
+        return f"must be {words}", _instead(value, hint, default)
+    message = problem["msg"].removeprefix("Value error, ")
+    return message[0].lower() + message[1:], CHANGE
+
+
+def _instead(value: Any, hint: Any, default: Any) -> str:
+    """What to write instead of a value of another type."""
+    kinds = alternatives(hint)
+    if bool in kinds:
+        return "write true or false"
+    for kind in (int, float):
+        if kind in kinds and isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                return f"write {kind(value)} without quotes"
+    if is_plain(default):
+        return f"write one such as {list(default) if isinstance(default, tuple) else default}"
+    return CHANGE
+
+
+def validated(model: type[Model], document: Mapping[str, Any], remedy: str = CHANGE) -> Model:
+    """A document of fixed sections as its model.
+
+    Args:
+        model: the sections and their keys.
+        document: what the user wrote, completed where the model has no defaults.
+        remedy: what to do where nothing better is known.
+
+    Returns:
+        The model.
+
+    Raises:
+        UserError: a key is unknown or missing, or a value is none of its type.
+    """
+    try:
+        return model.model_validate(document)
+    except pydantic.ValidationError as error:
+        # A misspelt key is missing under its right name too; the misspelling says more.
+        problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+        key, value, reason, found = _told(problem, model)
+        found = remedy if found is CHANGE else found
+        raise UserError(reason, key=key or None, value=value, remedy=found) from error
+
+
+def _told(problem: ErrorDetails, model: type[pydantic.BaseModel]) -> tuple[str, Any, str, str]:
+    """Key, value, reason and remedy."""
+    place, value = problem["loc"], problem["input"]
+    key, section = (".".join(map(str, steps)) for steps in (place, place[:-1]))
+    if problem["type"] == "missing":
+        return key, None, "is missing", f"add {key}=VALUE"
+    if isinstance(value, (Mapping, pydantic.BaseModel)):
+        value = None
+    if problem["type"] == "extra_forbidden":
+        holder, _ = _declared(model, place[:-1])
+        remedy = did_you_mean(str(place[-1]), [n for m in _models(holder) for n in m.model_fields])
+        told = f"{section} has no setting '{place[-1]}'" if section else "there is no such section"
+        return key, value, told, remedy
+    return key, value, *wrong(problem, *_declared(model, place), value)
+
+
+def _declared(model: type[pydantic.BaseModel], place: Iterable[str | int]) -> tuple[Any, Any]:
+    """The type and default that a model declares at a place in it."""
+    hint: Any = model
+    default = None
+    for step in place:
+        fields: dict[Any, Any] = {}
+        for each in _models(hint):
+            fields |= each.model_fields
+        inside = [each for kind in alternatives(hint) for each in typing.get_args(kind)]
+        if step in fields:
+            hint, default = fields[step].annotation, fields[step].default
+        else:  # of a list, or of a table
+            hint, default = next((e for e in reversed(inside) if e is not ...), Any), None
+    return hint, default
+
+
+def _models(hint: Any) -> list[type[pydantic.BaseModel]]:
+    kinds = [kind for kind in alternatives(hint) if isinstance(kind, type)]
+    return [kind for kind in kinds if issubclass(kind, pydantic.BaseModel)]

@@ -1,0 +1,117 @@
+"""``list``: runs below a folder, or components of a kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from optnas.base.errors import UserError
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table")]
+
+
+class WithKinds(TyperCommand):
+    """A command whose ``--help`` ends with the kinds of components."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write them."""
+        from optnas.base.registry import plurals
+
+        with formatter.section("Kinds"):
+            formatter.write_text(", ".join(plurals()))
+
+
+def list_(
+    what: Annotated[
+        str, typer.Argument(metavar="[DIR|KIND]", help="where to look for runs, or a kind")
+    ] = "runs",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs of a folder, or the components of a kind."""
+    from optnas.base.json import dump_json
+    from optnas.base.registry import kind_of
+
+    kind = kind_of(what)
+    if kind is not None:
+        from optnas.cli.printing.lists import print_components
+
+        found = components(kind)
+        if as_json:
+            typer.echo(dump_json(found, indent=1))
+        else:
+            print_components(found)
+        return
+    runs = _runs(Path(what))
+    if as_json:
+        from optnas.study.folder import standing
+
+        typer.echo(dump_json([standing(run) for run in runs], indent=1))
+    else:
+        from optnas.cli.printing.runs import print_runs
+
+        print_runs(runs)
+
+
+def _runs(folder: Path) -> list[Any]:
+    from optnas.base.errors import did_you_mean
+    from optnas.base.records import find_runs
+    from optnas.base.registry import plurals
+
+    if not folder.is_dir():
+        raise UserError(
+            "there is no such folder, and no kind of this name",
+            key="DIR|KIND",
+            value=str(folder),
+            remedy=f"check the path, or {did_you_mean(str(folder), plurals())}",
+        )
+    return find_runs(folder)
+
+
+def components(kind: str) -> list[dict[str, Any]]:
+    """Every component of a kind.
+
+    Args:
+        kind: one of `optnas.base.registry.KINDS`.
+
+    Returns:
+        By name: ``name``; ``summary``, the first line of its docstring; ``needs``, what it says it
+        needs. One that cannot be loaded has the reason as its summary.
+    """
+    from optnas.base import registry
+
+    found = {name: _component(kind, name) for name in registry.names(kind)}
+    if kind == "optimizer":
+        found |= _of_torch()
+    return [found[name] for name in sorted(found)]
+
+
+def _component(kind: str, name: str) -> dict[str, Any]:
+    from optnas.base import registry
+
+    try:
+        summary = _first_line(registry.find(kind, name).__doc__)
+        needs = list(registry.facts(kind, name).get("needs", ()))
+    except UserError as error:
+        summary, needs = f"cannot be used: {error.reason}", []
+    return {"name": name, "summary": summary, "needs": needs}
+
+
+def _of_torch() -> dict[str, dict[str, Any]]:
+    """The optimizers of torch.optim that can serve; their docstrings are read, so torch loads."""
+    import torch
+
+    from optnas.optimizers.signatures import REFUSED, torch_optimizers
+
+    return {
+        name: {"name": name, "summary": _first_line(vars(torch.optim)[name].__doc__), "needs": []}
+        for name in torch_optimizers()
+        if name not in REFUSED
+    }
+
+
+def _first_line(docstring: str | None) -> str:
+    return (docstring or "").strip().split("\n", 1)[0]

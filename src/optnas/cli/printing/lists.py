@@ -1,0 +1,104 @@
+"""Components: their lists, the exam, measures, protocols side by side."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from optnas.base.toml import flat
+from optnas.cli.printing.text import aligned
+
+if TYPE_CHECKING:
+    from optnas.base.measurements import Line
+    from optnas.search.exam import Outcome
+
+
+def print_differences(a_name: str, a: Mapping[str, Any], b_name: str, b: Mapping[str, Any]) -> None:
+    """The keys in which two documents differ, side by side."""
+    flat_a, flat_b = flat(a), flat(b)
+    keys = [key for key in {**flat_a, **flat_b} if flat_a.get(key) != flat_b.get(key)]
+    width = max([len(key) for key in keys] + [len("setting")])
+    print(f"{'setting':<{width}}  {a_name:<22} {b_name}")
+    for key in sorted(keys):
+        left, right = (str(flat.get(key, "-")) for flat in (flat_a, flat_b))
+        print(f"{key:<{width}}  {left:<22} {right}")
+    if not keys:
+        with contextlib.suppress(BrokenPipeError):
+            print("no difference")
+
+
+def print_outcomes(outcomes: Iterable[Outcome]) -> int:
+    """Print the exam's table, a line a check as it comes, and their number.
+
+    Args:
+        outcomes: what the checks said.
+
+    Returns:
+        How many failed.
+    """
+    counts = {"ok": 0, "failed": 0, "expected failure": 0, "not examined": 0}
+    print(f"{'verdict':<16} {'component':<32} check")
+    for outcome in outcomes:
+        counts[outcome.verdict] += 1
+        settings = ", ".join(f"{k}={v}" for k, v in outcome.subject.settings.items())
+        component = f"{outcome.subject.kind} {outcome.subject.name}"
+        label = f"{component} ({settings})" if settings else component
+        found = outcome.why
+        if outcome.verdict == "expected failure":
+            found = f"{outcome.expected} ({outcome.why})"
+        why = f": {found}" if found else ""
+        print(f"{outcome.verdict:<16} {label:<32} {outcome.check}{why}", flush=True)
+    print(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count))
+    return counts["failed"]
+
+
+def outcome_entry(outcome: Outcome) -> dict[str, Any]:
+    """The same for JSON; ``passed`` is None where the check was not examined."""
+    passed = {"ok": True, "not examined": None}.get(outcome.verdict, False)
+    return {
+        "kind": outcome.subject.kind,
+        "name": outcome.subject.name,
+        "settings": dict(outcome.subject.settings),
+        "check": outcome.check,
+        "passed": passed,
+        "reason": outcome.why or None,
+        "expected_failure": outcome.expected or None,
+    }
+
+
+def measure_line(label: str, line: Line) -> str:
+    """One line of a measure in words: its scalars, or why there are none."""
+    head = f"{label}, epoch {line['epoch']} ({line['cost']['cpu_seconds']:.2f} CPU s): "
+    values = [
+        f"{name} {value:.4g}"
+        for name, value in line["values"].items()
+        if isinstance(value, (int, float))
+    ]
+    reason = [f"{line['status']}: {line['reason']}"] if "reason" in line else []
+    return head + ", ".join(reason + values)
+
+
+def print_measures() -> None:
+    """Every registered measure: its cost, its cadence, its settings, what it finds."""
+    from optnas.base import registry
+    from optnas.measures.base import Measure
+
+    for name in registry.names("measure"):
+        factory = registry.find("measure", name)
+        settings = registry.complete_settings(factory, {}, section=name)
+        measure: Measure = factory(**settings)
+        cadence = measure.cadence
+        print(f"{name}: {(factory.__doc__ or '').strip().splitlines()[0]}")
+        print(f"  cost      {measure.cost}")
+        print(f"  taken     every = {cadence.every}, at = {list(cadence.at)}")
+        print(f"  settings  {', '.join(f'{k} = {v}' for k, v in settings.items()) or 'none'}")
+        for key, quantity in measure.quantities.items():
+            better = "" if quantity.better == "neither" else f", {quantity.better} is better"
+            print(f"  finds     {key} [{quantity.unit}{better}]")
+
+
+def print_components(found: Sequence[Mapping[str, Any]]) -> None:
+    """Components, one per line: name, what it needs, what it is."""
+    rows = [[each["name"], ", ".join(each["needs"]) or "-", each["summary"]] for each in found]
+    print("\n".join(aligned(("name", "needs", "what it is"), rows)))

@@ -1,0 +1,142 @@
+"""Searches: the live table of epochs, how a run ended, lists of runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optnas.base.errors import UserError
+from optnas.base.records import Record, RunFolder
+from optnas.cli.printing.text import aligned, number
+from optnas.measures.drawing import run_label
+from optnas.measures.record import TOP_EIGENVALUE
+
+HEADER = (
+    f"{'epoch':>5} {'train loss':>10} {'train %':>8} {'valid %':>8} {'benchmark %':>12} "
+    f"{'skips':>5} {'top eig':>9} {'alpha path':>10} {'s':>7}  architecture"
+)
+LIVE_ROWS = 15
+
+
+def epoch_line(record: Record) -> str:
+    """One epoch as a line under `HEADER`; the benchmark accuracy is that of its first data set.
+
+    Args:
+        record: a record of epochs.jsonl.
+
+    Returns:
+        The line.
+    """
+    accuracy = next(iter(record["benchmark"]["accuracy"].values()), None)
+    return " ".join(
+        (
+            f"{record['epoch']:>5}",
+            number(record["train_loss"], 10, 4),
+            number(record["train_accuracy"], 8, 2),
+            number(record["valid_accuracy"], 8, 2),
+            number(accuracy, 12, 2),
+            f"{record['skips']:>5}",
+            number(record[TOP_EIGENVALUE], 9, 4),
+            number(record["alpha_path_length"], 10, 4),
+            number(record["seconds"], 7, 1),
+            f" {record['architecture']}",
+        )
+    )
+
+
+class EpochTable:
+    """The table of epochs while a search runs: live on a terminal, else a plain line an epoch."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._live: Any = None
+
+    def __enter__(self) -> EpochTable:
+        if sys.stdout.isatty():
+            from rich.live import Live
+
+            self._live = Live(refresh_per_second=4)
+            self._live.__enter__()
+        return self
+
+    def add(self, record: Record) -> None:
+        """Show one more epoch."""
+        if not self._lines:
+            bench = record["benchmark"]
+            asked = [
+                f"{dataset}, split {bench['split']}, in percent" for dataset in bench["accuracy"]
+            ]
+            note = ", ".join([f"benchmark: table {bench['table']}", *asked[:1]])
+            self._show(f"{note}\n{HEADER}")
+        self._show(epoch_line(record))
+
+    def _show(self, text: str) -> None:
+        self._lines += text.split("\n")
+        if self._live is None:
+            print(text, flush=True)
+            return
+        from rich.text import Text
+
+        shown = self._lines[:2] + self._lines[2:][-LIVE_ROWS:]
+        self._live.update(Text("\n".join(shown), no_wrap=True, overflow="ellipsis"))
+
+    def __exit__(self, *error: object) -> None:
+        if self._live is not None:
+            self._live.__exit__(*error)
+
+
+def print_outcome(result: Mapping[str, Any], out: Path) -> None:
+    """Say how a run ended."""
+    if result["status"] == "done":
+        bench = result["benchmark"]
+        values = ", ".join(f"{name} {value:.2f} %" for name, value in bench["accuracy"].items())
+        print(f"done: {result['architecture']}")
+        if values:
+            print(f"benchmark (table {bench['table']}, split {bench['split']}): {values}")
+        # A run that was finished by an earlier version has no note.
+        if "note" in result:
+            print(f"data: {result['note']}")
+    else:
+        print(f"{result['status']}: {result.get('reason', '')}")
+    print(f"run folder: {out}")
+
+
+RUN_COLUMNS = (
+    *("algorithm: weight + arch optimizer", "data", "<seed", "status", "<epoch", "<valid %"),
+    *("<bench %", "<skips", "<alpha path", "table", "folder"),
+)
+
+
+def print_runs(runs: Sequence[RunFolder]) -> None:
+    """A table of runs: what they are, how far they came, what their last cell is worth."""
+    print("\n".join(aligned(RUN_COLUMNS, [_run_row(run) for run in runs])))
+
+
+def _run_row(run: RunFolder) -> list[str]:
+    try:
+        return _readable_row(run)
+    except (UserError, KeyError, TypeError) as error:
+        return ["unreadable", *[""] * (len(RUN_COLUMNS) - 2), f"{run.path}: {error}"]
+
+
+def _readable_row(run: RunFolder) -> list[str]:
+    config, result = run.read_config(), run.read_result()
+    records = run.read_epochs()
+    status = result["status"] if result else "unfinished"
+    row = [run_label(config), config["data"]["name"], str(config["search"]["seed"]), status]
+    if not records:
+        return [*row, *["-"] * 6, str(run.path)]
+    last = records[-1]
+    accuracy = next(iter(last["benchmark"]["accuracy"].values()), None)
+    return [
+        *row,
+        f"{last['epoch']}/{config['search']['epochs']}",
+        f"{last['valid_accuracy']:.2f}",
+        "-" if accuracy is None else f"{accuracy:.2f}",
+        str(last["skips"]),
+        f"{last['alpha_path_length']:.3f}",
+        last["benchmark"]["table"],
+        str(run.path),
+    ]

@@ -1,0 +1,1 @@
+"""The alpha-Hessian's extreme eigenvalues, which every search records."""

@@ -1,0 +1,184 @@
+"""A search saved and restored bit for bit; what is restored has been verified before.
+
+A checkpoint is a zip archive of torch's. Every byte of its content stands under a checksum, which
+is compared first; then names, shapes, types and ranges with those of the search it is for.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from optnas.base.errors import UserError
+from optnas.base.files import write_atomically
+from optnas.base.records import Written
+from optnas.search.settings.model import FORMAT
+from optnas.search.state import SearchState, on_device
+
+FROM_THE_BEGINNING = "delete it to start this run from the beginning"
+
+
+def save(state: SearchState, path: Path, *, keep: Path | None = None) -> None:
+    """Write a checkpoint atomically; it reads back with ``weights_only=True``.
+
+    Args:
+        state: the search after an epoch.
+        path: the file.
+        keep: where the checkpoint that stood there before is kept.
+    """
+    content = {"format": FORMAT, "hash": state.settings.hash, **content_of(state)}
+
+    def write(file: IO[bytes]) -> None:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            # Torch's writer puts an error of its own in the place of what stopped it: an
+            # interruption, a full disk.
+            if error.__context__ is None:
+                raise
+            raise error.__context__ from None
+
+    write_atomically(path, write, keep=keep)
+
+
+def content_of(state: SearchState) -> dict[str, Any]:
+    """All that a search goes on from; it shares the state's memory.
+
+    Args:
+        state: the search after an epoch.
+
+    Returns:
+        Tensors, numbers and tables of them.
+    """
+    statistics = state.statistics
+    return {
+        "epoch": state.epoch,
+        "records_bytes": state.records.size,
+        "records_sha256": state.records.sha256,
+        "seconds": state.seconds,
+        "weights": {name: weight.detach() for name, weight in state.supernet.weights.items()},
+        "statistics": None if statistics is None else [statistics.mean_S, statistics.variance_S],
+        "alpha": state.alpha_EO.detach(),
+        "alpha_start": state.alpha_start_EO,
+        "path_length": state.path_length,
+        "weight_optimizer": state.weight_optimizer.state_dict(),
+        "arch_optimizer": state.arch_optimizer.state_dict(),
+        "generators": {name: g.get_state() for name, g in state.generators.items()},
+        "passes": state.passes.state_dict(),
+        **({"memory": dict(state.memory)} if state.memory else {}),
+    }
+
+
+def restore(state: SearchState, path: Path, *, remedy: str = FROM_THE_BEGINNING) -> None:
+    """Bring a freshly built state to a checkpoint's; one that does not fit changes nothing.
+
+    Args:
+        state: as `build_state` made it from the same settings; changed in place.
+        path: the checkpoint.
+        remedy: what to do about a checkpoint that cannot be used.
+
+    Raises:
+        UserError: the file is damaged, or belongs to another run.
+    """
+    try:
+        content = _read(path)
+        # A bare tensor would answer a text as key with a warning.
+        belongs = dict(content)["format"] == FORMAT and content["hash"] == state.settings.hash
+        if belongs:
+            _check_form(content, state)
+            _restore(state, content)
+    except Exception as error:  # a damaged file fails in whichever way its bytes decide
+        reason = " ".join(str(error).split())[:80] or type(error).__name__
+        if isinstance(error, KeyError):
+            reason = f"it lacks {reason}"
+        raise UserError(
+            f"not a readable checkpoint ({reason})", where=path, remedy=_offered(path, remedy)
+        ) from error
+    if not belongs:
+        raise UserError("the checkpoint of another run", where=path, remedy=remedy)
+
+
+def _offered(path: Path, remedy: str) -> str:
+    """The checkpoint of the epoch before may do, where the last one does not."""
+    previous = path.with_name("previous.pt")
+    if path.name != "last.pt" or not previous.exists():
+        return remedy
+    return f"go on from the epoch before it: mv {previous} {path}; or {remedy}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The content, once the archive's own checksums have been compared with its bytes."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"the checksum of {damaged} does not match")
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return content
+
+
+def _check_form(content: dict[str, Any], state: SearchState) -> None:
+    """Names, shapes, types and ranges are those of the state that the checkpoint is for."""
+    mine = content_of(state)
+    for key in mine.keys() - {"weight_optimizer", "arch_optimizer", "passes", "memory"}:
+        _compare(key, mine[key], content[key])
+    if state.memory:
+        _compare("memory", dict.fromkeys(state.memory), dict.fromkeys(content["memory"]))
+    for key in ("weight_optimizer", "arch_optimizer"):
+        for part in ("param_groups", "state"):
+            _compare(f"{key}.{part}", mine[key][part], content[key][part], same_keys=False)
+    passes = content["passes"]
+    if not 0 <= passes["cursor"] <= len(passes["order"]) <= len(state.valid):
+        raise ValueError(f"passes.cursor is {passes['cursor']}")
+    if not -1 <= content["epoch"] <= state.settings.search.epochs:
+        raise ValueError(f"epoch is {content['epoch']}")
+    for key in ("seconds", "records_bytes"):
+        if not 0 <= content[key] < math.inf:
+            raise ValueError(f"{key} is {content[key]}")
+
+
+def _compare(key: str, mine: Any, other: Any, *, same_keys: bool = True) -> None:
+    """Refuse a value of another form than the state's own."""
+    number = isinstance(mine, (int, float)) and isinstance(other, (int, float))
+    if type(mine) is not type(other) and not number:
+        raise TypeError(f"{key} is a {type(other).__name__}, not a {type(mine).__name__}")
+    if isinstance(mine, torch.Tensor):
+        if mine.shape != other.shape or mine.dtype != other.dtype:
+            raise ValueError(f"{key} is {other.dtype} {list(other.shape)}")
+    elif isinstance(mine, dict):
+        if same_keys and mine.keys() != other.keys():
+            raise ValueError(f"{key} has other names")
+        if mine.get("params") != other.get("params"):  # places of an optimizer's tensors
+            raise ValueError(f"{key} has other parameters")
+        for name in mine.keys() & other.keys():
+            _compare(f"{key}.{name}", mine[name], other[name], same_keys=same_keys)
+    elif isinstance(mine, (list, tuple)):
+        if same_keys and len(mine) != len(other):
+            raise ValueError(f"{key} has {len(other)} entries")
+        for place, pair in enumerate(zip(mine, other, strict=False)):
+            _compare(f"{key}.{place}", *pair, same_keys=same_keys)
+
+
+def _restore(state: SearchState, content: dict[str, Any]) -> None:
+    with torch.no_grad():
+        for name, weight in state.supernet.weights.items():
+            weight.copy_(content["weights"][name])
+        state.alpha_EO.copy_(content["alpha"])
+        state.alpha_start_EO.copy_(content["alpha_start"])
+        state.path_length.copy_(content["path_length"])
+        if state.statistics is not None:
+            state.statistics.mean_S.copy_(content["statistics"][0])
+            state.statistics.variance_S.copy_(content["statistics"][1])
+    state.weight_optimizer.load_state_dict(content["weight_optimizer"])
+    state.arch_optimizer.load_state_dict(content["arch_optimizer"])
+    state.passes.load_state_dict(content["passes"])
+    for name, generator in state.generators.items():
+        generator.set_state(content["generators"][name])
+    if state.memory:
+        state.memory = on_device(state.alpha_EO.device, content["memory"])
+    state.epoch = content["epoch"]
+    state.records = Written(content["records_bytes"], content["records_sha256"])
+    state.seconds = content["seconds"]

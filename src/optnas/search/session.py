@@ -1,0 +1,164 @@
+"""A search in the hands of a program: trained epoch by epoch, measured, observed.
+
+session = Session(build_state(settings))
+session.train_epoch()               # epoch 0: nothing is trained yet
+session.train_epoch()
+session.measure()["valid_accuracy"]
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from optnas.algorithms.base import Progress
+from optnas.base.measurements import Line
+from optnas.base.records import Record, RunFolder
+from optnas.data.batches import epoch_batches
+from optnas.measures.evaluation import Score
+from optnas.measures.snapshot import Snapshot
+from optnas.optimizers.adapter import set_learning_rate
+from optnas.optimizers.stepping import to_evaluation_point, to_training_point
+from optnas.search.describe import describe_search, finite
+from optnas.search.observe import Taken, due, put, recorded, snapshot_of, take
+from optnas.search.state import SearchState
+from optnas.search.steps import (
+    arch_step,
+    recalibrated_statistics,
+    select,
+    train_batch,
+    valid_batch,
+    weight_step,
+)
+
+UNTRAINED = ("train_loss", "train_accuracy", "weight_lr", "arch_lr")
+
+
+class Session:
+    """The loop `optnas.search.loop` drives one of these; so may tests, timings and selections.
+
+    Args:
+        state: of a search between two epochs; changed by training, by nothing else.
+
+    Raises:
+        UserError: two measures would write the same column of the record.
+    """
+
+    def __init__(self, state: SearchState):
+        self.state = state
+        self._recorded = recorded(state.settings)
+        self._snapshot: Snapshot | None = None
+        self._taken: dict[str, Taken] = {}
+
+    @property
+    def progress(self) -> Progress:
+        """The epoch that is trained or was trained last, and how many there are."""
+        return Progress(self.state.epoch, self.state.settings.search.epochs)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The search as it is judged in this epoch; one for all who look."""
+        if self._snapshot is None:
+            self._snapshot = snapshot_of(self.state)
+        return self._snapshot
+
+    def train_epoch(self) -> Record:
+        """Train the next epoch; the first is epoch 0, in which nothing is trained.
+
+        Returns:
+            Train loss in nats, train accuracy in percent, and both learning rates, all None in
+            epoch 0.
+
+        Raises:
+            DivergedError: the train loss is not finite; the state's epoch is the one that failed.
+        """
+        state = self.state
+        rates = self.begin_epoch()
+        if state.epoch == 0:
+            return dict.fromkeys(UNTRAINED)
+        loss_sum = torch.zeros((), dtype=torch.float64)
+        correct = torch.zeros((), dtype=torch.int64)
+        size, generator = len(state.train), state.generators["train-order"]
+        for indices_B in epoch_batches(size, state.settings.search.batch_size, generator):
+            score = self.step(indices_B)
+            loss_sum += score.loss_sum.cpu()
+            correct += score.correct.cpu()
+        # Whatever is recorded, measured or saved from here on sees the points that are judged.
+        moved = [to_evaluation_point(o) for o in (state.weight_optimizer, state.arch_optimizer)]
+        if any(moved):
+            state.statistics = recalibrated_statistics(state, self.progress)
+        train_loss = finite("train loss", float(loss_sum) / size)
+        return {"train_loss": train_loss, "train_accuracy": 100.0 * int(correct) / size, **rates}
+
+    def begin_epoch(self) -> Record:
+        """Go on to the next epoch: learning rates by the schedules, optimizers at their points.
+
+        Returns:
+            Both learning rates; nothing is set in epoch 0.
+        """
+        state = self.state
+        state.epoch += 1
+        self._snapshot, self._taken = None, {}
+        if state.epoch == 0:
+            return {}
+        select(state, self.progress)
+        learning_rates, rates = state.learning_rates(state.epoch), {}
+        levels = (("weight", state.weight_optimizer), ("arch", state.arch_optimizer))
+        for level, optimizer in levels:
+            rates[f"{level}_lr"] = rate = learning_rates[f"{level}_optimizer"]
+            set_learning_rate(optimizer, rate)
+            to_training_point(optimizer)
+        return rates
+
+    def step(self, indices_B: Tensor) -> Score:
+        """One step of each level, in the protocol's order.
+
+        Args:
+            indices_B: which images of the training half.
+
+        Returns:
+            The train batch's score before its weight step.
+        """
+        state, progress = self.state, self.progress
+        train = train_batch(state, indices_B)
+        if state.settings.search.step_order == "arch-first":
+            arch_step(state, train, valid_batch(state), progress)
+            return weight_step(state, train, progress)
+        score = weight_step(state, train, progress)
+        arch_step(state, train, valid_batch(state), progress)
+        return score
+
+    def measure(self) -> Record:
+        """What the record says of the search beside its training; the state is not touched.
+
+        Returns:
+            The columns, those of recorded measures too: null where one is not due or has failed.
+
+        Raises:
+            DivergedError: the validation loss or alpha is not finite.
+        """
+        state, snapshot = self.state, self.snapshot
+        record = describe_search(snapshot, state.alpha_start_EO, float(state.path_length))
+        sections = due(state)
+        for label, columns in self._recorded.items():
+            if label in sections:
+                self._taken[label] = take(snapshot, sections[label])
+            values = self._taken[label].line["values"] if label in self._taken else {}
+            record |= {column: values.get(column) for column in columns}
+        return record
+
+    def observe(self, folder: RunFolder) -> dict[str, Line]:
+        """Take the measures that are due and not taken yet, and write the lines of all that are.
+
+        Args:
+            folder: the run's folder.
+
+        Returns:
+            The lines by label.
+        """
+        lines = {}
+        for label, section in due(self.state).items():
+            if label not in self._taken:
+                self._taken[label] = take(self.snapshot, section)
+            lines[label] = put(folder, label, self._taken[label])
+        return lines

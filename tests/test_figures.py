@@ -1,0 +1,216 @@
+"""Figures: a stranger's file is in the report by itself, colours and legends, what is told."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.colors import to_hex
+from studies import PAIR, tiny_study
+from tidy import arms
+from tidy import study as planted_study
+from tiny import TINY
+
+from optnas import UserError
+from optnas.analysis.runs import Runs, Selection
+from optnas.base.records import RunFolder
+from optnas.measures.drawing import PAIR_LOOKS, pair_look, run_looks
+from optnas.measures.figures import Curve, Figure, Panel, Row, Seed
+from optnas.report import named, report, static
+from optnas.report.arms import TRADITIONAL, pair_of
+from optnas.report.data import drawn
+from optnas.report.epochs import epochs
+from optnas.report.material import Material
+from optnas.report.pictures import Absent, Picture, figure_of_report, plot_figure
+from optnas.report.reference_lines import Benchmark
+from optnas.search import api
+from optnas.search.loop import run
+from optnas.study.declare import load_study
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def template(name: str, folder: Path) -> Path:
+    """A file of docs/extending.md, as a reader saves it."""
+    text = (ROOT / "docs/extending.md").read_text()
+    found = re.search(rf"```python\n(# {name}\n.*?)```", text, re.DOTALL)
+    assert found is not None
+    (folder / name).write_text(found[1])
+    return folder / name
+
+
+def data_of(page: str, figure: str) -> dict[str, Any]:
+    found = re.search(rf'id="data-{figure}">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    document: dict[str, Any] = json.loads(found[1])
+    return document
+
+
+@pytest.mark.thorough
+def test_a_strangers_measure_and_figure_enter_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    template("my_measure.py", tmp_path)
+    measure = {"name": "./my_measure.py:flatness", "every": 1, "draws": 2}
+    settings = {f"measures__flatness__{key}": value for key, value in measure.items()}
+    name = tiny_study(tmp_path, "[0, 1]", PAIR, search__epochs=1, **settings)
+    for planned in load_study(name).runs.values():
+        folder = RunFolder(tmp_path / "out" / planned.id)
+        with folder.created(planned.settings.document()):
+            run(planned.settings, folder)
+    page = report(name, tmp_path / "out")
+    text = page.read_text()
+    assert '<section id="flatness">' in text
+    assert text.count('data-figure="flatness"') == 1
+    accuracy, drop = data_of(text, "flatness")["rows"][0]["panels"]
+    assert (accuracy["unit"], drop["unit"]) == ("percent", "percentage points")
+    assert [curve["label"] for curve in drop["curves"]] == [
+        "darts: SGD + Adam",
+        "darts: Adam + Adam",
+    ]
+    assert [curve["n"] for curve in drop["curves"]] == [2, 2]
+    for kind in ("svg", "pdf", "png"):
+        assert (page.parent / "figures" / f"flatness.{kind}").stat().st_size > 1000
+    assert "agreement (not measured)" in text
+
+
+def test_a_matplotlib_figure_stands_in_the_report_as_a_picture() -> None:
+    from matplotlib.figure import Figure as Drawing
+
+    def own(runs: Any) -> Drawing:
+        """What I drew myself."""
+        return Drawing(figsize=(1, 1))
+
+    made = figure_of_report("own", own, {"runs": []})
+    assert isinstance(made, Picture)
+    assert made.title == "What I drew myself"
+    assert made.embedded().startswith("data:image/png;base64,")
+
+
+def test_a_strangers_figure_that_fails_is_told() -> None:
+    def broken(runs: Any) -> Figure:
+        return Figure(runs[7], [])
+
+    made = figure_of_report("broken", broken, {"runs": []})
+    assert isinstance(made, Absent)
+    assert made.why == "failed, IndexError: list index out of range"
+
+
+# --- colours ----------------------------------------------------------------------------------
+
+
+def config(weight: str, arch: str = "Adam", algorithm: str = "darts") -> dict[str, Any]:
+    return {
+        "algorithm": {"name": algorithm},
+        "weight_optimizer": {"name": weight},
+        "arch_optimizer": {"name": arch},
+    }
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunFolder]:
+    """A run of each traditional pair, one of SDARTS-RS, one cut off."""
+    folder = tmp_path_factory.mktemp("figures")
+    short = TINY | {"search.epochs": 1}
+    for place, pair in enumerate(TRADITIONAL):
+        api.run(short | pair, out=folder / str(place))
+    api.run(short | {"algorithm.name": "sdarts-rs"}, out=folder / "rs")
+    return [RunFolder(folder / name) for name in ("0", "1", "2", "3", "rs")]
+
+
+def test_a_pair_has_one_colour_everywhere(runs: list[RunFolder], tmp_path: Path) -> None:
+    everywhere = {pair_of(pair): {PAIR_LOOKS[pair_of(pair)][0]} for pair in TRADITIONAL}
+    plotted = epochs(runs, reference=["none"])
+    for curve in plotted.rows[0].panels[0].curves:
+        everywhere[curve.label.partition(": ")[2]].add(curve.colour)
+    for ax in static.draw(drawn("epochs", plotted)).axes:
+        for line in ax.get_lines():
+            pair = line.get_label().partition(": ")[2]  # type: ignore[union-attr]
+            if pair:
+                everywhere[pair].add(to_hex(line.get_color()).upper())
+    table = planted_study(arms("darts", "sdarts-rs"), lambda s, g: {"valid_accuracy": 1.0}, seeds=2)
+    found = Runs(table)
+    material = Material(
+        found, Selection(found, found.settings["id"].notna().to_numpy(), {}), Benchmark("", "")
+    )
+    for figure in (named.f7(material), named.f9(material)):
+        for row in figure.rows:
+            for panel in row.panels:
+                for curve in panel.curves:
+                    everywhere[curve.label].add(curve.colour)
+    assert all(len(colours) == 1 for colours in everywhere.values()), everywhere
+    assert len(set.union(*everywhere.values())) == 4
+
+
+def test_a_colour_does_not_depend_on_the_company() -> None:
+    few = run_looks([config("AdamW"), config("SGD")])
+    many = run_looks([config(w) for w in ("RMSprop", "Adam", "AdamW", "NAdam", "SGD")])
+    assert few["darts: AdamW + Adam"] == many["darts: AdamW + Adam"]
+    assert many["darts: AdamW + Adam"][:2] == pair_look("AdamW + Adam")
+    both = run_looks([config("SGD"), config("SGD", algorithm="sdarts-rs")])
+    colours = {look.colour for look in both.values()}
+    assert colours == {PAIR_LOOKS["SGD + Adam"][0]}
+    assert len({look.dash for look in both.values()}) == 2
+
+
+# --- nothing is cut off -----------------------------------------------------------------------
+
+
+def test_a_legend_of_many_names_stays_inside() -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    names = ["SGD + SGD", "SGD + Adam", "Adam + SGD", "Adam + Adam", "momentum-sgd-long + AdamW"]
+    curves = [
+        Curve(f"{name}", [0, 1], [Seed(s, "r", [0.0, 1.0]) for s in range(n)], *pair_look(name))
+        for n, name in enumerate(names, start=1)
+    ]
+    panels = [Panel("a", "%", curves), Panel("b", "%", curves), Panel("c", "%", curves)]
+    figure = static.draw(drawn("F7", Figure("t", [Row("r", panels, "optimizers")])))
+    FigureCanvasAgg(figure).draw()
+    [legend] = figure.legends
+    box = legend.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert box.y0 >= 0
+    below = min(ax.get_tightbbox().y0 for ax in figure.axes)
+    assert box.y1 <= below
+
+
+def test_runs_that_end_early_are_told() -> None:
+    curve = Curve("a", [0, 1, 2], [Seed(0, "r", [1, 1, 1]), Seed(1, "s", [2, 2, None])], "#000000")
+    other = Curve("b", [0, 1], [Seed(0, "t", [1, 1])], "#000000")
+    [row] = drawn("x", Figure("t", [Row("", [Panel("p", "", [curve, other])])])).rows
+    assert row.panels[0].notes == [
+        "a: from epoch 2 on fewer runs, 1 of 2 runs at the end",
+        "b ends at epoch 1",
+    ]
+    words = {
+        text.get_text()
+        for text in static.draw(
+            drawn("x", Figure("t", [Row("", [Panel("p", "", [curve, other])])]))
+        ).texts
+    }
+    assert any("b ends at epoch 1" in each for each in words)
+
+
+def test_a_plot_says_which_runs_did_not_finish(runs: list[RunFolder], tmp_path: Path) -> None:
+    from cases import copied
+
+    cut = RunFolder(copied(runs[0].path, tmp_path / "cut"))
+    (cut.path / "result.json").unlink()
+    figure = epochs([runs[1], cut], reference=["none"])
+    assert figure.rows[0].panels[0].remarks == ["cut: not finished"]
+
+
+def test_f7_is_drawn_of_runs_alone(runs: list[RunFolder], tmp_path: Path) -> None:
+    plot_figure("F7", runs, tmp_path / "F7.svg", reference=["none"])
+    text = (tmp_path / "F7.svg").read_text()
+    for pair in PAIR_LOOKS:
+        assert f"<!-- {pair}" in text
+    with pytest.raises(UserError, match="F8 has nothing to draw: no finished run of DARTS-"):
+        plot_figure("F8", runs, tmp_path / "F8.svg")
+    with pytest.raises(UserError, match="F7 is drawn from runs"):
+        plot_figure("F7", [], tmp_path / "F8.svg")

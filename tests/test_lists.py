@@ -1,0 +1,92 @@
+"""`list`, `study status` and `exam` as JSON: what other programs read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cases import command, interrupted_run
+from tiny import TINY
+
+from optnas.base import registry
+from optnas.search import api
+
+EXPECTED = {"oracle", "fixed"}
+
+
+def told(capfd: pytest.CaptureFixture[str], *words: str) -> Any:
+    assert command(*words, "--json") == 0
+    return json.loads(capfd.readouterr().out)
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_every_kind_is_listed(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
+    found = told(capfd, "list", kind)
+    assert {frozenset(each) for each in found} == {frozenset({"name", "summary", "needs"})}
+    assert {each["name"] for each in found} >= set(registry.names(kind))
+    for each in found:
+        assert each["summary"], each
+        assert not each["summary"].startswith("cannot"), each
+        assert isinstance(each["needs"], list)
+    (plural,) = (word for word, of in registry.plurals().items() if of == kind)
+    assert told(capfd, "list", plural) == found
+    assert command("list", plural) == 0
+    assert len(capfd.readouterr().out.splitlines()) == len(found) + 1
+
+
+def test_old_kinds_answer(capfd: pytest.CaptureFixture[str]) -> None:
+    assert told(capfd, "list", "metrics") == told(capfd, "list", "metric")
+    assert told(capfd, "list", "metric") == told(capfd, "list", "measures")
+    assert command("list", "algorithmes") == 2
+    assert "did you mean algorithms?" in capfd.readouterr().err
+
+
+def test_torchs_optimizers_are_listed(capfd: pytest.CaptureFixture[str]) -> None:
+    names = {each["name"] for each in told(capfd, "list", "optimizers")}
+    assert {"SGD", "Adam", "sam"} <= names
+    assert "SparseAdam" not in names
+
+
+def test_runs_are_listed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    api.run(TINY, out="runs/done")
+    interrupted_run(Path("runs/interrupted"), search__seed=1)
+    Path("runs/other").mkdir()
+    Path("runs/other/config.toml").write_text("a = 1\n")
+    found = {Path(each["folder"]).name: each for each in told(capfd, "list")}
+    keys = ["id", "folder", "status", "epoch", "reason", "numbers_version"]
+    assert {tuple(each) for each in found.values()} == {tuple(keys)}
+    config = json.loads(Path("runs/done/result.json").read_text())
+    done, cut, other = (found[name] for name in ("done", "interrupted", "other"))
+    assert (done["id"], done["status"], done["reason"]) == (config["hash"][:16], "done", None)
+    assert done["epoch"] == config["epochs"]
+    assert (cut["status"], cut["epoch"]) == ("interrupted", 1)
+    assert (other["status"], other["numbers_version"]) == ("unreadable", None)
+    assert isinstance(done["numbers_version"], int)
+
+
+def test_the_status_of_a_study(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    found = told(capfd, "study", "status", "quickstart", "--out", str(tmp_path / "out"))
+    planned = told(capfd, "study", "plan", "quickstart")
+    assert [each["id"] for each in found] == [each["id"] for each in planned]
+    assert {each["status"] for each in found} == {"missing"}
+
+
+def test_the_exam_as_json(capfd: pytest.CaptureFixture[str]) -> None:
+    found = told(capfd, "exam", "--kind", "stopping")
+    keys = ["kind", "name", "settings", "check", "passed", "reason", "expected_failure"]
+    assert {tuple(each) for each in found} == {tuple(keys)}
+    failed = [each for each in found if each["passed"] is False]
+    assert {each["name"] for each in failed} == EXPECTED
+    for each in failed:
+        assert each["expected_failure"]
+        assert each["reason"]
+    assert command("exam", "oracle") == 0
+    assert "1 expected failure" in capfd.readouterr().out
+    fixed = told(capfd, "exam", "fixed", "epoch=5")
+    assert all(each["passed"] for each in fixed)
+    assert told(capfd, "exam", "--kind", "stopping") == found
