@@ -368,11 +368,14 @@ def supply(
         return factory(**built, **{k: v for k, v in offered.items() if k in parameters})
     except UserError as error:
         # A component does not know where it stands: it names its own setting.
-        inside = error.key is not None and error.key.startswith(section)
-        raise (error if inside else error.below(section)) from error
+        raise (error.below(section) if error.key in settings else error) from error
 
 
 def _build(kind: str, table: Mapping[str, Any], offered: Mapping[str, Any], section: str) -> Any:
     settings = dict(table)
     factory = find(kind, settings.pop("name"), key=f"{section}.name")
-    return supply(factory, settings, offered, section=section)
+    try:
+        return supply(factory, settings, offered, section=section)
+    except UserError as error:
+        inside = error.key is not None and error.key.startswith(section)
+        raise (error if inside else error.below(section)) from error
