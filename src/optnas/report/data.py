@@ -209,7 +209,8 @@ def _chart(panel: Panel) -> Chart:
         )
     curves = _apart([each for curve in panel.curves if (each := mean_of(curve)) is not None])
     lines, remarks, ticks = list(panel.lines), list(panel.remarks), list(panel.ticks)
-    ends = _ends_of(grid) if grid else range_of(curves, lines, early=panel.x == "epoch")
+    early = panel.x == "epoch" and any(len(each.x) > 1 for each in curves)
+    ends = _ends_of(grid) if grid else range_of(curves, lines, early=early)
     if panel.log and not grid:
         ends = _ends_on_a_log(curves)
     return Chart(

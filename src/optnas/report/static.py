@@ -309,6 +309,8 @@ def _draw_panel(ax: Axes, panel: Chart) -> None:
             ax.axhline(0, color=GREY, linewidth=0.5, zorder=0)
     if not panel.curves:
         ax.text(0.5, 0.5, "not drawn", transform=ax.transAxes, ha="center", color=GREY)
+        ax.set_axis_off()
+        return
     ax.set_ylabel(panel.unit)
     ax.set_xlabel(panel.x)
     if panel.ticks:
