@@ -4,13 +4,13 @@
     python benchmarks/hessian.py --differences
 
 The Hessian of the validation loss of one batch in the 30 logits of NAS-Bench-201, batch statistics;
-8 channels, 1 cell a stage, batch 64, 32 x 32 images, one thread. The sides:
+8 channels, 1 cell per stage, batch 64, 32 x 32 images, one thread. The sides:
 
-- naive: as published code does it, a row of double backward for each logit, over one module an edge
-  and operation (tests/naive_supernet.py), images as planes. To its advantage its network weights
-  require no gradients.
-- rows: `alpha_hessian`, which the records use: 24 rows, one a live operation weight, over the
-  merged supernet, channels-last.
+- naive: as published code does it, a row of double backward for each logit, over one module per
+  edge and operation (tests/naive_supernet.py), images as planes. To its advantage its network
+  weights require no gradients.
+- rows: `alpha_hessian`, which the records use: 24 rows, one per live operation weight, over
+  the merged supernet, channels-last.
 - tangents: `expansion` and `in_logits`, which the measure `curvature` uses: one forward and
   backward pass and one forward pass that carries the tangents of the 24 live operation weights.
 
@@ -129,7 +129,7 @@ def activations() -> dict[str, Any]:
 
 
 def differences() -> dict[str, list[float]]:
-    """Relative error of central differences by activation, one a step of `STEPS`."""
+    """Relative error of central differences by activation, one per step of `STEPS`."""
     net, alpha_EO = frozen(SMALL, torch.float64), first_alpha(torch.float64, scale=1.0).detach()
     images_BCHW, labels_B = batch(2, BATCH, 16, torch.float64)
 

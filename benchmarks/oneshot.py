@@ -4,11 +4,11 @@ Plain is one forward pass per cell.
 
     python benchmarks/oneshot.py [--quick]
 
-The supernet of the protocol ``cpu`` (8 channels, 1 cell a stage), initial weights, random images of
-16 x 16, 1,000 of them in batches of 250 normalised by their own statistics, one thread.
+The supernet of the protocol ``cpu`` (8 channels, 1 cell per stage), initial weights, random images
+of 16 x 16, 1,000 of them in batches of 250 normalised by their own statistics, one thread.
 
-- twin: tests/naive_supernet.py, one module an edge and operation, as published code runs it, at the
-  one-hot operation weights of each cell, without autograd.
+- twin: tests/naive_supernet.py, one module per edge and operation, as published code runs it, at
+  the one-hot operation weights of each cell, without autograd.
 - merged: the same of `optnas.spaces.network.Supernet`, which shares what leaves a node;
   without autograd, and as it comes, network weights requiring gradients.
 - fast: `score_cells` on the same images.
@@ -17,9 +17,9 @@ The cells are those of the measure `indicator`: 500 drawn from all and 500 from 
 best by the embedded table. The slow sides are timed on a part of them, spread evenly, in rounds
 between the fast side's, and have to agree with it: largest difference of the losses, images judged
 differently, and in double precision on a few. All cells of the space are not
-run: their rate is extrapolated from the CPU seconds a distinct function took, of which 15,625 cells
-have 7,810. Times are CPU seconds of this process: on a shared machine quote the ratio. The last
-line is JSON.
+run: their rate is extrapolated from the CPU seconds that a distinct function took, of which 15,625
+cells have 7,810. Times are CPU seconds of this process: on a shared machine quote the ratio. The
+last line is JSON.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ One *step* is an alpha step (validation batch: forward, backward, Adam on alpha)
 (train batch: forward, backward, clipping, SGD). Batch 64, one thread, both sides updating running
 statistics. Both start from the same network weights and see the same batches.
 
-- naive: one module an edge and operation (tests/naive_supernet.py), images as planes, and
+- naive: one module per edge and operation (tests/naive_supernet.py), images as planes, and
   `loss.backward()` in both steps, so that each step computes the other's gradients and drops them.
 - fast: `optnas.spaces.network.Supernet`, channels-last images, only the gradients a step needs:
   detached network weights in the alpha step, detached operation weights in the weight step.
@@ -14,9 +14,9 @@ statistics. Both start from the same network weights and see the same batches.
 Before anything is timed the sides must agree, in double precision, on logits and gradients. Times
 are CPU milliseconds of this process, the sides interleaved, the median over repetitions: on a
 shared machine quote the ratio. Memory is what the peak of resident memory grows by during the first
-two steps, in a fresh process a side. The *limit* is the arithmetic of the fast side's step (counted
-by torch) at the highest speed that this machine reached in a large product or convolution. The last
-line printed is JSON.
+two steps, in a fresh process per side. The *limit* is the arithmetic of the fast side's step
+(counted by torch) at the highest speed that this machine reached in a large product or convolution.
+The last line printed is JSON.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class Setting:
 
     Attributes:
         channels: of the first stage.
-        cells: a stage.
+        cells: per stage.
         side: height and width of the images, in pixels.
-        repetitions: timed steps a side, after one that is not timed.
+        repetitions: timed steps per side, after one that is not timed.
         goal_ratio: naive over fast time that is hoped for.
         goal_mib: memory growth of the fast side that is hoped for.
     """
@@ -210,7 +210,7 @@ def disagreement(setting: Setting) -> float:
 
 
 def cpu_ms(setting: Setting, repetitions: int) -> dict[str, float]:
-    """Median CPU milliseconds of a step, a side; the sides take turns."""
+    """Median CPU milliseconds of a step, per side; the sides take turns."""
     steps = {side: build(setting) for side, build in SIDES.items()}
     data = {side: batches(side, setting) for side in SIDES}
     times: dict[str, list[float]] = {side: [] for side in SIDES}

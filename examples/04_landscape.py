@@ -1,4 +1,4 @@
-"""The deck's figure F4 from nothing: three searches on digits, each with its landscape.
+"""Figure F4 of Shin's comparison (2022) from nothing: three searches on digits, three landscapes.
 
 Run it: ``python examples/04_landscape.py``. Runs and picture are left in ``runs/landscape``.
 """

@@ -22,7 +22,8 @@ RECORDS = HERE / "first-light"
 PICTURE = HERE.parent / "docs" / "images" / "first-light.png"
 HEADER = (
     "| algorithm: w + alpha | seed | supernet valid % | benchmark % (CIFAR-10) | best epoch % "
-    "| skips | top eigenvalue | path of alpha | s an epoch |\n|---|---|---|---|---|---|---|---|---|"
+    "| skips | top eigenvalue | path of alpha | s per epoch |\n"
+    "|---|---|---|---|---|---|---|---|---|"
 )
 
 

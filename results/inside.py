@@ -51,7 +51,7 @@ def line_of(run: RunFolder, label: str) -> dict[str, Any]:
 
 
 def found(runs: list[RunFolder]) -> str:
-    """The scalars of every measure, a column a run."""
+    """The scalars of every measure, one column per run."""
     rows = []
     for label, key, words, digits, interval in ROWS:
         cells = []

@@ -60,7 +60,7 @@ class Pilot:
     Attributes:
         frame: the tidy table.
         material: what figures are made of.
-        findings: the ledger, a finding a claim.
+        findings: the ledger, one finding per claim.
         random_cell: mean CIFAR-10 test accuracy of all cells, percent.
     """
 

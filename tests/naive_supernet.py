@@ -1,4 +1,4 @@
-"""The naive twin of the supernet: one module an edge and operation, as published search code runs.
+"""The naive twin of the supernet: one module per edge and operation, as published search code runs.
 
 Nothing is merged and nothing is handed in but operation weights: batch-norm statistics are hidden
 buffers, the mode is `train()` or `eval()`, a mixed operation is the sum of w * op(x). Slow, obvious

@@ -87,7 +87,7 @@ def test_inert_columns_are_skipped_without_a_trace() -> None:
     dear = len(calls)
     skipping = alpha_hessian(counted, softmax, alpha_EO, inert=(0,))
     assert torch.equal(skipping, full)
-    assert dear - (len(calls) - dear) == E  # one row an edge less
+    assert dear - (len(calls) - dear) == E  # one row per edge less
 
 
 def test_the_dtype_is_double_whatever_the_networks() -> None:

@@ -234,7 +234,7 @@ def test_the_string_rule_equals_the_naive_twin(operations: Operations) -> None:
 
 
 def test_functions_are_classed_as_the_naive_twin_does() -> None:
-    # All cells of two subsets of the operations, since the twin tries 720 numberings a cell.
+    # All cells of two subsets of the operations, since the twin tries 720 numberings per cell.
     for kept in ((NONE, SKIP, CONV3), (SKIP, CONV1, CONV3)):
         some = list(itertools.product(kept, repeat=6))[::10]
         ours = partition(function_string(SPACE.architecture(cell)) for cell in some)

@@ -357,7 +357,7 @@ def test_a_run_takes_the_steps_in_order_at_the_scheduled_rates(
     batches: str,
     also_counts: str,
 ) -> None:
-    """The whole loop, measures included: one batch an epoch, learning rate 0.1 -> 0.001."""
+    """The whole loop, measures included: one batch per epoch, learning rate 0.1 -> 0.001."""
     chosen = settings(
         {"protocol": protocol, "search": {"epochs": 3}, "data": {"train_size": BATCH}},
         {"algorithm": {"name": "sdarts-rs"}, "supernet": SIZES},

@@ -1,6 +1,6 @@
 """The exact Hessian from tangents, and the measure `curvature`, against rows of double backward.
 
-The twin is the naive supernet, one row of double backward an operation weight or logit, its batch
+The twin is the naive supernet, one row of double backward per operation weight or logit, its batch
 norm torch's own. Shapes: E edges, O operations, P = E O.
 """
 

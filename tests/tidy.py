@@ -20,7 +20,7 @@ PAIRS = [
     for w, a in itertools.product(("SGD", "Adam"), repeat=2)
 ]
 Arm = dict[str, Any]
-# From an arm and a generator of its run: columns, one value an epoch or one for all.
+# From an arm and a generator of its run: columns, one value per epoch or one for all.
 Response = Callable[[Arm, np.random.Generator], Mapping[str, Any]]
 
 

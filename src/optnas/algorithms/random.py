@@ -12,7 +12,7 @@ from optnas.base.registry import register
 def random() -> Algorithm:
     """A supernet trained under its initial, nearly uniform operation weights.
 
-    Its derived cell is the argmax of the initial noise, a uniformly random cell. No validation
+    The derived cell is the argmax of the initial noise, a uniformly random cell. No validation
     batch is seen: running statistics move half as often where an alpha step would move them.
 
     Returns:

@@ -36,7 +36,7 @@ def band(
     once, and with few seeds it is too short: it never reaches beyond the values seen.
 
     Args:
-        values_SE: a row a seed, NaN where it has no value.
+        values_SE: one row per seed, NaN where the seed has no value.
         level: coverage aimed at.
         draws: resamples.
         seed: of the resampling.

@@ -38,7 +38,7 @@ def anytime(
         draws: resamples.
 
     Returns:
-        One row an arm and epoch: the settings of ``by``, epoch, n, mean, iqm, low, high.
+        One row per arm and epoch: the settings of ``by``, epoch, n, mean, iqm, low, high.
     """
     known = table[[*by, "epoch", column]].dropna()
     rows = []
@@ -61,8 +61,8 @@ def best_and_final(table: pd.DataFrame, column: str, keep: Sequence[str] = ARM) 
         keep: settings to keep beside the id.
 
     Returns:
-        One row a run: id, the settings of ``keep``, search.seed, final, oracle_best, oracle_epoch,
-        drop.
+        One row per run: id, the settings of ``keep``, search.seed, final, oracle_best,
+        oracle_epoch, drop.
     """
     known = table.dropna(subset=[column]).sort_values(["id", "epoch"])
     if known.empty:

@@ -23,14 +23,14 @@ def factorial(values: npt.ArrayLike, factors: Sequence[str]) -> pd.DataFrame:
 
     The contrast of a set of factors is the product of their differences (level 0 minus level 1),
     averaged over the levels of all other factors: for w-optimizer x a-optimizer
-    r(0,0) - r(0,1) - r(1,0) + r(1,1). It is one number a seed, so `sign_flip` applies.
+    r(0,0) - r(0,1) - r(1,0) + r(1,1). It is one number per seed, so `sign_flip` applies.
 
     Args:
-        values: [N, 2, 2, ...], one axis a factor.
+        values: [N, 2, 2, ...], one axis per factor.
         factors: their names, in order of the axes.
 
     Returns:
-        One row an effect: effect (such as ``w x a``), n, estimate, low, high, p.
+        One row per effect: effect (such as ``w x a``), n, estimate, low, high, p.
 
     Example:
         >>> factorial([[[1.0, 0.0], [0.0, 1.0]]] * 6, ["w", "a"])["estimate"].tolist()
@@ -80,7 +80,7 @@ def aligned_ranks(
     shuffled within each seed. Ranks keep one collapsed run from deciding alone.
 
     Args:
-        values_NAB: one value a seed and cell.
+        values_NAB: one value per seed and cell.
         permutations: shuffles drawn.
         seed: of the drawing.
 

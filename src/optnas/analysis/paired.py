@@ -1,8 +1,9 @@
 """Seed-paired differences: an exact test, the exact interval that belongs to it, equivalence.
 
 A seed is a block: runs of one seed share data, order and initial values, so a contrast between arms
-is one number a seed. Under the hypothesis that the arms do not differ, each number may as well have
-had the other sign. All 2^n sign vectors are enumerated up to `EXACT` seeds; beyond, they are drawn.
+is one number per seed. Under the hypothesis that the arms do not differ, each number may as well
+have had the other sign. All 2^n sign vectors are enumerated up to `EXACT` seeds; beyond, they are
+drawn.
 
 Shapes: N seeds.
 """
@@ -78,7 +79,7 @@ def sign_flip(values_N: npt.ArrayLike, against: float = 0.0, seed: int = 0) -> S
     assumption of symmetry.
 
     Args:
-        values_N: one contrast a seed, finite, at least one.
+        values_N: one contrast per seed, finite, at least one.
         against: the hypothesis.
         seed: of the drawn sign vectors, where there are too many to enumerate.
 
@@ -129,7 +130,7 @@ def interval(values_N: npt.ArrayLike, level: float = 0.95, seed: int = 0) -> Int
     infinite.
 
     Args:
-        values_N: one contrast a seed.
+        values_N: one contrast per seed.
         level: coverage, at least this.
         seed: of drawn subsets, where there are too many to enumerate.
 
@@ -156,7 +157,7 @@ def equivalence(values_N: npt.ArrayLike, margin: float, seed: int = 0) -> float:
     than the margin. An insignificant difference is no equivalence; this is.
 
     Args:
-        values_N: one contrast a seed.
+        values_N: one contrast per seed.
         margin: the largest difference that does not matter, positive, in units of the contrast.
         seed: as for `sign_flip`.
 
@@ -180,7 +181,7 @@ def beyond(values_N: npt.ArrayLike, margin: float, seed: int = 0) -> float:
     p = min(p_greater against margin, p_less against -margin); the two cannot both be small.
 
     Args:
-        values_N: one contrast a seed.
+        values_N: one contrast per seed.
         margin: positive.
         seed: as for `sign_flip`.
 

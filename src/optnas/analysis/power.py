@@ -88,7 +88,7 @@ def unpaired(n: int, effect: float, alpha: float = ALPHA) -> float:
     """Power of a two-sided t-test between two arms of n runs each.
 
     Args:
-        n: runs an arm.
+        n: runs per arm.
         effect: d, difference of the means over the common standard deviation.
         alpha: two-sided level.
 
@@ -173,7 +173,7 @@ def rates(n: int, x: float, y: float, alpha: float = ALPHA) -> float:
     """Power of Fisher's exact test between two arms of n runs, by enumeration of all outcomes.
 
     Args:
-        n: runs an arm.
+        n: runs per arm.
         x: rate of one arm.
         y: rate of the other.
         alpha: two-sided level.

@@ -25,7 +25,7 @@ def collapsed(
         random_cell: mean accuracy of all cells of that table and data set, percent.
 
     Returns:
-        One truth value a run.
+        One truth value per run.
 
     Example:
         >>> collapsed([4, 0, 1], [93.0, 93.0, 54.3], random_cell=87.06).tolist()

@@ -16,9 +16,9 @@ References = Mapping[str, Mapping[str, float]]
 def references(table: Table, cells: int = BUDGET) -> dict[str, dict[str, float]]:
     """A random cell and a random search, from the benchmark table that answered the runs.
 
-    Both are exact expectations, see `optnas.spaces.tables.random_search`. The search keeps the best
-    of some cells by the table's validation accuracy; by the test accuracy itself where the table
-    has no other, which is called an oracle: no search could.
+    The two accuracies are exact expectations, see `optnas.spaces.tables.random_search`. The search
+    keeps the best of some cells by the table's validation accuracy; by the test accuracy itself
+    where the table has no other, which is called an oracle, because no search could do that.
 
     Args:
         table: the benchmark table.

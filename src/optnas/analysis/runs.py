@@ -1,6 +1,6 @@
 """A tidy table as runs: which settings they have, which of their runs can be compared.
 
-The table has one row a run and epoch, with columns ``id``, ``state``, ``epoch``, ``search.seed``,
+The table has one row per run and epoch, with columns ``id``, ``state``, ``epoch``, ``search.seed``,
 every setting by its dotted key, and every recorded or measured number.
 """
 
@@ -34,7 +34,7 @@ class Runs:
     """The runs of a tidy table that are done, and access to their epochs.
 
     Args:
-        table: one row a run and epoch.
+        table: one row per run and epoch.
 
     Raises:
         UserError: a column that every tidy table has is missing.

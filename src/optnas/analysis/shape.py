@@ -38,11 +38,11 @@ def _slopes(levels: Floats, y_NL: Floats) -> Floats:
 
 
 def two_lines(levels_L: npt.ArrayLike, y_NL: npt.ArrayLike, seed: int = 0) -> TwoLines:
-    """Two-lines test of an inverted U and of a U, on curves measured once a seed.
+    """Two-lines test of an inverted U and of a U, on curves measured once per seed.
 
-    For each inner level c, a least-squares slope a seed over the levels up to c and one over the
-    levels from c; exact sign-flip tests of both slopes; the larger of the two p-values, since both
-    must hold. The smallest over the L - 2 inner levels, times their number (Bonferroni).
+    For each inner level c, one least-squares slope per seed over the levels up to c and one over
+    the levels from c; exact sign-flip tests of both slopes; the larger of the two p-values, since
+    both must hold. The smallest over the L - 2 inner levels, times their number (Bonferroni).
 
     Args:
         levels_L: the setting's values, ascending, at least three.
@@ -50,7 +50,7 @@ def two_lines(levels_L: npt.ArrayLike, y_NL: npt.ArrayLike, seed: int = 0) -> Tw
         seed: of drawn sign vectors, see `sign_flip`.
 
     Returns:
-        Both shapes.
+        The tests of both shapes, inverted U and U.
 
     Reference: Simonsohn, AMPPS 2018. Deviation: slopes within seeds and exact tests instead of one
     regression with robust errors; all inner levels and Bonferroni instead of the Robin Hood

@@ -34,7 +34,7 @@ def finals(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
         columns: the responses.
 
     Returns:
-        One row a run, with the columns of the table.
+        One row per run, with the columns of the table.
 
     Raises:
         UserError: the table lacks a column.
@@ -63,7 +63,7 @@ def centres(
         draws: of the bootstrap.
 
     Returns:
-        One row an arm: the settings of ``by``, n, mean, iqm, iqm_low, iqm_high, median,
+        One row per arm: the settings of ``by``, n, mean, iqm, iqm_low, iqm_high, median,
         median_low, median_high.
     """
     rows = []
@@ -95,9 +95,9 @@ def differences(
         by: the other settings; by default what is left of `optnas.analysis.curves.ARM`.
 
     Returns:
-        One row a combination: the settings of ``by``, n (seeds that have both), estimate, low, high
-        and p of the exact sign-flip test, p_holm over the rows, and improvement, the probability
-        that a run of ``plus`` is above one of ``minus``.
+        One row per combination: the settings of ``by``, n (seeds that have both), estimate, low,
+        high and p of the exact sign-flip test, p_holm over the rows, and improvement, the
+        probability that a run of ``plus`` is above one of ``minus``.
     """
     by = [key for key in ARM if key != axis] if by is None else list(by)
     rows = []
@@ -160,7 +160,7 @@ def collapse_rates(
         by: settings that make an arm.
 
     Returns:
-        One row an arm: the settings of ``by``, n, events, rate, low, high (Clopper-Pearson).
+        One row per arm: the settings of ``by``, n, events, rate, low, high (Clopper-Pearson).
     """
     last = finals(table, column, "skips")
     last = last.assign(collapsed=proportions.collapsed(last["skips"], last[column], random_cell))

@@ -131,7 +131,7 @@ def responses(sweep: pd.DataFrame, by: Sequence[str] = PAIR) -> pd.DataFrame:
         by: what is tuned apart.
 
     Returns:
-        One row a combination of ``by`` and both rates: n, mean final valid_loss.
+        One row per combination of ``by`` and both rates: n, mean final valid_loss.
 
     Raises:
         UserError: some combination was given more trials than another: an unequal budget.

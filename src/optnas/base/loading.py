@@ -1,6 +1,6 @@
 """Loading what others wrote: a Python file by its path, ``module:Object``, an entry point.
 
-Their code may fail in any way while it is imported; what comes out is then one `UserError`.
+The loaded code may fail in any way while it is imported; the failure is then one `UserError`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What measures leave behind in a run folder, readable by anyone with JSON and numpy.
 
-    measures/LABEL.jsonl               one strict JSON object a measured epoch, in order of epochs
+    measures/LABEL.jsonl               one strict JSON object per measured epoch, in order of epochs
     measures/LABEL-EPOCH-DIGEST.npz    its arrays, where there are any
 
 A line holds ``epoch``, ``status`` (ok, not-finite, failed), ``reason`` unless ok, ``values`` and

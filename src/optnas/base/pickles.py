@@ -44,7 +44,7 @@ def load_restricted(
         encoding: of strings that Python 2 wrote.
 
     Returns:
-        What the pickle holds.
+        The object that the pickle holds.
 
     Raises:
         UserError: the pickle names another global, or it is damaged.

@@ -2,9 +2,9 @@
 
     config.toml        every setting, format, hash, data fingerprint, numbers version
     environment.json   versions and machine of each start
-    epochs.jsonl       one strict JSON object an epoch, epoch 0 first
+    epochs.jsonl       one strict JSON object per epoch, epoch 0 first
     result.json        how it ended: status done, interrupted, diverged or failed
-    warnings.txt       one line a thing that went wrong beside the numbers; seldom there
+    warnings.txt       one line per thing that went wrong beside the numbers; seldom there
     checkpoints/last.pt, previous.pt of the epoch before, and epoch-N.pt for each epoch kept
                        (checkpoints.keep)
     measures/          what measures found, see `optnas.base.measurements`
@@ -308,7 +308,7 @@ class RunFolder:
         return read_lines(self.epochs)
 
     def read_measures(self, label: str, **settings: Any) -> list[Record]:
-        """What one measure found, a line a measured epoch; see `Measurements.read`.
+        """What one measure found, one line per measured epoch; see `Measurements.read`.
 
         Args:
             label: the measure's name, or the label its section gives it.

@@ -76,7 +76,7 @@ def parameters_of(
         skip: parameters that the program supplies.
 
     Returns:
-        Its other parameters by name, ``*args`` and ``**kwargs`` left out.
+        The other parameters of the factory by name, ``*args`` and ``**kwargs`` left out.
     """
     stars = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return {

@@ -28,10 +28,10 @@ import torch
 def named_generator(seed: int, name: str) -> torch.Generator:
     """A CPU generator for one purpose of one run.
 
-    Its seed is the first 64 bits of SHA-256("SEED/NAME"), so a stream depends on no other name,
-    and neighbouring seeds have unrelated streams. The global generator is neither read nor moved.
-    The CPU engine itself keeps the low 32 bits of a seed: two given streams coincide with
-    probability 2^-32.
+    The generator's seed is the first 64 bits of SHA-256("SEED/NAME"), so a stream depends on no
+    other name, and neighbouring seeds have unrelated streams. The global generator is neither read
+    nor moved. The CPU engine itself keeps the low 32 bits of a seed: two given streams coincide
+    with probability 2^-32.
 
     Args:
         seed: the seed of the run.

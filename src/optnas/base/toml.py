@@ -56,7 +56,7 @@ def read_text(path: Path) -> str:
         path: the file.
 
     Returns:
-        Its text.
+        The text of the file.
 
     Raises:
         UserError: the file is missing, unreadable or not text.

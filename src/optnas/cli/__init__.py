@@ -1,4 +1,4 @@
-"""The command line, one module a group of commands; each imports what it needs when called."""
+"""The command line, one module per group of commands; each imports what it needs when called."""
 
 from optnas.cli.main import main
 

@@ -20,7 +20,7 @@ def measure(
         ),
     ] = None,
     *,
-    again: Annotated[bool, typer.Option("--again", help="measure even what is there")] = False,
+    again: Annotated[bool, typer.Option("--again", help="measure again where lines exist")] = False,
     list_: Annotated[bool, typer.Option("--list", help="list the measures and stop")] = False,
     device: Device = None,
     threads: Threads = None,

@@ -45,7 +45,7 @@ def plan(
     threads: Threads = None,
     data: DataFolder = None,
 ) -> None:
-    """Print the runs of a study, what is there already, and the time the rest would take."""
+    """Print the runs of a study, which of them exist already, and the time the rest would take."""
     from optnas.study.declare import load_study
     from optnas.study.folder import locate, other_versions
 

@@ -358,7 +358,7 @@ class CyclingBatches:
     Args:
         size: number of images.
         batch_size: positions in a batch.
-        generator: draws one permutation a pass, when its first batch is asked for.
+        generator: draws one permutation per pass, when its first batch is asked for.
     """
 
     def __init__(self, size: int, batch_size: int, generator: torch.Generator):

@@ -136,7 +136,7 @@ def write_figure(figure: Figure, path: Path, *, dpi: int = 150) -> None:
     Args:
         figure: the figure.
         path: a file that `check_format` accepts.
-        dpi: pixels an inch of a .png.
+        dpi: pixels per inch of a .png.
 
     Raises:
         UserError: the file cannot be written.

@@ -14,7 +14,7 @@ def mean_interval(values_N: Tensor) -> tuple[float, float]:
         values_N: a value of each batch, two at least.
 
     Returns:
-        Both ends, with 95 % confidence if the values are normal.
+        The two ends of the interval, with 95 % confidence if the values are normal.
     """
     from scipy.stats import t
 

@@ -30,7 +30,7 @@ VIRIDIS = ("#440154", "#3B528B", "#21918C", "#5EC962", "#B8A100")
 
 @dataclass(frozen=True)
 class Arm:
-    """One curve: its name, its look, and the positions of its runs, one a seed."""
+    """One curve: its name, its look, and the positions of its runs, one per seed."""
 
     label: str
     colour: str
@@ -73,7 +73,7 @@ def pairs_in(selection: Selection, where: Cell) -> list[Cell]:
 
 
 def runs_of(selection: Selection, cell: Cell, *more: str) -> tuple[int, ...]:
-    """Positions of the comparable runs of a cell, one a seed, seeds ascending.
+    """Positions of the comparable runs of a cell, one per seed, seeds ascending.
 
     Args:
         selection: which runs may be compared.
@@ -88,7 +88,7 @@ def runs_of(selection: Selection, cell: Cell, *more: str) -> tuple[int, ...]:
 
 
 def pair_arms(selection: Selection, algorithm: str) -> list[Arm]:
-    """One arm a pair under an algorithm."""
+    """One arm per pair under an algorithm."""
     arms = []
     for pair in pairs_in(selection, {ALGORITHM: algorithm}):
         label = pair_of(pair)
@@ -98,7 +98,7 @@ def pair_arms(selection: Selection, algorithm: str) -> list[Arm]:
 
 
 def algorithm_arms(selection: Selection, pair: Cell) -> list[Arm]:
-    """One arm an algorithm under a pair."""
+    """One arm per algorithm under a pair."""
     settings = selection.runs.settings[selection.matching(pair)]
     found = set(settings[ALGORITHM].astype(str))
     names = [n for n in ALGORITHM_LOOKS if n in found] + sorted(found - set(ALGORITHM_LOOKS))
@@ -112,7 +112,7 @@ def algorithm_arms(selection: Selection, pair: Cell) -> list[Arm]:
 
 
 def momentum_arms(selection: Selection, where: Cell, momentum: Momentum) -> list[Arm]:
-    """One arm a momentum, ascending, from dark to light.
+    """One arm per momentum, ascending, from dark to light.
 
     Args:
         selection: which runs may be compared.

@@ -325,9 +325,9 @@ def range_of(
 ) -> tuple[float, float] | None:
     """The ends of a panel's axis, without its margin.
 
-    They hold all that is drawn, unless that would make what matters small: then they hold every
-    line, and every mean and band but those of the first tenth of the epochs, in which an accuracy
-    is that of a network that has hardly begun. The panel's notes say so.
+    The axis holds all that is drawn, unless that would make the important part small: then it holds
+    every line, and every mean and band but those of the first tenth of the epochs, in which an
+    accuracy is that of a network that has hardly begun. The panel's notes say so.
 
     Args:
         curves: of the panel.

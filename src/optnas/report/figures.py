@@ -144,7 +144,7 @@ def missing(material: Material, cells: Sequence[Cell], needed: str) -> list[str]
         needed: what they are, in words.
 
     Returns:
-        A sentence, and a line an arm.
+        A sentence, and one line per arm.
     """
     lines = [f"It needs {needed}:"]
     for cell in cells:
@@ -157,7 +157,7 @@ def missing(material: Material, cells: Sequence[Cell], needed: str) -> list[str]
 
 
 def pair_row(material: Material, algorithm: str) -> Row:
-    """A row of three panels: one curve a pair, under one algorithm."""
+    """A row of three panels: one curve per pair, under one algorithm."""
     arms = pair_arms(material.selection, algorithm)
     title = f"{DECK[algorithm]}, {material.searched}"
     if arms:
@@ -170,7 +170,7 @@ def pair_row(material: Material, algorithm: str) -> Row:
 
 
 def momentum_rows(material: Material, algorithm: str) -> list[Row]:
-    """Rows of three panels: one curve a momentum, w and alpha apart, SGD and Adam apart."""
+    """Rows of three panels: one curve per momentum, w and alpha apart, SGD and Adam apart."""
     rows = []
     for words, pair, momentum in MOMENTA:
         where = {ALGORITHM: algorithm, **pair}

@@ -48,7 +48,7 @@ def inventory(study: Study, folders: Mapping[str, RunFolder]) -> list[Entry]:
         folders: the folder of each run, by id.
 
     Returns:
-        One entry a run, in the study's order.
+        One entry per run, in the study's order.
     """
     entries = []
     for name, run in study.runs.items():
@@ -109,7 +109,7 @@ def chosen(entries: list[Entry], named: Iterable[str], newest: int) -> list[Entr
         newest: how many of the newest otherwise.
 
     Returns:
-        Those named, or the newest by the time of their last start; in the study's order.
+        The named runs, or the newest by the time of their last start; in the study's order.
 
     Raises:
         UserError: a name fits no run, several, or one without a record.

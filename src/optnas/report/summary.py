@@ -39,7 +39,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of T1: an arm, and an estimate a column of `COLUMNS`."""
+    """A line of T1: an arm, and one estimate per column of `COLUMNS`."""
 
     algorithm: str
     pair: str
@@ -76,7 +76,7 @@ def summary(material: Material) -> list[Line]:
 
 
 def _responses(material: Material, arm: Arm) -> list[list[float]]:
-    """For each column one number a run: of its last epoch that has one, or its largest."""
+    """For each column one number per run: of its last epoch that has one, or its largest."""
     accuracy = [_known(material, run, material.benchmark.column) for run in arm.runs]
     final, best = _last(accuracy), [max(values, default=math.nan) for values in accuracy]
     return [

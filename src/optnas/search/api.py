@@ -115,15 +115,15 @@ def measure(
 ) -> None:
     """Take measures of a run afterwards, from the checkpoints it kept.
 
-    Their lines go to the run's folder, as those taken live, and equal them. What is there with
-    equal settings is left as it is.
+    The lines go to the run's folder, like those of measures taken live, and equal them. A line with
+    equal settings that exists already is kept.
 
     Args:
         out: the run's folder.
         measures: by label, what differs from the run's own section of that label, else from the
             measure's defaults; ``at`` and ``every`` choose among the checkpoints, else all count.
         settings: new values of ``run.*`` or ``data.folder``.
-        again: measure even what is there.
+        again: measure also where a line exists already.
         on_line: called with each label and new line.
 
     Raises:
@@ -152,7 +152,7 @@ def _section(settings: Settings, label: str, given: Mapping[str, Any]) -> Measur
 
 
 def load(out: PathLike) -> pd.DataFrame:
-    """A run as a table: one row an epoch, nested values under dotted column names.
+    """A run as a table: one row per epoch, nested values under dotted column names.
 
     Args:
         out: the run's folder.

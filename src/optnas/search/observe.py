@@ -227,13 +227,13 @@ def measure_run(
     again: bool,
     on_line: OnLine,
 ) -> None:
-    """Take measures at a run's kept checkpoints; what is there with equal settings is left.
+    """Take measures at a run's kept checkpoints; existing lines of equal settings are kept.
 
     Args:
         folder: the run's folder.
         settings: the run's settings.
         wanted: measures by label.
-        again: take them even where their line is there.
+        again: take the measures even where a line exists.
         on_line: called with each label and new line.
 
     Raises:

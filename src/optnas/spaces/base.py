@@ -2,7 +2,7 @@
 
 A cell is a directed acyclic graph. Node 0 is its input, the last node its output, each node the sum
 of what its incoming edges bring, and each edge carries one operation. A `Space` says which edges
-and operations there are; an `Architecture` is one choice of an operation an edge.
+and operations there are; an `Architecture` is one choice of one operation per edge.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Space:
         """The cell with these operations.
 
         Args:
-            operation_indices: one index an edge, Python or numpy integers.
+            operation_indices: one index per edge, Python or numpy integers.
 
         Returns:
             The cell; a wrong number of indices or one out of range is a ``ValueError``.
@@ -182,7 +182,7 @@ class Space:
             yield Architecture(operations, self)
 
     def _join(self, names: Sequence[str]) -> str:
-        # One group a target node: |op~source|op~source|, groups joined by +.
+        # One group per target node: |op~source|op~source|, groups joined by +.
         groups: dict[int, str] = {}
         for name, (source, target) in zip(names, self.edges, strict=True):
             groups[target] = groups.get(target, "|") + f"{name}~{source}|"
@@ -191,7 +191,7 @@ class Space:
 
 @dataclass(frozen=True)
 class Architecture:
-    """One cell of a space: an operation an edge.
+    """One cell of a space: one operation per edge.
 
     Args:
         operations: operation indices in the order of ``space.edges``.
@@ -222,7 +222,7 @@ class Architecture:
 
     @property
     def string(self) -> str:
-        """The cell as ``|op~0|+|op~0|op~1|+...``: a group a node, ``operation~source`` an edge."""
+        """``|op~0|+|op~0|op~1|+...``: one group per node, ``operation~source`` per edge."""
         return self.space._join(self.operation_names)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of a cell: nodes in a row, one coloured arrow an edge, or one stroke an operation."""
+"""Pictures of a cell: nodes in a row, one coloured arrow per edge, or one stroke per operation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def operation_colours(space: Space) -> tuple[str, ...]:
         space: the space.
 
     Returns:
-        One colour an operation.
+        One colour per operation.
     """
     others = [i for i in range(space.operation_count) if i not in (space.none, space.skip)]
     colours = {index: PALETTE[place % len(PALETTE)] for place, index in enumerate(others)}

@@ -1,7 +1,7 @@
 """Studies: a grid of settings and seeds in one TOML file, run until nothing is missing.
 
 from optnas import study
-study.table("pairs-cpu", out="runs/pairs-cpu")    # a pandas DataFrame, one row a run and epoch
+study.table("pairs-cpu", out="runs/pairs-cpu")    # a pandas DataFrame, one row per run and epoch
 """
 
 from __future__ import annotations

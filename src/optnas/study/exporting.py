@@ -22,7 +22,7 @@ def export(
     arrays: Collection[str] = (),
     data: Path | None = None,
 ) -> tuple[list[str], int]:
-    """Copy the finished runs of a study as records; what is there already is not touched.
+    """Copy the finished runs of a study as records; a record that exists already is not touched.
 
     Args:
         study: a shipped name, or the path of a study.

@@ -29,7 +29,7 @@ class Ledger:
     Args:
         name: the study, or the folder whose runs were taken.
         states: how many of its runs are done, missing, and so on.
-        findings: one a claim and learning-rate arm.
+        findings: one per claim and learning-rate arm.
         table: the benchmark table behind accuracies and reference lines.
         remark: why there are no reference lines; mostly empty.
         tuned: the tuned learning rates, where a sweep was given.

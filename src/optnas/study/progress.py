@@ -122,7 +122,7 @@ class Watch:
         return state, epochs, seconds
 
     def _rates(self, seen: Mapping[str, tuple[State, int, float]]) -> dict[str, float]:
-        """Seconds an epoch by cost key; under the empty key those of all runs."""
+        """Seconds per epoch by cost key; under the empty key those of all runs."""
         seconds: Counter[str] = Counter()
         epochs: Counter[str] = Counter()
         for name, (_, count, took) in seen.items():

@@ -66,7 +66,7 @@ def table_of(
     recorded: bool = False,
     arrays: bool = False,
 ) -> pd.DataFrame:
-    """As `table`, of run folders.
+    """The table of `table`, made of run folders.
 
     Args:
         runs: the runs; those without a record are left out.
@@ -115,7 +115,7 @@ def table_of(
 
 
 def _columns(heads: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row a run; a column holds numbers, truth values, or text, never a mixture."""
+    """One row per run; a column holds numbers, truth values, or text, never a mixture."""
     import pandas as pd
 
     keys = dict.fromkeys(key for head in heads for key in head)

@@ -18,7 +18,7 @@ Direction = Literal["greater", "less", "equivalent", "inverted-u", "u"]
 
 NAMES = ("algorithm.name", "weight_optimizer.name", "arch_optimizer.name")
 
-# What is made of a column to get one number a run. E epochs; epoch 0 is before any step.
+# What is made of a column to get one number per run. E epochs; epoch 0 is before any step.
 TRANSFORMS = {
     "final": "value of the last epoch",
     "log-final": "natural logarithm of the value of the last epoch",
@@ -47,7 +47,7 @@ class Declared(pydantic.BaseModel):
 
 
 class Response(Declared):
-    """One number a run: a column of the tidy table, and what is made of it.
+    """One number per run: a column of the tidy table, and what is made of it.
 
     ``column`` and ``other`` are names of `optnas.analysis.claims.columns.NAMES` or columns
     themselves; ``other`` is for transforms that need a second one.
@@ -78,7 +78,7 @@ class Response(Declared):
             return "log"
         relative = difference or self.transform in ("drop", "early-late", "difference", "slope")
         unit = "pp" if relative and of_column == "%" else of_column
-        return f"{unit} an epoch" if self.transform == "slope" else unit
+        return f"{unit} per epoch" if self.transform == "slope" else unit
 
     def __str__(self) -> str:
         of = f"{self.column} and {self.other}" if self.other else self.column
@@ -101,7 +101,7 @@ class Term(Declared):
 
 
 class Part(Declared):
-    """One contrast of a claim, one number a seed.
+    """One contrast of a claim, one number per seed.
 
     The contrast is the product of the differences in ``contrast`` (two make an interaction), or the
     weighted cells of ``terms``, or with neither the level itself; within ``where``, averaged over

@@ -1,4 +1,4 @@
-"""One part of a claim before one selection of runs: a number a seed, a test, a verdict.
+"""One part of a claim before one selection of runs: one number per seed, a test, a verdict.
 
 A verdict can be read from the interval: *supported* if all of it lies on the claim's side,
 *contradicted* if all of it lies on the other, *inconclusive* else.
@@ -202,7 +202,7 @@ def sides_of(part: Part, contrast_N: Floats, against: float) -> tuple[float, flo
 
     Args:
         part: its direction and margin.
-        contrast_N: one number a seed.
+        contrast_N: one number per seed.
         against: the value to compare with.
 
     Returns:

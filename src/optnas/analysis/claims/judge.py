@@ -81,7 +81,7 @@ def judge(
     alpha of all studies.
 
     Args:
-        table: one row a run and epoch; runs that are not ``done`` are left out and counted.
+        table: one row per run and epoch; runs that are not ``done`` are left out and counted.
         claims: names, files or claims; all registered ones if not given.
         references: by name (``random cell``), then by column; see `optnas.analysis.references`.
         alpha: two-sided level of a verdict.
@@ -91,7 +91,7 @@ def judge(
             name; by default each is held at the value of most runs.
 
     Returns:
-        One finding a claim and learning-rate arm in which it is testable, and one for each claim
+        One finding per claim and learning-rate arm in which it is testable, and one for each claim
         that is testable in none.
     """
     runs, references, hold = Runs(table), references or {}, hold or {}
@@ -164,7 +164,7 @@ def combined(p_for: Sequence[float], p_against: Sequence[float]) -> tuple[float,
         p_against: q, small speaks against it.
 
     Returns:
-        Both of the claim.
+        The two p-values of the claim, for and against.
 
     Reference: Berger, Technometrics 1982; Simes, Biometrika 1986.
 

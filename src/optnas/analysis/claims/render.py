@@ -37,7 +37,7 @@ KEY = (
 
 
 def as_frame(findings: Sequence[Finding]) -> pd.DataFrame:
-    """One row a finding, without its parts."""
+    """One row per finding, without its parts."""
     return pd.DataFrame(
         [[getattr(finding, name) for name in COLUMNS] for finding in findings],
         columns=list(COLUMNS),

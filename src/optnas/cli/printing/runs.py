@@ -47,7 +47,7 @@ def epoch_line(record: Record) -> str:
 
 
 class EpochTable:
-    """The table of epochs while a search runs: live on a terminal, else a plain line an epoch."""
+    """The table of epochs while a search runs: live on a terminal, else a plain line per epoch."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []

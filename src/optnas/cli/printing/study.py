@@ -75,7 +75,7 @@ def print_plan(
     jobs: int,
     others: str = "",
 ) -> None:
-    """The runs of a study, what is there already, and what the rest would take.
+    """The runs of a study, which of them exist already, and what the others would take.
 
     Args:
         study: the study.

@@ -18,7 +18,7 @@ def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         rows: the cells.
 
     Returns:
-        The titles' line and one a row, two spaces between columns.
+        One line for the titles and one per row, two spaces between columns.
     """
     titles = [head.lstrip("<") for head in heads]
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]

@@ -1,1 +1,1 @@
-"""Labelled images, one file a dataset; a file dropped into this folder is found by its name."""
+"""Labelled images, one file per dataset; a file dropped into this folder is found by its name."""

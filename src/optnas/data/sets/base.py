@@ -94,9 +94,9 @@ class Dataset:
     def moments(self) -> Moments:
         """Mean and standard deviation of each channel, of pixel values in 0 to 1.
 
-        Stated ones are returned. Else all training images are decoded and, with n pixels a channel
-        of values p in 0 to 255, mean = sum p / n / 255 and std = sqrt(n sum p2 - (sum p)2) / n /
-        255. The sums are of integers, so the result depends on neither order nor chunks.
+        Stated ones are returned. Else all training images are decoded and, with n pixels per
+        channel of values p in 0 to 255, mean = sum p / n / 255 and std = sqrt(n sum p2 - (sum p)2)
+        / n / 255. The sums are of integers, so the result depends on neither order nor chunks.
 
         Returns:
             The means and the standard deviations.

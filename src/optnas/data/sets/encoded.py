@@ -130,7 +130,7 @@ def columns(path: Path, schema: pa.Schema, label_columns: tuple[str, ...]) -> tu
         label_columns: names the label column may have.
 
     Returns:
-        Both names.
+        The names of the image column and of the label column.
 
     Raises:
         UserError: one of them is missing or of another type.
@@ -201,7 +201,7 @@ def first_image_size(path: Path, label_columns: tuple[str, ...]) -> tuple[int, i
         label_columns: names the label column may have.
 
     Returns:
-        Both in pixels.
+        Width and height in pixels.
 
     Raises:
         UserError: the image cannot be decoded.

@@ -58,7 +58,7 @@ class _Array:
     def numpy(self) -> np.ndarray:
         """The array; raises what damaged content makes it raise."""
         kind, shape, by_columns, content = self.state
-        # Python 2 wrote bytes as text; it is read as latin1, one character a byte.
+        # Python 2 wrote bytes as text; it is read as latin1, one character per byte.
         raw = content.encode("latin1") if isinstance(content, str) else content
         dtype = kind.checked()
         if math.prod(shape) * dtype.itemsize != len(raw):
@@ -157,7 +157,7 @@ class Batches:
         if pixels_MP.dtype != np.uint8 or pixels_MP.shape != expected:
             raise UserError(
                 f"is not uint8 of shape {list(expected)}, one row of {CHANNELS} x "
-                f"{self.resolution} x {self.resolution} pixels a label",
+                f"{self.resolution} x {self.resolution} pixels per label",
                 where=path,
                 key="data",
                 value=f"{pixels_MP.dtype} {list(pixels_MP.shape)}",

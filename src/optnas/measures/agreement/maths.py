@@ -32,7 +32,8 @@ def gradients(snapshot: Snapshot, batches: Iterable[Batch]) -> Gradients:
         batches: images and labels.
 
     Returns:
-        They, one a batch. An operation weight the network never reads has a gradient of 0 in A.
+        Losses, d L / dA and d L / d alpha, one each per batch. An operation weight that the network
+        never reads has a gradient of 0 in A.
     """
     losses, op_weights, logits = [], [], []
     alpha_EO = snapshot.alpha_EO.clone().requires_grad_()
@@ -56,7 +57,7 @@ def cosine(one: Tensor, other: Tensor) -> float | None:
         other: another of this shape.
 
     Returns:
-        It; None where one of them is 0.
+        The cosine; None where one of the arrays is 0.
     """
     length = float(one.norm() * other.norm())
     return float((one * other).sum()) / length if length else None
@@ -70,7 +71,7 @@ def sign_agreement(one: Tensor, other: Tensor) -> float | None:
         other: another of this shape.
 
     Returns:
-        It, among the entries that are 0 in neither; None where there is none.
+        The share, among the entries that are 0 in neither array; None where there is no such entry.
     """
     read = (one != 0) & (other != 0)
     return float((one.sign() == other.sign())[read].double().mean()) if read.any() else None
@@ -85,7 +86,7 @@ def mean_cosine(one_NEO: Tensor, other_NEO: Tensor, *, distinct: bool) -> float 
         distinct: leave out pairs of equal number; for a set against itself.
 
     Returns:
-        It, over the pairs that have a cosine; None where there is none.
+        The mean over the pairs that have a cosine; None where there is no such pair.
     """
     pairs = [
         cosine(one_EO, other_EO)

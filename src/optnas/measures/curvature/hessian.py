@@ -106,7 +106,7 @@ def spectrum(hessian: Tensor) -> Tensor:
         hessian: the matrix.
 
     Returns:
-        They, ascending, on the CPU; NaN where the matrix is not finite.
+        The eigenvalues in ascending order, on the CPU; NaN where the matrix is not finite.
     """
     if not bool(torch.isfinite(hessian).all()):
         return torch.full((len(hessian),), float("nan"), dtype=hessian.dtype)

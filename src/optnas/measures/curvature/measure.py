@@ -31,8 +31,8 @@ QUANTITIES = {
     "batches": Quantity("batches"),
     "entropy": Quantity("nats"),
     "saturation": Quantity("1"),
-    "entropies": Quantity("nats, a number an edge"),
-    "saturations": Quantity("1, a number an edge"),
+    "entropies": Quantity("nats, one number per edge"),
+    "saturations": Quantity("1, one number per edge"),
 }
 
 
@@ -114,7 +114,7 @@ def curvature(
     return Measure(
         measure,
         QUANTITIES,
-        cost="a batch: a forward and a backward pass and about 20 forward passes; seconds",
+        cost="per batch a forward and a backward pass and about 20 forward passes; seconds",
         cadence=Cadence(every=5),
         quick={"batches": 2, "batch_size": 8, "recalibration": 2},
     )

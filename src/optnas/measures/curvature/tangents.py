@@ -22,7 +22,7 @@ from optnas.spaces.network.pool import average_pool
 # Derivatives by operation weight, its position in A as a vector; those not there are zero.
 Tangents = dict[int, Tensor]
 CHANNELWISE = (0, 2, 3)
-# Elements a tangent in one product of a Gram matrix: what is multiplied stays in the cache.
+# Elements per tangent in one product of a Gram matrix: what is multiplied stays in the cache.
 CHUNK = 1 << 14
 
 
@@ -43,7 +43,7 @@ class Walk:
         self._adjoints: Iterator[Tensor] | None = None if adjoints is None else iter(adjoints)
 
     def adjoint(self, output: Tensor) -> Tensor | None:
-        """That of a curved operation's output; None, and noted, while there are none."""
+        """Adjoint of a curved operation's output; None, and the output noted, if none are given."""
         if self._adjoints is None:
             self.outputs.append(output)
             return None
@@ -64,7 +64,7 @@ class Stand:
     def __torch_function__(
         cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Those functions that a supernet calls; another is a TypeError."""
+        """Apply the rule of a function that a supernet calls; any other function is a TypeError."""
         return RULES[function](*args, **(kwargs or {})) if function in RULES else NotImplemented
 
 
@@ -186,7 +186,7 @@ class _Normal:
         normed: n = (y - mean) / s.
         inverse_C: 1 / s, of s2 = variance + eps.
         tangents: v_i = dn / dA_i.
-        aligned: m_i = mean(n u_i) a channel, of tangents u of y; none in a fixed mode, whose mean
+        aligned: m_i = mean(n u_i) per channel, of tangents u of y; none in a fixed mode, whose mean
             and variance do not move.
         floor_C: eps / s2.
     """
@@ -231,7 +231,7 @@ def _normal(
 def _curve_norm(walk: Walk, normal: _Normal, scale_C: Tensor, adjoint: Tensor) -> Tangents:
     """Add sum(l scale d2n / dA_i dA_j), l the adjoint of the batch norm's output; hand t_i back.
 
-    With t_i = sum(l v_i) and r = sum(l n) a channel,
+    With t_i = sum(l v_i) and r = sum(l n) per channel,
 
         sum(l d2n_ij) = -(t_i m_j + t_j m_i) / s - r (eps / s2) m_i m_j / s2 - (r / N) <v_i, v_j>
 

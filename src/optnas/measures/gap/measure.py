@@ -29,7 +29,7 @@ QUANTITIES = {
     "gap_without_recalibration": Quantity(POINTS, "lower"),
     "relative_gap_without_recalibration": Quantity("1", "lower"),
     "loss_gap_without_recalibration": Quantity("nats", "lower"),
-    "margins": Quantity("1, a number an edge"),
+    "margins": Quantity("1, one number per edge"),
     "architecture": Quantity("architecture string"),
     "connected": Quantity("true or false"),
     "benchmark": Quantity("percent, as in epochs.jsonl", "higher"),

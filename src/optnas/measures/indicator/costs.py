@@ -1,6 +1,6 @@
 """What a cell's stand-alone network costs, and other ways to rank cells without training.
 
-The network is that of NAS-Bench-201: 16 channels, 5 cells a stage, affine batch norms, 32x32
+The network is that of NAS-Bench-201: 16 channels, 5 cells per stage, affine batch norms, 32x32
 images, 10 classes. Every edge counts, dead ones too, as the benchmark built them.
 """
 
@@ -34,9 +34,9 @@ def parameters(cell: Architecture) -> int:
 
 
 def flops(cell: Architecture) -> int:
-    """Multiplications of convolutions and head, and the head's additions of the bias, an image.
+    """Multiplications of convolutions and head, and the head's additions of the bias, per image.
 
-    k^2 C^2 a pixel of the output; batch norms, pools and sums are not counted.
+    k^2 C^2 per pixel of the output; batch norms, pools and sums are not counted.
 
     Args:
         cell: the cell.

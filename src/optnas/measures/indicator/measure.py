@@ -150,7 +150,7 @@ def indicator(
         measure,
         QUANTITIES,
         cost="forward passes of a thousand cells over `images`: about a minute of CPU time with"
-        " 1,000 images of 16x16, 8 channels and 1 cell a stage; recalibrated, over `batches`"
+        " 1,000 images of 16x16, 8 channels and 1 cell per stage; recalibrated, over `batches`"
         " training batches too; everything is ten times that, and tells its time first",
         quick={"uniform": 10, "top": 6, "images": 20, "batch_size": 10, "resamples": 20},
     )

@@ -77,15 +77,15 @@ def score_cells(
     *,
     calibration: Sequence[Batch] = (),
 ) -> Scores:
-    """Loss and correct images of cells, each with one operation an edge and the shared weights.
+    """Loss and correct images of cells, each with one operation per edge and the shared weights.
 
     The result is that of ``supernet(images, one_hot)`` cell by cell, arranged for speed:
 
     1. An edge computes its one operation, and what leaves a node one ReLU and one pool; a dead
        edge, on no path from input to output, computes nothing.
     2. Cells that compute the same function of the same weights are scored once.
-    3. The stem is computed once a batch, and so is each value of the first cell: cells come in the
-       order of their first edges, and the latest values, as many as the space has operations on
+    3. The stem is computed once per batch, and so is each value of the first cell: cells come in
+       the order of their first edges, and the latest values, as many as the space has operations on
        edges, are kept.
     4. No autograd.
 
@@ -197,7 +197,7 @@ def _through(
     normalise: TermNorm,
     once: Once,
 ) -> Tensor:
-    """The last node of a cell with one operation an edge; ``once`` may know a value by its name."""
+    """Last node of a cell with one operation per edge; ``once`` may know a value by its name."""
     space, operations, terms = cell.space, function.cell.operations, function.terms
     nodes: dict[int, _Node] = {0: _Node(x_BCHW)}
 

@@ -52,7 +52,7 @@ def kendall(x_N: Floats, y_N: Floats, counts_RN: Counts) -> Floats:
     often as the weights say. Equal to ``scipy.stats.kendalltau`` of the sample written out.
 
     Args:
-        x_N: one number a cell.
+        x_N: one number per cell.
         y_N: the other.
         counts_RN: how often a cell stands in a sample; a row of ones is the data themselves.
 
@@ -74,7 +74,7 @@ def spearman(x_N: Floats, y_N: Floats, counts_RN: Counts) -> Floats:
     """Spearman's rho, the correlation of mid-ranks, in each of several weighted samples.
 
     Args:
-        x_N: one number a cell.
+        x_N: one number per cell.
         y_N: the other.
         counts_RN: how often a cell stands in a sample.
 

@@ -25,7 +25,7 @@ def orthogonalised(second_EO: Tensor, first_EO: Tensor, *, by_row: bool) -> Tens
         by_row: make every row orthogonal to its row of d1, which scaling of rows leaves so.
 
     Returns:
-        What of d2 is orthogonal to d1; d2 itself where d1 is zero.
+        The part of d2 that is orthogonal to d1; d2 itself where d1 is zero.
     """
     dims = (-1,) if by_row else (-2, -1)
     inner = (first_EO * second_EO).sum(dims, keepdim=True)

@@ -1,7 +1,7 @@
 """The validation loss on a plane through the current operation weights, and along a path.
 
 Symbols: A operation weights, a = alpha, d1 and d2 the directions of the plane, w fixed throughout.
-Shapes: E edges, O operations, P = E O, G points an axis.
+Shapes: E edges, O operations, P = E O, G points per axis.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class Chart:
             shift_EO: float64.
 
         Returns:
-            An operation an edge; the derived cell at zero.
+            One operation per edge; the derived cell at zero.
         """
         snapshot, alpha_EO = self.snapshot, self.snapshot.alpha_EO.double()
         if self.space == "logits":
@@ -243,7 +243,7 @@ def path(judge: Judge, shares: Grid, kind: PointStatistics) -> tuple[Grid, Grid]
         kind: batch-norm statistics of a point.
 
     Returns:
-        Loss and accuracy, one a value of t.
+        Loss and accuracy, one per value of t.
     """
     A_EO = judge.snapshot.op_weights_EO
     one_hot_EO = judge.snapshot.one_hot(judge.snapshot.choice)

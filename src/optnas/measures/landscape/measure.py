@@ -1,6 +1,6 @@
 """Validation loss and accuracy around the current operation weights, and towards the derived cell.
 
-Shapes: E edges, O operations, G points an axis.
+Shapes: E edges, O operations, G points per axis.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ QUANTITIES = {
     "worst_loss_rise": Quantity("nats", "lower"),
     "loss_residual": Quantity("nats", "lower"),
     "accuracy_residual": Quantity(POINTS, "lower"),
-    "curvature_x": Quantity("nats a squared unit of x"),
-    "curvature_y": Quantity("nats a squared unit of y"),
+    "curvature_x": Quantity("nats per squared unit of x"),
+    "curvature_y": Quantity("nats per squared unit of y"),
     "cells": Quantity("cells"),
     **{
         f"path_{name}{mode}": Quantity(unit, "lower")

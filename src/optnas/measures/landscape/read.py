@@ -31,7 +31,7 @@ class Landscape:
         settings: of the measure.
         values: its quantities by name; None for one that is not finite.
         units: of the quantities.
-        arrays: grids, directions and paths by name; see docs/measures.md.
+        arrays: grids, directions and paths by name; see docs/measures/landscape.md.
     """
 
     run: RunFolder
@@ -95,7 +95,7 @@ class Column:
 def read_landscapes(
     runs: Sequence[RunFolder], label: str = LABEL, epoch: int = -1, **wanted: Any
 ) -> list[Landscape]:
-    """One landscape a run, all measured with the same settings.
+    """One landscape per run, all measured with the same settings.
 
     Args:
         runs: the runs.

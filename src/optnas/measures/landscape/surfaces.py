@@ -1,4 +1,4 @@
-"""Numbers of a loss surface and of a loss along a path. Shapes: E edges, G points an axis."""
+"""Numbers of a loss surface and of a loss along a path. Shapes: E edges, G points per axis."""
 
 from __future__ import annotations
 

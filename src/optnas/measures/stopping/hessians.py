@@ -41,7 +41,7 @@ def read_hessians(path: Path) -> Evaluations:
                 where=where,
                 key="epoch",
                 value=epoch,
-                remedy="sort the lines, one an epoch",
+                remedy="sort the lines, one per epoch",
             )
         found.epochs.append(epoch)
         found.values.append(_top_eigenvalue(content, where))

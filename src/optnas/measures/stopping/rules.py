@@ -45,7 +45,7 @@ class Evaluations(NamedTuple):
 
 @dataclass(frozen=True)
 class Trajectory:
-    """What a run's records tell a rule; lists have an entry an epoch.
+    """What a run's records tell a rule; lists have one entry per epoch.
 
     Attributes:
         epochs: ascending.

@@ -52,7 +52,7 @@ def cosine(final_lr: float = 0.0, warmup_epochs: int = 0) -> Schedule:
     Returns:
         The schedule.
 
-    Reference: torch's CosineAnnealingLR stepped once an epoch, T_max = E. Deviation: published
+    Reference: torch's CosineAnnealingLR stepped once per epoch, T_max = E. Deviation: published
     search scripts of 2019 call the scheduler before the first epoch and skip its first value.
     """
     return _with_warmup(

@@ -114,7 +114,7 @@ def repeated(compute: Callable[[], Any]) -> Any:
         compute: something that has all its randomness from generators of its own.
 
     Returns:
-        Its value.
+        The value that both computations returned.
 
     Raises:
         FailedError: a global generator moved, or the second value is another.

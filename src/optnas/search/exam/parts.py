@@ -211,7 +211,7 @@ def _chooses_the_same(discretize: Discretize) -> None:
 
 
 DISCRETIZATION: PartChecks = {
-    "one operation an edge; leaves alpha alone": _chooses,
+    "one operation per edge; leaves alpha alone": _chooses,
     "repeatable; no global generator": _chooses_the_same,
 }
 OF_KIND = {

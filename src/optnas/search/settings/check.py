@@ -105,7 +105,7 @@ def _check_consistency(settings: Settings, images: SearchImages) -> None:
             data.resolution < 8 and data.train_size % search.batch_size == 1,
             "data.train_size",
             data.train_size,
-            f"the last batch would be one image of one pixel a channel in the last stage "
+            f"the last batch would be one image of one pixel per channel in the last stage "
             f"(search.batch_size = {search.batch_size}, data.resolution = {data.resolution})",
             "change it by one, or raise data.resolution to 8",
         ),

@@ -216,7 +216,7 @@ def _tables(protocol: Layer) -> dict[str, Mapping[str, Mapping[str, Any]]]:
         )
         if not of_tables:
             raise UserError(
-                "holds one table a name",
+                "holds one table per name",
                 where=protocol.where,
                 key=plural,
                 value=found,

@@ -143,7 +143,7 @@ class MeasureSection(Component):
 
     @property
     def cadence(self) -> Cadence:
-        """Those epochs."""
+        """The epochs that `every` and `at` name."""
         return Cadence(self.every, tuple(self.at))
 
 

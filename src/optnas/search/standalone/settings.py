@@ -26,7 +26,7 @@ NUMBERS_VERSION = 1
 
 
 class NetworkSection(Section):
-    """Channels of the first stage, cells a stage."""
+    """Channels of the first stage, cells per stage."""
 
     channels: int = Field(ge=1)
     cells: int = Field(ge=1)
@@ -47,7 +47,7 @@ class AugmentationSection(Section):
 
 
 class TrainingSection(Section):
-    """Epochs are passes over the training images; every cell is trained once a seed."""
+    """Epochs are passes over the training images; every cell is trained once per seed."""
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)

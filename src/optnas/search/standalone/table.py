@@ -1,7 +1,8 @@
-"""A table of stand-alone accuracies: every function of a space, trained once a seed.
+"""A table of stand-alone accuracies: every function of a space, trained once per seed.
 
-Beside the table ``NAME.json`` lies ``NAME.trainings.jsonl``: a line that says of what, then a line
-a training, synced as it ends. A killed command loses the training it was at, and goes on from it.
+Beside the table ``NAME.json`` lies ``NAME.trainings.jsonl``: one line that says what is trained,
+then one line per training, synced as it ends. A killed command loses the training under way; the
+same command goes on from there.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ def _table_text(
     trainings: dict[tuple[int, int], Training],
     environment: dict[str, Any],
 ) -> str:
-    """One line a function, so that two tables can be compared line by line."""
+    """One line per function, so that two tables can be compared line by line."""
     head = {
         "format": FORMAT,
         "space": space.name,

@@ -34,7 +34,7 @@ def tensorboard(alpha: bool = True) -> TensorBoard:
     """Follow a run in TensorBoard.
 
     Args:
-        alpha: also a curve an edge and operation, of alpha and of the operation weights.
+        alpha: also one curve per edge and operation, of alpha and of the operation weights.
 
     Returns:
         The tracker.
@@ -60,7 +60,7 @@ class TensorBoard:
     of later ones, so that a resumed run has each step once.
 
     Args:
-        alpha: also a curve an edge and operation.
+        alpha: also one curve per edge and operation.
     """
 
     def __init__(self, alpha: bool):

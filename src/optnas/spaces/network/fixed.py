@@ -23,7 +23,7 @@ from optnas.spaces.network.statistics import Statistics
 
 @dataclass(frozen=True)
 class FixedCell:
-    """A cell with one operation an edge; its batch norms have weights and biases.
+    """A cell with one operation per edge; its batch norms have weights and biases.
 
     x_i = sum over edges j->i of o_e(x_j). Edges that no path from input to output uses are left
     out; a cell that is not connected is zero.

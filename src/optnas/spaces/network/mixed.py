@@ -40,7 +40,7 @@ class MixedCell:
 
     x_i = sum over edges j->i of sum_o A[e, o] o(x_j), with A the operation weights.
 
-    The arithmetic is that of a module an edge and operation, arranged for speed:
+    The arithmetic is that of one module per edge and operation, arranged for speed:
 
     1. All edges that leave a node share one ReLU, one average pool and, for each kernel size, one
        convolution whose filters are those of the edges, joined along the output channels.
@@ -65,7 +65,7 @@ class MixedCell:
     )
 
     def filters(self) -> dict[str, tuple[int, int, int, int]]:
-        """Names and shapes of the leaf filters, one an edge and convolution."""
+        """Names and shapes of the leaf filters, one per edge and convolution."""
         return {
             self.filter_name(edge, column): (self.channels, self.channels, kernel, kernel)
             for edge in range(len(self.space.edges))

@@ -39,11 +39,11 @@ class Cell(Protocol):
         ...
 
     def filters(self) -> dict[str, tuple[int, int, int, int]]:
-        """Names and shapes of its filters."""
+        """Names and shapes of the cell's filters."""
         ...
 
     def norms(self) -> dict[str, list[str]]:
-        """Its batch norms: their names, each with the names of its channel groups."""
+        """Names of the cell's batch norms, each with the names of its channel groups."""
         ...
 
 
@@ -70,12 +70,12 @@ class Skeleton(Generic[AnyCell]):
     residual block to 4C; ``cells`` at 4C; BN-ReLU-global average pool-linear. It holds the network
     weights and no batch-norm buffers.
 
-    Source: Dong and Yang, ICLR 2020, section 2 (16 channels and 5 cells a stage there).
+    Source: Dong and Yang, ICLR 2020, section 2 (16 channels and 5 cells per stage there).
 
     Args:
         make_cell: makes a cell from its name and its channels.
         channels: C of the first stage.
-        cells: cells a stage.
+        cells: cells per stage.
         classes: width of the head.
         image_channels: channels of the images.
         generator: CPU generator of the initial network weights; it advances.
@@ -83,7 +83,7 @@ class Skeleton(Generic[AnyCell]):
         device: of the network weights.
 
     Attributes:
-        weights: the network weights by name, leaves that require gradients; one an edge and
+        weights: the network weights by name, leaves that require gradients; one per edge and
             convolution, so that per-tensor optimizers see what published code shows them.
     """
 
@@ -276,7 +276,7 @@ class Skeleton(Generic[AnyCell]):
 class Supernet(Skeleton[MixedCell]):
     """The skeleton around mixed cells, which all share the operation weights.
 
-    These are an argument: the supernet holds no architecture parameters.
+    The operation weights are an argument: the supernet holds no architecture parameters.
     Deviation from the published search code: none in the arithmetic; merged per node, see
     `MixedCell`.
 

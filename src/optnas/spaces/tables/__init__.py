@@ -57,7 +57,8 @@ def default_table(folder: Path | None, space_name: str) -> str:
         space_name: the space whose cells are asked for.
 
     Returns:
-        Its name; if none is there, the one preferred, so that loading it says how to get it.
+        The table's name; if no table is present, that of the preferred one, so that loading it says
+        how to get it.
 
     Raises:
         UserError: no table holds cells of the space.

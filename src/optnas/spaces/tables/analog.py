@@ -1,9 +1,9 @@
 """The table of the installed distribution ``analog-nasbench``: no download, CIFAR-10 only.
 
-It is an independent re-training of all 15,625 cells, one value a cell, and **not** the official
-table: Kendall's tau between the two is 0.93 over all cells but 0.56 among the cells above 93 %.
-The package states no number of epochs. An example training script beside its sources trains for
-200 and averages 25 passes over test images that are randomly cropped and flipped; whether the
+The table is an independent re-training of all 15,625 cells, one value per cell, and **not** the
+official table: Kendall's tau between the two is 0.93 over all cells but 0.56 among the cells above
+93 %. The package states no number of epochs. An example training script beside its sources trains
+for 200 and averages 25 passes over test images that are randomly cropped and flipped; whether the
 published values were made so is not stated, hence ``epochs`` is None.
 
 The distribution is never imported. Its data file is a pickle, which can run code when it is read:
@@ -40,7 +40,7 @@ INSTALL = f"run: pip install {RELEASE}"
 REINSTALL = f"run: pip install --force-reinstall --no-deps {RELEASE}"
 PROVENANCE = (
     "analog-nasbench 0.1.3: an independent re-training of the NAS-Bench-201 cells on CIFAR-10,"
-    " one test accuracy a cell, epochs not stated; not the official table."
+    " one test accuracy per cell, epochs not stated; not the official table."
 )
 COVERAGE = Coverage.product(["cifar10"], ["test"], [None])
 

@@ -77,7 +77,7 @@ class Coverage:
 
     @property
     def headline(self) -> tuple[Question, ...]:
-        """The questions of the headline's split and epochs, one a data set."""
+        """The questions of the headline's split and epochs, one per data set."""
         return tuple(q for q in self.questions if q[1:] == self.questions[0][1:])
 
     @property

@@ -1,6 +1,6 @@
 """Reads the archive NATS-tss-v1_0-3ffb9-simple of the NATS-Bench authors, one cell at a time.
 
-The archive is a folder, or a tar of it, with one file a cell: ``000000.pickle.pbz2`` is a pickle
+The archive is a folder, or a tar of it, with one file per cell: ``000000.pickle.pbz2`` is a pickle
 compressed by bzip2 that maps ``"12"`` and ``"200"``, two separate trainings with their own schedule
 of that many epochs, to a state. The state's ``all_results`` maps (data set, seed) to one trial; the
 trial's ``eval_acc1es`` maps ``"x-valid@199"`` to the accuracy in percent on a split after an epoch,
@@ -191,7 +191,7 @@ def read_cell(data: bytes, index: int, *, where: object) -> Trials:
         where: the file, for the error.
 
     Returns:
-        Accuracies in percent by question, one a trial; none is an empty list.
+        Accuracies in percent by question, one per trial; none is an empty list.
 
     Raises:
         UserError: the bytes are damaged or hostile, belong to another cell, or an accuracy is no

@@ -1,7 +1,8 @@
 """The official NAS-Bench-201 table, from a compressed CSV file in the user's data folder.
 
-``FOLDER/nas-bench-201/test-accuracy.csv.gz`` has the header `HEADER` and one row a cell in official
-order: the test accuracies in percent, the mean over the benchmark's trials, after 200 epochs.
+``FOLDER/nas-bench-201/test-accuracy.csv.gz`` has the header `HEADER` and one row per cell in
+official order: the test accuracies in percent, the mean over the benchmark's trials, after 200
+epochs.
 """
 
 from __future__ import annotations

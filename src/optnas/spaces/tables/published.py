@@ -1,7 +1,7 @@
 """Results that others published, as data: ``published.toml`` beside this file.
 
-They are test accuracies of the official table, so they may stand beside numbers of that table and
-of no other. A new row is one entry of the file.
+The results are test accuracies of the official table, so they may stand beside numbers of that
+table and of no other. A new row is one entry of the file.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Published(pydantic.BaseModel):
             unverified: also those that were not read in a document.
 
         Returns:
-            Them, each with its data sets spelled out.
+            The rows, each with its data sets spelled out.
         """
         chosen = (each for each in self.result if each.verified or unverified)
         return tuple(

@@ -67,7 +67,7 @@ def choice_probabilities(scores: Accuracies, cells: int) -> Accuracies:
     """The probability of each cell to be the best of a draw of k different ones.
 
     Args:
-        scores: one a cell, [N].
+        scores: one per cell, [N].
         cells: k, from 1 to N.
 
     Returns:
@@ -127,7 +127,8 @@ def validation_of(table: Table, question: Question) -> Question:
         question: what will be reported.
 
     Returns:
-        That question where the table answers it, else the given one: an oracle.
+        The question on the validation split where the table answers it, else the given question: an
+        oracle.
     """
     validation = question._replace(split="valid")
     return validation if validation in table.measurements else question

@@ -138,7 +138,7 @@ class Table:
             question: data set, split, epochs.
 
         Returns:
-            Percent, float64, one a cell in official order, read-only. A question the table cannot
+            Percent, float64, one per cell in official order, read-only. A question the table cannot
             answer is a `UserError`, see `ask`.
         """
         return self.ask(question).accuracy

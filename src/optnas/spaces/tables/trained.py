@@ -2,7 +2,8 @@
 
     {"format": 1, "space": ..., "command": ..., "hash": ..., "settings": {...}, "dataset": ...,
      "epochs": ..., "seeds": [...], "environment": {...},
-     "functions": [{"cell": ..., "cells": [indices], "valid": [a percentage a seed], "test": ...}]}
+     "functions": [{"cell": ..., "cells": [indices], "valid": [one percentage per seed],
+                    "test": ...}]}
 
 Cells that compute the same function (`optnas.spaces.function_string`) share one entry: the first of
 them was trained, ``cells`` are the places of all of them in the space's official order.

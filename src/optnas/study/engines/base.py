@@ -49,7 +49,7 @@ class Engine(Protocol):
             seconds: the longest wait.
 
         Returns:
-            Those that ended, and in a few words how, such as ``exit code 0``.
+            The jobs that ended, and in a few words how, such as ``exit code 0``.
         """
 
     def interrupt(self, handle: Any) -> None:

@@ -40,7 +40,7 @@ class _Ray:
                 ) from error
 
     def start(self, job: Job) -> Any:
-        # One process a run: it ends with its task and gives its memory back.
+        # One process per run: it ends with its task and gives its memory back.
         task = self._ray.remote(
             num_cpus=job.threads, num_gpus=self._gpus, max_retries=self._retries, max_calls=1
         )(_execute)
