@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from optnas.base.records import find_runs
+from optnas.report import report
+from optnas.study.folder import opened
 
 # Of frozen records and pages: not before every commit.
 pytestmark = pytest.mark.thorough
@@ -125,3 +127,16 @@ def test_each_run_is_whole_and_its_own() -> None:
         assert run.read_result()["status"] == "done", run.path
         assert run.read_config()["identity"]["hash"].startswith(run.path.name)
         assert {record["benchmark"]["table"] for record in records} == {"official"}, run.path
+
+
+def test_the_pages_of_the_pilot_rebuild(tmp_path: Path) -> None:
+    """Its records are of numbers version 1, in the spelling of 0.1.0: all are found and drawn."""
+    if not (Path(os.environ.get("OPTNAS_DATA", "")) / "cifar10").is_dir():
+        pytest.skip("OPTNAS_DATA has no cifar10/train-*.parquet")
+    _, folders = opened("pairs-cpu", ROOT / "results" / "pairs-cpu", None, 1)
+    assert all(folder.config.exists() for folder in folders.values())
+    page = report("pairs-cpu", ROOT / "results" / "pairs-cpu", to=tmp_path, numbers_version=1)
+    assert "48 done" in page.read_text()
+    assert {"F7.png", "F9.png", "F13.png", "F4.png"} <= {
+        path.name for path in (tmp_path / "figures").iterdir()
+    }

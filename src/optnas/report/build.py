@@ -72,7 +72,7 @@ def report(
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)
     known = data_folder(data)
     material = material_of(table, list(folders.values()), known, entries=entries)
-    figures, absent = figures_of(material, folders)
+    figures, absent = figures_of(material, {entry.id: entry.folder for entry in entries})
     lines = summary.summary(material)
     answering = answering_table(table, known)
     findings = judge(table, references=references(answering) if answering else None)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field
 
+from optnas.algorithms.former import respelled
 from optnas.base.errors import Origins
 from optnas.base.json import digest
 from optnas.measures.base import Cadence
@@ -214,6 +215,8 @@ class Settings(pydantic.BaseModel):
         """
         identity = document.get("identity", {})
         sections = {key: value for key, value in document.items() if key in cls.model_fields}
+        if isinstance(sections.get("algorithm"), Mapping):
+            sections["algorithm"] = respelled(sections["algorithm"])
         of_files = {key: identity[key] for key in ("fingerprint", "sources") if key in identity}
         return cls(**{**sections, **of_files})
 
