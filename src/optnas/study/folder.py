@@ -27,9 +27,6 @@ STATES: tuple[State, ...] = (
 def state_of(run: RunFolder) -> State:
     """What became of a run so far.
 
-    Args:
-        run: its folder.
-
     Returns:
         How it ended; ``running`` while a process holds its folder, ``unfinished`` if one held it
         and was killed, ``missing`` if there is no run.
@@ -51,9 +48,6 @@ def epochs_of(run: RunFolder) -> int:
 
 def standing(run: RunFolder) -> dict[str, Any]:
     """Where a run stands, for JSON.
-
-    Args:
-        run: its folder.
 
     Returns:
         ``id``, the first 16 digits of its hash; ``folder``; ``status``, as of `state_of`, or
