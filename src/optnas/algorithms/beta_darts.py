@@ -57,9 +57,6 @@ def beta_darts(weight: float = 50.0, hypergradient: HypergradientName = "first-o
         weight: c that c_t = c (t - 1) / T grows towards, see `beta_decay`.
         hypergradient: the gradient of L_val.
 
-    Returns:
-        The algorithm's parts.
-
     Reference: Ye et al., CVPR 2022. Deviation: the schedule spans the run's own length (published
     code: weight 50 after 100 epochs, whatever the length).
     """

@@ -30,9 +30,6 @@ def composed(
         discretization: alpha -> one operation per edge.
         also_validate: relaxations by name, under each of which validation accuracy is recorded as
             ``valid_accuracy_NAME``.
-
-    Returns:
-        The algorithm's parts.
     """
     return Algorithm(
         relax=relaxation,

@@ -19,9 +19,6 @@ def darts(hypergradient: HypergradientName = "first-order") -> Algorithm:
     Args:
         hypergradient: the gradient that moves alpha.
 
-    Returns:
-        The algorithm's parts.
-
     Reference: Liu, Simonyan and Yang, ICLR 2019. Deviation: the unrolled step is that of the
     configured optimizer (published: SGD with momentum whatever the optimizer).
     """

@@ -43,9 +43,6 @@ def darts_pt(
         hypergradient: the gradient that moves alpha.
         space: the search space; the program supplies it, for its edges.
 
-    Returns:
-        The algorithm's parts.
-
     Raises:
         UserError: the share is no share, or the rate is negative.
 

@@ -30,9 +30,6 @@ def hard_gumbel(tau_start: float = 10.0, tau_end: float = 0.1) -> Relax:
         tau_start: temperature of the first epoch.
         tau_end: temperature of the last.
 
-    Returns:
-        The relaxation, rows one-hot.
-
     Raises:
         UserError: a temperature is not positive.
 
@@ -76,9 +73,6 @@ def gdas(
         tau_start: temperature of the first epoch.
         tau_end: temperature of the last.
         hypergradient: the gradient that moves alpha.
-
-    Returns:
-        The algorithm's parts.
 
     Reference: Dong and Yang, CVPR 2019. Deviation: every operation is computed and sees the alpha
     gradient (published code runs the drawn one alone), see docs/algorithms/gdas.md.

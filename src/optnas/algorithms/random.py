@@ -14,9 +14,6 @@ def random() -> Algorithm:
 
     The derived cell is the argmax of the initial noise, a uniformly random cell. No validation
     batch is seen: running statistics move half as often where an alpha step would move them.
-
-    Returns:
-        The algorithm's parts.
     """
     return composed(
         relaxation=parts.softmax,

@@ -27,9 +27,6 @@ def sdarts_rs(
         projection: how A + d comes back, see `optnas.algorithms.parts.perturbations`.
         hypergradient: the gradient that moves alpha.
 
-    Returns:
-        The algorithm's parts.
-
     Reference: Chen and Hsieh, ICML 2020, and its published code. Deviation: none by default.
     """
     return composed(

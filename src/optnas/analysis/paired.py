@@ -83,9 +83,6 @@ def sign_flip(values_N: npt.ArrayLike, against: float = 0.0, seed: int = 0) -> S
         against: the hypothesis.
         seed: of the drawn sign vectors, where there are too many to enumerate.
 
-    Returns:
-        The test.
-
     Example:
         >>> sign_flip([1.0, 2.0, 3.0, 1.0, 2.0, 4.0]).p
         0.03125

@@ -24,9 +24,6 @@ MOST = 100_000
 def smallest_p(n: int) -> float:
     """The smallest two-sided p that a sign-flip test on n seeds can reach, 2 / 2^n.
 
-    Args:
-        n: seeds.
-
     Returns:
         At most 1.
 
@@ -39,9 +36,6 @@ def smallest_p(n: int) -> float:
 
 def fewest_seeds(alpha: float = ALPHA) -> int:
     """The fewest seeds with which a sign-flip test can reach a two-sided level.
-
-    Args:
-        alpha: the level.
 
     Returns:
         ceil(1 - log2(alpha)), 6 for 0.05.

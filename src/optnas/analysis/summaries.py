@@ -29,10 +29,6 @@ SEED = "search.seed"
 def finals(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
     """The last epoch of every run that is done and has a value there in all columns.
 
-    Args:
-        table: a tidy table.
-        columns: the responses.
-
     Returns:
         One row per run, with the columns of the table.
 

@@ -66,9 +66,6 @@ def rate_arms(runs: Runs) -> list[RateArm]:
     Default: the protocol's rate of each optimizer, or, where no run has it, that of most runs; the
     arm is then called ``as run``. Same: every rate that two weight optimizers were run with.
 
-    Args:
-        runs: the runs.
-
     Returns:
         The arms, the default one first.
     """

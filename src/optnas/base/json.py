@@ -32,9 +32,6 @@ def parse_json(text: str, where: object) -> Any:
         text: the text.
         where: the file it came from, for the error.
 
-    Returns:
-        The value.
-
     Raises:
         UserError: it is not JSON.
     """
@@ -54,9 +51,6 @@ def parse_object(text: str, where: object) -> dict[str, Any]:
     Args:
         text: the text.
         where: the file it came from, for the error.
-
-    Returns:
-        The object.
 
     Raises:
         UserError: it is not a JSON object.

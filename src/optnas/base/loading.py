@@ -35,9 +35,6 @@ WRITE_IT = "write it as module:Object or ./file.py:Object"
 def load_file(target: str) -> tuple[types.ModuleType, Registered]:
     """Load a Python file by path, once as long as it does not change.
 
-    Args:
-        target: the path.
-
     Returns:
         The module, and what the file registered.
     """
@@ -66,9 +63,6 @@ def load_object(kind: str, name: str, refuse: Refuse) -> Factory:
         kind: what is asked for.
         name: what the user wrote. A file's NAME is one it registers, else an attribute of it.
         refuse: makes the error.
-
-    Returns:
-        The factory.
 
     Raises:
         UserError: it cannot be loaded, is not there, or is of another kind.
@@ -116,9 +110,6 @@ def load_entry(entry: importlib.metadata.EntryPoint, home: str, refuse: Refuse) 
         home: what to call the distribution that declares it.
         refuse: makes the error.
 
-    Returns:
-        The factory.
-
     Raises:
         UserError: it cannot be loaded.
     """
@@ -136,9 +127,6 @@ def load_entry(entry: importlib.metadata.EntryPoint, home: str, refuse: Refuse) 
 
 def registered_by(target: str) -> Registered:
     """What a file registers.
-
-    Args:
-        target: its path.
 
     Returns:
         Factories by kind and name.

@@ -72,9 +72,6 @@ class Measurements:
         Args:
             line: as `read` returned it.
 
-        Returns:
-            The arrays.
-
         Raises:
             UserError: their file is missing or damaged.
         """

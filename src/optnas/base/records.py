@@ -273,9 +273,6 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """The content of config.toml.
 
-        Returns:
-            The document.
-
         Raises:
             UserError: there is no run here.
         """
@@ -321,12 +318,5 @@ class RunFolder:
 
 
 def find_runs(folder: Path) -> list[RunFolder]:
-    """Every run at or below a folder, sorted by path.
-
-    Args:
-        folder: where to look.
-
-    Returns:
-        Their folders.
-    """
+    """Every run at or below a folder, sorted by path."""
     return [RunFolder(path.parent) for path in sorted(folder.rglob("config.toml"))]

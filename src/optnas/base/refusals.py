@@ -77,9 +77,6 @@ def wrong(problem: ErrorDetails, hint: Any, default: Any, value: Any) -> tuple[s
         hint: the type of the setting.
         default: of the setting; an example of a value, if a file could hold it.
         value: what the user wrote.
-
-    Returns:
-        Reason and remedy.
     """
     kind, details = problem["type"], problem.get("ctx", {})
     if kind in BOUNDS:
@@ -117,9 +114,6 @@ def validated(model: type[Model], document: Mapping[str, Any], remedy: str = CHA
         model: the sections and their keys.
         document: what the user wrote, completed where the model has no defaults.
         remedy: what to do where nothing better is known.
-
-    Returns:
-        The model.
 
     Raises:
         UserError: a key is unknown or missing, or a value is none of its type.

@@ -256,9 +256,6 @@ def find(kind: str, name: str, *, where: object = COMMAND_LINE, key: str | None 
         where: the file or command line it was written in, for the error.
         key: its dotted key, for the error.
 
-    Returns:
-        The factory.
-
     Raises:
         UserError: there is no such name, or it cannot be loaded, or two packages offer it.
     """
@@ -348,9 +345,6 @@ def supply(
         settings: as `complete_settings` returns them; parts are built in the same way first.
         offered: what the program can supply, by parameter name.
         section: the dotted prefix for error messages, such as ``algorithm``.
-
-    Returns:
-        The component.
 
     Raises:
         UserError: the factory refuses a value; its key is told below the section.

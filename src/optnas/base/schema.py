@@ -282,9 +282,6 @@ def complete_part(
         section: the dotted key of the table.
         describe: as for `complete`.
 
-    Returns:
-        The table.
-
     Raises:
         UserError: there is no such component, or a setting of it is wrong.
     """

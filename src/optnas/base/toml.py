@@ -32,9 +32,6 @@ def parse_toml(text: str, where: object) -> dict[str, Any]:
         text: the text.
         where: the file it came from, for the error.
 
-    Returns:
-        The document.
-
     Raises:
         UserError: it is not TOML.
     """
@@ -51,9 +48,6 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def read_text(path: Path) -> str:
     """Read a text file.
-
-    Args:
-        path: the file.
 
     Returns:
         The text of the file.
@@ -80,9 +74,6 @@ def parse_override(text: str) -> tuple[list[str], Any]:
 
     The value is TOML where it reads as TOML (numbers, true, lists, quoted strings), a number too
     where TOML wants a digit on either side of its point (``.001``), else a string.
-
-    Args:
-        text: what the user wrote.
 
     Returns:
         The key's parts and the value.

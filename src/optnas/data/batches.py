@@ -147,10 +147,6 @@ def shared_images(train: Images, valid: Images) -> str:
 
     What the network weights have seen in training says little of architectures in validation.
 
-    Args:
-        train: the training half.
-        valid: the validation half.
-
     Returns:
         A clause for the note of the run, empty where no image is shared.
 

@@ -66,9 +66,6 @@ class Cadence:
             epoch: the epoch.
             epochs: how many the run has.
 
-        Returns:
-            The answer.
-
         Example:
             >>> [epoch for epoch in range(8) if Cadence(every=3, at=(1,)).due(epoch, 7)]
             [0, 1, 3, 6, 7]
@@ -82,9 +79,6 @@ class Cadence:
 
         Args:
             epochs: how many the run has.
-
-        Returns:
-            The number.
         """
         return sum(self.due(epoch, epochs) for epoch in range(epochs + 1))
 

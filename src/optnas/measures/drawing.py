@@ -77,9 +77,6 @@ def run_looks(configs: Sequence[Mapping[str, Any]]) -> dict[str, Look]:
     The colour is that of the pair. The dash is that of the pair too where there is one algorithm,
     else dash and marker tell the algorithms apart.
 
-    Args:
-        configs: of the runs.
-
     Returns:
         By `run_label`, algorithms in the order of the runs, the traditional pairs first.
     """
@@ -114,9 +111,6 @@ def run_label(config: Mapping[str, Any]) -> str:
 
 def check_format(path: Path) -> None:
     """Refuse a picture file whose ending is not one of `FORMATS`.
-
-    Args:
-        path: the file.
 
     Raises:
         UserError: its ending is another.

@@ -141,9 +141,6 @@ def curve_of(
         value: the number, such as `number` gives it.
         *ends: the lower and the upper end of its own interval, or neither.
         look: label, colour, dash and marker where they are not the group's.
-
-    Returns:
-        The curve.
     """
     every = sorted({line["epoch"] for _, lines in group.members for line in lines})
     seeds = []
@@ -169,9 +166,6 @@ def by_epoch(
         quantity: one of its numbers; its unit is that which the measure declares.
         title: what it is.
         **chosen: settings of the measure, to choose among several.
-
-    Returns:
-        The panel.
 
     Raises:
         UserError: see `measured`.

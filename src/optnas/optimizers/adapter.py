@@ -32,9 +32,6 @@ def build(
         section: ``weight_optimizer`` or ``arch_optimizer``, for error messages.
         names: the names of the leaves; by default their positions.
 
-    Returns:
-        The optimizer.
-
     Raises:
         UserError: the optimizer refuses a value, or cannot serve in a search.
     """
@@ -74,9 +71,6 @@ def construct(
         settings: as for `build`.
         leaves: the leaves.
         names: their names.
-
-    Returns:
-        The optimizer.
 
     Raises:
         UserError: what the factory returns is no optimizer.

@@ -25,9 +25,6 @@ def build_inner(
         leaves: the leaves it moves.
         names: their names.
 
-    Returns:
-        The optimizer.
-
     Raises:
         UserError: it needs a closure, which only the outermost optimizer is handed.
     """

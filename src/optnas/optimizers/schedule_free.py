@@ -55,9 +55,6 @@ def schedule_free_sgd(
         warmup_steps: steps of linear rise of the rate.
         r: power of the step number in the average's weights.
         weight_lr_power: power of the rate in the average's weights during warm-up.
-
-    Returns:
-        The optimizer.
     """
     optimizer: Optimizer = _package("schedule-free-sgd").SGDScheduleFree(
         params, lr, momentum, weight_decay, warmup_steps, r, weight_lr_power
@@ -87,9 +84,6 @@ def schedule_free_adamw(
         warmup_steps: steps of linear rise of the rate.
         r: power of the step number in the average's weights.
         weight_lr_power: power of the rate in the average's weights during warm-up.
-
-    Returns:
-        The optimizer.
     """
     optimizer: Optimizer = _package("schedule-free-adamw").AdamWScheduleFree(
         params, lr, betas, eps, weight_decay, warmup_steps, r, weight_lr_power

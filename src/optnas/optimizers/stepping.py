@@ -62,9 +62,6 @@ def to_training_point(optimizer: torch.optim.Optimizer) -> None:
 def to_evaluation_point(optimizer: torch.optim.Optimizer) -> bool:
     """Move the leaves to where they are judged, if that is another point.
 
-    Args:
-        optimizer: the optimizer.
-
     Returns:
         Whether the optimizer has such a point.
     """

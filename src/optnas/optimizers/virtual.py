@@ -113,9 +113,6 @@ def not_known(optimizer: str, key: str = "weight_optimizer.name", value: str = "
         optimizer: its name.
         key: of the setting that wants the step.
         value: its value; the optimizer by default.
-
-    Returns:
-        The error.
     """
     return UserError(
         f"a virtual step is known of {', '.join(RULES)}, not of {optimizer}",

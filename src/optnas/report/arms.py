@@ -79,9 +79,6 @@ def runs_of(selection: Selection, cell: Cell, *more: str) -> tuple[int, ...]:
         selection: which runs may be compared.
         cell: values by dotted setting.
         *more: settings that may differ beside those of the cell.
-
-    Returns:
-        Positions.
     """
     by_seed = selection.by_seed(selection.comparable(cell, {*cell, *NAMES, *more}))
     return tuple(by_seed[seed][0] for seed in sorted(by_seed))

@@ -233,9 +233,6 @@ def _noted(panel: Panel, chart: Chart, ends: tuple[float, float] | None) -> Char
 def plain(values: Iterable[float | None]) -> Values:
     """Numbers for JSON: rounded to `DIGITS` significant digits, None for what is not finite.
 
-    Args:
-        values: numbers.
-
     Returns:
         One number or None each.
 
@@ -251,9 +248,6 @@ def plain(values: Iterable[float | None]) -> Values:
 
 def mean_of(curve: Curve) -> Mean | None:
     """The mean, band and runs of a curve.
-
-    Args:
-        curve: values of each run.
 
     Returns:
         What is drawn of it; None if no run has a value.
@@ -309,9 +303,6 @@ def _apart(curves: list[Mean]) -> list[Mean]:
 
 def thinned(count: int) -> npt.NDArray[np.int64]:
     """Which of so many epochs are drawn: all, or every k-th from the last one back.
-
-    Args:
-        count: the number of epochs.
 
     Returns:
         Positions, ascending, `POINTS_DRAWN` at most.

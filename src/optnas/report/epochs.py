@@ -62,9 +62,6 @@ def epochs(
             `optnas.spaces.tables.references`; ``none`` for no line. By default a random cell, the
             best of ten and the best of all, if the table is there.
 
-    Returns:
-        The figure.
-
     Raises:
         UserError: a folder holds no records, the tables differ, or a reference cannot be had.
     """

@@ -114,9 +114,6 @@ def three_panels(material: Material, arms: Sequence[Arm], where: Cell) -> list[P
         material: runs and benchmark.
         arms: the curves.
         where: what the arms have in common; runs of it that no arm holds are told.
-
-    Returns:
-        The panels.
     """
     first = panel(material, arms, *SUPERNET)
     return [

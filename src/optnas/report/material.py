@@ -52,9 +52,6 @@ def material_of(
         folder: the data folder, for the reference lines.
         reference: names of reference lines; see `find_references`.
         entries: the runs that a study declares.
-
-    Returns:
-        The material.
     """
     runs = Runs(table)
     selection = Selection(runs, np.ones(len(runs), bool), {})
@@ -74,9 +71,6 @@ def material_of_runs(
         table: ask this benchmark table instead of using the records.
         folder: the data folder.
         reference: names of reference lines.
-
-    Returns:
-        The material.
     """
     found = table_of(folders, benchmark=table, data=folder, recorded=table is None)
     return material_of(found, folders, folder, reference)

@@ -31,9 +31,6 @@ def mixed_cell(runs: Sequence[RunFolder]) -> Figure:
     Args:
         runs: one run to take operation weights and cells from, or none for a made-up example.
 
-    Returns:
-        The figure.
-
     Raises:
         UserError: there are more runs, or one without a record.
     """

@@ -50,9 +50,6 @@ def page(entry: Entry) -> Page:
     Args:
         entry: the run; it has a record.
 
-    Returns:
-        The page.
-
     Raises:
         UserError: a file of the run is damaged.
     """

@@ -77,9 +77,6 @@ def draw(figure: Drawn, *, captioned: bool = False) -> Drawing:
     Args:
         figure: the data; at least one row.
         captioned: with title and caption, for a picture that stands alone.
-
-    Returns:
-        The picture.
     """
     from matplotlib import rc_context
 

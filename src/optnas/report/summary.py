@@ -52,9 +52,6 @@ class Line:
 def summary(material: Material) -> list[Line]:
     """The lines of T1: every algorithm and pair with finished runs.
 
-    Args:
-        material: runs and benchmark.
-
     Returns:
         The lines, algorithms in the order of the runs, pairs in that of the legend.
     """

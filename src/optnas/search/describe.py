@@ -25,9 +25,6 @@ def finite(name: str, value: float) -> float:
         name: what it is, in words.
         value: the value.
 
-    Returns:
-        The value.
-
     Raises:
         DivergedError: it is not.
     """

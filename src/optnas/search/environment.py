@@ -63,9 +63,6 @@ def processor() -> str:
 def cpu_threads(count: int) -> Iterator[None]:
     """Let torch compute with so many threads inside the block.
 
-    Args:
-        count: the number.
-
     Yields:
         Nothing.
     """

@@ -75,9 +75,6 @@ def due(state: SearchState) -> dict[str, MeasureSection]:
 
     Args:
         state: a search after an epoch.
-
-    Returns:
-        Their sections.
     """
     settings = state.settings
     return {
@@ -138,9 +135,6 @@ def snapshot_of(state: SearchState, name: str = "record") -> Snapshot:
 def described(section: MeasureSection) -> dict[str, Any]:
     """What of a measure's section identifies a line: settings, and a file's SHA-256.
 
-    Args:
-        section: the section.
-
     Returns:
         ``settings``, and ``source`` where the measure is a file named by path.
     """
@@ -182,9 +176,6 @@ def put(folder: RunFolder, label: str, taken: Taken) -> Line:
         folder: the run's folder.
         label: under which the line is written.
         taken: the line and its arrays.
-
-    Returns:
-        The line.
     """
     folder.measures.put(label, taken.line, taken.arrays)
     return taken.line

@@ -150,9 +150,6 @@ class Session:
     def observe(self, folder: RunFolder) -> dict[str, Line]:
         """Take the measures that are due and not taken yet, and write the lines of all that are.
 
-        Args:
-            folder: the run's folder.
-
         Returns:
             The lines by label.
         """

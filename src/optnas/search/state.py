@@ -150,14 +150,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def build_state(settings: Settings) -> SearchState:
-    """Everything at its initial value, before epoch 0 is recorded.
-
-    Args:
-        settings: complete settings.
-
-    Returns:
-        The state.
-    """
+    """Everything at its initial value, before epoch 0 is recorded."""
     device = pick_device(settings.run.device)
     dtype = {"float32": torch.float32, "float64": torch.float64}[settings.supernet.dtype]
     seed = settings.search.seed

@@ -141,9 +141,6 @@ class Space:
         Args:
             index: from 0 to ``size - 1``.
 
-        Returns:
-            The cell.
-
         Raises:
             UserError: there is no such place.
         """
@@ -230,12 +227,6 @@ class Architecture:
 
     def count(self, name: str) -> int:
         """How many edges carry an operation.
-
-        Args:
-            name: the operation's name.
-
-        Returns:
-            The number of edges.
 
         Raises:
             ValueError: the space has no such operation.

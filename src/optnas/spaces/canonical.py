@@ -46,9 +46,6 @@ def _live_edges(architecture: Architecture) -> list[int]:
 def is_connected(architecture: Architecture) -> bool:
     """Whether any path of operations other than zero leads from input to output.
 
-    Args:
-        architecture: the cell.
-
     Returns:
         False for a cell whose output is zero whatever its input.
     """
@@ -57,9 +54,6 @@ def is_connected(architecture: Architecture) -> bool:
 
 def without_dead_edges(architecture: Architecture) -> Architecture:
     """The same function with zero on every edge that no path from input to output uses.
-
-    Args:
-        architecture: the cell.
 
     Returns:
         The cell with its dead edges set to the zero operation; applying it twice changes nothing.
@@ -114,9 +108,6 @@ def function_string(architecture: Architecture) -> str:
     equal strings if and only if the expressions differ by names of weights only. Algebra of single
     operations is not used, such as average pooling being linear.
 
-    Args:
-        architecture: the cell.
-
     Returns:
         The output's expression, or ``#`` for a cell that is not connected.
     """
@@ -157,9 +148,6 @@ def supernet_string(architecture: Architecture) -> str:
     NAS-Bench-201 7,810 are distinct: `without_dead_edges` leaves 9,445, and weightless operations
     may stand on one edge or another.
 
-    Args:
-        architecture: the cell.
-
     Returns:
         The sorted terms of the last node, see `edge_expressions`; ``#`` if it is not connected.
     """
@@ -173,9 +161,6 @@ def _own_numbers(cell: Architecture) -> dict[int, int]:
 
 def functions(space: Space) -> dict[str, list[int]]:
     """The cells of a space, grouped by the function they compute.
-
-    Args:
-        space: the space.
 
     Returns:
         `function_string` to the places of its cells in the official order, in the order of their

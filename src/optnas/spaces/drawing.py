@@ -23,14 +23,7 @@ STROKE_WIDTH = 6.5  # points at an operation weight of 1
 
 
 def operation_colours(space: Space) -> tuple[str, ...]:
-    """The colour of each operation of a space, the same in every figure.
-
-    Args:
-        space: the space.
-
-    Returns:
-        One colour per operation.
-    """
+    """The colour of each operation of a space, the same in every figure."""
     others = [i for i in range(space.operation_count) if i not in (space.none, space.skip)]
     colours = {index: PALETTE[place % len(PALETTE)] for place, index in enumerate(others)}
     colours |= {space.none: NONE_COLOUR, space.skip: SKIP_COLOUR}

@@ -79,9 +79,6 @@ def load_study(name: str, settings: Mapping[str, Any] | None = None) -> Study:
         settings: dotted keys that lie over every run and change no number: ``run.*`` and
             ``data.folder``.
 
-    Returns:
-        The study.
-
     Raises:
         UserError: anything in the file is unknown, ill-typed, out of range or contradictory.
     """

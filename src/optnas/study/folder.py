@@ -44,9 +44,6 @@ class Look(NamedTuple):
 def look(run: RunFolder) -> Look:
     """What became of a run so far, whatever lies in its folder.
 
-    Args:
-        run: its folder.
-
     Returns:
         How it ended; ``running`` while a process holds its folder, ``unfinished`` if one held it
         and was killed, ``missing`` if there is no run, ``unreadable`` if its files are not those of
@@ -81,9 +78,6 @@ def epochs_of(run: RunFolder) -> int:
 
 def standing(run: RunFolder) -> dict[str, Any]:
     """Where a run stands, for JSON.
-
-    Args:
-        run: its folder.
 
     Returns:
         ``id``, the first 16 digits of its hash; ``folder``; ``status``, as of `state_of`, or

@@ -69,9 +69,6 @@ def judge(
             learning-rate arm ``tuned``, with the rates it prefers.
         numbers_version: of the runs, see `optnas.study.folder.runs_of`.
 
-    Returns:
-        The ledger.
-
     Raises:
         UserError: the study, a record or a claim is wrong, or no run has a record yet.
     """

@@ -17,9 +17,6 @@ from optnas.study.folder import STATES, State, epochs_of, state_of
 def cost_key(settings: Settings) -> str:
     """What the time of an epoch depends on; runs of equal keys cost about the same.
 
-    Args:
-        settings: a run's settings.
-
     Returns:
         All of them but the seed and the optimizers' numbers.
     """

@@ -75,9 +75,6 @@ def table_of(
         recorded: take benchmark accuracies as recorded.
         arrays: also alpha and operation weights.
 
-    Returns:
-        The table.
-
     Raises:
         UserError: a record is damaged, or no run has one.
     """
@@ -228,9 +225,6 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 
 def check_format(path: Path) -> None:
     """Refuse a file whose ending is not one of `FORMATS`.
-
-    Args:
-        path: the file.
 
     Raises:
         UserError: its ending is another.

@@ -28,9 +28,6 @@ Known = dict[str, float]
 def estimate(study: Study) -> dict[str, float]:
     """Seconds that each run of a study would take alone; those of equal `cost_key` measured once.
 
-    Args:
-        study: the study.
-
     Returns:
         Seconds by id.
 

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 def argmax_per_edge(alpha_EO: Tensor) -> list[int]:
     """The operation of the largest architecture parameter of each edge, ``none`` included.
 
-    Args:
-        alpha_EO: architecture parameters.
-
     Returns:
         One operation index per edge; the first one where several are largest.
 

@@ -37,9 +37,6 @@ def hypergradient(
         chosen: the part, or the name of one that is registered.
         derivative: how the one of that name differentiates.
 
-    Returns:
-        The part.
-
     Raises:
         UserError: the part has been built, or has no such choice, and another derivative than
             ``exact`` is asked for.

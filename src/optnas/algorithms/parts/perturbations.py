@@ -171,9 +171,6 @@ def project_on_box_and_simplex(y_EO: Tensor, centre_EO: Tensor, r: float) -> Ten
         y_EO: the points.
         centre_EO: centres of the boxes, rows on the simplex (else the set may be empty).
         r: half the side of the box.
-
-    Returns:
-        The projections.
     """
     low_EO, high_EO = (centre_EO - r).clamp(min=0), centre_EO + r
     kinks_EK = torch.cat([y_EO - low_EO, y_EO - high_EO], dim=-1).sort(dim=-1).values

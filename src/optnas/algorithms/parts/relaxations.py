@@ -44,9 +44,6 @@ def softmax_with_skip(beta: float = 1.0, *, space: Space) -> Relax:
         beta: weight in the first epoch.
         space: the search space; the program supplies it, for the column of its skip.
 
-    Returns:
-        The relaxation.
-
     Reference: Chu et al., ICLR 2021, equation 2.
     """
 

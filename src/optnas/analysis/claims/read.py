@@ -43,9 +43,6 @@ def find_claim(name: str, *, where: object = COMMAND_LINE) -> Claim:
         name: what the user wrote.
         where: the file or command line it was written in, for the error.
 
-    Returns:
-        The claim.
-
     Raises:
         UserError: there is none, or what is there is not a claim.
 
@@ -119,9 +116,6 @@ def read_claim(document: Mapping[str, Any], where: object) -> Claim:
     Args:
         document: the content of a claim's TOML file.
         where: the file, for the error.
-
-    Returns:
-        The claim.
 
     Raises:
         UserError: something in it is wrong.

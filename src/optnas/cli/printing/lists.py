@@ -29,9 +29,6 @@ def print_differences(a_name: str, a: Mapping[str, Any], b_name: str, b: Mapping
 def print_outcomes(outcomes: Iterable[Outcome]) -> int:
     """Print the exam's table, one line per check as it comes, and their number.
 
-    Args:
-        outcomes: what the checks said.
-
     Returns:
         How many failed.
     """

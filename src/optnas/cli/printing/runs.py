@@ -21,14 +21,7 @@ LIVE_ROWS = 15
 
 
 def epoch_line(record: Record) -> str:
-    """One epoch as a line under `HEADER`; the benchmark accuracy is that of its first data set.
-
-    Args:
-        record: a record of epochs.jsonl.
-
-    Returns:
-        The line.
-    """
+    """One epoch as a line under `HEADER`; the benchmark accuracy is that of its first data set."""
     accuracy = next(iter(record["benchmark"]["accuracy"].values()), None)
     return " ".join(
         (

@@ -147,9 +147,6 @@ def print_claims(ledger: Ledger, *, details: bool) -> None:
 def claims_document(ledger: Ledger) -> dict[str, Any]:
     """The same for JSON, with everything that was found.
 
-    Args:
-        ledger: what was found.
-
     Returns:
         Plain values; what is infinite or not a number is None.
     """

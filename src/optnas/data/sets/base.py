@@ -134,9 +134,6 @@ def stamps(files: Iterable[Path]) -> Stamps:
 
     A study resolves a thousand settings: what is read from the files for each is kept under these.
 
-    Args:
-        files: the files.
-
     Returns:
         Inode, size in bytes and time of the last change in nanoseconds of each.
     """

@@ -80,9 +80,6 @@ class Cifar:
     def open(self, folder: Path | None) -> Dataset:
         """The training images, from whichever layout is there.
 
-        Args:
-            folder: the data folder.
-
         Returns:
             The dataset; only file descriptions and labels were read.
 

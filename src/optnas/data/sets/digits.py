@@ -33,9 +33,6 @@ def digits(folder: Path | None) -> Dataset:
     Args:
         folder: not used, the images come with scikit-learn.
 
-    Returns:
-        The dataset.
-
     Raises:
         UserError: scikit-learn's file is not there.
 

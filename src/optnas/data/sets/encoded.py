@@ -101,12 +101,6 @@ class Encoded:
 def open_parquet(path: Path) -> pq.ParquetFile:
     """Open a parquet file.
 
-    Args:
-        path: the file.
-
-    Returns:
-        The open file.
-
     Raises:
         UserError: it is missing, empty, truncated or no parquet.
     """
@@ -280,9 +274,6 @@ def _in_colour(path: Path, key: str, image: Image) -> np.ndarray:
     Turned as its orientation says; grey in three equal channels; 16 bits to 8 by
     round(255 v / 65535); a palette by its colours; an alpha channel dropped where all of it is
     opaque. docs/data.md has the table.
-
-    Returns:
-        Its pixels.
 
     Raises:
         refused: it has transparent pixels, or the colours of a printer.

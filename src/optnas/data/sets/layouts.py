@@ -28,9 +28,6 @@ def needs_folder(folder: Path | None, name: str, *layouts: str) -> Path:
         name: the data set's name.
         layouts: the files that would do, as paths below the folder.
 
-    Returns:
-        The folder.
-
     Raises:
         UserError: none was named.
     """
@@ -158,9 +155,6 @@ def named(folder: Path, names: Sequence[str], remedy: str) -> tuple[Path, ...]:
         names: all of them are needed.
         remedy: what to do if one is missing.
 
-    Returns:
-        Their paths.
-
     Raises:
         UserError: there is no such folder, or a file is missing.
     """
@@ -180,9 +174,6 @@ def checked_label(label: int | None, labels: range, path: Path, key: str) -> int
         labels: those that may occur.
         path: the file.
         key: which label of it, for the error.
-
-    Returns:
-        The label.
 
     Raises:
         UserError: it is missing or another.

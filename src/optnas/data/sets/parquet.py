@@ -29,9 +29,6 @@ def parquet(folder: Path | None, path: str, label: str = "label") -> Dataset:
             no part of a run's identity; what it holds is.
         label: name of the label column; the image column is ``img`` or ``image``.
 
-    Returns:
-        The dataset.
-
     Raises:
         UserError: the files are missing or damaged, lack a column, or their labels or image sizes
             are not such.

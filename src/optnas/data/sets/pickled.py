@@ -202,9 +202,6 @@ def read_batch(path: Path, label_key: str) -> dict[str, Any]:
         path: the file.
         label_key: the key that has to be there beside ``data``.
 
-    Returns:
-        The dictionary.
-
     Raises:
         UserError: the file cannot be read, names another global, or lacks a key.
     """

@@ -27,10 +27,6 @@ class Gradients(NamedTuple):
 def gradients(snapshot: Snapshot, batches: Iterable[Batch]) -> Gradients:
     """Losses, d L / dA and d L / d alpha of batches, w fixed, under each batch's own statistics.
 
-    Args:
-        snapshot: the search.
-        batches: images and labels.
-
     Returns:
         Losses, d L / dA and d L / d alpha, one each per batch. An operation weight that the network
         never reads has a gradient of 0 in A.

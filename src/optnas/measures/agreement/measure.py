@@ -54,9 +54,6 @@ def agreement(batches: int = 8, batch_size: int = 0) -> Measure:
         batches: of each half; the first images, the same in every epoch and run.
         batch_size: images of each; 0 for that of a training step.
 
-    Returns:
-        The measure.
-
     Raises:
         UserError: a number is out of range.
     """

@@ -62,9 +62,6 @@ def curvature(
         recalibration: training batches that the recalibrated statistics are averaged over.
         weight_decay: added to the diagonal in logits; published codes add theirs, 0.001.
 
-    Returns:
-        The measure.
-
     Raises:
         UserError: a number is out of range.
     """

@@ -55,9 +55,6 @@ def gap(batches: int = 50, batch_size: int = 0) -> Measure:
         batches: training batches that the statistics are averaged over.
         batch_size: images of each; 0 for that of a training step.
 
-    Returns:
-        The measure.
-
     Raises:
         UserError: a number is out of range.
     """

@@ -20,9 +20,6 @@ def parameters(cell: Architecture) -> int:
 
     A convolution with kernel k at C channels has k^2 C^2 weights and its batch norm 2 C.
 
-    Args:
-        cell: the cell.
-
     Returns:
         The number, that of the NATS-Bench archive times a million.
     """
@@ -37,9 +34,6 @@ def flops(cell: Architecture) -> int:
     """Multiplications of convolutions and head, and the head's additions of the bias, per image.
 
     k^2 C^2 per pixel of the output; batch norms, pools and sums are not counted.
-
-    Args:
-        cell: the cell.
 
     Returns:
         The number, that of the NATS-Bench archive times a million.

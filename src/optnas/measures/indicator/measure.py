@@ -93,9 +93,6 @@ def indicator(
         dataset: the table's data set to compare with; empty for that of the search, or the table's
             first where it has none of this name.
 
-    Returns:
-        The measure.
-
     Raises:
         UserError: a number is too small.
     """

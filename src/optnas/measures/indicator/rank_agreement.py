@@ -42,14 +42,7 @@ class Sample:
     correct_NI: npt.NDArray[np.bool_]
 
     def where(self, keep_N: npt.NDArray[np.bool_]) -> Sample:
-        """Some of the cells.
-
-        Args:
-            keep_N: which.
-
-        Returns:
-            A sample of them.
-        """
+        """Some of the cells."""
         cells = [cell for cell, keep in zip(self.cells, keep_N, strict=True) if keep]
         return Sample(
             cells,

@@ -172,9 +172,6 @@ def directions(judge: Judge, chart: Chart, plane: Plane, kind: PointStatistics) 
         chart: the space of the points.
         plane: which directions.
         kind: batch-norm statistics, at the centre and held there.
-
-    Returns:
-        The directions.
     """
     centre_EO = chart.centre
     losses = judge.losses(judge.statistics(judge.snapshot.op_weights_EO, kind))
@@ -219,9 +216,6 @@ def surface(
         pair_2EO: d1 and d2.
         axis: the values of x, and of y.
         kind: batch-norm statistics of a point.
-
-    Returns:
-        The grids.
     """
     size = len(axis)
     scores = np.empty((size, size, 2))

@@ -75,9 +75,6 @@ def landscape(
         batches: training batches that recalibrated statistics are averaged over.
         path_points: of the path.
 
-    Returns:
-        The measure.
-
     Raises:
         UserError: a number is out of range.
     """

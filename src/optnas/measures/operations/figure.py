@@ -26,9 +26,6 @@ PHI = {"phi": ("#000000", "phi"), "phi_without_auxiliary": ("#56B4E9", "phi with
 def operations(runs: Sequence[RunFolder]) -> Figure:
     """Mass and argmax share of each operation, and phi, by epoch.
 
-    Args:
-        runs: runs measured by `operations`.
-
     Returns:
         A row for each algorithm and pair.
 

@@ -44,9 +44,6 @@ def operations() -> Measure:
     times what reaches node s through skips; see `optnas.measures.operations.phi` for its three
     readings. Skip is the identity's weight, convolution every operation with weights of its own;
     pooling counts as neither.
-
-    Returns:
-        The measure.
     """
 
     def measure(snapshot: Snapshot) -> Values:

@@ -97,9 +97,6 @@ def rate(
         conv_EO: weights of the convolutions of each edge.
         auxiliary_E: weights of an auxiliary skip.
 
-    Returns:
-        The rate.
-
     Source: Zhou et al., Theory-Inspired Path-Regularized Differential Network Architecture Search,
     NeurIPS 2020, theorem 1, without its constants. The path sum is this project's.
     """

@@ -49,9 +49,6 @@ def stopping(
         epoch: of the rule ``fixed``.
         dataset: benchmark accuracy on this data set; empty for the first.
 
-    Returns:
-        The drawing.
-
     Raises:
         UserError: there is no run, or one has no records or lacks the data set.
     """

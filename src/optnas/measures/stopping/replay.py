@@ -124,9 +124,6 @@ def trajectory(run: RunFolder, dataset: str | None = None) -> Trajectory:
         run: the folder.
         dataset: whose benchmark accuracy counts; the first recorded one by default.
 
-    Returns:
-        The trajectory.
-
     Raises:
         UserError: there are no records, or the benchmark was not asked for the data set.
     """
@@ -194,9 +191,6 @@ def _judged(run: Trajectory, name: str, decision: Decision) -> Replay:
 
 def summary(replays: Iterable[Replay]) -> list[dict[str, Any]]:
     """Each rule over all runs.
-
-    Args:
-        replays: results of several runs.
 
     Returns:
         By rule: ``runs``, how many of them it ``stopped``, and the means over runs of ``accuracy``,

@@ -122,9 +122,6 @@ def eigenvalue(
         delta: evaluations between the two local means.
         every: use only the evaluations at multiples of so many epochs; 0 for all.
 
-    Returns:
-        The decision.
-
     Raises:
         UserError: the window is even, or the ratio no positive number.
 
@@ -168,9 +165,6 @@ def skips(run: Trajectory, skips: Positive = 2) -> Decision:
         run: the trajectory.
         skips: the number of edges.
 
-    Returns:
-        The decision.
-
     Source: Liang et al., DARTS+, 2019 (two or more in one cell). Their cell has 8 operations.
     """
     for asked, (epoch, count) in enumerate(zip(run.epochs[1:], run.skips[1:], strict=True), 1):
@@ -186,9 +180,6 @@ def patience(run: Trajectory, patience: Positive = 10) -> Decision:
     Args:
         run: the trajectory.
         patience: the number of epochs.
-
-    Returns:
-        The decision.
     """
     lowest, at = math.inf, run.epochs[0]
     for asked, (epoch, loss) in enumerate(zip(run.epochs, run.valid_loss, strict=True), 1):
@@ -226,9 +217,6 @@ def fixed(run: Trajectory, epoch: NotNegative | None = None) -> Decision:
 )
 def oracle(run: Trajectory) -> Decision:
     """The first epoch whose cell has the best benchmark accuracy of all: no rule, but the bound.
-
-    Args:
-        run: the trajectory.
 
     Returns:
         The decision; never stopping without a benchmark.

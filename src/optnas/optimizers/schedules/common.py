@@ -34,9 +34,6 @@ def constant(warmup_epochs: int = 0) -> Schedule:
 
     Args:
         warmup_epochs: epochs of linear rise.
-
-    Returns:
-        The schedule.
     """
     return _with_warmup(lambda lr, t: lr, warmup_epochs)
 
@@ -48,9 +45,6 @@ def cosine(final_lr: float = 0.0, warmup_epochs: int = 0) -> Schedule:
     Args:
         final_lr: the rate that would be reached one epoch after the last.
         warmup_epochs: epochs of linear rise; t then spans the rest.
-
-    Returns:
-        The schedule.
 
     Reference: torch's CosineAnnealingLR stepped once per epoch, T_max = E. Deviation: published
     search scripts of 2019 call the scheduler before the first epoch and skip its first value.
@@ -67,8 +61,5 @@ def linear(final_lr: float = 0.0, warmup_epochs: int = 0) -> Schedule:
     Args:
         final_lr: the rate that would be reached one epoch after the last.
         warmup_epochs: epochs of linear rise; t then spans the rest.
-
-    Returns:
-        The schedule.
     """
     return _with_warmup(lambda lr, t: lr + (final_lr - lr) * t, warmup_epochs)

@@ -83,9 +83,6 @@ def trace(settings: Settings, stop: int | None = None) -> Trace:
 def traced(folder: RunFolder) -> Trace:
     """What a search leaves behind.
 
-    Args:
-        folder: the run's folder.
-
     Returns:
         Records and the last checkpoint, without times.
     """

@@ -40,9 +40,6 @@ def complete(merged: dict[str, Any], origins: Origins) -> Settings:
         merged: sections of settings, the layers laid over each other; changed in place.
         origins: which layer wrote what; the settings keep it.
 
-    Returns:
-        The settings.
-
     Raises:
         UserError: a setting is unknown, ill-typed, out of range or contradicts another.
     """
@@ -124,9 +121,6 @@ def complete_data(merged: dict[str, Any]) -> SearchImages:
 
     Args:
         merged: sections of settings; these two are replaced.
-
-    Returns:
-        The images.
 
     Raises:
         UserError: there is no such data set, its files are not there, or a setting is wrong.

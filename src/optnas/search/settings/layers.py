@@ -73,11 +73,7 @@ def resolve(layers: Sequence[Layer], *, default: object = COMMAND_LINE) -> Setti
 
 
 def default_space() -> Space:
-    """The space of the default protocol, for what is asked or drawn without naming one.
-
-    Returns:
-        The space.
-    """
+    """The space of the default protocol, for what is asked or drawn without naming one."""
     _, protocol = protocols.load(DEFAULT_PROTOCOL)
     return build_space(protocol["space"])
 
@@ -139,9 +135,6 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
         where: that file, for error messages.
         overrides: new values of what is no part of a run's identity: ``run``, ``tracking`` and
             where data lie.
-
-    Returns:
-        The settings.
 
     Raises:
         UserError: the file is of a newer format, was edited, belongs to other data or to numbers

@@ -204,9 +204,6 @@ class Settings(pydantic.BaseModel):
     def recorded(cls, document: Mapping[str, Any]) -> Settings:
         """The settings in a run's config.toml, of any numbers version.
 
-        Args:
-            document: its content.
-
         Returns:
             The settings, not checked against names or data.
 

@@ -101,9 +101,6 @@ def load_settings(space: Space, protocol: str, *, folder: Path | None) -> Traini
         protocol: a shipped name, or the path of a TOML file.
         folder: the data folder the user named, if any.
 
-    Returns:
-        The settings.
-
     Raises:
         UserError: there is no such protocol, or a setting is missing, unknown or wrong.
     """

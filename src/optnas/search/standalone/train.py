@@ -67,12 +67,6 @@ def load_parts(settings: TrainingSettings) -> Parts:
 
     The first two parts are those a search with the same ``data`` section and ``split="halves"``
     sees; the test images are in neither.
-
-    Args:
-        settings: the training protocol.
-
-    Returns:
-        The parts.
     """
     asked = settings.data
     dataset: Dataset = registry.find("dataset", asked.name, key="data.name")(

@@ -67,13 +67,6 @@ class Guarded:
 def tracker_of(settings: Settings, folder: RunFolder) -> Guarded:
     """The tracker of a run, not started yet.
 
-    Args:
-        settings: of the run.
-        folder: of the run.
-
-    Returns:
-        The tracker, guarded.
-
     Raises:
         UserError: it cannot be made; nothing has begun.
     """

@@ -36,9 +36,6 @@ def tensorboard(alpha: bool = True) -> TensorBoard:
     Args:
         alpha: also one curve per edge and operation, of alpha and of the operation weights.
 
-    Returns:
-        The tracker.
-
     Raises:
         UserError: tensorboard is not installed.
     """

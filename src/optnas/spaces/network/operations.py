@@ -28,9 +28,6 @@ def roles(space: Space) -> Roles:
 
     ``none`` plays no part: it costs nothing and gets no gradient.
 
-    Args:
-        space: the search space.
-
     Returns:
         The columns by role.
 

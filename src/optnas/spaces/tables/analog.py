@@ -59,9 +59,6 @@ GLOBALS = {(f"{MODULE}.data", name): _Inert for name in ("Architecture", "DriftM
 def read_records(data: bytes) -> dict[tuple[int, ...], Any]:
     """The records of the data file, with no code of the file's choice run.
 
-    Args:
-        data: the bytes of the pickle.
-
     Returns:
         The file's own 6-tuples to records with the attribute ``baseline_accuracy``. Any global but
         the two known is a `UserError` that names it.
@@ -80,9 +77,6 @@ def our_cell(key: tuple[int, ...]) -> Architecture:
 
     Args:
         key: six operation numbers of the file.
-
-    Returns:
-        The cell.
     """
     carried = {edge: OPERATION_NAMES[number] for edge, number in zip(EDGES, key, strict=True)}
     space = NAS_BENCH_201
@@ -91,9 +85,6 @@ def our_cell(key: tuple[int, ...]) -> Architecture:
 
 def data_path() -> Path:
     """Where the installed distribution keeps its data file, found without importing it.
-
-    Returns:
-        The path.
 
     Raises:
         UserError: the distribution is not installed or lacks the file.

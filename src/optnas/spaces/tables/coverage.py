@@ -53,9 +53,6 @@ class Coverage:
             datasets: names of data sets.
             splits: names of splits.
             epochs: numbers of training epochs.
-
-        Returns:
-            The coverage.
         """
         every = itertools.product(epochs, splits, datasets)
         return Coverage(tuple(Question(d, s, e) for e, s, d in every))

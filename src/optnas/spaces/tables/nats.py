@@ -49,9 +49,6 @@ PROVENANCE = (
 def path_to_write(folder: Path | None) -> Path:
     """Where an import goes: the data folder, else the user's cache folder.
 
-    Args:
-        folder: the data folder.
-
     Returns:
         The path, which need not exist.
     """
@@ -60,9 +57,6 @@ def path_to_write(folder: Path | None) -> Path:
 
 def table_path(folder: Path | None) -> Path | None:
     """Where the table is: in the data folder, else in the user's cache folder.
-
-    Args:
-        folder: the data folder.
 
     Returns:
         The file, None if it is in neither.
@@ -186,9 +180,6 @@ def _unpacked(values: np.typing.NDArray[np.int32]) -> np.typing.NDArray[np.float
 
 def load(folder: Path | None) -> Table:
     """Read the table.
-
-    Args:
-        folder: the data folder.
 
     Returns:
         The table; `Table.held` says which cells it has if it was imported from a part.

@@ -38,9 +38,6 @@ COVERAGE = Coverage.product(["cifar10", "cifar100", "imagenet16-120"], ["test"],
 def table_path(folder: Path) -> Path:
     """Where the table is in a data folder.
 
-    Args:
-        folder: the data folder.
-
     Returns:
         The path, which need not exist.
     """
@@ -49,9 +46,6 @@ def table_path(folder: Path) -> Path:
 
 def load(folder: Path | None) -> Table:
     """Read the table.
-
-    Args:
-        folder: the data folder.
 
     Returns:
         The table, with the data sets ``cifar10``, ``cifar100`` and ``imagenet16-120``.

@@ -37,9 +37,6 @@ class PublishedResult(pydantic.BaseModel):
     def accuracy(self, dataset: str) -> tuple[float, float | None] | None:
         """Mean and standard deviation on a data set.
 
-        Args:
-            dataset: its name.
-
         Returns:
             Percent and percentage points; no deviation where none was published, None for a data
             set that the row does not have.

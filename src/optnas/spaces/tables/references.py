@@ -62,9 +62,6 @@ def references(names: Iterable[str], table: Table, question: Question) -> list[R
 def check_names(names: Iterable[str]) -> None:
     """Refuse a name that no table could answer.
 
-    Args:
-        names: what the user wrote.
-
     Raises:
         UserError: one is not known.
     """

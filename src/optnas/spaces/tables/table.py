@@ -93,9 +93,6 @@ class Table:
     def ask(self, question: Question) -> Measurements:
         """Everything known for one question.
 
-        Args:
-            question: data set, split, epochs.
-
         Returns:
             The measurements of all cells. A question the table cannot answer, and any question
             about all cells to a table that lacks some, is a `UserError`.
@@ -133,9 +130,6 @@ class Table:
 
     def values(self, question: Question) -> Accuracies:
         """The accuracies of all cells.
-
-        Args:
-            question: data set, split, epochs.
 
         Returns:
             Percent, float64, one per cell in official order, read-only. A question the table cannot
@@ -331,9 +325,6 @@ def find_source(name: str, *, key: str = KIND) -> TableSource:
     Args:
         name: what the user wrote.
         key: its dotted key, for the error; a name that is not there is a `UserError`.
-
-    Returns:
-        The declaration.
     """
     source: TableSource = registry.find(KIND, name, key=key)()
     return source
@@ -344,9 +335,6 @@ def sources(space_name: str | None = None) -> list[TableSource]:
 
     Args:
         space_name: only those that hold cells of this space.
-
-    Returns:
-        Their declarations.
     """
     every = [find_source(name) for name in registry.names(KIND)]
     return [source for source in every if space_name in (None, source.space_name)]

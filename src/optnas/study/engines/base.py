@@ -34,9 +34,6 @@ class Engine(Protocol):
     def start(self, job: Job) -> Any:
         """Begin a job.
 
-        Args:
-            job: the job.
-
         Returns:
             The engine's own handle of it.
         """

@@ -55,9 +55,5 @@ class _Local:
 
 @register("engine", "local")
 def local() -> Engine:
-    """Processes of this machine.
-
-    Returns:
-        The engine.
-    """
+    """Processes of this machine."""
     return _Local()

@@ -93,9 +93,6 @@ def ray(address: str = "auto", gpus: float = 0.0, retries: int = 3) -> Engine:
         gpus: GPUs of one run, also a fraction: with 0.25 four runs share one.
         retries: how often Ray submits a run again after its node or process was lost.
 
-    Returns:
-        The engine.
-
     Raises:
         UserError: Ray is not installed, there is no such cluster, or a number is negative.
     """

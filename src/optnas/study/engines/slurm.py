@@ -96,9 +96,6 @@ def slurm(
         gpus: GPUs of one run.
         memory_gb: memory of one run.
 
-    Returns:
-        The engine.
-
     Raises:
         UserError: submitit is not installed, or there is no Slurm on this machine.
     """
