@@ -293,7 +293,9 @@ def test_failed(
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     Path("bad.py").write_text(BAD)
     assert command(*tiny_search("arch_optimizer.name=./bad.py:Bad")) == 1
-    assert capfd.readouterr().err == "optnas: failed: RuntimeError: no step today\n"
+    first, whose = capfd.readouterr().err.splitlines()
+    assert first == "optnas: failed: RuntimeError: no step today"
+    assert whose.startswith(f"  {tmp_path / 'bad.py'}, line ")
     result = json.loads(Path("out/result.json").read_text())
     assert (result["status"], result["reason"]) == ("failed", "RuntimeError: no step\ntoday")
     assert "Traceback" in result["traceback"][0]

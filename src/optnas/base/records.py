@@ -100,13 +100,15 @@ class RunFolder:
         return is_locked(self._lock)
 
     @contextlib.contextmanager
-    def created(self, document: Mapping[str, Any]) -> Iterator[None]:
+    def created(self, document: Mapping[str, Any], *, overwrite: bool = False) -> Iterator[None]:
         """Create the folder with its configuration.
 
         A `UserError` raised inside before the first checkpoint takes everything back.
 
         Args:
             document: the content of config.toml.
+            overwrite: a run that lies there is replaced. It stands aside meanwhile, and comes back
+                if the new one cannot begin.
 
         Yields:
             Nothing; the folder is there and locked inside the block.
@@ -114,6 +116,35 @@ class RunFolder:
         Raises:
             UserError: the folder cannot be made, or holds something already.
         """
+        with contextlib.ExitStack() as aside:
+            if overwrite and self.config.exists():
+                aside.enter_context(self._aside())
+            aside.enter_context(self._new(document))
+            yield
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        """The run that lies here under another name: dropped at the end, back after an error."""
+        if not isinstance(self.read_config().get("identity"), Mapping):
+            raise UserError(
+                "holds no run's configuration, and only a run is overwritten",
+                where=self.config,
+                remedy="choose another folder",
+            )
+        with self.locked(), self._told():
+            former = self.path.with_name(f".{self.path.name}.{os.getpid()}{TEMPORARY}")
+            self.path.rename(former)
+        try:
+            yield
+        except UserError:
+            if not self.config.exists():
+                former.rename(self.path)
+            raise
+        finally:
+            shutil.rmtree(former, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _new(self, document: Mapping[str, Any]) -> Iterator[None]:
         with self._told():
             made = [p for p in (self.path, *self.path.parents) if not p.exists()]
             self._refuse_occupied()
@@ -150,7 +181,7 @@ class RunFolder:
                 "the output folder holds something already",
                 key="--out",
                 value=str(self.path),
-                remedy=f"choose another, or: optnas resume {self.path}"
+                remedy=f"choose another, add --overwrite, or: optnas resume {self.path}"
                 if self.config.exists()
                 else "choose an empty or new folder",
             )

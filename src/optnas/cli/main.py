@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 import time
+import traceback
+from pathlib import Path
 from types import FrameType
 
 import typer
@@ -56,6 +58,15 @@ app.add_typer(study.app, name="study")
 def _tell(kind: str, error: object) -> None:
     line = " ".join(str(error).split())
     print(f"optnas: {kind}: {line}", file=sys.stderr)
+
+
+def _tell_whose(error: Exception) -> None:
+    """The lines of the user's own files that an error came through: they are who can mend it."""
+    ours = (str(Path(__file__).parents[1]), sys.prefix, sys.base_prefix)
+    for frame in traceback.extract_tb(error.__traceback__):
+        if not frame.filename.startswith((*ours, "<")):
+            place = f"{frame.filename}, line {frame.lineno}, in {frame.name}"
+            print(f"  {place}: {frame.line}", file=sys.stderr)
 
 
 def _tell_interruption() -> None:
@@ -117,6 +128,7 @@ def _answered() -> int:
             code = EXIT_BAD_INPUT
         else:
             _tell("failed", f"{type(error).__name__}: {error}")
+            _tell_whose(error)
             code = EXIT_FAILED
     if code == EXIT_INTERRUPTED:
         _tell_interruption()

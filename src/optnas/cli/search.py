@@ -25,6 +25,9 @@ def search(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="a TOML file of settings")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace a run that lies in the folder")
+    ] = False,
     device: Device = None,
     threads: Threads = None,
     data: DataFolder = None,
@@ -36,7 +39,14 @@ def search(
 
     dotted = dotted_settings(overrides, device=device, threads=threads, data=data)
     with EpochTable() as table:
-        result = api.run(dotted, out=out, config=config, on_epoch=table.add, where=COMMAND_LINE)
+        result = api.run(
+            dotted,
+            out=out,
+            config=config,
+            on_epoch=table.add,
+            where=COMMAND_LINE,
+            overwrite=overwrite,
+        )
     _finish(result, out)
 
 

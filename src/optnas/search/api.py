@@ -49,6 +49,7 @@ def run(
     config: PathLike | None = None,
     on_epoch: OnEpoch = lambda record: None,
     where: object = "settings",
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Run one search.
 
@@ -58,6 +59,7 @@ def run(
         config: a TOML file of settings; the dotted keys win over it.
         on_epoch: called with each epoch's record.
         where: what to call ``settings`` in error messages.
+        overwrite: replace a run that lies in the folder.
 
     Returns:
         The content of result.json.
@@ -71,7 +73,7 @@ def run(
     """
     complete = settings_of(settings, config=config, where=where)
     folder = RunFolder(Path(out))
-    with folder.created(complete.document()):
+    with folder.created(complete.document(), overwrite=overwrite):
         return search(complete, folder, on_epoch)
 
 

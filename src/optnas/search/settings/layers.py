@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from optnas.base.errors import COMMAND_LINE, Origins, UserError, did_you_mean
@@ -180,13 +181,16 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
             value=identity.get("fingerprint"),
             remedy=f"point {' and '.join(places)} to the original data, or start a new run",
         )
+    # config.toml is read before the folder that it lies in is overwritten.
+    folder = Path(str(where)).parent
+    anew = f"optnas search -c {where} --out {folder} --overwrite"
     for file, digest in settings.sources.items():
         if identity.get("sources", {}).get(file) != digest:
             raise UserError(
                 f"{file} was edited after the run was started",
                 where=where,
                 key="identity.sources",
-                remedy="undo the edit, or start a new run with -c",
+                remedy=f"undo the edit, or start anew: {anew}",
             )
     if settings.hash != identity["hash"]:
         raise UserError(
@@ -194,7 +198,7 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
             where=where,
             key="identity.hash",
             value=identity["hash"],
-            remedy="undo the edit, or start a new run with -c",
+            remedy=f"undo the edit, or start anew: {anew}",
         )
     return settings
 

@@ -1,0 +1,77 @@
+"""After a failed run of one's own file the next line a user types works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cases import command, console
+from tiny import TINY
+
+from optnas import UserError
+from optnas.base.records import RunFolder
+from optnas.search import api
+
+MINE = """
+from optnas import register, parts
+
+@register("relaxation", "mine")
+def mine():
+    def relax(alpha_EO, progress):
+        {body}
+    return relax
+"""
+WORKS = "return alpha_EO.softmax(-1)"
+FAILS = "return alpha_EO.softmax(-1) / [][progress.epoch]"
+
+
+def settings(*more: str) -> list[str]:
+    own = ["algorithm.name=composed", "algorithm.relaxation.name=./mine.py:mine"]
+    tiny = [f"{key}={value}" for key, value in TINY.items() if key != "algorithm.name"]
+    return [*tiny, *own, *more]
+
+
+def test_a_failing_file_is_shown_mended_and_run_again(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(MINE.format(body=FAILS))
+    code, _, err = console(["search", *settings(), "--out", "out"], tmp_path)
+    assert (code, err[0]) == (1, "optnas: failed: IndexError: list index out of range")
+    assert err[1:] == [f"  {file}, line 7, in relax: {FAILS}"]
+    file.write_text(MINE.format(body=WORKS))
+    code, _, err = console(["resume", "out"], tmp_path)
+    assert code == 2
+    advised = err[0].rpartition("start anew: optnas ")[2].split()
+    code, _, err = console(advised, tmp_path)
+    assert (code, err) == (0, [])
+    result = RunFolder(tmp_path / "out").read_result()
+    assert result is not None
+    assert result["status"] == "done"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.py", "out"]
+
+
+def test_what_cannot_begin_leaves_the_old_run(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    api.run(TINY | {"search.epochs": 1}, out=out)
+    before = (out / "epochs.jsonl").read_bytes()
+    with pytest.raises(UserError, match="holds something already") as refused:
+        api.run(TINY, out=out)
+    assert "--overwrite" in str(refused.value.remedy)
+    with pytest.raises(UserError):
+        api.run(TINY | {"data.split": "file"}, out=out, overwrite=True)
+    with pytest.raises(UserError):
+        api.run(TINY | {"weight_optimizer.lr": -1.0}, out=out, overwrite=True)
+    assert (out / "epochs.jsonl").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    with RunFolder(out).locked(), pytest.raises(UserError, match="another process"):
+        api.run(TINY, out=out, overwrite=True)
+    assert api.run(TINY, out=out, overwrite=True)["epochs"] == TINY["search.epochs"]
+
+
+def test_only_a_run_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "config.toml").write_text("[theme]\n")
+    arguments = [f"{key}={value}" for key, value in TINY.items()]
+    assert command("search", *arguments, "--out", str(out), "--overwrite") == 2
+    assert "only a run is overwritten" in capsys.readouterr().err
+    assert (out / "config.toml").read_text() == "[theme]\n"
