@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import command
 from matplotlib.colors import to_hex
 from studies import PAIR, tiny_study
 from tidy import arms
@@ -19,6 +20,7 @@ from optnas.analysis.runs import Runs, Selection
 from optnas.base.records import RunFolder
 from optnas.measures.drawing import PAIR_LOOKS, pair_look, run_looks
 from optnas.measures.figures import Curve, Figure, Panel, Row, Seed
+from optnas.measures.lines import measured
 from optnas.report import named, report, static
 from optnas.report.arms import TRADITIONAL, pair_of
 from optnas.report.data import drawn
@@ -214,3 +216,47 @@ def test_f7_is_drawn_of_runs_alone(runs: list[RunFolder], tmp_path: Path) -> Non
         plot_figure("F8", runs, tmp_path / "F8.svg")
     with pytest.raises(UserError, match="F7 is drawn from runs"):
         plot_figure("F7", [], tmp_path / "F8.svg")
+
+
+def test_different_experiments_are_no_seeds_of_one(tmp_path: Path) -> None:
+    """Runs of one pair with other settings have a curve each: 0.1.0 took their mean."""
+    runs = []
+    for place, (rate, seed) in enumerate([(0.1, 0), (0.1, 1), (0.001, 0)]):
+        out = tmp_path / str(place)
+        api.run(TINY | {"weight_optimizer.lr": rate, "search.seed": seed}, out=out)
+        runs.append(RunFolder(out))
+    (row,) = epochs(runs, reference=["none"]).rows
+    curves = {curve.label: len(curve.seeds) for curve in row.panels[0].curves}
+    assert curves == {
+        "darts, weight_optimizer.lr=0.1: SGD + Adam": 2,
+        "darts, weight_optimizer.lr=0.001: SGD + Adam": 1,
+    }
+    (row,) = epochs(runs[:2], reference=["none"]).rows
+    assert [curve.label for curve in row.panels[0].curves] == ["darts: SGD + Adam"]
+
+
+def test_a_folder_of_runs_stands_for_its_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a report left beside the runs is passed over, as a shell's DIR/* hands it over."""
+    for seed in (0, 1):
+        api.run(TINY | {"search.seed": seed}, out=tmp_path / "runs" / f"seed={seed}")
+    (tmp_path / "runs" / "figures").mkdir()
+    (tmp_path / "runs" / "report.html").touch()
+    everything = sorted(map(str, (tmp_path / "runs").iterdir()))
+    for words in (everything, [str(tmp_path / "runs")]):
+        assert command("plot", *words, "-o", str(tmp_path / "a.svg")) == 0
+        assert command("measure", *words, "gap", "batches=1") == 0
+    told = capsys.readouterr().out
+    assert told.count("nothing new; --again measures once more") == 2
+    assert told.count("(there already)") > 2
+    assert command("plot", str(tmp_path / "none"), "-o", str(tmp_path / "a.svg")) == 2
+
+
+def test_versions_of_a_measure_are_not_drawn_as_one(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    api.run(TINY | {"measures.gap.every": 1}, out=run.path)
+    for line in run.read_measures("gap")[1:]:
+        run.measures.put("gap", {**line, "source": "0" * 64}, {})
+    with pytest.raises(UserError, match="different versions of its file"):
+        measured("gap", [run])

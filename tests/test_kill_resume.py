@@ -26,7 +26,7 @@ from optnas.search import api
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 EPOCHS = 12  # so that training takes about as long as importing torch
-INTERRUPTED = ["optnas: interrupted; go on with: optnas resume DIR"]
+INTERRUPTED = ["optnas: interrupted; go on with: optnas resume out"]
 PAIRS = [("SGD", "SGD"), ("SGD", "Adam"), ("Adam", "SGD"), ("Adam", "Adam")]
 VARIANTS: dict[str, dict[str, Any]] = {
     **{name: {"algorithm.name": name} for name in registry.names("algorithm")},
@@ -108,7 +108,7 @@ def assert_told(answer: Answer, number: int, out: Path) -> None:
     if code == 0:  # it had been done before the signal came
         assert RunFolder(out).read_result()["status"] == "done"
     elif number != signal.SIGKILL and code == 128 + number:
-        assert err == INTERRUPTED
+        assert err == [INTERRUPTED[0].replace("resume out", f"resume {out.name}")]
     else:  # Python had not come as far as optnas
         assert code == -number
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+
+if TYPE_CHECKING:
+    from optnas.base.records import RunFolder
 
 Overrides = Annotated[
     list[str] | None,
@@ -61,3 +65,30 @@ def listing(kind: str) -> type[TyperCommand]:
                 formatter.write_text(", ".join(names(kind)))
 
     return Listing
+
+
+def runs_at(paths: Sequence[Path]) -> list[RunFolder]:
+    """The runs that paths name: a run's folder, or any folder with runs below it.
+
+    What else a shell's ``DIR/*`` finds in a folder of runs, such as a report and its figures, is
+    passed over where other paths name runs.
+
+    Args:
+        paths: what stands on the command line.
+
+    Returns:
+        The folders, each once; a path that names none stays, for the error that it deserves.
+    """
+    from optnas.base.records import RunFolder, find_runs
+
+    found: dict[Path, RunFolder] = {}
+    others: list[Path] = []
+    for path in paths:
+        below = [RunFolder(path)] if (path / "config.toml").exists() else find_runs(path)
+        if not below:
+            others.append(path)
+        for run in below:
+            found.setdefault(run.path, run)
+    parents = {run.path.parent for run in found.values()}
+    strangers = [path for path in others if not (path.exists() and path.parent in parents)]
+    return [*found.values(), *map(RunFolder, strangers)]

@@ -70,9 +70,20 @@ def _tell_whose(error: Exception) -> None:
 
 
 def _tell_interruption() -> None:
-    run = sys.argv[1:2] in (["search"], ["resume"])
-    advice = "go on with: optnas resume DIR" if run else "run the same command again"
+    advice = "run the same command again"
+    if sys.argv[1:2] in (["search"], ["resume"]):
+        advice = f"go on with: optnas resume {_folder(sys.argv[1:]) or 'DIR'}"
     print(f"optnas: interrupted; {advice}", file=sys.stderr, flush=True)
+
+
+def _folder(words: list[str]) -> str:
+    """The run's folder on the command line of a search or a resume."""
+    for place, word in enumerate(words):
+        if word in ("--out", "-o"):
+            return next(iter(words[place + 1 : place + 2]), "")
+        if word.startswith("--out="):
+            return word.removeprefix("--out=")
+    return next((word for word in words[1:2] if words[0] == "resume"), "")
 
 
 def _torch_is_loading() -> bool:

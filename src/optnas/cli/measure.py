@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from optnas.base.errors import EXIT_DONE, EXIT_FAILED, UserError, did_you_mean
-from optnas.cli.common import DataFolder, Device, Threads, dotted_settings
+from optnas.cli.common import DataFolder, Device, Threads, dotted_settings, runs_at
 
 
 def measure(
@@ -16,7 +16,7 @@ def measure(
         list[str] | None,
         typer.Argument(
             metavar="DIR... NAME... [KEY=VALUE]...",
-            help="run folders, measures, and settings of the measures, such as gap.at=[0,10]",
+            help="folders of runs, measures, and settings of the measures, such as gap.at=[0,10]",
         ),
     ] = None,
     *,
@@ -33,30 +33,38 @@ def measure(
     if list_:
         print_measures()
         return
-    runs, measures = _told_apart(words or [])
+    paths, measures = _told_apart(words or [])
+    runs = runs_at(paths)
     dotted = dotted_settings(None, device=device, threads=threads, data=data)
     failed = []
 
     def show(label: str, line: dict[str, Any]) -> None:
         failed.append(line["status"] == "failed")
-        typer.echo(f"{run}: {measure_line(label, line)}")
+        taken.append((label, line))
+        typer.echo(f"{run.path}: {measure_line(label, line)}")
 
     for run in runs:
-        count = len(failed)
-        api.measure(run, measures, dotted, again=again, on_line=show)
-        if len(failed) == count:
-            typer.echo(f"{run}: everything is there; --again measures once more")
+        taken: list[tuple[str, dict[str, Any]]] = []
+        api.measure(run.path, measures, dotted, again=again, on_line=show)
+        for label in measures:
+            new = [line for of_label, line in taken if of_label == label]
+            for line in run.read_measures(label):
+                alike = not new or line["settings"] == new[0]["settings"]
+                if alike and line["epoch"] not in [each["epoch"] for each in new]:
+                    typer.echo(f"{run.path}: {measure_line(label, line)} (there already)")
+        if not taken:
+            typer.echo(f"{run.path}: nothing new; --again measures once more")
     raise typer.Exit(EXIT_FAILED if any(failed) else EXIT_DONE)
 
 
 def _told_apart(words: list[str]) -> tuple[list[Path], dict[str, dict[str, Any]]]:
     """Run folders, and by label the settings of the measures that are named."""
-    plain = [word for word in words if "=" not in word]
+    plain = [word for word in words if "=" not in word or Path(word).is_dir()]
     known = _known(plain)
     chosen = [word for word in plain if word in known or ":" in word]
     runs = [word for word in plain if word not in chosen]
     for word in runs:
-        if not Path(word).is_dir():
+        if not Path(word).exists():
             raise UserError(
                 "is neither a run folder nor a measure",
                 key="DIR... NAME...",
@@ -73,16 +81,15 @@ def _told_apart(words: list[str]) -> tuple[list[Path], dict[str, dict[str, Any]]
     measures: dict[str, dict[str, Any]] = {
         word.rpartition(":")[2]: {"name": word} if ":" in word else {} for word in chosen
     }
-    _set(measures, dotted_settings([word for word in words if "=" in word]))
+    _set(measures, dotted_settings([word for word in words if word not in plain]))
     return [Path(word) for word in runs], measures
 
 
 def _known(words: list[str]) -> set[str]:
     """Registered measures, and the labels that the runs among the words have given to theirs."""
-    from optnas.base.records import RunFolder
     from optnas.base.registry import names
 
-    folders = [RunFolder(Path(word)) for word in words]
+    folders = runs_at([Path(word) for word in words if Path(word).is_dir()])
     configs = [folder.read_config() for folder in folders if folder.config.is_file()]
     return {*names("measure"), *(label for c in configs for label in c.get("measures", {}))}
 

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from optnas.cli.common import DataFolder, dotted_settings
+from optnas.cli.common import DataFolder, dotted_settings, runs_at
 
 
 def plot(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[DIR]... [KEY=VALUE]...", help="run folders, and options of the figure"
+            metavar="[DIR]... [KEY=VALUE]...", help="folders of runs, and options of the figure"
         ),
     ] = None,
     *,
@@ -33,12 +33,13 @@ def plot(
     data: DataFolder = None,
 ) -> None:
     """Draw a figure: runs by epoch, what a measure found, or a diagram of the method."""
-    from optnas.base.records import RunFolder
     from optnas.report.pictures import plot_figure
     from optnas.spaces.tables import data_folder
 
-    folders = [RunFolder(Path(word)) for word in words or [] if "=" not in word]
-    options = dotted_settings([word for word in words or [] if "=" in word])
+    # A folder may have = in its name.
+    named = [word for word in words or [] if "=" not in word or Path(word).exists()]
+    folders = runs_at([Path(word) for word in named])
+    options = dotted_settings([word for word in words or [] if word not in named])
     lines = None if reference is None else reference.split(",")
     plot_figure(
         figure,

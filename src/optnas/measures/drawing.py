@@ -15,6 +15,7 @@ from optnas.algorithms.composed import composed
 from optnas.base.errors import UserError
 from optnas.base.files import write_atomically, writing
 from optnas.base.schema import parameters_of
+from optnas.base.toml import flat
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,9 +79,11 @@ def run_looks(configs: Sequence[Mapping[str, Any]]) -> dict[str, Look]:
     else dash and marker tell the algorithms apart.
 
     Returns:
-        By `run_label`, algorithms in the order of the runs, the traditional pairs first.
+        By the labels of `run_labels`: algorithms in the order of the runs, the traditional pairs
+        first.
     """
-    pairs = {run_label(config): pair_name(config) for config in configs}
+    labels = run_labels(configs)
+    pairs = {label: pair_name(config) for label, config in zip(labels, configs, strict=True)}
     algorithms = list(dict.fromkeys(label.removesuffix(pair) for label, pair in pairs.items()))
     traditional = list(PAIR_LOOKS)
 
@@ -107,6 +110,57 @@ def run_label(config: Mapping[str, Any]) -> str:
     name = chosen["name"] if isinstance(chosen, Mapping) else chosen  # 0.1.0 wrote a name
     note = "" if name == usual else f" ({name})"
     return f"{config['algorithm']['name']}{note}: {pair_name(config)}"
+
+
+# What tells no two curves apart: where it was computed, who looked on, what it is judged by.
+APART = (
+    "identity",
+    "format",
+    "protocol",
+    "run",
+    "tracking",
+    "measures",
+    "checkpoints",
+    "benchmark",
+)
+FORMER = ("curvature",)
+ALIKE = ("search.seed", "data.folder", "data.path", "data.split_file")
+
+
+def run_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The label of each of some runs: those of one label differ in nothing but their seed.
+
+    Where runs of one algorithm and pair have different settings, these stand in the label too, such
+    as ``darts, weight_optimizer.lr=0.1: SGD + Adam``: they are different experiments, and no mean
+    is taken over them.
+
+    Args:
+        configs: of the runs.
+
+    Returns:
+        In their order.
+    """
+    settings = [
+        {
+            key: value
+            for key, value in flat(config).items()
+            if key.partition(".")[0] not in (*APART, *FORMER) and key not in ALIKE
+        }
+        for config in configs
+    ]
+    labels = [run_label(config) for config in configs]
+    told = []
+    for label, own, config in zip(labels, settings, configs, strict=True):
+        alike = [other for each, other in zip(labels, settings, strict=True) if each == label]
+        keys = [key for key in own if any(other.get(key) != own[key] for other in alike)]
+        extra = "".join(f", {key}={_short(own[key])}" for key in keys)
+        pair = pair_name(config)
+        told.append(f"{label.removesuffix(f': {pair}')}{extra}: {pair}")
+    return told
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def check_format(path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from optnas.base.errors import UserError
 from optnas.base.measurements import Line
 from optnas.base.records import RunFolder
-from optnas.measures.drawing import COLOURS, MARKERS, NAMES, Look, run_label, run_looks
+from optnas.measures.drawing import COLOURS, MARKERS, NAMES, Look, run_labels, run_looks
 from optnas.measures.figures import Curve, Panel, Seed
 
 if TYPE_CHECKING:
@@ -47,9 +47,15 @@ def measured(name: str, runs: Sequence[RunFolder], **chosen: Any) -> list[list[L
                 remedy=f"measure it: optnas measure {run.path} {name}{words}",
             )
         found.append(lines)
-    first = found[0][0]["settings"]
+    first, source = found[0][0]["settings"], found[0][0].get("source")
     for run, lines in zip(runs, found, strict=True):
         for line in lines:
+            if line.get("source") != source:
+                raise UserError(
+                    f"{name} was measured by different versions of its file",
+                    where=run.path,
+                    remedy=f"measure it once more: optnas measure {run.path} FILE:{name} --again",
+                )
             differing = [key for key in first if line["settings"].get(key) != first[key]]
             if differing:
                 raise UserError(
@@ -101,8 +107,8 @@ def groups_of(runs: Sequence[RunFolder], found: Sequence[list[Line]]) -> list[Gr
         label: Group(label, look, members=[], seeds=[])
         for label, look in run_looks(configs).items()
     }
-    for config, run, lines in zip(configs, runs, found, strict=True):
-        group = groups[run_label(config)]
+    for label, config, run, lines in zip(run_labels(configs), configs, runs, found, strict=True):
+        group = groups[label]
         group.members.append((run, lines))
         group.seeds.append(config["search"]["seed"])
     return list(groups.values())

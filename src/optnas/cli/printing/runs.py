@@ -93,7 +93,24 @@ def print_outcome(result: Mapping[str, Any], out: Path) -> None:
             print(f"data: {result['note']}")
     else:
         print(f"{result['status']}: {result.get('reason', '')}")
+    for told in failed_measures(RunFolder(out)):
+        print(told)
     print(f"run folder: {out}")
+
+
+def failed_measures(run: RunFolder) -> list[str]:
+    """A line for each measure of a run that has failed: how often, the first reason, and where."""
+    told = []
+    for label in run.read_config().get("measures", {}):
+        lines = [line for line in run.read_measures(label) if line["status"] != "ok"]
+        if lines:
+            first = lines[0]
+            more = f" and in {len(lines) - 1} more epochs" if len(lines) > 1 else ""
+            told.append(
+                f"measure {label}: {first['status']} in epoch {first['epoch']}{more} "
+                f"({first.get('reason', '')})"
+            )
+    return told
 
 
 RUN_COLUMNS = (
