@@ -260,3 +260,23 @@ def test_versions_of_a_measure_are_not_drawn_as_one(tmp_path: Path) -> None:
         run.measures.put("gap", {**line, "source": "0" * 64}, {})
     with pytest.raises(UserError, match="different versions of its file"):
         measured("gap", [run])
+
+
+def test_a_study_whose_axis_is_no_pair_says_so_and_shows_a_strangers_figure(tmp_path: Path) -> None:
+    """Two values of one setting: no value of most runs, and no false reason for what is missing."""
+    measure = template("my_measure.py", tmp_path)
+    grid = '[[grid]]\n"weight_optimizer.lr" = [0.01, 0.1]\n'
+    address = {"measures.flatness.name": f"{measure}:flatness", "measures.flatness.every": 1}
+    name = tiny_study(tmp_path, grid=grid, **address)
+    for number, planned in enumerate(load_study(name).runs.values()):
+        run_folder = RunFolder(tmp_path / "out" / str(number))
+        with run_folder.created(planned.settings.document()):
+            run(planned.settings, run_folder)
+    page = report(name, tmp_path / "out").read_text()
+    text = " ".join(page.split())
+    assert "Two values are equally common of weight_optimizer.lr" in text
+    assert "the study has no finished run yet" not in text
+    assert "F7 (two values are equally common of weight_optimizer.lr)" in text
+    figure = data_of(page, "flatness")
+    assert "weight_optimizer.lr=0.01" in json.dumps(figure)
+    assert (tmp_path / "out" / "figures" / "flatness.png").exists()

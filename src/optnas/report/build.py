@@ -96,6 +96,7 @@ def report(
         benchmark=material.benchmark,
         design=_design(entries),
         held=_held(material),
+        tied=_tied(material),
     )
     with writing("the report", key="--to", path=target):
         (target / "figures").mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,9 @@ def figures_of(
         The figures, and those that these runs cannot supply.
     """
     comparable = material.selection.comparable({}, set(NAMES_OF_ARMS))
-    ids = material.runs.settings.loc[comparable, "id"].astype(str)
+    # Where nothing is held, a figure of runs tells them apart by their settings.
+    shown = comparable if comparable.any() else material.selection.allowed
+    ids = material.runs.settings.loc[shown, "id"].astype(str)
     ready = [folders[name] for name in ids]
     found: list[Drawn | Picture] = []
     absent = []
@@ -139,6 +142,10 @@ def figures_of(
             absent.append(made)
         else:
             found.append(made)
+    tied = _tied(material)
+    if tied and not comparable.any():
+        why = f"two values are equally common of {', '.join(tied)}"
+        absent = [each._replace(why=why) for each in absent]
     return found, [*absent, *broken]
 
 
@@ -204,7 +211,14 @@ def _held(material: Material) -> list[str]:
     return [
         f"{column} ({', '.join(filter(None, value.split(', ')))})"
         for column, value in material.selection.held(everything, set(NAMES_OF_ARMS)).items()
+        if value
     ]
+
+
+def _tied(material: Material) -> list[str]:
+    """Settings of which two values are equally common: they are held at none."""
+    named = set(NAMES_OF_ARMS)
+    return [each for each in material.selection.ties({}, named) if each != "benchmark.table"]
 
 
 def _render(**values: Any) -> str:
