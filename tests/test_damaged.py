@@ -163,3 +163,10 @@ def test_a_kept_checkpoint_is_verified_before_it_is_measured(tmp_path: Path) -> 
     kept.write_bytes(flipped)
     with pytest.raises(UserError, match="checksum"):
         api.measure(out, {"gap": {"at": [0]}})
+
+
+def test_a_pass_that_ends_in_a_short_batch_goes_on(tmp_path: Path) -> None:
+    """The position in a pass may lie beyond its last image."""
+    chosen = {"search__valid_order": "passes", "data__valid_size": 40, "search__batch_size": 16}
+    begun = interrupted_run(tmp_path / "begun", search__epochs=3, data__train_size=48, **chosen)
+    assert resumed(begun, tmp_path / "run")["status"] == "done"

@@ -73,12 +73,14 @@ def _keep(path: Path, other: Path) -> None:
     partial = other.with_name(f"{other.name}.{os.getpid()}{TEMPORARY}")
     try:
         partial.unlink(missing_ok=True)
-        os.link(path, partial)
+        try:
+            os.link(path, partial)
+        except OSError:  # a file system without second names
+            shutil.copyfile(path, partial)
         os.rename(partial, other)
-    except OSError:  # a file system without second names
+    except BaseException:
         partial.unlink(missing_ok=True)
-        shutil.copyfile(path, partial)
-        os.rename(partial, other)
+        raise
 
 
 @contextlib.contextmanager
