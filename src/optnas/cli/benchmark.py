@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from optnas.cli.common import DataFolder
+from optnas.cli.printing.text import say
 
 app = typer.Typer(help="Ask a benchmark table.")
 
@@ -71,9 +72,9 @@ def import_archive(
         imported = nats.import_archive(
             path, data_folder(data), allow_partial=allow_partial, on_cell=progress.show
         )
-    typer.echo(f"wrote {imported.path}: {imported.held} of {imported.size} cells")
+    say(f"wrote {imported.path}: {imported.held} of {imported.size} cells")
     if imported.held < imported.size:
-        typer.echo("a part: it answers queries for its cells, and no search")
+        say("a part: it answers queries for its cells, and no search")
 
 
 @app.command()

@@ -9,6 +9,7 @@ import typer
 
 from optnas.base.errors import EXIT_DONE, EXIT_FAILED, UserError, did_you_mean
 from optnas.cli.common import DataFolder, Device, Threads, dotted_settings
+from optnas.cli.printing.text import say
 
 
 def measure(
@@ -37,15 +38,15 @@ def measure(
     dotted = dotted_settings(None, device=device, threads=threads, data=data)
     failed = []
 
-    def show(label: str, line: dict[str, Any]) -> None:
+    def tell(label: str, line: dict[str, Any]) -> None:
         failed.append(line["status"] == "failed")
-        typer.echo(f"{run}: {measure_line(label, line)}")
+        say(f"{run}: {measure_line(label, line)}")
 
     for run in runs:
         count = len(failed)
-        api.measure(run, measures, dotted, again=again, on_line=show)
+        api.measure(run, measures, dotted, again=again, on_line=tell)
         if len(failed) == count:
-            typer.echo(f"{run}: everything is there; --again measures once more")
+            say(f"{run}: everything is there; --again measures once more")
     raise typer.Exit(EXIT_FAILED if any(failed) else EXIT_DONE)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from optnas.cli.common import DataFolder, dotted_settings
+from optnas.cli.printing.text import say
 
 
 def plot(
@@ -49,4 +50,4 @@ def plot(
         folder=data_folder(data),
         reference=lines,
     )
-    typer.echo(f"wrote {output}")
+    say(f"wrote {output}")

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_terminal
 from optnas.base.records import Record, RunFolder
-from optnas.cli.printing.text import aligned, number
+from optnas.cli.printing.text import aligned, number, say
 from optnas.measures.drawing import run_label
 from optnas.measures.record import TOP_EIGENVALUE
 
@@ -68,12 +69,12 @@ class EpochTable:
     def _show(self, text: str) -> None:
         self._lines += text.split("\n")
         if self._live is None:
-            print(text, flush=True)
+            say(text, flush=True)
             return
         from rich.text import Text
 
         shown = self._lines[:2] + self._lines[2:][-LIVE_ROWS:]
-        self._live.update(Text("\n".join(shown), no_wrap=True, overflow="ellipsis"))
+        self._live.update(Text(for_terminal("\n".join(shown)), no_wrap=True, overflow="ellipsis"))
 
     def __exit__(self, *error: object) -> None:
         if self._live is not None:
@@ -85,15 +86,15 @@ def print_outcome(result: Mapping[str, Any], out: Path) -> None:
     if result["status"] == "done":
         bench = result["benchmark"]
         values = ", ".join(f"{name} {value:.2f} %" for name, value in bench["accuracy"].items())
-        print(f"done: {result['architecture']}")
+        say(f"done: {result['architecture']}")
         if values:
-            print(f"benchmark (table {bench['table']}, split {bench['split']}): {values}")
+            say(f"benchmark (table {bench['table']}, split {bench['split']}): {values}")
         # A run that was finished by an earlier version has no note.
         if "note" in result:
-            print(f"data: {result['note']}")
+            say(f"data: {result['note']}")
     else:
-        print(f"{result['status']}: {result.get('reason', '')}")
-    print(f"run folder: {out}")
+        say(f"{result['status']}: {result.get('reason', '')}")
+    say(f"run folder: {out}")
 
 
 RUN_COLUMNS = (
@@ -104,7 +105,7 @@ RUN_COLUMNS = (
 
 def print_runs(runs: Sequence[RunFolder]) -> None:
     """A table of runs: what they are, how far they came, what their last cell is worth."""
-    print("\n".join(aligned(RUN_COLUMNS, [_run_row(run) for run in runs])))
+    say("\n".join(aligned(RUN_COLUMNS, [_run_row(run) for run in runs])))
 
 
 def _run_row(run: RunFolder) -> list[str]:
