@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +40,7 @@ def query(
         table = default_table(folder, (named or default_space()).name)
     source = find_source(table)
     cells = named or build_space({"name": source.space_name})
-    is_index = architecture.isascii() and architecture.lstrip("+-").isdigit()
+    is_index = re.fullmatch(r"[+-]?[0-9]{1,20}", architecture)  # Python reads 4,300 digits
     cell = cells.architecture_at(int(architecture)) if is_index else cells.parse(architecture)
     loaded = source.load(folder)
     parts = {"dataset": dataset, "split": split, "epochs": epochs}

@@ -13,6 +13,7 @@ from optnas.base.records import Record, RunFolder
 from optnas.cli.printing.text import aligned, number, say
 from optnas.measures.drawing import run_label
 from optnas.measures.record import TOP_EIGENVALUE
+from optnas.study.folder import look
 
 HEADER = (
     f"{'epoch':>5} {'train loss':>10} {'train %':>8} {'valid %':>8} {'benchmark %':>12} "
@@ -109,16 +110,19 @@ def print_runs(runs: Sequence[RunFolder]) -> None:
 
 
 def _run_row(run: RunFolder) -> list[str]:
+    status, told = look(run)
     try:
-        return _readable_row(run)
-    except (UserError, KeyError, TypeError) as error:
-        return ["unreadable", *[""] * (len(RUN_COLUMNS) - 2), f"{run.path}: {error}"]
+        if status != "unreadable":
+            return _readable_row(run, status)
+    except UserError as error:
+        told = str(error)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        told = f"{type(error).__name__}: {error}"
+    return ["unreadable", *[""] * (len(RUN_COLUMNS) - 2), f"{run.path}: {told}"]
 
 
-def _readable_row(run: RunFolder) -> list[str]:
-    config, result = run.read_config(), run.read_result()
-    records = run.read_epochs()
-    status = result["status"] if result else "unfinished"
+def _readable_row(run: RunFolder, status: str) -> list[str]:
+    config, records = run.read_config(), run.read_epochs()
     row = [run_label(config), config["data"]["name"], str(config["search"]["seed"]), status]
     if not records:
         return [*row, *["-"] * 6, str(run.path)]
