@@ -289,7 +289,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     for content in ("{", "[]", '{"format": 1, "space": "toy", "functions": []}'):
         out.write_text(content)
         with pytest.raises(
-            UserError, match=r"table\.json: (not a table|a table of another format)"
+            UserError, match=r"table\.json: (not JSON|not a table|a table of another format)"
         ):
             trained("mine", out, TOY)
 

@@ -9,12 +9,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from optnas.base.escapes import shortened
+
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_DIVERGED = 3
 
 COMMAND_LINE = "command line"
+
+# Characters of an error that are told: of a key or a value, and of its other parts.
+LONGEST_VALUE = 200
+LONGEST_PART = 2000
 
 
 class UserError(Exception):
@@ -26,7 +32,7 @@ class UserError(Exception):
         reason: what is wrong, in one clause.
         where: the file, or ``command line``.
         key: the dotted key or argument at fault, if there is one.
-        value: its value, shown as the user wrote it.
+        value: its value, shown as the user wrote it, the first 200 characters of it.
         remedy: what to do, in one clause.
     """
 
@@ -41,11 +47,12 @@ class UserError(Exception):
     ):
         self.reason, self.remedy, self.where = reason, remedy, where
         self.key, self.value = key, value
-        head = str(where)
+        head = shortened(str(where), LONGEST_PART)
         if key is not None:
-            shown = f"'{value}'" if isinstance(value, str) else str(value)
-            head += f": {key}" if value is None else f": {key} = {shown}"
-        text = f"{head}: {reason}" + (f"; {remedy}" if remedy else "")
+            head += f": {shortened(key, LONGEST_VALUE)}"
+            head += "" if value is None else f" = {_shown(value)}"
+        text = f"{head}: {shortened(reason, LONGEST_PART)}"
+        text += f"; {shortened(remedy, LONGEST_PART)}" if remedy else ""
         super().__init__(" ".join(text.split()))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -67,6 +74,16 @@ class UserError(Exception):
             value=self.value,
             remedy=self.remedy,
         )
+
+
+def _shown(value: Any) -> str:
+    """A value as the user wrote it, as far as it is worth reading."""
+    if isinstance(value, str):
+        return f"'{shortened(value, LONGEST_VALUE)}'"
+    try:
+        return shortened(str(value), LONGEST_VALUE)
+    except (RecursionError, ValueError):  # nested too deeply, or a number of too many digits
+        return f"(a value of type {type(value).__name__})"
 
 
 @dataclass

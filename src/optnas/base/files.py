@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import importlib.util
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import IO, Any
 from optnas.base.errors import UserError
 
 TEMPORARY = ".partial"
+_HALF_WRITTEN = re.compile(rf"(?P<name>.+)\.(?P<process>[0-9]{{1,9}}){re.escape(TEMPORARY)}")
 
 
 def in_package(package: str, name: str) -> Path | None:
@@ -47,6 +49,8 @@ def write_atomically(
 ) -> None:
     """Replace a file in one step: temporary file beside it, fsync, rename, fsync of the folder.
 
+    What killed processes left of the same file is removed first.
+
     Args:
         path: the file.
         write: writes the content to the open temporary file.
@@ -54,18 +58,53 @@ def write_atomically(
     """
     # The process is in the name: two may write one cache file at the same time.
     temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    drop_leftovers(path.parent, path.name)
     try:
         with temporary.open("wb") as file:
+            # Held, so that another machine, which does not know the process, lets it be.
+            with contextlib.suppress(OSError):
+                _grab(file.fileno())
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        if keep is not None and path.exists():
-            _keep(path, keep)
-        os.replace(temporary, path)
+            if keep is not None and path.exists():
+                drop_leftovers(keep.parent, keep.name)
+                _keep(path, keep)
+            os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def drop_leftovers(folder: Path, name: str | None = None) -> None:
+    """Remove what processes that are gone left half-written; nothing where that is refused.
+
+    Args:
+        folder: where they wrote.
+        name: the file that they wrote; None for every file.
+    """
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            match = _HALF_WRITTEN.fullmatch(entry.name)
+            if (
+                match
+                and name in (None, match["name"])
+                and not _alive(int(match["process"]))
+                and not is_locked(Path(entry.path))
+            ):
+                os.unlink(entry.path)
+
+
+def _alive(process: int) -> bool:
+    """Whether a process of this machine has this id, whoever it belongs to."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _keep(path: Path, other: Path) -> None:

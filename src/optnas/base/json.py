@@ -25,24 +25,28 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def parse_json(text: str, where: object) -> Any:
+def parse_json(text: str, where: object, *, remedy: str = "restore the file") -> Any:
     """Parse JSON text.
 
     Args:
         text: the text.
         where: the file it came from, for the error.
+        remedy: what to do, for the error.
 
     Raises:
-        UserError: it is not JSON.
+        UserError: it is not JSON, nested too deeply, or holds an integer of thousands of digits.
     """
     with contextlib.suppress(ValueError):  # the slower parser knows what is wrong
         return pydantic_core.from_json(text)
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"not JSON ({error.msg})", where=where, remedy="restore the file"
-        ) from error
+    except (RecursionError, ValueError) as error:
+        reason = "an integer of too many digits"
+        if isinstance(error, json.JSONDecodeError):
+            reason = error.msg
+        elif isinstance(error, RecursionError):
+            reason = "nested too deeply"
+        raise UserError(f"not JSON ({reason})", where=where, remedy=remedy) from error
 
 
 def parse_object(text: str, where: object) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optnas.base.errors import UserError
-from optnas.base.files import write_atomically, write_text
+from optnas.base.files import drop_leftovers, write_atomically, write_text
 from optnas.base.json import dump_json, read_lines
 
 Line = dict[str, Any]
@@ -98,6 +98,7 @@ class Measurements:
             arrays: no objects.
         """
         self.path.mkdir(exist_ok=True)
+        drop_leftovers(self.path)
         if arrays:
             digest = hashlib.sha256(identity(line).encode()).hexdigest()[:8]
             name = f"{label}-{line['epoch']}-{digest}.npz"

@@ -225,7 +225,7 @@ class RunFolder:
             UserError: the records are not those the checkpoint was written with, or
                 environment.json cannot be read.
         """
-        starts = self._starts()
+        starts = self.read_starts()
         self._check_records(records)
         self._truncate(records.size)
         self.measures.cut(epoch)
@@ -238,12 +238,19 @@ class RunFolder:
         for leftover in self.path.rglob(f"*{TEMPORARY}"):
             leftover.unlink()
 
-    def _starts(self) -> list[Any]:
+    def read_starts(self) -> list[dict[str, Any]]:
+        """Versions and machine of each start, the latest last; none where nothing says.
+
+        Raises:
+            UserError: environment.json is not a list of objects.
+        """
         if not self.environment.exists():
             return []
         starts = parse_json(read_text(self.environment), self.environment)
-        if not isinstance(starts, list):
-            raise UserError("not a JSON list", where=self.environment, remedy="delete the file")
+        if not isinstance(starts, list) or not all(isinstance(each, dict) for each in starts):
+            raise UserError(
+                "not a JSON list of objects", where=self.environment, remedy="delete the file"
+            )
         return starts
 
     def kept(self, epoch: int) -> Path:
@@ -317,6 +324,25 @@ class RunFolder:
         if self._config is None or self._config[0] != text:
             self._config = text, parse_toml(text, self.config)
         return copy.deepcopy(self._config[1])
+
+    def read_identity(self) -> dict[str, Any]:
+        """What config.toml says under ``identity``: hash, numbers version, and more.
+
+        Raises:
+            UserError: there is no run here, or hash or numbers version are missing.
+        """
+        identity = self.read_config().get("identity")
+        if (
+            not isinstance(identity, dict)
+            or not isinstance(identity.get("hash"), str)
+            or not isinstance(identity.get("numbers_version"), int)
+        ):
+            raise UserError(
+                "has no hash and numbers version under [identity], as a run's has",
+                where=self.config,
+                remedy="restore the file, or move the folder elsewhere",
+            )
+        return identity
 
     def read_result(self) -> dict[str, Any] | None:
         """How the run ended, or None while it has not."""

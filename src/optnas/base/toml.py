@@ -16,13 +16,50 @@ import tomli_w
 
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
 
+MOST_NESTED = 64  # tables and lists inside each other
+MOST_BITS = 64  # of an integer, as TOML promises them
+TOO_DEEP = "nested too deeply"
+TOO_LONG = f"an integer of more than {MOST_BITS} bits"
+
 POINTED = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?")
 
 
 # A study reads its protocol once per run.
 @functools.lru_cache(maxsize=8)
 def _loads(text: str) -> dict[str, Any]:
-    return tomllib.loads(text)
+    return _parsed(text)
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """TOML that everything after it can take.
+
+    Raises:
+        ValueError: it is not TOML, nested too deeply, or holds an integer that is too long.
+    """
+    try:
+        document = tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError(TOO_DEEP) from error
+    except ValueError as error:
+        if isinstance(error, tomllib.TOMLDecodeError):
+            raise
+        raise ValueError(TOO_LONG) from error  # more digits than Python reads
+    _check(document)
+    return document
+
+
+def _check(document: Any) -> None:
+    # No recursion: what is nested too deeply would exhaust the stack here too.
+    values = [(document, 0)]
+    while values:
+        value, depth = values.pop()
+        if depth > MOST_NESTED:
+            raise ValueError(TOO_DEEP)
+        if isinstance(value, int) and value.bit_length() > MOST_BITS:
+            raise ValueError(TOO_LONG)
+        if isinstance(value, (dict, list)):
+            inner = value.values() if isinstance(value, dict) else value
+            values += ((each, depth + 1) for each in inner)
 
 
 def parse_toml(text: str, where: object) -> dict[str, Any]:
@@ -33,11 +70,11 @@ def parse_toml(text: str, where: object) -> dict[str, Any]:
         where: the file it came from, for the error.
 
     Raises:
-        UserError: it is not TOML.
+        UserError: it is not TOML, nested too deeply, or holds an integer of more than 64 bits.
     """
     try:
         return copy.deepcopy(_loads(text))
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise UserError(f"not valid TOML ({error})", where=where, remedy="fix the file") from error
 
 
@@ -79,7 +116,8 @@ def parse_override(text: str) -> tuple[list[str], Any]:
         The key's parts and the value.
 
     Raises:
-        UserError: there is no ``=``, or a part of the key is empty.
+        UserError: there is no ``=``, a part of the key is empty, or key or value are nested too
+            deeply or an integer of more than 64 bits.
 
     Example:
         >>> parse_override("weight_optimizer.lr=0.05")
@@ -93,11 +131,17 @@ def parse_override(text: str) -> tuple[list[str], Any]:
             key=text,
             remedy="write it as dotted.key=value, such as search.epochs=5",
         )
+    if len(parts) > MOST_NESTED:
+        raise UserError(TOO_DEEP, key=key.strip(), remedy="write a key that is shorter")
     try:
-        return parts, tomllib.loads(f"value = {value}")["value"]
+        return parts, _parsed(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         value = value.strip()
         return parts, float(value) if POINTED.fullmatch(value) else value
+    except ValueError as error:
+        raise UserError(
+            str(error), key=key.strip(), value=value, remedy="write a value that is simpler"
+        ) from error
 
 
 def nest(dotted: Mapping[str, Any], where: object = "settings") -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from optnas.cli.common import DataFolder
+from optnas.cli.printing.text import say
 
 app = typer.Typer(help="Ask a benchmark table.")
 
@@ -38,7 +40,7 @@ def query(
         table = default_table(folder, (named or default_space()).name)
     source = find_source(table)
     cells = named or build_space({"name": source.space_name})
-    is_index = architecture.isascii() and architecture.lstrip("+-").isdigit()
+    is_index = re.fullmatch(r"[+-]?[0-9]{1,20}", architecture)  # Python reads 4,300 digits
     cell = cells.architecture_at(int(architecture)) if is_index else cells.parse(architecture)
     loaded = source.load(folder)
     parts = {"dataset": dataset, "split": split, "epochs": epochs}
@@ -71,9 +73,9 @@ def import_archive(
         imported = nats.import_archive(
             path, data_folder(data), allow_partial=allow_partial, on_cell=progress.show
         )
-    typer.echo(f"wrote {imported.path}: {imported.held} of {imported.size} cells")
+    say(f"wrote {imported.path}: {imported.held} of {imported.size} cells")
     if imported.held < imported.size:
-        typer.echo("a part: it answers queries for its cells, and no search")
+        say("a part: it answers queries for its cells, and no search")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from optnas.cli.common import DataFolder
+from optnas.cli.printing.text import say
 
 
 def train(
@@ -34,4 +35,4 @@ def train(
     cells = registry.find("space", space, key="SPACE")()
     settings = load_settings(cells, protocol, folder=data)
     make_table(cells, settings, out, threads=threads, on_training=print_training)
-    typer.echo(f"wrote {out}")
+    say(f"wrote {out}")

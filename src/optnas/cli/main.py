@@ -17,6 +17,7 @@ from types import FrameType
 import typer
 
 from optnas.base.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, UserError
+from optnas.base.escapes import for_terminal, shortened
 from optnas.cli import (
     benchmark,
     benchmark_train,
@@ -34,6 +35,8 @@ from optnas.cli.streams import guarded
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 IMPATIENCE = 5.0  # seconds after a signal in which further ones are ignored
+
+LONGEST = 8000  # characters of an error line
 
 app = typer.Typer(
     add_completion=False,
@@ -56,8 +59,8 @@ app.add_typer(study.app, name="study")
 
 
 def _tell(kind: str, error: object) -> None:
-    line = " ".join(str(error).split())
-    print(f"optnas: {kind}: {line}", file=sys.stderr)
+    line = shortened(" ".join(str(error).split()), LONGEST)
+    print(for_terminal(f"optnas: {kind}: {line}"), file=sys.stderr)
 
 
 def _tell_whose(error: Exception) -> None:
@@ -66,7 +69,7 @@ def _tell_whose(error: Exception) -> None:
     for frame in traceback.extract_tb(error.__traceback__):
         if not frame.filename.startswith((*ours, "<")):
             place = f"{frame.filename}, line {frame.lineno}, in {frame.name}"
-            print(f"  {place}: {frame.line}", file=sys.stderr)
+            print(for_terminal(f"  {place}: {frame.line}"), file=sys.stderr)
 
 
 def _tell_interruption() -> None:

@@ -9,6 +9,7 @@ import typer
 
 from optnas.base.errors import EXIT_DONE, EXIT_FAILED, UserError, did_you_mean
 from optnas.cli.common import DataFolder, Device, Threads, dotted_settings, runs_at
+from optnas.cli.printing.text import say
 
 
 def measure(
@@ -38,22 +39,22 @@ def measure(
     dotted = dotted_settings(None, device=device, threads=threads, data=data)
     failed = []
 
-    def show(label: str, line: dict[str, Any]) -> None:
+    def tell(label: str, line: dict[str, Any]) -> None:
         failed.append(line["status"] == "failed")
         taken.append((label, line))
-        typer.echo(f"{run.path}: {measure_line(label, line)}")
+        say(f"{run.path}: {measure_line(label, line)}")
 
     for run in runs:
         taken: list[tuple[str, dict[str, Any]]] = []
-        api.measure(run.path, measures, dotted, again=again, on_line=show)
+        api.measure(run.path, measures, dotted, again=again, on_line=tell)
         for label in measures:
             new = [line for of_label, line in taken if of_label == label]
             for line in run.read_measures(label):
                 alike = not new or line["settings"] == new[0]["settings"]
                 if alike and line["epoch"] not in [each["epoch"] for each in new]:
-                    typer.echo(f"{run.path}: {measure_line(label, line)} (there already)")
+                    say(f"{run.path}: {measure_line(label, line)} (there already)")
         if not taken:
-            typer.echo(f"{run.path}: nothing new; --again measures once more")
+            say(f"{run.path}: nothing new; --again measures once more")
     raise typer.Exit(EXIT_FAILED if any(failed) else EXIT_DONE)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from optnas.cli.common import DataFolder, dotted_settings, runs_at
+from optnas.cli.printing.text import say
 
 
 def plot(
@@ -50,4 +51,4 @@ def plot(
         folder=data_folder(data),
         reference=lines,
     )
-    typer.echo(f"wrote {output}")
+    say(f"wrote {output}")

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from optnas.cli.printing.text import say
+
 app = typer.Typer(help="Look at search protocols.")
 
 
@@ -14,7 +16,7 @@ def show(name: Annotated[str, typer.Argument(help="a shipped name or a path")]) 
     """Print a protocol."""
     from optnas.search import protocols
 
-    typer.echo(protocols.text_of(name), nl=False)
+    say(protocols.text_of(name), end="")
 
 
 @app.command()

@@ -10,6 +10,7 @@ import typer
 
 from optnas.base.errors import EXIT_DONE, EXIT_FAILED, UserError
 from optnas.cli.common import DataFolder, Device, Overrides, Threads, dotted_settings
+from optnas.cli.printing.text import say
 
 app = typer.Typer(help="Declare, run and tabulate grids of searches.")
 
@@ -109,7 +110,7 @@ def run(
     with StudyLines(watch.look, at_a_time) as lines:
         runner.on_change, runner.on_tick = lines.change, lines.tick
         whole = runner.go()
-    typer.echo(watch.look().line(at_a_time))
+    say(watch.look().line(at_a_time))
     raise typer.Exit(EXIT_DONE if whole else EXIT_FAILED)
 
 
@@ -182,7 +183,7 @@ def table(
         numbers_version=numbers_version,
     )
     tables.write_table(frame, output)
-    typer.echo(f"wrote {output}: {len(frame)} rows of {frame['id'].nunique()} runs")
+    say(f"wrote {output}: {len(frame)} rows of {frame['id'].nunique()} runs")
 
 
 @app.command()
@@ -257,7 +258,7 @@ def export(
     from optnas.study.exporting import export as export_study
 
     changed, finished = export_study(study, out, to, arrays=arrays or (), data=data)
-    typer.echo(f"{finished} finished runs, {len(changed)} of them new or changed in {to}")
+    say(f"{finished} finished runs, {len(changed)} of them new or changed in {to}")
 
 
 @app.command()
@@ -293,7 +294,7 @@ def report(
         data=data,
         numbers_version=numbers_version,
     )
-    typer.echo(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB) and {page.parent / 'figures'}/")
+    say(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB) and {page.parent / 'figures'}/")
 
 
 @app.command(hidden=True)

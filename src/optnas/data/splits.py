@@ -13,7 +13,6 @@ CIFAR-100 and ImageNet16-120.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from optnas.base.errors import UserError
+from optnas.base.json import parse_json
 from optnas.base.toml import read_text
 from optnas.data.sets.base import Dataset
 
@@ -85,12 +85,7 @@ def _digest(text: str) -> str:
 
 
 def _lists(text: str, path: Path, kind: str) -> dict[str, list[int]]:
-    try:
-        document = json.loads(text)
-    # Deep nesting exhausts the stack; that is no JSON of ours either.
-    except (json.JSONDecodeError, RecursionError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-        raise UserError(f"not JSON ({reason})", where=path, remedy="fetch it again") from error
+    document = parse_json(text, path, remedy="fetch it again")
     keys = set(document) if isinstance(document, dict) else set()
     for other, lists in LISTS.items():
         if keys == set(lists) and other != kind:

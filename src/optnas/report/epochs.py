@@ -117,7 +117,7 @@ def _stopped(runs: Sequence[RunFolder]) -> list[str]:
     return [
         f"{run.path.name}: {result['status'] if result else 'not finished'}"
         for run, result in results
-        if result is None or result["status"] != "done"
+        if result is None or result.get("status") != "done"
     ]
 
 

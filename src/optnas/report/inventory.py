@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from typing import Any
 from optnas.analysis.claims.declare import Cell
 from optnas.base.errors import UserError, did_you_mean
 from optnas.base.records import RunFolder
-from optnas.base.toml import read_text
 from optnas.study.declare import ID_LENGTH, Study, describe_settings
 from optnas.study.folder import STATES, State, epochs_of, look
 
@@ -79,9 +77,7 @@ def inventory(study: Study, folders: Mapping[str, RunFolder]) -> list[Entry]:
 
 
 def _last_start(folder: RunFolder) -> dict[str, Any]:
-    if not folder.environment.exists():
-        return {}
-    starts = json.loads(read_text(folder.environment))
+    starts = folder.read_starts()
     return starts[-1] if starts else {}
 
 

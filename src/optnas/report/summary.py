@@ -12,6 +12,7 @@ import numpy as np
 
 from optnas.analysis.bands import band
 from optnas.analysis.claims.declare import NAMES
+from optnas.base.escapes import for_csv, for_latex
 from optnas.measures.record import RECORD, SUPERNET_ACCURACY, TOP_EIGENVALUE, symbol
 from optnas.report.arms import ALGORITHM, Arm, pair_arms
 from optnas.report.material import Material
@@ -103,7 +104,7 @@ def _estimate(values: Sequence[float]) -> Estimate:
 
 
 def as_csv(lines: Sequence[Line]) -> str:
-    """T1 as comma-separated values, full precision."""
+    """T1 as comma-separated values, full precision; no name begins as a formula."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     parts = ("mean", "low", "high", "n")
@@ -111,16 +112,17 @@ def as_csv(lines: Sequence[Line]) -> str:
     writer.writerow(["algorithm", "pair", "runs", *heads])
     for line in lines:
         numbers = [(e.mean, e.low, e.high, e.n) for e in line.estimates]
-        writer.writerow([line.algorithm, line.pair, line.n, *(n for each in numbers for n in each)])
+        names = [for_csv(line.algorithm), for_csv(line.pair)]
+        writer.writerow([*names, line.n, *(n for each in numbers for n in each)])
     return text.getvalue()
 
 
 def as_latex(lines: Sequence[Line]) -> str:
     r"""T1 as a ``tabular`` for ``\usepackage{booktabs}``; intervals in brackets."""
-    heads = " & ".join(f"{name} ({unit})".replace("%", r"\%") for name, unit, _ in COLUMNS)
+    heads = " & ".join(for_latex(f"{name} ({unit})") for name, unit, _ in COLUMNS)
     rows = [
         " & ".join(
-            [line.algorithm, line.pair, str(line.n)]
+            [for_latex(line.algorithm), for_latex(line.pair), str(line.n)]
             + [told(e, digits) for e, (_, _, digits) in zip(line.estimates, COLUMNS, strict=True)]
         )
         + r" \\"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from optnas.base.errors import UserError, did_you_mean
 from optnas.base.files import write_bytes, writing
+from optnas.base.json import parse_json
 from optnas.base.records import FINISHED, RunFolder
 from optnas.base.toml import dump_toml, read_text
 from optnas.search.settings.model import PLACES
@@ -44,7 +45,7 @@ def export(
     finished = {}
     for name, run in runs.items():
         result = run.read_result() if run.config.exists() else None
-        if result is not None and result["status"] in FINISHED:
+        if result is not None and result.get("status") in FINISHED:
             finished[name] = run
     _check_measured(arrays, finished.values())
     changed = [name for name, run in finished.items() if copy_record(run, there[name].path, arrays)]
@@ -106,7 +107,7 @@ def copy_record(run: RunFolder, target: Path, arrays: Iterable[str] = ()) -> boo
 
 def _environment(run: RunFolder) -> str:
     """The starts of a run without the folders of its machine."""
-    starts = json.loads(read_text(run.environment))
+    starts = parse_json(read_text(run.environment), run.environment)
     for start in starts:
         words = [Path(w).name if Path(w).is_absolute() else w for w in start["command"][1:]]
         start["command"] = ["optnas", *(w for w in words if not _names_a_folder(w))]

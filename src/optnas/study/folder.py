@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from optnas.base.errors import UserError
-from optnas.base.records import FINISHED, BusyError, RunFolder, find_runs
+from optnas.base.records import FINISHED, BusyError, RunFolder, Status, find_runs
 from optnas.search.settings.model import NUMBERS_VERSION, Settings
 from optnas.study.declare import ID_LENGTH, PlannedRun, Study, load_study
 
@@ -52,14 +52,14 @@ def look(run: RunFolder) -> Look:
     try:
         if not run.config.exists():
             return Look("missing")
-        run.read_config()
-        result = run.read_result() or {}
-        status = result.get("status", "unfinished")
-        if status not in STATES or status == "missing":
+        run.read_identity()
+        result = run.read_result()
+        status: Any = "unfinished" if result is None else result.get("status")
+        if result is not None and status not in get_args(Status):
             return Look("unreadable", f"{run.result}: there is no status {status!r}")
         if status not in FINISHED and run.running():
             return Look("running")
-        reason = "" if status == "done" else result.get("reason", "")
+        reason = "" if result is None or status == "done" else result.get("reason", "")
         return Look(status, str(reason))
     except (UserError, OSError) as error:
         return Look("unreadable", " ".join(str(error).split()))
@@ -95,7 +95,7 @@ def standing(run: RunFolder) -> dict[str, Any]:
         status, reason = look(run)
         if status in ("missing", "unreadable"):
             return told | {"status": status, "reason": reason or None}
-        identity = run.read_config()["identity"]
+        identity = run.read_identity()
         epochs = run.read_epochs()
         return told | {
             "id": identity["hash"][:ID_LENGTH],
@@ -249,12 +249,13 @@ def runs_of(
         The runs; those of a study need not exist.
 
     Raises:
-        UserError: the study is wrong, runs of several versions lie below the folder, or only those
-            of a version that is not asked for.
+        UserError: the study is wrong, runs of several versions lie below the folder, only those
+            of a version that is not asked for, or one whose configuration is not a run's.
     """
     if study is not None:
         return list(opened(study, out, data, numbers_version)[1].values())
-    found = [(run, version_in(run.read_config())) for run in find_runs(out)]
+    runs = [run for run in find_runs(out) if not _foreign(run)]
+    found = [(run, run.read_identity()["numbers_version"]) for run in runs]
     versions = sorted({version for _, version in found})
     if numbers_version is None and len(versions) > 1:
         raise UserError(
@@ -265,6 +266,11 @@ def runs_of(
             remedy=f"choose one: --numbers-version {versions[-1]}",
         )
     return [run for run, version in found if numbers_version in (None, version)]
+
+
+def _foreign(run: RunFolder) -> bool:
+    """Whether it is another program's config.toml, with no record of a run beside it."""
+    return not run.epochs.exists() and "identity" not in run.read_config()
 
 
 def prepare(run: PlannedRun, folder: RunFolder) -> None:

@@ -8,7 +8,9 @@ import os
 import socket
 from typing import Any
 
+from optnas.base.errors import UserError
 from optnas.base.files import append_text
+from optnas.base.json import parse_object
 from optnas.base.records import FINISHED, RunFolder
 
 
@@ -48,10 +50,10 @@ class StartLog:
         if not self.path.exists():
             return []
         events = []
-        for line in self.path.read_text().splitlines():
+        for line in self.path.read_text(errors="replace").splitlines():
             try:
-                events.append(json.loads(line))
-            except json.JSONDecodeError:
+                events.append(parse_object(line, self.path))
+            except UserError:
                 continue  # torn by a power cut
         return events
 

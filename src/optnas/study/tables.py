@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_csv
 from optnas.base.files import write_atomically, writing
 from optnas.base.records import Record, RunFolder
 from optnas.study.declare import ID_LENGTH, describe_settings
@@ -201,7 +202,7 @@ def _question(name: str, space_settings: dict[str, Any], data: Path | None) -> A
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table in one step.
+    """Write a table in one step. Text in a CSV never begins as a formula, see `for_csv`.
 
     Args:
         frame: the table.
@@ -215,12 +216,20 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 
     def write(file: IO[bytes]) -> None:
         if kind == ".csv":
-            frame.to_csv(file, index=False)
+            _no_formulas(frame).to_csv(file, index=False)
         else:
             frame.to_parquet(file, index=False)
 
     with writing("the table", key="-o", path=path):
         write_atomically(path, write)
+
+
+def _no_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table as a CSV holds it: text that a spreadsheet would compute gets an apostrophe."""
+    kept = frame.copy(deep=False)
+    for name in frame.select_dtypes(exclude=["number", "bool"]):
+        kept[name] = frame[name].map(for_csv)
+    return kept.rename(columns=for_csv)
 
 
 def check_format(path: Path) -> None:

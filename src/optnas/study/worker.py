@@ -44,7 +44,7 @@ def execute(path: Path, settings: Mapping[str, Any] | None = None) -> int:
 
 def _alone(folder: RunFolder, settings: Mapping[str, Any]) -> int:
     log, result = StartLog(folder), folder.read_result()
-    if result is not None and result["status"] in FINISHED:
+    if result is not None and result.get("status") in FINISHED:
         log.settle(result["status"])
         return EXIT_DIVERGED if result["status"] == "diverged" else EXIT_DONE
     log.add("start")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optnas.base.toml import flat
-from optnas.cli.printing.text import aligned
+from optnas.cli.printing.text import aligned, say
 
 if TYPE_CHECKING:
     from optnas.base.measurements import Line
@@ -18,12 +18,12 @@ def print_differences(a_name: str, a: Mapping[str, Any], b_name: str, b: Mapping
     flat_a, flat_b = flat(a), flat(b)
     keys = [key for key in {**flat_a, **flat_b} if flat_a.get(key) != flat_b.get(key)]
     width = max([len(key) for key in keys] + [len("setting")])
-    print(f"{'setting':<{width}}  {a_name:<22} {b_name}")
+    say(f"{'setting':<{width}}  {a_name:<22} {b_name}")
     for key in sorted(keys):
         left, right = (str(flat.get(key, "-")) for flat in (flat_a, flat_b))
-        print(f"{key:<{width}}  {left:<22} {right}")
+        say(f"{key:<{width}}  {left:<22} {right}")
     if not keys:
-        print("no difference")
+        say("no difference")
 
 
 def print_outcomes(outcomes: Iterable[Outcome]) -> int:
@@ -33,7 +33,7 @@ def print_outcomes(outcomes: Iterable[Outcome]) -> int:
         How many failed.
     """
     counts = {"ok": 0, "failed": 0, "expected failure": 0, "not examined": 0}
-    print(f"{'verdict':<16} {'component':<32} check")
+    say(f"{'verdict':<16} {'component':<32} check")
     for outcome in outcomes:
         counts[outcome.verdict] += 1
         settings = ", ".join(f"{k}={v}" for k, v in outcome.subject.settings.items())
@@ -43,8 +43,8 @@ def print_outcomes(outcomes: Iterable[Outcome]) -> int:
         if outcome.verdict == "expected failure":
             found = f"{outcome.expected} ({outcome.why})"
         why = f": {found}" if found else ""
-        print(f"{outcome.verdict:<16} {label:<32} {outcome.check}{why}", flush=True)
-    print(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count))
+        say(f"{outcome.verdict:<16} {label:<32} {outcome.check}{why}", flush=True)
+    say(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count))
     return counts["failed"]
 
 
@@ -84,16 +84,16 @@ def print_measures() -> None:
         settings = registry.complete_settings(factory, {}, section=name)
         measure: Measure = factory(**settings)
         cadence = measure.cadence
-        print(f"{name}: {(factory.__doc__ or '').strip().splitlines()[0]}")
-        print(f"  cost      {measure.cost}")
-        print(f"  taken     every = {cadence.every}, at = {list(cadence.at)}")
-        print(f"  settings  {', '.join(f'{k} = {v}' for k, v in settings.items()) or 'none'}")
+        say(f"{name}: {(factory.__doc__ or '').strip().splitlines()[0]}")
+        say(f"  cost      {measure.cost}")
+        say(f"  taken     every = {cadence.every}, at = {list(cadence.at)}")
+        say(f"  settings  {', '.join(f'{k} = {v}' for k, v in settings.items()) or 'none'}")
         for key, quantity in measure.quantities.items():
             better = "" if quantity.better == "neither" else f", {quantity.better} is better"
-            print(f"  finds     {key} [{quantity.unit}{better}]")
+            say(f"  finds     {key} [{quantity.unit}{better}]")
 
 
 def print_components(found: Sequence[Mapping[str, Any]]) -> None:
     """Components, one per line: name, what it needs, what it is."""
     rows = [[each["name"], ", ".join(each["needs"]) or "-", each["summary"]] for each in found]
-    print("\n".join(aligned(("name", "needs", "what it is"), rows)))
+    say("\n".join(aligned(("name", "needs", "what it is"), rows)))

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_terminal
 from optnas.base.records import Record, RunFolder
-from optnas.cli.printing.text import aligned, number
+from optnas.cli.printing.text import aligned, number, say
 from optnas.measures.drawing import run_label
 from optnas.measures.record import TOP_EIGENVALUE
+from optnas.study.folder import look
 
 HEADER = (
     f"{'epoch':>5} {'train loss':>10} {'train %':>8} {'valid %':>8} {'benchmark %':>12} "
@@ -68,12 +70,12 @@ class EpochTable:
     def _show(self, text: str) -> None:
         self._lines += text.split("\n")
         if self._live is None:
-            print(text, flush=True)
+            say(text, flush=True)
             return
         from rich.text import Text
 
         shown = self._lines[:2] + self._lines[2:][-LIVE_ROWS:]
-        self._live.update(Text("\n".join(shown), no_wrap=True, overflow="ellipsis"))
+        self._live.update(Text(for_terminal("\n".join(shown)), no_wrap=True, overflow="ellipsis"))
 
     def __exit__(self, *error: object) -> None:
         if self._live is not None:
@@ -85,17 +87,17 @@ def print_outcome(result: Mapping[str, Any], out: Path) -> None:
     if result["status"] == "done":
         bench = result["benchmark"]
         values = ", ".join(f"{name} {value:.2f} %" for name, value in bench["accuracy"].items())
-        print(f"done: {result['architecture']}")
+        say(f"done: {result['architecture']}")
         if values:
-            print(f"benchmark (table {bench['table']}, split {bench['split']}): {values}")
+            say(f"benchmark (table {bench['table']}, split {bench['split']}): {values}")
         # A run that was finished by an earlier version has no note.
         if "note" in result:
-            print(f"data: {result['note']}")
+            say(f"data: {result['note']}")
     else:
-        print(f"{result['status']}: {result.get('reason', '')}")
+        say(f"{result['status']}: {result.get('reason', '')}")
     for told in failed_measures(RunFolder(out)):
-        print(told)
-    print(f"run folder: {out}")
+        say(told)
+    say(f"run folder: {out}")
 
 
 def failed_measures(run: RunFolder) -> list[str]:
@@ -121,20 +123,23 @@ RUN_COLUMNS = (
 
 def print_runs(runs: Sequence[RunFolder]) -> None:
     """A table of runs: what they are, how far they came, what their last cell is worth."""
-    print("\n".join(aligned(RUN_COLUMNS, [_run_row(run) for run in runs])))
+    say("\n".join(aligned(RUN_COLUMNS, [_run_row(run) for run in runs])))
 
 
 def _run_row(run: RunFolder) -> list[str]:
+    status, told = look(run)
     try:
-        return _readable_row(run)
-    except (UserError, KeyError, TypeError) as error:
-        return ["unreadable", *[""] * (len(RUN_COLUMNS) - 2), f"{run.path}: {error}"]
+        if status != "unreadable":
+            return _readable_row(run, status)
+    except UserError as error:
+        told = str(error)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        told = f"{type(error).__name__}: {error}"
+    return ["unreadable", *[""] * (len(RUN_COLUMNS) - 2), f"{run.path}: {told}"]
 
 
-def _readable_row(run: RunFolder) -> list[str]:
-    config, result = run.read_config(), run.read_result()
-    records = run.read_epochs()
-    status = result["status"] if result else "unfinished"
+def _readable_row(run: RunFolder, status: str) -> list[str]:
+    config, records = run.read_config(), run.read_epochs()
     row = [run_label(config), config["data"]["name"], str(config["search"]["seed"]), status]
     if not records:
         return [*row, *["-"] * 6, str(run.path)]

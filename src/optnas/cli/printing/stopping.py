@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from optnas.cli.printing.text import aligned
+from optnas.cli.printing.text import aligned, say
 from optnas.measures.drawing import run_label
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ def print_evaluations(used: Evaluations, means: Sequence[float], decision: Decis
         [str(epoch), f"{value:.6g}", f"{mean:.6g}"]
         for epoch, value, mean in zip(*used, means, strict=True)
     ]
-    print("\n".join(aligned(("<epoch", "<top eigenvalue", "<local mean"), rows)))
+    say("\n".join(aligned(("<epoch", "<top eigenvalue", "<local mean"), rows)))
     if decision.stop_epoch is None:
-        print(f"never stops (asked {decision.asked} times)")
+        say(f"never stops (asked {decision.asked} times)")
     else:
-        print(f"stops at epoch {decision.stop_epoch}, returns epoch {decision.return_epoch}")
+        say(f"stops at epoch {decision.stop_epoch}, returns epoch {decision.return_epoch}")
 
 
 def print_replays(
@@ -45,8 +45,8 @@ def print_replays(
         for run, group in zip(runs, replays, strict=True)
         for each in group
     ]
-    print("\n".join(aligned(HEADS, rows)))
-    print(f"\nmeans over runs; benchmark: table {table}, {dataset}; the oracle is no rule")
+    say("\n".join(aligned(HEADS, rows)))
+    say(f"\nmeans over runs; benchmark: table {table}, {dataset}; the oracle is no rule")
     means = [
         [
             *(each["rule"], str(each["runs"]), str(each["stopped"])),
@@ -54,7 +54,7 @@ def print_replays(
         ]
         for each in found
     ]
-    print("\n".join(aligned(SUMMARY, means)))
+    say("\n".join(aligned(SUMMARY, means)))
 
 
 def _row(run: RunFolder, config: dict[str, Any], each: Replay) -> list[str]:

@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from optnas.base.escapes import for_terminal
 from optnas.base.records import RunFolder
+from optnas.cli.printing.text import say
 from optnas.study.declare import PlannedRun, Study
 from optnas.study.folder import State, look, state_of
 from optnas.study.progress import Progress, Watch, counts, duration
@@ -49,9 +51,9 @@ class StudyLines:
         """Tell of a run's new state."""
         line = f"{state:<11} {run.id}  {run.label}" + (f"  ({why})" if why else "")
         if self._live is not None:
-            self._live.console.print(line, markup=False, highlight=False)
+            self._live.console.print(for_terminal(line), markup=False, highlight=False)
         else:
-            print(line, flush=True)
+            say(line, flush=True)
 
     def tick(self) -> None:
         """Show how far the study is, now and then."""
@@ -63,9 +65,9 @@ class StudyLines:
         if self._live is not None:
             from rich.text import Text
 
-            self._live.update(Text(line))
+            self._live.update(Text(for_terminal(line)))
         else:
-            print(line, flush=True)
+            say(line, flush=True)
 
 
 def print_plan(
@@ -86,16 +88,16 @@ def print_plan(
     """
     states = {name: state_of(folder) for name, folder in folders.items()}
     merged = study.declared - len(study.runs)
-    print(f"study {study.name}: {study.question}" if study.question else f"study {study.name}")
+    say(f"study {study.name}: {study.question}" if study.question else f"study {study.name}")
     for name, run in study.runs.items():
         cost = f"  {duration(costs[name]):>10}" if costs else ""
-        print(f"{name}  {states[name]:<11}{cost}  {run.label}")
-    print(f"{len(study.runs)} runs" + (f" ({merged} declared twice)" if merged else ""), end="")
-    print(f": {counts(Counter(states.values()))}")
+        say(f"{name}  {states[name]:<11}{cost}  {run.label}")
+    say(f"{len(study.runs)} runs" + (f" ({merged} declared twice)" if merged else ""), end="")
+    say(f": {counts(Counter(states.values()))}")
     _print_others(others)
     if costs:
         left = sum(costs[name] for name, state in states.items() if state in OPEN)
-        print(
+        say(
             f"time on this machine, measured on a few steps: {duration(sum(costs.values()))} for "
             f"all runs one after the other; {duration(left / jobs)} for the rest, {jobs} at a time"
         )
@@ -103,7 +105,7 @@ def print_plan(
 
 def _print_others(others: str) -> None:
     if others:
-        print(f"{others}, not counted: numbers of different versions are not compared")
+        say(f"{others}, not counted: numbers of different versions are not compared")
 
 
 def print_status(study: Study, watch: Watch, others: str = "") -> None:
@@ -116,12 +118,12 @@ def print_status(study: Study, watch: Watch, others: str = "") -> None:
     """
     progress = watch.look()
     for name, epochs, asked in progress.running:
-        print(f"{'running':<11} {name}  epoch {epochs}/{asked}  {study.runs[name].label}")
+        say(f"{'running':<11} {name}  epoch {epochs}/{asked}  {study.runs[name].label}")
     for name, folder in watch.folders.items():
         state, reason = look(folder)
         if state in ("failed", "unreadable", "diverged", "interrupted", "unfinished"):
-            print(f"{state:<11} {name}  {study.runs[name].label}  {reason}".rstrip())
-    print(f"study {study.name}: {progress.line(max(1, len(progress.running)))}")
+            say(f"{state:<11} {name}  {study.runs[name].label}  {reason}".rstrip())
+    say(f"study {study.name}: {progress.line(max(1, len(progress.running)))}")
     _print_others(others)
 
 
@@ -134,14 +136,14 @@ def print_claims(ledger: Ledger, *, details: bool) -> None:
     """
     from optnas.analysis.claims.render import as_text
 
-    print(f"{ledger.name}: runs: {counts(ledger.states)}; benchmark table: {ledger.table}")
-    print(as_text(ledger.findings, details=details))
+    say(f"{ledger.name}: runs: {counts(ledger.states)}; benchmark table: {ledger.table}")
+    say(as_text(ledger.findings, details=details))
     if ledger.tuned:
-        print(f"tuned by the sweep's validation loss: {ledger.tuned}")
+        say(f"tuned by the sweep's validation loss: {ledger.tuned}")
     if ledger.remark:
-        print(ledger.remark)
+        say(ledger.remark)
     if any(ledger.states.get(state) for state in OPEN):
-        print("runs are missing: optnas study plan names them, optnas study run goes on with them")
+        say("runs are missing: optnas study plan names them, optnas study run goes on with them")
 
 
 def claims_document(ledger: Ledger) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optnas.cli.printing.text import aligned, number
+from optnas.cli.printing.text import aligned, number, say
 from optnas.spaces.tables.coverage import epochs_label
 
 if TYPE_CHECKING:
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 def print_query(table: Table, cell: Architecture, questions: Sequence[Question]) -> None:
     """What a table says of a cell; regret, rank and percentile need a table with every cell."""
     rows = [_query_row(table, cell, question) for question in questions]
-    print(f"{cell.string}  (index {cell.space.index(cell)} of {cell.space.name})")
-    print(f"table {table.name}: {table.provenance}")
-    print(
+    say(f"{cell.string}  (index {cell.space.index(cell)} of {cell.space.name})")
+    say(f"table {table.name}: {table.provenance}")
+    say(
         f"{'data set':<16} {'split':<6} {'epochs':<11} {'accuracy %':>10} {'spread':>7} "
         f"{'trials':>6} {'regret':>8} {'rank':>6} {'percentile':>10}"
     )
-    print("\n".join(rows))
+    say("\n".join(rows))
     if table.held is not None:
-        print(f"imported in part, {table.held.sum()} of {len(table.held)} cells: no regret or rank")
+        say(f"imported in part, {table.held.sum()} of {len(table.held)} cells: no regret or rank")
 
 
 def _query_row(table: Table, cell: Architecture, question: Question) -> str:
@@ -49,7 +49,7 @@ def _query_row(table: Table, cell: Architecture, question: Question) -> str:
 def print_published(known: Published, *, unverified: bool) -> None:
     """Published rows, and below them where each is from and what a reader has to know."""
     results = known.results(unverified=unverified)
-    print(
+    say(
         f"{known.split} accuracy (%) on {known.space} after {known.epochs} epochs, as published: "
         "mean +- standard deviation over the method's runs"
     )
@@ -63,11 +63,11 @@ def print_published(known: Published, *, unverified: bool) -> None:
         ]
         for each in results
     ]
-    print("\n".join(aligned(heads, rows)))
-    print("\nsources")
+    say("\n".join(aligned(heads, rows)))
+    say("\nsources")
     for each in results:
         doubt = "" if each.verified else "; NOT VERIFIED"
-        print(f"  {each.method}: {each.source}{each.note and f'; {each.note}'}{doubt}")
+        say(f"  {each.method}: {each.source}{each.note and f'; {each.note}'}{doubt}")
 
 
 def _mean_and_std(accuracy: tuple[float, float | None] | None) -> str:
@@ -79,7 +79,7 @@ def _mean_and_std(accuracy: tuple[float, float | None] | None) -> str:
 
 def print_random_search(table: Table, found: Sequence[RandomSearch]) -> None:
     """What random search finds on a table."""
-    print(f"table {table.name}: {table.provenance}")
+    say(f"table {table.name}: {table.provenance}")
     heads = ["data set", "split", "epochs", "<K", "<mean %", "<std", "<5 %", "<95 %", "cell"]
     rows = [
         [
@@ -92,7 +92,7 @@ def print_random_search(table: Table, found: Sequence[RandomSearch]) -> None:
         ]
         for each in found
     ]
-    print("\n".join(aligned(heads, rows)))
+    say("\n".join(aligned(heads, rows)))
 
 
 class CellProgress:
@@ -122,7 +122,7 @@ class CellProgress:
         if self._bar is not None:
             self._bar.update(0, completed=done)
         elif done % self.EVERY == 0:
-            print(f"read {done} of {self._total} cells", flush=True)
+            say(f"read {done} of {self._total} cells", flush=True)
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
@@ -131,7 +131,7 @@ class CellProgress:
 
 def print_training(training: Mapping[str, Any], done: int, total: int) -> None:
     """One finished stand-alone training as a line."""
-    print(
+    say(
         f"{done:>5} of {total}  seed {training['seed']}  valid {training['valid']:6.2f} %  "
         f"test {training['test']:6.2f} %  {training['seconds']:6.1f} s  {training['cell']}",
         flush=True,
@@ -142,6 +142,6 @@ def print_tables(every: Sequence[TableSource], folder: Path | None) -> None:
     """Every table: what it can be asked, whether it is there, where its numbers come from."""
     for source in every:
         there = "there" if source.present(folder) else f"not there as a whole; {source.obtain}"
-        print(f"{source.name}  ({there})")
-        print(f"    cells of {source.space_name}; {source.coverage}")
-        print(f"    {source.provenance}")
+        say(f"{source.name}  ({there})")
+        say(f"    cells of {source.space_name}; {source.coverage}")
+        say(f"    {source.provenance}")

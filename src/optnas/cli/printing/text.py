@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from optnas.base.escapes import for_terminal
+
+
+def say(text: str = "", *, end: str = "\n", flush: bool = False) -> None:
+    """Print to standard output. Names of data steer no terminal: control characters are named."""
+    print(for_terminal(text), end=end, flush=flush)
+
 
 def number(value: float | None, width: int, digits: int) -> str:
     """A number of fixed width; a dash for None."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from optnas.base import registry
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_terminal
 from optnas.base.records import Record, RunFolder, Status
 from optnas.search.settings.model import Settings
 from optnas.search.trackers.base import Tracker
@@ -61,7 +62,7 @@ class Guarded:
             )
             line = " ".join(line.split())
             self._folder.warn(line)
-            log.warning("optnas: warning: %s", line)
+            log.warning("optnas: warning: %s", for_terminal(line))
 
 
 def tracker_of(settings: Settings, folder: RunFolder) -> Guarded:

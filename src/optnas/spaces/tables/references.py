@@ -66,7 +66,7 @@ def check_names(names: Iterable[str]) -> None:
         UserError: one is not known.
     """
     for name in names:
-        if name not in NAMES and not re.fullmatch(r"best-of-[1-9]\d*", name):
+        if name not in NAMES and not re.fullmatch("best-of-[1-9][0-9]{0,8}", name):
             raise UserError(
                 "there is no reference of this name",
                 key=KEY,

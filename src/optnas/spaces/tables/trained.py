@@ -11,7 +11,6 @@ them was trained, ``cells`` are the places of all of them in the space's officia
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from optnas.base.errors import UserError
+from optnas.base.json import parse_json
 from optnas.base.toml import read_text
 from optnas.spaces import Space
 from optnas.spaces.tables.coverage import Coverage
@@ -64,10 +64,10 @@ def trained(name: str, path: Path, space: Space) -> TableSource:
 
 def _read(path: Path, space: Space) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(read_text(path))
+        content: dict[str, Any] = parse_json(read_text(path), path, remedy=REMAKE)
         held, same = content["space"], content["format"] == FORMAT
         cells = sorted(cell for each in content["functions"] for cell in each["cells"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise UserError(
             "not a table of stand-alone trainings", where=path, remedy=REMAKE
         ) from error

@@ -1,0 +1,200 @@
+"""What no parser can take is told in one line with exit code 2; one bad folder is one bad row.
+
+Each failed on 0.1.0 with exit code 1: ``RecursionError`` for nesting of thousands, ``ValueError``
+for integers of thousands of digits, ``KeyError`` for a result or a configuration without its keys.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from cases import FORM, command
+
+from optnas.base.errors import UserError
+from optnas.base.json import parse_json
+from optnas.base.records import RunFolder
+from optnas.base.toml import parse_override, parse_toml
+from optnas.spaces.tables.references import check_names
+from optnas.study.folder import look, standing
+from optnas.study.starts import StartLog
+
+RECORDS = Path(__file__).parents[1] / "results" / "first-light"
+DIGITS = "9" * 5000
+VALUES = {
+    "lists": "[" * 5000 + "]" * 5000,
+    "a few hundred lists": "[" * 300 + "]" * 300,
+    "lists without an end": "[" * 100_000,
+    "tables": "{a=" * 5000 + "1" + "}" * 5000,
+    "an integer": DIGITS,
+    "a hexadecimal integer": f"0x{'f' * 5000}",
+    "an integer in a list": f"[1, [{DIGITS}]]",
+}
+
+
+@pytest.mark.parametrize("case", VALUES)
+def test_toml_that_is_too_much(case: str) -> None:
+    with pytest.raises(UserError, match=r"^a\.toml: not valid TOML .*; fix the file$"):
+        parse_toml(f"key = {VALUES[case]}\n", "a.toml")
+
+
+def test_toml_keys_nested_too_deeply() -> None:
+    key = ".".join(["a"] * 5000)
+    for text in (f"{key} = 1\n", f"[{key}]\n"):
+        with pytest.raises(UserError, match=r"nested too deeply"):
+            parse_toml(text, "a.toml")
+
+
+@pytest.mark.parametrize("case", VALUES)
+def test_a_value_of_the_command_line_that_is_too_much(
+    case: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert command("search", "--out", str(tmp_path / "x"), f"search.seed={VALUES[case]}") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert FORM.fullmatch(err.strip())
+    assert len(err) < 1000
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_key_of_the_command_line_that_is_too_deep() -> None:
+    with pytest.raises(UserError, match="nested too deeply"):
+        parse_override(".".join(["a"] * 5000) + "=1")
+
+
+def test_numbers_of_usual_size_are_read() -> None:
+    largest = 2**64 - 1
+    assert parse_toml(f"a = {largest}\nb = -{2**63}\n", "a.toml") == {"a": largest, "b": -(2**63)}
+    assert parse_override(f"a={largest}") == (["a"], largest)
+
+
+JSON = {
+    "lists": "[" * 100_000 + "]" * 100_000,
+    "tables": '{"a":' * 100_000 + "1" + "}" * 100_000,
+    "an integer": f'{{"a": {DIGITS}}}',
+}
+
+
+@pytest.mark.parametrize("case", JSON)
+def test_json_that_is_too_much(case: str) -> None:
+    with pytest.raises(UserError, match=r"^a\.json: not JSON .*; restore the file$"):
+        parse_json(JSON[case], "a.json")
+
+
+@pytest.mark.parametrize("case", JSON)
+def test_stored_hessians_that_are_too_much(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "h.jsonl").write_text(JSON[case] + "\n")
+    assert command("stopping", str(tmp_path / "h.jsonl")) == 2
+    assert FORM.fullmatch(capsys.readouterr().err.strip())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("benchmark", "query", DIGITS),
+        ("benchmark", "query", "+-5"),
+        ("benchmark", "random-search", DIGITS),
+    ],
+    ids=["an index", "two signs", "a count"],
+)
+def test_an_integer_of_the_command_line(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(*words, "--table", "analog-nasbench") == 2
+    assert FORM.fullmatch(capsys.readouterr().err.strip())
+
+
+def test_a_count_in_the_name_of_a_reference() -> None:
+    check_names(["best-of-10"])
+    with pytest.raises(UserError, match="there is no reference of this name"):
+        check_names([f"best-of-{DIGITS}"])
+
+
+def two_runs(folder: Path) -> tuple[RunFolder, RunFolder]:
+    names = ("darts-SGD-SGD-0", "darts-SGD-SGD-1")
+    first, second = (Path(shutil.copytree(RECORDS / name, folder / name)) for name in names)
+    return RunFolder(first), RunFolder(second)
+
+
+def drop_identity(run: RunFolder) -> None:
+    run.config.write_text(run.config.read_text().split("[identity]")[0])
+
+
+def first_record(run: RunFolder, line: str) -> None:
+    run.epochs.write_text(line + "\n")
+
+
+BAD: dict[str, Callable[[RunFolder], object]] = {
+    "a status that is a number": lambda run: run.result.write_text('{"status": 5}'),
+    "a status that is a list": lambda run: run.result.write_text('{"status": [5]}'),
+    "no status": lambda run: run.result.write_text("{}"),
+    "a result that is a list": lambda run: run.result.write_text("[]"),
+    "a torn result": lambda run: run.result.write_text('{"status": "do'),
+    "a nested result": lambda run: run.result.write_text('{"a":' * 10**5),
+    "a result that is a folder": lambda run: (run.result.unlink(), run.result.mkdir()),
+    "no identity": drop_identity,
+    "an identity that is none": lambda run: run.config.write_text("identity = 3\n"),
+    "a foreign configuration": lambda run: run.config.write_text("[server]\nport = 1\n"),
+    "a record that is a number": lambda run: first_record(run, "5"),
+    "a record without keys": lambda run: first_record(run, '{"epoch": 0}'),
+    "a benchmark that is a list": lambda run: first_record(run, '{"epoch": 0, "benchmark": [1]}'),
+    "records that are no text": lambda run: run.epochs.write_bytes(b"\xff\n"),
+}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("case", BAD)
+def test_one_bad_folder_is_one_row(
+    case: str, as_json: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, good = two_runs(tmp_path)
+    BAD[case](bad)
+    assert command("list", str(tmp_path), *["--json"] * as_json) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    if not as_json:
+        _, first, second = out.splitlines()
+        # A run that can be read keeps its row, whatever its result lacks.
+        assert first.startswith("unreadable"), out
+        assert str(bad.path) in first
+        assert second.startswith("darts: SGD + SGD"), out
+        assert str(good.path) in second
+
+
+@pytest.mark.parametrize("case", ["no identity", "an identity that is none"])
+def test_a_table_says_which_run_has_no_identity(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, _ = two_runs(tmp_path)
+    BAD[case](bad)
+    words = ["study", "table", "--out", str(tmp_path), "-o", str(tmp_path / "t.csv"), "--recorded"]
+    assert command(*words) == 2
+    err = capsys.readouterr().err
+    assert FORM.fullmatch(err.strip())
+    assert str(bad.config) in err
+    assert not (tmp_path / "t.csv").exists()
+    assert look(bad).state == "unreadable"
+    assert standing(bad)["status"] == "unreadable"
+
+
+def test_a_table_leaves_another_programs_configuration_alone(tmp_path: Path) -> None:
+    two_runs(tmp_path)
+    foreign = tmp_path / ".streamlit" / "config.toml"
+    foreign.parent.mkdir()
+    foreign.write_text("[server]\nport = 1\n")
+    words = ["study", "table", "--out", str(tmp_path), "-o", str(tmp_path / "t.csv"), "--recorded"]
+    assert command(*words) == 0
+    assert pd.read_csv(tmp_path / "t.csv")["id"].nunique() == 2
+
+
+def test_a_line_of_the_start_log_that_is_no_event_is_left_out(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    lines = ["[" * 10**5, DIGITS, "5", '{"event": "done"}', '{"event": ']
+    (tmp_path / "starts.jsonl").write_text("\n".join(lines))
+    assert StartLog(run).read() == [{"event": "done"}]
+    assert StartLog(run).completed() == 1
