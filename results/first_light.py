@@ -10,7 +10,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from optnas.base.records import RunFolder, find_runs
+from optnas.base.records import FIRST_EPOCH, RunFolder, find_runs
 from optnas.measures.drawing import run_label
 from optnas.measures.record import TOP_EIGENVALUE
 from optnas.report.epochs import plot_runs
@@ -40,8 +40,9 @@ def row(run: RunFolder) -> str:
     """One run as a line of the table."""
     config, records = run.read_config(), run.read_epochs()
     last = records[-1]
-    accuracy = [record["benchmark"]["accuracy"]["cifar10"] for record in records]
-    seconds = statistics.median(record["seconds"] for record in records[1:])
+    searched = [record for record in records if record["epoch"] >= FIRST_EPOCH]
+    accuracy = [record["benchmark"]["accuracy"]["cifar10"] for record in searched]
+    seconds = statistics.median(record["seconds"] for record in searched)
     return (
         f"| {run_label(config)} | {config['search']['seed']} | {last['valid_accuracy']:.2f} "
         f"| {accuracy[-1]:.2f} | {max(accuracy):.2f} | {last['skips']} "

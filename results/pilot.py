@@ -22,6 +22,7 @@ from optnas.analysis import paired as paired_tests
 from optnas.analysis.claims.judge import Finding, judge
 from optnas.analysis.claims.read import choose_claims
 from optnas.analysis.claims.render import as_text
+from optnas.analysis.curves import best_and_final
 from optnas.analysis.estimates import bootstrap
 from optnas.analysis.references import references
 from optnas.analysis.summaries import collapse_rates, differences, finals
@@ -206,10 +207,8 @@ def headline(pilot: Pilot) -> str:
         else f"SGD gives other derived cells (n = {cells.n} paired seeds)"
     )
     smoothed, collapsed = _smoothed(pilot)
-    accuracy = pilot.frame[pilot.frame["algorithm.name"] == "darts"].groupby("id")[
-        "benchmark.cifar10"
-    ]
-    passed = accuracy.max() - accuracy.last()
+    of_darts = pilot.frame[pilot.frame["algorithm.name"] == "darts"]
+    passed = best_and_final(of_darts, "benchmark.cifar10")["drop"]
     lines = (
         f"On a small supernet SGD on the network weights gave {abs(supernet.effect):.1f} points "
         f"{_word(supernet.effect, 'more', 'less')} supernet accuracy than Adam (n = {supernet.n} "

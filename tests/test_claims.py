@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -516,6 +517,58 @@ def test_rates_tuned_on_other_seeds_may_turn_a_verdict(sweep: pd.DataFrame) -> N
     assert again[-1].n == 5
 
 
+def rates_of_adam(*diverged: tuple[float, int]) -> pd.DataFrame:
+    """A sweep of Adam + Adam on two seeds; the higher the rate, the lower the loss.
+
+    Args:
+        diverged: rate and seed of runs that diverged.
+    """
+    arm = [each for each in arms("darts") if set(each.values()) == {"darts", "Adam"}]
+    one = study(arm, world(0), seeds=2).assign(valid_loss=2.0)
+    parts = [at_rate(one, "Adam", rate, shift) for rate, shift in ((0.001, 0), (0.01, 1), (0.1, 2))]
+    table = pd.concat(parts)
+    for rate, seed in diverged:
+        mask = (table["weight_optimizer.lr"] == rate) & (table["search.seed"] == seed)
+        table.loc[mask, "state"] = "diverged"
+    return table[(table["state"] == "done") | (table["epoch"] < 2)]
+
+
+def chosen_rate(*diverged: tuple[float, int]) -> tuple[float, str]:
+    (row,) = (arm := tuning.tune(rates_of_adam(*diverged))).rows
+    assert arm.tuned_on == {0, 1}
+    return row["weight_optimizer.lr"], str(arm)
+
+
+def test_a_rate_that_diverged_ranks_behind_those_that_did_not() -> None:
+    assert chosen_rate() == (0.1, "Adam 0.0003 on alpha, Adam 0.1 on w")
+    rate, told = chosen_rate((0.1, 1))
+    assert rate == 0.01
+    assert "ranked last, as runs diverged: darts, Adam, Adam at 0.1, 0.0003 (1 of 2 runs)" in told
+    # Where runs of every rate diverged, the one of which fewest did, and that is told.
+    rate, told = chosen_rate((0.1, 0), (0.1, 1), (0.01, 1), (0.001, 0), (0.001, 1))
+    assert rate == 0.01
+    assert "chosen although runs of it diverged: darts, Adam, Adam at 0.01, 0.0003 (1 of 2" in told
+    found = tuning.responses(rates_of_adam((0.1, 0), (0.1, 1), (0.01, 0)))
+    assert found[["n", "diverged"]].to_numpy().tolist() == [[2, 0], [2, 1], [2, 2]]
+    assert found["valid_loss"].isna().tolist() == [False, False, True]
+
+
+def test_a_rate_that_only_diverged_is_never_chosen() -> None:
+    every = [(rate, seed) for rate in (0.001, 0.01, 0.1) for seed in (0, 1)]
+    # It counts in the budget, and its seeds are seeds of the sweep.
+    assert chosen_rate(*every[2:])[0] == 0.001
+    with pytest.raises(UserError, match=r"all runs of darts, Adam, Adam diverged \(6\); .*lower"):
+        tuning.tune(rates_of_adam(*every))
+
+
+def test_a_sweep_that_is_not_finished_is_told() -> None:
+    table = rates_of_adam()
+    table.loc[(table["weight_optimizer.lr"] == 0.1) & (table["search.seed"] == 1), "state"] = (
+        "running"
+    )
+    assert "1 run of the sweep is not finished" in str(tuning.tune(table))
+
+
 def test_unequal_budgets_are_refused(sweep: pd.DataFrame) -> None:
     with pytest.raises(UserError, match=r"unequal budgets.*3 learning rates.*SGD.* 1;"):
         tuning.tune(sweep)
@@ -644,6 +697,20 @@ def test_the_command_in_json_from_records_alone(
     told = json.loads(capsys.readouterr().out)
     assert "Adam 0.001 on w" in told["tuned"]
     assert "learning rates tuned: the runs of default" in told["findings"][0]["settle"]
+
+
+@pytest.mark.usefixtures("no_data")
+def test_a_sweep_that_only_diverged_is_told_as_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = sorted((ROOT / "results" / "pairs-cpu").glob("*/result.json"))[0].parent
+    shutil.copytree(run, tmp_path / "run")
+    ended = {"status": "diverged", "epoch": 40, "reason": "the train loss is nan"}
+    (tmp_path / "run" / "result.json").write_text(json.dumps(ended))
+    asked = ["study", "claims", "--out", str(RECORDS), "--recorded", "--sweep", str(tmp_path)]
+    assert command(*asked) == 2
+    assert "all runs of darts" in (told := capsys.readouterr().err)
+    assert "diverged (1); add lower learning rates" in told
 
 
 # command | how the line goes on after "optnas: error: " | a part of the rest

@@ -16,7 +16,7 @@ from tidy import arms, study
 from optnas import analysis
 from optnas.analysis import claims as declarations
 from optnas.analysis import curves, estimates, references
-from optnas.analysis.claims.declare import Response
+from optnas.analysis.claims.declare import TRANSFORMS, WITH_ANOTHER, Response
 from optnas.analysis.runs import Runs, plain
 from optnas.base.errors import UserError
 
@@ -65,9 +65,9 @@ def test_best_and_final_of_each_run(table: pd.DataFrame) -> None:
     for run, epochs in table.groupby("id"):
         y = list(epochs["y"])
         assert found.loc[run, "final"] == y[-1]
-        assert found.loc[run, "oracle_best"] == max(y)
-        assert found.loc[run, "oracle_epoch"] == y.index(max(y))
-        assert found.loc[run, "drop"] == pytest.approx(max(y) - y[-1])
+        assert found.loc[run, "oracle_best"] == max(y[1:])
+        assert found.loc[run, "oracle_epoch"] == y.index(max(y[1:]))
+        assert found.loc[run, "drop"] == pytest.approx(max(y[1:]) - y[-1])
     assert curves.best_and_final(table.assign(y=np.nan), "y").empty
 
 
@@ -107,12 +107,11 @@ def test_transforms_are_what_their_names_say(table: pd.DataFrame) -> None:
     run = 7
     epochs = table[table["id"] == runs.settings["id"][run]]
     y, z, t = (list(epochs[c][1:]) for c in ("y", "z", "epoch"))
-    whole = list(epochs["y"])
     level = 1.6
     expected = {
         "final": y[-1],
-        "max": max(whole),
-        "drop": max(whole) - y[-1],
+        "max": max(y),
+        "drop": max(y) - y[-1],
         "auc": sum(y) / 12,
         "slope": stats.linregress(t, y).slope,
         "early": sum(y[:3]) / 3,
@@ -127,6 +126,36 @@ def test_transforms_are_what_their_names_say(table: pd.DataFrame) -> None:
         other = "z" if "correlation" in name or name == "difference" else None
         response = Response(column="y", transform=name, other=other)
         assert runs.value(run, response, 0.5, level) == pytest.approx(value), name
+
+
+@pytest.mark.parametrize("transform", sorted(TRANSFORMS))
+def test_epoch_0_is_no_epoch_of_the_search(transform: str) -> None:
+    """Whatever is recorded before the first step moves no response."""
+
+    other = "z" if transform in WITH_ANOTHER else None
+    response = Response(column="y", transform=transform, other=other)
+    low, high = (Runs(begun_at(at_0)).value(0, response, 12.0, 2.0) for at_0 in (-50.0, 50.0))
+    assert math.isfinite(low)
+    assert low == high
+
+
+def begun_at(at_0: float) -> pd.DataFrame:
+    """One run of 6 epochs that recorded this much before its first step."""
+    n = np.arange(7.0)
+    y, z = np.where(n == 0, at_0, 10 + n % 4), np.where(n == 0, -at_0, (n - 2) ** 2)
+    one = study(arms("darts")[:1], lambda a, r: {"y": y, "z": z, "skips": y - 9}, 1, epochs=6)
+    return one.assign(train_loss=np.where(n == 0, 3 - at_0, 3 - n / 3))
+
+
+def test_the_best_epoch_is_one_of_the_search() -> None:
+    (best,) = curves.best_and_final(begun_at(50.0), "y").to_dict("records")
+    assert (best["oracle_epoch"], best["oracle_best"], best["drop"]) == (3, 13.0, 1.0)
+
+
+def test_a_search_of_epoch_0_alone_has_no_response(table: pd.DataFrame) -> None:
+    begun = table[table["epoch"] == 0]
+    assert curves.best_and_final(begun, "y").empty
+    assert math.isnan(Runs(begun).value(0, Response(column="y"), 0, 0))
 
 
 def test_logarithms_and_collapses() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -57,8 +58,8 @@ def test_a_schedule_follows_the_rule_of_its_section(given: Any, expected: dict[s
 
 def test_a_bare_name_takes_settings_from_a_later_layer() -> None:
     file = {"arch_optimizer": {"schedule": "cosine"}}
-    found = over(file, {"arch_optimizer.schedule.final_lr": 0.1}).arch_optimizer.schedule
-    assert (found.name, found.settings["final_lr"]) == ("cosine", 0.1)
+    found = over(file, {"arch_optimizer.schedule.final_lr": 1e-6}).arch_optimizer.schedule
+    assert (found.name, found.settings["final_lr"]) == ("cosine", 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -110,3 +111,26 @@ def test_a_number_is_one_number_however_it_is_written() -> None:
         for r in (0, 0.0)
     ]
     assert radii[0] == radii[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            {"weight_optimizer.lr": 1e-4},
+            "weight_optimizer.schedule.final_lr = 0.001: the learning rate would rise to it from "
+            "weight_optimizer.lr = 0.0001; set weight_optimizer.schedule.final_lr to at most "
+            "0.0001, such as 0, or weight_optimizer.schedule=constant",
+        ),
+        ({"weight_optimizer.lr": 0.0}, "weight_optimizer.schedule.final_lr = 0.001: "),
+        (
+            {"arch_optimizer.schedule": {"name": "linear", "final_lr": 1}},
+            "arch_optimizer.schedule.final_lr = 1.0: ",
+        ),
+    ],
+)
+def test_a_schedule_that_would_rise_is_refused(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=re.escape(told)):
+        over({}, given)
+    level = {"weight_optimizer.lr": 0.001, "arch_optimizer.schedule": {"name": "constant"}}
+    assert over({}, level).weight_optimizer.settings["lr"] == 0.001  # does not rise

@@ -130,6 +130,13 @@ def test_the_table_has_final_best_and_drop() -> None:
     assert as_latex([line]).count(r"\\") == 2
 
 
+def test_the_best_epoch_of_the_table_is_none_before_the_first_step() -> None:
+    every = study(arms("darts"), planted, seeds=3, epochs=4)
+    every.loc[every["epoch"] == 0, "benchmark.cifar10"] = 99.0
+    final, best, drop, *_ = (estimate.mean for estimate in summary(material(every))[0].estimates)
+    assert (final, best, drop) == (80.0, 81.0, 1.0)
+
+
 def test_a_momentum_is_a_curve_and_other_figures_hold_it() -> None:
     every = arms("darts", weight_optimizer__momentum=[0.9, 0.0, 0.5])
     every = [c for c in every if c["weight_optimizer.name"] == "SGD"]

@@ -382,6 +382,11 @@ def test_an_optimizer_that_averages_is_refused(tmp_path: Path) -> None:
         ("[network]", "[netwrk]", r"tiny\.toml: netwrk.*did you mean network"),
         ('"digits"', '"digit"', r"tiny\.toml: data\.name = 'digit': .*did you mean digits"),
         ('"SGD"', '"SGDD"', r"tiny\.toml: optimizer\.name = 'SGDD': .*did you mean SGD"),
+        (
+            'schedule = "cosine"',
+            'schedule = { name = "linear", final_lr = 0.2 }',
+            r"tiny\.toml: optimizer\.schedule\.final_lr = 0\.2: .* rise to it .*=constant",
+        ),
         ("lr = 0.1", "lrr = 0.1", r"tiny\.toml: optimizer\.lrr = 0\.1: .*"),
         ("= 64", "= 899", r"tiny\.toml: data\.train_size = 899: .*; set it from 1 to 898"),
         ('"halves"', '"file"', r"tiny\.toml: data\.split = 'file': .*halves or random-halves"),

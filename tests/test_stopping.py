@@ -29,6 +29,8 @@ from optnas.measures.stopping.replay import trajectory
 from optnas.measures.stopping.rules import eigenvalue, fixed, oracle, patience, skips
 from optnas.search import api
 
+LISTS = ("epochs", "valid_loss", "skips", "cells", "accuracy")
+
 
 def run_of(**more: Any) -> Trajectory:
     content = {
@@ -128,14 +130,33 @@ def test_the_other_rules_by_hand() -> None:
     run = run_of()
     assert skips(run) == Decision(3, 3, 3)  # epoch 0 is chance, and is not asked
     assert skips(run, 5) == Decision(None, None, 4)
-    assert patience(run, 2) == Decision(4, 2, 5)
-    assert patience(run, 3) == Decision(None, None, 5)
-    assert patience(run_of(valid_loss=[2.0, None, None, None, 1.0]), 2) == Decision(2, 0, 3)
+    assert patience(run, 2) == Decision(4, 2, 4)
+    assert patience(run, 3) == Decision(None, None, 4)
+    assert patience(run_of(valid_loss=[2.0, None, None, None, 1.0]), 2) == Decision(3, 1, 3)
     assert fixed(run) == Decision(2, 2, 1)
     assert fixed(run, 4) == Decision(4, 4, 1)
     assert fixed(run, 9) == Decision(None, None, 0)
     assert oracle(run) == Decision(2, 2, 1)
     assert oracle(run_of(accuracy=[None] * 5)) == Decision(None, None, 0)
+
+
+def test_epoch_0_is_no_epoch_of_the_search() -> None:
+    """Nothing is trained there: it is returned only if a setting names it."""
+    run = run_of(valid_loss=[1.0, 2.0, 1.5, 1.6, 1.7], accuracy=[99.0, 90.0, 93.0, 93.0, 70.0])
+    assert oracle(run) == Decision(2, 2, 1)
+    assert patience(run, 1) == Decision(3, 2, 3)
+    found = {each.rule: each for each in replay(run, choose(given={"fixed.epoch": 1}))}
+    assert {name: each.regret for name, each in found.items()} == {
+        **{"eigenvalue": 23.0, "skips": 0.0, "patience": 23.0, "fixed": 3.0, "oracle": 0.0}
+    }
+    # The middle of epochs 1 to 4, of 1, and of none.
+    begun = run_of(**{name: getattr(run, name)[:1] for name in LISTS})
+    short = run_of(**{name: getattr(run, name)[:2] for name in LISTS})
+    assert [fixed(each).return_epoch for each in (run, short, begun)] == [2, 1, None]
+    assert fixed(run, 0) == Decision(0, 0, 1)
+    assert patience(begun) == skips(begun) == oracle(begun) == Decision(None, None, 0)
+    (nothing,) = replay(begun, choose(["oracle"]))
+    assert (nothing.cell_epoch, nothing.regret) == (0, None)
 
 
 def test_regret_is_against_the_best_cell_and_the_last() -> None:

@@ -12,8 +12,27 @@ import numpy.typing as npt
 import pandas as pd
 
 from optnas.analysis.estimates import DRAWS, bootstrap
+from optnas.base.records import FIRST_EPOCH
 
 ARM = ("algorithm.name", "weight_optimizer.name", "arch_optimizer.name")
+
+
+def searched(epoch_E: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Which epochs are epochs of the search: those from epoch 1.
+
+    Epoch 0 is recorded before any step. Every response that is one number per run leaves it out.
+
+    Args:
+        epoch_E: the epochs of records.
+
+    Returns:
+        [E], true where the epoch counts.
+
+    Example:
+        >>> searched([0, 1, 2]).tolist()
+        [False, True, True]
+    """
+    return np.asarray(epoch_E) >= FIRST_EPOCH
 
 
 def anytime(
@@ -26,8 +45,9 @@ def anytime(
 ) -> pd.DataFrame:
     """A response over epochs for each arm: centre and interval over seeds.
 
-    What one would hold if the search were stopped at that epoch. Epochs at which a run did not
-    record the column are left out for that run, so n may change along a curve.
+    What one would hold if the search were stopped at that epoch, epoch 0 (before any step)
+    included. Epochs at which a run did not record the column are left out for that run, so n may
+    change along a curve.
 
     Args:
         table: a tidy table; filter it to comparable runs first.
@@ -49,7 +69,7 @@ def anytime(
 
 
 def best_and_final(table: pd.DataFrame, column: str, keep: Sequence[str] = ARM) -> pd.DataFrame:
-    """What each run ends with, and the best it held on the way.
+    """What each run ends with, and the best it held on the way, from epoch 1 on.
 
     The best epoch is an *oracle*: it is chosen by the response it reports, which nobody had during
     the search. Its gap to the final epoch grows with the number of epochs even where nothing
@@ -64,7 +84,7 @@ def best_and_final(table: pd.DataFrame, column: str, keep: Sequence[str] = ARM) 
         One row per run: id, the settings of ``keep``, search.seed, final, oracle_best,
         oracle_epoch, drop.
     """
-    known = table.dropna(subset=[column]).sort_values(["id", "epoch"])
+    known = table[searched(table["epoch"])].dropna(subset=[column]).sort_values(["id", "epoch"])
     if known.empty:
         return pd.DataFrame(
             columns=["id", *keep, "search.seed", "final", "oracle_best", "oracle_epoch", "drop"]

@@ -18,7 +18,7 @@ import pandas as pd
 from optnas.analysis.claims.columns import column_of
 from optnas.analysis.claims.declare import Cell, Condition, Response
 from optnas.analysis.estimates import Floats
-from optnas.analysis.transforms import FUNCTIONS, Epochs
+from optnas.analysis.transforms import Epochs, respond
 from optnas.base.errors import UserError, did_you_mean
 from optnas.search.settings.model import NOT_IDENTITY, PLACES, Settings
 
@@ -89,18 +89,15 @@ class Runs:
         """
         key = (run, response, level)
         if key not in self._values:
-            self._values[key] = FUNCTIONS[response.transform](
-                self._of(run, response, random_cell, level)
-            )
+            epochs = self._of(run, response, random_cell, level)
+            self._values[key] = respond(response.transform, epochs)
         return self._values[key]
 
     def _of(self, run: int, response: Response, random_cell: float, level: float) -> Epochs:
         values = self.epochs(run, column_of(response.column).name)
         other = self.epochs(run, column_of(response.other).name) if response.other else values
-        extra: dict[str, Floats | float] = {"level": level, "random cell": random_cell}
-        for name in extra_columns(response):
-            extra[name] = self.epochs(run, column_of(name).name)
-        return Epochs(self.epochs(run, "epoch"), values, other, extra)
+        extra = {name: self.epochs(run, column_of(name).name) for name in extra_columns(response)}
+        return Epochs(self.epochs(run, "epoch"), values, other, extra, level, random_cell)
 
 
 def extra_columns(response: Response) -> tuple[str, ...]:

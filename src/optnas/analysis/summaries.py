@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from optnas.analysis import estimates, paired, proportions
-from optnas.analysis.curves import ARM
+from optnas.analysis.curves import ARM, searched
 from optnas.analysis.effects import probability_of_improvement
 from optnas.analysis.estimates import DRAWS, Floats
 from optnas.analysis.interactions import factorial
@@ -27,7 +27,7 @@ SEED = "search.seed"
 
 
 def finals(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """The last epoch of every run that is done and has a value there in all columns.
+    """The last epoch, from epoch 1, of every run that is done and has a value there in all columns.
 
     Returns:
         One row per run, with the columns of the table.
@@ -43,7 +43,9 @@ def finals(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
                 value=column,
                 remedy=did_you_mean(column, map(str, table)),
             )
-    done = table[table["state"] == "done"].sort_values(["id", "epoch"], kind="stable")
+    done = table[(table["state"] == "done") & searched(table["epoch"])].sort_values(
+        ["id", "epoch"], kind="stable"
+    )
     return done.groupby("id").tail(1).dropna(subset=list(columns))
 
 

@@ -1,6 +1,6 @@
 """From the epochs of a run to one number: what `optnas.analysis.claims.declare.TRANSFORMS` names.
 
-Shapes: E epochs of a run, epoch 0 first.
+Shapes: E epochs of a run, from epoch 1: `Epochs.searched` leaves out epoch 0.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from optnas.analysis.curves import at_loss
+from optnas.analysis.curves import at_loss, searched
 from optnas.analysis.estimates import Floats
 from optnas.analysis.proportions import COLLAPSE_SKIPS
 
@@ -21,14 +21,26 @@ class Epochs(NamedTuple):
     """One run's epochs as a transform sees them.
 
     ``values_E``, ``other_E`` and ``epoch_E`` are in order of epochs, NaN where not recorded;
-    ``extra`` holds what only some transforms read: ``train loss``, ``skips``, ``level``,
-    ``random cell``.
+    ``extra_E`` holds what only some transforms read, ``train loss`` and ``skips``. ``level`` is the
+    loss to compare at, ``random_cell`` the mean accuracy of all cells.
     """
 
     epoch_E: Floats
     values_E: Floats
     other_E: Floats
-    extra: Mapping[str, Floats | float]
+    extra_E: Mapping[str, Floats]
+    level: float
+    random_cell: float
+
+    def searched(self) -> Epochs:
+        """Only the epochs of the search, see `optnas.analysis.curves.searched`."""
+        use = searched(self.epoch_E)
+        return self._replace(
+            epoch_E=self.epoch_E[use],
+            values_E=self.values_E[use],
+            other_E=self.other_E[use],
+            extra_E={name: values_E[use] for name, values_E in self.extra_E.items()},
+        )
 
 
 def _final(run: Epochs) -> float:
@@ -40,46 +52,44 @@ def _log_final(run: Epochs) -> float:
     return math.log(final) if final > 0 else math.nan
 
 
-def _trained(run: Epochs) -> Floats:
-    """Values of epochs 1 to E that were recorded."""
-    values_E = run.values_E[run.epoch_E >= 1]
-    return values_E[~np.isnan(values_E)]
+def _recorded(run: Epochs) -> Floats:
+    return run.values_E[~np.isnan(run.values_E)]
 
 
 def _max(run: Epochs) -> float:
-    recorded = run.values_E[~np.isnan(run.values_E)]
+    recorded = _recorded(run)
     return float(recorded.max()) if len(recorded) else math.nan
 
 
 def _mean(run: Epochs) -> float:
-    trained = _trained(run)
-    return float(trained.mean()) if len(trained) else math.nan
+    recorded = _recorded(run)
+    return float(recorded.mean()) if len(recorded) else math.nan
 
 
 def _slope(run: Epochs) -> float:
-    use = (run.epoch_E >= 1) & ~np.isnan(run.values_E)
+    use = ~np.isnan(run.values_E)
     if use.sum() < 2:
         return math.nan
     return float(np.polyfit(run.epoch_E[use], run.values_E[use], 1)[0])
 
 
 def _quarter(run: Epochs) -> int:
-    return max(1, len(_trained(run)) // 4)
+    return max(1, len(_recorded(run)) // 4)
 
 
 def _early(run: Epochs) -> float:
-    trained = _trained(run)
-    return float(trained[: _quarter(run)].mean()) if len(trained) else math.nan
+    recorded = _recorded(run)
+    return float(recorded[: _quarter(run)].mean()) if len(recorded) else math.nan
 
 
 def _early_late(run: Epochs) -> float:
-    trained = _trained(run)
-    return _early(run) - float(trained[-_quarter(run) :].mean()) if len(trained) else math.nan
+    recorded = _recorded(run)
+    return _early(run) - float(recorded[-_quarter(run) :].mean()) if len(recorded) else math.nan
 
 
 def _ranks(run: Epochs) -> list[Floats]:
     """Ranks of value, other value and epoch over the epochs that have both."""
-    use = (run.epoch_E >= 1) & ~np.isnan(run.values_E) & ~np.isnan(run.other_E)
+    use = ~np.isnan(run.values_E) & ~np.isnan(run.other_E)
     return [stats.rankdata(x[use]) for x in (run.values_E, run.other_E, run.epoch_E)]
 
 
@@ -104,16 +114,28 @@ def _partial_rank_correlation(run: Epochs) -> float:
 
 
 def _at_equal_train_loss(run: Epochs) -> float:
-    use = run.epoch_E >= 1
-    loss_E = np.asarray(run.extra["train loss"])[use]
-    return at_loss(loss_E, run.values_E[use], float(run.extra["level"]))
+    return at_loss(run.extra_E["train loss"], run.values_E, run.level)
 
 
 def _collapse(run: Epochs) -> float:
-    skips = np.asarray(run.extra["skips"])[-1]
-    if math.isnan(skips) or math.isnan(_final(run)):
+    skips = run.extra_E["skips"][-1:]
+    if not len(skips) or math.isnan(skips[0]) or math.isnan(_final(run)):
         return math.nan
-    return float(skips >= COLLAPSE_SKIPS or _final(run) < run.extra["random cell"])
+    return float(skips[0] >= COLLAPSE_SKIPS or _final(run) < run.random_cell)
+
+
+def _difference(run: Epochs) -> float:
+    return float(run.values_E[-1] - run.other_E[-1]) if len(run.values_E) else math.nan
+
+
+def respond(transform: str, run: Epochs) -> float:
+    """What a transform makes of a run's epochs from epoch 1; NaN where it cannot.
+
+    Args:
+        transform: a key of `optnas.analysis.claims.declare.TRANSFORMS`.
+        run: all recorded epochs.
+    """
+    return FUNCTIONS[transform](run.searched())
 
 
 FUNCTIONS: dict[str, Callable[[Epochs], float]] = {
@@ -125,7 +147,7 @@ FUNCTIONS: dict[str, Callable[[Epochs], float]] = {
     "slope": _slope,
     "early": _early,
     "early-late": _early_late,
-    "difference": lambda run: float(run.values_E[-1] - run.other_E[-1]),
+    "difference": _difference,
     "rank-correlation": _rank_correlation,
     "partial-rank-correlation": _partial_rank_correlation,
     "at-equal-train-loss": _at_equal_train_loss,

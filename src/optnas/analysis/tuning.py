@@ -16,12 +16,14 @@ import pandas as pd
 
 from optnas.analysis.runs import SEED, Mask, Runs, plain
 from optnas.base.errors import UserError
+from optnas.base.records import FINISHED
 from optnas.search import protocols
 
 WEIGHT, ARCH = "weight_optimizer", "arch_optimizer"
 PAIR = ("algorithm.name", f"{WEIGHT}.name", f"{ARCH}.name")
 RATES = (f"{WEIGHT}.lr", f"{ARCH}.lr")
 ARMS = ("same", "default", "tuned")
+SHOWN = 4  # rates with diverged runs that are named
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,13 @@ class RateArm:
         name: ``same``, ``default``, ``tuned`` or another.
         rows: values by dotted setting; a run belongs to the arm if it has all values of one row.
         tuned_on: seeds on which the rates were chosen; their runs are left out of every verdict.
+        remark: what else is to be known of the choice: runs that diverged or are missing.
     """
 
     name: str
     rows: tuple[Mapping[str, Any], ...]
     tuned_on: frozenset[int] = frozenset()
+    remark: str = ""
 
     def belongs(self, runs: Runs) -> Mask:
         """Which runs are in the arm."""
@@ -49,7 +53,9 @@ class RateArm:
             mask |= matches
         return np.asarray(mask & ~runs.settings[SEED].isin(self.tuned_on).to_numpy())
 
-    def __str__(self) -> str:
+    @property
+    def rates(self) -> str:
+        """In words, such as ``Adam 0.001 on w, Adam 0.0003 on alpha``."""
         told = sorted(
             {
                 f"{row[f'{part}.name']} {row[f'{part}.lr']:g} on {symbol}"
@@ -58,6 +64,9 @@ class RateArm:
             }
         )
         return ", ".join(told)
+
+    def __str__(self) -> str:
+        return f"{self.rates} ({self.remark})" if self.remark else self.rates
 
 
 def rate_arms(runs: Runs) -> list[RateArm]:
@@ -128,14 +137,20 @@ def responses(sweep: pd.DataFrame, by: Sequence[str] = PAIR) -> pd.DataFrame:
         by: what is tuned apart.
 
     Returns:
-        One row per combination of ``by`` and both rates: n, mean final valid_loss.
+        One row per combination of ``by`` and both rates: n, the runs that ended; diverged, how many
+        of them did; valid_loss, the mean at the last epoch of the others, NaN where all diverged.
 
     Raises:
         UserError: some combination was given more trials than another: an unequal budget.
     """
-    runs = Runs(sweep)
-    last = runs.table.groupby("id").tail(1)
-    found = last.groupby([*by, *RATES])["valid_loss"].agg(n="size", valid_loss="mean").reset_index()
+    last = _ends(sweep)
+    last = last.assign(diverged=last["state"] == "diverged")
+    last["valid_loss"] = last["valid_loss"].mask(last["diverged"])
+    found = (
+        last.groupby([*by, *RATES])
+        .agg(n=("id", "size"), diverged=("diverged", "sum"), valid_loss=("valid_loss", "mean"))
+        .reset_index()
+    )
     trials = found.groupby(list(by)).size()
     if trials.nunique() > 1:
         most, fewest = trials.idxmax(), trials.idxmin()
@@ -147,8 +162,18 @@ def responses(sweep: pd.DataFrame, by: Sequence[str] = PAIR) -> pd.DataFrame:
     return found
 
 
+def _ends(sweep: pd.DataFrame) -> pd.DataFrame:
+    """The last record of each run that ended, diverged ones included."""
+    Runs(sweep)  # refuses what is no tidy table
+    ended = sweep[sweep["state"].isin(FINISHED)].sort_values(["id", "epoch"], kind="stable")
+    return ended.groupby("id").tail(1)
+
+
 def tune(sweep: pd.DataFrame, by: Sequence[str] = PAIR) -> RateArm:
     """The rates of the lowest mean final validation loss; the benchmark is never asked.
+
+    Rates of which runs diverged rank behind all others, by the share that did: a mean over the
+    seeds that survived would praise them.
 
     Args:
         sweep: a tidy table of a learning-rate sweep, on seeds that no verdict uses.
@@ -156,8 +181,49 @@ def tune(sweep: pd.DataFrame, by: Sequence[str] = PAIR) -> RateArm:
 
     Returns:
         The arm ``tuned``, with the seeds of the sweep.
+
+    Raises:
+        UserError: as `responses`; or all runs of some combination diverged.
     """
     found = responses(sweep, by)
-    best = found.loc[found.groupby(list(by))["valid_loss"].idxmin(), [*by, *RATES]]
-    rows = tuple({str(key): value for key, value in row.items()} for row in best.to_dict("records"))
-    return RateArm("tuned", rows, frozenset(int(seed) for seed in Runs(sweep).settings[SEED]))
+    for key, each in found.groupby(list(by)):
+        if each["valid_loss"].isna().all():
+            raise UserError(
+                f"all runs of {', '.join(map(str, key))} diverged ({each['n'].sum()})",
+                where="the sweep",
+                remedy="add lower learning rates to it, or leave the combination out",
+            )
+    ranked = found.assign(share=found["diverged"] / found["n"]).sort_values(["share", "valid_loss"])
+    best = ranked.groupby(list(by)).head(1).sort_index()
+    rows = tuple(
+        {str(key): value for key, value in row.items()}
+        for row in best[[*by, *RATES]].to_dict("records")
+    )
+    seeds = frozenset(int(seed) for seed in sweep[SEED].unique())
+    return RateArm("tuned", rows, seeds, _remark(sweep, found, best, by))
+
+
+def _remark(sweep: pd.DataFrame, found: pd.DataFrame, best: pd.DataFrame, by: Sequence[str]) -> str:
+    """What a choice owes to runs that diverged or have not ended; empty if there are none."""
+    unstable = found[found["diverged"] > 0]
+    chosen = unstable.index.isin(best.index)
+    missing = sweep.loc[~sweep["state"].isin(FINISHED), "id"].nunique()
+    remarks = []
+    if chosen.any():
+        remarks.append(f"chosen although runs of it diverged: {_diverged(unstable[chosen], by)}")
+    if not chosen.all():
+        remarks.append(f"ranked last, as runs diverged: {_diverged(unstable[~chosen], by)}")
+    if missing:
+        verb = "runs of the sweep are" if missing > 1 else "run of the sweep is"
+        remarks.append(f"{missing} {verb} not finished, and not counted")
+    return "; ".join(remarks)
+
+
+def _diverged(rows: pd.DataFrame, by: Sequence[str]) -> str:
+    told = [
+        f"{', '.join(str(row[key]) for key in by)} at "
+        f"{', '.join(f'{row[key]:g}' for key in RATES)} ({row['diverged']} of {row['n']} runs)"
+        for row in rows.head(SHOWN).to_dict("records")
+    ]
+    more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+    return f"{', '.join(told)}{more}"

@@ -32,6 +32,9 @@ from optnas.base.toml import dump_toml, parse_toml, read_text
 
 Status = Literal["done", "interrupted", "diverged", "failed"]
 FINISHED = ("done", "diverged")
+# The first epoch of the search. Epoch 0 is recorded before any step: part of every curve, but no
+# epoch at which a search ends, is best, or is correlated. Analysis and stopping rules ask this.
+FIRST_EPOCH = 1
 Record = dict[str, Any]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from optnas.analysis.bands import band
 from optnas.analysis.claims.declare import NAMES
+from optnas.analysis.curves import searched
 from optnas.base.escapes import for_csv, for_latex
 from optnas.measures.record import RECORD, SUPERNET_ACCURACY, TOP_EIGENVALUE, symbol
 from optnas.report.arms import ALGORITHM, Arm, pair_arms
@@ -74,7 +75,7 @@ def summary(material: Material) -> list[Line]:
 
 
 def _responses(material: Material, arm: Arm) -> list[list[float]]:
-    """For each column one number per run: of its last epoch that has one, or its largest."""
+    """For each column one number per run, from epoch 1: the last known, or the largest."""
     accuracy = [_known(material, run, material.benchmark.column) for run in arm.runs]
     final, best = _last(accuracy), [max(values, default=math.nan) for values in accuracy]
     return [
@@ -88,8 +89,8 @@ def _responses(material: Material, arm: Arm) -> list[list[float]]:
 def _known(material: Material, run: int, column: str) -> list[float]:
     if not column or not material.runs.has(column):
         return []
-    values = material.runs.epochs(run, column)
-    return [float(value) for value in values[~np.isnan(values)]]
+    values_E = material.runs.epochs(run, column)[searched(material.runs.epochs(run, "epoch"))]
+    return [float(value) for value in values_E[~np.isnan(values_E)]]
 
 
 def _last(of_runs: Sequence[Sequence[float]]) -> list[float]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from optnas.analysis.claims.read import choose_claims
 from optnas.base.errors import UserError
-from optnas.base.records import find_runs
+from optnas.base.records import FINISHED, find_runs
 from optnas.study.folder import State, runs_of, state_of
 from optnas.study.tables import table_of
 
@@ -114,9 +114,9 @@ def _tuned(sweep: Path) -> RateArm:
 
     # Rates are chosen by the validation loss, so that no benchmark table is needed.
     runs = find_runs(sweep)
-    if not any(state_of(run) == "done" for run in runs):
+    if not any(state_of(run) in FINISHED for run in runs):
         raise UserError(
-            "no run is done there",
+            "no run is finished there",
             key="--sweep",
             value=str(sweep),
             remedy="name the folder of a learning-rate sweep, such as the study fair-lr",

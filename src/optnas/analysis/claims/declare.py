@@ -18,11 +18,12 @@ Direction = Literal["greater", "less", "equivalent", "inverted-u", "u"]
 
 NAMES = ("algorithm.name", "weight_optimizer.name", "arch_optimizer.name")
 
-# What is made of a column to get one number per run. E epochs; epoch 0 is before any step.
+# What is made of a column to get one number per run, from epoch 1 to E on: epoch 0 is before any
+# step, and counts in none of them (`optnas.analysis.curves.searched`).
 TRANSFORMS = {
     "final": "value of the last epoch",
     "log-final": "natural logarithm of the value of the last epoch",
-    "max": "largest value over epochs (an oracle: choosing the epoch by the response itself)",
+    "max": "largest value over epochs 1 to E (an oracle: the response itself chooses the epoch)",
     "drop": "max - final (never negative)",
     "auc": "mean over epochs 1 to E: the area under the curve, divided by E",
     "slope": "least-squares slope over epochs 1 to E, per epoch",

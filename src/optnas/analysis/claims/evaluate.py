@@ -16,7 +16,7 @@ from optnas.analysis import paired, power
 from optnas.analysis.claims.columns import column_of
 from optnas.analysis.claims.declare import LEVELS, NAMES, Cell, Part, Response, label
 from optnas.analysis.claims.findings import Line, PartFinding, Setting, decide
-from optnas.analysis.curves import common_loss
+from optnas.analysis.curves import common_loss, searched
 from optnas.analysis.estimates import Floats, bootstrap
 from optnas.analysis.references import RANDOM_CELL
 from optnas.analysis.runs import Selection, extra_columns
@@ -147,7 +147,8 @@ def _seed_values(
 
 
 def _common_level(chosen: Sequence[int], selection: Selection) -> float:
-    losses = [selection.runs.epochs(run, column_of("train loss").name) for run in chosen]
+    runs, column = selection.runs, column_of("train loss").name
+    losses = [runs.epochs(run, column)[searched(runs.epochs(run, "epoch"))] for run in chosen]
     known = [loss_E[~np.isnan(loss_E)] for loss_E in losses]
     return common_loss(known) if all(len(loss_E) for loss_E in known) else math.nan
 

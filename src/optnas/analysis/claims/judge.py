@@ -131,7 +131,7 @@ def _judge(claim: Claim, arm: RateArm, selection: Selection, setting: Setting) -
         source=claim.source,
         note=claim.note,
         lr_arm=arm.name,
-        rates=str(arm) if arm.rows != ({},) else "",
+        rates=arm.rates if arm.rows != ({},) else "",
         verdict=verdict,
         verdict_holm=verdict,
         reason=failed[0] if failed else _reason(primary, verdict, n, claim.minimum_n),

@@ -29,7 +29,8 @@ class Replay:
         cell_epoch: the epoch of the cell one is left with: ``return_epoch``, else the last.
         cell: that cell.
         accuracy: its benchmark accuracy in percent.
-        regret: accuracy of the best cell of the trajectory minus ``accuracy``, percentage points.
+        regret: accuracy of the best cell from epoch 1 on minus ``accuracy``, percentage points;
+            negative only where a setting returns an epoch 0 that is better.
         over_final: ``accuracy`` minus that of the last epoch's cell, percentage points.
     """
 
@@ -177,14 +178,14 @@ def _judged(run: Trajectory, name: str, decision: Decision) -> Replay:
     epoch = last if decision.return_epoch is None else decision.return_epoch
     place = run.epochs.index(epoch)
     accuracy, final = run.accuracy[place], run.accuracy[-1]
-    known = [each for each in run.accuracy if each is not None]
+    known = [a for place in run.searched if (a := run.accuracy[place]) is not None]
     return Replay(
         name,
         *decision,
         cell_epoch=epoch,
         cell=run.cells[place],
         accuracy=accuracy,
-        regret=None if accuracy is None else max(known) - accuracy,
+        regret=None if accuracy is None or not known else max(known) - accuracy,
         over_final=None if accuracy is None or final is None else accuracy - final,
     )
 

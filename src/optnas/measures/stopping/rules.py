@@ -6,11 +6,13 @@ def skips(run: Trajectory, skips: Positive = 2) -> Decision: ...
 
 ``needs`` names the fields of the trajectory, beside its epochs, that a rule reads. Every epoch is a
 record; the curvature is evaluated at some epochs only, and the eigenvalue rule counts those
-evaluations, not epochs.
+evaluations, not epochs. The epochs of a search begin with `FIRST_EPOCH`: a rule may watch epoch 0,
+but stops at it or returns it only where a setting names it (``start=0``, ``epoch=0``).
 """
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field
 
 from optnas.base.errors import UserError
+from optnas.base.records import FIRST_EPOCH
 from optnas.base.registry import register
 
 Positive = Annotated[int, Field(ge=1)]
@@ -62,6 +65,11 @@ class Trajectory:
     cells: list[str]
     accuracy: list[float | None]
     curvature: Evaluations
+
+    @property
+    def searched(self) -> range:
+        """Places in the lists of the epochs of the search: all but epoch 0, before any step."""
+        return range(bisect.bisect_left(self.epochs, FIRST_EPOCH), len(self.epochs))
 
 
 class Decision(NamedTuple):
@@ -118,7 +126,7 @@ def eigenvalue(
         run: the trajectory.
         window: evaluations in a local mean, an odd number.
         ratio: growth that stops the search.
-        start: the earliest epoch whose cell may be returned.
+        start: the earliest epoch whose cell may be returned; 0 admits epoch 0.
         delta: evaluations between the two local means.
         every: use only the evaluations at multiples of so many epochs; 0 for all.
 
@@ -167,27 +175,30 @@ def skips(run: Trajectory, skips: Positive = 2) -> Decision:
 
     Source: Liang et al., DARTS+, 2019 (two or more in one cell). Their cell has 8 operations.
     """
-    for asked, (epoch, count) in enumerate(zip(run.epochs[1:], run.skips[1:], strict=True), 1):
-        if count >= skips:
-            return Decision(epoch, epoch, asked)
-    return Decision(None, None, len(run.epochs) - 1)
+    for asked, place in enumerate(run.searched, 1):
+        if run.skips[place] >= skips:
+            return Decision(run.epochs[place], run.epochs[place], asked)
+    return Decision(None, None, len(run.searched))
 
 
 @register("stopping", "patience", needs=("valid_loss",))
 def patience(run: Trajectory, patience: Positive = 10) -> Decision:
     """Stop when the validation loss has had no new minimum for so many epochs; return the minimum.
 
+    The first minimum is epoch 1: epoch 0 is before any step.
+
     Args:
         run: the trajectory.
         patience: the number of epochs.
     """
-    lowest, at = math.inf, run.epochs[0]
-    for asked, (epoch, loss) in enumerate(zip(run.epochs, run.valid_loss, strict=True), 1):
+    lowest, at = math.inf, FIRST_EPOCH
+    for asked, place in enumerate(run.searched, 1):
+        epoch, loss = run.epochs[place], run.valid_loss[place]
         if loss is not None and loss < lowest:
             lowest, at = loss, epoch
         elif epoch - at >= patience:
             return Decision(epoch, at, asked)
-    return Decision(None, None, len(run.epochs))
+    return Decision(None, None, len(run.searched))
 
 
 @register(
@@ -200,12 +211,12 @@ def fixed(run: Trajectory, epoch: NotNegative | None = None) -> Decision:
 
     Args:
         run: the trajectory.
-        epoch: the epoch; None is the middle of the recorded epochs, rounded down.
+        epoch: the epoch; None is the middle of the recorded epochs from 1, rounded down.
 
     Returns:
         The decision; a run that is shorter is not stopped.
     """
-    at = run.epochs[-1] // 2 if epoch is None else epoch
+    at = max(FIRST_EPOCH, (FIRST_EPOCH + run.epochs[-1]) // 2) if epoch is None else epoch
     return Decision(at, at, 1) if at in run.epochs else Decision(None, None, 0)
 
 
@@ -216,14 +227,12 @@ def fixed(run: Trajectory, epoch: NotNegative | None = None) -> Decision:
     expected_failures={SEEN: "it is no rule, but the bound: it looks at the whole run"},
 )
 def oracle(run: Trajectory) -> Decision:
-    """The first epoch whose cell has the best benchmark accuracy of all: no rule, but the bound.
+    """The first epoch from 1 whose cell has the best accuracy of all: no rule, but the bound.
 
     Returns:
         The decision; never stopping without a benchmark.
     """
-    known = [
-        (a, -epoch) for a, epoch in zip(run.accuracy, run.epochs, strict=True) if a is not None
-    ]
+    known = [(a, -run.epochs[k]) for k in run.searched if (a := run.accuracy[k]) is not None]
     if not known:
         return Decision(None, None, 0)
     best = -max(known)[1]

@@ -15,6 +15,10 @@ from optnas.base.registry import register
 Schedule = Callable[[float, int, int], float]
 
 
+# Those that fall from the optimizer's rate to an absolute one.
+FALLING = ("cosine", "linear")
+
+
 def _with_warmup(after: Callable[[float, float], float], warmup_epochs: int) -> Schedule:
     """Rise linearly to the initial rate, lr e / (warmup + 1), then follow ``after``."""
     if warmup_epochs < 0:
@@ -43,7 +47,7 @@ def cosine(final_lr: float = 0.0, warmup_epochs: int = 0) -> Schedule:
     """lr(e) = final + (lr - final) (1 + cos(pi t)) / 2.
 
     Args:
-        final_lr: the rate that would be reached one epoch after the last.
+        final_lr: the rate that would be reached one epoch after the last; above lr it is refused.
         warmup_epochs: epochs of linear rise; t then spans the rest.
 
     Reference: torch's CosineAnnealingLR stepped once per epoch, T_max = E. Deviation: published
@@ -59,7 +63,7 @@ def linear(final_lr: float = 0.0, warmup_epochs: int = 0) -> Schedule:
     """lr(e) = lr + (final - lr) t.
 
     Args:
-        final_lr: the rate that would be reached one epoch after the last.
+        final_lr: the rate that would be reached one epoch after the last; above lr it is refused.
         warmup_epochs: epochs of linear rise; t then spans the rest.
     """
     return _with_warmup(lambda lr, t: lr + (final_lr - lr) * t, warmup_epochs)

@@ -15,7 +15,8 @@ from optnas.data.splits import FixedSplit
 from optnas.measures.base import Measure
 from optnas.measures.record import OF_MEASURES, RECORD
 from optnas.optimizers import virtual
-from optnas.search.settings.model import DataSection, Settings
+from optnas.optimizers.schedules.common import FALLING
+from optnas.search.settings.model import DataSection, OptimizerSection, Settings
 from optnas.spaces import build_space, tables
 
 SIZES = ("train_size", "valid_size")
@@ -87,6 +88,8 @@ def _check_consistency(settings: Settings, images: SearchImages) -> None:
     search, supernet, data = settings.search, settings.supernet, settings.data
     refuse(
         *halves_too_large(data, images),
+        rises("weight_optimizer", settings.weight_optimizer),
+        rises("arch_optimizer", settings.arch_optimizer),
         (
             data.resolution % 4 != 0,
             "data.resolution",
@@ -139,6 +142,26 @@ def halves_too_large(data: DataSection, images: SearchImages) -> list[Contradict
         )
         for key, half in images.available.items()
     ]
+
+
+def rises(section: str, optimizer: OptimizerSection) -> Contradiction:
+    """What `refuse` is to refuse of a schedule whose end lies above the rate that it begins with.
+
+    A protocol's end is absolute, so that it stays where the rate alone is lowered.
+
+    Args:
+        section: the optimizer's.
+        optimizer: its settings.
+    """
+    schedule, lr = optimizer.schedule, optimizer.settings["lr"]
+    end, key = schedule.settings.get("final_lr", 0.0), f"{section}.schedule.final_lr"
+    return (
+        schedule.name in FALLING and isinstance(lr, (int, float)) and end > lr >= 0,
+        key,
+        end,
+        f"the learning rate would rise to it from {section}.lr = {lr}",
+        f"set {key} to at most {lr}, such as 0, or {section}.schedule=constant",
+    )
 
 
 def refuse(*contradictions: Contradiction) -> None:

@@ -15,7 +15,7 @@ from optnas.base.refusals import validated
 from optnas.base.schema import name_in
 from optnas.base.toml import Shelf
 from optnas.data.splits import KINDS
-from optnas.search.settings.check import SearchImages, halves_too_large, refuse
+from optnas.search.settings.check import SearchImages, halves_too_large, refuse, rises
 from optnas.search.settings.complete import complete_data, complete_optimizer, sources
 from optnas.search.settings.model import PLACES, DataSection, OptimizerSection, Section
 from optnas.spaces import Space
@@ -150,6 +150,7 @@ def _check(settings: TrainingSettings, images: SearchImages) -> None:
     data, training, size = settings.data, settings.training, images.dataset.size
     refuse(
         *halves_too_large(data, images),
+        rises("optimizer", settings.optimizer),
         (
             data.train_size + data.valid_size == size,
             "data.train_size",
