@@ -182,7 +182,7 @@ def test_files(file: str, settings: str, told: str, remedy: str, tmp_path: Path)
 
 def test_a_name_too_long(tmp_path: Path) -> None:
     line = refusal(tiny_search(out="x" * 300), tmp_path)
-    assert "xxx': cannot write here (File name too long); choose" in line
+    assert "...': cannot write here (File name too long); choose" in line
 
 
 CIFAR10 = "data/cifar10/train-0.parquet"

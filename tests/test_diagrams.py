@@ -104,7 +104,7 @@ def test_without_a_run_the_mixed_cell_says_that_it_is_an_example() -> None:
 ERRORS: dict[str, tuple[list[str], str]] = {
     "unknown": (["--figure", "mixedcell"], "did you mean mixed-cell?"),
     "no run wanted": (["RUN", "--figure", "alternation"], "takes no run; leave it out"),
-    "one run at most": (["RUN", "RUN", "--figure", "mixed-cell"], "takes one run"),
+    "one run at most": (["RUN", "OTHER", "--figure", "mixed-cell"], "takes one run"),
     "runs missing": ([], "give one or more run folders"),
     "no table asked": (["--figure", "mixed-cell", "--table", "official"], "leave it out"),
     "no run there": (["nowhere", "--figure", "mixed-cell"], "there is no run in this folder"),
@@ -121,6 +121,7 @@ def test_errors_are_one_line_with_a_remedy(
 ) -> None:
     arguments, remedy = ERRORS[case]
     run_with(1, tmp_path / "RUN")
+    run_with(1, tmp_path / "OTHER")
     run_with(0, tmp_path / "EMPTY")
     output = [] if "-o" in arguments else ["-o", "x.png"]
     monkeypatch.chdir(tmp_path)
