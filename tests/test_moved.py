@@ -30,6 +30,7 @@ def test_an_old_path_leads_to_what_took_its_place(name: str) -> None:
         old.nowhere  # noqa: B018
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("module", "names"),
     [

@@ -53,6 +53,7 @@ def sections(method: str, weight: str = "SGD", arch: str = "Adam") -> dict[str, 
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 @pytest.mark.parametrize("method", METHODS)
 def test_interrupted_and_resumed_is_bit_for_bit_the_same(
@@ -290,6 +291,7 @@ def test_the_run_s_cell_is_the_selected_one_everywhere(tmp_path: Path) -> None:
     assert rates[8:] == [0.1 * initial] * 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("calls", [1, 7, 28])
 def test_a_selection_killed_half_way_gives_the_same_cell(calls: int, tmp_path: Path) -> None:
     """Killed while it judges: in its first epoch, or between the decisions of its last."""

@@ -22,6 +22,9 @@ from optnas.study.engines.local import local
 from optnas.study.folder import state_of
 from optnas.study.runner import Runner
 
+# Real processes.
+pytestmark = pytest.mark.thorough
+
 SEARCH = ["search", *(f"{key}={value}" for key, value in TINY.items()), "--out", "out"]
 
 
