@@ -212,16 +212,16 @@ def headline(pilot: Pilot) -> str:
     lines = (
         f"On a small supernet SGD on the network weights gave {abs(supernet.effect):.1f} points "
         f"{_word(supernet.effect, 'more', 'less')} supernet accuracy than Adam (n = {supernet.n} "
-        f"paired seeds, interval {supernet.low:.1f} to {supernet.high:.1f}).{chance}",
+        f"paired seeds, 95 % interval {supernet.low:.1f} to {supernet.high:.1f}).{chance}",
         f"{lead}: they were {abs(cells.effect):.1f} points "
         f"{_word(cells.effect, 'better', 'worse')} than Adam's on the benchmark "
-        f"(interval {cells.low:.1f} to {cells.high:.1f}).",
+        f"(95 % interval {cells.low:.1f} to {cells.high:.1f}).",
         f"After DARTS the derived cell was {passed.mean():.1f} points worse than the best cell the "
         f"search had passed through (mean of {len(passed)} runs; only the benchmark knows which "
         "cell that was).",
         "With random noise on the operation weights (SDARTS-RS) the derived cells were "
         f"{abs(smoothed.estimate):.1f} points {_word(smoothed.estimate, 'better', 'worse')} than "
-        f"those of DARTS (n = {smoothed.n} paired seeds, interval {smoothed.low:.1f} to "
+        f"those of DARTS (n = {smoothed.n} paired seeds, 95 % interval {smoothed.low:.1f} to "
         f"{smoothed.high:.1f}; a comparison made after the fact), and {collapsed['sdarts-rs']} "
         f"searches collapsed (into identities, or below a random cell) instead of "
         f"{collapsed['darts']}.",
