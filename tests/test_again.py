@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 from cases import command, console
+from studies import tiny_study
 from tiny import TINY
 
 from optnas import UserError
 from optnas.base.records import RunFolder
 from optnas.search import api
+from optnas.study.declare import load_study
 
 MINE = """
 from optnas import register, parts
@@ -76,3 +78,24 @@ def test_only_a_run_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture
     assert command("search", *arguments, "--out", str(out), "--overwrite") == 2
     assert "only a run is overwritten" in capsys.readouterr().err
     assert (out / "config.toml").read_text() == "[theme]\n"
+
+
+def test_runs_of_an_edited_file_are_named_and_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0.1.0 said that the runs are missing, and to run them first."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.py"
+    file.write_text(MINE.format(body=WORKS))
+    own = {"algorithm.name": "composed", "algorithm.relaxation": {"name": "./mine.py:mine"}}
+    name = tiny_study(tmp_path, "[0, 1]", **own)
+    for planned in load_study(name).runs.values():
+        api.run(planned.settings.document(), out=tmp_path / "out" / planned.id)
+    file.write_text(MINE.format(body=f"{WORKS}  # edited"))
+    told = "2 runs of an earlier ./mine.py, not counted: an edited file is another run"
+    assert command("study", "status", name, "--out", "out") == 0
+    assert told in capsys.readouterr().out
+    assert command("study", "plan", name, "--out", "out", "--no-timing") == 0
+    assert told in capsys.readouterr().out
+    assert command("study", "table", name, "--out", "out", "-o", "a.csv") == 2
+    assert "2 runs of an earlier ./mine.py" in capsys.readouterr().err

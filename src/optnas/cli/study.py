@@ -48,7 +48,7 @@ def plan(
 ) -> None:
     """Print the runs of a study, which of them exist already, and the time the rest would take."""
     from optnas.study.declare import load_study
-    from optnas.study.folder import locate, other_versions
+    from optnas.study.folder import locate, of_edited_files, other_versions
 
     at_a_time = _jobs(jobs, threads)
     loaded = load_study(study, dotted_settings(None, device=device, threads=threads, data=data))
@@ -77,7 +77,8 @@ def plan(
         from optnas.study.timing import estimate
 
         costs = estimate(loaded)
-    print_plan(loaded, folders, costs, at_a_time, other_versions(out))
+    edited = of_edited_files(loaded.runs.values(), out)
+    print_plan(loaded, folders, costs, at_a_time, other_versions(out), edited)
 
 
 @app.command()
@@ -136,7 +137,7 @@ def status(
     from optnas.base.json import dump_json
     from optnas.cli.printing.study import print_status
     from optnas.study.declare import load_study
-    from optnas.study.folder import locate, other_versions, standing
+    from optnas.study.folder import locate, of_edited_files, other_versions, standing
     from optnas.study.progress import Watch
 
     loaded = load_study(study, dotted_settings(None, data=data))
@@ -145,7 +146,8 @@ def status(
         told = [standing(folder) | {"id": name} for name, folder in folders.items()]
         typer.echo(dump_json(told, indent=1))
     else:
-        print_status(loaded, Watch(loaded.runs, folders), other_versions(out))
+        edited = of_edited_files(loaded.runs.values(), out)
+        print_status(loaded, Watch(loaded.runs, folders), other_versions(out), edited)
 
 
 @app.command()

@@ -205,6 +205,29 @@ def other_versions(out: Path | None) -> str:
     )
 
 
+def of_edited_files(runs: Iterable[PlannedRun], out: Path | None) -> str:
+    """What to say of runs of files edited since, such as ``4 runs of an earlier mine.py``.
+
+    Args:
+        runs: runs of a study.
+        out: the study's folder.
+    """
+    if out is None or not out.is_dir():
+        return ""
+    now = {file: digest for run in runs for file, digest in run.settings.sources.items()}
+    counts = Counter(
+        file
+        for _, document in _documents(out)
+        if version_in(document) == NUMBERS_VERSION
+        for file, digest in dict(document["identity"].get("sources") or {}).items()
+        if now.get(file, digest) != digest
+    )
+    return ", ".join(
+        f"{count} run{'s' if count > 1 else ''} of an earlier {file}"
+        for file, count in sorted(counts.items())
+    )
+
+
 def recorded(
     runs: Iterable[PlannedRun], out: Path, numbers_version: int | None = None
 ) -> dict[str, RunFolder]:
@@ -219,11 +242,21 @@ def recorded(
         The folders by id.
 
     Raises:
-        UserError: ``out`` is a file, or all that lies there is of another numbers version.
+        UserError: ``out`` is a file, or all that lies there is of another numbers version or of a
+            file that was edited since.
     """
+    runs = list(runs)
     folders = locate(runs, out, numbers_version or NUMBERS_VERSION)
-    others = other_versions(out)
-    if numbers_version is None and others and not any(f.config.exists() for f in folders.values()):
+    others, edited = other_versions(out), of_edited_files(runs, out)
+    none = not any(folder.config.exists() for folder in folders.values())
+    if none and edited:
+        raise UserError(
+            f"no run of the study is there, but {edited}, and an edited file is another run",
+            key="--out",
+            value=str(out),
+            remedy="undo the edit, or run the study again",
+        )
+    if numbers_version is None and others and none:
         raise UserError(
             f"no run of the study is there, but {others}, not counted",
             key="--out",

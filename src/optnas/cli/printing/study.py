@@ -76,6 +76,7 @@ def print_plan(
     costs: Mapping[str, float],
     jobs: int,
     others: str = "",
+    edited: str = "",
 ) -> None:
     """The runs of a study, which of them exist already, and what the others would take.
 
@@ -85,6 +86,7 @@ def print_plan(
         costs: seconds of each run by id; empty if they were not measured.
         jobs: how many runs would go on at a time.
         others: what lies there and is not counted, as `optnas.study.folder.other_versions` says.
+        edited: likewise, as `optnas.study.folder.of_edited_files` says.
     """
     states = {name: state_of(folder) for name, folder in folders.items()}
     merged = study.declared - len(study.runs)
@@ -94,7 +96,7 @@ def print_plan(
         say(f"{name}  {states[name]:<11}{cost}  {run.label}")
     say(f"{len(study.runs)} runs" + (f" ({merged} declared twice)" if merged else ""), end="")
     say(f": {counts(Counter(states.values()))}")
-    _print_others(others)
+    _print_others(others, edited)
     if costs:
         left = sum(costs[name] for name, state in states.items() if state in OPEN)
         say(
@@ -103,18 +105,21 @@ def print_plan(
         )
 
 
-def _print_others(others: str) -> None:
+def _print_others(others: str, edited: str) -> None:
     if others:
         say(f"{others}, not counted: numbers of different versions are not compared")
+    if edited:
+        say(f"{edited}, not counted: an edited file is another run")
 
 
-def print_status(study: Study, watch: Watch, others: str = "") -> None:
+def print_status(study: Study, watch: Watch, others: str = "", edited: str = "") -> None:
     """How far a study is, and each run that is under way or needs attention.
 
     Args:
         study: the study.
         watch: looks at its folders.
         others: as in `print_plan`.
+        edited: likewise.
     """
     progress = watch.look()
     for name, epochs, asked in progress.running:
@@ -124,7 +129,7 @@ def print_status(study: Study, watch: Watch, others: str = "") -> None:
         if state in ("failed", "unreadable", "diverged", "interrupted", "unfinished"):
             say(f"{state:<11} {name}  {study.runs[name].label}  {reason}".rstrip())
     say(f"study {study.name}: {progress.line(max(1, len(progress.running)))}")
-    _print_others(others)
+    _print_others(others, edited)
 
 
 def print_claims(ledger: Ledger, *, details: bool) -> None:
