@@ -38,6 +38,9 @@ STYLES: dict[str, Any] = {
 }
 GREY = "#666666"
 PAPER: dict[Any, Any] = {
+    # Long numbers would push the unit out of the picture.
+    "axes.formatter.offset_threshold": 2,
+    "axes.formatter.limits": (-3, 5),
     "font.size": 7.5,
     "axes.titlesize": 7.5,
     "axes.labelsize": 7.5,
