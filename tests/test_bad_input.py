@@ -93,11 +93,11 @@ UNROLLED = "algorithm.hypergradient=unrolled"
 
 # command | place, key and value that are told | a part of the remedy
 COMMANDS = f"""
-search | command line | see optnas --help
+search | command line | see optnas search --help
 serach | command line | see optnas --help
-protocol | command line | see optnas --help
-list --al | command line | see optnas --help
-search -o x --threads a | command line | see optnas --help
+protocol | command line | see optnas protocol --help
+list --al | command line | see optnas list --help
+search -o x --threads a | command line | see optnas search --help
 search -o x {UNROLLED} protocol=nas-bench-201 data.name=digits | protocol nas-bench-201: search.step_order = 'weights-first' | step_order=arch-first
 search -o x {UNROLLED} data.name=digits weight_optimizer.name=Adadelta | command line: algorithm.hypergradient = 'unrolled' | use one of those
 search -o x protocol=./p.toml | p.toml | check the path

@@ -113,3 +113,8 @@ def test_one_bad_folder_does_not_end_a_study(case: str, tmp_path: Path) -> None:
     code, lines, err = console(["study", "status", name, "--out", "out"], tmp_path)
     assert (code, err) == (0, [])
     assert any(line.startswith(f"unreadable  {first}") for line in lines), lines
+    words = ["study", "table", name, "--out", "out", "-o", "t.csv", "--recorded"]
+    code, lines, err = console(words, tmp_path)
+    assert (code, err) == (0, [])
+    (left_out,) = (line for line in lines if line.startswith("left out: "))
+    assert str(Path("out") / first) in left_out

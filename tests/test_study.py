@@ -230,7 +230,7 @@ plan quickstrat | command line: study = 'quickstrat' | did you mean quickstart?
 plan none.toml | none.toml | check the path
 plan quickstart --jobs 0 | command line: --jobs = 0 | write --jobs 1
 plan quickstart --out s.toml | command line: --out = 's.toml' | name the study's folder
-run quickstart | command line | see optnas --help
+run quickstart | command line | see optnas study run --help
 run quickstart --out r --engine locl | command line: --engine = 'locl' | did you mean local?
 run quickstart --out r --engine-set gpus=1 | command line: engine.gpus = 1 | remove engine.gpus
 table quickstart --out r -o t.xls | command line: -o = 't.xls' | end it in .csv or .parquet

@@ -129,7 +129,8 @@ def _answered() -> int:
     try:
         # Outside standalone mode the code of a typer.Exit comes back as the value, and an
         # interruption as the code of one.
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or EXIT_DONE
+        words = sys.argv[1:] or ["--help"]
+        code = app(words, prog_name="optnas", standalone_mode=False) or EXIT_DONE
     except UserError as error:
         _tell("error", error)
         code = EXIT_BAD_INPUT
@@ -138,7 +139,8 @@ def _answered() -> int:
     except Exception as error:
         usage = getattr(error, "format_message", None)
         if usage is not None:
-            _tell("error", f"command line: {usage()}; see optnas --help".replace(".;", ";"))
+            command = getattr(getattr(error, "ctx", None), "command_path", "optnas")
+            _tell("error", f"command line: {usage()}; see {command} --help".replace(".;", ";"))
             code = EXIT_BAD_INPUT
         else:
             _tell("failed", f"{type(error).__name__}: {error}")
