@@ -13,6 +13,8 @@ A run's seed names one stream for each purpose:
     draws               one number per step, of algorithms that draw in their relaxation
     recalibration-N     batches that statistics are collected anew from after epoch N, where an
                         optimizer judges the weights at another point than it trains them
+    selection-N         draws of an algorithm that selects its cell, at the beginning of epoch N
+    measure/NAME/N      draws of a measure after epoch N
 
 Two optimizer pairs with the same seed thus see the same data and the same start, and their
 difference is paired. All draws are made on the CPU: the numbers do not depend on the device.

@@ -136,7 +136,6 @@ def virtual_step(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]
         Gradients, in the order of ``weights``, -> weights after the step, by name. A call with
         another optimizer is a `UserError`.
     """
-    group_of = {leaf: group for group in optimizer.param_groups for leaf in group["params"]}
 
     def step(gradients: Sequence[Tensor]) -> dict[str, Tensor]:
         # Looked up here, not before: a first-order search never asks.
@@ -144,6 +143,7 @@ def virtual_step(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]
         if name not in RULES or getattr(torch.optim, name) is not type(optimizer):
             raise not_known(name)
         rule = RULES[name]
+        group_of = {leaf: group for group in optimizer.param_groups for leaf in group["params"]}
         after = {}
         for (name, w), g in zip(weights.items(), gradients, strict=True):
             group = group_of[w]

@@ -6,7 +6,6 @@ Names no measure. One that fails is a status in its line, never the end of the r
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +22,7 @@ from optnas.measures.base import Cadence, Measure, Values
 from optnas.measures.snapshot import Snapshot
 from optnas.search.checkpoints import restore
 from optnas.search.environment import cpu_threads
+from optnas.search.settings.complete import sources
 from optnas.search.settings.model import MeasureSection, Settings
 from optnas.search.state import SearchState, build_state
 
@@ -138,12 +138,8 @@ def described(section: MeasureSection) -> dict[str, Any]:
     Returns:
         ``settings``, and ``source`` where the measure is a file named by path.
     """
-    file = section.name.rpartition(":")[0]
-    source = Path(file).read_bytes() if file.endswith(".py") else None
-    return {
-        "settings": section.settings,
-        **({} if source is None else {"source": hashlib.sha256(source).hexdigest()}),
-    }
+    source = next(iter(sources([{"name": section.name}]).values()), None)
+    return {"settings": section.settings, **({} if source is None else {"source": source})}
 
 
 def take(snapshot: Snapshot, section: MeasureSection) -> Taken:

@@ -39,9 +39,6 @@ class Session:
 
     Args:
         state: of a search between two epochs; changed by training, by nothing else.
-
-    Raises:
-        UserError: two measures would write the same column of the record.
     """
 
     def __init__(self, state: SearchState):
@@ -53,7 +50,7 @@ class Session:
     @property
     def progress(self) -> Progress:
         """The epoch that is trained or was trained last, and how many there are."""
-        return Progress(self.state.epoch, self.state.settings.search.epochs)
+        return self.state.progress(self.state.epoch)
 
     @property
     def snapshot(self) -> Snapshot:
