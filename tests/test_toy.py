@@ -172,7 +172,6 @@ def test_a_space_of_ones_own_needs_one_file_and_no_table(
 
 # ---- bad input
 
-NEEDED = "space.name=./s.py:s"
 REFUSED = [
     (
         tiny_search("space.name=toy", benchmark__table="analog-nasbench"),

@@ -33,7 +33,8 @@ class SignFlip:
         mean: mean of the contrasts.
         p_greater: small when the mean is above the hypothesis.
         p_less: small when it is below.
-        smallest: the smallest two-sided p that n seeds can reach, 2 / 2^n.
+        smallest: the smallest two-sided p that n seeds can reach: 2 / 2^n, and not below
+            2 / (DRAWS + 1) where sign vectors are drawn.
         error: standard error of the one-sided p; 0 where it is exact.
     """
 

@@ -14,7 +14,7 @@ from optnas.measures.figures import Figure, Panel, Row
 from optnas.measures.lines import curve_of, data_names, groups_of
 from optnas.report.reference_lines import benchmark_of, find_references
 from optnas.spaces import build_space
-from optnas.spaces.tables import Question, load_table
+from optnas.spaces.tables import Question, Table, load_table
 from optnas.spaces.tables.told import describe_benchmark
 
 
@@ -73,7 +73,8 @@ def epochs(
             key="DIR...",
             remedy="give one or more run folders",
         )
-    found = [_records(run, table, folder) for run in runs]
+    answering = None if table is None else load_table(table, folder=folder)
+    found = [_records(run, answering) for run in runs]
     tables = sorted({records[0]["benchmark"]["table"] for records in found})
     if len(tables) > 1:
         raise UserError(
@@ -121,15 +122,14 @@ def _stopped(runs: Sequence[RunFolder]) -> list[str]:
     ]
 
 
-def _records(run: RunFolder, table: str | None, folder: Path | None) -> list[Record]:
+def _records(run: RunFolder, asked: Table | None) -> list[Record]:
     config = run.read_config()
     records = run.read_epochs()
     if not records:
         raise UserError(
             "the run has no records yet", where=run.path, remedy="wait for its first epoch"
         )
-    if table is not None:
-        asked = load_table(table, folder=folder)
+    if asked is not None:
         space = build_space(config["space"], where=run.config)
         for record in records:
             cell = space.parse(record["architecture"])

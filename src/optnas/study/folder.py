@@ -247,16 +247,17 @@ def recorded(
     """
     runs = list(runs)
     folders = locate(runs, out, numbers_version or NUMBERS_VERSION)
+    if any(folder.config.exists() for folder in folders.values()):
+        return folders
     others, edited = other_versions(out), of_edited_files(runs, out)
-    none = not any(folder.config.exists() for folder in folders.values())
-    if none and edited:
+    if edited:
         raise UserError(
             f"no run of the study is there, but {edited}, and an edited file is another run",
             key="--out",
             value=str(out),
             remedy="undo the edit, or run the study again",
         )
-    if numbers_version is None and others and none:
+    if numbers_version is None and others:
         raise UserError(
             f"no run of the study is there, but {others}, not counted",
             key="--out",

@@ -1,8 +1,7 @@
 """The rules: registered functions of a trajectory ``run``; the parameters after it are settings.
 
     @register("stopping", "skips", needs=("skips",))
-    @register("stopping", "skips", needs=("skips",))
-def skips(run: Trajectory, skips: Positive = 2) -> Decision: ...
+    def skips(run: Trajectory, skips: Positive = 2) -> Decision: ...
 
 ``needs`` names the fields of the trajectory, beside its epochs, that a rule reads. Every epoch is a
 record; the curvature is evaluated at some epochs only, and the eigenvalue rule counts those
