@@ -190,7 +190,7 @@ def everything(state: SearchState) -> dict[str, Any]:
     assert state.statistics is not None
     return {
         "weights": {n: (w.detach(), w.grad) for n, w in state.supernet.weights.items()},
-        "alpha": (state.alpha_EO.detach(), state.alpha_EO.grad, state.path_length),
+        "alpha": (state.alpha_EO.detach(), state.alpha_EO.grad, state.path_lengths),
         "statistics": (state.statistics.mean_S, state.statistics.variance_S),
         "optimizers": [o.state_dict() for o in (state.weight_optimizer, state.arch_optimizer)],
         "generators": [g.get_state() for g in state.generators.values()],

@@ -362,7 +362,7 @@ def test_an_alpha_step_of_two_passes_by_hand() -> None:
     second_EO, _ = gradient(start_EO + displacement([first_EO], 0.2)[0])
     arch_step(state, train, valid, PROGRESS)
     assert_close(state.alpha_EO.detach(), start_EO - 0.5 * second_EO, **TIGHT)
-    assert_close(float(state.path_length), float((0.5 * second_EO).norm()), **TIGHT)
+    assert_close(float(state.path_lengths[0]), float((0.5 * second_EO).norm()), **TIGHT)
     assert state.statistics is not None
     assert_close(state.statistics.mean_S, after.mean_S, **TIGHT)
 

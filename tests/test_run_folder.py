@@ -37,6 +37,7 @@ from optnas.search.settings.model import Settings
 COLUMNS = """
 epoch train_loss train_accuracy valid_loss valid_accuracy weight_lr arch_lr alpha op_weights
 architecture benchmark skips nones alpha_entropy alpha_margin alpha_path_length alpha_displacement
+alpha_path_length_centred alpha_displacement_centred
 weight_norm alpha_hessian_max alpha_hessian_min seconds
 """
 KEYS = set(COLUMNS.split())
@@ -104,6 +105,8 @@ def test_records(done: Path) -> None:
     assert lengths == sorted(lengths)
     assert lengths[0] == records[0]["alpha_displacement"] == 0 < records[-1]["alpha_displacement"]
     assert records[-1]["alpha_displacement"] <= lengths[-1]
+    for key in ("alpha_path_length", "alpha_displacement"):
+        assert 0 < records[-1][f"{key}_centred"] <= records[-1][key]
 
 
 def test_records_of_darts_minus(tmp_path: Path) -> None:

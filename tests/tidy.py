@@ -61,6 +61,7 @@ def study(
             "epoch": np.arange(epochs + 1),
             "train_loss": np.linspace(2.3, 1.0, epochs + 1),
             "alpha_path_length": 4.0,
+            "alpha_displacement_centred": 2.0,
         }
         generator = np.random.default_rng([draw, number])
         runs.append(facts | settings | dict(respond({**settings, "search.seed": seed}, generator)))

@@ -51,7 +51,7 @@ def fingerprint(state: SearchState) -> dict[str, Any]:
         {
             "weights": {name: weight.detach() for name, weight in state.supernet.weights.items()},
             "alpha": state.alpha_EO.detach(),
-            "path": state.path_length,
+            "path": state.path_lengths,
             "mean": None if statistics is None else statistics.mean_S,
             "variance": None if statistics is None else statistics.variance_S,
             "w": state.weight_optimizer.state_dict()["state"],

@@ -30,6 +30,8 @@ RECORD: dict[str, Quantity] = {
     "alpha_margin": Quantity("1", words="margin of softmax(alpha)"),
     "alpha_displacement": Quantity("1", words="displacement of alpha"),
     "alpha_path_length": Quantity("1", words="path length of alpha"),
+    "alpha_displacement_centred": Quantity("1", words="displacement of alpha that softmax sees"),
+    "alpha_path_length_centred": Quantity("1", words="path length of alpha that softmax sees"),
     "weight_norm": Quantity("1", words="norm of the network weights"),
     "benchmark": Quantity("percent", "higher", "benchmark accuracy of the derived cell"),
     TOP_EIGENVALUE: Quantity("nats", words="top eigenvalue of the alpha-Hessian"),

@@ -20,7 +20,14 @@ SERIES = (
     ("supernet accuracy", "%", (("train_accuracy", "train"), ("valid_accuracy", "validation"))),
     ("loss", "nats", (("train_loss", "train"), ("valid_loss", "validation"))),
     (*titled(TOP_EIGENVALUE)[:2], ((TOP_EIGENVALUE, "top eigenvalue"),)),
-    (*titled("alpha_path_length")[:2], (("alpha_path_length", "path length"),)),
+    (
+        "way of alpha that softmax sees",
+        "",
+        (
+            ("alpha_path_length_centred", "path length"),
+            ("alpha_displacement_centred", "displacement"),
+        ),
+    ),
 )
 
 
@@ -103,6 +110,7 @@ def _data(space: Space, records: Sequence[Record]) -> dict[str, Any]:
             ],
         }
         for title, unit, lines in SERIES
+        if any(key in drawn[-1] for key, _ in lines)
     ]
     benchmark = drawn[0]["benchmark"]
     if benchmark["accuracy"]:

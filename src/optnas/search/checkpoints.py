@@ -64,7 +64,7 @@ def content_of(state: SearchState) -> dict[str, Any]:
         "statistics": None if statistics is None else [statistics.mean_S, statistics.variance_S],
         "alpha": state.alpha_EO.detach(),
         "alpha_start": state.alpha_start_EO,
-        "path_length": state.path_length,
+        "path_lengths": state.path_lengths,
         "weight_optimizer": state.weight_optimizer.state_dict(),
         "arch_optimizer": state.arch_optimizer.state_dict(),
         "generators": {name: g.get_state() for name, g in state.generators.items()},
@@ -170,7 +170,7 @@ def _restore(state: SearchState, content: dict[str, Any]) -> None:
             weight.copy_(content["weights"][name])
         state.alpha_EO.copy_(content["alpha"])
         state.alpha_start_EO.copy_(content["alpha_start"])
-        state.path_length.copy_(content["path_length"])
+        state.path_lengths.copy_(content["path_lengths"])
         if state.statistics is not None:
             state.statistics.mean_S.copy_(content["statistics"][0])
             state.statistics.variance_S.copy_(content["statistics"][1])

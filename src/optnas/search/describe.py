@@ -33,13 +33,19 @@ def finite(name: str, value: float) -> float:
     return value
 
 
-def describe_search(snapshot: Snapshot, alpha_start_EO: Tensor, path_length: float) -> Record:
+def centred(alpha_EO: Tensor) -> Tensor:
+    """Alpha without the mean of each row, in double precision: what softmax sees of it."""
+    alpha_EO = alpha_EO.double()
+    return alpha_EO - alpha_EO.mean(-1, keepdim=True)
+
+
+def describe_search(snapshot: Snapshot, alpha_start_EO: Tensor, path_lengths: Tensor) -> Record:
     """The columns of `optnas.measures.record.RECORD` that training does not tell.
 
     Args:
         snapshot: the search after an epoch.
         alpha_start_EO: initial alpha.
-        path_length: sum of the lengths of alpha's steps so far.
+        path_lengths: sums of the lengths of alpha's steps so far: as they are, and centred.
 
     Returns:
         Values for the epoch's record; those of recorded measures are not among them.
@@ -61,7 +67,7 @@ def describe_search(snapshot: Snapshot, alpha_start_EO: Tensor, path_length: flo
     finite("the norm of alpha", float(alpha_EO.norm()))
     choice, space = snapshot.choice, snapshot.space
     record |= describe_alpha(alpha_EO, alpha_start_EO, op_weights_EO, choice, space)
-    record["alpha_path_length"] = path_length
+    record["alpha_path_length"], record["alpha_path_length_centred"] = path_lengths.tolist()
     norms = [weight.double().norm() for weight in snapshot.supernet.weights.values()]
     record["weight_norm"] = float(torch.stack(norms).norm())
     record["benchmark"] = snapshot.benchmark(space.architecture(choice))
@@ -75,7 +81,8 @@ def describe_alpha(
 
     - ``alpha_entropy``: mean over edges of -sum_o p log p with p = softmax(alpha), in nats.
     - ``alpha_margin``: mean over edges of the largest minus the second largest p.
-    - ``alpha_displacement``: Euclidean norm of alpha minus its initial value.
+    - ``alpha_displacement``: Euclidean norm of alpha minus its initial value;
+      ``alpha_displacement_centred``: of the same without the mean of each row.
     - ``skips``, ``nones``: edges of the architecture that carry the identity, or nothing.
 
     Args:
@@ -102,4 +109,5 @@ def describe_alpha(
         "alpha_entropy": float(entropy_E.mean()),
         "alpha_margin": float((top_E2[:, 0] - top_E2[:, 1]).mean()),
         "alpha_displacement": float((alpha_EO.double() - alpha_start_EO.double()).norm()),
+        "alpha_displacement_centred": float((centred(alpha_EO) - centred(alpha_start_EO)).norm()),
     }

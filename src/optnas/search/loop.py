@@ -83,7 +83,7 @@ def _loop(session: Session, folder: RunFolder, on_epoch: OnEpoch) -> Record:
 
 
 def _outcome(state: SearchState, last: Record) -> dict[str, Any]:
-    keys = ("architecture", "benchmark", "valid_accuracy", "alpha_path_length")
+    keys = ("architecture", "benchmark", "valid_accuracy", "alpha_path_length_centred")
     return {
         "hash": state.settings.hash,
         "epochs": state.epoch,

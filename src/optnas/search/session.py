@@ -135,7 +135,7 @@ class Session:
             DivergedError: the validation loss or alpha is not finite.
         """
         state, snapshot = self.state, self.snapshot
-        record = describe_search(snapshot, state.alpha_start_EO, float(state.path_length))
+        record = describe_search(snapshot, state.alpha_start_EO, state.path_lengths)
         sections = due(state)
         for label, columns in self._recorded.items():
             if label in sections:

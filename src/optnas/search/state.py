@@ -60,7 +60,8 @@ class SearchState:
         table: the benchmark.
         note: what to say of the data beside results.
         memory: what the algorithm remembers, empty if nothing.
-        path_length: sum of the lengths of alpha's steps so far, a float64 scalar.
+        path_lengths: sums of the lengths of alpha's steps so far, two float64 numbers: of the steps
+            as they are, and without the mean of each row, which softmax does not see.
         epoch: finished epochs.
         records: epochs.jsonl with all of them.
         seconds: wall time of the epochs so far.
@@ -85,7 +86,7 @@ class SearchState:
     passes: CyclingBatches
     table: Table
     note: str
-    path_length: Tensor
+    path_lengths: Tensor
     memory: Memory = field(default_factory=dict)
     epoch: int = -1
     records: Written = NOTHING_WRITTEN
@@ -212,7 +213,7 @@ def build_state(settings: Settings) -> SearchState:
         passes=CyclingBatches(len(valid), settings.search.batch_size, generators["valid-order"]),
         table=load_table(settings.benchmark.table, folder=settings.data.place("folder")),
         note=_note(settings, dataset) + shared_images(train, valid),
-        path_length=torch.zeros((), dtype=torch.float64, device=device),
+        path_lengths=torch.zeros(2, dtype=torch.float64, device=device),
         memory={} if algorithm.start is None else on_device(device, algorithm.start()),
     )
 

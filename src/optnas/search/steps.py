@@ -20,6 +20,7 @@ from optnas.data.batches import Augmentation, Images, epoch_batches, fresh_batch
 from optnas.measures.evaluation import Batch, Score, evaluate, recalibrated, score_of
 from optnas.optimizers.stepping import take_step
 from optnas.optimizers.virtual import virtual_step
+from optnas.search.describe import centred
 from optnas.search.state import DRAWS, SearchState, on_device, weight_optimizer_of
 from optnas.spaces.network import Statistics
 
@@ -106,11 +107,12 @@ def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress
         if found.statistics is not None:
             state.statistics = found.statistics
         state.alpha_EO.grad = found.gradient_EO
-        loss = losses[-1] if losses else torch.zeros_like(state.path_length)
+        loss = losses[-1] if losses else torch.zeros_like(state.path_lengths[0])
         return loss if found.penalty is None else loss + found.penalty
 
     take_step(state.arch_optimizer, closure)
-    state.path_length += (state.alpha_EO.detach().double() - before_EO.double()).norm()
+    step_EO = state.alpha_EO.detach().double() - before_EO.double()
+    state.path_lengths += torch.stack([step_EO.norm(), centred(step_EO).norm()])
 
 
 def remembering(state: SearchState, progress: Progress) -> Progress:

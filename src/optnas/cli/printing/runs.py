@@ -34,7 +34,7 @@ def epoch_line(record: Record) -> str:
             number(accuracy, 12, 2),
             f"{record['skips']:>5}",
             number(record[TOP_EIGENVALUE], 9, 4),
-            number(record["alpha_path_length"], 10, 4),
+            number(record["alpha_path_length_centred"], 10, 4),
             number(record["seconds"], 7, 1),
             f" {record['architecture']}",
         )
@@ -151,7 +151,7 @@ def _readable_row(run: RunFolder, status: str) -> list[str]:
         f"{last['valid_accuracy']:.2f}",
         "-" if accuracy is None else f"{accuracy:.2f}",
         str(last["skips"]),
-        f"{last['alpha_path_length']:.3f}",
+        number(last.get("alpha_path_length_centred"), 1, 3),
         last["benchmark"]["table"],
         str(run.path),
     ]

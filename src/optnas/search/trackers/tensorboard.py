@@ -117,7 +117,7 @@ class TensorBoard:
             for key, value in flat({k: v for k, v in document.items() if k != "identity"}).items()
         }
         file: Any = self._writer.file_writer
-        for summary in hparams(chosen, {WITNESS: None, "alpha_path_length": None}):
+        for summary in hparams(chosen, {WITNESS: None, "alpha_path_length_centred": None}):
             file.add_summary(summary)
 
 
