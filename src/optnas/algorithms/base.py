@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from optnas.algorithms.bilevel import Bilevel, Hypergradient
+    from optnas.spaces.base import Space
 
 __all__ = [
     "Algorithm",
@@ -25,6 +26,7 @@ __all__ = [
     "Discretize",
     "Draw",
     "HypergradientName",
+    "Initial",
     "Memory",
     "Perturb",
     "Progress",
@@ -49,6 +51,8 @@ ComputeHypergradient = Callable[
     ["Bilevel", "Tensor", Callable[["Tensor"], "Tensor"]], "Hypergradient"
 ]
 Discretize = Callable[["Tensor"], list[int]]
+# space, generator -> alpha before the first step
+Initial = Callable[["Space", "torch.Generator"], "Tensor"]
 
 
 class Trial(Protocol):
@@ -108,11 +112,17 @@ class Algorithm:
         relax: alpha_EO and progress -> operation weights, differentiable in alpha.
         perturb: what happens to the operation weights in the weight step, and only there.
         hypergradient: the gradient that drives alpha.
-        discretize: alpha_EO -> one operation per edge.
+        discretize: alpha_EO -> one operation per edge. Where alpha has further columns it reads the
+            operation weights instead.
         also_validate: further relaxations under which validation accuracy is recorded, as
             ``valid_accuracy_NAME``.
         start: the memory before the first epoch, if it remembers anything.
         select: how the last epochs choose the cell; None leaves that to ``discretize``.
+        initial: space and generator -> alpha before the first step, drawn on the CPU in double
+            precision; ``supernet.alpha_scale`` is then not read. None draws all columns from
+            N(0, ``alpha_scale``^2), the operations first.
+        columns: further columns of alpha, after those of the operations: alpha is
+            [E, O + columns] for ``relax``, optimizers, records and checkpoints.
     """
 
     relax: Relax
@@ -122,8 +132,15 @@ class Algorithm:
     also_validate: Mapping[str, Relax] = field(default_factory=dict)
     start: Callable[[], Memory] | None = None
     select: Selection | None = None
+    initial: Initial | None = None
+    columns: int = 0
 
     def cell(self, alpha_EO: Tensor, progress: Progress) -> list[int]:
-        """The cell of a moment: of the discretization, as far as nothing else was selected."""
-        choice = self.discretize(alpha_EO)
+        """The cell of a moment."""
+        read_EO = self.relax(alpha_EO, progress) if self.columns else alpha_EO
+        return self.chosen(read_EO, progress)
+
+    def chosen(self, read_EO: Tensor, progress: Progress) -> list[int]:
+        """The cell of what the discretization reads, as far as nothing else was selected."""
+        choice = self.discretize(read_EO)
         return choice if self.select is None else self.select.cell(choice, progress.memory)

@@ -79,7 +79,8 @@ def describe_alpha(
 ) -> dict[str, Any]:
     """Where alpha stands, and the architecture it stands for.
 
-    - ``alpha_entropy``: mean over edges of -sum_o p log p with p = softmax(alpha), in nats.
+    - ``alpha_entropy``: mean over edges of -sum_o p log p with p = softmax(alpha), in nats; of the
+      operations, where alpha has further columns.
     - ``alpha_margin``: mean over edges of the largest minus the second largest p.
     - ``alpha_displacement``: Euclidean norm of alpha minus its initial value;
       ``alpha_displacement_centred``: of the same without the mean of each row.
@@ -97,7 +98,7 @@ def describe_alpha(
     """
     import torch
 
-    probabilities_EO = alpha_EO.double().softmax(-1)
+    probabilities_EO = alpha_EO[:, : space.operation_count].double().softmax(-1)
     entropy_E = torch.special.entr(probabilities_EO).sum(-1)  # 0 log 0 = 0
     top_E2 = probabilities_EO.topk(2, dim=-1).values
     return {

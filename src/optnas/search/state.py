@@ -170,13 +170,6 @@ def build_state(settings: Settings) -> SearchState:
         dtype=dtype,
         device=device,
     )
-    draws_EO = torch.randn(
-        space.edge_count,
-        space.operation_count,
-        generator=named_generator(seed, "alpha-init"),
-        dtype=torch.float64,
-    )
-    alpha_EO = (settings.supernet.alpha_scale * draws_EO).to(device, dtype).requires_grad_()
     tracked = settings.supernet.batch_norm == "running"
     asked = settings.augmentation
     augmentation = Augmentation(asked.crop_padding, asked.flip, asked.cutout)
@@ -191,6 +184,7 @@ def build_state(settings: Settings) -> SearchState:
         {"space": space},
         section="algorithm",
     )
+    alpha_EO = _initial_alpha(settings, space, algorithm).to(device, dtype).requires_grad_()
     return SearchState(
         settings=settings,
         space=space,
@@ -216,6 +210,29 @@ def build_state(settings: Settings) -> SearchState:
         path_lengths=torch.zeros(2, dtype=torch.float64, device=device),
         memory={} if algorithm.start is None else on_device(device, algorithm.start()),
     )
+
+
+def _initial_alpha(settings: Settings, space: Space, algorithm: Algorithm) -> Tensor:
+    """Alpha before the first step, float64 on the CPU, a tensor of its own."""
+    generator = named_generator(settings.search.seed, "alpha-init")
+    shape = [space.edge_count, space.operation_count + algorithm.columns]
+    if algorithm.initial is None:
+        # The operations' numbers are those of every algorithm of this seed.
+        widths = (space.operation_count, algorithm.columns)
+        draws = [
+            torch.randn(shape[0], width, generator=generator, dtype=torch.float64)
+            for width in widths
+        ]
+        return settings.supernet.alpha_scale * torch.cat(draws, dim=-1)
+    alpha_EO = algorithm.initial(space, generator).detach().double().clone()
+    if list(alpha_EO.shape) != shape:
+        raise UserError(
+            f"its initial alpha is {list(alpha_EO.shape)}, not {shape}",
+            key="algorithm.name",
+            value=settings.algorithm.name,
+            remedy="let initial return a tensor [edges, operations + columns]",
+        )
+    return alpha_EO
 
 
 def weight_optimizer_of(settings: Settings, supernet: Supernet) -> torch.optim.Optimizer:

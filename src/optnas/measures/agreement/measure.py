@@ -106,8 +106,8 @@ def _by_operation(snapshot: Snapshot, gradients_NEO: Tensor, key: str) -> dict[s
     from optnas.measures.intervals import mean_interval
 
     found: dict[str, dict[str, float]] = {f"{key}{end}": {} for end in ENDS}
-    columns = gradients_NEO.mean(1).unbind(-1)
-    for name, values_N in zip(snapshot.space.operations, columns, strict=True):
+    columns = gradients_NEO.mean(1).unbind(-1)  # those of the operations come first
+    for name, values_N in zip(snapshot.space.operations, columns, strict=False):
         values = (float(values_N.mean()), *mean_interval(values_N))
         for end, value in zip(ENDS, values, strict=True):
             found[f"{key}{end}"][name] = value

@@ -96,7 +96,8 @@ class Chart:
 
     Attributes:
         snapshot: the search.
-        space: ``op-weights`` displaces A, ``logits`` displaces alpha.
+        space: ``op-weights`` displaces A, ``logits`` displaces alpha; where alpha has further
+            columns than those of the operations, they stay.
     """
 
     snapshot: Snapshot
@@ -106,11 +107,19 @@ class Chart:
     def centre(self) -> Tensor:
         """A or alpha."""
         snapshot = self.snapshot
-        return snapshot.op_weights_EO if self.space == "op-weights" else snapshot.alpha_EO
+        if self.space == "op-weights":
+            return snapshot.op_weights_EO
+        return snapshot.alpha_EO[:, : snapshot.space.operation_count]
 
     def relax(self, point_EO: Tensor) -> Tensor:
         """Operation weights of a point, differentiable, nothing cut off."""
-        return point_EO if self.space == "op-weights" else self.snapshot.relax(point_EO)
+        return (
+            point_EO if self.space == "op-weights" else self.snapshot.relax(self._whole(point_EO))
+        )
+
+    def _whole(self, logits_EO: Tensor) -> Tensor:
+        further = self.snapshot.alpha_EO[:, self.snapshot.space.operation_count :]
+        return torch.cat([logits_EO, further.to(logits_EO)], dim=-1)
 
     def op_weights(self, shift_EO: Tensor) -> Tensor:
         """Operation weights after a displacement, feasible; those of the search at zero.
@@ -127,7 +136,7 @@ class Chart:
         """
         moved_EO = self.centre.double() + shift_EO.to(self.snapshot.device)
         if self.space == "logits":
-            return self.snapshot.relax(moved_EO.to(self.snapshot.dtype))
+            return self.relax(moved_EO.to(self.snapshot.dtype))
         sums_E1 = self.snapshot.op_weights_EO.double().sum(-1, keepdim=True)
         back_EO = clip_and_renormalise(moved_EO / sums_E1) * sums_E1
         inside_E1 = (moved_EO >= 0).all(-1, keepdim=True)
@@ -137,7 +146,8 @@ class Chart:
         """The cell that a displaced search would derive.
 
         In A it is the discretization of softmax(alpha) displaced as much as the operation weights
-        are: what an algorithm adds to the softmax, such as an auxiliary skip, is in no cell.
+        are: what an algorithm adds to the softmax, such as an auxiliary skip, is in no cell. Where
+        alpha has further columns it is that of the displaced operation weights themselves.
 
         Args:
             shift_EO: float64.
@@ -145,11 +155,15 @@ class Chart:
         Returns:
             One operation per edge; the derived cell at zero.
         """
-        snapshot, alpha_EO = self.snapshot, self.snapshot.alpha_EO.double()
+        snapshot, algorithm = self.snapshot, self.snapshot.algorithm
         if self.space == "logits":
-            return snapshot.algorithm.discretize(alpha_EO + shift_EO.to(snapshot.device))
-        moved_EO = self.op_weights(shift_EO).double() - snapshot.op_weights_EO.double()
-        return snapshot.algorithm.discretize(alpha_EO.softmax(-1) + moved_EO)
+            moved_EO = self.centre.double() + shift_EO.to(snapshot.device)
+            return algorithm.cell(self._whole(moved_EO), snapshot.progress)
+        read_EO = self.op_weights(shift_EO).double()
+        if not algorithm.columns:
+            moved_EO = read_EO - snapshot.op_weights_EO.double()
+            read_EO = snapshot.alpha_EO.double().softmax(-1) + moved_EO
+        return algorithm.chosen(read_EO, snapshot.progress)
 
 
 class Directions(NamedTuple):

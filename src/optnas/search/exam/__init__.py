@@ -73,22 +73,29 @@ def _algorithm(subject: Subject) -> dict[str, Check]:
     def use(subject: Subject) -> dict[str, Any]:
         return {"algorithm": {"name": subject.name, **subject.settings}}
 
-    def of(attribute: str, check: Callable[[Any], None]) -> Check:
-        return lambda subject: check(getattr(subject.build(), attribute))
+    def of(attribute: str, check: Callable[..., None]) -> Check:
+        def examined(subject: Subject) -> None:
+            algorithm = subject.build()
+            more = {"columns": algorithm.columns} if PARTS[attribute] in parts.OF_ALPHA else {}
+            check(getattr(algorithm, attribute), **more)
+
+        return examined
 
     own = {
         f"{attribute}: {title}": of(attribute, check)
         for attribute, kind in PARTS.items()
         for title, check in parts.OF_KIND[kind].items()
     }
-    own[f"relax: {DRAWS}"] = lambda subject: _draws(subject, subject.build().relax)
+    own[f"relax: {DRAWS}"] = lambda subject: _draws(
+        subject, subject.build().relax, subject.build().columns
+    )
     return {**_in_searches(use, searches.OF_AN_ALGORITHM), **own}
 
 
-def _draws(subject: Subject, relax: Relax) -> None:
+def _draws(subject: Subject, relax: Relax, columns: int = 0) -> None:
     chosen = subject.completed()
     asked = registry.needs_in(subject.kind, subject.name, chosen, key=subject.kind)
-    parts.draws_as_it_says(relax, any(each.need == "draw" for each in asked))
+    parts.draws_as_it_says(relax, any(each.need == "draw" for each in asked), columns)
 
 
 def _part(subject: Subject) -> dict[str, Check]:

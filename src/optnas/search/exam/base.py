@@ -182,6 +182,6 @@ def example(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
-def example_alpha() -> torch.Tensor:
-    """Architecture parameters well away from uniform."""
-    return example(7, SPACE.edge_count, SPACE.operation_count)
+def example_alpha(columns: int = 0) -> torch.Tensor:
+    """Architecture parameters well away from uniform, with further columns if there are any."""
+    return example(7, SPACE.edge_count, SPACE.operation_count + columns)

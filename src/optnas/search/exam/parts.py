@@ -22,7 +22,8 @@ from optnas.search.exam.base import SPACE, demand, example, example_alpha, repea
 MOMENTS = (Progress(0, 4), Progress(1, 4), Progress(3, 4), Progress(4, 4))
 # The same with the randomness of a step: where a relaxation is trained, not judged.
 DRAWN = tuple(Progress(m.epoch, m.epochs, Draw(m.epoch)) for m in MOMENTS[1:])
-PartChecks = dict[str, Callable[[Any], None]]
+# Of a part; those of relaxations and hypergradients also of the number of alpha's further columns.
+PartChecks = dict[str, Callable[..., None]]
 
 
 def _like(found: Any, expected: Tensor, what: str) -> None:
@@ -38,38 +39,43 @@ def _like(found: Any, expected: Tensor, what: str) -> None:
 # --- relaxations --------------------------------------------------------------------------------
 
 
-def _keeps_shape(relax: Relax) -> None:
+def _keeps_shape(relax: Relax, columns: int = 0) -> None:
     for moment in (*MOMENTS, *DRAWN):
-        alpha_EO = example_alpha()
+        alpha_EO = example_alpha(columns)
         with untouched(alpha=alpha_EO):
-            _like(relax(alpha_EO, moment), alpha_EO, f"the output in epoch {moment.epoch}")
+            found = relax(alpha_EO, moment)
+        _like(found, example_alpha(), f"the output in epoch {moment.epoch}")
 
 
-def _is_repeatable(relax: Relax) -> None:
-    repeated(lambda: [relax(example_alpha(), moment) for moment in (*MOMENTS, *DRAWN)])
+def _is_repeatable(relax: Relax, columns: int = 0) -> None:
+    repeated(lambda: [relax(example_alpha(columns), moment) for moment in (*MOMENTS, *DRAWN)])
 
 
-def _is_differentiable(relax: Relax) -> None:
+def _is_differentiable(relax: Relax, columns: int = 0) -> None:
     for moment in (*MOMENTS, *DRAWN):
-        alpha_EO = example_alpha().requires_grad_()
+        alpha_EO = example_alpha(columns).requires_grad_()
         found = relax(alpha_EO, moment)
         demand(found.requires_grad, "no gradient reaches alpha: the output is detached from it")
         (gradient_EO,) = torch.autograd.grad(
-            (example(8, *alpha_EO.shape) * found).sum(), alpha_EO, allow_unused=True
+            (example(8, *found.shape) * found).sum(), alpha_EO, allow_unused=True
         )
         demand(gradient_EO is not None, "no gradient reaches alpha")
         _like(gradient_EO, alpha_EO, "the gradient of alpha")
         demand(bool(gradient_EO.any()), "the gradient of alpha is zero everywhere")
+        for place in range(SPACE.operation_count, alpha_EO.shape[1]):
+            reached = bool(gradient_EO[:, place].any())
+            demand(reached, f"no gradient reaches column {place} of alpha")
 
 
-def draws_as_it_says(relax: Relax, says: bool) -> None:
+def draws_as_it_says(relax: Relax, says: bool, columns: int = 0) -> None:
     """A relaxation uses the draw of a step if and only if it is registered so.
 
     Args:
         relax: the relaxation.
         says: whether it is.
+        columns: further columns of alpha.
     """
-    alpha_EO = example_alpha()
+    alpha_EO = example_alpha(columns)
     judged_EO = relax(alpha_EO, Progress(1, 4))
     drawn = [relax(alpha_EO, Progress(1, 4, Draw(seed))) for seed in range(8)]
     uses = any(not torch.equal(judged_EO, each) for each in drawn)
@@ -77,12 +83,14 @@ def draws_as_it_says(relax: Relax, says: bool) -> None:
     demand(uses or not says, "is registered to need a draw, and eight draws change nothing")
 
 
-def _is_twice_differentiable(relax: Relax) -> None:
+def _is_twice_differentiable(relax: Relax, columns: int = 0) -> None:
     """The derivative of the gradient along a direction, by autograd and by differences."""
-    alpha_EO, along_EO, step = example_alpha(), example(9, *example_alpha().shape), 1e-5
+    alpha_EO, step = example_alpha(columns), 1e-5
+    along_EO = example(9, *alpha_EO.shape)
 
     def value(alpha_EO: Tensor) -> Tensor:
-        return (example(8, *alpha_EO.shape) * relax(alpha_EO, MOMENTS[1])).sum()
+        op_weights_EO = relax(alpha_EO, MOMENTS[1])
+        return (example(8, *op_weights_EO.shape) * op_weights_EO).sum()
 
     def gradient(shift: float) -> Tensor:
         shifted_EO = (alpha_EO + shift * along_EO).requires_grad_()
@@ -163,10 +171,14 @@ def _problem(weight: Tensor) -> Bilevel:
     )
 
 
-def _gradient(compute: ComputeHypergradient) -> Tensor | None:
-    weight, alpha_EO = example(12, 8).requires_grad_(), example_alpha().requires_grad_()
+def _relaxed(alpha_EO: Tensor) -> Tensor:
+    return alpha_EO[:, : SPACE.operation_count].softmax(-1)
+
+
+def _gradient(compute: ComputeHypergradient, columns: int = 0) -> Tensor | None:
+    weight, alpha_EO = example(12, 8).requires_grad_(), example_alpha(columns).requires_grad_()
     with untouched(alpha=alpha_EO, **{"the network weights": weight}):
-        found = compute(_problem(weight), alpha_EO, lambda alpha: alpha.softmax(-1))
+        found = compute(_problem(weight), alpha_EO, _relaxed)
     demand(isinstance(found, Hypergradient), f"returns a {type(found).__name__}, no Hypergradient")
     if found.gradient_EO is None:
         return None
@@ -174,12 +186,12 @@ def _gradient(compute: ComputeHypergradient) -> Tensor | None:
     return found.gradient_EO.detach()
 
 
-def _leaves_alone(compute: ComputeHypergradient) -> None:
-    _gradient(compute)
+def _leaves_alone(compute: ComputeHypergradient, columns: int = 0) -> None:
+    _gradient(compute, columns)
 
 
-def _is_the_same_twice(compute: ComputeHypergradient) -> None:
-    repeated(lambda: _gradient(compute))
+def _is_the_same_twice(compute: ComputeHypergradient, columns: int = 0) -> None:
+    repeated(lambda: _gradient(compute, columns))
 
 
 HYPERGRADIENT: PartChecks = {
@@ -220,3 +232,5 @@ OF_KIND = {
     "hypergradient": HYPERGRADIENT,
     "discretization": DISCRETIZATION,
 }
+# Kinds of part that see alpha itself; the others see operation weights where alpha is wider.
+OF_ALPHA = ("relaxation", "hypergradient")
