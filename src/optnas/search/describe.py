@@ -33,9 +33,9 @@ def finite(name: str, value: float) -> float:
     return value
 
 
-def centred(alpha_EO: Tensor) -> Tensor:
-    """Alpha without the mean of each row, in double precision: what softmax sees of it."""
-    alpha_EO = alpha_EO.double()
+def centred(alpha_EO: Tensor, space: Space) -> Tensor:
+    """Alpha of the operations without each row's mean, float64: what their softmax sees of it."""
+    alpha_EO = alpha_EO[:, : space.operation_count].double()
     return alpha_EO - alpha_EO.mean(-1, keepdim=True)
 
 
@@ -110,5 +110,7 @@ def describe_alpha(
         "alpha_entropy": float(entropy_E.mean()),
         "alpha_margin": float((top_E2[:, 0] - top_E2[:, 1]).mean()),
         "alpha_displacement": float((alpha_EO.double() - alpha_start_EO.double()).norm()),
-        "alpha_displacement_centred": float((centred(alpha_EO) - centred(alpha_start_EO)).norm()),
+        "alpha_displacement_centred": float(
+            (centred(alpha_EO, space) - centred(alpha_start_EO, space)).norm()
+        ),
     }

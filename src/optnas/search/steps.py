@@ -112,7 +112,7 @@ def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress
 
     take_step(state.arch_optimizer, closure)
     step_EO = state.alpha_EO.detach().double() - before_EO.double()
-    state.path_lengths += torch.stack([step_EO.norm(), centred(step_EO).norm()])
+    state.path_lengths += torch.stack([step_EO.norm(), centred(step_EO, state.space).norm()])
 
 
 def remembering(state: SearchState, progress: Progress) -> Progress:
