@@ -245,6 +245,21 @@ def test_relaxations_are_softmax_and_a_fading_skip(
     )
 
 
+@pytest.mark.parametrize(
+    ("epoch", "epochs", "share"),
+    [(0, 40, 1), (1, 40, 1), (40, 40, 0.61), (101, 200, 0), (102, 200, 0)],
+)
+def test_the_auxiliary_skip_may_fade_over_another_length_than_the_run(
+    epoch: int, epochs: int, share: float
+) -> None:
+    """As in OptDARTS: (100 - e) / 100 in epoch e from 0, whatever the length; then nothing."""
+    alpha_EO = torch.randn(6, 5, generator=rng(2), dtype=torch.float64)
+    expected_EO = alpha_EO.softmax(-1)
+    expected_EO[:, 1] += 2 * share
+    relax = softmax_with_skip(2.0, 100, space=NAS_BENCH_201)
+    assert_close(relax(alpha_EO, Progress(epoch, epochs)), expected_EO)
+
+
 class EdgeBesideInput(nn.Module):
     def __init__(self, edge: MixedEdge, beta: float):
         super().__init__()

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
+from pydantic import Field
+
 from optnas.algorithms.progress import Draw, Memory, Progress
 from optnas.base.schema import Part
 
@@ -25,6 +27,7 @@ __all__ = [
     "DerivativeName",
     "Discretize",
     "Draw",
+    "EpochsOrRun",
     "HypergradientName",
     "Initial",
     "Memory",
@@ -41,6 +44,8 @@ __all__ = [
 HypergradientName = Annotated[Any, Part("hypergradient")]
 DerivativeName = Literal["exact", "finite-difference"]
 ProjectionName = Literal["published", "exact"]
+# A length in epochs; 0 is that of the run.
+EpochsOrRun = Annotated[int, Field(ge=0)]
 
 Relax = Callable[["Tensor", Progress], "Tensor"]
 # operation weights, train loss as a function of them, progress, generator -> operation weights

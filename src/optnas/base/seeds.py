@@ -13,6 +13,8 @@ A run's seed names one stream for each purpose:
     draws               one number per step, of algorithms that draw in their relaxation
     recalibration-N     batches that statistics are collected anew from after epoch N, where an
                         optimizer judges the weights at another point than it trains them
+    evaluation-N        crops, flips and cutouts of the validation pass after epoch N, where the
+                        protocol judges augmented images
     selection-N         draws of an algorithm that selects its cell, at the beginning of epoch N
     measure/NAME/N      draws of a measure after epoch N
 

@@ -23,9 +23,19 @@ def show(name: Annotated[str, typer.Argument(help="a shipped name or a path")]) 
 def diff(
     a: Annotated[str, typer.Argument(help="a shipped name or a path")],
     b: Annotated[str, typer.Argument(help="another")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="a list with an entry per key")] = False,
 ) -> None:
-    """Print the settings in which two protocols differ."""
-    from optnas.cli.printing.lists import print_differences
+    """Print the settings in which two protocols differ, defaults included."""
     from optnas.search import protocols
+    from optnas.search.protocols.compare import differences
 
-    print_differences(a, protocols.load(a)[1], b, protocols.load(b)[1])
+    found = differences(protocols.load(a), protocols.load(b))
+    if as_json:
+        from optnas.base.json import dump_json
+
+        typer.echo(dump_json([each._asdict() for each in found], indent=1))
+        return
+    from optnas.cli.printing.lists import print_differences
+
+    print_differences(a, b, found)

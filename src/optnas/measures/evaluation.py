@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from optnas.data.batches import Images, normalise
+from optnas.data.batches import Augmentation, Images, normalise
 from optnas.spaces.network import Statistics, Supernet
 from optnas.spaces.network.network import MOMENTUM
 
@@ -43,6 +43,28 @@ def clean_batch(images: Images, indices_B: Tensor, dtype: torch.dtype) -> Batch:
     """A batch without augmentation."""
     pixels, labels_B = images.to_batch(indices_B)
     return Batch(normalise(pixels, images.mean_C, images.std_C, dtype), labels_B)
+
+
+def augmented_batch(
+    images: Images,
+    indices_B: Tensor,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+    dtype: torch.dtype,
+) -> Batch:
+    """A batch after what is done to images before the network sees them.
+
+    Args:
+        images: the images.
+        indices_B: which of them.
+        augmentation: what is done; `Augmentation()` leaves a `clean_batch`.
+        generator: moved only by what is switched on.
+        dtype: a floating type.
+    """
+    pixels, labels_B = images.to_batch(indices_B)
+    return Batch(
+        augmentation.apply(pixels, images.mean_C, images.std_C, generator, dtype), labels_B
+    )
 
 
 def fixed_indices(size: int, count: int, batch_size: int) -> Iterator[Tensor]:

@@ -12,8 +12,15 @@ from torch import Tensor
 
 from optnas.algorithms.base import Algorithm, Progress
 from optnas.base.seeds import named_generator
-from optnas.data.batches import Images
-from optnas.measures.evaluation import Batch, clean_batch, evaluate, fixed_indices, recalibrated
+from optnas.data.batches import Augmentation, Images
+from optnas.measures.evaluation import (
+    Batch,
+    augmented_batch,
+    clean_batch,
+    evaluate_batches,
+    fixed_indices,
+    recalibrated,
+)
 from optnas.spaces.base import Architecture, Space
 from optnas.spaces.network import Statistics, Supernet
 from optnas.spaces.tables import Table
@@ -45,6 +52,7 @@ class Snapshot:
         dataset: name of the data set that is searched on.
         batch_size: of a training step.
         evaluation_size: images of a batch in a pass over a half.
+        judged: what is done to the images of such a pass.
     """
 
     name: str
@@ -61,6 +69,7 @@ class Snapshot:
     dataset: str
     batch_size: int
     evaluation_size: int
+    judged: Augmentation
 
     def seen_by(self, name: str) -> Snapshot:
         """The same moment in the eyes of a measure; of one named by path, its own name counts."""
@@ -113,6 +122,9 @@ class Snapshot:
     ) -> tuple[float, float]:
         """Loss in nats and accuracy in percent over a whole half, in order.
 
+        Where the settings ask for an augmented pass (``evaluation.augmented``), each call of an
+        epoch sees the same crops and flips, whatever the operation weights.
+
         Args:
             op_weights_EO: the operation weights to judge.
             statistics: ``snapshot.statistics`` for the run's own mode, a value of `recalibrated`,
@@ -123,14 +135,13 @@ class Snapshot:
             Loss and accuracy; with the run's own mode and weights on ``valid`` they are
             ``valid_loss`` and ``valid_accuracy`` of the record.
         """
-        return evaluate(
-            self.supernet,
-            self.images[half],
-            op_weights_EO,
-            statistics=statistics,
-            batch_size=self.evaluation_size,
-            dtype=self.dtype,
+        images = self.images[half]
+        generator = named_generator(self.seed, f"evaluation-{self.progress.epoch}")
+        batches = (
+            augmented_batch(images, indices_B, self.judged, generator, self.dtype)
+            for indices_B in torch.arange(len(images)).split(self.evaluation_size)
         )
+        return evaluate_batches(self.supernet, batches, op_weights_EO, statistics=statistics)
 
     def recalibrated(
         self, op_weights_EO: Tensor, count: int = 50, batch_size: int | None = None

@@ -17,7 +17,14 @@ from optnas.algorithms.base import Draw, Progress
 from optnas.algorithms.bilevel import Bilevel, Loss, LossValue, Weights
 from optnas.base.seeds import named_generator
 from optnas.data.batches import Augmentation, Images, epoch_batches, fresh_batch
-from optnas.measures.evaluation import Batch, Score, evaluate, recalibrated, score_of
+from optnas.measures.evaluation import (
+    Batch,
+    Score,
+    augmented_batch,
+    evaluate,
+    recalibrated,
+    score_of,
+)
 from optnas.optimizers.stepping import take_step
 from optnas.optimizers.virtual import virtual_step
 from optnas.search.describe import centred
@@ -55,9 +62,7 @@ def _batch(
     augmentation: Augmentation,
     generator: torch.Generator,
 ) -> Batch:
-    pixels, labels_B = images.to_batch(indices_B)
-    inputs = augmentation.apply(pixels, images.mean_C, images.std_C, generator, state.dtype)
-    return Batch(inputs, labels_B)
+    return augmented_batch(images, indices_B, augmentation, generator, state.dtype)
 
 
 def batch_loss(state: SearchState, batch: Batch) -> Loss:

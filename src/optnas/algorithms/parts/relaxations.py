@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optnas.algorithms.base import Progress, Relax
+from optnas.algorithms.base import EpochsOrRun, Progress, Relax
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
 from optnas.spaces.base import Space
@@ -34,14 +34,15 @@ def softmax(alpha_EO: Tensor, progress: Progress) -> Tensor:
 
 
 @register("relaxation", "softmax-with-skip")
-def softmax_with_skip(beta: float = 1.0, *, space: Space) -> Relax:
-    """A = softmax(alpha) + beta (1 - t) on the skip column, t the elapsed share of the search.
+def softmax_with_skip(beta: float = 1.0, decay_epochs: EpochsOrRun = 0, *, space: Space) -> Relax:
+    """A = softmax(alpha) + beta max(0, 1 - (epoch - 1) / D) on the skip column.
 
-    Equal to an auxiliary skip connection of weight beta (1 - t) beside every edge, because skip
-    is the identity there.
+    Equal to an auxiliary skip connection of that weight beside every edge, because skip is the
+    identity there.
 
     Args:
         beta: weight in the first epoch.
+        decay_epochs: D, the epochs after which nothing of it would be left; 0 for those of the run.
         space: the search space; the program supplies it, for the column of its skip.
 
     Reference: Chu et al., ICLR 2021, equation 2.
@@ -49,7 +50,8 @@ def softmax_with_skip(beta: float = 1.0, *, space: Space) -> Relax:
 
     def relax(alpha_EO: Tensor, progress: Progress) -> Tensor:
         boost_O = torch.zeros_like(alpha_EO[0])
-        boost_O[space.skip] = beta * (1 - progress.fraction)
+        elapsed = max(progress.epoch - 1, 0) / (decay_epochs or progress.epochs)
+        boost_O[space.skip] = beta * max(0.0, 1 - elapsed)
         return softmax(alpha_EO, progress) + boost_O
 
     return relax

@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from optnas.base.toml import flat
+from optnas.base.json import dump_json
 from optnas.cli.printing.text import aligned, say
 
 if TYPE_CHECKING:
     from optnas.base.measurements import Line
     from optnas.search.exam import Outcome
+    from optnas.search.protocols.compare import Difference
 
 
-def print_differences(a_name: str, a: Mapping[str, Any], b_name: str, b: Mapping[str, Any]) -> None:
-    """The keys in which two documents differ, side by side."""
-    flat_a, flat_b = flat(a), flat(b)
-    keys = [key for key in {**flat_a, **flat_b} if flat_a.get(key) != flat_b.get(key)]
-    width = max([len(key) for key in keys] + [len("setting")])
-    say(f"{'setting':<{width}}  {a_name:<22} {b_name}")
-    for key in sorted(keys):
-        left, right = (str(flat.get(key, "-")) for flat in (flat_a, flat_b))
-        say(f"{key:<{width}}  {left:<22} {right}")
-    if not keys:
+def print_differences(a: str, b: str, found: Sequence[Difference]) -> None:
+    """The settings in which two protocols differ, side by side."""
+    if not found:
         say("no difference")
+        return
+
+    def shown(value: Any) -> str:
+        if value is None:
+            return "-"
+        return value if isinstance(value, str) else dump_json(value)
+
+    rows = [[each.key, shown(each.a), shown(each.b)] for each in found]
+    say("\n".join(aligned(("setting", a, b), rows)))
 
 
 def print_outcomes(outcomes: Iterable[Outcome]) -> int:

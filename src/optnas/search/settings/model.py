@@ -120,9 +120,13 @@ class ClippingSection(Section):
 
 
 class EvaluationSection(Section):
-    """Batches of the pass over the validation half, in order."""
+    """The pass over the validation half, in order; ``augmented``: its images as those of training.
+
+    Crops and flips of an augmented pass are the same in every run of a seed, epoch by epoch.
+    """
 
     batch_size: int = Field(256, ge=2)
+    augmented: bool = False
 
 
 class BenchmarkSection(Section):
