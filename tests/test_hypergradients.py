@@ -30,6 +30,8 @@ EDGES, OPERATIONS = 2, 3
 SHAPES = {"first": (4,), "second": (3, 1)}
 X, A = 7, EDGES * OPERATIONS
 NOW = Progress(2, 4)
+# No weight decay and no further train batches are asked for here.
+UNUSED: tuple[Any, Any] = (dict, lambda count: [])
 LR, MU, WD = 0.2, 0.9, 0.1
 OPTIMIZERS = [
     ("SGD", {"momentum": MU, "weight_decay": WD}),
@@ -120,7 +122,8 @@ def problem(
         return call
 
     step = virtual_step(optimizer, weights)
-    return Bilevel(weights, loss(train), loss(valid), step, False, NOW), optimizer
+    bilevel = Bilevel(weights, loss(train), loss(valid), step, False, NOW, *UNUSED)
+    return bilevel, optimizer
 
 
 # --- closed forms -----------------------------------------------------------------------------
@@ -280,6 +283,8 @@ def test_unrolled_leaves_the_search_as_it_is(derivative: Any, optimizer: str) ->
         virtual_step=virtual_step(state.weight_optimizer, state.supernet.weights),
         update=True,
         progress=NOW,
+        weight_decay=UNUSED[0],
+        more_train_batches=UNUSED[1],
     )
     before = copy.deepcopy(everything(state))
     found = unrolled(derivative)(bilevel, state.alpha_EO, softmax)
@@ -293,7 +298,9 @@ def test_first_order_hands_out_moved_statistics_only_when_told() -> None:
     valid = batch_loss(state, valid_batch(state))
     before = copy.deepcopy(everything(state))
     for update in (True, False):
-        bilevel = Bilevel(state.supernet.weights, valid, valid, lambda gradients: {}, update, NOW)
+        bilevel = Bilevel(
+            state.supernet.weights, valid, valid, lambda g, w=None: {}, update, NOW, *UNUSED
+        )
         found = first_order(bilevel, state.alpha_EO, softmax)
         assert (found.statistics is not None) == update
     assert_close(everything(state), before, rtol=0, atol=0)

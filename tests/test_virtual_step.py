@@ -17,7 +17,7 @@ from torch.testing import assert_close
 
 from optnas.base.errors import UserError
 from optnas.optimizers import signatures
-from optnas.optimizers.virtual import RULES, virtual_step
+from optnas.optimizers.virtual import RULES, coupled_decay, virtual_step
 
 TIGHT = {"rtol": 1e-12, "atol": 1e-13}
 SHAPES = {"a": (3, 2), "b": (4,), "c": ()}
@@ -144,6 +144,80 @@ def test_zero_gradients_have_a_finite_derivative(
     found = list(virtual_step(optimizer, weights)(gradients).values())
     derivative = torch.autograd.grad(found, gradients, random_tensors(30))
     assert all(bool(torch.isfinite(t).all()) for t in (*found, *derivative))
+
+
+@cases
+@ages
+def test_it_steps_from_given_weights_with_the_live_buffers(
+    name: str, options: dict[str, Any], age: int
+) -> None:
+    """And is differentiable in them: torch's own step of an optimizer moved there."""
+    weights, optimizer = live(name, options, age)
+    there = [w.requires_grad_() for w in random_tensors(40)]
+    gradients = random_tensors(20)
+    found = virtual_step(optimizer, weights)(gradients, dict(zip(SHAPES, there, strict=True)))
+    slopes = torch.autograd.grad(list(found.values()), there, random_tensors(30))
+    with torch.no_grad():
+        for w, at in zip(weights.values(), there, strict=True):
+            w.copy_(at)
+    for w, g in zip(weights.values(), gradients, strict=True):
+        w.grad = g.clone()
+    expected = differentiable_in_weights(weights, optimizer, gradients)
+    assert_close(slopes, expected, rtol=1e-9, atol=1e-9)
+    optimizer.step()
+    assert_close(list(found.values()), [w.detach() for w in weights.values()], **TIGHT)
+
+
+def differentiable_in_weights(
+    weights: dict[str, Tensor], optimizer: torch.optim.Optimizer, gradients: list[Tensor]
+) -> list[Tensor]:
+    """v' d w' / d w at fixed gradients, by torch's own differentiable step."""
+    (group,) = optimizer.param_groups
+    options = {k: group[k] for k in signatures.torch_signature(type(optimizer).__name__)}
+    begin = [w.detach().clone().requires_grad_() for w in weights.values()]
+    moved = [w.clone() for w in begin]
+    twin = type(optimizer)(moved, **{**options, "differentiable": True})
+    for there, w, g in zip(moved, weights.values(), gradients, strict=True):
+        state = copy.deepcopy(optimizer.state.get(w, {}))
+        if not state and options.get("dampening") is not None:
+            # torch detaches the very first buffer; a buffer of zeros gives the same step.
+            twin.param_groups[0]["dampening"] = 0.0
+            state = {"momentum_buffer": torch.zeros_like(w)}
+        twin.state[there] = state
+        there.grad = g.clone()
+    twin.step()
+    return list(torch.autograd.grad(moved, begin, random_tensors(30)))
+
+
+@cases
+@ages
+def test_the_decay_is_the_one_that_joins_the_gradient(
+    name: str, options: dict[str, Any], age: int
+) -> None:
+    """The step with decay d is that of g + d w without; one that acts apart counts as none."""
+    weights, optimizer = live(name, options, age)
+    decay = coupled_decay(optimizer, weights)
+    apart = name == "AdamW" or options.get("decoupled_weight_decay", False)
+    assert set(decay.values()) == {0.0 if apart else options.get("weight_decay", 0.0)}
+    if apart:
+        return
+    gradients, sign = random_tensors(20), -1 if options.get("maximize") else 1
+    found = virtual_step(optimizer, weights)(gradients)
+    optimizer.param_groups[0]["weight_decay"] = 0.0
+    joined = [
+        g + sign * decay[n] * w.detach()
+        for g, (n, w) in zip(gradients, weights.items(), strict=True)
+    ]
+    assert_close(found, virtual_step(optimizer, weights)(joined), **TIGHT)
+
+
+def test_each_weight_has_the_decay_of_its_group() -> None:
+    one, other = (torch.ones(2, requires_grad=True) for _ in range(2))
+    groups = [{"params": [one], "weight_decay": 0.5}, {"params": [other], "weight_decay": 0.0}]
+    decay = coupled_decay(torch.optim.SGD(groups, lr=0.1), {"a": one, "b": other})
+    assert decay == {"a": 0.5, "b": 0.0}
+    with pytest.raises(UserError, match="not of Adadelta"):
+        coupled_decay(torch.optim.Adadelta([one]), {"w": one})
 
 
 def test_the_learning_rate_is_read_when_called() -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from optnas.algorithms.base import Relax as Relax
     from optnas.algorithms.base import Selection as Selection
     from optnas.algorithms.base import Trial as Trial
+    from optnas.algorithms.base import WeightGradients as WeightGradients
     from optnas.algorithms.bilevel import Bilevel as Bilevel
     from optnas.algorithms.bilevel import Hypergradient as Hypergradient
     from optnas.analysis.claims.declare import Claim as Claim
@@ -85,7 +86,7 @@ _HOME = {
     for module, names in {
         "algorithms.base": (
             *("Algorithm", "ComputeHypergradient", "Discretize", "Draw", "HypergradientName"),
-            *("Memory", "Perturb", "Progress", "Relax", "Selection", "Trial"),
+            *("Memory", "Perturb", "Progress", "Relax", "Selection", "Trial", "WeightGradients"),
         ),
         "algorithms.bilevel": ("Bilevel", "Hypergradient"),
         "analysis.claims.declare": ("Claim",),

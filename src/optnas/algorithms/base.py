@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol
 
 from pydantic import Field
 
@@ -31,12 +32,14 @@ __all__ = [
     "HypergradientName",
     "Initial",
     "Memory",
+    "OnWeightGradients",
     "Perturb",
     "Progress",
     "ProjectionName",
     "Relax",
     "Selection",
     "Trial",
+    "WeightGradients",
 ]
 
 # A setting that is a hypergradient: its name, or a table of its name and settings. The algorithm
@@ -58,6 +61,23 @@ ComputeHypergradient = Callable[
 Discretize = Callable[["Tensor"], list[int]]
 # space, generator -> alpha before the first step
 Initial = Callable[["Space", "torch.Generator"], "Tensor"]
+
+
+class WeightGradients(NamedTuple):
+    """What an algorithm hands back that has looked at the gradients of a weight step.
+
+    Attributes:
+        gradients: by name of the weight, in place of its own; None leaves that weight where it is,
+            under weight decay and momentum too. Gradients that are not named stay.
+        memory: what is to be remembered from this step on, as of `Hypergradient.memory`.
+    """
+
+    gradients: Mapping[str, Tensor | None] = MappingProxyType({})
+    memory: Memory | None = None
+
+
+# gradients by name of the weight before clipping, progress -> what becomes of them
+OnWeightGradients = Callable[[Mapping[str, "Tensor"], Progress], WeightGradients]
 
 
 class Trial(Protocol):
@@ -98,7 +118,7 @@ class Selection:
 
     Attributes:
         begins: the run's number of epochs -> the first epoch of the selection.
-        choose: the new memory at the beginning of each of its epochs.
+        choose: what the memory becomes at the beginning of each of its epochs.
         cell: what the discretization chose, and the memory -> one operation per edge.
         rate: learning rate of the network weights meanwhile, as a share of ``weight_optimizer.lr``.
     """
@@ -121,11 +141,13 @@ class Algorithm:
             operation weights instead.
         also_validate: further relaxations under which validation accuracy is recorded, as
             ``valid_accuracy_NAME``.
-        start: the memory before the first epoch, if it remembers anything.
+        start: the memory before the first epoch, if anything is in it.
         select: how the last epochs choose the cell; None leaves that to ``discretize``.
         initial: space and generator -> alpha before the first step, drawn on the CPU in double
             precision; ``supernet.alpha_scale`` is then not read. None draws all columns from
             N(0, ``alpha_scale``^2), the operations first.
+        on_weight_gradients: sees the gradients of each evaluation of a weight step before they are
+            clipped.
         columns: further columns of alpha, after those of the operations: alpha is
             [E, O + columns] for ``relax``, optimizers, records and checkpoints.
     """
@@ -139,6 +161,7 @@ class Algorithm:
     select: Selection | None = None
     initial: Initial | None = None
     columns: int = 0
+    on_weight_gradients: OnWeightGradients | None = None
 
     def cell(self, alpha_EO: Tensor, progress: Progress) -> list[int]:
         """The cell of a moment."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from optnas.algorithms.progress import Progress
+from optnas.algorithms.progress import Memory, Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,8 +20,22 @@ if TYPE_CHECKING:
     from optnas.spaces.network import Statistics
 
 Weights = Mapping[str, "Tensor"]
-# gradients (in the order of the weights) -> the weights after the virtual optimizer step
-VirtualStep = Callable[[Sequence["Tensor"]], dict[str, "Tensor"]]
+
+
+class VirtualStep(Protocol):
+    """The step the weight optimizer would take from its live state; a call leaves no trace."""
+
+    def __call__(
+        self, gradients: Sequence[Tensor], weights: Weights | None = None
+    ) -> dict[str, Tensor]:
+        """The weights after the step.
+
+        Args:
+            gradients: in the order of the weights; the step is differentiable in them.
+            weights: where the step begins, and the step is differentiable in them too; None is the
+                live weights, detached. Buffers, such as a momentum, are the live ones either way.
+        """
+        ...
 
 
 class LossValue(NamedTuple):
@@ -45,14 +59,22 @@ class Loss(Protocol):
 class Bilevel:
     """What a hypergradient may ask of the iteration it serves.
 
+    Losses take any weights by name, such as displaced ones, and are differentiable in them.
+
     Attributes:
         weights: the live network weights, leaves.
-        train_loss: on the train batch about to be used.
+        train_loss: on the train batch about to be used; for a part registered with
+            ``needs=("train-batch",)``.
         valid_loss: on the validation batch.
-        virtual_step: the step the weight optimizer would take from its live state, as a
-            differentiable function of the gradients; a call leaves no trace.
+        virtual_step: the step the weight optimizer would take; ``needs=("virtual-step",)``.
         update: whether the architecture step's own forward pass moves the running statistics.
-        progress: where the search stands, for a schedule.
+        progress: where the search stands, for a schedule, and the memory.
+        weight_decay: asks for the inner problem's decay d of each weight by name: that step moves w
+            along the gradient g + d w. 0 where the optimizer decays apart from the gradient
+            (AdamW). ``needs=("virtual-step",)``.
+        more_train_batches: how many -> the losses of as many fresh batches of the training half,
+            each augmented and drawn by itself; the same ones each time they are asked for within a
+            step, the first k of any larger number. ``needs=("train-batches",)``.
     """
 
     weights: Weights
@@ -61,6 +83,8 @@ class Bilevel:
     virtual_step: VirtualStep
     update: bool
     progress: Progress
+    weight_decay: Callable[[], dict[str, float]]
+    more_train_batches: Callable[[int], list[Loss]]
 
 
 class Hypergradient(NamedTuple):
@@ -70,10 +94,17 @@ class Hypergradient(NamedTuple):
         gradient_EO: for the architecture optimizer; None leaves alpha where it is.
         statistics: batch-norm statistics as they are after the step's forward pass, if it moves
             them.
-        penalty: what the part adds to the last validation loss it asked for, a scalar whose
-            gradient is in ``gradient_EO``: an optimizer that compares losses compares their sum.
+        penalty: what the part adds to its loss, a scalar whose gradient is in ``gradient_EO``: an
+            optimizer that compares losses compares their sum.
+        loss: the loss that ``gradient_EO`` descends; None is the last validation loss it asked for.
+        memory: what is to be remembered from this step on, by name; the rest of the memory stays.
+            Where an optimizer evaluates more than once in a step, each evaluation sees the memory
+            from before it, and what the last hands back counts. For a part registered with
+            ``needs=("memory",)``.
     """
 
     gradient_EO: Tensor | None
     statistics: Statistics | None = None
     penalty: Tensor | None = None
+    loss: Tensor | None = None
+    memory: Memory | None = None

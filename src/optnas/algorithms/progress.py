@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 else:
     torch = lazy("torch")
 
-# What an algorithm remembers from epoch to epoch: tensors by name, in every checkpoint.
+# What an algorithm remembers from step to step: tensors by name, in every checkpoint.
 Memory = Mapping[str, "Tensor"]
 
 
@@ -47,7 +47,7 @@ class Progress:
         draw: the randomness of this step, for an algorithm one of whose parts is registered with
             ``needs=("draw",)``. None in every other algorithm, and wherever operation weights are
             judged rather than trained: records, measures, recalibrated statistics.
-        memory: what the algorithm remembers; nothing unless it has a ``start``.
+        memory: what the algorithm remembers: its ``start``, and what its parts have handed back.
     """
 
     epoch: int

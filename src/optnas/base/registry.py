@@ -73,6 +73,8 @@ OLD_KINDS = {"metric": "measure"}
 NEEDS = {
     "virtual-step": "a differentiable step of the weight optimizer",
     "train-batch": "the train batch about to be used, so search.step_order=arch-first",
+    "train-batches": "further train batches, from `Bilevel.more_train_batches`",
+    "memory": "tensors remembered from step to step, in `Progress.memory`",
     "draw": "a random draw per step, in `Progress.draw`",
 }
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from optnas.algorithms.bilevel import VirtualStep
+from optnas.algorithms.bilevel import VirtualStep, Weights
 from optnas.base.errors import UserError
 from optnas.base.lazy import lazy
 
@@ -122,7 +122,7 @@ def not_known(optimizer: str, key: str = "weight_optimizer.name", value: str = "
     )
 
 
-def virtual_step(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]) -> VirtualStep:
+def virtual_step(optimizer: torch.optim.Optimizer, live: Mapping[str, Tensor]) -> VirtualStep:
     """The optimizer's next step as a function of the gradients.
 
     Reads live state, learning rate and weight decay when called; changes nothing. Any optimizer may
@@ -130,25 +130,49 @@ def virtual_step(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]
 
     Args:
         optimizer: one of `RULES` if the step is called.
-        weights: the network weights by name, each a leaf of the optimizer.
+        live: the network weights by name, each a leaf of the optimizer.
 
     Returns:
-        Gradients, in the order of ``weights``, -> weights after the step, by name. A call with
-        another optimizer is a `UserError`.
+        Gradients, in the order of ``live``, and perhaps where the step begins -> weights after
+        the step, by name. A call with another optimizer is a `UserError`.
     """
 
-    def step(gradients: Sequence[Tensor]) -> dict[str, Tensor]:
-        # Looked up here, not before: a first-order search never asks.
-        name = type(optimizer).__name__
-        if name not in RULES or getattr(torch.optim, name) is not type(optimizer):
-            raise not_known(name)
-        rule = RULES[name]
+    def step(gradients: Sequence[Tensor], weights: Weights | None = None) -> dict[str, Tensor]:
+        rule, after = _rule(optimizer), {}
         group_of = {leaf: group for group in optimizer.param_groups for leaf in group["params"]}
-        after = {}
-        for (name, w), g in zip(weights.items(), gradients, strict=True):
-            group = group_of[w]
+        for (name, leaf), g in zip(live.items(), gradients, strict=True):
+            group, w = group_of[leaf], leaf.detach() if weights is None else weights[name]
             sign = -1.0 if group["maximize"] else 1.0
-            after[name] = rule(w.detach(), sign * g, optimizer.state.get(w, {}), group)
+            after[name] = rule(w, sign * g, optimizer.state.get(leaf, {}), group)
         return after
 
     return step
+
+
+def coupled_decay(optimizer: torch.optim.Optimizer, weights: Weights) -> dict[str, float]:
+    """By name, the d of the step's map: it moves w along its gradient plus d w.
+
+    Args:
+        optimizer: one of `RULES`, else a `UserError`.
+        weights: the network weights by name, each a leaf of the optimizer.
+
+    Returns:
+        The group's weight decay; 0 where it acts apart from the gradient, as in AdamW.
+    """
+    apart = _rule(optimizer) is _adamw
+    decay_of = {
+        leaf: 0.0
+        if apart or group.get("decoupled_weight_decay", False)
+        else float(group["weight_decay"])
+        for group in optimizer.param_groups
+        for leaf in group["params"]
+    }
+    return {name: decay_of[leaf] for name, leaf in weights.items()}
+
+
+def _rule(optimizer: torch.optim.Optimizer) -> Rule:
+    # Looked up when a step is asked for, not before: a first-order search never asks.
+    name = type(optimizer).__name__
+    if name not in RULES or getattr(torch.optim, name) is not type(optimizer):
+        raise not_known(name)
+    return RULES[name]

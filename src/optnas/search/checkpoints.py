@@ -125,8 +125,12 @@ def _check_form(content: dict[str, Any], state: SearchState) -> None:
     mine = content_of(state)
     for key in mine.keys() - {"weight_optimizer", "arch_optimizer", "passes", "memory"}:
         _compare(key, mine[key], content[key])
-    if state.memory:
-        _compare("memory", dict.fromkeys(state.memory), dict.fromkeys(content["memory"]))
+    start, memory = state.algorithm.start, content.get("memory", {})
+    if not (start or dict)().keys() <= memory.keys():
+        raise ValueError("memory lacks names")
+    for name, tensor in memory.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(f"memory.{name} is a {type(tensor).__name__}, not a Tensor")
     for key in ("weight_optimizer", "arch_optimizer"):
         for part in ("param_groups", "state"):
             _compare(f"{key}.{part}", mine[key][part], content[key][part], same_keys=False)
@@ -179,8 +183,7 @@ def _restore(state: SearchState, content: dict[str, Any]) -> None:
     state.passes.load_state_dict(content["passes"])
     for name, generator in state.generators.items():
         generator.set_state(content["generators"][name])
-    if state.memory:
-        state.memory = on_device(state.alpha_EO.device, content["memory"])
+    state.memory = on_device(state.alpha_EO.device, content.get("memory", {}))
     state.epoch = content["epoch"]
     state.records = Written(content["records_bytes"], content["records_sha256"])
     state.seconds = content["seconds"]

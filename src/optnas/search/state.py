@@ -33,6 +33,10 @@ from optnas.spaces.tables import Table, load_table
 STREAMS = ("train-order", "valid-order", "train-augmentation", "valid-augmentation", "perturbation")
 # One number per step, for algorithms that need a draw; the others do not have the stream.
 DRAWS = "draws"
+# One number per alpha step, for those that need further train batches.
+MORE_BATCHES = "more-train-batches"
+# A stream that only those have who need it, by the need.
+STREAM_OF = {"draw": DRAWS, "train-batches": MORE_BATCHES}
 
 
 @dataclass
@@ -100,6 +104,11 @@ class SearchState:
     def progress(self, epoch: int) -> Progress:
         """Where the search stands in an epoch, as it is judged there: without a draw."""
         return Progress(epoch, self.settings.search.epochs, memory=self.memory)
+
+    def remember(self, memory: Memory | None) -> None:
+        """Put what a part hands back into the memory; what it does not name stays."""
+        if memory:
+            self.memory = {**self.memory, **on_device(self.alpha_EO.device, memory)}
 
     def learning_rates(self, epoch: int) -> dict[str, float]:
         """The rate of each level in an epoch, by name of its section."""
@@ -174,9 +183,10 @@ def build_state(settings: Settings) -> SearchState:
     asked = settings.augmentation
     augmentation = Augmentation(asked.crop_padding, asked.flip, asked.cutout)
     chosen = settings.algorithm
-    needs = registry.needs_in("algorithm", chosen.name, chosen.settings, key="algorithm")
-    streams = (*STREAMS, DRAWS) if any(each.need == "draw" for each in needs) else STREAMS
-    generators = {name: named_generator(seed, name) for name in streams}
+    asked_for = registry.needs_in("algorithm", chosen.name, chosen.settings, key="algorithm")
+    needs = frozenset(each.need for each in asked_for)
+    own = [stream for need, stream in STREAM_OF.items() if need in needs]
+    generators = {name: named_generator(seed, name) for name in (*STREAMS, *own)}
     asked_a = settings.arch_optimizer
     algorithm: Algorithm = registry.supply(
         registry.find("algorithm", chosen.name),
@@ -248,8 +258,8 @@ def weight_optimizer_of(settings: Settings, supernet: Supernet) -> torch.optim.O
 
 
 def on_device(device: torch.device, memory: Memory) -> dict[str, Tensor]:
-    """A memory where the search computes."""
-    return {name: tensor.to(device) for name, tensor in memory.items()}
+    """A memory where the search computes, in tensors of its own."""
+    return {name: tensor.detach().to(device, copy=True) for name, tensor in memory.items()}
 
 
 def _load_halves(

@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from optnas.algorithms.base import Draw, Progress
-from optnas.algorithms.bilevel import Bilevel, Loss, LossValue, Weights
+from optnas.algorithms.base import Draw, Progress, WeightGradients
+from optnas.algorithms.bilevel import Bilevel, Hypergradient, Loss, LossValue, Weights
+from optnas.base.errors import UserError
 from optnas.base.seeds import named_generator
 from optnas.data.batches import Augmentation, Images, epoch_batches, fresh_batch
 from optnas.measures.evaluation import (
@@ -26,9 +27,9 @@ from optnas.measures.evaluation import (
     score_of,
 )
 from optnas.optimizers.stepping import take_step
-from optnas.optimizers.virtual import virtual_step
+from optnas.optimizers.virtual import coupled_decay, virtual_step
 from optnas.search.describe import centred
-from optnas.search.state import DRAWS, SearchState, on_device, weight_optimizer_of
+from optnas.search.state import DRAWS, MORE_BATCHES, SearchState, weight_optimizer_of
 from optnas.spaces.network import Statistics
 
 # Batches that batch-norm statistics are collected anew from, as schedulefree's authors advise.
@@ -88,34 +89,43 @@ def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress
     alpha; running statistics move in the first evaluation only.
 
     Args:
-        state: changed: alpha, its optimizer, path length; statistics if the protocol says so.
+        state: changed: alpha, its optimizer, path length; statistics if the protocol says so; the
+            memory, if the hypergradient hands some back.
         train: the train batch about to be used.
         valid: the validation batch.
         progress: where the search stands.
     """
     progress = _with_draw(state, progress)
     before_EO = state.alpha_EO.detach().clone()
-    losses: list[Tensor] = []  # empty until the first evaluation is done
+    found: list[Hypergradient] = []  # empty until the first evaluation is done
+    more_train_batches = _more_batches(state)
 
     def closure() -> Tensor:
+        losses: list[Tensor] = []
+        weights = state.supernet.weights
         problem = Bilevel(
-            weights=state.supernet.weights,
+            weights=weights,
             train_loss=batch_loss(state, train),
             valid_loss=_remembered(batch_loss(state, valid), losses),
-            virtual_step=virtual_step(state.weight_optimizer, state.supernet.weights),
-            update=state.settings.supernet.arch_step_updates_statistics and not losses,
+            virtual_step=virtual_step(state.weight_optimizer, weights),
+            update=state.settings.supernet.arch_step_updates_statistics and not found,
             progress=progress,
+            weight_decay=lambda: coupled_decay(state.weight_optimizer, weights),
+            more_train_batches=more_train_batches,
         )
-        found = state.algorithm.hypergradient(
+        here = state.algorithm.hypergradient(
             problem, state.alpha_EO, lambda alpha_EO: state.algorithm.relax(alpha_EO, progress)
         )
-        if found.statistics is not None:
-            state.statistics = found.statistics
-        state.alpha_EO.grad = found.gradient_EO
+        found.append(here)
+        if here.statistics is not None:
+            state.statistics = here.statistics
+        state.alpha_EO.grad = here.gradient_EO
         loss = losses[-1] if losses else torch.zeros_like(state.path_lengths[0])
-        return loss if found.penalty is None else loss + found.penalty
+        loss = loss if here.loss is None else here.loss.detach()
+        return loss if here.penalty is None else loss + here.penalty
 
     take_step(state.arch_optimizer, closure)
+    state.remember(found[-1].memory)
     step_EO = state.alpha_EO.detach().double() - before_EO.double()
     state.path_lengths += torch.stack([step_EO.norm(), centred(step_EO, state.space).norm()])
 
@@ -131,8 +141,32 @@ def _with_draw(state: SearchState, progress: Progress) -> Progress:
     stream = state.generators.get(DRAWS)
     if stream is None:
         return progress
-    seed = int(torch.randint(2**63 - 1, (), generator=stream))
-    return dataclasses.replace(progress, draw=Draw(seed))
+    return dataclasses.replace(progress, draw=_next_draw(stream))
+
+
+def _next_draw(stream: torch.Generator) -> Draw:
+    return Draw(int(torch.randint(2**63 - 1, (), generator=stream)))
+
+
+def _more_batches(state: SearchState) -> Callable[[int], list[Loss]]:
+    """Further train batches of the alpha step that begins, by a stream of their own."""
+    stream = state.generators.get(MORE_BATCHES)
+    draw = None if stream is None else _next_draw(stream)
+
+    def more(count: int) -> list[Loss]:
+        if draw is None:
+            raise UserError(
+                "asks for further train batches without a word",
+                key="algorithm.hypergradient",
+                remedy='register it, and its algorithm, with needs=("train-batches",)',
+            )
+        generator, size = draw.generator(), state.settings.search.batch_size
+        return [
+            batch_loss(state, _batch(state, state.train, indices_B, state.augmentation, generator))
+            for indices_B in (fresh_batch(len(state.train), size, generator) for _ in range(count))
+        ]
+
+    return more
 
 
 def _remembered(loss: Loss, values: list[Tensor]) -> Loss:
@@ -154,7 +188,8 @@ def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
     evaluation only, whose score is handed back.
 
     Args:
-        state: changed: network weights, their optimizer, statistics, the perturbation stream.
+        state: changed: network weights, their optimizer, statistics, the perturbation stream; the
+            memory, if the algorithm looks at weight gradients.
         train: the train batch.
         progress: where the search stands.
 
@@ -170,6 +205,7 @@ def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
     clipping = state.settings.clipping
     counts_arch = clipping.max_norm > 0 and clipping.also_counts != "nothing"
     scores: list[Score] = []  # empty until the first evaluation is done
+    look, seen = state.algorithm.on_weight_gradients, WeightGradients()
 
     def closure() -> Tensor:
         op_weights_EO = perturbed_EO.detach().requires_grad_(counts_arch)
@@ -185,6 +221,12 @@ def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
         loss.backward()
         if moves:
             state.statistics = after
+        if look is not None:
+            nonlocal seen
+            leaves = state.supernet.weights.items()
+            seen = look({name: w.grad for name, w in leaves if w.grad is not None}, progress)
+            for name, gradient in seen.gradients.items():
+                state.supernet.weights[name].grad = gradient
         counted = list(state.supernet.weights.values())
         if counts_arch:
             counted.append(_counted_arch(state, op_weights_EO, clean_EO, alpha_EO))
@@ -194,6 +236,7 @@ def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
         return loss.detach()
 
     take_step(state.weight_optimizer, closure)
+    state.remember(seen.memory)
     return scores[0]
 
 
@@ -258,8 +301,7 @@ def select(state: SearchState, progress: Progress) -> None:
         return
     if progress.epoch == selection.begins(progress.epochs):
         state.weight_optimizer = weight_optimizer_of(state.settings, state.supernet)
-    memory = selection.choose(_Trial(state, remembering(state, progress)))
-    state.memory = on_device(state.alpha_EO.device, memory)
+    state.remember(selection.choose(_Trial(state, remembering(state, progress))))
 
 
 def recalibrated_statistics(state: SearchState, progress: Progress) -> Statistics | None:

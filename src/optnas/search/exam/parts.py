@@ -165,9 +165,13 @@ def _problem(weight: Tensor) -> Bilevel:
         weights={"w": weight},
         train_loss=train,
         valid_loss=valid,
-        virtual_step=lambda gradients: {"w": weight.detach() - gradients[0] / 10},
+        virtual_step=lambda gradients, weights=None: {
+            "w": (weight.detach() if weights is None else weights["w"]) - gradients[0] / 10
+        },
         update=False,
         progress=MOMENTS[2],
+        weight_decay=lambda: {"w": 0.0},
+        more_train_batches=lambda count: [train] * count,
     )
 
 
