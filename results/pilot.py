@@ -70,7 +70,9 @@ class Pilot:
         lines = references(load_table("official", folder=data_folder(None)))
         self.material: Material = material_of(self.frame, find_runs(RECORDS), data_folder(None))
         self.random_cell: float = lines["random cell"]["benchmark.cifar10"]
-        self.findings: list[Finding] = judge(self.frame, choose_claims(None), lines)
+        self.findings: list[Finding] = judge(
+            self.frame, choose_claims([str(RECORDS / "claims")]), lines
+        )
 
     def figures(self) -> dict[str, Drawn]:
         """The figures of these runs, by name."""

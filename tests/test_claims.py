@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RANDOM_CELL = 87.06
 REFERENCES = {"random cell": {"benchmark.cifar10": RANDOM_CELL}}
 HYPOTHESES = [*(f"H{k}" for k in range(1, 4)), "H3b", *(f"H{k}" for k in range(4, 20))]
+LEDGER = ["C1", "C2", "C3", *HYPOTHESES]  # the conclusions have tests of their own: test_families
+COMPUTED = ("H7", "H8", "H13")
 
 
 def world(sign: int, noise: float = 0.03) -> Any:
@@ -44,6 +46,7 @@ def world(sign: int, noise: float = 0.03) -> Any:
         extreme = arm.get("weight_optimizer.momentum", 0.9) in (0.0, 0.99)
         unequal = 0 if sign == 1 else sign  # breaks what was to be equal
         gain = 2 * w * (-1 if smooth else 0 if cut else 1) + 2 * unequal * a
+        gain -= (sign == 1) * smooth * 0.5 * a  # so that Adam + Adam is better than each
         fall = sign * (1.5 + extreme)
         accuracy = {1: 91.0, -1: 83.0, 0: RANDOM_CELL}[sign] + gain - fall * t - sign * 2 * extreme
         skips = 2 + sign * 2 * t - 2 * w * plain + (2 * unequal * a if smooth else 0)
@@ -99,8 +102,8 @@ def judged(table: pd.DataFrame, *wanted: Any, **more: Any) -> claims.Finding:
 
 
 def test_every_hypothesis_is_declared_and_sorted() -> None:
-    assert names() == HYPOTHESES
-    for name in HYPOTHESES:
+    assert names() == LEDGER
+    for name in LEDGER:
         claim = find_claim(name)
         assert claim.id == name
         assert claim.source
@@ -123,8 +126,21 @@ def test_a_contrast_is_its_weighted_cells() -> None:
     assert len(terms) == 8
     assert terms["Adam", "sdarts-rs", "SGD"] == terms["SGD", "darts", "Adam"] == 0.5
     assert terms["SGD", "sdarts-rs", "SGD"] == terms["Adam", "darts", "Adam"] == -0.5
-    weights = [weight for weight, _ in find_claim("H14").parts[2].expanded()]
+    pilot = ROOT / "results" / "pairs-cpu" / "claims" / "H14.toml"
+    weights = [weight for weight, _ in find_claim(str(pilot)).parts[2].expanded()]
     assert weights == pytest.approx([1, -1 / 3, -1 / 3, -1 / 3])
+
+
+def test_unequal_weights_are_refused_but_in_the_pilots_own_claims(tmp_path: Path) -> None:
+    """Flipping signs is exact where swapping exchangeable arms turns the sign of the contrast."""
+    pilot = ROOT / "results" / "pairs-cpu" / "claims"
+    for file in sorted(pilot.glob("*.toml")):
+        assert find_claim(str(file)).version == 1
+    for name in LEDGER:
+        assert all(part.balanced for part in find_claim(name).parts)
+    (tmp_path / "H14.toml").write_text((pilot / "H14.toml").read_text().replace("version = 1", ""))
+    with pytest.raises(UserError, match=r"better than each' as one part per comparison"):
+        find_claim(str(tmp_path / "H14.toml"))
 
 
 MINE = """\
@@ -196,7 +212,7 @@ def test_claims_are_chosen_by_name_file_and_folder(tmp_path: Path) -> None:
     (tmp_path / "second.toml").write_text(MINE.replace('"mine"', '"second"'))
     chosen = choose_claims(["H3", str(tmp_path), "H3", str(tmp_path / "mine.toml")])
     assert [claim.id for claim in chosen] == ["H3", "mine", "second"]
-    assert [claim.id for claim in choose_claims(None)] == HYPOTHESES
+    assert [claim.id for claim in choose_claims(None)] == LEDGER
     (tmp_path / "second.toml").write_text(MINE.replace("fewer", "more"))
     with pytest.raises(UserError, match=r"second\.toml: id = 'mine': another claim of this id"):
         choose_claims(["all", str(tmp_path)])
@@ -218,7 +234,7 @@ def false_world() -> pd.DataFrame:
     return study(ALL, world(-1), seeds=8)
 
 
-@pytest.mark.parametrize("name", HYPOTHESES)
+@pytest.mark.parametrize("name", [name for name in HYPOTHESES if name not in COMPUTED])
 def test_a_planted_effect_is_found_in_its_direction(
     name: str, true_world: pd.DataFrame, false_world: pd.DataFrame
 ) -> None:
@@ -229,14 +245,32 @@ def test_a_planted_effect_is_found_in_its_direction(
         assert finding.p <= 0.05
 
 
-def test_after_holm_six_seeds_are_too_few_for_twenty_claims() -> None:
+@pytest.mark.parametrize("name", COMPUTED)
+def test_what_a_formula_gives_is_not_tested(name: str, true_world: pd.DataFrame) -> None:
+    finding = judged(true_world, name)
+    assert (finding.verdict, finding.verdict_holm) == ("computed", None)
+    assert math.isnan(finding.p)
+    assert render.evidence(finding) == "computed"
+
+
+def test_after_holm_six_seeds_are_too_few_for_a_family() -> None:
     table = study(ALL, world(1), seeds=6)
-    findings = {f.id: f for f in claims.judge(table, references=REFERENCES)}
+    findings = {f.id: f for f in claims.judge(table, HYPOTHESES, REFERENCES)}
     # A curve of four levels has two places to turn, which costs a factor of two.
-    assert {name for name, f in findings.items() if f.verdict != "supported"} == {"H16"}
-    assert {f.verdict_holm for f in findings.values()} == {"inconclusive"}
-    alone = judged(table, "H3")
+    tested = {name: f for name, f in findings.items() if name not in COMPUTED}
+    assert {name for name, f in tested.items() if f.verdict != "supported"} == {"H16"}
+    told = {f.role: f.verdict_holm for f in findings.values()}
+    assert told == {"secondary": "inconclusive", "computed": None, "descriptive": None}
+    alone = judged(table, "H1")
     assert (alone.verdict_holm, alone.p_holm) == ("supported", alone.p)
+
+
+def test_holm_counts_the_family_only() -> None:
+    table = study(ALL, world(1), seeds=8)
+    findings = {f.id: f for f in claims.judge(table, HYPOTHESES, REFERENCES)}
+    family = [f for f in findings.values() if f.role == "secondary"]
+    assert findings["H1"].p_holm == pytest.approx(len(family) * findings["H1"].p)
+    assert math.isnan(findings["H3"].p_holm)
 
 
 def false_verdicts(draws: int, wanted: list[str], chosen: list[Arm]) -> dict[str, float]:
@@ -595,12 +629,13 @@ def test_rates_that_are_no_protocols_are_called_as_run() -> None:
 def test_json_is_strict_and_complete() -> None:
     findings = claims.judge(study(arms("darts"), world(1), seeds=2), references=REFERENCES)
     told = json.loads(render.as_json(findings), parse_constant=lambda name: 1 / 0)
-    assert [each["id"] for each in told] == HYPOTHESES
-    assert told[0]["low"] is None
-    assert told[0]["parts"][0]["arms"][0]["n"] == 2
+    assert [each["id"] for each in told] == LEDGER
+    first = told[LEDGER.index("H1")]
+    assert first["interval"] == [None, None]
+    assert first["parts"][0]["arms"][0]["n"] == 2
     assert told[0]["references"] == REFERENCES
     frame = render.as_frame(findings)
-    assert list(frame["id"]) == HYPOTHESES
+    assert list(frame["id"]) == LEDGER
 
 
 def test_the_text_shows_parts_arms_and_reference_lines(true_world: pd.DataFrame) -> None:
@@ -618,7 +653,7 @@ def test_the_text_shows_parts_arms_and_reference_lines(true_world: pd.DataFrame)
 def test_two_seeds_of_real_records_decide_nothing() -> None:
     table = recorded(find_runs(ROOT / "results" / "first-light"))
     findings = {f.id: f for f in claims.judge(table, references=REFERENCES)}
-    assert list(findings) == HYPOTHESES
+    assert list(findings) == LEDGER
     assert {f.verdict for f in findings.values()} == {"inconclusive", "not testable"}
     told = {name for name, f in findings.items() if f.verdict == "inconclusive"}
     assert told == {"H1", "H2", "H3", "H3b", "H9"}

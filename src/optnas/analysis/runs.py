@@ -184,6 +184,8 @@ class Selection:
                 remedy=did_you_mean(held, set(keys)),
             )
         for group in self._groups(column):
+            if not group.any():
+                continue
             values, counts = np.unique(keys[group].astype(str), return_counts=True)
             most = values[counts == counts.max()]
             # A component without the setting has nothing to hold.

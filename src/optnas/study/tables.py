@@ -35,6 +35,7 @@ def table(
     Columns: ``id``, ``state``, ``completed`` (whether the run is done); every setting under its
     dotted key, lists as JSON text; every value of the epoch's record under its name;
     ``benchmark.DATASET``, the derived cell's test accuracy in percent, asked of the table again;
+    ``percentile.DATASET``, the percent of the table's cells that are not better than it;
     and ``measure.NAME.KEY`` of what was measured on the run afterwards.
 
     Args:
@@ -42,7 +43,8 @@ def table(
         out: the study's folder, or a folder of committed records.
         benchmark: ask this benchmark table instead of each run's own.
         data: the data folder; default: the variable ``OPTNAS_DATA``.
-        recorded: take benchmark accuracies as the runs recorded them; needs no table.
+        recorded: take benchmark accuracies as the runs recorded them; needs no table, and has no
+            percentiles.
         arrays: also alpha and operation weights, as JSON text.
         numbers_version: of the runs, see `optnas.study.folder.runs_of`.
 
@@ -196,7 +198,12 @@ def _question(name: str, space_settings: dict[str, Any], data: Path | None) -> A
 
     @functools.cache
     def ask(architecture: str) -> Record:
-        return _answers(describe_benchmark(answers, space.parse(architecture))["accuracy"])
+        cell = space.parse(architecture)
+        ranks = {
+            f"percentile.{question.dataset}": answers.percentile(cell, question)
+            for question in answers.coverage.headline
+        }
+        return _answers(describe_benchmark(answers, cell)["accuracy"]) | ranks
 
     return ask
 

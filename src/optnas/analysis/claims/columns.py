@@ -16,10 +16,13 @@ from optnas.measures.record import OF_MEASURES, SUPERNET_ACCURACY, TOP_EIGENVALU
 from optnas.measures.record import quantity_of as recorded
 
 MEASURE = "measure."
+PERCENTILE = "percentile."
 # What a claim may call a column.
 NAMES = {
     # The primary response: CIFAR-10 test accuracy of the argmax cell, from the benchmark table.
     "accuracy": "benchmark.cifar10",
+    # Among all cells of the table that answered: percent of them that are not better.
+    "percentile": "percentile.cifar10",
     "supernet accuracy": SUPERNET_ACCURACY,
     "sharpness": TOP_EIGENVALUE,
     "skips": "skips",
@@ -40,6 +43,8 @@ class Column(NamedTuple):
 def column_of(name: str) -> Column:
     """The column behind a claim's name for it, or the column of that name itself."""
     column = NAMES.get(name, name)
+    if column.startswith(PERCENTILE):
+        return Column(column, "percentiles", "ask a whole benchmark table, not what was recorded")
     quantity = _measured(column) if column.startswith(MEASURE) else recorded(column)
     unit = "" if quantity is None else symbol(quantity.unit)
     return Column(column, unit, _supplied_by(column, quantity))

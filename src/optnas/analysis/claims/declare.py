@@ -108,7 +108,8 @@ class Part(Declared):
     weighted cells of ``terms``, or with neither the level itself; within ``where``, averaged over
     every combination of ``average``. ``along`` names the setting of a curve, for the two shapes.
     ``against`` is the value to compare with, or the name of a reference such as ``random cell``.
-    A part that is not ``primary`` is reported and does not decide.
+    A part that is not ``primary`` is reported and does not decide; with a ``gate`` it is asked only
+    once the part of that name is decided.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Part(Declared):
     margin: float | None = Field(None, gt=0)
     against: float | str = 0.0
     primary: bool = True
+    gate: str | None = None
 
     @pydantic.model_validator(mode="after")
     def _coherent(self) -> Self:
@@ -161,6 +163,11 @@ class Part(Declared):
         return [
             (term.weight / total[math.copysign(1.0, term.weight)], term.cell) for term in self.terms
         ]
+
+    @property
+    def balanced(self) -> bool:
+        """Whether swapping exchangeable arms turns the sign of the contrast of ``terms``."""
+        return len({abs(weight) for weight, _ in self._scaled_terms()}) <= 1
 
     @property
     def formula(self) -> str:
@@ -218,10 +225,12 @@ class Control(Declared):
 class Claim(Declared):
     """A sentence that somebody said, and the contrasts that must all hold for it to be true.
 
-    ``minimum_n`` is the fewest seeds with which a verdict is given at all.
+    ``minimum_n`` is the fewest seeds with which a verdict is given at all. ``version`` is that of
+    the rules it was written under: in version 1, the pilot's, terms could have unequal weights.
     """
 
     id: str
+    version: Literal[1, 2] = 2
     text: str
     source: str
     note: str = ""
@@ -233,6 +242,15 @@ class Claim(Declared):
     def _decidable(self) -> Self:
         if not any(part.primary for part in self.parts):
             raise ValueError("no part is primary: nothing would decide")
+        if self.version > 1 and not all(part.balanced for part in self.parts):
+            raise ValueError(
+                "'terms' need as many cells with a plus as with a minus, all of one weight: sign"
+                " flips are exact only then; write 'better than each' as one part per comparison"
+            )
+        deciding = [part.name for part in self.parts if part.primary]
+        for part in self.parts:
+            if part.gate is not None and (part.primary or part.gate not in deciding):
+                raise ValueError("'gate' names a primary part, and belongs to one that is not")
         return self
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from optnas.analysis import paired, power
 from optnas.analysis.claims.columns import column_of
 from optnas.analysis.claims.declare import LEVELS, NAMES, Cell, Part, Response, label
+from optnas.analysis.claims.evidence import with_evidence
 from optnas.analysis.claims.findings import Line, PartFinding, Setting, decide
 from optnas.analysis.curves import common_loss, searched
 from optnas.analysis.estimates import Floats, bootstrap
@@ -41,7 +42,7 @@ def evaluate(part: Part, selection: Selection, setting: Setting, minimum_n: int)
     if missing is None and part.along is not None:
         return _curve(part, selection, setting, minimum_n)
     if missing is None:
-        return _contrast(part, selection, setting, minimum_n)
+        return with_evidence(part, _contrast(part, selection, setting, minimum_n), setting)
     return _untestable(part, setting, *missing)
 
 
@@ -63,6 +64,7 @@ def _told(part: Part, setting: Setting) -> dict[str, object]:
             difference=bool(part.contrast or part.terms or part.along),
         ),
         "primary": part.primary,
+        "gate": part.gate,
     }
 
 
@@ -226,8 +228,9 @@ def _arms(
     random_cell: float,
     by_seed: Mapping[int, Floats],
 ) -> tuple[Line, ...]:
-    """The arms of a contrast, each over its own seeds; over shared ones at equal train loss."""
+    """The arms of a contrast; at equal train loss they are over the shared seeds only."""
     found: dict[str, Line] = {}
+    mean_C = np.mean(list(by_seed.values()), axis=0)
     for position, ((_, cell), of_cell) in enumerate(zip(terms, cells, strict=True)):
         if part.response.transform == "at-equal-train-loss":
             values = [float(each[position]) for each in by_seed.values()]
@@ -236,14 +239,14 @@ def _arms(
             values = [selection.runs.value(run, part.response, random_cell, 0.0) for run in runs]
         finite = [value for value in values if math.isfinite(value)]
         if finite:
-            found[label(cell)] = _line(label(cell), tuple(finite))
+            found[label(cell)] = Line(label(cell), float(mean_C[position]), *_centre(tuple(finite)))
     return tuple(found.values())
 
 
 @functools.lru_cache(maxsize=1024)
-def _line(arm: str, values: tuple[float, ...]) -> Line:
-    """Kept, since many claims compare the same arms."""
-    return Line(arm, len(values), *bootstrap([values]))
+def _centre(values: tuple[float, ...]) -> tuple[int, float, float, float]:
+    """n, interquartile mean and its ends; kept, since many claims compare the same arms."""
+    return len(values), *bootstrap([values])
 
 
 def _curve(part: Part, selection: Selection, setting: Setting, minimum_n: int) -> PartFinding:
@@ -303,7 +306,7 @@ def _curve(part: Part, selection: Selection, setting: Setting, minimum_n: int) -
         p_against=p_against,
         incomplete=incomplete,
         arms=tuple(
-            _line(f"{part.along} = {level:g}", tuple(y_N))
+            Line(f"{part.along} = {level:g}", float(y_N.mean()), *_centre(tuple(y_N)))
             for level, y_N in zip(levels, y_NL.T, strict=True)
         ),
         lines=_lines_of(part, setting),

@@ -7,16 +7,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from optnas.analysis.claims.families import OWN, Family
 from optnas.analysis.references import References
 
-Verdict = Literal["supported", "contradicted", "inconclusive", "not testable"]
+Verdict = Literal[
+    "supported", "contradicted", "inconclusive", "not testable", "not asked", "computed"
+]
 
 
 @dataclass(frozen=True)
 class Line:
-    """An arm of a comparison: interquartile mean and bootstrap interval over its runs."""
+    """An arm of a comparison.
+
+    ``mean`` is over the seeds of the contrast, so that the effect is the contrast of these means;
+    ``n`` runs, interquartile mean and bootstrap interval are of all runs of the arm.
+    """
 
     arm: str
+    mean: float
     n: int
     iqm: float
     low: float
@@ -34,6 +42,10 @@ class PartFinding:
     ``smallest_p`` the smallest two-sided p that n seeds can reach in this test.
     ``arms`` are the arms of the contrast, ``lines`` the references for the same column, where the
     response is a level of it. ``missing`` says what is not there, ``supply`` how to get it.
+
+    In a primary family ``e`` is E after the last seed, ``e_for`` and ``e_against`` the largest so
+    far while it spoke for the claim or against it, ``scale`` the s that was fixed beforehand (None
+    elsewhere), and ``seeds_to_add`` about how many seeds E still needs.
     """
 
     name: str
@@ -42,6 +54,7 @@ class PartFinding:
     unit: str
     primary: bool
     verdict: Verdict
+    gate: str | None = None
     n: int = 0
     values: Mapping[int, float] = field(default_factory=dict)
     effect: float = math.nan
@@ -57,6 +70,11 @@ class PartFinding:
     held: Mapping[str, str] = field(default_factory=dict)
     missing: str = ""
     supply: str = ""
+    scale: float | None = None
+    e: float = math.nan
+    e_for: float = 0.0
+    e_against: float = 0.0
+    seeds_to_add: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,10 +84,14 @@ class Setting:
     Args:
         references: by name, then by column.
         alpha: two-sided level of a verdict.
+        family: of the claim.
+        scales: of a primary family: s by part.
     """
 
     references: References
     alpha: float
+    family: Family = OWN
+    scales: Mapping[str, float] = field(default_factory=dict)
 
     def reference(self, name: str, column: str) -> float | None:
         """The value of a reference for a column, if it was given."""

@@ -15,38 +15,53 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optnas.analysis import power
 from optnas.analysis.claims import Claim, Control, find_claim, names
 from optnas.analysis.claims.columns import column_of
 from optnas.analysis.claims.declare import label
 from optnas.analysis.claims.evaluate import evaluate
+from optnas.analysis.claims.evidence import gated, judge_primary
+from optnas.analysis.claims.families import Role, family_of
 from optnas.analysis.claims.findings import PartFinding, Setting, Verdict, decide
+from optnas.analysis.claims.reasons import (
+    FEWEST_FOR_SPREAD,
+    most_open,
+    reason,
+    seeds_for,
+    settle,
+    settle_primary,
+)
 from optnas.analysis.multiplicity import holm
 from optnas.analysis.references import References
 from optnas.analysis.runs import Runs, Selection
 from optnas.analysis.tuning import ARMS, RateArm, rate_arms
 
-ALPHA = 0.05
-FEWEST_FOR_SPREAD = 4  # seeds below which a spread says nothing of the seeds that are needed
+DECIDED = ("supported", "contradicted")
 
 
 @dataclass(frozen=True)
 class Finding:
     """A claim's verdict under one learning-rate arm.
 
-    ``verdict`` is at the level of the one claim, ``verdict_holm`` at that of all claims judged in
-    this arm together. Effect, interval and n are those of the first primary part; ``p`` is
-    two-sided and of all primary parts together, NaN where none could be tested.
+    ``verdict`` is at the level of the one claim. ``verdict_holm`` is at that of its family in this
+    arm: by Holm's correction in a secondary one, the same as ``verdict`` in a primary one, whose
+    level is divided already; None where nothing is tested or corrected. Effect, interval and n are
+    those of the first primary part; ``p`` is two-sided, of a fixed number of seeds, and of all
+    primary parts together, NaN where none could be tested. ``e`` is the largest E so far and
+    ``threshold`` the one that decides, NaN outside a primary family. ``seeds_to_add`` is about how
+    many seeds an open claim still needs, None where that cannot be said.
     """
 
     id: str
     text: str
     source: str
     note: str
+    family: str
+    role: Role
+    alpha: float
     lr_arm: str
     rates: str
     verdict: Verdict
-    verdict_holm: Verdict
+    verdict_holm: Verdict | None
     reason: str
     settle: str
     n: int
@@ -58,6 +73,9 @@ class Finding:
     p_holm: float
     p_for: float
     p_against: float
+    e: float
+    threshold: float
+    seeds_to_add: int | None
     parts: tuple[PartFinding, ...]
     references: Mapping[str, Mapping[str, float]]
     unfinished: Mapping[str, int]
@@ -68,7 +86,6 @@ def judge(
     claims: Iterable[str | Claim] | None = None,
     references: References | None = None,
     *,
-    alpha: float = ALPHA,
     lr_arms: Iterable[RateArm] = (),
     hold: Mapping[str, Any] | None = None,
 ) -> list[Finding]:
@@ -78,13 +95,14 @@ def judge(
     *contradicted* if one of them fails clearly enough, or several together (`combined`), at
     alpha / 2; *not testable* if a part lacks runs, columns or references, or a control fails; else
     *inconclusive*. Where nothing holds, a wrong "supported" or "contradicted" comes up at most in
-    alpha of all studies.
+    alpha of all studies. Alpha, and what is done about there being several claims, is the family's
+    (`optnas.analysis.claims.families`); the claims of a primary one are decided by an e-process, on
+    its seeds and in the first learning-rate arm only.
 
     Args:
         table: one row per run and epoch; runs that are not ``done`` are left out and counted.
         claims: names, files or claims; all registered ones if not given.
         references: by name (``random cell``), then by column; see `optnas.analysis.references`.
-        alpha: two-sided level of a verdict.
         lr_arms: learning-rate arms beside ``default`` and ``same``, such as that of
             `optnas.analysis.tuning.tune`.
         hold: values at which to hold settings that vary in the table and that a claim does not
@@ -95,7 +113,6 @@ def judge(
         that is testable in none.
     """
     runs, references, hold = Runs(table), references or {}, hold or {}
-    setting = Setting(references, alpha)
     chosen = [
         each if isinstance(each, Claim) else find_claim(each)
         for each in (names() if claims is None else claims)
@@ -103,39 +120,76 @@ def judge(
     arms = [*rate_arms(runs), *lr_arms]
     if not arms:
         arms = [RateArm("as run", ({},))]
-    judged = [
-        [_judge(claim, arm, selection, setting) for claim in chosen]
-        for arm in arms
-        for selection in [Selection(runs, arm.belongs(runs), hold)]
-    ]
-    return _tidied([_with_holm(findings, alpha) for findings in judged])
+    judged = []
+    for arm in arms:
+        allowed = arm.belongs(runs)
+        whole = Selection(runs, allowed, hold)
+        findings = []
+        for claim in chosen:
+            setting = _setting(claim, references)
+            if (endpoint := setting.family.endpoint) is None:
+                findings.append(_judge(claim, arm, whole, setting))
+                continue
+            counted = np.array([endpoint.counts(int(seed)) for seed in whole.seeds], bool)
+            counted &= arm is arms[0]
+            findings.append(_judge(claim, arm, Selection(runs, allowed & counted, hold), setting))
+        judged.append(_with_holm(findings))
+    return _tidied(judged)
+
+
+def _setting(claim: Claim, references: References) -> Setting:
+    family = family_of(claim)
+    scales = family.endpoint.scales[claim.id] if family.endpoint else {}
+    return Setting(references, family.alpha, family, scales)
 
 
 def _judge(claim: Claim, arm: RateArm, selection: Selection, setting: Setting) -> Finding:
+    family = setting.family
     parts = tuple(evaluate(part, selection, setting, claim.minimum_n) for part in claim.parts)
+    parts = gated(claim, parts, family)
     primary = [part for part in parts if part.primary]
     tested = [part for part in primary if part.verdict != "not testable"]
     p_for, p_against = combined(
         [part.p_for for part in primary], [part.p_against for part in primary]
     )
     n = min((part.n for part in tested), default=0)
-    verdict = decide(p_for, p_against, n, claim.minimum_n, setting.alpha)
+    verdict, e, add = decide(p_for, p_against, n, claim.minimum_n, setting.alpha), math.nan, None
+    if family.role == "primary":
+        verdict, e, add = judge_primary(claim, parts, setting)
+    elif family.role == "computed":
+        verdict = "computed"
     failed = _failed_control(claim.controls, selection)
     if failed or (verdict != "contradicted" and len(tested) < len(primary)):
         verdict = "not testable"
+    if family.role in ("secondary", "descriptive"):
+        add = _to_add(primary, verdict, setting.alpha)
     shown = tested[0] if tested else primary[0]
-    asked = bool(tested) and not failed
+    asked = bool(tested) and not failed and family.role != "computed"
+    if failed:
+        why, how = failed
+    else:
+        why = reason(primary, verdict, n, claim)
+        columns = [column_of(part.response.column) for part in claim.parts]
+        missing = [each.supplied_by for each in columns if not selection.runs.has(each.name)]
+        how = (
+            settle_primary(family, verdict, n, e, add, missing)
+            if family.role == "primary"
+            else settle(primary, verdict, claim, setting.alpha)
+        )
     return Finding(
         id=claim.id,
         text=claim.text,
         source=claim.source,
         note=claim.note,
+        family=family.name,
+        role=family.role,
+        alpha=family.alpha,
         lr_arm=arm.name,
         rates=arm.rates if arm.rows != ({},) else "",
         verdict=verdict,
-        verdict_holm=verdict,
-        reason=failed[0] if failed else _reason(primary, verdict, n, claim.minimum_n),
-        settle=failed[1] if failed else _settle(primary, verdict, claim, setting.alpha),
+        verdict_holm=None if family.role in ("computed", "descriptive") else verdict,
+        reason=why,
+        settle=how,
         n=shown.n,
         effect=shown.effect,
         low=shown.low,
@@ -145,10 +199,23 @@ def _judge(claim: Claim, arm: RateArm, selection: Selection, setting: Setting) -
         p_holm=math.nan,
         p_for=p_for,
         p_against=p_against,
+        e=e if tested else math.nan,
+        threshold=family.threshold if family.role == "primary" else math.nan,
+        seeds_to_add=add if verdict != "not testable" else None,
         parts=parts,
         references=setting.references,
         unfinished=selection.runs.unfinished,
     )
+
+
+def _to_add(primary: Sequence[PartFinding], verdict: Verdict, alpha: float) -> int | None:
+    """About how many seeds a fixed-n test of the most open part still needs."""
+    if verdict in DECIDED:
+        return 0
+    part = most_open(primary)
+    if part.n < FEWEST_FOR_SPREAD or not math.isfinite(part.gap):
+        return None
+    return max(0, seeds_for(part, alpha) - part.n)
 
 
 def combined(p_for: Sequence[float], p_against: Sequence[float]) -> tuple[float, float]:
@@ -210,98 +277,19 @@ def _ratio(
     return float(np.median([sides[0][s] / sides[1][s] for s in shared])) if shared else None
 
 
-def _reason(primary: list[PartFinding], verdict: Verdict, n: int, minimum_n: int) -> str:
-    tested = [part for part in primary if part.n]
-    if verdict == "not testable":
-        told = [f"{parts}: {why}" for why, parts in _by_cause(primary).items()]
-        return "; ".join([*told, *_so_far(tested)])
-    if verdict == "inconclusive" and n < minimum_n:
-        told = [
-            f"n = {n} seeds, and a verdict needs {minimum_n};"
-            f" the smallest p that {n} can reach is {power.smallest_p(n):.3g}"
-        ]
-        return "; ".join([*told, *_so_far(tested)])
-    told = [
-        f"{part.name}: {_shown(part)} ({part.verdict})"
-        for part in primary
-        if verdict != "contradicted" or part.verdict == "contradicted"
-    ]
-    # Parts that fail together, none of them alone.
-    return "; ".join(told or [f"{part.name}: {_shown(part)}" for part in tested])
-
-
-def _by_cause(primary: list[PartFinding]) -> dict[str, str]:
-    """By what is missing, the parts that miss it."""
-    found: dict[str, list[str]] = {}
-    for part in primary:
-        if part.missing:
-            found.setdefault(part.missing, []).append(f"'{part.name}'")
-    return {why: ", ".join(parts) for why, parts in found.items()}
-
-
-def _so_far(tested: list[PartFinding]) -> list[str]:
-    told = [f"{part.name}: {_shown(part)}, n = {part.n}" for part in tested]
-    return [f"what there is: {'; '.join(told)}"] if told else []
-
-
-def _shown(part: PartFinding) -> str:
-    ends = f" [{part.low:.4g}, {part.high:.4g}]" if math.isfinite(part.low) else ""
-    return f"{part.effect:+.4g}{_unit(part)}{ends}, claim {part.hypothesis}"
-
-
-def _settle(primary: list[PartFinding], verdict: Verdict, claim: Claim, alpha: float) -> str:
-    """What would decide the claim."""
-    if verdict == "not testable":
-        return "; ".join(dict.fromkeys(part.supply for part in primary if part.supply))
-    if verdict != "inconclusive":
-        return ""
-    n, fewest = min(part.n for part in primary), max(claim.minimum_n, power.fewest_seeds(alpha))
-    open_part = max(primary, key=lambda part: min(part.p_for, part.p_against))
-    if n >= fewest:
-        return f"{open_part.name}: {_outlook(open_part, alpha)}"
-    told = [f"run {fewest} seeds or more in every arm"]
-    if n >= FEWEST_FOR_SPREAD and math.isfinite(open_part.gap):
-        told.append(f"{open_part.name}: {_asks(open_part, alpha)}")
-    return "; ".join(told)
-
-
-def _outlook(part: PartFinding, alpha: float) -> str:
-    """What these seeds could have shown, and how many would show what was seen."""
-    told = [f"n = {part.n}: smallest reachable p {part.smallest_p:.3g}"]
-    if part.smallest_p > alpha:
-        told.append("run more seeds")
-    elif math.isfinite(part.gap):
-        gap = power.detectable(part.n, _spread(part), alpha=alpha)
-        told.append(f"a gap of {gap:.3g}{_unit(part)} would be seen with 80 %")
-        told.append(_asks(part, alpha))
-    return "; ".join(told)
-
-
-def _asks(part: PartFinding, alpha: float) -> str:
-    """How many seeds would show the gap that was seen."""
-    count = power.needed(part.gap, _spread(part), alpha=alpha)
-    shown = f"more than {power.MOST:,}" if count >= power.MOST else str(count)
-    beyond = " from the margin" if part.hypothesis.startswith("within") else ""
-    return f"a gap as seen ({part.gap:.3g}{_unit(part)}{beyond}) needs n = {shown}"
-
-
-def _spread(part: PartFinding) -> float:
-    return float(np.std(list(part.values.values()), ddof=1))
-
-
-def _unit(part: PartFinding) -> str:
-    return f" {part.unit}" if part.unit else ""
-
-
-def _with_holm(findings: list[Finding], alpha: float) -> list[Finding]:
-    adjusted = holm([finding.p for finding in findings])
+def _with_holm(findings: list[Finding]) -> list[Finding]:
+    """Holm's correction within each secondary family."""
+    adjusted = np.full(len(findings), math.nan)
+    for family in {each.family for each in findings if each.role == "secondary"}:
+        members = [k for k, each in enumerate(findings) if each.family == family]
+        adjusted[members] = holm([findings[k].p for k in members])
     return [
         replace(
             finding,
             p_holm=float(p),
-            verdict_holm=finding.verdict
-            if finding.verdict not in ("supported", "contradicted") or p <= alpha
-            else "inconclusive",
+            verdict_holm="inconclusive"
+            if finding.verdict in DECIDED and p > finding.alpha
+            else finding.verdict_holm,
         )
         for finding, p in zip(findings, adjusted, strict=True)
     ]

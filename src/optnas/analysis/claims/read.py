@@ -15,6 +15,7 @@ from optnas.base.refusals import validated
 from optnas.base.toml import parse_toml, read_toml
 
 PACKAGE = "optnas.analysis.claims"
+FAMILIES = "families.toml"  # in the same folder, and no claim
 ALL = "all"
 
 
@@ -23,7 +24,7 @@ def shipped() -> dict[str, str]:
     return {
         entry.name.removesuffix(".toml"): entry.read_text()
         for entry in importlib.resources.files(PACKAGE).iterdir()
-        if entry.name.endswith(".toml")
+        if entry.name.endswith(".toml") and entry.name != FAMILIES
     }
 
 

@@ -15,25 +15,23 @@ from optnas.analysis.claims.findings import PartFinding
 from optnas.analysis.claims.judge import Finding
 
 COLUMNS = (
-    "id",
-    "lr_arm",
-    "verdict",
-    "verdict_holm",
-    "n",
-    "effect",
-    "low",
-    "high",
-    "unit",
-    "p",
-    "p_holm",
-    "reason",
-    "settle",
+    *("id", "family", "role", "lr_arm", "verdict", "verdict_holm"),
+    *("n", "effect", "low", "high", "unit"),
+    *("p", "p_holm", "e", "threshold", "seeds_to_add"),
+    *("reason", "settle"),
 )
 WIDTH = 100
 KEY = (
-    "effect: mean over seeds of the contrast within a seed, in its exact interval; arms: over "
-    "their own seeds; p: two-sided, sign flips; Holm: over all claims judged at the same rates"
+    "effect: mean over seeds of the contrast within a seed (for a curve: its bow), in its exact "
+    "interval; p: two-sided, sign flips, for a number of seeds fixed beforehand; Holm: over the "
+    "family, at the same rates; E: the largest so far, may be looked at after every seed"
 )
+ROLES = {
+    "primary": "primary; E of {threshold:g} decides, seeds may be added until then",
+    "secondary": "secondary; Holm over {m} claims at {alpha:g}",
+    "computed": "computed from formulas, not tested",
+    "descriptive": "descriptive; each at {alpha:g}, not corrected",
+}
 
 
 def as_frame(findings: Sequence[Finding]) -> pd.DataFrame:
@@ -45,8 +43,26 @@ def as_frame(findings: Sequence[Finding]) -> pd.DataFrame:
 
 
 def as_plain(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Everything, ready for strict JSON: what is infinite or not a number is None."""
-    return [_strict(dataclasses.asdict(finding)) for finding in findings]
+    """Everything, ready for strict JSON: what is infinite or not a number is None.
+
+    Ends stand together as ``interval``, E as ``E``.
+    """
+    return [_plain(dataclasses.asdict(finding)) for finding in findings]
+
+
+def _plain(told: dict[str, Any]) -> dict[str, Any]:
+    told["parts"] = [_named(part) for part in told["parts"]]
+    return dict(_strict(_named(told)))
+
+
+def _named(told: dict[str, Any]) -> dict[str, Any]:
+    named = {"e": "E", "low": "interval"}
+    ends = [told["low"], told["high"]]
+    return {
+        named.get(key, key): ends if key == "low" else value
+        for key, value in told.items()
+        if key != "high"
+    }
 
 
 def as_json(findings: Sequence[Finding]) -> str:
@@ -72,45 +88,81 @@ def as_text(findings: Sequence[Finding], *, details: bool = False) -> str:
     Returns:
         Text without a final line break.
     """
-    lines = [
-        f"{'claim':<6} {'rates':<10} {'verdict':<13} {'after Holm':<13} {'n':>3} "
-        f"{'effect':>13} {'interval':^18} {'p':>6} {'Holm p':>6}"
-    ]
-    for finding in findings:
-        lines.append(_row(finding))
-        lines += _wrapped(finding.text, 7)
-        lines += [] if details else _arms_in_short(finding)
-        lines += _wrapped(f"because {finding.reason}", 7) if finding.reason else []
-        open_ = finding.verdict in ("inconclusive", "not testable")
-        head = "to settle it" if open_ else "but"
-        lines += _wrapped(f"{head}: {finding.settle}", 7) if finding.settle else []
-        lines += _details(finding) if details else []
+    lines: list[str] = []
+    # One after the other, since sorting would put the reader's own claims somewhere else.
+    for family in dict.fromkeys(finding.family for finding in findings):
+        members = [finding for finding in findings if finding.family == family]
+        lines += _head(members)
+        for finding in members:
+            lines += _of(finding, details=details)
     return "\n".join([*lines, *_footer(findings)])
+
+
+def _head(members: Sequence[Finding]) -> list[str]:
+    first = members[0]
+    m = sum(not math.isnan(finding.p) for finding in members)
+    told = ROLES[first.role].format(threshold=first.threshold, m=m, alpha=first.alpha)
+    return [
+        f"--- {first.family} ({told})",
+        f"{'claim':<6} {'rates':<10} {'verdict':<13} {'in the family':<13} {'n':>3} "
+        f"{'effect':>13} {'interval':^18} evidence",
+    ]
+
+
+def _of(finding: Finding, *, details: bool) -> list[str]:
+    lines = [_row(finding), *_wrapped(finding.text, 7)]
+    lines += [] if details else _in_short(finding)
+    lines += _wrapped(f"because {finding.reason}", 7) if finding.reason else []
+    open_ = finding.verdict in ("inconclusive", "not testable")
+    lines += (
+        _wrapped(f"{'to settle it' if open_ else 'but'}: {finding.settle}", 7)
+        if finding.settle
+        else []
+    )
+    return lines + (_details(finding) if details else [])
 
 
 def _row(finding: Finding) -> str:
     # What is there of a claim that is not testable stands in its reason.
-    n, effect, interval, p, p_holm = ("-",) * 5
+    n, effect, interval, told = "-", "-", "-", "-"
     if finding.verdict != "not testable":
         n, effect = str(finding.n), f"{finding.effect:+.3g} {finding.unit}".rstrip()
-        interval, p, p_holm = _interval(finding), f"{finding.p:.3f}", f"{finding.p_holm:.3f}"
+        interval, told = _interval(finding), evidence(finding)
     return (
-        f"{finding.id:<6} {finding.lr_arm:<10} {finding.verdict:<13} {finding.verdict_holm:<13} "
-        f"{n:>3} {effect:>13} {interval:^18} {p:>6} {p_holm:>6}"
-    )
+        f"{finding.id:<6} {finding.lr_arm:<10} {finding.verdict:<13} "
+        f"{finding.verdict_holm or '-':<13} {n:>3} {effect:>13} {interval:^18} {told}"
+    ).rstrip()
 
 
-def _arms_in_short(finding: Finding) -> list[str]:
+def evidence(finding: Finding) -> str:
+    """What a verdict rests on: E of the threshold, or p and what Holm makes of it."""
+    if finding.role == "computed":
+        return "computed"
+    told = f"p {finding.p:.3f}"
+    if finding.role == "primary":
+        return f"E {finding.e:.3g} of {finding.threshold:g}, {told}"
+    return told if math.isnan(finding.p_holm) else f"{told}, Holm {finding.p_holm:.3f}"
+
+
+def _in_short(finding: Finding) -> list[str]:
+    """What the effect can be computed from by hand: means of the arms, numbers of the seeds."""
     shown = next((part for part in finding.parts if part.primary and part.n), None)
     if shown is None or finding.verdict == "not testable" or not shown.arms:
         return []
-    told = [f"{arm.arm} {arm.iqm:.4g} (n = {arm.n})" for arm in shown.arms]
-    told += [f"{name} {value:.4g}" for name, value in shown.lines.items()]
-    lines = _wrapped(f"{shown.name}, interquartile mean: {'; '.join(told)}", 7)
+    told = [f"{arm.arm} {arm.mean:.4g}" for arm in shown.arms]
+    lines = _wrapped(f"{shown.name}, means over n = {shown.n} seeds: {'; '.join(told)}", 7)
+    lines += _wrapped(_by_seed(shown), 7)
+    if shown.lines:
+        named = "; ".join(f"{name} {value:.4g}" for name, value in shown.lines.items())
+        lines += _wrapped(f"to compare with: {named}", 7)
     if shown.incomplete:
         seeds = ", ".join(map(str, shown.incomplete))
         lines += _wrapped(f"seeds that lack an arm, left out of the contrast: {seeds}", 7)
     return lines
+
+
+def _by_seed(part: PartFinding) -> str:
+    return "by seed: " + ", ".join(f"{seed}: {value:+.4g}" for seed, value in part.values.items())
 
 
 def _interval(finding: Finding | PartFinding) -> str:
@@ -138,14 +190,18 @@ def _details(finding: Finding) -> list[str]:
         if part.n == 0:
             lines += _wrapped(f"not testable: {part.missing}", 11)
             continue
+        e = f", E {part.e:.3g}" if part.scale is not None else ""
+        waits = f" before '{part.gate}' is decided" if part.verdict == "not asked" else ""
         lines += _wrapped(
-            f"claim {part.hypothesis}; {part.verdict}: {part.effect:+.4g} {part.unit} "
+            f"claim {part.hypothesis}; {part.verdict}{waits}: {part.effect:+.4g} {part.unit} "
             f"{_interval(part)}, n = {part.n}, p for {part.p_for:.3f}, against"
-            f" {part.p_against:.3f}",
+            f" {part.p_against:.3f}{e}",
             11,
         )
+        lines += _wrapped(_by_seed(part), 11)
         lines += [
-            f"{'':11}{arm.iqm:10.3f} [{arm.low:.3f}, {arm.high:.3f}] n = {arm.n}  {arm.arm}"
+            f"{'':11}mean {arm.mean:.3f}, interquartile mean {arm.iqm:.3f} [{arm.low:.3f},"
+            f" {arm.high:.3f}], {arm.n} runs  {arm.arm}"
             for arm in part.arms
         ]
         lines += [f"{'':11}{value:10.3f} {name}" for name, value in part.lines.items()]

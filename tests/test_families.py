@@ -1,0 +1,232 @@
+"""The primary family: declared as agreed, decided by E on its own seeds; gates, several parts."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from tidy import Arm, arms, study
+
+from optnas.analysis.claims import find_claim, names, render
+from optnas.analysis.claims.families import OWN, family_of, shipped_families
+from optnas.analysis.claims.judge import Finding, judge
+from optnas.base.records import find_runs
+from optnas.study.tables import table_of
+
+ROOT = Path(__file__).resolve().parents[1]
+FIRST = 8
+SGD_ADAM = {"weight_optimizer.name": "SGD", "arch_optimizer.name": "Adam"}
+BLOCK = [
+    *arms("darts", "sdarts-rs"),
+    {"algorithm.name": "darts-minus", **SGD_ADAM},
+    *(
+        {"algorithm.name": "darts", **SGD_ADAM, "weight_optimizer.momentum": mu}
+        for mu in (0, 0.5, 0.99)
+    ),
+]
+for _arm in BLOCK:
+    if _arm["weight_optimizer.name"] == "SGD":
+        _arm.setdefault("weight_optimizer.momentum", 0.9)
+
+
+def world(sgd: float = 0.0, noisy: float = 0.0, extreme: float = 0.0, fall: Any = 0.0) -> Any:
+    """Percentiles with planted effects, in percentiles; a run's own noise has spread 5.
+
+    Args:
+        sgd: SGD minus Adam on w under DARTS, over all epochs.
+        noisy: the same under SDARTS-RS.
+        extreme: what an extreme momentum adds to the fall.
+        fall: first minus last epoch, by algorithm or for all.
+    """
+
+    def respond(arm: Arm, rng: np.random.Generator) -> dict[str, Any]:
+        t = np.linspace(0, 1, arm["search.epochs"] + 1)
+        algorithm = arm["algorithm.name"]
+        gain = {"darts": sgd, "sdarts-rs": noisy}.get(algorithm, 0.0)
+        drop = fall.get(algorithm, 0.0) if isinstance(fall, dict) else fall
+        if arm.get("weight_optimizer.momentum", 0.9) in (0, 0.99):
+            drop += extreme
+        level = 50 + gain * (arm["weight_optimizer.name"] == "SGD") + 5 * rng.normal()
+        return {"percentile.cifar10": level - (drop + 5 * rng.normal()) * t}
+
+    return respond
+
+
+def found(respond: Any, *wanted: str, seeds: int = 12, first: int = FIRST) -> list[Finding]:
+    table = study(BLOCK, respond, seeds=seeds)
+    table["search.seed"] += first
+    return judge(table, wanted)
+
+
+def test_the_families_hold_every_claim_once() -> None:
+    families = shipped_families()
+    listed = [name for family in families.families for name in family.claims]
+    assert sorted(listed) == sorted(names())
+    assert families.date.isoformat() == "2026-11-28"
+    assert "no run of the study optdarts-cpu existed" in families.seen
+
+
+def test_the_primary_family_is_three_claims_at_a_third_of_the_level() -> None:
+    primary = shipped_families().families[0]
+    assert (primary.role, primary.claims, primary.alpha) == ("primary", ("C1", "C2", "C3"), 0.05)
+    assert primary.endpoint is not None
+    for name in primary.claims:
+        claim = find_claim(name)
+        assert {part.name for part in claim.parts} == set(primary.endpoint.scales[name])
+        assert {part.direction for part in claim.parts} <= {"greater", "less"}
+    assert {part.response.transform for part in find_claim("C1").parts} == {"auc"}
+    weights = [weight for weight, _ in find_claim("C2").parts[0].expanded()]
+    assert weights == [0.5, 0.5, -0.5, -0.5]
+
+
+def test_a_claim_of_ones_own_is_in_no_shipped_family() -> None:
+    assert family_of(find_claim("H3")).role == "descriptive"
+    assert family_of(find_claim("H3").model_copy(update={"text": "mine"})) is OWN
+
+
+def test_the_conclusions_are_supported_where_they_hold() -> None:
+    respond = world(sgd=15, extreme=30, fall={"darts": 20, "darts-minus": 30, "sdarts-rs": 15})
+    for finding in found(respond, "C1", "C2", "C3"):
+        assert finding.verdict == finding.verdict_holm == "supported", finding.reason
+        assert finding.e >= finding.threshold == 60
+        assert finding.seeds_to_add == 0
+        assert finding.role == "primary"
+
+
+def test_they_are_contradicted_where_the_opposite_holds() -> None:
+    respond = world(sgd=-15, extreme=-30, fall=-25)
+    assert {f.verdict for f in found(respond, "C1", "C2", "C3")} == {"contradicted"}
+
+
+def test_one_algorithm_that_fails_contradicts_the_third_at_three_times_the_threshold() -> None:
+    respond = world(fall={"darts": 20, "darts-minus": 30, "sdarts-rs": -15})
+    (finding,) = found(respond, "C3")
+    assert finding.verdict == "contradicted"
+    parts = {part.name: part for part in finding.parts}
+    assert finding.e == pytest.approx(parts["SDARTS-RS"].e_against / 3)
+    # At an E between 60 and 180 the part speaks against the claim, and the claim stays open.
+    for seeds in range(6, 12):
+        (finding,) = found(respond, "C3", seeds=seeds)
+        e = max(part.e_against for part in finding.parts)
+        assert (finding.verdict == "contradicted") == (e >= 180), seeds
+
+
+def test_the_second_part_of_the_first_is_asked_once_the_first_is_decided() -> None:
+    (decided,) = found(world(sgd=15, noisy=-15), "C1")
+    assert [part.verdict for part in decided.parts] == ["supported", "supported"]
+    (open_,) = found(world(sgd=0, noisy=-40), "C1")
+    assert [part.verdict for part in open_.parts] == ["inconclusive", "not asked"]
+    assert open_.parts[1].e > 60
+    told = render.as_text([open_], details=True)
+    assert "not asked before 'percentile over epochs' is decided" in told
+
+
+def test_only_the_seeds_of_the_family_count() -> None:
+    (finding,) = found(world(sgd=15), "C1", first=FIRST - 5)
+    assert sorted(finding.parts[0].values) == list(range(FIRST, FIRST + 7))
+    (finding,) = found(world(sgd=15), "C1", first=100)
+    assert finding.verdict == "not testable"
+    assert "optnas study run optdarts-cpu: its seeds 8 to 31 count" in finding.settle
+
+
+def test_a_missing_percentile_is_told() -> None:
+    table = study(BLOCK, world()).drop(columns="percentile.cifar10")
+    table["search.seed"] += FIRST
+    (finding,) = judge(table, ["C1"])
+    assert "no run has the column percentile.cifar10" in finding.reason
+    assert "ask a whole benchmark table" in finding.settle
+
+
+def test_an_open_claim_says_about_how_many_seeds_to_add() -> None:
+    (few,) = found(world(sgd=8), "C1", seeds=6)
+    assert few.verdict == "inconclusive"
+    assert few.seeds_to_add
+    assert f"add about {few.seeds_to_add} seed" in few.settle
+    (more,) = found(world(sgd=8), "C1", seeds=6 + few.seeds_to_add + 4)
+    assert more.verdict == "supported"
+    (nothing,) = found(world(), "C1", seeds=3)
+    assert "add seeds; 3 say nothing yet of how many" in nothing.settle
+    (cap,) = found(world(), "C1", seeds=24)
+    assert "all 24 seeds of the plan are run" in cap.settle
+
+
+def test_the_json_names_what_a_program_asks_for() -> None:
+    (told,) = json.loads(render.as_json(found(world(sgd=8), "C1")))
+    asked = {"family", "role", "n", "effect", "interval", "p", "E", "threshold", "verdict"}
+    assert asked | {"seeds_to_add"} <= told.keys()
+    assert (told["family"], told["role"], told["threshold"]) == ("conclusions", "primary", 60.0)
+    assert told["interval"][0] < told["effect"] < told["interval"][1]
+
+
+def test_wrong_verdicts_on_the_conclusions_are_rare() -> None:
+    """Two looks at each of 40 studies without effect: at most alpha over three of each claim."""
+    wrong = 0
+    for draw in range(20):
+        table = study(BLOCK, world(), seeds=16, draw=draw)
+        table["search.seed"] += FIRST
+        for seeds in (8, 16):
+            looked = table[table["search.seed"] < FIRST + seeds]
+            wrong += sum(
+                f.verdict in ("supported", "contradicted")
+                for f in judge(looked, ["C1", "C2", "C3"])
+            )
+    assert wrong <= 3
+
+
+def test_the_effect_is_the_contrast_of_the_means_that_are_shown() -> None:
+    (finding,) = found(world(sgd=8), "C1")
+    mean = {arm.arm: arm.mean for arm in finding.parts[0].arms}
+    sgd = mean["darts: SGD + SGD"] + mean["darts: SGD + Adam"]
+    adam = mean["darts: Adam + SGD"] + mean["darts: Adam + Adam"]
+    assert finding.effect == pytest.approx((sgd - adam) / 2)
+    assert finding.effect == pytest.approx(np.mean(list(finding.parts[0].values.values())))
+    told = render.as_text([finding])
+    assert f"{mean['darts: SGD + SGD']:.4g}" in told
+    assert f"by seed: 8: {finding.parts[0].values[8]:+.4g}" in told
+
+
+# --- the scales, from the pilot ---------------------------------------------------------------
+
+
+def pilot() -> pd.DataFrame:
+    folder = Path(os.environ.get("OPTNAS_DATA", ""))
+    if not (folder / "nas-bench-201").is_dir():
+        pytest.skip("OPTNAS_DATA has no official table")
+    table = table_of(find_runs(ROOT / "results" / "pairs-cpu"), data=folder)
+    rows = []
+    for _, run in table[table["epoch"] >= 1].groupby("id"):
+        path, first = run.sort_values("epoch")["percentile.cifar10"].to_numpy(), run.iloc[0]
+        keys = ("algorithm.name", "weight_optimizer.name", "arch_optimizer.name", "search.seed")
+        names_ = ("algorithm", "w", "alpha", "seed")
+        facts = {name: first[key] for name, key in zip(names_, keys, strict=True)}
+        rows.append(facts | {"mean": path.mean(), "drop": path[:10].mean() - path[-10:].mean()})
+    return pd.DataFrame(rows)
+
+
+def test_the_scales_are_those_of_the_pilot() -> None:
+    runs = pilot()
+    endpoint = shipped_families().families[0].endpoint
+    assert endpoint is not None
+    by = runs.pivot_table(index="seed", columns=["algorithm", "w"], values="mean")
+    effect = {name: by[name, "SGD"] - by[name, "Adam"] for name in ("darts", "sdarts-rs")}
+    falls = runs.pivot_table(index="seed", columns="algorithm", values="drop")
+    darts = runs[runs["algorithm"] == "darts"]
+    x = darts.pivot_table(index="seed", columns=["w", "alpha"], values="drop")
+    y = x.to_numpy()
+    residual = y - y.mean(axis=0) - y.mean(axis=1, keepdims=True) + y.mean()
+    expected = {
+        "percentile over epochs": effect["darts"].std(),
+        "more so than under SDARTS-RS": (effect["darts"] - effect["sdarts-rs"]).std(),
+        "drop in percentile, moderate minus extreme momentum": math.sqrt((residual**2).sum() / 15),
+        "DARTS": falls["darts"].std(),
+        "DARTS-": x["SGD", "Adam"].std(),
+        "SDARTS-RS": falls["sdarts-rs"].std(),
+    }
+    told = {part: s for of_claim in endpoint.scales.values() for part, s in of_claim.items()}
+    assert told == {part: float(f"{s:.3g}") for part, s in expected.items()}
