@@ -25,8 +25,14 @@ def single_level(problem, alpha_EO, relax):
     return Hypergradient(gradient_EO, statistics if problem.update else None, loss=loss)
 
 
-@register("hypergradient", "neumann", needs=("virtual-step", "train-batch"))
-def neumann(terms: int = 400, rate: float = 0.5, displacement: float = 1e-3):
+@register(
+    "hypergradient",
+    "neumann",
+    needs=("virtual-step", "train-batch"),
+    limit="implicit",
+    limit_at={"terms": 100},
+)
+def neumann(terms: int = 2, rate: float = 0.5, displacement: float = 1e-3):
     """d L_val - (d / d alpha) <d L_tr / d w, p>, p = rate sum_k (I - rate (H + d))^k v.
 
     H p and the last term by central differences of train gradients at displaced weights
@@ -63,7 +69,13 @@ def neumann(terms: int = 400, rate: float = 0.5, displacement: float = 1e-3):
     return part
 
 
-@register("hypergradient", "k-step", needs=("virtual-step", "train-batch", "train-batches"))
+@register(
+    "hypergradient",
+    "k-step",
+    needs=("virtual-step", "train-batch", "train-batches"),
+    limit="one-step",
+    limit_at={"steps": 1},
+)
 def k_step(steps: int = 2):
     """d L_val(w_K, A) / d alpha through K steps of the weight optimizer's map, a batch each."""
 
@@ -93,10 +105,9 @@ def averaged(share: float = 0.9):
     return part
 
 
-@register("hypergradient", "silent", itself=True)
-def silent(problem, alpha_EO, relax):
+def silent():
     """Asks for batches that it has not said it needs."""
-    problem.more_train_batches(1)
+    return lambda problem, alpha_EO, relax: problem.more_train_batches(1)
 
 
 @register("algorithm", "oles", needs=("memory",))

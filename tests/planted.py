@@ -14,8 +14,10 @@ from optnas import (
     Hypergradient,
     Measure,
     Quantity,
+    Selection,
     Space,
     Values,
+    WeightGradients,
     parts,
     register,
 )
@@ -87,6 +89,21 @@ def relax_detaches(alpha_EO, progress):
 @relaxation("rounds")
 def relax_rounds(alpha_EO, progress):
     return alpha_EO.softmax(-1).round()
+
+
+@register("relaxation", "continues", needs=("draw",))
+def relax_continues():
+    """Its generator starts at the draw once, and goes on."""
+    streams = {}
+
+    def relax(alpha_EO, progress):
+        if progress.draw is None:
+            return alpha_EO.softmax(-1)
+        stream = streams.setdefault(progress.draw.seed, progress.draw.generator())
+        noise_EO = torch.rand(alpha_EO.shape, generator=stream, dtype=torch.float64)
+        return (alpha_EO + noise_EO).softmax(-1)
+
+    return relax
 
 
 class Once(torch.autograd.Function):
@@ -176,6 +193,41 @@ def compute_draws(problem, alpha_EO, relax):
     return Hypergradient(torch.randn_like(alpha_EO).detach())
 
 
+@hypergradient("unsaid")
+def compute_unsaid(problem, alpha_EO, relax):
+    for loss in problem.more_train_batches(2):
+        loss(relax(alpha_EO.detach()), problem.weights)
+    return parts.first_order(problem, alpha_EO, relax)
+
+
+@register("hypergradient", "half-way", needs=("virtual-step", "train-batch"), limit="implicit")
+def half_way():
+    """One step where the limit is promised."""
+    return parts.unrolled()
+
+
+@register("hypergradient", "undecayed", needs=("virtual-step", "train-batch"), limit="one-step")
+def undecayed():
+    """Gradient descent where the optimizer's own map has weight decay."""
+
+    def part(problem, alpha_EO, relax):
+        names = list(problem.weights)
+
+        def step(gradients, weights=None):
+            still = problem.virtual_step([torch.zeros_like(g) for g in gradients])
+            moved = problem.virtual_step(gradients)
+            return {n: problem.weights[n].detach() + moved[n] - still[n] for n in names}
+
+        return parts.unrolled()(dataclasses.replace(problem, virtual_step=step), alpha_EO, relax)
+
+    return part
+
+
+@register("hypergradient", "far", limit="fourth-order", itself=True)
+def far(problem, alpha_EO, relax):
+    return parts.first_order(problem, alpha_EO, relax)
+
+
 # --- discretizations ----------------------------------------------------------------------------
 
 
@@ -261,6 +313,77 @@ def algorithm_drifts():
         return [(each + next(asked)) % 5 for each in parts.argmax_per_edge(alpha_EO)]
 
     return darts_with(discretize=discretize)
+
+
+@register("algorithm", "undeclared")
+def algorithm_undeclared():
+    """It takes a drawing relaxation in Python, and does not say so."""
+    return darts_with(relax=relax_continues())
+
+
+@register("algorithm", "remembers")
+def algorithm_remembers():
+    """Its memory is counted up wherever it is looked at."""
+
+    def relax(alpha_EO, progress):
+        progress.memory["calls"].add_(1)
+        return (alpha_EO / progress.memory["calls"]).softmax(-1)
+
+    return darts_with(relax=relax, start=lambda: {"calls": torch.zeros((), dtype=torch.float64)})
+
+
+@register("algorithm", "averages")
+def algorithm_averages():
+    """What it remembers of the steps is kept where no checkpoint looks."""
+    kept = []
+
+    def relax(alpha_EO, progress):
+        return (alpha_EO * progress.memory["share"] * (1 + len(kept))).softmax(-1)
+
+    def look(gradients, progress):
+        kept.append(len(gradients))
+        return WeightGradients()
+
+    return darts_with(
+        relax=relax,
+        on_weight_gradients=look,
+        start=lambda: {"share": torch.ones((), dtype=torch.float64)},
+    )
+
+
+@register("algorithm", "number")
+def algorithm_number():
+    return darts_with(start=lambda: {"calls": 0})
+
+
+def selecting(choose):
+    return darts_with(
+        start=lambda: {"cell_E": torch.zeros(6, dtype=torch.int64)},
+        select=Selection(
+            begins=lambda epochs: epochs - 1,
+            choose=choose,
+            cell=lambda choice, memory: memory["cell_E"].tolist(),
+            rate=1.0,
+        ),
+    )
+
+
+@register("algorithm", "forgets")
+def algorithm_forgets():
+    """Its selection draws from a generator that goes on from call to call."""
+    stream = torch.Generator().manual_seed(0)
+    return selecting(lambda trial: {"cell_E": torch.randint(5, (6,), generator=stream)})
+
+
+@register("algorithm", "trains")
+def algorithm_trains():
+    """Its selection moves alpha."""
+
+    def choose(trial):
+        trial.alpha_EO.add_(0.1)
+        return {"cell_E": trial.alpha_EO.argmax(-1)}
+
+    return selecting(choose)
 
 
 # --- spaces -------------------------------------------------------------------------------------

@@ -70,6 +70,7 @@ relaxation | overflows | keeps shape | is not finite
 relaxation | draws | repeatable | moves the global generator of torch
 relaxation | secret | a draw | uses progress.draw, so register it with needs=("draw",)
 relaxation | idle | a draw | is registered to need a draw, and eight draws change nothing
+relaxation | continues | repeatable | gives another result[4] the second time
 relaxation | remembers | repeatable | gives another result[0] the second time
 relaxation | detaches | differentiable | no gradient reaches alpha
 relaxation | rounds | differentiable | the gradient of alpha is zero everywhere
@@ -83,6 +84,10 @@ hypergradient | steps | a finite | changes the network weights
 hypergradient | flattens | a finite | has shape [30], not [6, 5]
 hypergradient | bare | a finite | returns a Tensor, no Hypergradient
 hypergradient | draws | repeatable | moves the global generator of torch
+hypergradient | unsaid | asks for nothing | more than it is registered to need: "train-batches"
+hypergradient | half-way | reaches the limit | % away from the implicit gradient
+hypergradient | undecayed | reaches the limit | % away from the one-step gradient
+hypergradient | far | reaches the limit | declares the limit 'fourth-order'; there are first-order,
 discretization | mutates | one operation | changes alpha
 discretization | tensor | one operation | no list of int
 discretization | beyond | one operation | operations are 0 to 4
@@ -91,6 +96,12 @@ discretization | draws | repeatable | moves the global generator of python
 algorithm | mutates | relax: keeps shape | changes alpha
 algorithm | counts | same seed | the second time
 algorithm | hidden | saved and resumed | after save and resume differs the trace.
+algorithm | undeclared | relax: a draw | register it with needs=("draw",)
+algorithm | remembers | relax: keeps shape | changes calls of the memory
+algorithm | averages | saved and resumed | after save and resume differs the trace.
+algorithm | number | memory | calls of the memory is a int, not a tensor
+algorithm | forgets | a selection | asked again in epoch 7 of 8 it chooses another memory.cell_E
+algorithm | trains | a selection | changes alpha
 algorithm | drifts | afterwards | in epoch 1 the cell is
 space | tilde | every cell | does not read back
 space | codec | every cell | two cells are written

@@ -17,6 +17,7 @@ from optnas.algorithms.base import Progress
 from optnas.base.errors import UserError
 from optnas.search import steps
 from optnas.search.checkpoints import restore
+from optnas.search.exam import examine, subjects
 from optnas.search.exam.base import difference
 from optnas.search.exam.searches import searched, tiny, trace, traced
 from optnas.search.state import SearchState, build_state
@@ -259,3 +260,13 @@ def test_a_search_without_any_of_it_is_unchanged() -> None:
     assert set(checkpoint["generators"]) == {
         *("train-order", "valid-order", "train-augmentation", "valid-augmentation", "perturbation")
     }
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", ["hypergradient", "algorithm"])
+def test_the_exam_knows_all_of_it(kind: str) -> None:
+    """Neumann's series reaches the implicit gradient, unrolling of one step its closed form."""
+    outcomes = [each for s in subjects("./inner.py", kind) for each in examine(s)]
+    assert [(o.subject.name, o.check, o.why) for o in outcomes if o.verdict != "ok"] == []
+    reached = [o.subject.name.rpartition(":")[2] for o in outcomes if o.check.startswith("reaches")]
+    assert reached == {"hypergradient": ["neumann", "k-step"], "algorithm": []}[kind]

@@ -258,7 +258,14 @@ def weight_optimizer_of(settings: Settings, supernet: Supernet) -> torch.optim.O
 
 
 def on_device(device: torch.device, memory: Memory) -> dict[str, Tensor]:
-    """A memory where the search computes, in tensors of its own."""
+    """A memory where the search computes, in tensors of its own.
+
+    Raises:
+        TypeError: something in it is no tensor.
+    """
+    for name, tensor in memory.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} of the memory is a {type(tensor).__name__}, not a tensor")
     return {name: tensor.detach().to(device, copy=True) for name, tensor in memory.items()}
 
 

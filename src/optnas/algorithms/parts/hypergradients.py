@@ -62,7 +62,7 @@ def frozen(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient
     return Hypergradient(None)
 
 
-@register("hypergradient", "first-order", itself=True)
+@register("hypergradient", "first-order", itself=True, limit="first-order")
 def first_order(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
     """Gradient of the validation loss with the network weights held fixed.
 
@@ -86,7 +86,7 @@ def first_order(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergra
     return Hypergradient(gradient_EO, statistics if problem.update else None)
 
 
-@register("hypergradient", "unrolled", needs=("virtual-step", "train-batch"))
+@register("hypergradient", "unrolled", needs=("virtual-step", "train-batch"), limit="one-step")
 def unrolled(derivative: DerivativeName = "exact") -> ComputeHypergradient:
     """Gradient through one virtual step of the weight optimizer.
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import torch
 
-from optnas.algorithms.base import Relax
+from optnas.algorithms.base import Algorithm
 from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
 from optnas.base.loading import registered_by
@@ -35,6 +35,8 @@ PARTS = {
     "discretize": "discretization",
 }
 DRAWS = "a draw per step if it says so, none where it is judged"
+NEEDS = "asks for nothing that it is not registered to need"
+LIMIT = "reaches the limit it declares, on a quadratic problem"
 LAYERS = {"weight_optimizer": "on w", "arch_optimizer": "on alpha"}
 Verdict = Literal["ok", "failed", "expected failure", "not examined"]
 
@@ -73,11 +75,10 @@ def _algorithm(subject: Subject) -> dict[str, Check]:
     def use(subject: Subject) -> dict[str, Any]:
         return {"algorithm": {"name": subject.name, **subject.settings}}
 
-    def of(attribute: str, check: Callable[..., None]) -> Check:
+    def of(attribute: str, check: Callable[[Any, parts.Given], None]) -> Check:
         def examined(subject: Subject) -> None:
             algorithm = subject.build()
-            more = {"columns": algorithm.columns} if PARTS[attribute] in parts.OF_ALPHA else {}
-            check(getattr(algorithm, attribute), **more)
+            check(getattr(algorithm, attribute), _given(algorithm))
 
         return examined
 
@@ -86,16 +87,37 @@ def _algorithm(subject: Subject) -> dict[str, Check]:
         for attribute, kind in PARTS.items()
         for title, check in parts.OF_KIND[kind].items()
     }
-    own[f"relax: {DRAWS}"] = lambda subject: _draws(
-        subject, subject.build().relax, subject.build().columns
+    own[f"relax: {DRAWS}"] = lambda subject: parts.draws_as_it_says(
+        subject.build().relax, "draw" in _needs(subject), _given(subject.build())
     )
-    return {**_in_searches(use, searches.OF_AN_ALGORITHM), **own}
+    own[f"hypergradient: {NEEDS}"] = lambda subject: parts.needs_no_more(
+        subject.build().hypergradient, _needs(subject), _given(subject.build())
+    )
+    some = {
+        title: check
+        for attribute, checks in searches.OF_SOME.items()
+        if _has(subject, attribute)
+        for title, check in checks.items()
+    }
+    return {**_in_searches(use, {**searches.OF_AN_ALGORITHM, **some}), **own}
 
 
-def _draws(subject: Subject, relax: Relax, columns: int = 0) -> None:
+def _given(algorithm: Algorithm) -> parts.Given:
+    return parts.Given(algorithm.columns, (algorithm.start or dict)())
+
+
+def _needs(subject: Subject) -> set[str]:
     chosen = subject.completed()
     asked = registry.needs_in(subject.kind, subject.name, chosen, key=subject.kind)
-    parts.draws_as_it_says(relax, any(each.need == "draw" for each in asked), columns)
+    return {each.need for each in asked}
+
+
+def _has(subject: Subject, attribute: str) -> bool:
+    """Whether an algorithm has what few have; of one that cannot be built another check tells."""
+    try:
+        return getattr(subject.build(), attribute) is not None
+    except Exception:
+        return False
 
 
 def _part(subject: Subject) -> dict[str, Check]:
@@ -103,14 +125,28 @@ def _part(subject: Subject) -> dict[str, Check]:
         part = {"name": subject.name, **subject.settings}
         return {"algorithm": {"name": "composed", subject.kind: part}}
 
-    def of(check: Callable[[Any], None]) -> Check:
-        return lambda subject: check(subject.build())
+    def of(check: Callable[[Any, parts.Given], None]) -> Check:
+        return lambda subject: check(subject.build(), parts.ALONE)
 
     own = {title: of(check) for title, check in parts.OF_KIND[subject.kind].items()}
     if subject.kind == "relaxation":
-        own[DRAWS] = lambda subject: _draws(subject, subject.build())
+        own[DRAWS] = lambda subject: parts.draws_as_it_says(
+            subject.build(), "draw" in _needs(subject), parts.ALONE
+        )
+    if subject.kind == "hypergradient":
+        own[NEEDS] = lambda subject: parts.needs_no_more(
+            subject.build(), _needs(subject), parts.ALONE
+        )
+        if "limit" in _facts(subject):
+            own[LIMIT] = _reaches_its_limit
     resumed = {searches.RESUMED: searches.SEARCHES[searches.RESUMED]}
     return {**own, **_in_searches(use, resumed)}
+
+
+def _reaches_its_limit(subject: Subject) -> None:
+    facts = _facts(subject)
+    there = {**subject.settings, **facts.get("limit_at", {})}
+    parts.reaches(Subject(subject.kind, subject.name, there).build(), facts["limit"])
 
 
 def _optimizer(subject: Subject) -> dict[str, Check]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,18 +14,59 @@ from optnas.algorithms.base import (
     ComputeHypergradient,
     Discretize,
     Draw,
+    Memory,
     Perturb,
     Progress,
     Relax,
 )
-from optnas.algorithms.bilevel import Bilevel, Hypergradient, LossValue, Weights
-from optnas.search.exam.base import SPACE, demand, example, example_alpha, repeated, untouched
+from optnas.algorithms.bilevel import Bilevel, Hypergradient, Loss, LossValue, Weights
+from optnas.search.exam.base import (
+    SPACE,
+    FailedError,
+    demand,
+    example,
+    example_alpha,
+    repeated,
+    untouched,
+)
 
-MOMENTS = (Progress(0, 4), Progress(1, 4), Progress(3, 4), Progress(4, 4))
-# The same with the randomness of a step: where a relaxation is trained, not judged.
-DRAWN = tuple(Progress(m.epoch, m.epochs, Draw(m.epoch)) for m in MOMENTS[1:])
-# Of a part; those of relaxations and hypergradients also of the number of alpha's further columns.
-PartChecks = dict[str, Callable[..., None]]
+EPOCHS = (0, 1, 3, 4)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What an algorithm's parts are asked with; a part alone is asked without memory.
+
+    Attributes:
+        columns: further columns of alpha.
+        memory: before the first step.
+    """
+
+    columns: int = 0
+    memory: Memory = field(default_factory=dict)
+
+    def alpha(self) -> Tensor:
+        """Architecture parameters."""
+        return example_alpha(self.columns)
+
+    def moment(self, epoch: int, draw: Draw | None = None) -> Progress:
+        """Where a search of four epochs stands."""
+        return Progress(epoch, 4, draw, self.memory)
+
+    @property
+    def moments(self) -> list[Progress]:
+        """Where operation weights are judged, and with the randomness of a step."""
+        drawn = [self.moment(epoch, Draw(epoch)) for epoch in EPOCHS[1:]]
+        return [*map(self.moment, EPOCHS), *drawn]
+
+    def untouched(self, **tensors: Tensor) -> AbstractContextManager[None]:
+        """Fail the check if one of these tensors, or the memory, is changed inside the block."""
+        remembered = {f"{name} of the memory": each for name, each in self.memory.items()}
+        return untouched(**tensors, **remembered)
+
+
+ALONE = Given()
+PartChecks = dict[str, Callable[[Any, Given], None]]
 
 
 def _like(found: Any, expected: Tensor, what: str) -> None:
@@ -39,21 +82,21 @@ def _like(found: Any, expected: Tensor, what: str) -> None:
 # --- relaxations --------------------------------------------------------------------------------
 
 
-def _keeps_shape(relax: Relax, columns: int = 0) -> None:
-    for moment in (*MOMENTS, *DRAWN):
-        alpha_EO = example_alpha(columns)
-        with untouched(alpha=alpha_EO):
+def _keeps_shape(relax: Relax, given: Given) -> None:
+    for moment in given.moments:
+        alpha_EO = given.alpha()
+        with given.untouched(alpha=alpha_EO):
             found = relax(alpha_EO, moment)
         _like(found, example_alpha(), f"the output in epoch {moment.epoch}")
 
 
-def _is_repeatable(relax: Relax, columns: int = 0) -> None:
-    repeated(lambda: [relax(example_alpha(columns), moment) for moment in (*MOMENTS, *DRAWN)])
+def _is_repeatable(relax: Relax, given: Given) -> None:
+    repeated(lambda: [relax(given.alpha(), moment) for moment in given.moments])
 
 
-def _is_differentiable(relax: Relax, columns: int = 0) -> None:
-    for moment in (*MOMENTS, *DRAWN):
-        alpha_EO = example_alpha(columns).requires_grad_()
+def _is_differentiable(relax: Relax, given: Given) -> None:
+    for moment in given.moments:
+        alpha_EO = given.alpha().requires_grad_()
         found = relax(alpha_EO, moment)
         demand(found.requires_grad, "no gradient reaches alpha: the output is detached from it")
         (gradient_EO,) = torch.autograd.grad(
@@ -67,29 +110,29 @@ def _is_differentiable(relax: Relax, columns: int = 0) -> None:
             demand(reached, f"no gradient reaches column {place} of alpha")
 
 
-def draws_as_it_says(relax: Relax, says: bool, columns: int = 0) -> None:
+def draws_as_it_says(relax: Relax, says: bool, given: Given) -> None:
     """A relaxation uses the draw of a step if and only if it is registered so.
 
     Args:
         relax: the relaxation.
         says: whether it is.
-        columns: further columns of alpha.
+        given: what it is asked with.
     """
-    alpha_EO = example_alpha(columns)
-    judged_EO = relax(alpha_EO, Progress(1, 4))
-    drawn = [relax(alpha_EO, Progress(1, 4, Draw(seed))) for seed in range(8)]
+    alpha_EO = given.alpha()
+    judged_EO = relax(alpha_EO, given.moment(1))
+    drawn = [relax(alpha_EO, given.moment(1, Draw(seed))) for seed in range(8)]
     uses = any(not torch.equal(judged_EO, each) for each in drawn)
     demand(says or not uses, 'uses progress.draw, so register it with needs=("draw",)')
     demand(uses or not says, "is registered to need a draw, and eight draws change nothing")
 
 
-def _is_twice_differentiable(relax: Relax, columns: int = 0) -> None:
+def _is_twice_differentiable(relax: Relax, given: Given) -> None:
     """The derivative of the gradient along a direction, by autograd and by differences."""
-    alpha_EO, step = example_alpha(columns), 1e-5
+    alpha_EO, step = given.alpha(), 1e-5
     along_EO = example(9, *alpha_EO.shape)
 
     def value(alpha_EO: Tensor) -> Tensor:
-        op_weights_EO = relax(alpha_EO, MOMENTS[1])
+        op_weights_EO = relax(alpha_EO, given.moment(1))
         return (example(8, *op_weights_EO.shape) * op_weights_EO).sum()
 
     def gradient(shift: float) -> Tensor:
@@ -126,19 +169,20 @@ def _perturbed(perturb: Perturb, moment: Progress) -> Tensor:
     return found.detach()
 
 
-def _keeps_inputs(perturb: Perturb) -> None:
-    for moment in MOMENTS[1:]:
-        _perturbed(perturb, moment)
+def _keeps_inputs(perturb: Perturb, given: Given) -> None:
+    for epoch in EPOCHS[1:]:
+        with given.untouched():
+            _perturbed(perturb, given.moment(epoch))
 
 
-def _keeps_row_sums(perturb: Perturb) -> None:
-    for moment in MOMENTS[1:]:
-        off = float((_perturbed(perturb, moment).sum(-1) - 1).abs().max())
+def _keeps_row_sums(perturb: Perturb, given: Given) -> None:
+    for epoch in EPOCHS[1:]:
+        off = float((_perturbed(perturb, given.moment(epoch)).sum(-1) - 1).abs().max())
         demand(off < 1e-6, f"rows that summed to 1 are off by {off:.2g}")
 
 
-def _draws_from_its_generator(perturb: Perturb) -> None:
-    repeated(lambda: [_perturbed(perturb, moment) for moment in MOMENTS[1:]])
+def _draws_from_its_generator(perturb: Perturb, given: Given) -> None:
+    repeated(lambda: [_perturbed(perturb, given.moment(epoch)) for epoch in EPOCHS[1:]])
 
 
 PERTURBATION: PartChecks = {
@@ -150,52 +194,133 @@ PERTURBATION: PartChecks = {
 # --- hypergradients -----------------------------------------------------------------------------
 
 
-def _problem(weight: Tensor) -> Bilevel:
-    """L_train = |w - C A|^2 / 2, L_val = |w - t|^2 / 2 + |A|^2 / 2, w' = w - g / 10."""
-    mix = example(10, weight.numel(), SPACE.edge_count * SPACE.operation_count)
+RATE, DECAY = 0.1, 0.2
 
-    def train(op_weights_EO: Tensor, weights: Weights, *, update: bool = False) -> LossValue:
-        return LossValue(((weights["w"] - mix @ op_weights_EO.reshape(-1)) ** 2).sum() / 2, None)
 
-    def valid(op_weights_EO: Tensor, weights: Weights, *, update: bool = False) -> LossValue:
-        outer = (weights["w"] - example(11, weight.numel())) ** 2
-        return LossValue(outer.sum() / 2 + (op_weights_EO**2).sum() / 2, None)
+class _Quadratic:
+    """A bilevel problem with closed forms.
 
-    return Bilevel(
-        weights={"w": weight},
-        train_loss=train,
-        valid_loss=valid,
-        virtual_step=lambda gradients, weights=None: {
-            "w": (weight.detach() if weights is None else weights["w"]) - gradients[0] / 10
-        },
-        update=False,
-        progress=MOMENTS[2],
-        weight_decay=lambda: {"w": 0.0},
-        more_train_batches=lambda count: [train] * count,
-    )
+    L_train = (w - C a)' H (w - C a) / 2, L_val = |w - t|^2 / 2 + |a|^2 / 2 with a = A as a vector,
+    w' = w - r (g + d w); H has the eigenvalues 1/2 and 3/2.
+
+    Attributes:
+        used: what of the problem was asked for that a part has to be registered for.
+    """
+
+    def __init__(self) -> None:
+        self.used: set[str] = set()
+        self.w, self.t = example(12, 8), example(11, 8)
+        self.C = example(10, 8, SPACE.edge_count * SPACE.operation_count)
+        u = example(13, 8)
+        self.H = 1.5 * torch.eye(8, dtype=u.dtype) - torch.outer(u, u) / (u @ u)
+
+    def problem(self, weight: Tensor, progress: Progress) -> Bilevel:
+        """The problem at these network weights, which are those of the closed forms at first."""
+
+        def train(op_weights_EO: Tensor, weights: Weights, *, update: bool = False) -> LossValue:
+            self.used.add("train-batch")
+            return further(op_weights_EO, weights, update=update)
+
+        def further(op_weights_EO: Tensor, weights: Weights, *, update: bool = False) -> LossValue:
+            off = weights["w"] - self.C @ op_weights_EO.reshape(-1)
+            return LossValue(off @ self.H @ off / 2, None)
+
+        def valid(op_weights_EO: Tensor, weights: Weights, *, update: bool = False) -> LossValue:
+            outer = (weights["w"] - self.t) ** 2
+            return LossValue(outer.sum() / 2 + (op_weights_EO**2).sum() / 2, None)
+
+        def step(gradients: Sequence[Tensor], weights: Weights | None = None) -> dict[str, Tensor]:
+            self.used.add("virtual-step")
+            w = weight.detach() if weights is None else weights["w"]
+            return {"w": w - RATE * (gradients[0] + DECAY * w)}
+
+        def decay() -> dict[str, float]:
+            self.used.add("virtual-step")
+            return {"w": DECAY}
+
+        def more(count: int) -> list[Loss]:
+            self.used.add("train-batches")
+            return [further] * count
+
+        return Bilevel({"w": weight}, train, valid, step, False, progress, decay, more)
+
+    def limit(self, name: str, a: Tensor) -> Tensor:
+        """The gradient of L_val in a, in closed form, w following a as far as the limit says."""
+        if name == "first-order":
+            return a
+        if name == "one-step":
+            reached = self.w - RATE * (self.H @ (self.w - self.C @ a) + DECAY * self.w)
+            return a + RATE * self.C.T @ self.H @ (reached - self.t)
+        regular = self.H + DECAY * torch.eye(8, dtype=a.dtype)
+        return a + self.C.T @ self.H @ torch.linalg.solve(regular, self.w - self.t)
+
+
+LIMITS = ("first-order", "one-step", "implicit")
 
 
 def _relaxed(alpha_EO: Tensor) -> Tensor:
     return alpha_EO[:, : SPACE.operation_count].softmax(-1)
 
 
-def _gradient(compute: ComputeHypergradient, columns: int = 0) -> Tensor | None:
-    weight, alpha_EO = example(12, 8).requires_grad_(), example_alpha(columns).requires_grad_()
-    with untouched(alpha=alpha_EO, **{"the network weights": weight}):
-        found = compute(_problem(weight), alpha_EO, _relaxed)
+def _found(compute: ComputeHypergradient, given: Given, used: set[str]) -> Hypergradient:
+    quadratic = _Quadratic()
+    weight, alpha_EO = quadratic.w.clone().requires_grad_(), given.alpha().requires_grad_()
+    with given.untouched(alpha=alpha_EO, **{"the network weights": weight}):
+        found = compute(quadratic.problem(weight, given.moment(3)), alpha_EO, _relaxed)
     demand(isinstance(found, Hypergradient), f"returns a {type(found).__name__}, no Hypergradient")
-    if found.gradient_EO is None:
+    used |= quadratic.used | ({"memory"} if found.memory else set())
+    return found
+
+
+def _gradient(compute: ComputeHypergradient, given: Given) -> Tensor | None:
+    gradient_EO = _found(compute, given, set()).gradient_EO
+    if gradient_EO is None:
         return None
-    _like(found.gradient_EO, alpha_EO, "the gradient")
-    return found.gradient_EO.detach()
+    _like(gradient_EO, given.alpha(), "the gradient")
+    return gradient_EO.detach()
 
 
-def _leaves_alone(compute: ComputeHypergradient, columns: int = 0) -> None:
-    _gradient(compute, columns)
+def _leaves_alone(compute: ComputeHypergradient, given: Given) -> None:
+    _gradient(compute, given)
 
 
-def _is_the_same_twice(compute: ComputeHypergradient, columns: int = 0) -> None:
-    repeated(lambda: _gradient(compute, columns))
+def _is_the_same_twice(compute: ComputeHypergradient, given: Given) -> None:
+    repeated(lambda: _gradient(compute, given))
+
+
+def needs_no_more(compute: ComputeHypergradient, says: set[str], given: Given) -> None:
+    """A hypergradient asks for nothing that it is not registered to need.
+
+    Args:
+        compute: the hypergradient.
+        says: what it is.
+        given: what it is asked with.
+    """
+    used: set[str] = set()
+    _found(compute, given, used)
+    more = ", ".join(f'"{each}"' for each in sorted(used - says))
+    demand(not more, f"uses more than it is registered to need: {more}")
+
+
+def reaches(compute: ComputeHypergradient, limit: str) -> None:
+    """On the quadratic problem a hypergradient is the closed form that it declares.
+
+    Args:
+        compute: the hypergradient.
+        limit: of `LIMITS`.
+
+    Raises:
+        FailedError: it is not.
+    """
+    demand(limit in LIMITS, f"declares the limit {limit!r}; there are {', '.join(LIMITS)}")
+    found_EO, alpha_EO = _gradient(compute, ALONE), example_alpha().requires_grad_()
+    if found_EO is None:
+        raise FailedError("there is no gradient")
+    op_weights_EO = _relaxed(alpha_EO)
+    by_a = _Quadratic().limit(limit, op_weights_EO.detach().reshape(-1))
+    (expected_EO,) = torch.autograd.grad(op_weights_EO, alpha_EO, by_a.reshape(op_weights_EO.shape))
+    off = float((found_EO - expected_EO).norm() / expected_EO.norm())
+    demand(off < 1e-4, f"is {100 * off:.2g} % away from the {limit} gradient")
 
 
 HYPERGRADIENT: PartChecks = {
@@ -206,7 +331,8 @@ HYPERGRADIENT: PartChecks = {
 # --- discretizations ----------------------------------------------------------------------------
 
 
-def _chooses(discretize: Discretize) -> None:
+def _chooses(discretize: Discretize, given: Given) -> None:
+    del given  # it sees what has no further columns
     for alpha_EO in (example_alpha(), torch.zeros_like(example_alpha())):
         with untouched(alpha=alpha_EO):
             choice = discretize(alpha_EO)
@@ -222,7 +348,8 @@ def _chooses(discretize: Discretize) -> None:
         )
 
 
-def _chooses_the_same(discretize: Discretize) -> None:
+def _chooses_the_same(discretize: Discretize, given: Given) -> None:
+    del given
     repeated(lambda: discretize(example_alpha()))
 
 
@@ -236,5 +363,3 @@ OF_KIND = {
     "hypergradient": HYPERGRADIENT,
     "discretization": DISCRETIZATION,
 }
-# Kinds of part that see alpha itself; the others see operation weights where alpha is wider.
-OF_ALPHA = ("relaxation", "hypergradient")

@@ -12,15 +12,17 @@ from typing import Any
 
 import torch
 
+from optnas.algorithms.base import Memory
 from optnas.base.records import Record, RunFolder
 from optnas.base.toml import nest
 from optnas.search.checkpoints import restore
-from optnas.search.exam.base import demand, difference, repeated
+from optnas.search.exam.base import demand, difference, repeated, untouched
 from optnas.search.loop import run
 from optnas.search.observe import snapshot_of
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.settings.model import DEFAULT_MEASURES, Settings
 from optnas.search.state import build_state
+from optnas.search.steps import select
 
 # A search of a second on data that come with the packages; shared with the tests.
 TINY: dict[str, Any] = {
@@ -163,12 +165,51 @@ def _pairs(use: Sections) -> None:
     demand(found is None, f"before the first step differs {found} of two optimizer pairs")
 
 
+def _selection(use: Sections) -> None:
+    """What begins a selection's epoch is asked twice, as after a kill in its middle."""
+    state = build_state(tiny(use, {"search": {"epochs": LONG}}))
+    selection = state.algorithm.select
+    assert selection is not None
+    for epoch in range(selection.begins(LONG), LONG + 1):
+        before, asked = state.memory, list[Memory]()
+        for _ in range(2):
+            state.memory = before
+            tensors = {f"{name} of the memory": each for name, each in before.items()}
+            with untouched(alpha=state.alpha_EO, **tensors, **state.supernet.weights):
+                select(state, state.progress(epoch))
+            asked.append(state.memory)
+        found = difference(asked[0], asked[1], "memory")
+        demand(found is None, f"asked again in epoch {epoch} of {LONG} it chooses another {found}")
+        cell = state.algorithm.cell(state.alpha_EO.detach(), state.progress(epoch))
+        demand(
+            isinstance(cell, list) and len(cell) == state.space.edge_count,
+            f"its cell is {cell}, not one operation per edge",
+        )
+
+
+def _memory(use: Sections) -> None:
+    """The start is the same each time; every checkpoint has all of its names."""
+    settings = tiny(use, {"checkpoints": {"keep": "all"}})
+    start = build_state(settings).algorithm.start
+    assert start is not None
+    repeated(start)
+    with searched(settings) as folder:
+        for path in (*map(folder.kept, folder.kept_epochs()), folder.checkpoint):
+            held = torch.load(path, map_location="cpu", weights_only=True)["memory"]
+            demand(start().keys() <= held.keys(), f"{path.name} lacks some of its names")
+
+
 RESUMED = "saved and resumed equals uninterrupted"
 SEARCHES: dict[str, Callable[[Sections], None]] = {
     "same seed, same search; no global generator": _same_seed,
     "another seed, another search": _another_seed,
     RESUMED: _resumed,
     "measuring changes nothing": _measured,
+}
+# Of algorithms that have what the attribute of this name says.
+OF_SOME: dict[str, dict[str, Callable[[Sections], None]]] = {
+    "select": {"a selection asked again chooses the same, and changes nothing": _selection},
+    "start": {"memory: the same start, in every checkpoint": _memory},
 }
 OF_AN_ALGORITHM = {
     **SEARCHES,
