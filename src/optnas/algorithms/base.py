@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from optnas.algorithms.bilevel import Bilevel, Hypergradient
     from optnas.spaces.base import Space
+    from optnas.spaces.network.cells import MakeCell
 
 __all__ = [
     "Algorithm",
@@ -150,6 +151,8 @@ class Algorithm:
             clipped.
         columns: further columns of alpha, after those of the operations: alpha is
             [E, O + columns] for ``relax``, optimizers, records and checkpoints.
+        mixed_cell: makes another mixed cell than the space's own, for an algorithm that is
+            registered with ``needs=("mixed-cell",)``.
     """
 
     relax: Relax
@@ -162,6 +165,7 @@ class Algorithm:
     initial: Initial | None = None
     columns: int = 0
     on_weight_gradients: OnWeightGradients | None = None
+    mixed_cell: MakeCell | None = None
 
     def cell(self, alpha_EO: Tensor, progress: Progress) -> list[int]:
         """The cell of a moment."""

@@ -57,6 +57,7 @@ KINDS = {
     "figure": Kind(("measures", "report"), ("optnas.figures",), own_needs=True),
     "hypergradient": Kind(("algorithms",), ("optnas.hypergradients",)),
     "measure": Kind(("measures",), ("optnas.measures", "optnas.metrics")),
+    "operation": Kind(("spaces",), ("optnas.operations",)),
     "optimizer": Kind(("optimizers",), ("optnas.optimizers",)),
     "perturbation": Kind(("algorithms",), ("optnas.perturbations",)),
     "relaxation": Kind(("algorithms",), ("optnas.relaxations",)),
@@ -76,6 +77,7 @@ NEEDS = {
     "train-batches": "further train batches, from `Bilevel.more_train_batches`",
     "memory": "tensors remembered from step to step, in `Progress.memory`",
     "draw": "a random draw per step, in `Progress.draw`",
+    "mixed-cell": "a space whose network takes another mixed cell",
 }
 
 _FACTORIES: Registered = {}

@@ -13,8 +13,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from optnas.data.batches import Augmentation, Images, normalise
-from optnas.spaces.network import Statistics, Supernet
 from optnas.spaces.network.network import MOMENTUM
+from optnas.spaces.network.protocol import SearchNetwork
+from optnas.spaces.network.statistics import Statistics
 
 
 class Batch(NamedTuple):
@@ -89,7 +90,7 @@ def fixed_indices(size: int, count: int, batch_size: int) -> Iterator[Tensor]:
 
 @torch.no_grad()
 def evaluate(
-    supernet: Supernet,
+    supernet: SearchNetwork,
     images: Images,
     op_weights_EO: Tensor,
     *,
@@ -117,7 +118,7 @@ def evaluate(
 
 @torch.no_grad()
 def evaluate_batches(
-    supernet: Supernet,
+    supernet: SearchNetwork,
     batches: Iterable[Batch],
     op_weights_EO: Tensor,
     *,
@@ -166,7 +167,9 @@ def mean_scores(
 
 
 @torch.no_grad()
-def recalibrated(supernet: Supernet, op_weights_EO: Tensor, batches: Iterable[Batch]) -> Statistics:
+def recalibrated(
+    supernet: SearchNetwork, op_weights_EO: Tensor, batches: Iterable[Batch]
+) -> Statistics:
     """Batch-norm statistics for given operation weights: averages over batches, from scratch.
 
         mean = (1/N) sum_b mean_b,    variance = (1/N) sum_b variance_b (unbiased within a batch)

@@ -22,7 +22,7 @@ from optnas.measures.evaluation import (
     recalibrated,
 )
 from optnas.spaces.base import Architecture, Space
-from optnas.spaces.network import Statistics, Supernet
+from optnas.spaces.network import SearchNetwork, Statistics
 from optnas.spaces.tables import Table
 from optnas.spaces.tables.told import describe_benchmark
 
@@ -60,7 +60,7 @@ class Snapshot:
     seed: int
     space: Space
     algorithm: Algorithm
-    supernet: Supernet
+    supernet: SearchNetwork
     statistics: Statistics | None
     alpha_EO: Tensor
     op_weights_EO: Tensor

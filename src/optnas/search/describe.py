@@ -106,7 +106,7 @@ def describe_alpha(
         "op_weights": op_weights_EO.tolist(),
         "architecture": space.architecture(choice).string,
         "skips": choice.count(space.skip),
-        "nones": choice.count(space.none),
+        "nones": 0 if space.none is None else choice.count(space.none),
         "alpha_entropy": float(entropy_E.mean()),
         "alpha_margin": float((top_E2[:, 0] - top_E2[:, 1]).mean()),
         "alpha_displacement": float((alpha_EO.double() - alpha_start_EO.double()).norm()),

@@ -27,7 +27,7 @@ from optnas.optimizers.adapter import build
 from optnas.optimizers.schedules.common import Schedule
 from optnas.search.settings.model import Settings
 from optnas.spaces import Space, build_space
-from optnas.spaces.network import Statistics, Supernet
+from optnas.spaces.network import SearchNetwork, Statistics, build_network
 from optnas.spaces.tables import Table, load_table
 
 STREAMS = ("train-order", "valid-order", "train-augmentation", "valid-augmentation", "perturbation")
@@ -74,7 +74,7 @@ class SearchState:
     settings: Settings
     space: Space
     algorithm: Algorithm
-    supernet: Supernet
+    supernet: SearchNetwork
     statistics: Statistics | None
     alpha_EO: Tensor
     alpha_start_EO: Tensor
@@ -169,8 +169,16 @@ def build_state(settings: Settings) -> SearchState:
         folder=settings.data.place("folder"), **settings.data.dataset_settings
     )
     train, valid = _load_halves(settings, dataset, device)
-    supernet = Supernet(
+    chosen = settings.algorithm
+    algorithm: Algorithm = registry.supply(
+        registry.find("algorithm", chosen.name),
+        chosen.settings,
+        {"space": space},
+        section="algorithm",
+    )
+    supernet = build_network(
         space,
+        algorithm.mixed_cell,
         channels=settings.supernet.channels,
         cells=settings.supernet.cells,
         classes=dataset.classes,
@@ -182,18 +190,11 @@ def build_state(settings: Settings) -> SearchState:
     tracked = settings.supernet.batch_norm == "running"
     asked = settings.augmentation
     augmentation = Augmentation(asked.crop_padding, asked.flip, asked.cutout)
-    chosen = settings.algorithm
     asked_for = registry.needs_in("algorithm", chosen.name, chosen.settings, key="algorithm")
     needs = frozenset(each.need for each in asked_for)
     own = [stream for need, stream in STREAM_OF.items() if need in needs]
     generators = {name: named_generator(seed, name) for name in (*STREAMS, *own)}
     asked_a = settings.arch_optimizer
-    algorithm: Algorithm = registry.supply(
-        registry.find("algorithm", chosen.name),
-        chosen.settings,
-        {"space": space},
-        section="algorithm",
-    )
     alpha_EO = _initial_alpha(settings, space, algorithm).to(device, dtype).requires_grad_()
     return SearchState(
         settings=settings,
@@ -245,7 +246,7 @@ def _initial_alpha(settings: Settings, space: Space, algorithm: Algorithm) -> Te
     return alpha_EO
 
 
-def weight_optimizer_of(settings: Settings, supernet: Supernet) -> torch.optim.Optimizer:
+def weight_optimizer_of(settings: Settings, supernet: SearchNetwork) -> torch.optim.Optimizer:
     """The optimizer of the network weights before its first step."""
     asked = settings.weight_optimizer
     return build(

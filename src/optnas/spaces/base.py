@@ -1,21 +1,30 @@
 """A search space as data: nodes, edges, operations, and the codec between cells and strings.
 
-A cell is a directed acyclic graph. Node 0 is its input, the last node its output, each node the sum
-of what its incoming edges bring, and each edge carries one operation. A `Space` says which edges
-and operations there are; an `Architecture` is one choice of one operation per edge.
+A cell is a directed acyclic graph whose nodes are sums of what their incoming edges bring, and each
+edge carries one operation. A `Wiring` says which edges the cells of one kind have, a `Space` which
+kinds and operations there are; an `Architecture` is one choice of one operation per edge.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
+from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.spaces.operations.base import Operation
+
+if TYPE_CHECKING:
+    from optnas.spaces.network.protocol import BuildNetwork
 
 Operations = tuple[int, ...]
+Edge = tuple[int, int]
 Order = Callable[[int, int], Sequence[Operations]]
 
 
@@ -37,19 +46,61 @@ def lexicographic(edge_count: int, operation_count: int) -> list[Operations]:
 
 
 @dataclass(frozen=True)
+class Wiring:
+    """How the cells of one kind are wired.
+
+    Args:
+        name: of the kind, such as ``normal``.
+        nodes: number of nodes; the first ``inputs`` of them are the cell's inputs.
+        edges: (source, target) pairs with source < target, sorted by target, then by source.
+        inputs: how many inputs there are: outputs of the cells before, the last one last.
+        output: ``sum``: the last node; ``concat``: all nodes that are no inputs, joined along the
+            channels.
+        strided: places in ``edges`` of those that halve height and width.
+
+    Raises:
+        ValueError: edges are out of order or not forward, or a strided one is not there.
+    """
+
+    name: str
+    nodes: int
+    edges: tuple[Edge, ...]
+    inputs: int = 1
+    output: Literal["sum", "concat"] = "sum"
+    strided: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        forward = all(
+            0 <= source < target and self.inputs <= target < self.nodes
+            for source, target in self.edges
+        )
+        if not forward or list(self.edges) != sorted(set(self.edges), key=lambda edge: edge[::-1]):
+            raise ValueError(f"edges of {self.name} must run forward, sorted by target and source")
+        if not set(self.strided) <= set(range(len(self.edges))):
+            raise ValueError(f"a strided edge of {self.name} is out of range")
+
+
+@dataclass(frozen=True)
 class Space:
     """The cells one may search: immutable, hashable, comparable.
 
     Args:
         name: the name users write.
         nodes: number of nodes; 0 is the input and ``nodes - 1`` the output.
-        edges: (source, target) pairs with source < target, sorted by target, then by source.
+        edges: (source, target) pairs with source < target, sorted by target, then by source. Of
+            several kinds of cell, those of one kind after the other: the rows of alpha.
         operations: names of the candidate operations, the same on every edge.
-        none: index of the operation that outputs zero.
-        skip: index of the identity.
+        none: index of the operation that outputs zero, None where there is none.
+        skip: index of the identity; on a strided edge it is no identity.
         weighted: indices of the operations with weights of their own; two edges with the same one
             of these compute different functions of the same input.
         order: gives every cell in the official order, from the numbers of edges and operations.
+        own: operations by name that are defined beside the space: factories, as those registered;
+            they come before registered ones of the same name.
+        network: builds the network that is searched; None is the skeleton of NAS-Bench-201 around
+            the space's cells, `optnas.spaces.network.Supernet`.
+        wirings: the kinds of cell; by default one, of these nodes and edges. For several see
+            `of_wirings`.
 
     Raises:
         ValueError: edges are out of order or not forward, or an operation index is out of range.
@@ -57,19 +108,122 @@ class Space:
 
     name: str
     nodes: int
-    edges: tuple[tuple[int, int], ...]
+    edges: tuple[Edge, ...]
     operations: tuple[str, ...]
-    none: int
+    none: int | None
     skip: int
     weighted: tuple[int, ...] = ()
     order: Order = field(default=lexicographic, repr=False)
+    own: Mapping[str, Callable[[], Operation]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    network: BuildNetwork | None = field(default=None, repr=False)
+    wirings: tuple[Wiring, ...] = ()
 
     def __post_init__(self) -> None:
-        forward = all(0 <= source < target < self.nodes for source, target in self.edges)
-        if not forward or list(self.edges) != sorted(set(self.edges), key=lambda edge: edge[::-1]):
-            raise ValueError(f"edges of {self.name} must run forward, sorted by target and source")
-        if not {self.none, self.skip, *self.weighted} <= set(range(len(self.operations))):
+        if not self.wirings:
+            object.__setattr__(self, "wirings", (Wiring(self.name, self.nodes, self.edges),))
+        if self.edges != tuple(edge for wiring in self.wirings for edge in wiring.edges):
+            raise ValueError(f"edges of {self.name} are not those of its wirings")
+        named = {self.skip, *self.weighted} | (set() if self.none is None else {self.none})
+        if not named <= set(range(len(self.operations))):
             raise ValueError(f"an operation index of {self.name} is out of range")
+
+    @classmethod
+    def of_wirings(
+        cls,
+        name: str,
+        wirings: tuple[Wiring, ...],
+        operations: tuple[str, ...],
+        none: int | None,
+        skip: int,
+        **more: Any,
+    ) -> Space:
+        """A space of several kinds of cell, or of one with strided edges or joined outputs.
+
+        Args:
+            name: as of `Space`.
+            wirings: the kinds, in the order of alpha's rows.
+            operations: as of `Space`.
+            none: as of `Space`.
+            skip: as of `Space`.
+            **more: the other arguments of `Space`.
+        """
+        nodes = max(wiring.nodes for wiring in wirings)
+        edges = tuple(edge for wiring in wirings for edge in wiring.edges)
+        return cls(name, nodes, edges, operations, none, skip, wirings=wirings, **more)
+
+    @property
+    def is_one_sum(self) -> bool:
+        """Whether there is one kind of cell, from one input to its last node."""
+        first, *more = self.wirings
+        return not more and first.inputs == 1 and first.output == "sum"
+
+    def one_sum(self) -> Wiring:
+        """The one kind of cell, from one input to its last node.
+
+        Raises:
+            UserError: the cells are others.
+        """
+        if not self.is_one_sum:
+            raise UserError(
+                "this looks at one kind of cell, from one input to the sum in its last node",
+                key="space.name",
+                value=self.name,
+                remedy="choose another space",
+            )
+        return self.wirings[0]
+
+    @property
+    def strided(self) -> frozenset[int]:
+        """Rows of alpha of those edges that halve height and width."""
+        found, before = set(), 0
+        for wiring in self.wirings:
+            found |= {before + edge for edge in wiring.strided}
+            before += len(wiring.edges)
+        return frozenset(found)
+
+    def is_identity(self, edge: int, operation: int) -> bool:
+        """Whether an operation is the identity on an edge."""
+        return operation == self.skip and edge not in self.strided
+
+    def has_weights(self, edge: int, operation: int) -> bool:
+        """Whether an operation has weights of its own on an edge."""
+        return operation in self.weighted or (operation == self.skip and edge in self.strided)
+
+    def candidates(self) -> tuple[Operation, ...]:
+        """The operations, built.
+
+        Raises:
+            UserError: the space does not bring one, and none of this name is registered.
+        """
+        return tuple(self._factory(name)() for name in self.operations)
+
+    def check_operations(self) -> None:
+        """Refuse operations that are not there, as `candidates` does, building none."""
+        for name in self.operations:
+            self._factory(name)
+
+    def check_mixed_cell(self, who: str) -> None:
+        """Refuse a network that takes no mixed cell but its own.
+
+        Args:
+            who: brings another one.
+
+        Raises:
+            UserError: the space's network has no keyword ``mixed_cell``.
+        """
+        build = self.network
+        if build is not None and "mixed_cell" not in inspect.signature(build).parameters:
+            raise UserError(
+                f"its network takes no other mixed cell, and {who} brings one",
+                key="space.name",
+                value=self.name,
+                remedy="choose another space, or another algorithm",
+            )
+
+    def _factory(self, name: str) -> Callable[[], Operation]:
+        return self.own.get(name) or registry.find("operation", name, key="space.operations")
 
     @property
     def edge_count(self) -> int:
@@ -113,7 +267,8 @@ class Space:
         Raises:
             UserError: the text has another shape, or names an operation that is not in the space.
         """
-        tokens = [token for part in text.strip().split("+") for token in part.strip("|").split("|")]
+        groups = re.split("[+ ]", text.strip())
+        tokens = [token for group in groups for token in group.strip("|").split("|")]
         chosen = [token.partition("~")[0] for token in tokens]
         if len(chosen) != self.edge_count or text.strip() != self._join(chosen):
             raise UserError(
@@ -179,11 +334,14 @@ class Space:
             yield Architecture(operations, self)
 
     def _join(self, names: Sequence[str]) -> str:
-        # One group per target node: |op~source|op~source|, groups joined by +.
-        groups: dict[int, str] = {}
-        for name, (source, target) in zip(names, self.edges, strict=True):
-            groups[target] = groups.get(target, "|") + f"{name}~{source}|"
-        return "+".join(groups.values())
+        # One group per target node: |op~source|op~source|, groups joined by +, kinds by a blank.
+        rest, kinds = iter(names), []
+        for wiring in self.wirings:
+            groups: dict[int, str] = {}
+            for source, target in wiring.edges:
+                groups[target] = groups.get(target, "|") + f"{next(rest)}~{source}|"
+            kinds.append("+".join(groups.values()))
+        return " ".join(kinds)
 
 
 @dataclass(frozen=True)
@@ -219,7 +377,10 @@ class Architecture:
 
     @property
     def string(self) -> str:
-        """``|op~0|+|op~0|op~1|+...``: one group per node, ``operation~source`` per edge."""
+        """``|op~0|+|op~0|op~1|+...``: one group per node, ``operation~source`` per edge.
+
+        Cells of several kinds have a blank between them.
+        """
         return self.space._join(self.operation_names)
 
     def __str__(self) -> str:

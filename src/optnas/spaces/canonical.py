@@ -31,7 +31,7 @@ def _live_edges(architecture: Architecture) -> list[int]:
     # Edges on a path from input to output made of operations other than zero.
     space = architecture.space
     used = [edge for edge, index in enumerate(architecture.operations) if index != space.none]
-    reached, leading = {0}, {space.nodes - 1}
+    reached, leading = {0}, {space.one_sum().nodes - 1}
     for edge in used:
         source, target = space.edges[edge]
         if source in reached:
@@ -59,8 +59,11 @@ def without_dead_edges(architecture: Architecture) -> Architecture:
         The cell with its dead edges set to the zero operation; applying it twice changes nothing.
     """
     space, live = architecture.space, set(_live_edges(architecture))
+    if space.none is None:
+        return architecture
+    none = space.none
     return space.architecture(
-        [op if edge in live else space.none for edge, op in enumerate(architecture.operations)]
+        [op if edge in live else none for edge, op in enumerate(architecture.operations)]
     )
 
 
@@ -80,15 +83,17 @@ def unique_string(architecture: Architecture, *, consider_zero: bool = True) -> 
         The string of the output node; equal strings are equal cells to the benchmark.
     """
     space = architecture.space
-    terms: list[list[str]] = [[] for _ in range(space.nodes)]
+    nodes = space.one_sum().nodes
+    terms: list[list[str]] = [[] for _ in range(nodes)]
     strings = ["0"]
-    for node in range(1, space.nodes):
-        for (source, target), index in zip(space.edges, architecture.operations, strict=True):
+    for node in range(1, nodes):
+        for edge, index in enumerate(architecture.operations):
+            source, target = space.edges[edge]
             if target != node:
                 continue
             if consider_zero and (index == space.none or strings[source] == ZERO):
                 term = ZERO
-            elif index == space.skip:
+            elif space.is_identity(edge, index):
                 term = strings[source]
             else:
                 term = f"({strings[source]})@{space.operations[index]}"
@@ -115,7 +120,7 @@ def function_string(architecture: Architecture) -> str:
     # A term without numbers does not depend on the numbering, so only edges with equal ones can
     # change places: permute inside these groups.
     bare = dict(enumerate(_edge_terms(cell, {})))
-    owners = [edge for edge, index in enumerate(cell.operations) if index in cell.space.weighted]
+    owners = list(_own_numbers(cell))
     owners.sort(key=lambda edge: bare[edge])
     groups = [list(group) for _, group in itertools.groupby(owners, key=lambda edge: bare[edge])]
     numberings = itertools.product(*(itertools.permutations(group) for group in groups))
@@ -156,7 +161,7 @@ def supernet_string(architecture: Architecture) -> str:
 
 
 def _own_numbers(cell: Architecture) -> dict[int, int]:
-    return {e: e for e, index in enumerate(cell.operations) if index in cell.space.weighted}
+    return {e: e for e, o in enumerate(cell.operations) if cell.space.has_weights(e, o)}
 
 
 def functions(space: Space) -> dict[str, list[int]]:
@@ -182,7 +187,7 @@ def _edge_terms(cell: Architecture, numbers: Mapping[int, int]) -> list[tuple[st
     ):
         if index == space.none:
             added: tuple[str, ...] = ()
-        elif index == space.skip:
+        elif space.is_identity(edge, index):
             added = values[source]
         else:
             number = f"[{numbers[edge]}]" if edge in numbers else ""

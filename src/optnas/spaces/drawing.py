@@ -26,7 +26,9 @@ def operation_colours(space: Space) -> tuple[str, ...]:
     """The colour of each operation of a space, the same in every figure."""
     others = [i for i in range(space.operation_count) if i not in (space.none, space.skip)]
     colours = {index: PALETTE[place % len(PALETTE)] for place, index in enumerate(others)}
-    colours |= {space.none: NONE_COLOUR, space.skip: SKIP_COLOUR}
+    colours[space.skip] = SKIP_COLOUR
+    if space.none is not None:
+        colours[space.none] = NONE_COLOUR
     return tuple(colours[index] for index in range(space.operation_count))
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from optnas.measures.curvature.tangents import Dual, Factors, Walk
 from optnas.measures.evaluation import Batch
-from optnas.spaces.network import Statistics, Supernet
+from optnas.spaces.network.protocol import TANGENTS, SearchNetwork
+from optnas.spaces.network.statistics import Statistics
 
 
 class Expansion(NamedTuple):
@@ -27,7 +28,7 @@ class Expansion(NamedTuple):
 
 
 def expansion(
-    supernet: Supernet, batch: Batch, op_weights_EO: Tensor, statistics: Statistics | None
+    supernet: SearchNetwork, batch: Batch, op_weights_EO: Tensor, statistics: Statistics | None
 ) -> Expansion:
     """L, d L / dA and d2 L / dA2 of the mean cross-entropy of a batch, w held fixed.
 
@@ -40,6 +41,9 @@ def expansion(
     influence, so the first cell, the largest, is nearly free; what the network never reads
     (``none``) has none at all. ReLU does not curve: its kinks are left out, as they are by double
     backward; see docs/concepts.md.
+
+    A network that does not offer tangents has its Hessian by rows of double backward: the same
+    numbers to rounding, at the cost of a backward pass for each operation weight.
 
     Args:
         supernet: the network; its weights are used and must not require gradients.
@@ -55,6 +59,10 @@ def expansion(
     backward each, `optnas.measures.curvature.hessian.alpha_hessian`.
     """
     leaf_EO = op_weights_EO.detach().clone().requires_grad_()
+    if TANGENTS not in supernet.offers:
+        with torch.enable_grad():
+            logits_BK = supernet(batch.images_BCHW, leaf_EO, statistics=statistics).logits_BK
+            return _by_rows(F.cross_entropy(logits_BK, batch.labels_B), leaf_EO)
     with torch.enable_grad():
         walk, logits = _pass(supernet, batch, leaf_EO, statistics, None)
         loss = F.cross_entropy(logits.primal, batch.labels_B)
@@ -65,8 +73,19 @@ def expansion(
     return Expansion(float(loss.detach()), gradient_EO.double().cpu(), walk.hessian_PP)
 
 
+def _by_rows(loss: Tensor, leaf_EO: Tensor) -> Expansion:
+    """The expansion of a loss by double backward; rows of what it never reads are zero."""
+    (gradient_EO,) = torch.autograd.grad(loss, leaf_EO, create_graph=True)
+    rows = []
+    for entry in gradient_EO.reshape(-1):
+        (row_EO,) = torch.autograd.grad(entry, leaf_EO, retain_graph=True)
+        rows.append(row_EO.reshape(-1))
+    hessian_PP = torch.stack(rows).double().cpu()
+    return Expansion(float(loss.detach()), gradient_EO.detach().double().cpu(), hessian_PP)
+
+
 def _pass(
-    supernet: Supernet,
+    supernet: SearchNetwork,
     batch: Batch,
     op_weights_EO: Tensor,
     statistics: Statistics | None,

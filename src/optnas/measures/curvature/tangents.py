@@ -87,6 +87,14 @@ class Factors(Stand):
     def __getitem__(self, key: Any) -> Factors:
         return Factors(self.walk, self.values[key], self.positions[key])
 
+    @property
+    def ndim(self) -> int:
+        """Of the matrix; one per cell has a dimension more."""
+        return self.values.ndim
+
+    def __len__(self) -> int:
+        return len(self.values)
+
     def repeat_interleave(self, repeats: int) -> Factors:
         """Each entry so often."""
         return Factors(self.walk, self.values, self.positions, repeats)

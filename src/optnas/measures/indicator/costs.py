@@ -6,10 +6,11 @@ images, 10 classes. Every edge counts, dead ones too, as the benchmark built the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from optnas.spaces.base import Architecture
-from optnas.spaces.network.operations import roles
+from optnas.spaces.operations.base import Operation, Site
 
 CHANNELS, CELLS, SIDE, CLASSES, IMAGE_CHANNELS = 16, 5, 32, 10, 3
 WIDTHS = (CHANNELS, 2 * CHANNELS, 4 * CHANNELS)
@@ -18,7 +19,7 @@ WIDTHS = (CHANNELS, 2 * CHANNELS, 4 * CHANNELS)
 def parameters(cell: Architecture) -> int:
     """Number of network weights.
 
-    A convolution with kernel k at C channels has k^2 C^2 weights and its batch norm 2 C.
+    A convolution with kernel k at C channels has k^2 C^2 weights, a batch norm 2 C.
 
     Returns:
         The number, that of the NATS-Bench archive times a million.
@@ -26,7 +27,11 @@ def parameters(cell: Architecture) -> int:
     stem = 9 * IMAGE_CHANNELS * CHANNELS + 2 * CHANNELS
     reductions = sum(9 * c * 2 * c + 9 * 4 * c * c + 2 * c * c + 2 * 4 * c for c in WIDTHS[:-1])
     head = 2 * WIDTHS[-1] + WIDTHS[-1] * CLASSES + CLASSES
-    cells = CELLS * sum(k * k * c * c + 2 * c for k in kernels(cell) for c in WIDTHS)
+    sites = [(operation, Site(c, c)) for operation in _built(cell) for c in WIDTHS]
+    cells = CELLS * sum(
+        _filters(operation, site) + 2 * sum(operation.norms(site).values())
+        for operation, site in sites
+    )
     return stem + reductions + head + cells
 
 
@@ -46,19 +51,26 @@ def flops(cell: Architecture) -> int:
     )
     head = WIDTHS[-1] * CLASSES + CLASSES
     pairs = list(zip(sides, WIDTHS, strict=True))
-    cells = CELLS * sum(s * s * k * k * c * c for k in kernels(cell) for s, c in pairs)
+    cells = CELLS * sum(
+        s * s * _filters(operation, Site(c, c)) for operation in _built(cell) for s, c in pairs
+    )
     return stem + reductions + head + cells
 
 
-def kernels(cell: Architecture) -> list[int]:
-    """Kernel sizes of the convolutions of a cell."""
-    columns = roles(cell.space).convolutions
-    return [columns[index] for index in cell.operations if index in columns]
+def _built(cell: Architecture) -> list[Operation]:
+    """The operations that the edges of a cell carry."""
+    candidates = cell.space.candidates()
+    return [candidates[index] for index in cell.operations if index != cell.space.none]
+
+
+def _filters(operation: Operation, site: Site) -> int:
+    """Number of weights of an operation's filters, which act on each pixel of its output."""
+    return sum(math.prod(shape) for shape in operation.filters(site).values())
 
 
 def convolutions_3x3(cell: Architecture) -> int:
-    """How many edges carry a 3x3 convolution."""
-    return kernels(cell).count(3)
+    """How many edges carry a ReLU-convolution-batch-norm of 3x3."""
+    return [operation.kernel for operation in _built(cell)].count(3)
 
 
 def fewer_skips(cell: Architecture) -> int:

@@ -9,18 +9,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from optnas.base.errors import UserError
 from optnas.measures.evaluation import Batch
 from optnas.spaces import Architecture, edge_expressions, supernet_string, without_dead_edges
 from optnas.spaces.network import Supernet
-from optnas.spaces.network.mixed import MixedCell, Normalise
+from optnas.spaces.network.cells import Normalise, SearchCell
+from optnas.spaces.network.mixed import MixedCell
 from optnas.spaces.network.network import EPSILON
-from optnas.spaces.network.pool import average_pool
+from optnas.spaces.network.protocol import ONE_SHOT, SearchNetwork
 
 # Functions whose batch-norm statistics are held at one time.
 CHUNK = 256
@@ -71,7 +73,7 @@ def distinct(cells: Sequence[Architecture]) -> dict[str, Architecture]:
 
 
 def score_cells(
-    supernet: Supernet,
+    network: SearchNetwork,
     cells: Sequence[Architecture],
     batches: Sequence[Batch],
     *,
@@ -81,8 +83,8 @@ def score_cells(
 
     The result is that of ``supernet(images, one_hot)`` cell by cell, arranged for speed:
 
-    1. An edge computes its one operation, and what leaves a node one ReLU and one pool; a dead
-       edge, on no path from input to output, computes nothing.
+    1. An edge computes its one operation, and what leaves a node one ReLU and one of each operation
+       without weights; a dead edge, on no path from input to output, computes nothing.
     2. Cells that compute the same function of the same weights are scored once.
     3. The stem is computed once per batch, and so is each value of the first cell: cells come in
        the order of their first edges, and the latest values, as many as the space has operations on
@@ -90,7 +92,7 @@ def score_cells(
     4. No autograd.
 
     Args:
-        supernet: the network; its weights are used.
+        network: the network; its weights are used.
         cells: cells of its space, disconnected ones too (their logits are the same for all images).
         batches: images to judge on, all in memory.
         calibration: batches of equal size from which each cell gets batch-norm statistics of its
@@ -99,7 +101,17 @@ def score_cells(
 
     Returns:
         Scores in the order of the cells, on the CPU.
+
+    Raises:
+        UserError: the network is another than `Supernet` around mixed cells of the usual kind.
     """
+    if ONE_SHOT not in network.offers:
+        raise UserError(
+            "cells are scored in the network of a space that brings none, and this run has another",
+            key="measures.indicator",
+            remedy="leave the measure out, or search in a space without a network of its own",
+        )
+    supernet = cast(Supernet, network)
     functions = [
         _Function(name, cell, edge_expressions(cell)) for name, cell in distinct(cells).items()
     ]
@@ -160,13 +172,14 @@ def _logits(
             return normalise(y, name, None, None)
 
         def run_cell(
-            cell: MixedCell,
+            cell: SearchCell,
             x: Tensor,
             held: Mapping[str, Tensor],
             normalise: Normalise,
             function: _Function = function,
             own: TermNorm = own,
         ) -> Tensor:
+            assert isinstance(cell, MixedCell)  # as `ONE_SHOT` says
             if cell is first:
                 return _through(cell, function, x, held, shared, latest.get)
             return _through(cell, function, x, held, own, _compute)
@@ -185,8 +198,8 @@ class _Node:
         return self.value.relu()
 
     @cached_property
-    def pooled(self) -> Tensor:
-        return average_pool(self.value)
+    def shared(self) -> dict[int, Tensor]:
+        return {}
 
 
 def _through(
@@ -203,17 +216,25 @@ def _through(
 
     def along(edge: int) -> Tensor:
         column, node = operations[edge], nodes[space.edges[edge][0]]
-        if column == space.skip:
-            return node.value
-        if column in cell.roles.pools:
-            return node.pooled
-        name, kernel = cell.filter_name(edge, column), cell.roles.convolutions[column]
+        if column in cell.shared:
+            if column not in node.shared:
+                node.shared[column] = cell.weightless(column, node.value)
+            return node.shared[column]
+        term = terms[edge][0]
+        if (edge, column) in cell.alone:
+            placed = cell.alone[edge, column]
+
+            def named(y: Tensor, name: str, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+                return normalise(term, y, name)
+
+            return once(term, lambda: placed(node.value, weights, named))
+        name, kernel = cell.filter_name(edge, column), cell.convolutions[column]
 
         def convolved() -> Tensor:
             y = F.conv2d(node.active, weights[name], padding=kernel // 2)
-            return normalise(terms[edge][0], y, f"{name.removesuffix('.weight')}.norm")
+            return normalise(term, y, f"{name.removesuffix('.weight')}.norm")
 
-        return once(terms[edge][0], convolved)
+        return once(term, convolved)
 
     def joined(edges: Sequence[int]) -> _Node:
         arriving = [along(edge) for edge in edges]

@@ -23,7 +23,7 @@ from optnas.search.exam.base import (
 )
 from optnas.spaces import tables
 from optnas.spaces.base import Architecture, Space
-from optnas.spaces.network import Supernet
+from optnas.spaces.network import build_network
 
 ALL = 20_000  # spaces up to this size are checked cell by cell
 SAMPLE = 2_000
@@ -79,7 +79,7 @@ def _one_space(subject: Subject) -> None:
 
 def _supernet(subject: Subject) -> None:
     space = _space(subject)
-    supernet = Supernet(
+    supernet = build_network(
         space,
         channels=2,
         cells=1,

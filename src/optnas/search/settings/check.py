@@ -17,7 +17,7 @@ from optnas.measures.record import OF_MEASURES, RECORD
 from optnas.optimizers import virtual
 from optnas.optimizers.schedules.common import FALLING
 from optnas.search.settings.model import DataSection, OptimizerSection, Settings
-from optnas.spaces import build_space, tables
+from optnas.spaces import Space, build_space, tables
 
 SIZES = ("train_size", "valid_size")
 # Whether it is one, key, value, reason, remedy.
@@ -62,9 +62,12 @@ def check(settings: Settings, images: SearchImages) -> None:
     """
     _check_values(settings.model_dump())
     _check_consistency(settings, images)
-    _check_table(settings)
+    space = build_space(settings.space.model_dump())
+    if space.network is None:
+        space.check_operations()
+    _check_table(settings, space.name)
     _check_measures(settings)
-    _check_needs(settings)
+    _check_needs(settings, space)
 
 
 def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
@@ -171,12 +174,11 @@ def refuse(*contradictions: Contradiction) -> None:
             raise UserError(reason, key=key, value=value, remedy=remedy)
 
 
-def _check_table(settings: Settings) -> None:
+def _check_table(settings: Settings, space_name: str) -> None:
     name = settings.benchmark.table
     if name == tables.NO_TABLE.name:
         return
     source = tables.find_source(name, key="benchmark.table")
-    space_name = build_space(settings.space.model_dump()).name
     if source.space_name != space_name:
         able = ", ".join(each.name for each in tables.sources(space_name))
         raise UserError(
@@ -215,12 +217,14 @@ def _check_measures(settings: Settings) -> None:
             columns[column] = f"measures.{label}"
 
 
-def _check_needs(settings: Settings) -> None:
+def _check_needs(settings: Settings, space: Space) -> None:
     algorithm = settings.algorithm
     asked = registry.needs_in("algorithm", algorithm.name, algorithm.settings, key="algorithm")
     for need, key, name in asked:
         if need == "virtual-step" and settings.weight_optimizer.name not in virtual.RULES:
             raise virtual.not_known(settings.weight_optimizer.name, key, name)
+        if need == "mixed-cell":
+            space.check_mixed_cell(f"{key}={name}")
         if need == "train-batch" and settings.search.step_order != "arch-first":
             raise UserError(
                 f"{key}={name} needs {registry.NEEDS[need]}",

@@ -1,7 +1,9 @@
 """The supernet: every candidate operation at once, weighted by operation weights handed in."""
 
+from optnas.spaces.network.build import build_network
 from optnas.spaces.network.fixed import Network
-from optnas.spaces.network.network import Output, Supernet
+from optnas.spaces.network.network import Supernet
+from optnas.spaces.network.protocol import Output, SearchNetwork
 from optnas.spaces.network.statistics import Statistics
 
-__all__ = ["Network", "Output", "Statistics", "Supernet"]
+__all__ = ["Network", "Output", "SearchNetwork", "Statistics", "Supernet", "build_network"]

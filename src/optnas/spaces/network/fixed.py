@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Unpack
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from optnas.spaces import Architecture, without_dead_edges
-from optnas.spaces.network.mixed import Normalise
-from optnas.spaces.network.network import Output, Sizes, Skeleton
-from optnas.spaces.network.operations import Roles, roles
-from optnas.spaces.network.pool import average_pool
+from optnas.spaces.base import Architecture
+from optnas.spaces.canonical import without_dead_edges
+from optnas.spaces.network.cells import BatchNorm, Cell, Normalise, Placed
+from optnas.spaces.network.network import Skeleton
+from optnas.spaces.network.protocol import Output, Sizes
 from optnas.spaces.network.statistics import Statistics
+from optnas.spaces.operations.base import Operation, Shape, Site
 
 
 @dataclass(frozen=True)
-class FixedCell:
+class FixedCell(Cell):
     """A cell with one operation per edge; its batch norms have weights and biases.
 
     x_i = sum over edges j->i of o_e(x_j). Edges that no path from input to output uses are left
@@ -32,37 +33,36 @@ class FixedCell:
         name: prefix of its weights, such as ``cells.0``.
         channels: C, kept by every node.
         architecture: the cell, without dead edges.
-        roles: what each operation does.
+        operations: what each operation index stands for.
     """
 
     name: str
     channels: int
     architecture: Architecture
-    roles: Roles
+    operations: tuple[Operation, ...]
     affine: ClassVar[bool] = True
 
-    def convolutions(self) -> dict[int, int]:
-        """Kernel size of each edge that carries a convolution."""
+    @cached_property
+    def placed(self) -> dict[int, Placed]:
+        """The operation of each edge that is not zero; weights are named as in a supernet."""
+        space, site = self.architecture.space, Site(self.channels, self.channels)
         return {
-            edge: self.roles.convolutions[column]
+            edge: Placed(
+                f"{self.name}.edges.{edge}.{space.operations[column]}",
+                self.operations[column],
+                site,
+            )
             for edge, column in enumerate(self.architecture.operations)
-            if column in self.roles.convolutions
+            if column != space.none
         }
 
-    def filters(self) -> dict[str, tuple[int, int, int, int]]:
-        """Names and shapes of the filters, named as in a supernet."""
-        return {
-            f"{self._edge_name(edge)}.weight": (self.channels, self.channels, kernel, kernel)
-            for edge, kernel in self.convolutions().items()
-        }
+    def filters(self) -> dict[str, Shape]:
+        """Names and shapes of the filters."""
+        return {n: s for placed in self.placed.values() for n, s in placed.filters().items()}
 
-    def norms(self) -> dict[str, list[str]]:
-        """The batch norm behind each convolution."""
-        names = [f"{self._edge_name(edge)}.norm" for edge in self.convolutions()]
-        return {name: [name] for name in names}
-
-    def _edge_name(self, edge: int) -> str:
-        return f"{self.name}.edges.{edge}.{self.architecture.operation_names[edge]}"
+    def norms(self) -> dict[str, BatchNorm]:
+        """The batch norms by name."""
+        return {n: b for placed in self.placed.values() for n, b in placed.norms().items()}
 
     def forward(
         self, x_BCHW: Tensor, weights: Mapping[str, Tensor], normalise: Normalise
@@ -77,19 +77,11 @@ class FixedCell:
         Returns:
             The last node, shaped as the input.
         """
-        space, kernels = self.architecture.space, self.convolutions()
+        space = self.architecture.space
         nodes: dict[int, Tensor] = {0: x_BCHW}
-        for edge, column in enumerate(self.architecture.operations):
-            if column == space.none:
-                continue
+        for edge, placed in self.placed.items():
             source, target = space.edges[edge]
-            y = nodes[source]
-            if edge in kernels:
-                name = self._edge_name(edge)
-                y = F.conv2d(y.relu(), weights[f"{name}.weight"], padding=kernels[edge] // 2)
-                y = normalise(y, f"{name}.norm", None, None)
-            elif column in self.roles.pools:
-                y = average_pool(y)
+            y = placed(nodes[source], weights, normalise)
             nodes[target] = nodes[target] + y if target in nodes else y
         last = nodes.get(space.nodes - 1)
         return torch.zeros_like(x_BCHW) if last is None else last
@@ -107,8 +99,8 @@ class Network(Skeleton[FixedCell]):
     """
 
     def __init__(self, architecture: Architecture, **sizes: Unpack[Sizes]):
-        columns, live = roles(architecture.space), without_dead_edges(architecture)
-        super().__init__(lambda name, width: FixedCell(name, width, live, columns), **sizes)
+        operations, live = architecture.space.candidates(), without_dead_edges(architecture)
+        super().__init__(lambda name, width: FixedCell(name, width, live, operations), **sizes)
 
     def forward(
         self,

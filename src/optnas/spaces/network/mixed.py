@@ -7,17 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from optnas.spaces.base import Space
-from optnas.spaces.network.operations import Roles
-from optnas.spaces.network.pool import average_pool
+from optnas.spaces.network.cells import (
+    BatchNorm,
+    Judge,
+    Normalise,
+    Placed,
+    ScaleAndShift,
+    SearchCell,
+)
+from optnas.spaces.network.protocol import ONE_SHOT, TANGENTS
+from optnas.spaces.operations.base import Operation, Shape, Site
 
-Normalise = Callable[[Tensor, str, Tensor | None, Tensor | None], Tensor]
 # What the convolutions of a node's rectified value bring to the edges that leave it.
 Convolve = Callable[[int, Tensor], Iterator[tuple[int, Tensor]]]
 
@@ -35,61 +43,112 @@ class Folded(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MixedCell:
+class MixedCell(SearchCell):
     """A cell in which every edge runs all candidate operations, weighted.
 
     x_i = sum over edges j->i of sum_o A[e, o] o(x_j), with A the operation weights.
 
     The arithmetic is that of one module per edge and operation, arranged for speed:
 
-    1. All edges that leave a node share one ReLU, one average pool and, for each kernel size, one
-       convolution whose filters are those of the edges, joined along the output channels.
+    1. All edges that leave a node share one ReLU, one of each operation without weights (identity,
+       average pool) and, for each kernel size of ReLU-convolution-batch-norm, one convolution whose
+       filters are those of the edges, joined along the output channels.
     2. A [e, o] BN(y) with BN free of affine terms *is* a batch norm whose affine weight is A[e, o],
        repeated over the channels: no multiplication, and the gradient of A[e, o] falls out of the
        batch norm's backward.
     3. ``none`` is not computed.
 
+    Every other operation is computed edge by edge, as its file says.
+
     Attributes:
         name: prefix of its weights, such as ``cells.0``.
         channels: C, kept by every node.
-        space: nodes, edges and operations.
-        roles: what each column of the operation weights does.
+        space: nodes and edges.
+        operations: what each column of the operation weights weighs.
     """
 
     name: str
     channels: int
     space: Space
-    roles: Roles
-    affine: ClassVar[bool] = (
-        False  # the operation weights are the affine weights of its batch norms
-    )
+    operations: tuple[Operation, ...]
 
-    def filters(self) -> dict[str, tuple[int, int, int, int]]:
-        """Names and shapes of the leaf filters, one per edge and convolution."""
+    @cached_property
+    def site(self) -> Site:
+        """Where all its operations stand."""
+        return Site(self.channels, self.channels)
+
+    @cached_property
+    def convolutions(self) -> dict[int, int]:
+        """Columns that are run as one convolution per node, with their kernel sizes."""
         return {
-            self.filter_name(edge, column): (self.channels, self.channels, kernel, kernel)
-            for edge in range(len(self.space.edges))
-            for column, kernel in self.roles.convolutions.items()
+            column: operation.kernel
+            for column, operation in enumerate(self.operations)
+            if operation.kernel is not None
         }
 
+    @cached_property
+    def shared(self) -> tuple[int, ...]:
+        """Columns of operations without weights, computed once per node."""
+        return tuple(
+            column
+            for column, operation in enumerate(self.operations)
+            if column != self.space.none and operation.weightless(self.site)
+        )
+
+    @cached_property
+    def alone(self) -> dict[tuple[int, int], Placed]:
+        """All other operations, by edge and column."""
+        merged = {self.space.none, *self.convolutions, *self.shared}
+        return {
+            (edge, column): Placed(self.operation_name(edge, column), operation, self.site)
+            for edge in range(self.space.edge_count)
+            for column, operation in enumerate(self.operations)
+            if column not in merged
+        }
+
+    @property
+    def offers(self) -> frozenset[str]:  # type: ignore[override]
+        """Tangents pass through merged convolutions, and weightless operations that say so."""
+        walked = not self.alone and all(self.operations[c].tangents for c in self.shared)
+        return frozenset({ONE_SHOT, TANGENTS} if walked else {ONE_SHOT})
+
+    def filters(self) -> dict[str, Shape]:
+        """Names and shapes of the leaf filters, one per edge and convolution."""
+        merged = {
+            self.filter_name(edge, column): (self.channels, self.channels, kernel, kernel)
+            for edge in range(self.space.edge_count)
+            for column, kernel in self.convolutions.items()
+        }
+        return merged | {
+            n: s for placed in self.alone.values() for n, s in placed.filters().items()
+        }
+
+    def operation_name(self, edge: int, column: int) -> str:
+        """The prefix of an operation's weights."""
+        return f"{self.name}.edges.{edge}.{self.space.operations[column]}"
+
     def filter_name(self, edge: int, column: int) -> str:
-        """The name of one leaf filter."""
-        return f"{self.name}.edges.{edge}.{self.space.operations[column]}.weight"
+        """The name of the leaf filter of a convolution that is run merged."""
+        return f"{self.operation_name(edge, column)}.weight"
 
     def leaving(self, node: int) -> list[int]:
         """Edges that leave a node."""
         return [edge for edge, (source, _) in enumerate(self.space.edges) if source == node]
 
-    def norms(self) -> dict[str, list[str]]:
-        """Merged batch norms: their names, each with the unmerged names of its channel groups."""
-        return {
-            self.norm_name(node, column): [
-                self.filter_name(edge, column).removesuffix(".weight")
-                for edge in self.leaving(node)
-            ]
+    def norms(self) -> dict[str, BatchNorm]:
+        """Merged batch norms with the unmerged names of their channel groups, and all others."""
+        merged = {
+            self.norm_name(node, column): BatchNorm(
+                [self.operation_name(edge, column) for edge in self.leaving(node)], self.channels
+            )
             for node in range(self.space.nodes - 1)
-            for column in self.roles.convolutions
+            for column in self.convolutions
         }
+        return merged | {n: b for placed in self.alone.values() for n, b in placed.norms().items()}
+
+    def weightless(self, column: int, x_BCHW: Tensor) -> Tensor:
+        """An operation without weights."""
+        return self.operations[column].call(x_BCHW, self.site, {}, _no_norm)
 
     def norm_name(self, node: int, column: int) -> str:
         """The name of the merged batch norm behind one node's convolutions of one kind."""
@@ -116,7 +175,7 @@ class MixedCell:
 
         def convolve(source: int, active_BCHW: Tensor) -> Iterator[tuple[int, Tensor]]:
             edges = self.leaving(source)
-            for column, kernel in self.roles.convolutions.items():
+            for column, kernel in self.convolutions.items():
                 joined = torch.cat([weights[self.filter_name(edge, column)] for edge in edges])
                 affine = op_weights_EO[edges, column].repeat_interleave(self.channels)
                 y = F.conv2d(active_BCHW, joined, padding=kernel // 2)
@@ -124,13 +183,13 @@ class MixedCell:
                 yield from zip(edges, y.split(self.channels, dim=1), strict=True)
                 del y
 
-        return self._through(x_BCHW, op_weights_EO, convolve)
+        return self._through(x_BCHW, op_weights_EO, weights, normalise, convolve)
 
     def folded(
         self,
         op_weights_EO: Tensor,
         weights: Mapping[str, Tensor],
-        scale_and_shift: Callable[[str], tuple[Tensor, Tensor]],
+        scale_and_shift: ScaleAndShift,
     ) -> dict[int, Folded]:
         """The convolutions of each node where batch norms have fixed statistics.
 
@@ -145,11 +204,11 @@ class MixedCell:
         Returns:
             By source node.
         """
-        size = max(self.roles.convolutions.values(), default=1)
+        size = max(self.convolutions.values(), default=1)
         found = {}
         for source in range(self.space.nodes - 1):
             edges, terms = self.leaving(source), []
-            for column, kernel in self.roles.convolutions.items():
+            for column, kernel in self.convolutions.items():
                 scale, shift = scale_and_shift(self.norm_name(source, column))
                 affine = op_weights_EO[edges, column].repeat_interleave(self.channels)
                 joined = torch.cat([weights[self.filter_name(edge, column)] for edge in edges])
@@ -160,17 +219,23 @@ class MixedCell:
                 found[source] = Folded(sum(filters[1:], filters[0]), sum(biases[1:], biases[0]))
         return found
 
-    def judge(self, x_BCHW: Tensor, op_weights_EO: Tensor, folded: Mapping[int, Folded]) -> Tensor:
-        """The cell's last node, from what `folded` made of its convolutions.
+    def judged(
+        self,
+        op_weights_EO: Tensor,
+        weights: Mapping[str, Tensor],
+        scale_and_shift: ScaleAndShift,
+    ) -> Judge:
+        """The cell with what `folded` makes of its convolutions.
 
         Args:
-            x_BCHW: the cell's input, node 0.
-            op_weights_EO: as of `folded`.
-            folded: by source node.
+            op_weights_EO: any real matrix.
+            weights: filters by name.
+            scale_and_shift: as of `folded`.
 
         Returns:
-            The last node, shaped as the input.
+            The same function as `forward`, to rounding.
         """
+        folded = self.folded(op_weights_EO, weights, scale_and_shift)
 
         def convolve(source: int, active_BCHW: Tensor) -> Iterator[tuple[int, Tensor]]:
             if source in folded:
@@ -178,9 +243,19 @@ class MixedCell:
                 y = F.conv2d(active_BCHW, filters, bias, padding=filters.shape[-1] // 2)
                 yield from zip(self.leaving(source), y.split(self.channels, dim=1), strict=True)
 
-        return self._through(x_BCHW, op_weights_EO, convolve)
+        def judge(x: Tensor, held: Mapping[str, Tensor], normalise: Normalise) -> Tensor:
+            return self._through(x, op_weights_EO, held, normalise, convolve)
 
-    def _through(self, x_BCHW: Tensor, op_weights_EO: Tensor, convolve: Convolve) -> Tensor:
+        return judge
+
+    def _through(
+        self,
+        x_BCHW: Tensor,
+        op_weights_EO: Tensor,
+        weights: Mapping[str, Tensor],
+        normalise: Normalise,
+        convolve: Convolve,
+    ) -> Tensor:
         """The last node: the one place that knows what arrives where."""
         # Sums are built in place and every intermediate is dropped as soon as it is added: half the
         # memory of a step. Legal for double backward: neither a product with an operation weight
@@ -201,15 +276,16 @@ class MixedCell:
             assert value_BCHW is not None, "the space has a node without a way in"
             nodes[source] = None
             edges = self.leaving(source)
-            for column in self.roles.identities:
+            for column in self.shared:
+                y = self.weightless(column, value_BCHW)
                 for edge in edges:
-                    arrive(edge, op_weights_EO[edge, column] * value_BCHW, own=True)
-            if self.roles.pools:
-                pooled = average_pool(value_BCHW)
-                for column in self.roles.pools:
-                    for edge in edges:
-                        arrive(edge, op_weights_EO[edge, column] * pooled, own=True)
-                del pooled
+                    arrive(edge, op_weights_EO[edge, column] * y, own=True)
+                del y
+            for (edge, column), placed in self.alone.items():
+                if edge in edges:
+                    y = placed(value_BCHW, weights, normalise)
+                    arrive(edge, op_weights_EO[edge, column] * y, own=True)
+                    del y
             active_BCHW = value_BCHW.relu()
             del value_BCHW
             for edge, part in convolve(source, active_BCHW):
@@ -218,3 +294,7 @@ class MixedCell:
         last = nodes[-1]
         assert last is not None
         return last
+
+
+def _no_norm(y: Tensor, name: str) -> Tensor:
+    raise AssertionError(f"a batch norm {name!r} that was not declared")

@@ -5,62 +5,28 @@ Shapes: B images, E edges, O operations, S channels of all batch norms together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from typing import Generic, NamedTuple, NotRequired, Protocol, TypedDict, TypeVar, Unpack
+from typing import Generic, TypeVar, Unpack
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from optnas.base.errors import UserError
 from optnas.spaces.base import Space
+from optnas.spaces.network.cells import BatchNorm, Cell, MakeCell, Normalise, SearchCell
 from optnas.spaces.network.initial import uniform_fan_in
-from optnas.spaces.network.mixed import MixedCell, Normalise
-from optnas.spaces.network.operations import roles
+from optnas.spaces.network.mixed import MixedCell
+from optnas.spaces.network.protocol import Output, SearchNetwork, Sizes
 from optnas.spaces.network.statistics import Statistics
 
 STAGES = 3
 MOMENTUM = 0.1
 EPSILON = 1e-5
 
-
-class Output(NamedTuple):
-    """What a forward pass hands back: logits, and the statistics as they are after it."""
-
-    logits_BK: Tensor
-    statistics: Statistics | None
-
-
-class Cell(Protocol):
-    """What a skeleton has to know of the cells it is built around."""
-
-    @property
-    def affine(self) -> bool:
-        """Whether its batch norms have weights and biases of their own."""
-        ...
-
-    def filters(self) -> dict[str, tuple[int, int, int, int]]:
-        """Names and shapes of the cell's filters."""
-        ...
-
-    def norms(self) -> dict[str, list[str]]:
-        """Names of the cell's batch norms, each with the names of its channel groups."""
-        ...
-
-
 AnyCell = TypeVar("AnyCell", bound=Cell)
 RunCell = Callable[[AnyCell, Tensor, Mapping[str, Tensor], Normalise], Tensor]
-
-
-class Sizes(TypedDict):
-    """The keywords of a `Skeleton`, for those that pass them on."""
-
-    channels: int
-    cells: int
-    classes: int
-    image_channels: int
-    generator: torch.Generator
-    dtype: NotRequired[torch.dtype]
-    device: NotRequired[torch.device | str]
 
 
 class Skeleton(Generic[AnyCell]):
@@ -104,8 +70,7 @@ class Skeleton(Generic[AnyCell]):
             [make_cell(f"cells.{stage * cells + i}", width) for i in range(cells)]
             for stage, width in enumerate(widths)
         ]
-        # norm name -> unmerged names of its equal channel groups, and the channels of a group
-        self._norms: dict[str, tuple[list[str], int]] = {}
+        self._norms: dict[str, BatchNorm] = {}
         self.weights: dict[str, Tensor] = {}
         self._generator, self._dtype, self._device = generator, dtype, device
         self._convolution("stem.conv", image_channels, channels, 3)
@@ -115,11 +80,11 @@ class Skeleton(Generic[AnyCell]):
                 self._reduction(f"reductions.{stage - 1}", widths[stage - 1], width)
             for cell in self.stages[stage]:
                 for name, shape in cell.filters().items():
-                    self._convolution(name.removesuffix(".weight"), shape[1], shape[0], shape[2])
-                for norm, parts in cell.norms().items():
-                    self._norms[norm] = (parts, width)
+                    self._leaf(name, shape, math.prod(shape[1:]))
+                for norm, layer in cell.norms().items():
+                    self._norms[norm] = layer
                     if cell.affine:
-                        self._affine(norm, width)
+                        self._affine(norm, layer.channels)
         self._affine_norm("head.norm", widths[-1])
         self._leaf("head.linear.weight", (classes, widths[-1]), widths[-1])
         self._leaf("head.linear.bias", (classes,), widths[-1])
@@ -138,7 +103,7 @@ class Skeleton(Generic[AnyCell]):
         self._leaf(f"{name}.weight", (outputs, inputs, kernel, kernel), inputs * kernel**2)
 
     def _affine_norm(self, name: str, channels: int) -> None:
-        self._norms[name] = ([name], channels)
+        self._norms[name] = BatchNorm([name], channels)
         self._affine(name, channels)
 
     def _affine(self, name: str, channels: int) -> None:
@@ -273,7 +238,7 @@ class Skeleton(Generic[AnyCell]):
         return F.linear(x, weights["head.linear.weight"], weights["head.linear.bias"])
 
 
-class Supernet(Skeleton[MixedCell]):
+class Supernet(Skeleton[SearchCell], SearchNetwork):
     """The skeleton around mixed cells, which all share the operation weights.
 
     The operation weights are an argument: the supernet holds no architecture parameters.
@@ -282,15 +247,37 @@ class Supernet(Skeleton[MixedCell]):
 
     Args:
         space: edges and candidate operations of the cell.
+        mixed_cell: makes another mixed cell.
         **sizes: as of `Skeleton`.
+
+    Raises:
+        UserError: the space's cells do not fit the skeleton, or it says wrongly which operations
+            have weights.
     """
 
-    def __init__(self, space: Space, **sizes: Unpack[Sizes]):
+    def __init__(self, space: Space, mixed_cell: MakeCell | None = None, **sizes: Unpack[Sizes]):
         self.space = space
-        columns = roles(space)
-        super().__init__(lambda name, width: MixedCell(name, width, space, columns), **sizes)
+        _check(space)
+        candidates = space.candidates()
 
-    def forward(
+        def own_cell(name: str, width: int) -> SearchCell:
+            return MixedCell(name, width, space, candidates)
+
+        def another_cell(name: str, width: int) -> SearchCell:
+            assert mixed_cell is not None
+            return mixed_cell(name, width, space)
+
+        super().__init__(own_cell if mixed_cell is None else another_cell, **sizes)
+        every = [cell for cells in self.stages for cell in cells]
+        self.cells = len(every)
+        self.offers = every[0].offers
+        self._places = {cell.name: place for place, cell in enumerate(every)}
+
+    def _own(self, cell: SearchCell, op_weights: Tensor) -> Tensor:
+        """The operation weights of one cell, of ``[E, O]`` or ``[L, E, O]``."""
+        return op_weights if op_weights.ndim == 2 else op_weights[self._places[cell.name]]
+
+    def __call__(
         self,
         x_BCHW: Tensor,
         op_weights_EO: Tensor,
@@ -303,23 +290,29 @@ class Supernet(Skeleton[MixedCell]):
 
         Args:
             x_BCHW: normalised images.
-            op_weights_EO: operation weights, any real matrix; gradients flow to them.
+            op_weights_EO: operation weights, any real matrix, or ``[L, E, O]`` with a matrix for
+                each of the L cells; gradients flow to them.
             weights: network weights to use instead of the supernet's own.
             statistics: running statistics, or None to use and keep none.
             update: whether running statistics move.
 
         Returns:
             Logits and statistics.
+
+        Raises:
+            ValueError: there are operation weights for another number of cells.
         """
+        if op_weights_EO.ndim == 3 and len(op_weights_EO) != self.cells:
+            raise ValueError(f"{len(op_weights_EO)} matrices for {self.cells} cells")
 
         def run_cell(
-            cell: MixedCell, x: Tensor, held: Mapping[str, Tensor], normalise: Normalise
+            cell: SearchCell, x: Tensor, held: Mapping[str, Tensor], normalise: Normalise
         ) -> Tensor:
-            return cell.forward(x, op_weights_EO, held, normalise)
+            return cell.forward(x, self._own(cell, op_weights_EO), held, normalise)
 
         return self.run(run_cell, x_BCHW, weights, statistics, update)
 
-    __call__ = forward
+    forward = __call__
 
     @torch.no_grad()
     def judged_by(
@@ -331,7 +324,7 @@ class Supernet(Skeleton[MixedCell]):
         and operation weights are folded into the filters of the cells once. No gradients.
 
         Args:
-            op_weights_EO: operation weights, any real matrix.
+            op_weights_EO: operation weights, as of a call.
             statistics: running statistics to normalise by.
 
         Returns:
@@ -343,22 +336,33 @@ class Supernet(Skeleton[MixedCell]):
             scale = (statistics.variance_S[here] + EPSILON).rsqrt()
             return scale, -statistics.mean_S[here] * scale
 
-        folded = {
-            cell.name: cell.folded(op_weights_EO, self.weights, scale_and_shift)
+        judges = {
+            cell.name: cell.judged(self._own(cell, op_weights_EO), self.weights, scale_and_shift)
             for cells in self.stages
             for cell in cells
         }
 
         def run_cell(
-            cell: MixedCell, x: Tensor, held: Mapping[str, Tensor], normalise: Normalise
+            cell: SearchCell, x: Tensor, held: Mapping[str, Tensor], normalise: Normalise
         ) -> Tensor:
-            return cell.judge(x, op_weights_EO, folded[cell.name])
+            return judges[cell.name](x, held, normalise)
 
         @torch.no_grad()
         def logits(x_BCHW: Tensor) -> Tensor:
             return self.run(run_cell, x_BCHW, None, statistics, update=False).logits_BK
 
         return logits
+
+
+def _check(space: Space) -> None:
+    """Refuse a space whose cells do not keep channels and sides from one input to a sum."""
+    if not space.is_one_sum or space.strided:
+        raise UserError(
+            "its cells do not fit the skeleton of NAS-Bench-201, of one kind and size",
+            key="space.name",
+            value=space.name,
+            remedy="give the space a network of its own, Space(network=...)",
+        )
 
 
 def _reduce(
