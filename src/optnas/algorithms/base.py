@@ -152,7 +152,7 @@ class Algorithm:
         columns: further columns of alpha, after those of the operations: alpha is
             [E, O + columns] for ``relax``, optimizers, records and checkpoints.
         mixed_cell: makes another mixed cell than the space's own, for an algorithm that is
-            registered with ``needs=("mixed-cell",)``.
+            registered with ``needs=("own-cell",)``.
     """
 
     relax: Relax

@@ -77,7 +77,7 @@ NEEDS = {
     "train-batches": "further train batches, from `Bilevel.more_train_batches`",
     "memory": "tensors remembered from step to step, in `Progress.memory`",
     "draw": "a random draw per step, in `Progress.draw`",
-    "mixed-cell": "a space whose network takes another mixed cell",
+    "own-cell": "a space whose network takes another mixed cell",
 }
 
 _FACTORIES: Registered = {}

@@ -223,7 +223,7 @@ def _check_needs(settings: Settings, space: Space) -> None:
     for need, key, name in asked:
         if need == "virtual-step" and settings.weight_optimizer.name not in virtual.RULES:
             raise virtual.not_known(settings.weight_optimizer.name, key, name)
-        if need == "mixed-cell":
+        if need == "own-cell":
             space.check_mixed_cell(f"{key}={name}")
         if need == "train-batch" and settings.search.step_order != "arch-first":
             raise UserError(
