@@ -6,7 +6,7 @@ Shapes: B images, E edges, O operations, S channels of all batch norms together.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar, Unpack
 
 import torch
@@ -20,6 +20,7 @@ from optnas.spaces.network.initial import uniform_fan_in
 from optnas.spaces.network.mixed import MixedCell
 from optnas.spaces.network.protocol import Output, SearchNetwork, Sizes
 from optnas.spaces.network.statistics import Statistics
+from optnas.spaces.operations.base import Operation, Site
 
 STAGES = 3
 MOMENTUM = 0.1
@@ -257,8 +258,8 @@ class Supernet(Skeleton[SearchCell], SearchNetwork):
 
     def __init__(self, space: Space, mixed_cell: MakeCell | None = None, **sizes: Unpack[Sizes]):
         self.space = space
-        _check(space)
         candidates = space.candidates()
+        _check(space, candidates)
 
         def own_cell(name: str, width: int) -> SearchCell:
             return MixedCell(name, width, space, candidates)
@@ -354,14 +355,27 @@ class Supernet(Skeleton[SearchCell], SearchNetwork):
         return logits
 
 
-def _check(space: Space) -> None:
-    """Refuse a space whose cells do not keep channels and sides from one input to a sum."""
+def _check(space: Space, candidates: Sequence[Operation]) -> None:
+    """Refuse cells that do not keep channels and sides, and weights that are not told."""
     if not space.is_one_sum or space.strided:
         raise UserError(
             "its cells do not fit the skeleton of NAS-Bench-201, of one kind and size",
             key="space.name",
             value=space.name,
             remedy="give the space a network of its own, Space(network=...)",
+        )
+    found = {
+        column
+        for column, operation in enumerate(candidates)
+        if column != space.none and not operation.weightless(Site(1, 1))
+    }
+    if found != set(space.weighted):
+        raise UserError(
+            f"says that operations {sorted(space.weighted)} have weights of their own,"
+            f" and {sorted(found)} have",
+            key="space.name",
+            value=space.name,
+            remedy=f"write weighted={tuple(sorted(found))} in the space",
         )
 
 
