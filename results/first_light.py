@@ -10,9 +10,9 @@ import statistics
 import sys
 from pathlib import Path
 
+from optnas.base.columns import TOP_EIGENVALUE
 from optnas.base.records import FIRST_EPOCH, RunFolder, find_runs
 from optnas.measures.drawing import run_label
-from optnas.measures.record import TOP_EIGENVALUE
 from optnas.report.epochs import plot_runs
 from optnas.spaces.tables import data_folder
 from optnas.study.exporting import copy_record

@@ -374,7 +374,7 @@ def test_heights_and_colours_are_in_common(runs: Path) -> None:
 
 
 REFUSALS = {
-    "F4": "a landscape is drawn from runs; give one or more run folders",
+    "F4": "the figure landscape is drawn from runs; give one or more run folders",
     "landscape without": "without: the run has no landscape; "
     "take it: optnas measure without landscape at='[\"end\"]'",
     "landscape darts plane=random": "darts: the run has no such landscape; "

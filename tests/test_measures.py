@@ -191,7 +191,7 @@ def test_resume_cuts_off_what_is_later(here: Path) -> None:
     )
     later = Measurements(stopped.measures.path)
     line = whole.read_measures("mine")[2]
-    later.put("mine", {**line, "values": {"moment": 0}}, {"A": np.zeros(1)})
+    later.put("mine", {**line, "values": line["values"] | {"moment": 0}}, {"A": np.zeros(1)})
     later.put("other", line, {})
     stopped.kept(2).write_bytes(b"half")
     api.resume(stopped.path)
@@ -285,7 +285,8 @@ def test_the_list_of_measures(capfd: pytest.CaptureFixture[str]) -> None:
 def test_lines_are_strict_json_in_order_of_epochs(tmp_path: Path) -> None:
     kept = Measurements(tmp_path / "measures")
     for epoch in (10, 2, 2):
-        kept.put("x", {"epoch": epoch, "settings": {"k": [1]}, "values": {"v": epoch}}, {})
+        line = {"epoch": epoch, "settings": {"k": [1]}, "status": "ok"}
+        kept.put("x", {**line, "values": {"v": epoch}, "units": {"v": "1"}}, {})
     text = (tmp_path / "measures/x.jsonl").read_text()
     assert [json.loads(line)["epoch"] for line in text.splitlines()] == [2, 10]
     assert kept.read("x", k=[1]) == kept.read("x")

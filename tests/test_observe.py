@@ -14,10 +14,10 @@ from tiny import TINY, tiny_settings
 from optnas.algorithms.base import Progress
 from optnas.analysis.claims.columns import column_of
 from optnas.analysis.claims.read import choose_claims
+from optnas.base import columns as record
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
-from optnas.measures import record
 from optnas.measures.base import Cadence, Measure, Quantity, Values
 from optnas.measures.sharpness.measure import QUANTITIES, sharpness
 from optnas.search import api, protocols
@@ -54,7 +54,7 @@ def test_a_record_has_the_columns_of_the_table(tmp_path: Path) -> None:
 
 def test_the_eigenvalues_column_is_spelled_once() -> None:
     files = (ROOT / "src").rglob("*.py")
-    assert [f.name for f in files if record.TOP_EIGENVALUE in f.read_text()] == ["record.py"]
+    assert [f.name for f in files if record.TOP_EIGENVALUE in f.read_text()] == ["columns.py"]
 
 
 def test_every_column_a_claim_reads_has_its_unit_from_what_supplies_it() -> None:

@@ -234,8 +234,9 @@ BAD = {
     "is not square (0 rows": lines_of([]),
     "is no list of rows": lines_of([1, 2]),
     "is no number": lines_of([["a"]]),
-    "is not finite": '{"epoch": 0, "H": [[NaN]]}\n',
-    "H: is not finite": '{"epoch": 0, "H": [[1, 1e999], [1, 1]]}\n',
+    "NaN is not a finite number": '{"epoch": 0, "H": [[NaN]]}\n',
+    "inf is not a finite number": '{"epoch": 0, "H": [[1, 1e999], [1, 1]]}\n',
+    "H: is not finite": '{"epoch": 0, "H": [[1e308, 1e308], [1e308, 1e308]]}\n',
     "does not come after epoch 2": lines_of([[1]], [[1]], epochs=[2, 2]),
     "holds no Hessian": "\n",
     "line 2: not JSON": lines_of([[1]]) + '{"epoch": 1, "H": [[',
@@ -287,6 +288,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "empty").mkdir()
     shutil.copytree(folder / "a", folder / "young")
     (folder / "young/epochs.jsonl").unlink()
+    (folder / "young/result.json").unlink()
     (folder / "H.jsonl").write_text(lines_of([[1]]))
     return folder
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,10 @@ import pydantic_core
 
 from optnas.base.errors import UserError
 from optnas.base.toml import read_text
+
+# A number beyond the largest float has an exponent or a row of digits as long as these.
+_EXPONENT = re.compile(r"[eE]\+?\d{3}")
+_ROW, _DIGITS_TO_NOUGHT = b"0" * 309, bytes.maketrans(b"123456789", b"000000000")
 
 
 def dump_json(value: Any, *, indent: int | None = None) -> str:
@@ -34,52 +40,86 @@ def parse_json(text: str, where: object, *, remedy: str = "restore the file") ->
         remedy: what to do, for the error.
 
     Raises:
-        UserError: it is not JSON, nested too deeply, or holds an integer of thousands of digits.
+        UserError: it is not JSON, holds NaN or a number that is not finite, is nested too deeply,
+            or holds an integer of thousands of digits.
     """
-    with contextlib.suppress(ValueError):  # the slower parser knows what is wrong
-        return pydantic_core.from_json(text)
     try:
-        return json.loads(text)
+        value = _parsed(text)
+        if _EXPONENT.search(text) or _ROW in text.encode().translate(_DIGITS_TO_NOUGHT):
+            _check_finite(value)
     except (RecursionError, ValueError) as error:
         reason = "an integer of too many digits"
-        if isinstance(error, json.JSONDecodeError):
+        if isinstance(error, (json.JSONDecodeError, _NotFiniteError)):
             reason = error.msg
         elif isinstance(error, RecursionError):
             reason = "nested too deeply"
         raise UserError(f"not JSON ({reason})", where=where, remedy=remedy) from error
+    return value
 
 
-def parse_object(text: str, where: object) -> dict[str, Any]:
+class _NotFiniteError(ValueError):
+    def __init__(self, number: object):
+        self.msg = f"{number} is not a finite number"
+        super().__init__(self.msg)
+
+
+def _parsed(text: str) -> Any:
+    with contextlib.suppress(ValueError):  # the slower parser knows what is wrong
+        return pydantic_core.from_json(text, allow_inf_nan=False)
+    return json.loads(text, parse_constant=_refuse)
+
+
+def _refuse(token: str) -> None:
+    raise _NotFiniteError(token)
+
+
+def _check_finite(document: Any) -> None:
+    values = [document]
+    while values:
+        value = values.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _NotFiniteError(value)
+        if isinstance(value, (dict, list)):
+            values += value.values() if isinstance(value, dict) else value
+
+
+def parse_object(
+    text: str, where: object, *, remedy: str = "restore the file"
+) -> dict[str, Any]:
     """Parse a JSON object; errors as of `parse_json`, and for any other value.
 
     Args:
         text: the text.
         where: the file it came from, for the error.
+        remedy: what to do, for the error.
 
     Raises:
         UserError: it is not a JSON object.
     """
-    value = parse_json(text, where)
+    value = parse_json(text, where, remedy=remedy)
     if not isinstance(value, dict):
-        raise UserError("not a JSON object", where=where, remedy="restore the file")
+        raise UserError("not a JSON object", where=where, remedy=remedy)
     return value
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All complete objects of a JSON-lines file; a torn last line is left out.
+def read_lines(path: Path, *, torn: bool = True) -> list[dict[str, Any]]:
+    """All complete objects of a JSON-lines file.
 
     Args:
         path: the file; none is as an empty one.
+        torn: whether the last line may be torn, as in a file that is appended to; it is left out.
 
     Returns:
         The objects in order.
 
     Raises:
-        UserError: a complete line is not a JSON object.
+        UserError: a complete line is not a JSON object, or the last one is torn and may not be.
     """
     if not path.exists():
         return []
-    *lines, _torn = read_text(path).split("\n")
+    *lines, last = read_text(path).split("\n")
+    if last and not torn:
+        raise UserError("its last line is torn", where=path, remedy="restore the file")
     return [
         parse_object(line, f"{path} line {number}") for number, line in enumerate(lines, start=1)
     ]

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from optnas.base.contents import check_measured
 from optnas.base.errors import UserError
 from optnas.base.files import drop_leftovers, write_atomically, write_text
 from optnas.base.json import dump_json, read_lines
@@ -59,12 +60,22 @@ class Measurements:
 
         Returns:
             The lines in order of epochs.
+
+        Raises:
+            UserError: they are not those of a measure.
         """
-        return [
-            line
-            for line in read_lines(self._lines(label))
-            if settings.items() <= line["settings"].items()
-        ]
+        lines = read_lines(self._lines(label), torn=False)
+        check_measured(lines, self._lines(label))
+        return [line for line in lines if settings.items() <= line["settings"].items()]
+
+    def check(self) -> None:
+        """Read everything once.
+
+        Raises:
+            UserError: the lines of a measure are not such.
+        """
+        for label in self.labels():
+            self.read(label)
 
     def arrays(self, line: Line) -> dict[str, npt.NDArray[Any]]:
         """The arrays of a line, by name; none where it has none.
@@ -109,7 +120,7 @@ class Measurements:
         def place(other: Line) -> tuple[int, str]:
             return other["epoch"], identity(other)
 
-        kept = [other for other in read_lines(self._lines(label)) if place(other) != place(line)]
+        kept = [other for other in self.read(label) if place(other) != place(line)]
         self._write(label, sorted([*kept, line], key=place))
 
     def cut(self, epoch: int) -> None:

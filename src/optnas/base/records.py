@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from optnas.base.contents import check_records, check_result, check_starts
 from optnas.base.errors import UserError
 from optnas.base.files import TEMPORARY, append_text, is_locked, lock, write_text
 from optnas.base.json import dump_json, parse_json, parse_object, read_lines
@@ -36,6 +37,7 @@ FINISHED = ("done", "diverged")
 # epoch at which a search ends, is best, or is correlated. Analysis and stopping rules ask this.
 FIRST_EPOCH = 1
 Record = dict[str, Any]
+DELETE = "restore the file, or delete it"
 
 
 class Written(NamedTuple):
@@ -229,6 +231,7 @@ class RunFolder:
                 environment.json cannot be read.
         """
         starts = self.read_starts()
+        self.measures.check()
         self._check_records(records)
         self._truncate(records.size)
         self.measures.cut(epoch)
@@ -245,15 +248,14 @@ class RunFolder:
         """Versions and machine of each start, the latest last; none where nothing says.
 
         Raises:
-            UserError: environment.json is not a list of objects.
+            UserError: environment.json is not a list of starts.
         """
         if not self.environment.exists():
             return []
-        starts = parse_json(read_text(self.environment), self.environment)
-        if not isinstance(starts, list) or not all(isinstance(each, dict) for each in starts):
-            raise UserError(
-                "not a JSON list of objects", where=self.environment, remedy="delete the file"
-            )
+        starts = parse_json(read_text(self.environment), self.environment, remedy=DELETE)
+        if not isinstance(starts, list):
+            raise UserError("not a JSON list", where=self.environment, remedy=DELETE)
+        check_starts(starts, self.environment)
         return starts
 
     def kept(self, epoch: int) -> Path:
@@ -348,21 +350,52 @@ class RunFolder:
         return identity
 
     def read_result(self) -> dict[str, Any] | None:
-        """How the run ended, or None while it has not."""
+        """How the run ended, or None while it has not.
+
+        Raises:
+            UserError: result.json says no way in which a run ends.
+        """
         if not self.result.exists():
             return None
-        return parse_object(read_text(self.result), self.result)
+        result = parse_object(read_text(self.result), self.result)
+        check_result(result, self.result)
+        return result
 
     def read_epochs(self) -> list[Record]:
         """All complete records; a torn last line (kill -9 while writing) is left out.
 
         Returns:
-            The records in order of epochs.
+            The records of epochs 0, 1, 2, ..., see `optnas.base.columns`.
 
         Raises:
-            UserError: a complete line is not JSON.
+            UserError: a complete line is no record, an epoch is missing or there twice, or the run
+                is done and has not all of them.
         """
-        return read_lines(self.epochs)
+        # The result first: whoever writes it has written the records.
+        result = self.read_result() or {}
+        records = read_lines(self.epochs, torn=result.get("status") not in FINISHED)
+        check_records(records, self.epochs)
+        if result.get("status") == "done" and len(records) != result["epochs"] + 1:
+            raise UserError(
+                f"has {len(records)} records, and the run is done after {result['epochs']} epochs",
+                where=self.epochs,
+                remedy="restore the file",
+            )
+        return records
+
+    def read_some_epochs(self) -> list[Record]:
+        """As `read_epochs`, for what needs a record.
+
+        Raises:
+            UserError: there is none yet, or as of `read_config` and `read_epochs`.
+        """
+        self.read_config()  # where there is no run at all it says so
+        records = self.read_epochs()
+        if not records:
+            raise UserError(
+                "the run has no records yet", where=self.path, remedy="wait for its first epoch"
+            )
+        return records
 
     def read_measures(self, label: str, **settings: Any) -> list[Record]:
         """What one measure found, one line per measured epoch; see `Measurements.read`.

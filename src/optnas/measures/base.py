@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from optnas.base.columns import Quantity as Quantity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,23 +16,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, npt.NDArray[np.generic]]
 
-Better = Literal["higher", "lower", "neither"]
 Epoch = int | str  # a number, or "end"
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """One named number, or list or table of such numbers.
-
-    Attributes:
-        unit: such as ``percent``, ``percentage points``, ``nats``; ``1`` for a pure number.
-        better: the direction in which a search is better by this quantity, if there is one.
-        words: what it is called beside numbers and axes, such as ``train loss``; may be empty.
-    """
-
-    unit: str
-    better: Better = "neither"
-    words: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from optnas.algorithms.composed import composed
 from optnas.base.errors import UserError
 from optnas.base.files import write_atomically, writing
+from optnas.base.records import RunFolder
 from optnas.base.schema import parameters_of
 from optnas.base.toml import flat
 
@@ -36,6 +37,24 @@ PAIR_LOOKS = {
 # Hues of other pairs in degrees, without those of the four: greens, then violets and pinks.
 HUES = (*range(75, 180, 15), *range(255, 345, 15))
 NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "ImageNet16-120"}
+
+
+def require_runs(name: str, runs: Sequence[RunFolder]) -> None:
+    """Refuse to draw a figure of nothing.
+
+    Args:
+        name: of the figure.
+        runs: what it is drawn from.
+
+    Raises:
+        UserError: there is no run.
+    """
+    if not runs:
+        raise UserError(
+            f"the figure {name} is drawn from runs",
+            key="DIR...",
+            remedy="give one or more run folders",
+        )
 
 
 def pair_look(pair: str) -> tuple[str, str]:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from optnas.base.errors import UserError
 from optnas.base.measurements import Line
 from optnas.base.records import RunFolder
-from optnas.measures.drawing import COLOURS, MARKERS, NAMES, Look, run_labels, run_looks
+from optnas.measures.drawing import (
+    COLOURS,
+    MARKERS,
+    NAMES,
+    Look,
+    require_runs,
+    run_labels,
+    run_looks,
+)
 from optnas.measures.figures import Curve, Panel, Seed
 
 if TYPE_CHECKING:
@@ -29,12 +37,7 @@ def measured(name: str, runs: Sequence[RunFolder], **chosen: Any) -> list[list[L
     Raises:
         UserError: there is no run, one has no such line, or the settings differ.
     """
-    if not runs:
-        raise UserError(
-            f"the figure {name} is drawn from runs",
-            key="DIR...",
-            remedy="give one or more run folders",
-        )
+    require_runs(name, runs)
     words = "".join(f" {key}={value}" for key, value in chosen.items())
     found = []
     for run in runs:

@@ -10,6 +10,7 @@ from typing import Any
 from optnas.base.errors import UserError
 from optnas.base.records import Record, RunFolder
 from optnas.base.registry import register
+from optnas.measures.drawing import require_runs
 from optnas.measures.figures import Figure, Panel, Row
 from optnas.measures.lines import curve_of, data_names, groups_of
 from optnas.report.reference_lines import benchmark_of, find_references
@@ -67,12 +68,7 @@ def epochs(
     """
     from optnas.report.figures import SHARPNESS, SUPERNET
 
-    if not runs:
-        raise UserError(
-            "the figure epochs is drawn from runs",
-            key="DIR...",
-            remedy="give one or more run folders",
-        )
+    require_runs("epochs", runs)
     answering = None if table is None else load_table(table, folder=folder)
     found = [_records(run, answering) for run in runs]
     tables = sorted({records[0]["benchmark"]["table"] for records in found})
@@ -124,11 +120,7 @@ def _stopped(runs: Sequence[RunFolder]) -> list[str]:
 
 def _records(run: RunFolder, asked: Table | None) -> list[Record]:
     config = run.read_config()
-    records = run.read_epochs()
-    if not records:
-        raise UserError(
-            "the run has no records yet", where=run.path, remedy="wait for its first epoch"
-        )
+    records = run.read_some_epochs()
     if asked is not None:
         space = build_space(config["space"], where=run.config)
         for record in records:

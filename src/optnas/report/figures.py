@@ -9,8 +9,8 @@ import numpy as np
 
 from optnas.analysis.claims.declare import Cell, label
 from optnas.analysis.runs import Runs
+from optnas.base.columns import SUPERNET_ACCURACY, TOP_EIGENVALUE, titled
 from optnas.measures.figures import Curve, Figure, Line, Panel, Row, Seed
-from optnas.measures.record import SUPERNET_ACCURACY, TOP_EIGENVALUE, titled
 from optnas.report.arms import (
     ALGORITHM,
     ARCH,

@@ -30,6 +30,7 @@ class Entry:
     numbers_version: int
     state: State
     reason: str
+    recorded: bool
     epochs: int
     planned_epochs: int
     started: str
@@ -65,6 +66,7 @@ def inventory(study: Study, folders: Mapping[str, RunFolder]) -> list[Entry]:
                 numbers_version=int(identity["numbers_version"]),
                 state=state,
                 reason=reason,
+                recorded=there and bool(folder.read_epochs()),
                 epochs=epochs_of(folder) if there else 0,
                 planned_epochs=int(document["search"]["epochs"]),
                 started=str(start.get("started", "")),
@@ -110,7 +112,7 @@ def chosen(entries: list[Entry], named: Iterable[str], newest: int) -> list[Entr
     Raises:
         UserError: a name fits no run, several, or one without a record.
     """
-    there = [entry for entry in entries if entry.folder.epochs.exists()]
+    there = [entry for entry in entries if entry.recorded]
     if not named:
         latest = sorted(there, key=lambda entry: entry.started, reverse=True)[:newest]
         return [entry for entry in there if entry in latest]

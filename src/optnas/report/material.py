@@ -16,6 +16,7 @@ from optnas.measures.drawing import NAMES
 from optnas.report.inventory import Entry
 from optnas.report.reference_lines import Benchmark, benchmark_of, find_references
 from optnas.spaces.tables import Question, Table, load_table
+from optnas.study.folder import state_of
 from optnas.study.tables import table_of
 
 PRIMARY = "benchmark.cifar10"
@@ -94,7 +95,8 @@ def _benchmark(
         covered = answering.coverage
         question = Question(dataset, covered.split, covered.epochs)
     else:
-        recorded = (run.read_epochs()[0]["benchmark"] for run in folders if run.epochs.exists())
+        readable = (run for run in folders if state_of(run) not in ("missing", "unreadable"))
+        recorded = (record["benchmark"] for run in readable for record in run.read_epochs()[:1])
         told = next(each for each in recorded if dataset in each["accuracy"])
         question = Question(dataset, told["split"], told["epochs"])
     return benchmark_of(name, question, folder, reference)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from optnas.base.columns import TOP_EIGENVALUE, titled
 from optnas.base.records import Record
 from optnas.base.toml import dump_toml
-from optnas.measures.record import TOP_EIGENVALUE, titled
 from optnas.report.cells import cell_svg
 from optnas.report.data import plain, thinned
 from optnas.report.inventory import Entry

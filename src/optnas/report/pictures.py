@@ -19,7 +19,7 @@ from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.files import write_text, writing
 from optnas.base.records import RunFolder
-from optnas.measures.drawing import FORMATS, check_format, write_figure
+from optnas.measures.drawing import FORMATS, check_format, require_runs, write_figure
 from optnas.measures.figures import Figure, Row
 from optnas.report import static
 from optnas.report.data import Drawn, drawn
@@ -131,12 +131,7 @@ def _material(
     folder: Path | None,
     reference: Sequence[str] | None,
 ) -> Material:
-    if not runs:
-        raise UserError(
-            f"the figure {name} is drawn from runs",
-            key="DIR...",
-            remedy="give one or more run folders",
-        )
+    require_runs(name, runs)
     return material_of_runs(runs, table, folder, reference)
 
 

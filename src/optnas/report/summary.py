@@ -13,8 +13,8 @@ import numpy as np
 from optnas.analysis.bands import band
 from optnas.analysis.claims.declare import NAMES
 from optnas.analysis.curves import searched
+from optnas.base.columns import RECORD, SUPERNET_ACCURACY, TOP_EIGENVALUE, symbol
 from optnas.base.escapes import for_csv, for_latex
-from optnas.measures.record import RECORD, SUPERNET_ACCURACY, TOP_EIGENVALUE, symbol
 from optnas.report.arms import ALGORITHM, Arm, pair_arms
 from optnas.report.material import Material
 

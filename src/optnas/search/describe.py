@@ -40,7 +40,7 @@ def centred(alpha_EO: Tensor, space: Space) -> Tensor:
 
 
 def describe_search(snapshot: Snapshot, alpha_start_EO: Tensor, path_lengths: Tensor) -> Record:
-    """The columns of `optnas.measures.record.RECORD` that training does not tell.
+    """The columns of `optnas.base.columns.RECORD` that training does not tell.
 
     Args:
         snapshot: the search after an epoch.

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from optnas.base.errors import UserError, did_you_mean
 from optnas.base.files import write_bytes, writing
-from optnas.base.json import parse_json
 from optnas.base.records import FINISHED, RunFolder
 from optnas.base.toml import dump_toml, read_text
 from optnas.search.settings.model import PLACES
@@ -79,6 +78,8 @@ def copy_record(run: RunFolder, target: Path, arrays: Iterable[str] = ()) -> boo
         UserError: a file of the run is damaged, or the target cannot be written.
     """
     config = run.read_config()
+    run.read_epochs()
+    run.measures.check()
     for key in PLACES:
         config["data"].pop(key, None)
     files = {
@@ -107,9 +108,10 @@ def copy_record(run: RunFolder, target: Path, arrays: Iterable[str] = ()) -> boo
 
 def _environment(run: RunFolder) -> str:
     """The starts of a run without the folders of its machine."""
-    starts = parse_json(read_text(run.environment), run.environment)
+    starts = run.read_starts()
     for start in starts:
-        words = [Path(w).name if Path(w).is_absolute() else w for w in start["command"][1:]]
+        command = start.get("command", [])[1:]
+        words = [Path(w).name if Path(w).is_absolute() else w for w in command]
         start["command"] = ["optnas", *(w for w in words if not _names_a_folder(w))]
     return json.dumps(starts, indent=1) + "\n"
 

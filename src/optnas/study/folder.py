@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 from optnas.base.errors import UserError
-from optnas.base.records import FINISHED, BusyError, RunFolder, Status, find_runs
+from optnas.base.records import FINISHED, BusyError, RunFolder, find_runs
 from optnas.search.settings.model import NUMBERS_VERSION, Settings
 from optnas.study.declare import ID_LENGTH, PlannedRun, Study, load_study
 
@@ -53,10 +53,11 @@ def look(run: RunFolder) -> Look:
         if not run.config.exists():
             return Look("missing")
         run.read_identity()
+        run.read_starts()
+        run.read_epochs()
+        run.measures.check()
         result = run.read_result()
-        status: Any = "unfinished" if result is None else result.get("status")
-        if result is not None and status not in get_args(Status):
-            return Look("unreadable", f"{run.result}: there is no status {status!r}")
+        status: Any = "unfinished" if result is None else result["status"]
         if status not in FINISHED and run.running():
             return Look("running")
         reason = "" if result is None or status == "done" else result.get("reason", "")
@@ -72,8 +73,7 @@ def state_of(run: RunFolder) -> State:
 
 def epochs_of(run: RunFolder) -> int:
     """Finished epochs, epoch 0 not counted."""
-    lines = run.epochs.read_bytes().count(b"\n") if run.epochs.exists() else 0
-    return max(0, lines - 1)
+    return max(0, len(run.read_epochs()) - 1)
 
 
 def standing(run: RunFolder) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Claims use the names of `NAMES`, or a column itself: what is measured afterwards stands in
 ``measure.LABEL.QUANTITY``, such as ``measure.gap.relative_gap``. A column's unit is that of
-`optnas.measures.record.RECORD`, or what the measure declares.
+`optnas.base.columns.RECORD`, or what the measure declares.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import functools
 from typing import NamedTuple
 
 from optnas.base import registry
+from optnas.base.columns import OF_MEASURES, SUPERNET_ACCURACY, TOP_EIGENVALUE, symbol
+from optnas.base.columns import quantity_of as recorded
 from optnas.measures.base import Measure, Quantity
-from optnas.measures.record import OF_MEASURES, SUPERNET_ACCURACY, TOP_EIGENVALUE, symbol
-from optnas.measures.record import quantity_of as recorded
 
 MEASURE = "measure."
 PERCENTILE = "percentile."

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from optnas.base.columns import TOP_EIGENVALUE
 from optnas.base.errors import UserError
 from optnas.base.escapes import for_terminal
 from optnas.base.records import Record, RunFolder
 from optnas.cli.printing.text import aligned, number, say
 from optnas.measures.drawing import run_label
-from optnas.measures.record import TOP_EIGENVALUE
 from optnas.study.folder import look
 
 HEADER = (

@@ -9,7 +9,7 @@ from optnas.base.errors import UserError
 from optnas.base.measurements import Line
 from optnas.base.records import RunFolder
 from optnas.base.registry import register
-from optnas.measures.drawing import COLOURS, NAMES, run_label
+from optnas.measures.drawing import COLOURS, NAMES, require_runs, run_label
 from optnas.measures.figures import Curve, Figure, Panel, Row, Seed
 
 BARS = {
@@ -35,12 +35,7 @@ def indicator(runs: Sequence[RunFolder], epoch: int = -1) -> Figure:
     Raises:
         UserError: there is no run, or one has no such measurement.
     """
-    if not runs:
-        raise UserError(
-            "the figure indicator is drawn from runs",
-            key="DIR...",
-            remedy="give one or more run folders",
-        )
+    require_runs("indicator", runs)
     return Figure(
         "One-shot accuracy as an indicator of benchmark accuracy",
         [_row(run, _line(run, epoch)) for run in runs],

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from optnas.base.errors import UserError
 from optnas.base.measurements import Line
 from optnas.base.records import RunFolder
-from optnas.measures.drawing import pair_name
+from optnas.measures.drawing import pair_name, require_runs
 
 LABEL = "landscape"
 # The deck's figure F4, from left to right.
@@ -109,10 +109,7 @@ def read_landscapes(
     Raises:
         UserError: no run is given, a run has none, or the settings are not one and the same.
     """
-    if not runs:
-        raise UserError(
-            "a landscape is drawn from runs", key="DIR...", remedy="give one or more run folders"
-        )
+    require_runs("landscape", runs)
     found = [_of_run(run, label, epoch, wanted) for run in runs]
     for each in found[1:]:
         _require_equal(found[0], each)

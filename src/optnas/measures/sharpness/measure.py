@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from optnas.base.columns import OF_MEASURES, RECORD
 from optnas.base.errors import UserError
 from optnas.base.registry import register
 from optnas.measures.base import Cadence, Measure, Values
-from optnas.measures.record import OF_MEASURES, RECORD
 
 if TYPE_CHECKING:
     from optnas.measures.snapshot import Snapshot

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.base.registry import register
-from optnas.measures.drawing import COLOURS, NAMES, run_label
+from optnas.measures.drawing import COLOURS, NAMES, require_runs, run_label
 from optnas.measures.lines import MARKERS, data_names, finish
 from optnas.measures.stopping import Replay, Rule, Trajectory, choose, local_means, replay
 from optnas.measures.stopping.replay import trajectory
@@ -54,12 +53,7 @@ def stopping(
     """
     from matplotlib.figure import Figure
 
-    if not runs:
-        raise UserError(
-            "the figure stopping is drawn from runs",
-            key="DIR...",
-            remedy="give one or more run folders",
-        )
+    require_runs("stopping", runs)
     asked = {"window": window, "ratio": ratio, "start": start, "delta": delta, "every": every}
     asked |= {"skips": skips, "patience": patience, "epoch": epoch}
     given = {key: value for key, value in asked.items() if value is not None}
@@ -104,7 +98,7 @@ def _settings(rule: Rule) -> str:
 
 
 def _benchmark(run: RunFolder, dataset: str) -> str:
-    told = run.read_epochs()[0]["benchmark"]
+    told = run.read_some_epochs()[0]["benchmark"]
     named = dataset or next(iter(told["accuracy"]), None)
     if named is None:
         return "no benchmark was asked"

@@ -13,6 +13,7 @@ from optnas.base.toml import read_text
 from optnas.measures.stopping.rules import Evaluations
 
 FORM = 'write {"epoch": 0, "H": [[1.0, 0.0], [0.0, 1.0]]} on each line'
+LEAVE_OUT = "leave out this epoch and all after it"
 
 
 def read_hessians(path: Path) -> Evaluations:
@@ -33,7 +34,7 @@ def read_hessians(path: Path) -> Evaluations:
         if not line.strip():
             continue
         where = f"{path} line {number}"
-        content = parse_object(line, where)
+        content = parse_object(line, where, remedy=LEAVE_OUT)
         epoch = _epoch(content, where)
         if found.epochs and epoch <= found.epochs[-1]:
             raise UserError(
@@ -87,6 +88,6 @@ def _top_eigenvalue(content: dict[str, Any], where: str) -> float:
         top = np.nan
     if not np.isfinite(top):
         raise UserError(
-            "is not finite", where=where, key="H", remedy="leave out this epoch and all after it"
+            "is not finite", where=where, key="H", remedy=LEAVE_OUT
         )
     return top

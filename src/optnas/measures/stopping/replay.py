@@ -8,10 +8,10 @@ from statistics import fmean
 from typing import Any
 
 from optnas.base import registry
+from optnas.base.columns import TOP_EIGENVALUE
 from optnas.base.errors import UserError, did_you_mean
 from optnas.base.records import Record, RunFolder
 from optnas.base.schema import parameters_of
-from optnas.measures.record import TOP_EIGENVALUE
 from optnas.measures.stopping.rules import Decision, Evaluations, Trajectory
 
 KIND, RUN = "stopping", "run"
@@ -128,11 +128,7 @@ def trajectory(run: RunFolder, dataset: str | None = None) -> Trajectory:
     Raises:
         UserError: there are no records, or the benchmark was not asked for the data set.
     """
-    records = run.read_epochs()
-    if not records:
-        raise UserError(
-            "the run has no records yet", where=run.path, remedy="wait for its first epoch"
-        )
+    records = run.read_some_epochs()
     curved = [(r["epoch"], r[TOP_EIGENVALUE]) for r in records]
     evaluated = [(epoch, value) for epoch, value in curved if value is not None]
     return Trajectory(

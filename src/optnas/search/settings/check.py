@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from optnas.base import registry
+from optnas.base.columns import OF_MEASURES, RECORD
 from optnas.base.errors import UserError
 from optnas.data.sets.base import Dataset
 from optnas.data.splits import FixedSplit
 from optnas.measures.base import Measure
-from optnas.measures.record import OF_MEASURES, RECORD
 from optnas.optimizers import virtual
 from optnas.optimizers.schedules.common import FALLING
 from optnas.search.settings.model import DataSection, OptimizerSection, Settings

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from optnas.base import registry
+from optnas.base.columns import RECORD, SUPERNET_ACCURACY
 from optnas.base.errors import UserError
 from optnas.base.records import Record, RunFolder, Status
 from optnas.base.toml import dump_toml, flat
-from optnas.measures.record import RECORD, SUPERNET_ACCURACY
 from optnas.search.settings.model import Settings
 from optnas.spaces import build_space
 

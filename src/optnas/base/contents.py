@@ -1,0 +1,172 @@
+"""What the files of a run may hold, and the one place where it is checked as they are read.
+
+Records (epochs.jsonl), how a run ended (result.json), its starts (environment.json) and the lines
+of measures. The columns of a record are declared in `optnas.base.columns`; what a measure or an
+algorithm adds to them may be any JSON. No number is NaN or infinite: `optnas.base.json` reads none.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, NoReturn
+
+import pydantic
+from pydantic import Field, StringConstraints
+
+from optnas.base.columns import RECORD, Answer, Matrix
+from optnas.base.errors import UserError
+from optnas.base.refusals import validated
+
+RESTORE = "restore the file"
+STRICT = pydantic.ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
+PLACE = ("epoch", "settings", "source")  # what no two lines of a measure have in common
+
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Ended(pydantic.BaseModel):
+    """How a run ended, whichever way."""
+
+    model_config = STRICT
+
+    status: Literal["done", "interrupted", "diverged", "failed"]
+    reason: str = ""
+    traceback: list[str] = []
+
+
+class Done(Ended):
+    """How a run ended that is done."""
+
+    hash: str
+    epochs: Count
+    seconds: Seconds
+    note: str = ""
+    architecture: str
+    benchmark: Answer
+    valid_accuracy: float
+    alpha_path_length: float = 0.0  # of numbers version 1
+    alpha_path_length_centred: float = 0.0
+
+
+class Start(pydantic.BaseModel):
+    """One start of a run: versions and machine."""
+
+    model_config = STRICT
+
+    started: str = ""
+    command: list[str] = []
+    packages: dict[str, str | None] = {}
+
+
+class Measured(pydantic.BaseModel):
+    """A line of a measure."""
+
+    model_config = STRICT
+
+    epoch: Count
+    status: Literal["ok", "not-finite", "failed"]
+    reason: str = ""
+    settings: dict[str, Any]
+    source: str | None = None
+    values: dict[str, Any]
+    units: dict[str, str]
+    arrays: Annotated[str, StringConstraints(pattern=r"^[^/\\]+\.npz$")] | None = None
+    cost: dict[str, float] = {}
+
+
+@functools.cache
+def _record() -> type[pydantic.BaseModel]:
+    columns: dict[str, Any] = {
+        name: (column.holds, ... if column.required else None) for name, column in RECORD.items()
+    }
+    return pydantic.create_model("Record", __config__=STRICT, **columns)
+
+
+def _check(model: type[pydantic.BaseModel], document: Mapping[str, Any], where: object) -> None:
+    try:
+        validated(model, document)
+    except UserError as error:
+        _refuse(error.reason, where, error.key, error.value)
+
+
+def _refuse(reason: str, where: object, key: str | None = None, value: Any = None) -> NoReturn:
+    raise UserError(reason, where=where, key=key, value=value, remedy=RESTORE)
+
+
+def check_records(records: Sequence[Mapping[str, Any]], path: object) -> None:
+    """Refuse records that are not those of epochs 0, 1, 2, ..., with every column, of one shape.
+
+    Args:
+        records: the lines of the file.
+        path: the file.
+    """
+    for epoch, record in enumerate(records):
+        where = f"{path} line {epoch + 1}"
+        _check(_record(), record, where)
+        if record["epoch"] != epoch:
+            _refuse(
+                f"the record of epoch {epoch} belongs here (0, 1, 2, ..., each once)",
+                where,
+                "epoch",
+                record["epoch"],
+            )
+        for column in ("alpha", "op_weights"):
+            if _shape(record[column]) != _shape(records[0]["alpha"]):
+                _refuse("has not the shape of alpha in epoch 0", where, column)
+        answered = [set(each["benchmark"]["accuracy"]) for each in (record, records[0])]
+        if answered[0] != answered[1]:
+            _refuse(
+                "has not the data sets of epoch 0",
+                where,
+                "benchmark.accuracy",
+                ", ".join(sorted(answered[0])),
+            )
+
+
+def _shape(matrix: Matrix) -> tuple[int, set[int]]:
+    return len(matrix), {len(row) for row in matrix}
+
+
+def check_result(result: Mapping[str, Any], path: object) -> None:
+    """Refuse an end that is none of four, or that of a run that is done and names no cell.
+
+    Args:
+        result: the content of the file.
+        path: the file.
+    """
+    _check(Done if result.get("status") == "done" else Ended, result, path)
+
+
+def check_starts(starts: Sequence[Any], path: object) -> None:
+    """Refuse what says no time, command or packages where it should.
+
+    Args:
+        starts: the content of the file.
+        path: the file.
+    """
+    for number, start in enumerate(starts, start=1):
+        where = f"{path} start {number}"
+        if not isinstance(start, dict):
+            _refuse("not a JSON object", where)
+        _check(Start, start, where)
+
+
+def check_measured(lines: Sequence[Mapping[str, Any]], path: object) -> None:
+    """Refuse lines of a measure that are out of order or give numbers without their units.
+
+    Args:
+        lines: the lines of the file.
+        path: the file.
+    """
+    for number, line in enumerate(lines, start=1):
+        where = f"{path} line {number}"
+        _check(Measured, line, where)
+        if number > 1 and line["epoch"] < lines[number - 2]["epoch"]:
+            _refuse("comes after a later epoch", where, "epoch", line["epoch"])
+        if any(all(o.get(k) == line.get(k) for k in PLACE) for o in lines[: number - 1]):
+            _refuse("this epoch was measured with these settings on another line", where)
+        if line["values"].keys() != line["units"].keys():
+            differing = sorted(line["values"].keys() ^ line["units"].keys())
+            _refuse(f"values and units are not of the same numbers: {differing}", where)
