@@ -441,11 +441,10 @@ def test_measures_are_columns(finished: tuple[str, Path], tmp_path: Path) -> Non
     out = shutil.copytree(before, tmp_path / "out")
     first = next(iter(load_study(name).runs))
     found = [{"top": 1.0}, {"top": 2.0, "more": {"a": 3}, "all": [1, 2]}, {"top": 9.0}]
-    lines = "".join(
-        json.dumps({"epoch": epoch, "status": "ok", "settings": {"n": n}, "values": values}) + "\n"
-        for n, (epoch, values) in enumerate(zip((0, 2, 0), found, strict=True))
-    )
-    write_files(out / first, {"measures/sharp.jsonl": lines + '{"epo'})
+    kept = RunFolder(out / first).measures
+    for n, (epoch, values) in enumerate(zip((0, 2, 0), found, strict=True)):
+        line = {"epoch": epoch, "status": "ok", "settings": {"n": n}, "values": values}
+        kept.put("sharp", {**line, "units": dict.fromkeys(values, "1")}, {})
     frame = study.table(name, out)
     assert list(frame["measure.sharp.top"].dropna()) == [9.0, 2.0]
     assert list(frame["measure.sharp.more.a"].dropna()) == [3]
@@ -496,7 +495,8 @@ def test_arrays_of_measures_are_copied_on_request(
     name, out = finished
     out = copied(out, tmp_path / "out")
     run = find_runs(out)[0]
-    line = {"epoch": 2, "status": "ok", "settings": {}, "values": {"height": 1.5}}
+    line = {"epoch": 2, "status": "ok", "settings": {}}
+    line |= {"values": {"height": 1.5}, "units": {"height": "1"}}
     run.measures.put("relief", line, {"grid": np.eye(3)})
     records = tmp_path / "records"
     study.export(name, out, records)

@@ -60,6 +60,17 @@ class Start(pydantic.BaseModel):
     packages: dict[str, str | None] = {}
 
 
+class Event(pydantic.BaseModel):
+    """A line of a start log: a process begins a run, or how its execution ended."""
+
+    model_config = STRICT
+
+    event: Literal["start", "done", "interrupted", "diverged", "failed"]
+    time: str
+    host: str
+    process: int
+
+
 class Measured(pydantic.BaseModel):
     """A line of a measure."""
 
@@ -113,8 +124,8 @@ def check_records(records: Sequence[Mapping[str, Any]], path: object) -> None:
                 record["epoch"],
             )
         for column in ("alpha", "op_weights"):
-            if _shape(record[column]) != _shape(records[0]["alpha"]):
-                _refuse("has not the shape of alpha in epoch 0", where, column)
+            if _shape(record[column]) != _shape(records[0][column]):
+                _refuse("has not the shape of epoch 0", where, column)
         answered = [set(each["benchmark"]["accuracy"]) for each in (record, records[0])]
         if answered[0] != answered[1]:
             _refuse(
@@ -170,3 +181,13 @@ def check_measured(lines: Sequence[Mapping[str, Any]], path: object) -> None:
         if line["values"].keys() != line["units"].keys():
             differing = sorted(line["values"].keys() ^ line["units"].keys())
             _refuse(f"values and units are not of the same numbers: {differing}", where)
+
+
+def check_event(event: Mapping[str, Any], where: object) -> None:
+    """Refuse what is no line of a start log.
+
+    Args:
+        event: the line.
+        where: the file and the number of the line.
+    """
+    _check(Event, event, where)

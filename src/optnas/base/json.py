@@ -83,9 +83,7 @@ def _check_finite(document: Any) -> None:
             values += value.values() if isinstance(value, dict) else value
 
 
-def parse_object(
-    text: str, where: object, *, remedy: str = "restore the file"
-) -> dict[str, Any]:
+def parse_object(text: str, where: object, *, remedy: str = "restore the file") -> dict[str, Any]:
     """Parse a JSON object; errors as of `parse_json`, and for any other value.
 
     Args:

@@ -16,7 +16,7 @@ from optnas.measures.drawing import NAMES
 from optnas.report.inventory import Entry
 from optnas.report.reference_lines import Benchmark, benchmark_of, find_references
 from optnas.spaces.tables import Question, Table, load_table
-from optnas.study.folder import state_of
+from optnas.study.folder import check_readable, state_of
 from optnas.study.tables import table_of
 
 PRIMARY = "benchmark.cifar10"
@@ -73,6 +73,8 @@ def material_of_runs(
         folder: the data folder.
         reference: names of reference lines.
     """
+    for run in folders:
+        check_readable(run)
     found = table_of(folders, benchmark=table, data=folder, recorded=table is None)
     return material_of(found, folders, folder, reference)
 

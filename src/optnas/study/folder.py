@@ -11,6 +11,7 @@ from optnas.base.errors import UserError
 from optnas.base.records import FINISHED, BusyError, RunFolder, find_runs
 from optnas.search.settings.model import NUMBERS_VERSION, Settings
 from optnas.study.declare import ID_LENGTH, PlannedRun, Study, load_study
+from optnas.study.starts import StartLog
 
 State = Literal[
     "missing",
@@ -52,10 +53,7 @@ def look(run: RunFolder) -> Look:
     try:
         if not run.config.exists():
             return Look("missing")
-        run.read_identity()
-        run.read_starts()
-        run.read_epochs()
-        run.measures.check()
+        check_readable(run)
         result = run.read_result()
         status: Any = "unfinished" if result is None else result["status"]
         if status not in FINISHED and run.running():
@@ -64,6 +62,22 @@ def look(run: RunFolder) -> Look:
         return Look(status, str(reason))
     except (UserError, OSError) as error:
         return Look("unreadable", " ".join(str(error).split()))
+
+
+def check_readable(run: RunFolder) -> None:
+    """Read everything of a run once but its checkpoints.
+
+    Args:
+        run: its folder.
+
+    Raises:
+        UserError: there is no run, or one of its files is not as a run's.
+    """
+    run.read_identity()
+    run.read_starts()
+    run.read_epochs()
+    run.measures.check()
+    StartLog(run).read()
 
 
 def state_of(run: RunFolder) -> State:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from optnas.analysis.claims.read import choose_claims
 from optnas.base.errors import UserError
-from optnas.base.records import FINISHED, find_runs
-from optnas.study.folder import State, runs_of, state_of
+from optnas.base.records import FINISHED, RunFolder, find_runs
+from optnas.study.folder import State, look, runs_of, state_of
 from optnas.study.tables import table_of
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Ledger:
         table: the benchmark table behind accuracies and reference lines.
         remark: why there are no reference lines; mostly empty.
         tuned: the tuned learning rates, where a sweep was given.
+        left_out: of each run that cannot be read, also of the sweep, the reason.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Ledger:
     table: str
     remark: str
     tuned: str
+    left_out: list[str]
 
 
 def judge(
@@ -79,14 +81,17 @@ def judge(
     frame = table_of(runs, benchmark=benchmark, data=data, recorded=recorded)
     name = _table_name(frame, benchmark, hold or {})
     lines, remark = _references(name, data)
-    arms = [] if sweep is None else [_tuned(Path(sweep))]
+    swept = [] if sweep is None else find_runs(Path(sweep))
+    arms = [] if sweep is None else [_tuned(Path(sweep), swept)]
+    looks = [look(run) for run in runs]
     return Ledger(
         name=str(out) if study is None else study,
-        states=Counter(state_of(run) for run in runs),
+        states=Counter(state for state, _ in looks),
         findings=judge_table(frame, chosen, lines, lr_arms=arms, hold=hold),
         table=name,
         remark=remark,
         tuned="; ".join(map(str, arms)),
+        left_out=[why for state, why in [*looks, *map(look, swept)] if state == "unreadable"],
     )
 
 
@@ -109,11 +114,10 @@ def _references(table: str, data: Path | None) -> tuple[References, str]:
         return {}, f"no reference lines: {error.reason}; {error.remedy}"
 
 
-def _tuned(sweep: Path) -> RateArm:
+def _tuned(sweep: Path, runs: list[RunFolder]) -> RateArm:
     from optnas.analysis.tuning import tune
 
     # Rates are chosen by the validation loss, so that no benchmark table is needed.
-    runs = find_runs(sweep)
     if not any(state_of(run) in FINISHED for run in runs):
         raise UserError(
             "no run is finished there",

@@ -8,10 +8,12 @@ import os
 import socket
 from typing import Any
 
+from optnas.base.contents import check_event
 from optnas.base.errors import UserError
 from optnas.base.files import append_text
 from optnas.base.json import parse_object
 from optnas.base.records import FINISHED, RunFolder
+from optnas.base.toml import read_text
 
 
 class StartLog:
@@ -42,24 +44,30 @@ class StartLog:
         append_text(self.path, ("\n" if torn else "") + json.dumps(line) + "\n")
 
     def read(self) -> list[dict[str, Any]]:
-        """All whole lines.
+        """All whole lines; one that is no JSON was torn by a power cut.
 
         Returns:
             The events in order.
+
+        Raises:
+            UserError: the file cannot be read, or a whole line tells no event.
         """
         if not self.path.exists():
             return []
         events = []
-        for line in self.path.read_text(errors="replace").splitlines():
+        for number, line in enumerate(read_text(self.path).splitlines(), start=1):
+            where = f"{self.path} line {number}"
             try:
-                events.append(parse_object(line, self.path))
+                event = parse_object(line, where)
             except UserError:
-                continue  # torn by a power cut
+                continue
+            check_event(event, where)
+            events.append(event)
         return events
 
     def completed(self) -> int:
         """How many executions ended the run."""
-        return sum(event.get("event") in FINISHED for event in self.read())
+        return sum(event["event"] in FINISHED for event in self.read())
 
     def settle(self, status: str) -> None:
         """Note the completion of a finished run whose process was killed before it could.

@@ -147,6 +147,8 @@ def print_claims(ledger: Ledger, *, details: bool) -> None:
         say(f"tuned by the sweep's validation loss: {ledger.tuned}")
     if ledger.remark:
         say(ledger.remark)
+    for reason in ledger.left_out:
+        say(f"left out: {reason}")
     if any(ledger.states.get(state) for state in OPEN):
         say("runs are missing: optnas study plan names them, optnas study run goes on with them")
 
@@ -165,5 +167,6 @@ def claims_document(ledger: Ledger) -> dict[str, Any]:
         "benchmark_table": ledger.table,
         "remark": ledger.remark,
         "tuned": ledger.tuned,
+        "left_out": ledger.left_out,
         "findings": as_plain(ledger.findings),
     }

@@ -87,7 +87,5 @@ def _top_eigenvalue(content: dict[str, Any], where: str) -> float:
     except (OverflowError, np.linalg.LinAlgError):
         top = np.nan
     if not np.isfinite(top):
-        raise UserError(
-            "is not finite", where=where, key="H", remedy=LEAVE_OUT
-        )
+        raise UserError("is not finite", where=where, key="H", remedy=LEAVE_OUT)
     return top
