@@ -66,9 +66,9 @@ class Event(pydantic.BaseModel):
     model_config = STRICT
 
     event: Literal["start", "done", "interrupted", "diverged", "failed"]
-    time: str
-    host: str
-    process: int
+    time: str = ""
+    host: str = ""
+    process: int = 0
 
 
 class Measured(pydantic.BaseModel):

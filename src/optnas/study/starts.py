@@ -44,7 +44,7 @@ class StartLog:
         append_text(self.path, ("\n" if torn else "") + json.dumps(line) + "\n")
 
     def read(self) -> list[dict[str, Any]]:
-        """All whole lines; one that is no JSON was torn by a power cut.
+        """All whole lines; one that is no JSON object was torn by a power cut.
 
         Returns:
             The events in order.
