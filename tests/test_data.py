@@ -143,6 +143,11 @@ def test_loaded_images_are_the_asked_rows() -> None:
 # Augmentation, against twins that treat one image after the other with the same draws
 
 
+def drawn(images_BCHW: torch.Tensor, seed: int = 0, **switched_on: Any) -> torch.Tensor:
+    B, _, H, W = images_BCHW.shape
+    return batches.Augmentation(**switched_on).draw(B, (H, W), rng(seed))
+
+
 def naive_crop(images_BCHW: torch.Tensor, padding: int, generator: torch.Generator) -> torch.Tensor:
     B, C, H, W = images_BCHW.shape
     down, right = torch.randint(2 * padding + 1, (2, B), generator=generator).tolist()
@@ -190,7 +195,7 @@ def naive_cutout(
 @pytest.mark.parametrize(("padding", "shape"), [(4, (16, 3, 32, 32)), (1, (5, 1, 8, 6))])
 def test_crop_agrees_with_its_twin(seed: int, padding: int, shape: tuple[int, ...]) -> None:
     images_BCHW = pixels(*shape, seed=seed)
-    fast = batches.random_crop(images_BCHW, padding, rng(seed))
+    fast = batches.crop(images_BCHW, padding, drawn(images_BCHW, seed, crop_padding=padding))
     assert torch.equal(fast, naive_crop(images_BCHW, padding, rng(seed)))
     assert fast.dtype == torch.uint8
 
@@ -198,7 +203,7 @@ def test_crop_agrees_with_its_twin(seed: int, padding: int, shape: tuple[int, ..
 @pytest.mark.parametrize("seed", SEEDS)
 def test_flip_agrees_with_its_twin(seed: int) -> None:
     images_BCHW = pixels(16, 3, 8, 6, seed=seed)
-    fast = batches.random_flip(images_BCHW, rng(seed))
+    fast = batches.flip(images_BCHW, drawn(images_BCHW, seed, flip=True)[0])
     assert torch.equal(fast, naive_flip(images_BCHW, rng(seed)))
 
 
@@ -215,7 +220,7 @@ def test_normalise_agrees_with_its_twin(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("length", [1, 4, 5, 16])
 def test_cutout_agrees_with_its_twin(seed: int, length: int) -> None:
     images_BCHW = torch.randn(16, 3, 12, 10, generator=rng(seed), dtype=torch.float64)
-    fast = batches.cutout(images_BCHW, length, rng(seed))
+    fast = batches.cutout(images_BCHW, length, drawn(images_BCHW, seed, cutout=length))
     assert torch.equal(fast, naive_cutout(images_BCHW, length, rng(seed)))
 
 
@@ -223,7 +228,8 @@ def test_augmentation_crops_flips_normalises_and_cuts_out_in_this_order() -> Non
     images_BCHW = pixels(8, 3, 32, 32)
     before = images_BCHW.clone()
     augmentation = batches.Augmentation(crop_padding=4, flip=True, cutout=16)
-    fast = augmentation.apply(images_BCHW, MEAN_C, STD_C, rng(3), torch.float32)
+    draws_KB = augmentation.draw(8, (32, 32), rng(3))
+    fast = augmentation.apply(images_BCHW, MEAN_C, STD_C, draws_KB, torch.float32)
     draws = rng(3)
     slow = naive_flip(naive_crop(images_BCHW, 4, draws), draws)
     slow = naive_cutout(naive_normalise(slow, torch.float32), 16, draws)
@@ -234,17 +240,18 @@ def test_augmentation_crops_flips_normalises_and_cuts_out_in_this_order() -> Non
 
 def test_without_augmentation_nothing_is_drawn() -> None:
     images_BCHW, generator = pixels(8, 3, 32, 32), rng(3)
-    plain = batches.Augmentation().apply(images_BCHW, MEAN_C, STD_C, generator, torch.float64)
+    draws_KB = batches.Augmentation().draw(8, (32, 32), generator)
+    plain = batches.Augmentation().apply(images_BCHW, MEAN_C, STD_C, draws_KB, torch.float64)
     assert torch.equal(plain, batches.normalise(images_BCHW, MEAN_C, STD_C, torch.float64))
     assert torch.equal(generator.get_state(), rng(3).get_state())
 
 
 def test_draws_do_not_depend_on_the_default_type() -> None:
     images_BCHW = pixels(64, 3, 8, 8)
-    usual = batches.random_flip(images_BCHW, rng())
+    usual = drawn(images_BCHW, flip=True)
     torch.set_default_dtype(torch.float64)
     try:
-        assert torch.equal(batches.random_flip(images_BCHW, rng()), usual)
+        assert torch.equal(drawn(images_BCHW, flip=True), usual)
     finally:
         torch.set_default_dtype(torch.float32)
 
@@ -252,7 +259,7 @@ def test_draws_do_not_depend_on_the_default_type() -> None:
 def test_crop_offsets_are_uniform() -> None:
     # With padding 4 the centre of a 9 x 9 crop is the pixel at the offset itself.
     images_BCHW = torch.arange(81, dtype=torch.uint8).view(1, 1, 9, 9).expand(16_200, 1, 9, 9)
-    centres = batches.random_crop(images_BCHW, 4, rng())[:, 0, 4, 4]
+    centres = batches.crop(images_BCHW, 4, drawn(images_BCHW, crop_padding=4))[:, 0, 4, 4]
     # 80 degrees of freedom: 125 is exceeded by a uniform law once in a thousand seeds.
     assert chi_square(Counter(centres.tolist()), 81) < 125
 
@@ -329,5 +336,5 @@ def test_the_global_generator_is_left_alone() -> None:
     batches.fresh_batch(10, 4, generator)
     batches.CyclingBatches(10, 4, generator).next_batch()
     augmentation = batches.Augmentation(crop_padding=1, flip=True, cutout=4)
-    augmentation.apply(pixels(4, 3, 8, 8), MEAN_C, STD_C, generator, torch.float32)
+    augmentation.draw(4, (8, 8), generator)
     assert torch.equal(torch.get_rng_state(), before)

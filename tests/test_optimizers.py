@@ -428,8 +428,10 @@ def test_statistics_are_those_of_the_point_judged(section: str) -> None:
     seen = []
     for indices_B in torch.randperm(40, generator=stream).split(16)[:2]:
         pixels, _ = state.train.to_batch(indices_B)
+        resolution = pixels.shape[2], pixels.shape[3]
+        draws_KB = state.augmentation.draw(len(pixels), resolution, stream)
         images = state.augmentation.apply(
-            pixels, state.train.mean_C, state.train.std_C, stream, torch.float64
+            pixels, state.train.mean_C, state.train.std_C, draws_KB, torch.float64
         )
         with torch.no_grad():
             _, after = state.supernet(images, A_EO, statistics=state.statistics, update=True)

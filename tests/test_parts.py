@@ -6,6 +6,7 @@ Symbols: A operation weights, r radius. Shapes: E edges, O operations.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -183,6 +184,15 @@ def test_perturbations_draw_one_number_an_entry_from_their_generator_only(
     assert torch.equal(generator.get_state(), spent.get_state())
     torch.manual_seed(99)
     assert torch.equal(perturb(start(), toy_loss(0), MIDDLE, rng(5)), first)
+
+
+@kinds
+def test_noise_drawn_ahead_is_that_of_the_generator(kind: str) -> None:
+    perturb, unused = KINDS[kind]("published"), rng(6)
+    ahead_EO = torch.rand(E, O, generator=rng(5), dtype=torch.float64)
+    found = perturb(start(), toy_loss(0), replace(MIDDLE, noise_EO=ahead_EO), unused)
+    assert torch.equal(found, perturb(start(), toy_loss(0), MIDDLE, rng(5)))
+    assert torch.equal(unused.get_state(), rng(6).get_state())
 
 
 def test_uniform_noise_fills_its_interval() -> None:

@@ -53,9 +53,7 @@ def hard_gumbel(tau_start: float = 10.0, tau_end: float = 0.1) -> Relax:
 def _gumbel(like_EO: Tensor, progress: Progress) -> Tensor:
     if progress.draw is None:
         return torch.zeros_like(like_EO)
-    uniform_EO = torch.rand(
-        like_EO.shape, generator=progress.draw.generator(), dtype=torch.float64
-    ).clamp(min=torch.finfo(torch.float64).tiny)
+    uniform_EO = progress.draw.uniform(like_EO).clamp(min=torch.finfo(torch.float64).tiny)
     return -(-uniform_EO.log()).log().to(like_EO)
 
 

@@ -28,13 +28,23 @@ class Draw:
 
     Attributes:
         seed: of the step; where it comes from is the search's business.
+        ahead_EO: the first numbers of `uniform`, shaped as alpha, if the search has drawn them
+            ahead and sent them to where it computes.
     """
 
     seed: int
+    ahead_EO: Tensor | None = field(default=None, repr=False, compare=False)
 
     def generator(self) -> torch.Generator:
         """The step's stream from its start: the same numbers each time it is asked for."""
         return torch.Generator().manual_seed(self.seed)
+
+    def uniform(self, like: Tensor) -> Tensor:
+        """U(0, 1) in double precision, shaped as a tensor and where that is; the same each time."""
+        if self.ahead_EO is not None and self.ahead_EO.shape == like.shape:
+            return self.ahead_EO
+        draws = torch.rand(like.shape, generator=self.generator(), dtype=torch.float64)
+        return draws.to(like.device)
 
 
 @dataclass(frozen=True)
@@ -48,12 +58,16 @@ class Progress:
             ``needs=("draw",)``. None in every other algorithm, and wherever operation weights are
             judged rather than trained: records, measures, recalibrated statistics.
         memory: what the algorithm remembers: its ``start``, and what its parts have handed back.
+        noise_EO: U(0, 1) in double precision, one number per operation weight, drawn ahead for this
+            weight step where a perturbation is registered with ``needs=("noise",)``; None
+            elsewhere.
     """
 
     epoch: int
     epochs: int
     draw: Draw | None = None
     memory: Memory = field(default_factory=dict)
+    noise_EO: Tensor | None = None
 
     @property
     def fraction(self) -> float:

@@ -8,7 +8,7 @@ from optnas.algorithms.composed import composed
 from optnas.base.registry import register
 
 
-@register("algorithm", "sdarts-adv")
+@register("algorithm", "sdarts-adv", needs=("noise",))
 def sdarts_adv(
     radius_start: float = 0.03,
     radius_end: float = 0.3,

@@ -8,7 +8,7 @@ from optnas.algorithms.composed import composed
 from optnas.base.registry import register
 
 
-@register("algorithm", "sdarts-rs")
+@register("algorithm", "sdarts-rs", needs=("noise",))
 def sdarts_rs(
     radius_start: float = 0.03,
     radius_end: float = 0.3,

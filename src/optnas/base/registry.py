@@ -78,6 +78,7 @@ NEEDS = {
     "memory": "tensors remembered from step to step, in `Progress.memory`",
     "draw": "a random draw per step, in `Progress.draw`",
     "own-cell": "a space whose network takes another mixed cell",
+    "noise": "a uniform number per operation weight and weight step, in `Progress.noise_EO`",
 }
 
 _FACTORIES: Registered = {}

@@ -20,7 +20,8 @@ A run's seed names one stream for each purpose:
     measure/NAME/N      draws of a measure after epoch N
 
 Two optimizer pairs with the same seed thus see the same data and the same start, and their
-difference is paired. All draws are made on the CPU: the numbers do not depend on the device.
+difference is paired. All draws are made on the CPU: the numbers do not depend on the device. Those
+of a search's steps are made for a whole epoch at once, in the order of the steps.
 """
 
 from __future__ import annotations

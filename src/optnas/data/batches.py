@@ -1,14 +1,17 @@
 """Images on the device, their split, their augmentation, and the order of batches.
 
-Everything is a batched function of tensors and of a named CPU generator (`optnas.base.seeds`):
-numbers are drawn on the CPU and moved, so that they are the same on every device.
+Random numbers are drawn from named CPU generators (`optnas.base.seeds`), so that they are the same
+on every device, as integers per image; what is done with them is a batched function of tensors that
+lie where the images are.
 
-Shape letters: N images held, B images of a batch, C channels, H height, W width.
+Shape letters: N images held, B images of a batch, C channels, H height, W width, K numbers drawn
+for an image.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -175,45 +178,31 @@ def _digests(images: Images) -> list[bytes]:
     return [hashlib.blake2b(each.tobytes(), digest_size=16).digest() for each in pixels_NCHW]
 
 
-def random_crop(
-    images_BCHW: torch.Tensor, padding: int, generator: torch.Generator
-) -> torch.Tensor:
-    """Pad with zeros and cut each image out at its own uniform offset, at its old size.
+def crop(images_BCHW: torch.Tensor, padding: int, offsets_2B: torch.Tensor) -> torch.Tensor:
+    """Pad with zeros and cut each image out at its own offset, at its old size.
 
     As in published code this acts on raw pixels: the border is black, and becomes -mean / std.
 
     Args:
         images_BCHW: raw pixels.
-        padding: zeros added on each side, in pixels; offsets are 0 to 2 padding.
-        generator: draws the B vertical offsets, then the B horizontal ones.
+        padding: zeros added on each side, in pixels.
+        offsets_2B: the vertical and the horizontal offset of each image, 0 to 2 padding.
 
     Returns:
         A new tensor of the same shape and type.
     """
     B, C, H, W = images_BCHW.shape
-    offsets_2B1 = torch.randint(2 * padding + 1, (2, B, 1), generator=generator)
-    rows_BH = offsets_2B1[0] + torch.arange(H)
-    columns_BW = offsets_2B1[1] + torch.arange(W)
+    device = images_BCHW.device
+    rows_BH = offsets_2B[0][:, None] + torch.arange(H, device=device)
+    columns_BW = offsets_2B[1][:, None] + torch.arange(W, device=device)
     places_BHW = rows_BH[:, :, None] * (W + 2 * padding) + columns_BW[:, None, :]
-    places_BHW = places_BHW.to(images_BCHW.device)
     padded_BCP = pad(images_BCHW, (padding,) * 4).flatten(2)
     return padded_BCP.gather(2, places_BHW.view(B, 1, -1).expand(B, C, -1)).view(B, C, H, W)
 
 
-def random_flip(images_BCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Mirror each image left to right with probability one half.
-
-    Args:
-        images_BCHW: the images.
-        generator: draws B uniform numbers; an image is mirrored where it is below 0.5.
-
-    Returns:
-        A new tensor of the same shape and type.
-    """
-    shape = (len(images_BCHW), 1, 1, 1)
-    draws_B111 = torch.rand(shape, generator=generator, dtype=torch.float32)
-    mirrored_B111 = (draws_B111 < 0.5).to(images_BCHW.device)
-    return torch.where(mirrored_B111, images_BCHW.flip(-1), images_BCHW)
+def flip(images_BCHW: torch.Tensor, mirrored_B: torch.Tensor) -> torch.Tensor:
+    """Mirror left to right the images marked by another number than 0; a new tensor."""
+    return torch.where(mirrored_B.bool()[:, None, None, None], images_BCHW.flip(-1), images_BCHW)
 
 
 def normalise(
@@ -235,32 +224,31 @@ def normalise(
     return (pixels_BCHW - mean_C11) / std_C11
 
 
-def cutout(images_BCHW: torch.Tensor, length: int, generator: torch.Generator) -> torch.Tensor:
+def cutout(images_BCHW: torch.Tensor, length: int, centres_2B: torch.Tensor) -> torch.Tensor:
     """Fill a square of each normalised image with 0, the mean colour.
 
-    The centre (y, x) is a uniform pixel, and the square is rows y - length//2 to y + length//2 - 1,
-    columns likewise, less what lies beyond the border. As in the published code an odd length thus
-    acts as the even one below it.
+    With centre (y, x) the square is rows y - length//2 to y + length//2 - 1, columns likewise, less
+    what lies beyond the border. As in the published code an odd length thus acts as the even one
+    below it.
 
     Args:
         images_BCHW: normalised images.
         length: side of the square, in pixels.
-        generator: draws the B rows of the centres, then the B columns.
+        centres_2B: row and column of each image's centre, a pixel.
 
     Returns:
         A new tensor of the same shape and type.
 
     Reference: DeVries and Taylor, 2017, in the form of the DARTS code (Liu et al., ICLR 2019).
     """
-    B, _, H, W = images_BCHW.shape
     half = length // 2
 
-    def covered(extent: int) -> torch.Tensor:
-        centres_B1 = torch.randint(extent, (B, 1), generator=generator)
-        distances_BX = torch.arange(extent) - centres_B1
-        return ((distances_BX >= -half) & (distances_BX < half)).to(images_BCHW.device)
+    def covered(extent: int, centres_B: torch.Tensor) -> torch.Tensor:
+        distances_BX = torch.arange(extent, device=centres_B.device) - centres_B[:, None]
+        return (distances_BX >= -half) & (distances_BX < half)
 
-    rows_BH, columns_BW = covered(H), covered(W)
+    H, W = images_BCHW.shape[2:]
+    rows_BH, columns_BW = covered(H, centres_2B[0]), covered(W, centres_2B[1])
     square_B1HW = rows_BH[:, None, :, None] & columns_BW[:, None, None, :]
     return images_BCHW.clone().masked_fill_(square_B1HW, 0)  # keeps the memory format
 
@@ -279,12 +267,40 @@ class Augmentation:
     flip: bool = False
     cutout: int = 0
 
+    def draw(
+        self, count: int, resolution: tuple[int, int], generator: torch.Generator
+    ) -> torch.Tensor:
+        """The numbers that decide what happens to each image of a batch.
+
+        With cropping two offsets, uniform on 0 to 2 padding; with flipping 1 with probability one
+        half, else 0; with cutout a uniform row and column.
+
+        Args:
+            count: B.
+            resolution: H and W.
+            generator: this half's augmentation stream; moved only by what is switched on: by all
+                vertical offsets, all horizontal ones, a uniform number per image (mirrored below
+                0.5), all rows, all columns.
+
+        Returns:
+            ``int64 [K, B]`` on the CPU, K from 0 to 5.
+        """
+        rows = [torch.empty(0, count, dtype=torch.int64)]
+        if self.crop_padding:
+            rows.append(torch.randint(2 * self.crop_padding + 1, (2, count), generator=generator))
+        if self.flip:
+            draws_1B = torch.rand(1, count, generator=generator, dtype=torch.float32)
+            rows.append((draws_1B < 0.5).long())
+        if self.cutout:
+            rows += [torch.randint(each, (1, count), generator=generator) for each in resolution]
+        return torch.cat(rows)
+
     def apply(
         self,
         images_BCHW: torch.Tensor,
         mean_C: torch.Tensor,
         std_C: torch.Tensor,
-        generator: torch.Generator,
+        draws_KB: torch.Tensor,
         dtype: torch.dtype,
     ) -> torch.Tensor:
         """Crop, flip, normalise, cut out, in this order.
@@ -293,18 +309,39 @@ class Augmentation:
             images_BCHW: ``uint8`` pixels; not changed.
             mean_C: mean of each channel, as in `Images`.
             std_C: standard deviation of each channel, as in `Images`.
-            generator: this half's augmentation stream; moved only by what is switched on.
+            draws_KB: what `draw` returned for such a batch, where the images are.
             dtype: a floating type.
 
         Returns:
             Normalised images, ``[B, C, H, W]`` in the channels-last memory format.
         """
         if self.crop_padding:
-            images_BCHW = random_crop(images_BCHW, self.crop_padding, generator)
+            images_BCHW = crop(images_BCHW, self.crop_padding, draws_KB[:2])
         if self.flip:
-            images_BCHW = random_flip(images_BCHW, generator)
+            images_BCHW = flip(images_BCHW, draws_KB[2 if self.crop_padding else 0])
         inputs_BCHW = normalise(images_BCHW, mean_C, std_C, dtype)
-        return cutout(inputs_BCHW, self.cutout, generator) if self.cutout else inputs_BCHW
+        return cutout(inputs_BCHW, self.cutout, draws_KB[-2:]) if self.cutout else inputs_BCHW
+
+
+def send(tensors: Sequence[torch.Tensor], device: torch.device) -> list[torch.Tensor]:
+    """Tensors of eight bytes per entry from the CPU to a device, in one copy nobody waits for.
+
+    Args:
+        tensors: ``int64`` or ``float64``, of any shapes.
+        device: where to.
+
+    Returns:
+        The same values there; the tensors themselves if that is the CPU.
+    """
+    if device.type == "cpu":
+        return list(tensors)
+    joined = torch.cat([each.reshape(-1).view(torch.int64) for each in tensors])
+    # Only from page-locked memory does a copy run beside the program.
+    joined = joined.pin_memory() if device.type == "cuda" else joined
+    parts = joined.to(device, non_blocking=True).split([each.numel() for each in tensors])
+    return [
+        part.view(each.dtype).view(each.shape) for part, each in zip(parts, tensors, strict=True)
+    ]
 
 
 def epoch_batches(

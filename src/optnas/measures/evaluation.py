@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from optnas.data.batches import Augmentation, Images, normalise
+from optnas.data.batches import Augmentation, Images, normalise, send
 from optnas.spaces.network.network import MOMENTUM
 from optnas.spaces.network.protocol import SearchNetwork
 from optnas.spaces.network.statistics import Statistics
@@ -46,6 +46,35 @@ def clean_batch(images: Images, indices_B: Tensor, dtype: torch.dtype) -> Batch:
     return Batch(normalise(pixels, images.mean_C, images.std_C, dtype), labels_B)
 
 
+def batch_draws(
+    images: Images, indices_B: Tensor, augmentation: Augmentation, generator: torch.Generator
+) -> Tensor:
+    """All that decides a batch, as numbers.
+
+    Args:
+        images: the images.
+        indices_B: which of them, on the CPU.
+        augmentation: what is done to them.
+        generator: moved only by what is switched on.
+
+    Returns:
+        ``int64 [1 + K, B]`` on the CPU: the positions, then the K numbers of `Augmentation.draw`.
+    """
+    resolution = images.images_NCHW.shape[2], images.images_NCHW.shape[3]
+    draws_KB = augmentation.draw(len(indices_B), resolution, generator)
+    return torch.cat([indices_B[None], draws_KB])
+
+
+def drawn_batch(
+    images: Images, augmentation: Augmentation, draws_KB: Tensor, dtype: torch.dtype
+) -> Batch:
+    """The batch of what `batch_draws` returned, wherever that lies by now."""
+    draws_KB = draws_KB.to(images.labels_N.device)
+    pixels, labels_B = images.to_batch(draws_KB[0])
+    inputs = augmentation.apply(pixels, images.mean_C, images.std_C, draws_KB[1:], dtype)
+    return Batch(inputs, labels_B)
+
+
 def augmented_batch(
     images: Images,
     indices_B: Tensor,
@@ -57,15 +86,14 @@ def augmented_batch(
 
     Args:
         images: the images.
-        indices_B: which of them.
+        indices_B: which of them, on the CPU.
         augmentation: what is done; `Augmentation()` leaves a `clean_batch`.
         generator: moved only by what is switched on.
         dtype: a floating type.
     """
-    pixels, labels_B = images.to_batch(indices_B)
-    return Batch(
-        augmentation.apply(pixels, images.mean_C, images.std_C, generator, dtype), labels_B
-    )
+    drawn_KB = batch_draws(images, indices_B, augmentation, generator)
+    (draws_KB,) = send([drawn_KB], images.labels_N.device)
+    return drawn_batch(images, augmentation, draws_KB, dtype)
 
 
 def fixed_indices(size: int, count: int, batch_size: int) -> Iterator[Tensor]:
@@ -111,7 +139,7 @@ def evaluate(
     Returns:
         Mean cross-entropy in nats, accuracy in percent.
     """
-    indices = torch.arange(len(images)).split(batch_size)
+    indices = torch.arange(len(images), device=images.labels_N.device).split(batch_size)
     batches = (clean_batch(images, indices_B, dtype) for indices_B in indices)
     return evaluate_batches(supernet, batches, op_weights_EO, statistics=statistics)
 
@@ -161,7 +189,7 @@ def mean_scores(
     size = 0
     for batch in batches:
         score = score_of(logits_of(batch.images_BCHW), batch.labels_B)
-        total = Score(total.loss_sum + score.loss_sum.cpu(), total.correct + score.correct.cpu())
+        total = Score(total.loss_sum + score.loss_sum, total.correct + score.correct)
         size += len(batch.labels_B)
     return float(total.loss_sum) / size, 100.0 * int(total.correct) / size
 

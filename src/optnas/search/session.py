@@ -9,12 +9,10 @@ session.measure()["valid_accuracy"]
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from optnas.algorithms.base import Progress
 from optnas.base.measurements import Line
 from optnas.base.records import Record, RunFolder
-from optnas.data.batches import epoch_batches
 from optnas.measures.evaluation import Score
 from optnas.measures.snapshot import Snapshot
 from optnas.optimizers.adapter import set_learning_rate
@@ -23,11 +21,11 @@ from optnas.search.describe import describe_search, finite
 from optnas.search.observe import Taken, due, put, recorded, snapshot_of, take
 from optnas.search.state import SearchState
 from optnas.search.steps import (
+    StepDraws,
     arch_step,
+    draw_epoch,
     recalibrated_statistics,
     select,
-    train_batch,
-    valid_batch,
     weight_step,
 )
 
@@ -73,17 +71,17 @@ class Session:
         rates = self.begin_epoch()
         if state.epoch == 0:
             return dict.fromkeys(UNTRAINED)
-        loss_sum = torch.zeros((), dtype=torch.float64)
-        correct = torch.zeros((), dtype=torch.int64)
-        size, generator = len(state.train), state.generators["train-order"]
-        for indices_B in epoch_batches(size, state.settings.search.batch_size, generator):
-            score = self.step(indices_B)
-            loss_sum += score.loss_sum.cpu()
-            correct += score.correct.cpu()
+        device, size = state.alpha_EO.device, len(state.train)
+        loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        correct = torch.zeros((), dtype=torch.int64, device=device)
+        for draws in draw_epoch(state):
+            score = self.step(draws)
+            loss_sum += score.loss_sum
+            correct += score.correct
         # Whatever is recorded, measured or saved from here on sees the points that are judged.
         moved = [to_evaluation_point(o) for o in (state.weight_optimizer, state.arch_optimizer)]
         if any(moved):
-            state.statistics = recalibrated_statistics(state, self.progress)
+            state.keep(recalibrated_statistics(state, self.progress))
         train_loss = finite("train loss", float(loss_sum) / size)
         return {"train_loss": train_loss, "train_accuracy": 100.0 * int(correct) / size, **rates}
 
@@ -107,22 +105,22 @@ class Session:
             to_training_point(optimizer)
         return rates
 
-    def step(self, indices_B: Tensor) -> Score:
+    def step(self, draws: StepDraws) -> Score:
         """One step of each level, in the protocol's order.
 
         Args:
-            indices_B: which images of the training half.
+            draws: one of those of `optnas.search.steps.draw_epoch`.
 
         Returns:
             The train batch's score before its weight step.
         """
         state, progress = self.state, self.progress
-        train = train_batch(state, indices_B)
+        train, valid = draws.batches(state)
         if state.settings.search.step_order == "arch-first":
-            arch_step(state, train, valid_batch(state), progress)
-            return weight_step(state, train, progress)
-        score = weight_step(state, train, progress)
-        arch_step(state, train, valid_batch(state), progress)
+            arch_step(state, train, valid, draws.arch(progress))
+            return weight_step(state, train, draws.weight(progress))
+        score = weight_step(state, train, draws.weight(progress))
+        arch_step(state, train, valid, draws.arch(progress))
         return score
 
     def measure(self) -> Record:

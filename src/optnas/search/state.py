@@ -30,7 +30,10 @@ from optnas.spaces import Space, build_space
 from optnas.spaces.network import SearchNetwork, Statistics, build_network
 from optnas.spaces.tables import Table, load_table
 
-STREAMS = ("train-order", "valid-order", "train-augmentation", "valid-augmentation", "perturbation")
+# One number per operation weight and weight step, for algorithms that need noise; else what a
+# perturbation draws itself.
+NOISE = "perturbation"
+STREAMS = ("train-order", "valid-order", "train-augmentation", "valid-augmentation", NOISE)
 # One number per step, for algorithms that need a draw; the others do not have the stream.
 DRAWS = "draws"
 # One number per alpha step, for those that need further train batches.
@@ -60,6 +63,7 @@ class SearchState:
         augmentation: of the weight step's batches.
         valid_augmentation: of the alpha step's batches.
         generators: random streams by name.
+        needs: what the algorithm needs, keys of `registry.NEEDS`.
         passes: state of the validation batches drawn in passes.
         table: the benchmark.
         note: what to say of the data beside results.
@@ -87,6 +91,7 @@ class SearchState:
     augmentation: Augmentation
     valid_augmentation: Augmentation
     generators: dict[str, torch.Generator]
+    needs: frozenset[str]
     passes: CyclingBatches
     table: Table
     note: str
@@ -100,6 +105,12 @@ class SearchState:
     def dtype(self) -> torch.dtype:
         """Of network weights, alpha and images."""
         return self.alpha_EO.dtype
+
+    def keep(self, statistics: Statistics | None) -> None:
+        """Take over running statistics, in the memory they have here."""
+        if self.statistics is not None and statistics is not None:
+            self.statistics.mean_S.copy_(statistics.mean_S)
+            self.statistics.variance_S.copy_(statistics.variance_S)
 
     def progress(self, epoch: int) -> Progress:
         """Where the search stands in an epoch, as it is judged there: without a draw."""
@@ -215,6 +226,7 @@ def build_state(settings: Settings) -> SearchState:
         augmentation=augmentation,
         valid_augmentation=augmentation if asked.validation else Augmentation(),
         generators=generators,
+        needs=needs,
         passes=CyclingBatches(len(valid), settings.search.batch_size, generators["valid-order"]),
         table=load_table(settings.benchmark.table, folder=settings.data.place("folder")),
         note=_note(settings, dataset) + shared_images(train, valid),

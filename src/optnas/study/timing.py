@@ -123,11 +123,10 @@ def _median(work: Callable[[], Any], times: int) -> float:
 
 
 def _step(session: Session) -> Callable[[], Any]:
-    import torch
+    from optnas.search.steps import draw_epoch
 
-    state = session.state
-    indices_B = torch.arange(min(state.settings.search.batch_size, len(state.train)))
-    return lambda: float(session.step(indices_B).loss_sum)
+    draws = draw_epoch(session.state)[0]
+    return lambda: float(session.step(draws).loss_sum)
 
 
 def _validation(session: Session) -> Callable[[], Any]:

@@ -55,7 +55,7 @@ def unperturbed(
     return op_weights_EO
 
 
-@register("perturbation", "uniform")
+@register("perturbation", "uniform", needs=("noise",))
 def uniform(
     radius_start: float = 0.03, radius_end: float = 0.3, projection: ProjectionName = "published"
 ) -> Perturb:
@@ -80,13 +80,16 @@ def uniform(
         del train_loss
         r = radius.at(progress)
         return _project(
-            op_weights_EO + _noise(op_weights_EO, r, generator), op_weights_EO, r, projection
+            op_weights_EO + _noise(op_weights_EO, r, progress, generator),
+            op_weights_EO,
+            r,
+            projection,
         )
 
     return perturb
 
 
-@register("perturbation", "attack")
+@register("perturbation", "attack", needs=("noise",))
 def attack(
     radius_start: float = 0.03,
     radius_end: float = 0.3,
@@ -119,7 +122,8 @@ def attack(
         centre_EO = op_weights_EO.detach()
         with torch.no_grad():
             before = train_loss(centre_EO)
-        moved_EO = _project(centre_EO + _noise(centre_EO, r, generator), centre_EO, r, projection)
+        start_EO = centre_EO + _noise(centre_EO, r, progress, generator)
+        moved_EO = _project(start_EO, centre_EO, r, projection)
         for _ in range(steps):
             moved_EO.requires_grad_()
             (gradient_EO,) = torch.autograd.grad(train_loss(moved_EO), moved_EO)
@@ -128,13 +132,15 @@ def attack(
             moved_EO = _project(boxed_EO, centre_EO, r, projection)
         with torch.no_grad():
             after = train_loss(moved_EO)
-        return op_weights_EO if before > after else moved_EO
+        return torch.where(before > after, centre_EO, moved_EO)
 
     return perturb
 
 
-def _noise(like: Tensor, r: float, generator: torch.Generator) -> Tensor:
-    draws = torch.rand(like.shape, generator=generator, dtype=torch.float64)
+def _noise(like: Tensor, r: float, progress: Progress, generator: torch.Generator) -> Tensor:
+    draws = progress.noise_EO
+    if draws is None:
+        draws = torch.rand(like.shape, generator=generator, dtype=torch.float64)
     return ((2 * draws - 1) * r).to(like)
 
 

@@ -93,7 +93,7 @@ def _pass(
 ) -> tuple[Walk, Dual]:
     size = op_weights_EO.numel()
     walk = Walk(size, adjoints)
-    positions_EO = torch.arange(size).reshape(op_weights_EO.shape)
+    positions_EO = torch.arange(size, device=op_weights_EO.device).reshape(op_weights_EO.shape)
     factors = cast(Any, Factors(walk, op_weights_EO, positions_EO))
     logits = supernet(batch.images_BCHW, factors, statistics=statistics).logits_BK
     return walk, cast(Any, logits)

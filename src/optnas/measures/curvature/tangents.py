@@ -84,6 +84,11 @@ class Factors(Stand):
     positions: Tensor
     repeats: int = 1
 
+    @property
+    def device(self) -> torch.device:
+        """Where the values lie."""
+        return self.values.device
+
     def __getitem__(self, key: Any) -> Factors:
         return Factors(self.walk, self.values[key], self.positions[key])
 

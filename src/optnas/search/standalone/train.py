@@ -140,7 +140,11 @@ def train(
         loss_sum = 0.0
         for indices_B in epoch_batches(len(parts.train), training.batch_size, order):
             pixels, labels_B = parts.train.to_batch(indices_B)
-            inputs = augmentation.apply(pixels, parts.train.mean_C, parts.train.std_C, draws, DTYPE)
+            resolution = pixels.shape[2], pixels.shape[3]
+            draws_KB = augmentation.draw(len(labels_B), resolution, draws)
+            inputs = augmentation.apply(
+                pixels, parts.train.mean_C, parts.train.std_C, draws_KB, DTYPE
+            )
             loss, statistics = _step(network, optimizer, inputs, labels_B, statistics)
             loss_sum += loss * len(labels_B)
         mean_loss = loss_sum / len(parts.train)

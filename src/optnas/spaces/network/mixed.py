@@ -5,7 +5,8 @@ Shapes: B images, C channels, H x W pixels, E edges, O operations; K edges leave
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -177,7 +178,7 @@ class MixedCell(SearchCell):
             edges = self.leaving(source)
             for column, kernel in self.convolutions.items():
                 joined = torch.cat([weights[self.filter_name(edge, column)] for edge in edges])
-                affine = op_weights_EO[edges, column].repeat_interleave(self.channels)
+                affine = self._repeated(op_weights_EO, edges, column)
                 y = F.conv2d(active_BCHW, joined, padding=kernel // 2)
                 y = normalise(y, self.norm_name(source, column), affine, None)
                 yield from zip(edges, y.split(self.channels, dim=1), strict=True)
@@ -210,7 +211,7 @@ class MixedCell(SearchCell):
             edges, terms = self.leaving(source), []
             for column, kernel in self.convolutions.items():
                 scale, shift = scale_and_shift(self.norm_name(source, column))
-                affine = op_weights_EO[edges, column].repeat_interleave(self.channels)
+                affine = self._repeated(op_weights_EO, edges, column)
                 joined = torch.cat([weights[self.filter_name(edge, column)] for edge in edges])
                 joined = joined * (affine * scale)[:, None, None, None]
                 terms.append(Folded(F.pad(joined, [(size - kernel) // 2] * 4), affine * shift))
@@ -247,6 +248,11 @@ class MixedCell(SearchCell):
             return self._through(x, op_weights_EO, held, normalise, convolve)
 
         return judge
+
+    def _repeated(self, op_weights_EO: Tensor, edges: Sequence[int], column: int) -> Tensor:
+        """The operation weights of some edges, each repeated over the channels."""
+        places_K = _positions(tuple(edges), op_weights_EO.device)
+        return op_weights_EO[places_K, column].repeat_interleave(self.channels)
 
     def _through(
         self,
@@ -298,3 +304,11 @@ class MixedCell(SearchCell):
 
 def _no_norm(y: Tensor, name: str) -> Tensor:
     raise AssertionError(f"a batch norm {name!r} that was not declared")
+
+
+@functools.lru_cache(maxsize=64)
+def _positions(edges: tuple[int, ...], device: torch.device) -> Tensor:
+    """Edges as an index that lies where it is used; a list would be sent there at every call."""
+    # What is made in inference mode could never be saved for a derivative.
+    with torch.inference_mode(False):
+        return torch.tensor(edges, device=device)
