@@ -107,6 +107,7 @@ class NaiveSupernet(nn.Module):
         cells: int,
         classes: int,
         image_channels: int,
+        head_affine: bool = True,
     ):
         super().__init__()
         self.operations = tuple(operations)
@@ -117,7 +118,7 @@ class NaiveSupernet(nn.Module):
             for stage in range(3)
         )
         self.reductions = nn.ModuleList(Reduction(channels * 2**stage) for stage in range(2))
-        self.head_norm = nn.BatchNorm2d(4 * channels)
+        self.head_norm = nn.BatchNorm2d(4 * channels, affine=head_affine)
         self.head_linear = nn.Linear(4 * channels, classes)
 
     def forward(self, x_BCHW: Tensor, op_weights_EO: Tensor) -> Tensor:

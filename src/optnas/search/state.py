@@ -195,6 +195,7 @@ def build_state(settings: Settings) -> SearchState:
         classes=dataset.classes,
         image_channels=dataset.channels,
         generator=named_generator(seed, "weight-init"),
+        head_affine=settings.supernet.head_affine,
         dtype=dtype,
         device=device,
     )

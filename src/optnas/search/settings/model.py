@@ -64,11 +64,16 @@ class SearchSection(Section):
 
 
 class SupernetSection(Section):
-    """Size and modes of the supernet; ``alpha_scale``: standard deviation of initial alpha."""
+    """Size and modes of the supernet.
+
+    ``head_affine``: whether the batch norm before the head has a weight and a bias;
+    ``alpha_scale``: standard deviation of initial alpha.
+    """
 
     channels: int = Field(8, ge=1)
     cells: int = Field(1, ge=1)
     batch_norm: Literal["running", "batch"] = "running"
+    head_affine: bool = True
     arch_step_updates_statistics: bool = True
     alpha_scale: float = Field(1e-3, ge=0)
     dtype: Literal["float32", "float64"] = "float32"

@@ -46,6 +46,7 @@ class Skeleton(Generic[AnyCell]):
         classes: width of the head.
         image_channels: channels of the images.
         generator: CPU generator of the initial network weights; it advances.
+        head_affine: whether the head's batch norm has a weight and a bias.
         dtype: of the network weights.
         device: of the network weights.
 
@@ -63,6 +64,7 @@ class Skeleton(Generic[AnyCell]):
         classes: int,
         image_channels: int,
         generator: torch.Generator,
+        head_affine: bool = True,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ):
@@ -86,7 +88,9 @@ class Skeleton(Generic[AnyCell]):
                     self._norms[norm] = layer
                     if cell.affine:
                         self._affine(norm, layer.channels)
-        self._affine_norm("head.norm", widths[-1])
+        self._norms["head.norm"] = BatchNorm(["head.norm"], widths[-1])
+        if head_affine:
+            self._affine("head.norm", widths[-1])
         self._leaf("head.linear.weight", (classes, widths[-1]), widths[-1])
         self._leaf("head.linear.bias", (classes,), widths[-1])
         self._offsets: dict[str, slice] = {}

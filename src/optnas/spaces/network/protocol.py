@@ -34,6 +34,7 @@ class Sizes(TypedDict):
         classes: width of the head.
         image_channels: channels of the images.
         generator: CPU generator of the initial network weights; it advances.
+        head_affine: whether the head's batch norm has a weight and a bias.
         dtype: of the network weights.
         device: of the network weights.
     """
@@ -43,6 +44,7 @@ class Sizes(TypedDict):
     classes: int
     image_channels: int
     generator: torch.Generator
+    head_affine: NotRequired[bool]
     dtype: NotRequired[torch.dtype]
     device: NotRequired[torch.device | str]
 
