@@ -64,9 +64,9 @@ CASES: dict[str, dict[str, Any]] = {
     "sam": {**SAM, "weight_optimizer__base": {"name": "SGD", "momentum": 0.9}},
     "sam over Adam": {**SAM, "weight_optimizer__base": {"name": "Adam"}},
     "unrolled": {"algorithm__hypergradient": "unrolled"},
-    "unrolled by differences": {
+    "unrolled exactly": {
         "algorithm__hypergradient": "unrolled",
-        "algorithm__derivative": "finite-difference",
+        "algorithm__hypergradient__derivative": "exact",
     },
     "sdarts-rs": {"algorithm__name": "sdarts-rs"},
     "sdarts-adv": {"algorithm__name": "sdarts-adv"},

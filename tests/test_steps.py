@@ -97,7 +97,7 @@ class Twin:
         state: where the initial values come from.
         perturbation: what happens to A in the weight step.
         auxiliary: whether every edge has an auxiliary skip.
-        unrolled: whether the gradient of alpha passes through a virtual SGD step.
+        unrolled: how the gradient of alpha passes through a virtual SGD step; "" if it does not.
         frozen: whether alpha stays.
         beta: weight of the logsumexp penalty that would be reached after the last epoch.
         gumbel: whether each step samples one operation per edge, at temperature 10 to 0.1.
@@ -115,7 +115,7 @@ class Twin:
         *,
         perturbation: str = "none",
         auxiliary: bool = False,
-        unrolled: bool = False,
+        unrolled: str = "",
         frozen: bool = False,
         beta: float = 0.0,
         gumbel: bool = False,
@@ -179,6 +179,9 @@ class Twin:
             return
         self.draw()
         alpha_EO = self.alpha_EO.clone().requires_grad_()
+        if self.unrolled == "finite-difference":
+            self.move_alpha(self.published(train, valid, alpha_EO))
+            return
         if self.unrolled:
             loss = self.loss(valid, self.relaxed(alpha_EO), self.virtual_weights(train, alpha_EO))
         elif self.arch_updates:
@@ -204,6 +207,29 @@ class Twin:
             step = d + group["momentum"] * buffer if group["nesterov"] else buffer
             moved[name] = w.detach() - group["lr"] * step
         return moved
+
+    def published(self, train: Batch, valid: Batch, alpha_EO: Tensor) -> Tensor:
+        """Equations 7 and 8 of Liu et al., ICLR 2019, with xi the step's length in the gradient."""
+        named = dict(self.net.named_parameters())
+        reached = {
+            name: w.detach().requires_grad_()
+            for name, w in self.virtual_weights(train, alpha_EO).items()
+        }
+        loss = self.loss(valid, self.relaxed(alpha_EO), reached)
+        loss = loss + self.penalty * alpha_EO.exp().sum(-1).log().mean()
+        g_EO, *v = torch.autograd.grad(loss, [alpha_EO, *reached.values()])
+        radius = 0.01 / torch.cat([each.flatten() for each in v]).norm()
+        sides = []
+        for sign in (1, -1):
+            moved = {
+                name: w.detach() + sign * radius * each
+                for (name, w), each in zip(named.items(), v, strict=True)
+            }
+            loss = self.loss(train, self.relaxed(alpha_EO), moved)
+            sides.append(torch.autograd.grad(loss, alpha_EO)[0])
+        (group,) = self.optimizer.param_groups
+        xi = group["lr"] * (1 + group["momentum"] * group["nesterov"])
+        return g_EO - xi * (sides[0] - sides[1]) / (2 * radius)
 
     def move_alpha(self, g_EO: Tensor) -> None:
         self.steps += 1
@@ -303,12 +329,18 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 # The unrolled hypergradient, of SGD, beside each relaxation and beside a perturbation.
 for name in ("darts", "sdarts-rs", "darts-minus", "beta-darts", "gdas"):
-    unrolled = {"algorithm": {"name": name, "hypergradient": "unrolled"}}
-    CASES[f"{name}, unrolled"] = (unrolled, CASES[name][1] | {"unrolled": True})
-CASES["darts, unrolled, Nesterov"] = (
-    CASES["darts, unrolled"][0] | NESTEROV,
-    {"unrolled": True, "weights": nesterov},
-)
+    for derivative in ("exact", "finite-difference"):
+        part = {"name": "unrolled", "derivative": derivative}
+        unrolled = {"algorithm": {"name": name, "hypergradient": part}}
+        CASES[f"{name}, unrolled, {derivative}"] = (
+            unrolled,
+            CASES[name][1] | {"unrolled": derivative},
+        )
+for derivative in ("exact", "finite-difference"):
+    CASES[f"darts, unrolled, {derivative}, Nesterov"] = (
+        CASES[f"darts, unrolled, {derivative}"][0] | NESTEROV,
+        {"unrolled": derivative, "weights": nesterov},
+    )
 
 
 def assert_same(state: SearchState, twin: Twin) -> None:

@@ -18,7 +18,7 @@ def respelled(section: Mapping[str, Any]) -> dict[str, Any]:
 
     ``{hypergradient = "unrolled", derivative = X}`` becomes
     ``{hypergradient = {name = "unrolled", derivative = X}}``. 0.1.0 wrote the default
-    ``derivative = "exact"`` beside every hypergradient, so that it says nothing there.
+    ``derivative = "exact"`` beside every hypergradient: it says nothing of one without a choice.
 
     Args:
         section: with the algorithm's ``name``.
@@ -37,12 +37,12 @@ def respelled(section: Mapping[str, Any]) -> dict[str, Any]:
     if DERIVATIVE not in today or DERIVATIVE in parameters or part is None:
         return today
     derivative = today.pop(DERIVATIVE)
-    if derivative == EXACT:
-        return today
     chosen = today.get(KIND, parameters[KIND].default)
     table = dict(chosen) if isinstance(chosen, Mapping) else {"name": chosen}
     name = table.setdefault("name", parameters[KIND].default)
     offered = parameters_of(registry.find(part.kind, name, key=f"algorithm.{KIND}.name"))
+    if derivative == EXACT and DERIVATIVE not in offered:
+        return today
     if DERIVATIVE not in offered or table.setdefault(DERIVATIVE, derivative) != derivative:
         raise UserError(
             f"the hypergradient {name} has no such choice"

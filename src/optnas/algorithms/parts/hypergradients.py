@@ -43,8 +43,10 @@ def hypergradient(
     """
     if isinstance(chosen, str):
         factory = registry.find("hypergradient", chosen, key="algorithm.hypergradient")
-        if derivative == "exact" or "derivative" in parameters_of(factory):
-            return factory(**({} if derivative == "exact" else {"derivative": derivative}))
+        if "derivative" in parameters_of(factory):
+            return factory(derivative=derivative)
+        if derivative == "exact":
+            return factory()
     elif derivative == "exact":
         return chosen
     raise UserError(
@@ -87,7 +89,7 @@ def first_order(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergra
 
 
 @register("hypergradient", "unrolled", needs=("virtual-step", "train-batch"), limit="one-step")
-def unrolled(derivative: DerivativeName = "exact") -> ComputeHypergradient:
+def unrolled(derivative: DerivativeName = "finite-difference") -> ComputeHypergradient:
     """Gradient through one virtual step of the weight optimizer.
 
     d L_val(w'(alpha), A) / d alpha with w'(alpha) = step(w, d L_tr(w, A) / d w), the step that the
@@ -98,7 +100,9 @@ def unrolled(derivative: DerivativeName = "exact") -> ComputeHypergradient:
 
     ``exact`` takes the second term by double backward, ``finite-difference`` as published:
     (d_alpha L_tr(w + e u) - d_alpha L_tr(w - e u)) / (2 e) with u = J^T v and e = 0.01 / |u|. For
-    SGD u = -lr v, which is the published R = 0.01 / |v| with the factor -lr in front.
+    SGD u = -lr v, which is the published R = 0.01 / |v| with the factor -lr in front. The two are
+    not one number to rounding: the exact one does not see that ReLUs change sign between w and
+    w + e u (docs/second-order.md has what that does).
 
     Args:
         derivative: ``exact`` or ``finite-difference``.
