@@ -65,8 +65,7 @@ CASES: dict[str, dict[str, Any]] = {
     "sam over Adam": {**SAM, "weight_optimizer__base": {"name": "Adam"}},
     "unrolled": {"algorithm__hypergradient": "unrolled"},
     "unrolled exactly": {
-        "algorithm__hypergradient": "unrolled",
-        "algorithm__hypergradient__derivative": "exact",
+        "algorithm__hypergradient": {"name": "unrolled", "derivative": "exact"},
     },
     "sdarts-rs": {"algorithm__name": "sdarts-rs"},
     "sdarts-adv": {"algorithm__name": "sdarts-adv"},

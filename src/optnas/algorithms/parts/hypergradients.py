@@ -102,7 +102,7 @@ def unrolled(derivative: DerivativeName = "finite-difference") -> ComputeHypergr
     (d_alpha L_tr(w + e u) - d_alpha L_tr(w - e u)) / (2 e) with u = J^T v and e = 0.01 / |u|. For
     SGD u = -lr v, which is the published R = 0.01 / |v| with the factor -lr in front. The two are
     not one number to rounding: the exact one does not see that ReLUs change sign between w and
-    w + e u (docs/second-order.md has what that does).
+    w + e u (docs/numerics.md has what that does).
 
     Args:
         derivative: ``exact`` or ``finite-difference``.

@@ -1,0 +1,22 @@
+"""docs/numerics.md quotes what the benchmarks stored and nothing else."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.thorough
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize("name", ["batch_norms", "alphas"])
+def test_every_row_is_rebuilt(name: str) -> None:
+    spec = importlib.util.spec_from_file_location("numerics", ROOT / "results" / "numerics.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert getattr(module, name)() in (ROOT / "docs" / "numerics.md").read_text()
