@@ -3,8 +3,8 @@
     python benchmarks/batch_norm.py [--steps N] [--seeds N] [--json FILE]
 
 torch sums a channels-last batch norm in single precision, one in the default layout (planes) in
-double. Two questions: how exact is a batch norm, and what does each cost; and how far is alpha after
-some steps of protocol ``cpu`` on CIFAR-10 (``OPTNAS_DATA`` names the data) from the same
+double. Two questions: how exact is a batch norm, and what does each cost; and how far is alpha
+after some steps of protocol ``cpu`` on CIFAR-10 (``OPTNAS_DATA`` names the data) from the same
 search in double precision, with the network's batch norms taken in either layout. Times are CPU
 milliseconds of one forward and backward pass, one thread, medians. The last line printed is JSON.
 """

@@ -14,11 +14,13 @@ STORED = Path(__file__).parent / "numerics"
 
 
 def stored(name: str) -> dict[str, Any]:
+    """What a benchmark wrote."""
     content: dict[str, Any] = json.loads((STORED / f"{name}.json").read_text())
     return content
 
 
 def table(heads: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -53,6 +55,7 @@ def alphas() -> str:
 
 
 def main() -> None:
+    """Print the tables."""
     for part in (batch_norms(), alphas()):
         print(part, end="\n\n")
 
