@@ -19,11 +19,12 @@ from optnas.data.batches import random_crop, random_flip
 from optnas.search.exam.base import difference
 from optnas.search.exam.searches import trace
 from optnas.search.loop import run
-from optnas.search.observe import snapshot_of
+from optnas.search.observe import snapshot_of, take
 from optnas.search.protocols.compare import differences
 from optnas.search.session import Session
+from optnas.search.settings.complete import complete_measure
 from optnas.search.settings.layers import Layer, resolve
-from optnas.search.settings.model import Settings
+from optnas.search.settings.model import MeasureSection, Settings
 from optnas.search.state import SearchState, build_state
 
 PAIRS = list(itertools.product(("SGD", "Adam"), repeat=2))
@@ -166,6 +167,7 @@ TABLE = {
     "arch_optimizers.SGD.lr": (0.01, 0.003),
     "arch_optimizers.SGD.weight_decay": (3e-4, 1e-3),
     "evaluation.augmented": (True, False),
+    "measures.curvature-optdarts.every": (1, None),
     "weight_optimizers.Adam.betas": ([0.5, 0.999], [0.9, 0.999]),
     "weight_optimizers.Adam.schedule.final_lr": (1e-4, 4e-5),
 }
@@ -312,6 +314,37 @@ def test_relaxations_and_measures_see_the_same_images() -> None:
 def test_a_resumed_search_is_judged_on_the_same_images() -> None:
     settings = tiny_settings(**AUGMENTED, augmentation__crop_padding=1)
     assert difference(trace(settings), trace(settings, stop=1)) is None
+
+
+# --- its curvature panel ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["darts", "darts-minus"])
+def test_the_curvature_panel_is_the_shifted_hessian_of_one_augmented_batch(algorithm: str) -> None:
+    """The twin differentiates the loss plus half the decay times |alpha|^2 twice, as a whole."""
+    state = trained({"algorithm__name": algorithm, "augmentation__crop_padding": 1}, epochs=1)
+    section = MeasureSection(
+        **complete_measure("curvature-optdarts", {"batch_size": 8, "weight_decay": 0.5})
+    )
+    found = take(snapshot_of(state), section).line["values"]["top_eigenvalue"]
+
+    generator = named_generator(0, "measure/curvature-optdarts/1")
+    indices_B = torch.randperm(len(state.valid), generator=generator)[:8]
+    pixels = random_crop(state.valid.images_NCHW[indices_B], 1, generator)
+    mean_C11, std_C11 = state.valid.mean_C[:, None, None], state.valid.std_C[:, None, None]
+    images = (pixels.double() / 255 - mean_C11) / std_C11
+    alpha_EO, progress = state.alpha_EO.detach(), state.progress(1)
+
+    def loss(alpha_P: torch.Tensor) -> torch.Tensor:
+        A_EO = state.algorithm.relax(alpha_P.reshape(alpha_EO.shape), progress)
+        logits = state.supernet(images, A_EO, statistics=None).logits_BK
+        cross_entropy = torch.nn.functional.cross_entropy(logits, state.valid.labels_N[indices_B])
+        return cross_entropy + 0.5 * alpha_P.square().sum() / 2
+
+    hessian = torch.autograd.functional.hessian(loss, alpha_EO.reshape(-1))
+    eigenvalues = torch.linalg.eigvals(hessian).real
+    assert found == pytest.approx(abs(float(eigenvalues.max())), rel=1e-9)
+    assert found >= 0.5
 
 
 def test_a_default_is_no_part_of_a_runs_hash() -> None:

@@ -52,7 +52,8 @@ class Snapshot:
         dataset: name of the data set that is searched on.
         batch_size: of a training step.
         evaluation_size: images of a batch in a pass over a half.
-        judged: what is done to the images of such a pass.
+        augmentation: what is done to the images in training.
+        augmented: whether it is done to those of a pass over a half too.
     """
 
     name: str
@@ -69,7 +70,8 @@ class Snapshot:
     dataset: str
     batch_size: int
     evaluation_size: int
-    judged: Augmentation
+    augmentation: Augmentation
+    augmented: bool
 
     def seen_by(self, name: str) -> Snapshot:
         """The same moment in the eyes of a measure; of one named by path, its own name counts."""
@@ -117,6 +119,17 @@ class Snapshot:
         for indices_B in fixed_indices(len(images), count, batch_size or self.batch_size):
             yield clean_batch(images, indices_B, self.dtype)
 
+    def augmented_batch(self, half: Half, indices_B: Tensor, generator: torch.Generator) -> Batch:
+        """A batch as training would see it.
+
+        Args:
+            half: ``train`` or ``valid``.
+            indices_B: which images of it.
+            generator: of crops, flips and cutouts.
+        """
+        images = self.images[half]
+        return augmented_batch(images, indices_B, self.augmentation, generator, self.dtype)
+
     def evaluate(
         self, op_weights_EO: Tensor, statistics: Statistics | None, *, half: Half = "valid"
     ) -> tuple[float, float]:
@@ -138,7 +151,9 @@ class Snapshot:
         images = self.images[half]
         generator = named_generator(self.seed, f"evaluation-{self.progress.epoch}")
         batches = (
-            augmented_batch(images, indices_B, self.judged, generator, self.dtype)
+            self.augmented_batch(half, indices_B, generator)
+            if self.augmented
+            else clean_batch(images, indices_B, self.dtype)
             for indices_B in torch.arange(len(images)).split(self.evaluation_size)
         )
         return evaluate_batches(self.supernet, batches, op_weights_EO, statistics=statistics)

@@ -18,7 +18,6 @@ from optnas.base.errors import UserError
 from optnas.base.json import dump_json
 from optnas.base.measurements import Arrays, Line, identity
 from optnas.base.records import RunFolder
-from optnas.data.batches import Augmentation
 from optnas.measures.base import Cadence, Measure, Values
 from optnas.measures.snapshot import Snapshot
 from optnas.search.checkpoints import restore
@@ -130,7 +129,8 @@ def snapshot_of(state: SearchState, name: str = "record") -> Snapshot:
         dataset=settings.data.name,
         batch_size=settings.search.batch_size,
         evaluation_size=settings.evaluation.batch_size,
-        judged=state.augmentation if settings.evaluation.augmented else Augmentation(),
+        augmentation=state.augmentation,
+        augmented=settings.evaluation.augmented,
     )
 
 

@@ -16,7 +16,7 @@ from optnas.search.settings.complete import (
     complete_measure,
     complete_optimizer,
 )
-from optnas.search.settings.model import Section, Settings
+from optnas.search.settings.model import DEFAULT_MEASURES, Section, Settings
 
 
 class Difference(NamedTuple):
@@ -103,7 +103,12 @@ def _defaults(model: type[pydantic.BaseModel]) -> dict[str, Any]:
 def _component(
     label: str, section: str, name: str, given: Mapping[str, Any] | None
 ) -> Mapping[str, Any]:
-    """The whole table of a component; nothing where it needs settings that no file gives."""
+    """The whole table of a component; nothing where it needs settings that no file gives.
+
+    A measure that a file does not name is not taken, but for those of every search.
+    """
+    if section == "measure" and given is None and name not in DEFAULT_MEASURES:
+        return {}
     try:
         return _whole(section, name, given or {})
     except UserError as error:
