@@ -23,7 +23,7 @@ from optnas.base.errors import UserError
 from optnas.base.records import RunFolder, find_runs
 from optnas.base.toml import dump_toml
 from optnas.search.api import settings_of
-from optnas.study.declare import STUDIES, load_study
+from optnas.study.declare import STUDIES, PlannedRun, load_study
 from optnas.study.engines.base import Job
 from optnas.study.folder import locate, state_of
 from optnas.study.progress import Watch, duration
@@ -123,6 +123,7 @@ def test_shipped_studies(images: None, tmp_path: Path) -> None:
         document = STUDIES.load(name)[1]
         seeds[name] = document["study"]["seeds"]
         document["study"]["seeds"] = seeds[name][:1]
+        document["grid"] = [grid for grid in document["grid"] if "seeds" not in grid]
         (tmp_path / f"{name}.toml").write_text(dump_toml(document))
         found[name] = load_study(str(tmp_path / f"{name}.toml"))
     assert all(each.name == name and each.question for name, each in found.items())
@@ -131,12 +132,100 @@ def test_shipped_studies(images: None, tmp_path: Path) -> None:
         "deck": (10, 16 + 1 + 4 * (8 + 8)),
         "deck-cpu": (6, 16 + 1 + 4 * (8 + 8)),
         "fair-lr": (2, 6 * (9 + 4 - 1)),
+        # as deck without the control; second order under four pairs; momenta at one effective rate
+        "optdarts": (10, 16 + 4 * (8 + 8) + 4 + 4 * 4),
+        "optdarts-cpu": (24, 12),
+        "optdarts-cpu-arms": (6, 2 * 4),
+        "optdarts-cpu-figures": (6, 12 + 9 + 3 + 3 + 3),
+        "optdarts-cpu-rates": (2, 5 + 5),
+        "optdarts-cpu-rates-alpha": (2, 4 + 4),
         "pairs-cpu": (6, 8),
         "quickstart": (1, 4),
+        "size": (3, 2 * 2 * (1 + 2 + 2 + 3)),
     }
     assert set(found["pairs-cpu"].runs) <= set(found["deck-cpu"].runs)
-    tuning = set(seeds.pop("fair-lr"))
+    tunings = ("fair-lr", "optdarts-cpu-rates", "optdarts-cpu-rates-alpha")
+    tuning = {seed for name in tunings for seed in seeds.pop(name)}
     assert not tuning & {seed for each in seeds.values() for seed in each}
+
+
+def test_the_confirming_study_is_run_in_whole_blocks(images: None) -> None:
+    """All twelve runs of a seed, then those of the next; the first three blocks are looked into."""
+    runs = list(load_study("optdarts-cpu").runs.values())
+    blocks = [runs[first : first + 12] for first in range(0, len(runs), 12)]
+    assert [{run.settings.search.seed for run in block} for block in blocks] == [
+        {seed} for seed in range(8, 32)
+    ]
+
+    def arm(run: PlannedRun) -> tuple[Any, ...]:
+        w = run.settings.weight_optimizer
+        names = run.settings.algorithm.name, w.name, run.settings.arch_optimizer.name
+        return (*names, w.settings.get("momentum"))
+
+    pairs = list(itertools.product(("SGD", "Adam"), repeat=2))
+    whole = {(a, *pair) for a in ("darts", "sdarts-rs") for pair in pairs}
+    arms = {(*each, 0.9 if each[1] == "SGD" else None) for each in whole}
+    arms |= {("darts", "SGD", "Adam", momentum) for momentum in (0.0, 0.5, 0.99)}
+    arms |= {("darts-minus", "SGD", "Adam", 0.9)}
+    assert all({arm(run) for run in block} == arms for block in blocks)
+    looked = [
+        {run.settings.search.seed for run in runs if name in run.settings.measures}
+        for name in ("indicator", "landscape")
+    ]
+    assert looked == [{8, 9, 10}] * 2
+    first = runs[0].settings.measures
+    assert (first["indicator"].at, first["landscape"].at) == ([5, 10, 20, "end"], ["end"])
+    for name, every in {
+        "operations": 1,
+        "curvature": 4,
+        "curvature-optdarts": 5,
+        "gap": 10,
+    }.items():
+        assert {run.settings.measures[name].every for run in runs} == {every}
+
+
+def test_studies_at_shins_settings_share_their_runs(images: None) -> None:
+    names = ("optdarts-cpu", "optdarts-cpu-figures", "optdarts-cpu-arms", "size")
+    confirm, figures, arms, size = (set(load_study(name).runs) for name in names)
+    assert len(confirm & figures) == 6 * 12
+    assert len(confirm & arms) == 6 * 4
+    assert len(confirm & size) == 3 * 4
+    seconds = list(load_study("optdarts-cpu-figures").runs.values())[6 * 30 :]
+    assert [run.settings.algorithm.name for run in seconds[:8]] == ["sdarts-adv"] * 8
+    unrolled = [run.settings.algorithm.settings["hypergradient"]["name"] for run in seconds[8:]]
+    assert unrolled == ["unrolled"] * 4 * 4
+
+
+def test_a_grid_may_have_seeds_of_its_own(tmp_path: Path) -> None:
+    """Neighbours with the same seeds are run together, and of equal points the first one counts."""
+    grid = '[[grid]]\nseeds = [2, 1]\n"weight_optimizer.name" = ["Adam"]\n'
+    grid += '"measures.gap.at" = [[1]]\n'
+    grid += '[[grid]]\nseeds = [2, 1]\n"arch_optimizer.name" = ["SGD"]\n'
+    grid += PAIR
+    found = load_study(tiny_study(tmp_path, "[1, 3]", grid))
+    runs = list(found.runs.values())
+    told = [
+        (
+            run.settings.search.seed,
+            run.settings.weight_optimizer.name,
+            run.settings.arch_optimizer.name,
+        )
+        for run in runs
+    ]
+    first = [(seed, *pair) for seed in (2, 1) for pair in (("Adam", "Adam"), ("SGD", "SGD"))]
+    assert told == [*first, (1, "SGD", "Adam"), (3, "SGD", "Adam"), (3, "Adam", "Adam")]
+    assert (len(runs), found.declared) == (7, 8)
+    assert [run.settings.measures["gap"].at for run in runs[:2]] == [[1], []]
+    assert runs[0].label == "Adam, seed 2"
+
+
+@pytest.mark.parametrize("name", ["deck", "deck-cpu"])
+def test_the_studies_at_other_rates_name_those_at_shins(
+    name: str, images: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("study", "plan", name, "--no-timing") == 0
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if each.startswith("note: ")]
+    assert "optdarts" in line
 
 
 def test_a_search_with_the_same_settings_is_the_same_run(images: None) -> None:
@@ -192,6 +281,8 @@ axis is no list | GRID"search.epochs" = 3 | search.epochs = 3 | write [VALUE] fo
 axis is empty | GRID"search.epochs" = [] | search.epochs = [] | name its values
 axis in parts | GRIDweight_optimizer = [{ name = "SGD" }]\n"weight_optimizer.lr" = [1.0] | weight_optimizer.lr = [1.0] | one way
 axis of seeds | GRID"search.seed" = [1] | search.seed = 1 | move it to seeds
+grid of no seeds | GRIDseeds = []\n"search.epochs" = [1] | seeds = [] | write it as seeds = [0, 1, 2]
+empty note | [study]\nname = "a"\nnote = ""\nseeds = [0] | study.note = '' | write note
 bad value | GRID"algorithm.name" = ["darts", "dartz"] | algorithm.name = 'dartz' | did you mean darts?
 bad key | GRID"weight_optimizer.momentun" = [0.9] | weight_optimizer.momentun = 0.9 | mean momentum?
 section is text | GRIDweight_optimizer = ["SGD"] | weight_optimizer = 'SGD' | weight_optimizer.KEY=VALUE

@@ -98,13 +98,14 @@ def run(
     data: DataFolder = None,
 ) -> None:
     """Run what is missing of a study; after an interruption give the same command again."""
-    from optnas.cli.printing.study import StudyLines
+    from optnas.cli.printing.study import StudyLines, print_note
     from optnas.study.declare import load_study
     from optnas.study.progress import Watch
     from optnas.study.runner import Runner
 
     at_a_time = _jobs(jobs, threads)
     loaded = load_study(study, dotted_settings(None, device=device, threads=threads, data=data))
+    print_note(loaded)
     carrier = _engine(engine, engine_set, out)
     runner = Runner(loaded, out, carrier, at_a_time, max_runs, retry_failed)
     watch = Watch(loaded.runs, runner.folders)

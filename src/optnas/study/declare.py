@@ -10,7 +10,8 @@
 
 An axis is a dotted key, or a whole section, with a list of values. A grid is the product of its
 axes; the study is the union of its grids, each point under every seed. Points that resolve to the
-same settings are one run.
+same settings are one run, the first of them. A grid may have ``seeds`` of its own; grids that
+follow each other with the same seeds are run together, seed by seed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from optnas.search.settings.model import PLACES, Settings
 STUDIES = Shelf("study", "study/studies")
 ID_LENGTH = 16
 SEED = "search.seed"
-KEYS = ("name", "question", "seeds", "base")
+KEYS = ("name", "question", "note", "seeds", "base")
+OWN_SEEDS = "seeds"  # of a grid
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,12 @@ class PlannedRun:
 
     @property
     def label(self) -> str:
-        """The values of the axes, such as ``darts, SGD, Adam (lr 0.001), seed 2``."""
-        shown = [_shown(key, value) for key, value in self.point.items() if key != SEED]
+        """The values of the axes but measures, such as ``darts, SGD, Adam (lr 0.001), seed 2``."""
+        shown = [
+            _shown(key, value)
+            for key, value in self.point.items()
+            if key != SEED and not key.startswith("measures.")
+        ]
         return ", ".join([*shown, f"seed {self.point[SEED]}"])
 
 
@@ -59,13 +65,16 @@ class Study:
     Args:
         name: its name.
         question: what it asks, in one sentence; may be empty.
+        note: what who plans or runs it should know, in one line; may be empty.
         label: its file, for messages.
-        runs: by id, in the order in which they are run: seed by seed, grid by grid.
+        runs: by id, in the order in which they are run: in each group of grids with the same seeds
+            seed by seed, grid by grid.
         declared: number of runs before equal ones were merged.
     """
 
     name: str
     question: str
+    note: str
     label: str
     runs: dict[str, PlannedRun]
     declared: int
@@ -91,13 +100,14 @@ def load_study(name: str, settings: Mapping[str, Any] | None = None) -> Study:
         )
     _refuse_unknown(table, KEYS, label, "study.")
     title = _text(table, "name", label)
-    question = _text(table, "question", label) if "question" in table else ""
-    seeds, base = _seeds(table, label), _base(table, label)
+    question, note = (
+        _text(table, key, label) if key in table else "" for key in ("question", "note")
+    )
+    base = _base(table, label)
     over = Layer(COMMAND_LINE, nest(settings or {}))
     runs: dict[str, PlannedRun] = {}
     declared = 0
-    points = list(_points(document, label))
-    for seed, (where, axes) in itertools.product(seeds, points):
+    for seed, (where, axes) in _in_order(document, table, label):
         point = {**axes, SEED: seed}
         layers = [Layer(label, base), Layer(where, nest(axes)), Layer(label, nest({SEED: seed}))]
         # What no file wrote (a default, a contradiction) is told of the grid that met it.
@@ -105,7 +115,7 @@ def load_study(name: str, settings: Mapping[str, Any] | None = None) -> Study:
         run = PlannedRun(resolved.hash[:ID_LENGTH], resolved, point)
         runs.setdefault(run.id, run)
         declared += 1
-    return Study(title, question, label, runs, declared)
+    return Study(title, question, note, label, runs, declared)
 
 
 def _shown(key: str, value: Any) -> str:
@@ -142,22 +152,22 @@ def _text(table: Mapping[str, Any], key: str, label: str) -> str:
     return value
 
 
-def _seeds(table: Mapping[str, Any], label: str) -> list[int]:
-    seeds = table.get("seeds")
+def _seeds(table: Mapping[str, Any], where: str, key: str = "study.seeds") -> list[int]:
+    seeds = table.get(OWN_SEEDS)
     numbers = isinstance(seeds, list) and all(type(seed) is int for seed in seeds)
     if not isinstance(seeds, list) or not seeds or not numbers:
         raise UserError(
             "must be a list of whole numbers",
-            where=label,
-            key="study.seeds",
+            where=where,
+            key=key,
             value=seeds,
             remedy="write it as seeds = [0, 1, 2]",
         )
     if len(set(seeds)) < len(seeds):
         raise UserError(
             "a seed stands here twice",
-            where=label,
-            key="study.seeds",
+            where=where,
+            key=key,
             value=seeds,
             remedy="name each seed once",
         )
@@ -183,22 +193,46 @@ def _base(table: Mapping[str, Any], label: str) -> dict[str, Any]:
     return nested
 
 
-def _points(document: Mapping[str, Any], label: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every point of every grid by axis, and what to call the grid in messages."""
+# What to call its grid in messages, and the value of each axis.
+Point = tuple[str, dict[str, Any]]
+
+
+def _in_order(
+    document: Mapping[str, Any], table: Mapping[str, Any], label: str
+) -> Iterator[tuple[int, Point]]:
+    """Every point under each of its seeds, as they are run."""
+    shared = _seeds(table, label)
+    grids = [
+        (
+            _seeds(grid, where, OWN_SEEDS) if OWN_SEEDS in grid else shared,
+            list(_points(grid, where)),
+        )
+        for where, grid in _grids(document, label)
+    ]
+    for seeds, group in itertools.groupby(grids, key=lambda each: each[0]):
+        yield from itertools.product(seeds, [point for _, points in group for point in points])
+
+
+def _grids(document: Mapping[str, Any], label: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every grid, and what to call it in messages."""
     grids = document.get("grid", [{}])
     if not isinstance(grids, list) or not all(isinstance(grid, Mapping) for grid in grids):
         raise UserError(
             "must be an array of tables", where=label, key="grid", remedy="write [[grid]]"
         )
     for number, grid in enumerate(grids, start=1):
-        where = f"{label}: grid {number}" if len(grids) > 1 else label
-        axes = dict(_axes(grid, where))
-        for key, values in axes.items():
-            _refuse_overlap([other for other in axes if other != key], key, values, where)
-        for chosen in itertools.product(*axes.values()):
-            point = dict(zip(axes, chosen, strict=True))
-            _refuse_seed(nest(point), where)
-            yield where, point
+        yield (f"{label}: grid {number}" if len(grids) > 1 else label), grid
+
+
+def _points(grid: Mapping[str, Any], where: str) -> Iterator[Point]:
+    """The product of a grid's axes."""
+    axes = dict(_axes({k: v for k, v in grid.items() if k != OWN_SEEDS}, where))
+    for key, values in axes.items():
+        _refuse_overlap([other for other in axes if other != key], key, values, where)
+    for chosen in itertools.product(*axes.values()):
+        point = dict(zip(axes, chosen, strict=True))
+        _refuse_seed(nest(point), where)
+        yield where, point
 
 
 def _axes(grid: Mapping[str, Any], where: str, prefix: str = "") -> Iterator[tuple[str, list[Any]]]:

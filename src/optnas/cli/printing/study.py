@@ -91,6 +91,7 @@ def print_plan(
     states = {name: state_of(folder) for name, folder in folders.items()}
     merged = study.declared - len(study.runs)
     say(f"study {study.name}: {study.question}" if study.question else f"study {study.name}")
+    print_note(study)
     for name, run in study.runs.items():
         cost = f"  {duration(costs[name]):>10}" if costs else ""
         say(f"{name}  {states[name]:<11}{cost}  {run.label}")
@@ -103,6 +104,12 @@ def print_plan(
             f"time on this machine, measured on a few steps: {duration(sum(costs.values()))} for "
             f"all runs one after the other; {duration(left / jobs)} for the rest, {jobs} at a time"
         )
+
+
+def print_note(study: Study) -> None:
+    """The study's note, if it has one."""
+    if study.note:
+        say(f"note: {study.note}")
 
 
 def _print_others(others: str, edited: str) -> None:
