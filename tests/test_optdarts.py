@@ -15,7 +15,6 @@ from torch.testing import assert_close
 
 from optnas.base.records import RunFolder
 from optnas.base.seeds import named_generator
-from optnas.data.batches import random_crop, random_flip
 from optnas.search.exam.base import difference
 from optnas.search.exam.searches import trace
 from optnas.search.loop import run
@@ -229,16 +228,29 @@ def test_a_protocol_that_cannot_be_read_is_told(
 # --- judged on augmented images -----------------------------------------------------------------
 
 
+def cropped(pixels: torch.Tensor, padding: int, generator: torch.Generator) -> torch.Tensor:
+    """Each image cut out of its zero-padded self at an offset of its own."""
+    count, _, height, width = pixels.shape
+    rows, columns = torch.randint(2 * padding + 1, (2, count), generator=generator).tolist()
+    padded = torch.nn.functional.pad(pixels, (padding,) * 4)
+    places = zip(padded, rows, columns, strict=True)
+    return torch.stack([image[:, r : r + height, c : c + width] for image, r, c in places])
+
+
+def flipped(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    mirrored = torch.rand(len(pixels), generator=generator) < 0.5
+    pairs = zip(pixels, mirrored.tolist(), strict=True)
+    return torch.stack([image.flip(-1) if mirror else image for image, mirror in pairs])
+
+
 def judged_by_hand(state: SearchState) -> tuple[float, float]:
     """Loss and accuracy over the validation half, cropped and flipped by the epoch's stream."""
     generator = named_generator(state.settings.search.seed, f"evaluation-{state.epoch}")
     half, loss_sum, right = state.valid, 0.0, 0
     for indices_B in torch.arange(len(half)).split(state.settings.evaluation.batch_size):
-        pixels = random_crop(
-            half.images_NCHW[indices_B], state.augmentation.crop_padding, generator
-        )
+        pixels = cropped(half.images_NCHW[indices_B], state.augmentation.crop_padding, generator)
         if state.augmentation.flip:
-            pixels = random_flip(pixels, generator)
+            pixels = flipped(pixels, generator)
         images = (pixels.double() / 255 - half.mean_C[:, None, None]) / half.std_C[:, None, None]
         A_EO = state.algorithm.relax(state.alpha_EO.detach(), state.progress(state.epoch))
         logits = state.supernet(images, A_EO, statistics=state.statistics).logits_BK.detach()
@@ -330,7 +342,7 @@ def test_the_curvature_panel_is_the_shifted_hessian_of_one_augmented_batch(algor
 
     generator = named_generator(0, "measure/curvature-optdarts/1")
     indices_B = torch.randperm(len(state.valid), generator=generator)[:8]
-    pixels = random_crop(state.valid.images_NCHW[indices_B], 1, generator)
+    pixels = cropped(state.valid.images_NCHW[indices_B], 1, generator)
     mean_C11, std_C11 = state.valid.mean_C[:, None, None], state.valid.std_C[:, None, None]
     images = (pixels.double() / 255 - mean_C11) / std_C11
     alpha_EO, progress = state.alpha_EO.detach(), state.progress(1)
