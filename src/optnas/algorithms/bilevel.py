@@ -39,7 +39,12 @@ class VirtualStep(Protocol):
 
 
 class LossValue(NamedTuple):
-    """A cross-entropy in nats, and the batch-norm statistics as they are after its forward pass."""
+    """A loss, and what its forward pass leaves.
+
+    Attributes:
+        loss: the mean cross-entropy of the batch in nats.
+        statistics: batch-norm statistics, moved if the call said ``update``.
+    """
 
     loss: Tensor
     statistics: Statistics | None

@@ -1,0 +1,160 @@
+"""docs/receives.md: what parts receive and hand back, written from the classes themselves.
+
+``python tests/test_receives.py`` writes the page anew.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import optnas
+from optnas.algorithms.base import Algorithm, Selection, Trial, WeightGradients
+from optnas.algorithms.bilevel import Bilevel, Hypergradient, Loss, LossValue, VirtualStep
+from optnas.algorithms.progress import Draw, Progress
+from optnas.measures.snapshot import Snapshot
+from optnas.spaces.base import Space
+
+PAGE = Path(__file__).parent.parent / "docs" / "receives.md"
+HEAD = """# What parts receive, and hand back
+
+Written by `python tests/test_receives.py` from annotations and docstrings. How these values are
+used: [extending.md](extending.md). `Weights` and `Memory` are tables of tensors by name. Shapes:
+B images, E edges, O operations.
+"""
+RECEIVED: dict[Any, str] = {
+    Progress: "Received by `relax`, `perturb` and `on_weight_gradients`; it is `problem.progress` "
+    "in a hypergradient, `trial.progress` in a selection, `snapshot.progress` in a measure.",
+    Draw: 'It is `progress.draw`, in a part registered with `needs=("draw",)`.',
+    Bilevel: "Received by a hypergradient as `problem`, beside alpha and `relax`.",
+    Loss: "Both losses of `problem`, and those of its `more_train_batches`.",
+    LossValue: "What a loss returns.",
+    VirtualStep: "It is `problem.virtual_step`.",
+    Hypergradient: "",
+    WeightGradients: "Handed back by `on_weight_gradients`.",
+    Trial: "Received by the `choose` of a selection.",
+    Snapshot: "Received by a measure.",
+    Space: "Received by any factory that has a parameter `space`.",
+    Selection: "An algorithm's `select`.",
+    Algorithm: "What the factory of an algorithm returns.",
+}
+# Sections of a docstring; what stands before the first is its text.
+SECTION = re.compile(r"(?m)^(Args|Attributes|Returns|Yields|Raises|Example|Reference):.*$")
+
+
+def sections(thing: Any) -> dict[str, str]:
+    """A docstring's text and its sections, by heading."""
+    text = inspect.cleandoc(thing.__doc__ or "").replace("``", "`")
+    starts = [*SECTION.finditer(text)]
+    ends = [*(each.start() for each in starts[1:]), len(text)]
+    found = {"": text[: starts[0].start() if starts else len(text)].strip()}
+    for each, end in zip(starts, ends, strict=False):
+        found[each[1]] = text[each.end() : end]
+    return found
+
+
+def entries(section: str) -> dict[str, str]:
+    """What a section says of each name."""
+    found = re.findall(r"(?m)^ {4}(\w+): (.*(?:\n {8,}.*)*)", section)
+    return {name: " ".join(text.split()) for name, text in found}
+
+
+def written(annotation: Any) -> str:
+    """An annotation as it stands in the source; a named tuple wraps it."""
+    return str(getattr(annotation, "__forward_arg__", annotation))
+
+
+def signature(function: Any) -> str:
+    parameters = [*inspect.signature(function).parameters.values()][1:]
+    told, starred = [], False
+    for each in parameters:
+        if each.kind is each.KEYWORD_ONLY and not starred:
+            told.append("*")
+            starred = True
+        default = "" if each.default is each.empty else f" = {each.default!r}"
+        told.append(f"{each.name}: {written(each.annotation)}{default}")
+    return f"({', '.join(told)}) -> {written(inspect.signature(function).return_annotation)}"
+
+
+def members(cls: Any) -> Iterator[tuple[str, str, str]]:
+    """Fields, properties and methods: name, type or signature, what it is."""
+    of_fields = entries(sections(cls).get("Attributes", "") + sections(cls).get("Args", ""))
+    for name, annotation in cls.__annotations__.items():
+        yield name, written(annotation), of_fields.get(name, "")
+    for name, value in vars(cls).items():
+        if name in cls.__annotations__ or (name.startswith("_") and name != "__call__"):
+            continue  # a field's default may be a function
+        if isinstance(value, property):
+            told = signature(value.fget).rpartition(" -> ")[2]
+            yield name, told, described(value)
+        elif inspect.isfunction(value):
+            yield name, signature(value), described(value)
+
+
+def described(function: Any) -> str:
+    """What a method does, takes and returns, in one paragraph."""
+    found = sections(function)
+    told = [
+        found[""].replace("\n\n", " "),
+        *(f"`{n}`: {t}" for n, t in entries(found.get("Args", "")).items()),
+    ]
+    for heading in ("Returns", "Yields"):
+        if heading in found:
+            told.append(f"{heading}: {found[heading]}")
+    return " ".join(" ".join(told).split())
+
+
+def page() -> str:
+    parts = [HEAD]
+    for cls, who in RECEIVED.items():
+        text = " ".join([*who.split(), *sections(cls)[""].split()])
+        parts.append(f"## {cls.__name__}\n\n{text}\n")
+        lines = []
+        for name, kind, text in members(cls):
+            shown = f"`{cls.__name__}{kind}`" if name == "__call__" else f"`{name}{kind}`"
+            lines.append(f"- {shown if kind.startswith('(') else f'`{name}`, `{kind}`'}: {text}")
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def test_the_page_is_current() -> None:
+    assert PAGE.read_text() == page(), "python tests/test_receives.py writes it anew"
+
+
+@pytest.mark.parametrize("cls", RECEIVED, ids=lambda cls: cls.__name__)
+def test_every_member_is_there_and_described(cls: Any) -> None:
+    """Also those that a generator could overlook: the names that an instance answers to."""
+    listed = {name: text for name, _, text in members(cls)}
+    assert [name for name, text in listed.items() if not text] == []
+    of_a_tuple = set(dir(tuple)) if issubclass(cls, tuple) else set()
+    answered = {name for name in dir(cls) if not name.startswith("_")} - of_a_tuple
+    assert answered | set(cls.__annotations__) == set(listed) - {"__call__"}
+    text = PAGE.read_text().partition(f"\n## {cls.__name__}\n")[2].partition("\n## ")[0]
+    for name in set(listed) - {"__call__"}:
+        assert re.search(rf"(?m)^- `{name}[`(]", text), name
+
+
+def test_every_value_that_a_part_meets_has_its_section() -> None:
+    """Those of the package's public names that the types of other sections mention."""
+    types = " ".join(kind for cls in RECEIVED for _, kind, _ in members(cls))
+    mentioned = {name for name in optnas.__all__ if re.search(rf"\b{name}\b", types)}
+    # Types of functions and of a table of tensors; tables of a benchmark and cells, in docs/api.md.
+    known = {
+        "Architecture",
+        "ComputeHypergradient",
+        "Discretize",
+        "Memory",
+        "Perturb",
+        "Relax",
+        "Table",
+    }
+    assert mentioned - known <= {cls.__name__ for cls in RECEIVED}
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
