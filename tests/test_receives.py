@@ -18,7 +18,8 @@ from optnas.algorithms.base import Algorithm, Selection, Trial, WeightGradients
 from optnas.algorithms.bilevel import Bilevel, Hypergradient, Loss, LossValue, VirtualStep
 from optnas.algorithms.progress import Draw, Progress
 from optnas.measures.snapshot import Snapshot
-from optnas.spaces.base import Space
+from optnas.spaces.base import Space, Wiring
+from optnas.spaces.network.protocol import SearchNetwork
 
 PAGE = Path(__file__).parent.parent / "docs" / "receives.md"
 HEAD = """# What parts receive, and hand back
@@ -39,7 +40,9 @@ RECEIVED: dict[Any, str] = {
     WeightGradients: "Handed back by `on_weight_gradients`.",
     Trial: "Received by the `choose` of a selection.",
     Snapshot: "Received by a measure.",
+    SearchNetwork: "It is `snapshot.supernet`.",
     Space: "Received by any factory that has a parameter `space`.",
+    Wiring: "One of `space.wirings`.",
     Selection: "An algorithm's `select`.",
     Algorithm: "What the factory of an algorithm returns.",
 }
@@ -50,6 +53,7 @@ SECTION = re.compile(r"(?m)^(Args|Attributes|Returns|Yields|Raises|Example|Refer
 def sections(thing: Any) -> dict[str, str]:
     """A docstring's text and its sections, by heading."""
     text = inspect.cleandoc(thing.__doc__ or "").replace("``", "`")
+    text = re.sub(r"(?m)^\|.*\n", "", text)  # a table is for who calls it
     starts = [*SECTION.finditer(text)]
     ends = [*(each.start() for each in starts[1:]), len(text)]
     found = {"": text[: starts[0].start() if starts else len(text)].strip()}
@@ -92,7 +96,7 @@ def members(cls: Any) -> Iterator[tuple[str, str, str]]:
         if isinstance(value, property):
             told = signature(value.fget).rpartition(" -> ")[2]
             yield name, told, described(value)
-        elif inspect.isfunction(value):
+        elif inspect.isfunction(value := getattr(value, "__func__", value)):  # of a class too
             yield name, signature(value), described(value)
 
 
