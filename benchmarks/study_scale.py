@@ -66,7 +66,8 @@ def write_run(run: PlannedRun, folder: RunFolder, epochs: int) -> None:
             record["seconds"] = 1.0
             folder.append(record)
             alpha_EO += 0.05 * torch.randn(alpha_EO.shape, generator=generator)
-        folder.finish("done", hash=run.settings.hash, epochs=epochs, seconds=float(epochs))
+        told = {key: record[key] for key in ("architecture", "benchmark", "valid_accuracy")}
+        folder.finish("done", hash=run.settings.hash, epochs=epochs, seconds=float(epochs), **told)
 
 
 def measured(arguments: list[str], cwd: Path) -> tuple[float, float]:

@@ -134,11 +134,14 @@ def measure(
     Example:
         >>> measure("runs/a", {"gap": {"at": ["end"]}})  # doctest: +SKIP
     """
+    from optnas.search.observe import Wanted, measure_run
+    from optnas.search.settings.check import check_measures
+
     folder = RunFolder(Path(out))
     complete = reread(folder.read_config(), folder.config, nest(settings or {}))
     asked = {label: _section(complete, label, given) for label, given in measures.items()}
-    from optnas.search.observe import Wanted, measure_run
-
+    with complete.origins.told():
+        check_measures(complete.model_copy(update={"measures": asked}))
     wanted = {
         label: Wanted(section, section.cadence if {"every", "at"} & set(measures[label]) else None)
         for label, section in asked.items()

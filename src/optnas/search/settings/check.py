@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from optnas.algorithms.base import Algorithm
 from optnas.base import registry
 from optnas.base.columns import OF_MEASURES, RECORD
 from optnas.base.errors import UserError
@@ -65,8 +66,9 @@ def check(settings: Settings, images: SearchImages) -> None:
     space = build_space(settings.space.model_dump())
     if space.network is None:
         space.check_operations()
+    _check_judging(settings, space)
     _check_table(settings, space.name)
-    _check_measures(settings)
+    check_measures(settings)
     _check_needs(settings, space)
 
 
@@ -107,14 +109,7 @@ def _check_consistency(settings: Settings, images: SearchImages) -> None:
             f"larger than a half (train {data.train_size}, valid {data.valid_size})",
             "lower it, or raise data.train_size and data.valid_size",
         ),
-        (
-            data.resolution < 8 and data.train_size % search.batch_size == 1,
-            "data.train_size",
-            data.train_size,
-            f"the last batch would be one image of one pixel per channel in the last stage "
-            f"(search.batch_size = {search.batch_size}, data.resolution = {data.resolution})",
-            "change it by one, or raise data.resolution to 8",
-        ),
+        single_value(data, "train_size", "search.batch_size", search.batch_size),
         (
             supernet.batch_norm == "batch" and supernet.arch_step_updates_statistics,
             "supernet.arch_step_updates_statistics",
@@ -145,6 +140,51 @@ def halves_too_large(data: DataSection, images: SearchImages) -> list[Contradict
         )
         for key, half in images.available.items()
     ]
+
+
+def _one_pixel(data: DataSection) -> bool:
+    """Whether a channel of the last stage has one pixel, after two halvings of the sides."""
+    return data.resolution < 8
+
+
+def single_value(data: DataSection, half: str, key: str, batch_size: int) -> Contradiction:
+    """What `refuse` is to refuse of passes that end with a batch norm of a single value.
+
+    Variances of a batch need two values per channel; one image has one pixel there if it is small.
+
+    Args:
+        data: sizes and resolution.
+        half: key of the half's size; the pass keeps its short last batch.
+        key: of the size of a batch.
+        batch_size: its value.
+    """
+    size = getattr(data, half)
+    return (
+        _one_pixel(data) and size % batch_size == 1,
+        f"data.{half}",
+        size,
+        "the last batch would be one image of one pixel per channel in the last stage "
+        f"({key} = {batch_size}, data.resolution = {data.resolution})",
+        "change it by one, or raise data.resolution to 8",
+    )
+
+
+def _check_judging(settings: Settings, space: Space) -> None:
+    """Refuse batches of one value per channel in passes over the validation half."""
+    data, search, judging = settings.data, settings.search, settings.evaluation
+    if not _one_pixel(data):
+        return
+    if search.valid_order == "passes":
+        refuse(single_value(data, "valid_size", "search.batch_size", search.batch_size))
+    algorithm: Algorithm = registry.supply(
+        registry.find("algorithm", settings.algorithm.name),
+        settings.algorithm.settings,
+        {"space": space},
+        section="algorithm",
+    )
+    # A selection judges by the statistics of each batch, whatever the run tracks.
+    if settings.supernet.batch_norm == "batch" or algorithm.select is not None:
+        refuse(single_value(data, "valid_size", "evaluation.batch_size", judging.batch_size))
 
 
 def rises(section: str, optimizer: OptimizerSection) -> Contradiction:
@@ -189,13 +229,28 @@ def _check_table(settings: Settings, space_name: str) -> None:
         )
 
 
-def _check_measures(settings: Settings) -> None:
-    """Refuse measures that need more images than there are, or a column of another's."""
+def check_measures(settings: Settings) -> None:
+    """Refuse measures that need more images than there are, or a column of another's.
+
+    Args:
+        settings: all of them.
+
+    Raises:
+        UserError: a measure is one of these, or normalises batches of one value per channel.
+    """
     halves = {"train": settings.data.train_size, "valid": settings.data.valid_size}
     columns = dict.fromkeys(RECORD.keys() - set(OF_MEASURES), "the search")
     for label, section in settings.measures.items():
         measure: Measure = registry.find("measure", section.name)(**section.settings)
         taken = section.every > 0 or bool(section.at)
+        if taken and section.settings.get("batch_size") == 1 and _one_pixel(settings.data):
+            raise UserError(
+                "a batch norm would meet a single value per channel in the last stage "
+                f"(data.resolution = {settings.data.resolution})",
+                key=f"measures.{label}.batch_size",
+                value=1,
+                remedy="raise it",
+            )
         for half, count in measure.images.items():
             if taken and count > halves[half]:
                 raise UserError(

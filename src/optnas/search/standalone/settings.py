@@ -15,7 +15,7 @@ from optnas.base.refusals import validated
 from optnas.base.schema import name_in
 from optnas.base.toml import Shelf
 from optnas.data.splits import KINDS
-from optnas.search.settings.check import SearchImages, halves_too_large, refuse, rises
+from optnas.search.settings.check import SearchImages, halves_too_large, refuse, rises, single_value
 from optnas.search.settings.complete import complete_data, complete_optimizer, sources
 from optnas.search.settings.model import PLACES, DataSection, OptimizerSection, Section
 from optnas.spaces import Space
@@ -151,6 +151,7 @@ def _check(settings: TrainingSettings, images: SearchImages) -> None:
     refuse(
         *halves_too_large(data, images),
         rises("optimizer", settings.optimizer),
+        single_value(data, "train_size", "training.batch_size", training.batch_size),
         (
             data.train_size + data.valid_size == size,
             "data.train_size",
