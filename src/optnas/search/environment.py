@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from optnas.search.settings.model import RunSection
+from optnas.search.settings.model import RunSection, Settings
 
 PACKAGES = ("optnas", "torch", "numpy", "pyarrow", "pillow", "analog-nasbench")
 
@@ -57,6 +57,30 @@ def processor() -> str:
                 model = line.partition(":")[2].strip()
                 break
     return f"{model}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+@contextlib.contextmanager
+def computing(settings: Settings) -> Iterator[None]:
+    """Let torch compute as the settings say inside the block.
+
+    With ``run.threads`` on the CPU. On a GPU float32 is multiplied as such unless
+    ``supernet.precision`` is ``tf32``, which torch by itself allows in convolutions, and by
+    algorithms that give the same bits each time.
+
+    Yields:
+        Nothing.
+    """
+    import torch
+
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic
+    tf32 = settings.supernet.precision == "tf32"
+    with cpu_threads(settings.run.threads):
+        cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic = tf32, tf32, True
+        try:
+            yield
+        finally:
+            cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic = before
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from optnas.base.errors import UserError
 from optnas.base.records import Record, RunFolder, Status
 from optnas.search.checkpoints import restore, save
 from optnas.search.describe import DivergedError
-from optnas.search.environment import cpu_threads, describe_environment
+from optnas.search.environment import computing, describe_environment
 from optnas.search.observe import keeps
 from optnas.search.session import Session
 from optnas.search.settings.model import Settings
@@ -44,7 +44,7 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
         KeyboardInterrupt: passed on after ``interrupted`` is recorded.
     """
     tracker = tracker_of(settings, folder)
-    with cpu_threads(settings.run.threads), _recorded(folder, tracker) as finish:
+    with computing(settings), _recorded(folder, tracker) as finish:
         state = build_state(settings)
         if folder.checkpoint.exists():
             restore(state, folder.checkpoint)

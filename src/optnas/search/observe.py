@@ -21,7 +21,7 @@ from optnas.base.records import RunFolder
 from optnas.measures.base import Cadence, Measure, Values
 from optnas.measures.snapshot import Snapshot
 from optnas.search.checkpoints import restore
-from optnas.search.environment import cpu_threads
+from optnas.search.environment import computing
 from optnas.search.settings.complete import sources
 from optnas.search.settings.model import MeasureSection, Settings
 from optnas.search.state import SearchState, build_state
@@ -232,7 +232,7 @@ def measure_run(
         raise UserError(
             "the run has no checkpoint yet", where=folder.path, remedy="wait for its first epoch"
         )
-    with folder.locked(), cpu_threads(settings.run.threads):
+    with folder.locked(), computing(settings):
         state = build_state(settings)
         restore(state, folder.checkpoint, remedy=REMEDY)
         kept = {epoch: folder.kept(epoch) for epoch in folder.kept_epochs()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,6 +108,16 @@ class SearchState:
         """Of network weights, alpha and images."""
         return self.alpha_EO.dtype
 
+    def lowered(self) -> AbstractContextManager[object]:
+        """Where the forward passes of steps multiply in bfloat16, if the settings say so.
+
+        Only there: what is judged is judged in the search's own type.
+        """
+        if self.settings.supernet.precision != "bfloat16":
+            return contextlib.nullcontext()
+        # No cache: what it held of one step would be used in the next.
+        return torch.autocast(self.alpha_EO.device.type, torch.bfloat16, cache_enabled=False)
+
     def keep(self, statistics: Statistics | None) -> None:
         """Take over running statistics, in the memory they have here."""
         if self.statistics is not None and statistics is not None:
@@ -173,6 +185,13 @@ def pick_device(name: str) -> torch.device:
 def build_state(settings: Settings) -> SearchState:
     """Everything at its initial value, before epoch 0 is recorded."""
     device = pick_device(settings.run.device)
+    if settings.supernet.precision == "tf32" and device.type != "cuda":
+        raise UserError(
+            f"is a way of GPUs to multiply, and this run computes on the {device.type}",
+            key="supernet.precision",
+            value="tf32",
+            remedy="use float32 or bfloat16, or a machine with a GPU",
+        )
     dtype = {"float32": torch.float32, "float64": torch.float64}[settings.supernet.dtype]
     seed = settings.search.seed
     space = build_space(settings.space.model_dump())

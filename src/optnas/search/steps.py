@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -36,7 +37,7 @@ from optnas.optimizers.stepping import take_step
 from optnas.optimizers.virtual import coupled_decay, virtual_step
 from optnas.search.describe import centred
 from optnas.search.state import DRAWS, MORE_BATCHES, NOISE, SearchState, weight_optimizer_of
-from optnas.spaces.network import Statistics
+from optnas.spaces.network import Output, Statistics
 
 # Batches that batch-norm statistics are collected anew from, as schedulefree's authors advise.
 RECALIBRATION_BATCHES = 50
@@ -147,12 +148,20 @@ def _valid_draws(state: SearchState) -> Tensor:
     return batch_draws(state.valid, draw(), state.valid_augmentation, stream)
 
 
+def _forward(state: SearchState, batch: Batch, op_weights_EO: Tensor, **modes: Any) -> Output:
+    """The network on a batch, multiplied as the settings say; logits are of the search's type."""
+    with state.lowered():
+        logits_BK, statistics = state.supernet(batch.images_BCHW, op_weights_EO, **modes)
+    return Output(logits_BK.to(state.dtype), statistics)
+
+
 def batch_loss(state: SearchState, batch: Batch) -> Loss:
     """The cross-entropy of a batch under batch statistics, as a function of A and w."""
 
     def loss(op_weights_EO: Tensor, weights: Weights, *, update: bool = False) -> LossValue:
-        logits, statistics = state.supernet(
-            batch.images_BCHW,
+        logits, statistics = _forward(
+            state,
+            batch,
             op_weights_EO,
             weights=weights,
             statistics=state.statistics if update else None,
@@ -288,8 +297,9 @@ def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
     def closure() -> Tensor:
         op_weights_EO = perturbed_EO.detach().requires_grad_(counts_arch)
         moves = state.statistics is not None and not scores
-        logits, after = state.supernet(
-            train.images_BCHW,
+        logits, after = _forward(
+            state,
+            train,
             op_weights_EO,
             statistics=state.statistics if moves else None,
             update=moves,
@@ -335,9 +345,7 @@ def _attacked_loss(state: SearchState, train: Batch) -> Callable[[Tensor], Tenso
     held = {name: weight.detach() for name, weight in state.supernet.weights.items()}
 
     def loss(op_weights_EO: Tensor) -> Tensor:
-        logits, _ = state.supernet(
-            train.images_BCHW, op_weights_EO, weights=held, statistics=state.statistics
-        )
+        logits, _ = _forward(state, train, op_weights_EO, weights=held, statistics=state.statistics)
         return F.cross_entropy(logits, train.labels_B)
 
     return loss

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from optnas.base.errors import UserError
-from optnas.search.environment import cpu_threads
+from optnas.search.environment import computing
 from optnas.search.settings.model import Settings
 from optnas.study.declare import PlannedRun, Study
 from optnas.study.progress import cost_key
@@ -67,7 +67,7 @@ def seconds_of_run(settings: Settings, known: Known | None = None) -> float:
 
     known = {} if known is None else known
     search = settings.search
-    with cpu_threads(settings.run.threads):
+    with computing(settings):
         session = Session(build_state(_smaller(settings)))
         session.train_epoch()
         measures = _measures(session, settings, known)

@@ -118,6 +118,13 @@ def _check_consistency(settings: Settings, images: SearchImages) -> None:
             "set it to false",
         ),
         (
+            supernet.precision != "float32" and supernet.dtype != "float32",
+            "supernet.precision",
+            supernet.precision,
+            f"says how float32 numbers are multiplied, and supernet.dtype is {supernet.dtype}",
+            "set supernet.dtype=float32, or supernet.precision=float32",
+        ),
+        (
             not re.fullmatch(r"auto|cpu|cuda(:\d+)?", settings.run.device),
             "run.device",
             settings.run.device,

@@ -67,7 +67,8 @@ class SupernetSection(Section):
     """Size and modes of the supernet.
 
     ``head_affine``: whether the batch norm before the head has a weight and a bias;
-    ``alpha_scale``: standard deviation of initial alpha.
+    ``alpha_scale``: standard deviation of initial alpha; ``dtype``: of network weights, alpha and
+    optimizer states; ``precision``: how float32 numbers are multiplied, see docs/gpu.md.
     """
 
     channels: int = Field(8, ge=1)
@@ -77,6 +78,7 @@ class SupernetSection(Section):
     arch_step_updates_statistics: bool = True
     alpha_scale: float = Field(1e-3, ge=0)
     dtype: Literal["float32", "float64"] = "float32"
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
 
 
 class DataSection(Component):

@@ -1,0 +1,107 @@
+"""``supernet.precision``: what it changes, what it leaves, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import TINY, assert_same, every_variant, fingerprint, tiny_settings, trained
+
+from optnas.base.errors import UserError
+from optnas.search import api
+from optnas.search.checkpoints import restore, save
+from optnas.search.environment import computing
+from optnas.search.session import Session
+from optnas.search.state import SearchState, build_state
+
+SMALL = {"supernet__dtype": "float32"}
+LOW = {**SMALL, "supernet__precision": "bfloat16"}
+
+
+def tensors(value: Any) -> list[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return [value]
+    return [each for inner in value.values() for each in tensors(inner)] if value else []
+
+
+def resumed(changes: dict[str, Any], path: Path) -> SearchState:
+    """A search of two epochs, saved after the first and gone on with from the file."""
+    save(trained(changes, epochs=1), path)
+    state = build_state(tiny_settings(**changes))
+    restore(state, path)
+    Session(state).train_epoch()
+    return state
+
+
+@pytest.mark.parametrize("name", dict(every_variant()))
+def test_bfloat16_trains_resumes_and_keeps_its_types(name: str, tmp_path: Path) -> None:
+    changes = {**LOW, **dict(every_variant())[name]}
+    state = trained(changes, epochs=2)
+    held = fingerprint(state)
+    assert_same(fingerprint(resumed(changes, tmp_path / "last.pt")), held)
+    exact = fingerprint(trained({**changes, "supernet__precision": "float32"}, epochs=2))
+    for key in ("weights", "alpha", "mean", "variance", "w", "a"):
+        found = [each for each in tensors({"": held[key]}) if each.is_floating_point()]
+        assert {each.dtype for each in found} <= {torch.float32}
+        assert all(bool(torch.isfinite(each).all()) for each in found)
+    one = torch.cat([each.flatten() for each in held["weights"].values()])
+    other = torch.cat([each.flatten() for each in exact["weights"].values()])
+    distance = float((one - other).norm() / other.norm())
+    assert 0 < distance < 0.2, distance
+    for one, other in zip(tensors(held["streams"]), tensors(exact["streams"]), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_what_is_judged_is_judged_in_the_searchs_own_type() -> None:
+    low, exact = (build_state(tiny_settings(**changes)) for changes in (LOW, SMALL))
+    records = []
+    for state in (low, exact):
+        session = Session(state)
+        session.train_epoch()  # nothing is trained: the same weights in both
+        records.append(session.measure())
+    assert records[0] == records[1]
+
+
+def test_only_another_precision_is_another_run() -> None:
+    default = tiny_settings(**SMALL)
+    assert tiny_settings(**SMALL, supernet__precision="float32").hash == default.hash
+    assert tiny_settings(**LOW).hash != default.hash
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_another_precision_of_float64_is_refused(precision: str) -> None:
+    with pytest.raises(UserError, match="float32 numbers are multiplied") as caught:
+        tiny_settings(supernet__dtype="float64", supernet__precision=precision)
+    assert caught.value.key == "supernet.precision"
+
+
+def test_tf32_without_a_gpu_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    chosen = {"supernet.dtype": "float32", "supernet.precision": "tf32", "run.device": "cpu"}
+    with pytest.raises(UserError) as caught:
+        api.run({**TINY, **chosen}, out=tmp_path / "out")
+    assert str(caught.value) == (
+        "settings: supernet.precision = 'tf32': is a way of GPUs to multiply, and this run "
+        "computes on the cpu; use float32 or bfloat16, or a machine with a GPU"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_resume_changes_no_precision(tmp_path: Path) -> None:
+    api.run({**TINY, "supernet.dtype": "float32", "search.epochs": 1}, out=tmp_path / "out")
+    with pytest.raises(UserError, match=r"supernet\.precision"):
+        api.resume(tmp_path / "out", {"supernet.precision": "bfloat16"})
+
+
+def test_how_a_gpu_multiplies_is_said_for_the_run_alone() -> None:
+    def said() -> tuple[bool, bool, bool]:
+        cudnn = torch.backends.cudnn
+        return cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, cudnn.deterministic
+
+    before = said()
+    with computing(tiny_settings()):
+        assert said() == (False, False, True)
+    with computing(tiny_settings(supernet__dtype="float32", supernet__precision="tf32")):
+        assert said() == (True, True, True)
+    assert said() == before
