@@ -117,13 +117,14 @@ def test_transforms_are_what_their_names_say(table: pd.DataFrame) -> None:
         "early": sum(y[:3]) / 3,
         "early-late": sum(y[:3]) / 3 - sum(y[-3:]) / 3,
         "difference": y[-1] - z[-1],
+        "ratio": y[-1] / z[-1],
         "rank-correlation": stats.spearmanr(y, z).statistic,
         "partial-rank-correlation": naive_partial(y, z, t),
         "at-equal-train-loss": np.interp(-level, -np.array(epochs["train_loss"])[1:], y),
         "collapse": float(y[-1] < 0.5),
     }
     for name, value in expected.items():
-        other = "z" if "correlation" in name or name == "difference" else None
+        other = "z" if name in WITH_ANOTHER else None
         response = Response(column="y", transform=name, other=other)
         assert runs.value(run, response, 0.5, level) == pytest.approx(value), name
 
@@ -156,6 +157,15 @@ def test_a_search_of_epoch_0_alone_has_no_response(table: pd.DataFrame) -> None:
     begun = table[table["epoch"] == 0]
     assert curves.best_and_final(begun, "y").empty
     assert math.isnan(Runs(begun).value(0, Response(column="y"), 0, 0))
+
+
+def test_early_is_by_epochs_however_few_are_recorded(table: pd.DataFrame) -> None:
+    """A measure taken at the last epoch only says nothing of the first quarter."""
+    last = table.assign(y=table["y"].where(table["epoch"] == 12))
+    assert math.isnan(Runs(last).value(0, Response(column="y", transform="early"), 0, 0))
+    some = table.assign(y=table["y"].where(table["epoch"].isin([2, 12])))
+    early = Runs(some).value(0, Response(column="y", transform="early"), 0, 0)
+    assert early == Runs(table).epochs(0, "y")[2]
 
 
 def test_logarithms_and_collapses() -> None:

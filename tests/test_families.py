@@ -230,3 +230,50 @@ def test_the_scales_are_those_of_the_pilot() -> None:
     }
     told = {part: s for of_claim in endpoint.scales.values() for part, s in of_claim.items()}
     assert told == {part: float(f"{s:.3g}") for part, s in expected.items()}
+
+
+# --- columns that follow from records ---------------------------------------------------------
+
+
+def test_the_table_has_what_follows_from_a_record() -> None:
+    runs = find_runs(ROOT / "results" / "first-light")[:2]
+    table = table_of(runs, benchmark="analog-nasbench", arrays=True)
+    assert table["percentile.cifar10"].between(0, 100, inclusive="right").all()
+    ranks = table[["benchmark.cifar10", "percentile.cifar10"]].rank(method="dense")
+    assert (ranks.nunique(axis=1) == 1).all()
+    weights_OE = np.array([json.loads(each) for each in table["op_weights"]]).transpose(0, 2, 1)
+    operations = ["none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"]
+    found = table[[f"op_weight.{operation}" for operation in operations]].to_numpy()
+    assert found == pytest.approx(weights_OE.mean(axis=-1))
+    # Records of this version of the numbers lack the centred displacement; alpha has it.
+    assert "alpha_displacement_centred" not in runs[0].read_epochs()[0]
+    for _, run in table.groupby("id"):
+        alpha = np.array([json.loads(each) for each in run["alpha"]])
+        moved = (alpha - alpha[0]) - (alpha - alpha[0]).mean(axis=-1, keepdims=True)
+        expected = np.sqrt((moved**2).sum(axis=(1, 2)))
+        assert run["alpha_displacement_centred"].to_numpy() == pytest.approx(expected)
+
+
+def test_without_a_table_there_are_no_percentiles() -> None:
+    runs = find_runs(ROOT / "results" / "first-light")[:1]
+    assert not any(c.startswith("percentile.") for c in map(str, table_of(runs, recorded=True)))
+
+
+def test_every_amended_claim_says_what_had_been_seen() -> None:
+    pilot_claims = ROOT / "results" / "pairs-cpu" / "claims"
+    for name in names():
+        claim = find_claim(name)
+        before = pilot_claims / f"{name}.toml"
+        if before.exists():
+            old = find_claim(str(before))
+            amended = (claim.text, claim.parts, claim.controls) != (
+                old.text,
+                old.parts,
+                old.controls,
+            )
+            assert amended <= bool(claim.changes), name
+        for change in claim.changes:
+            assert change.date.isoformat() >= "2026-11-28"
+            assert "optdarts-cpu" in change.seen
+    told = render.as_text(judge(study(arms("darts"), world()), ["H9"]), details=True)
+    assert "changed 2026-11-28: The operation weight of skip decides" in told

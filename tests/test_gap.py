@@ -105,6 +105,11 @@ def test_the_gap_is_that_of_the_naive_twin(variant: str) -> None:
     for key, (loss, accuracy) in expected.items():
         assert numbers[f"{key}_loss"] == pytest.approx(loss, **{"rel": 1e-9})
         assert numbers[f"{key}_accuracy"] == pytest.approx(accuracy)
+    partway_EO = 0.75 * A_EO + 0.25 * one_hot_EO
+    own = naive_recalibrated(net, partway_EO, state)
+    p = naive_score(own, partway_EO, state, "running")
+    assert numbers["partway_accuracy"] == pytest.approx(p[1])
+    assert numbers["partway_gap"] == pytest.approx(s[1] - p[1])
     assert numbers["gap"] == pytest.approx(s[1] - q[1])
     assert numbers["gap_without_recalibration"] == pytest.approx(s[1] - q0[1])
     assert numbers["relative_gap"] == pytest.approx((s[1] - q[1]) / s[1])

@@ -2,12 +2,13 @@
 
     estimates      interquartile mean, median, stratified bootstrap
     paired         seed-paired differences: exact sign flips, exact intervals, equivalence
-    effects        probability of improvement, Cliff's delta
-    proportions    collapse rates: intervals, Fisher, McNemar
-    interactions   factorial contrasts within seeds, aligned ranks
+    effects        probability of improvement
+    proportions    collapse rates with intervals
+    interactions   factorial contrasts within seeds
     shape          two-lines test for an inverted U
     curves         anytime curves, best against final epoch, equal train loss
     multiplicity   Holm
+    sequential     evidence that may be looked at after every seed
     power          smallest reachable p, detectable gap, needed n
     summaries      all of these of a tidy table: centres, differences, effects, collapse rates
     runs           a tidy table as runs, settings and responses

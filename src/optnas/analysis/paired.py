@@ -173,6 +173,36 @@ def equivalence(values_N: npt.ArrayLike, margin: float, seed: int = 0) -> float:
     return max(above, below)
 
 
+def less_than_half(values_N: npt.ArrayLike, other_N: npt.ArrayLike, seed: int = 0) -> float:
+    """One-sided p of the hypothesis that a contrast is at least half as large as another.
+
+    |a| < |b| / 2 means that, for the sign s of b, both s b / 2 - a and s b / 2 + a lie above 0: the
+    larger of their two p-values. Either sign may be the right one, so that the smaller p of the two
+    is doubled. Small means: less than half, in size, of a difference that is there.
+
+    Args:
+        values_N: the contrast a, one number per seed.
+        other_N: the contrast b, of the same seeds.
+        seed: as for `sign_flip`.
+
+    Returns:
+        The p-value; at least 2 / 2^n.
+
+    Example:
+        >>> less_than_half([0.1, -0.1, 0.2, 0.0, -0.2, 0.1], [-2.0, -1.0, -3.0, -2.0, -1.0, -2.0])
+        0.03125
+    """
+    a_N, b_N = np.asarray(values_N, float), np.asarray(other_N, float)
+    sides = [
+        max(
+            sign_flip(sign * b_N / 2 - a_N, seed=seed).p_greater,
+            sign_flip(sign * b_N / 2 + a_N, seed=seed).p_greater,
+        )
+        for sign in (1, -1)
+    ]
+    return min(1.0, 2 * min(sides))
+
+
 def beyond(values_N: npt.ArrayLike, margin: float, seed: int = 0) -> float:
     """One-sided p of the hypothesis that the contrast is within a margin: small means it is not.
 

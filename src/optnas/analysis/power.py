@@ -1,24 +1,27 @@
 """Before and after a study: what its size can show.
 
-Closed forms for normal contrasts and exact enumeration for rates. The sign-flip test of this
-project has nearly the power of the t-test that the closed form describes, and none at all where its
-smallest reachable p is above the level.
+With few seeds the sign-flip test is coarse: it rejects at the largest multiple of 2 / 2^n that the
+level allows, and its power is less than that of a t-test (62 % instead of 80 % with six seeds). So
+up to `SIMULATED` seeds the test itself is run on drawn normal contrasts; beyond, the noncentral t
+comes close enough.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Callable
 
 import numpy as np
 from scipy import optimize, stats
 
-from optnas.analysis.proportions import fisher
+from optnas.analysis.estimates import Floats
 
 ALPHA = 0.05
 POWER = 0.8
 MOST = 100_000
+SIMULATED = 12
+STUDIES = 2000  # drawn at least; more with fewer seeds: an error of 0.011 at most, 0.004 with 6
 
 
 def smallest_p(n: int) -> float:
@@ -55,11 +58,35 @@ def _t_power(noncentrality: float, degrees: int, alpha: float) -> float:
     return float(np.nan_to_num(upper, nan=1.0) + np.nan_to_num(lower, nan=0.0))
 
 
-def paired(n: int, effect: float, alpha: float = ALPHA) -> float:
-    """Power of a two-sided test on n paired contrasts.
+@functools.cache
+def _studies(n: int) -> tuple[Floats, Floats]:
+    """Standard normal contrasts of S studies, and half of the sign vectors, V x n.
 
-    Noncentral t with n - 1 degrees of freedom and noncentrality sqrt(n) dz; 0 where a sign-flip
-    test cannot reach the level.
+    The sums of a sign vector and of its opposite are equal in size, so half of them will do.
+    """
+    studies = max(STUDIES, 2**19 // 2 ** (n - 1))
+    values_SN = np.random.default_rng(n).normal(size=(studies, n))
+    signs = np.array(list(itertools.product((1.0, -1.0), repeat=n - 1)))
+    signs_VN = np.hstack([np.ones((len(signs), 1)), signs])
+    return values_SN, signs_VN
+
+
+def _simulated(n: int, effect: float, alpha: float) -> float:
+    values_SN, signs_VN = _studies(n)
+    shifted_SN = values_SN + effect
+    observed_S = np.abs(shifted_SN.sum(axis=1))
+    sums_SV = np.abs(shifted_SN @ signs_VN.T)
+    # Two-sided, since twice the smaller one-sided p is the share of sums at least as large.
+    p_S = (sums_SV >= observed_S[:, None] * (1 - 1e-12)).mean(axis=1)
+    return float((p_S <= alpha + 1e-12).mean())
+
+
+def paired(n: int, effect: float, alpha: float = ALPHA) -> float:
+    """Power of the two-sided sign-flip test on n normal contrasts.
+
+    Up to `SIMULATED` seeds that of the test itself, on `STUDIES` drawn studies or more, the same
+    for every effect. Beyond, that of the t-test: noncentral t with n - 1 degrees of freedom and
+    noncentrality sqrt(n) dz. 0 where the test cannot reach the level.
 
     Args:
         n: seeds.
@@ -70,30 +97,14 @@ def paired(n: int, effect: float, alpha: float = ALPHA) -> float:
         The chance of a significant result.
 
     Example:
-        >>> round(paired(10, 1.0), 2)
+        >>> round(paired(20, 0.66), 2)
         0.8
     """
     if smallest_p(n) > alpha:
         return 0.0
+    if n <= SIMULATED:
+        return _simulated(n, abs(effect), alpha)
     return _t_power(math.sqrt(n) * abs(effect), n - 1, alpha)
-
-
-def unpaired(n: int, effect: float, alpha: float = ALPHA) -> float:
-    """Power of a two-sided t-test between two arms of n runs each.
-
-    Args:
-        n: runs per arm.
-        effect: d, difference of the means over the common standard deviation.
-        alpha: two-sided level.
-
-    Returns:
-        The chance of a significant result.
-
-    Example:
-        >>> round(unpaired(10, 1.33), 2)
-        0.8
-    """
-    return _t_power(math.sqrt(n / 2) * abs(effect), 2 * n - 2, alpha)
 
 
 def detectable(
@@ -102,16 +113,14 @@ def detectable(
     *,
     power: float = POWER,
     alpha: float = ALPHA,
-    test: Callable[[int, float, float], float] = paired,
 ) -> float:
     """The gap that n seeds would show with this power.
 
     Args:
         n: seeds.
-        spread: standard deviation of the contrasts (of an arm, for `unpaired`).
+        spread: standard deviation of the contrasts.
         power: chance of seeing it.
         alpha: two-sided level.
-        test: `paired` or `unpaired`.
 
     Returns:
         The gap in units of the spread given; infinite where the level is out of reach.
@@ -120,16 +129,14 @@ def detectable(
         >>> round(detectable(20), 2)
         0.66
     """
-    return spread * _detectable(n, power, alpha, test)
+    return spread * _detectable(n, power, alpha)
 
 
 @functools.lru_cache(maxsize=256)
-def _detectable(
-    n: int, power: float, alpha: float, test: Callable[[int, float, float], float]
-) -> float:
-    if n < 2 or test(n, 1e3, alpha) < power:
+def _detectable(n: int, power: float, alpha: float) -> float:
+    if n < 2 or paired(n, 1e3, alpha) < power:
         return math.inf
-    return float(optimize.brentq(lambda d: test(n, d, alpha) - power, 0.0, 1e3))
+    return float(optimize.brentq(lambda d: paired(n, d, alpha) - power, 0.0, 1e3, xtol=1e-3))
 
 
 def needed(effect: float, spread: float, *, power: float = POWER, alpha: float = ALPHA) -> int:
@@ -146,7 +153,7 @@ def needed(effect: float, spread: float, *, power: float = POWER, alpha: float =
 
     Example:
         >>> needed(1.0, 1.0)
-        10
+        11
     """
     if effect == 0:
         return MOST
@@ -160,28 +167,3 @@ def needed(effect: float, spread: float, *, power: float = POWER, alpha: float =
         enough = paired(middle, effect / spread, alpha) >= power
         low, high = (low, middle) if enough else (middle, high)
     return min(high, MOST)
-
-
-@functools.cache
-def rates(n: int, x: float, y: float, alpha: float = ALPHA) -> float:
-    """Power of Fisher's exact test between two arms of n runs, by enumeration of all outcomes.
-
-    Args:
-        n: runs per arm.
-        x: rate of one arm.
-        y: rate of the other.
-        alpha: two-sided level.
-
-    Returns:
-        The chance of a significant result.
-
-    Example:
-        >>> round(rates(15, 0.2, 0.8), 2)
-        0.87
-    """
-    events = np.arange(n + 1)
-    chance_XY = np.outer(stats.binom.pmf(events, n, x), stats.binom.pmf(events, n, y))
-    significant_XY = np.array(
-        [[fisher(int(a), n, int(b), n) <= alpha for b in events] for a in events]
-    )
-    return float(chance_XY[significant_XY].sum())

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from optnas.analysis.claims.columns import column_of
-from optnas.analysis.claims.declare import Cell, Condition, Response
+from optnas.analysis.claims.declare import EFFECTIVE_RATE, Cell, Condition, Response
 from optnas.analysis.estimates import Floats
 from optnas.analysis.transforms import Epochs, respond
 from optnas.base.errors import UserError, did_you_mean
@@ -27,7 +27,8 @@ NEEDED = ("id", "state", "epoch", "search.seed")
 SEED = "search.seed"
 SECTIONS = Settings.model_fields.keys() - {"fingerprint", "sources", *NOT_IDENTITY}
 # The seed, and settings that say where the images lie.
-IDLE = (SEED, *(f"data.{place}" for place in PLACES))
+# The effective rate follows from two settings.
+IDLE = (SEED, EFFECTIVE_RATE, *(f"data.{place}" for place in PLACES))
 
 
 class Runs:
@@ -58,6 +59,10 @@ class Runs:
         starts = np.flatnonzero(np.append(True, ids[1:] != ids[:-1])[: len(ids)])
         ends = np.append(starts, len(ids))[1:]
         self._slices = [slice(a, b) for a, b in zip(starts, ends, strict=True)]
+        rates = [f"weight_optimizer.{name}" for name in ("lr", "momentum")]
+        if set(rates) <= set(self.settings):
+            lr, momentum = (pd.to_numeric(self.settings[name], errors="coerce") for name in rates)
+            self.settings[EFFECTIVE_RATE] = lr / (1 - momentum)
         self._columns: dict[str, Floats] = {}
         self._values: dict[Any, float] = {}
 
@@ -166,6 +171,9 @@ class Selection:
             held = plain(hold[column]) if column in hold else None
             if held is not None or len(set(keys[allowed])) > 1:
                 self._find_base(column, keys, held)
+        if EFFECTIVE_RATE in runs.settings:
+            values = runs.settings[EFFECTIVE_RATE]
+            self._keys[EFFECTIVE_RATE] = np.array([plain(x) for x in values], dtype=object)
 
     def _groups(self, column: str) -> list[Mask]:
         name = f"{column.split('.')[0]}.name"

@@ -74,17 +74,15 @@ def _slope(run: Epochs) -> float:
 
 
 def _quarter(run: Epochs) -> int:
-    return max(1, len(_recorded(run)) // 4)
+    return max(1, len(run.values_E) // 4)
 
 
 def _early(run: Epochs) -> float:
-    recorded = _recorded(run)
-    return float(recorded[: _quarter(run)].mean()) if len(recorded) else math.nan
+    return _mean(run._replace(values_E=run.values_E[: _quarter(run)]))
 
 
 def _early_late(run: Epochs) -> float:
-    recorded = _recorded(run)
-    return _early(run) - float(recorded[-_quarter(run) :].mean()) if len(recorded) else math.nan
+    return _early(run) - _mean(run._replace(values_E=run.values_E[-_quarter(run) :]))
 
 
 def _ranks(run: Epochs) -> list[Floats]:
@@ -128,6 +126,12 @@ def _difference(run: Epochs) -> float:
     return float(run.values_E[-1] - run.other_E[-1]) if len(run.values_E) else math.nan
 
 
+def _ratio(run: Epochs) -> float:
+    if not len(run.values_E) or run.other_E[-1] == 0:
+        return math.nan
+    return float(run.values_E[-1] / run.other_E[-1])
+
+
 def respond(transform: str, run: Epochs) -> float:
     """What a transform makes of a run's epochs from epoch 1; NaN where it cannot.
 
@@ -148,6 +152,7 @@ FUNCTIONS: dict[str, Callable[[Epochs], float]] = {
     "early": _early,
     "early-late": _early_late,
     "difference": _difference,
+    "ratio": _ratio,
     "rank-correlation": _rank_correlation,
     "partial-rank-correlation": _partial_rank_correlation,
     "at-equal-train-loss": _at_equal_train_loss,

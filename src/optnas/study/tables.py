@@ -17,6 +17,8 @@ from optnas.study.folder import runs_of, state_of
 if TYPE_CHECKING:
     import pandas as pd
 
+    from optnas.spaces.base import Space
+
 FORMATS = (".csv", ".parquet")
 
 
@@ -36,6 +38,7 @@ def table(
     dotted key, lists as JSON text; every value of the epoch's record under its name;
     ``benchmark.DATASET``, the derived cell's test accuracy in percent, asked of the table again;
     ``percentile.DATASET``, the percent of the table's cells that are not better than it;
+    ``op_weight.OPERATION``, the mean over edges of the recorded operation weights;
     and ``measure.NAME.KEY`` of what was measured on the run afterwards.
 
     Args:
@@ -101,6 +104,7 @@ def table_of(
         identity = {"id": config["identity"]["hash"][:ID_LENGTH], "state": state}
         heads.append({**identity, "completed": state == "done", **head})
         measured = _measures(run, arrays)
+        _derive(records, _operations(head))
         rows += [_row(each, asked, measured.get(each["epoch"], {}), arrays) for each in records]
         lengths.append(len(records))
     if not heads:
@@ -126,6 +130,41 @@ def _columns(heads: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         plain = kinds <= {int, float} or kinds in ({bool}, {str})
         columns[key] = values if plain else [_text(value) for value in values]
     return pd.DataFrame(columns)
+
+
+def _space(head: Mapping[str, Any]) -> Space:
+    from optnas.spaces import build_space
+
+    return build_space({k[len("space.") :]: v for k, v in head.items() if k.startswith("space.")})
+
+
+def _operations(head: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the operations; none where the file of a space of the user's own is gone."""
+    try:
+        return _space(head).operations
+    except UserError:
+        return ()
+
+
+def _derive(records: Sequence[Record], operations: Sequence[str]) -> None:
+    """Add what follows from the alpha and the operation weights of a run's records.
+
+    A record of an earlier version has no displacement without the mean of each row; alpha says it.
+    """
+    import numpy as np
+
+    def centred(record: Record) -> Any:
+        alpha_EO = np.array(record["alpha"], float)[:, : len(operations)]
+        return alpha_EO - alpha_EO.mean(axis=-1, keepdims=True)
+
+    if not operations:
+        return
+    for record in records:
+        weights_EO = np.reshape(record["op_weights"], (-1, len(operations)))
+        record["op_weight"] = dict(zip(operations, weights_EO.mean(axis=0).tolist(), strict=True))
+        if records[0]["epoch"] == 0:
+            moved = float(np.linalg.norm(centred(record) - centred(records[0])))
+            record.setdefault("alpha_displacement_centred", moved)
 
 
 def _text(value: Any) -> str | None:
@@ -174,26 +213,24 @@ class _Tables:
 
     def __init__(self, name: str | None, data: Path | None):
         self._name, self._data = name, data
-        self._answers: dict[tuple[str, str], Any] = {}
+        self._answers: dict[tuple[str, Space], Any] = {}
 
     def of(self, settings: Mapping[str, Any]) -> tuple[str, Any]:
         """The table that answers a run, and its question: architecture string to columns."""
         name = self._name or settings["benchmark.table"]
-        space = {k[len("space.") :]: v for k, v in settings.items() if k.startswith("space.")}
-        key = name, json.dumps(space)
+        space = _space(settings)
+        key = name, space
         if key not in self._answers:
             self._answers[key] = _question(name, space, self._data)
         return name, self._answers[key]
 
 
-def _question(name: str, space_settings: dict[str, Any], data: Path | None) -> Any:
+def _question(name: str, space: Space, data: Path | None) -> Any:
     import functools
 
-    from optnas.spaces import build_space
     from optnas.spaces.tables import data_folder, load_table
     from optnas.spaces.tables.told import describe_benchmark
 
-    space = build_space(space_settings)
     answers = load_table(name, folder=data_folder(data))
 
     @functools.cache

@@ -17,6 +17,7 @@ from optnas.measures.base import Measure, Quantity
 
 MEASURE = "measure."
 PERCENTILE = "percentile."
+OP_WEIGHT = "op_weight."
 # What a claim may call a column.
 NAMES = {
     # The primary response: CIFAR-10 test accuracy of the argmax cell, from the benchmark table.
@@ -28,6 +29,10 @@ NAMES = {
     "skips": "skips",
     "train loss": "train_loss",
     "alpha path": "alpha_path_length",
+    # How far alpha is from where it began, without the mean of its rows, which softmax cannot see.
+    "alpha displacement": "alpha_displacement_centred",
+    # Mean over edges of the clean operation weights, as recorded every epoch.
+    "skip weight": "op_weight.skip_connect",
 }
 
 
@@ -45,6 +50,8 @@ def column_of(name: str) -> Column:
     column = NAMES.get(name, name)
     if column.startswith(PERCENTILE):
         return Column(column, "percentiles", "ask a whole benchmark table, not what was recorded")
+    if column.startswith(OP_WEIGHT):
+        return Column(column, "", "every run records it: tabulate the runs again")
     quantity = _measured(column) if column.startswith(MEASURE) else recorded(column)
     unit = "" if quantity is None else symbol(quantity.unit)
     return Column(column, unit, _supplied_by(column, quantity))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import math
 from collections.abc import Mapping
@@ -14,9 +15,11 @@ Value = str | bool | int | float
 # A setting's value, or a bound on it: {above = 0}.
 Condition = Value | dict[Literal["above", "below"], float]
 Cell = dict[str, Condition]
-Direction = Literal["greater", "less", "equivalent", "inverted-u", "u"]
+Direction = Literal["greater", "less", "equivalent", "less-than-half", "inverted-u", "u"]
 
 NAMES = ("algorithm.name", "weight_optimizer.name", "arch_optimizer.name")
+# lr / (1 - momentum) of the weight optimizer: no setting of its own, and held for nobody.
+EFFECTIVE_RATE = "weight_optimizer.effective_lr"
 
 # What is made of a column to get one number per run, from epoch 1 to E on: epoch 0 is before any
 # step, and counts in none of them (`optnas.analysis.curves.searched`).
@@ -29,6 +32,7 @@ TRANSFORMS = {
     "slope": "least-squares slope over epochs 1 to E, per epoch",
     "early": "mean over the first quarter of the epochs 1 to E",
     "early-late": "mean over the first quarter minus mean over the last quarter",
+    "ratio": "final value over the final value of another column",
     "difference": "final value minus the final value of another column",
     "rank-correlation": "Spearman correlation with another column over epochs 1 to E",
     "partial-rank-correlation": "the same, with the epoch partialled out",
@@ -38,7 +42,7 @@ TRANSFORMS = {
 }
 # Those that are a level of the column itself, so that a reference can stand beside them.
 LEVELS = ("final", "max", "auc", "early", "at-equal-train-loss")
-WITH_ANOTHER = ("difference", "rank-correlation", "partial-rank-correlation")
+WITH_ANOTHER = ("difference", "ratio", "rank-correlation", "partial-rank-correlation")
 
 
 class Declared(pydantic.BaseModel):
@@ -71,7 +75,7 @@ class Response(Declared):
 
     def unit(self, of_column: str, *, difference: bool) -> str:
         """The unit of the response, or of a difference of two, from that of the column."""
-        if self.transform in ("rank-correlation", "partial-rank-correlation"):
+        if self.transform in ("rank-correlation", "partial-rank-correlation", "ratio"):
             return ""
         if self.transform == "collapse":
             return "rate"
@@ -101,12 +105,22 @@ class Term(Declared):
     cell: Cell
 
 
+class Other(Declared):
+    """Another contrast of the same response, to measure one against: parts as of `Part`."""
+
+    where: Cell = {}
+    contrast: tuple[Axis, ...]
+    average: dict[str, tuple[Condition, ...]] = {}
+
+
 class Part(Declared):
     """One contrast of a claim, one number per seed.
 
     The contrast is the product of the differences in ``contrast`` (two make an interaction), or the
     weighted cells of ``terms``, or with neither the level itself; within ``where``, averaged over
     every combination of ``average``. ``along`` names the setting of a curve, for the two shapes.
+    ``half_of`` is the contrast that direction ``less-than-half`` measures this one against: less
+    than half as large, whatever the signs.
     ``against`` is the value to compare with, or the name of a reference such as ``random cell``.
     A part that is not ``primary`` is reported and does not decide; with a ``gate`` it is asked only
     once the part of that name is decided.
@@ -121,6 +135,7 @@ class Part(Declared):
     along: str | None = None
     direction: Direction
     margin: float | None = Field(None, gt=0)
+    half_of: Other | None = None
     against: float | str = 0.0
     primary: bool = True
     gate: str | None = None
@@ -131,6 +146,8 @@ class Part(Declared):
             raise ValueError("give 'contrast' or 'terms', not both")
         if (self.direction == "equivalent") != (self.margin is not None):
             raise ValueError("'margin' belongs to direction 'equivalent', and to no other")
+        if (self.direction == "less-than-half") != (self.half_of is not None):
+            raise ValueError("'half_of' belongs to direction 'less-than-half', and to no other")
         if (self.direction in ("inverted-u", "u")) != (self.along is not None):
             raise ValueError("'along' belongs to directions 'inverted-u' and 'u', and to no other")
         if self.along is not None and (self.contrast or self.terms):
@@ -155,6 +172,26 @@ class Part(Declared):
             for weight, cell in terms
             for mix in mixes
         ]
+
+    @property
+    def other(self) -> Part | None:
+        """The contrast of ``half_of`` as a part."""
+        if self.half_of is None:
+            return None
+        return Part(
+            name=f"half of {self.name}",
+            response=self.response,
+            where=self.half_of.where,
+            contrast=self.half_of.contrast,
+            average=self.half_of.average,
+            direction="greater",
+            margin=None,
+        )
+
+    @property
+    def at_any_rate(self) -> bool:
+        """Whether it names the effective rate, and so the rate of the weight optimizer varies."""
+        return EFFECTIVE_RATE in self.where
 
     def _scaled_terms(self) -> list[tuple[float, Cell]]:
         total = {-1.0: 0.0, 1.0: 0.0}
@@ -191,6 +228,13 @@ class Part(Declared):
         """What the claim says of the contrast."""
         if self.direction == "equivalent":
             return f"within {self.margin:g} of {_value(self.against)}"
+        if self.half_of is not None:
+            axes = "".join(
+                f" x ({each.axis}: {_value(each.plus)} - {_value(each.minus)})"
+                for each in self.half_of.contrast
+            ).removeprefix(" x ")
+            where = f", where {_told(self.half_of.where)}" if self.half_of.where else ""
+            return f"less than half of {axes}{where}"
         if self.direction in ("inverted-u", "u"):
             return {"inverted-u": "an inverted U", "u": "a U"}[self.direction]
         return f"{'>' if self.direction == 'greater' else '<'} {_value(self.against)}"
@@ -222,6 +266,14 @@ class Control(Declared):
         return found
 
 
+class Change(Declared):
+    """What was changed in a claim after it was first written, when, and what had been seen."""
+
+    date: datetime.date
+    what: str
+    seen: str
+
+
 class Claim(Declared):
     """A sentence that somebody said, and the contrasts that must all hold for it to be true.
 
@@ -237,6 +289,7 @@ class Claim(Declared):
     parts: tuple[Part, ...] = Field(min_length=1)
     controls: tuple[Control, ...] = ()
     minimum_n: int = Field(6, ge=2)
+    changes: tuple[Change, ...] = ()
 
     @pydantic.model_validator(mode="after")
     def _decidable(self) -> Self:

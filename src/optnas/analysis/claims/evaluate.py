@@ -99,6 +99,10 @@ def _missing_columns(part: Part, selection: Selection, setting: Setting) -> tupl
 def _named(part: Part) -> set[str]:
     """Settings that a part names itself, so that they are not held."""
     named = {column for _, cell in part.expanded() for column in cell}
+    named |= _named(part.other) if part.other is not None else set()
+    named |= (
+        {"weight_optimizer.lr", "weight_optimizer.schedule.final_lr"} if part.at_any_rate else set()
+    )
     return named | ({part.along} if part.along else set())
 
 
@@ -157,8 +161,11 @@ def _common_level(chosen: Sequence[int], selection: Selection) -> float:
 
 def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int) -> PartFinding:
     terms, named = part.expanded(), _named(part)
-    masks = [selection.comparable(cell, named) for _, cell in terms]
-    empty = [cell for (_, cell), mask in zip(terms, masks, strict=True) if not mask.any()]
+    # A contrast to measure it against comes from the same seeds.
+    others = part.other.expanded() if part.other is not None else []
+    everything = [cell for _, cell in [*terms, *others]]
+    masks = [selection.comparable(cell, named) for cell in everything]
+    empty = [cell for cell, mask in zip(everything, masks, strict=True) if not mask.any()]
     if empty:
         return _untestable(part, setting, *_missing_runs(empty, selection, named))
     column = column_of(part.response.column).name
@@ -166,7 +173,7 @@ def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int
     cells = [selection.by_seed(mask) for mask in masks]
     by_seed = _seed_values(cells, part.response, selection, random_cell)
     weights = np.array([weight for weight, _ in terms])
-    values = {seed: float(weights @ each) for seed, each in by_seed.items()}
+    values = {seed: float(weights @ each[: len(terms)]) for seed, each in by_seed.items()}
     incomplete = tuple(sorted(set.union(*(set(cell) for cell in cells)) - set(values)))
     if not values:
         return _untestable(
@@ -179,34 +186,43 @@ def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int
     if isinstance(against, str):
         against = setting.reference(against, column) or math.nan
     contrast_N = np.array(list(values.values()))
-    p_for, p_against = sides_of(part, contrast_N, against)
+    other_N = np.zeros_like(contrast_N)
+    if others:
+        weights = np.array([weight for weight, _ in others])
+        other_N = np.array([weights @ each[len(terms) :] for each in by_seed.values()])
+    p_for, p_against = sides_of(part, contrast_N, against, other_N)
     effect, low, high = paired.interval(contrast_N, 1 - setting.alpha)
+    margin = (part.margin or 0.0) + abs(other_N.mean()) / 2
     return PartFinding(
         **_told(part, setting),  # type: ignore[arg-type]
         verdict=decide(p_for, p_against, len(values), minimum_n, setting.alpha),
         n=len(values),
         values=values,
+        other=dict(zip(values, other_N.tolist(), strict=True)) if others else {},
         effect=effect,
         low=low,
         high=high,
-        gap=abs(abs(effect - against) - (part.margin or 0.0)),
-        smallest_p=power.smallest_p(len(values)),
+        gap=abs(abs(effect - against) - margin),
+        smallest_p=power.smallest_p(len(values)) * (2 if others else 1),
         p_for=p_for,
         p_against=p_against,
         incomplete=incomplete,
-        arms=_arms(part, terms, cells, selection, random_cell, by_seed),
+        arms=_arms(part, everything, cells, selection, random_cell, by_seed),
         lines=_lines_of(part, setting),
         held=selection.held(np.logical_or.reduce(masks), named),
     )
 
 
-def sides_of(part: Part, contrast_N: Floats, against: float) -> tuple[float, float]:
+def sides_of(
+    part: Part, contrast_N: Floats, against: float, other_N: Floats | None = None
+) -> tuple[float, float]:
     """One-sided p-values for a part that is no curve, and against it.
 
     Args:
         part: its direction and margin.
         contrast_N: one number per seed.
         against: the value to compare with.
+        other_N: for ``less-than-half``: the contrast that it is measured against.
 
     Returns:
         Small speaks for the part; small speaks against it.
@@ -215,6 +231,11 @@ def sides_of(part: Part, contrast_N: Floats, against: float) -> tuple[float, flo
         assert part.margin is not None
         shifted = contrast_N - against
         return paired.equivalence(shifted, part.margin), paired.beyond(shifted, part.margin)
+    if part.direction == "less-than-half":
+        assert other_N is not None
+        return paired.less_than_half(contrast_N, other_N), paired.less_than_half(
+            other_N / 2, 2 * contrast_N
+        )
     test = paired.sign_flip(contrast_N, against)
     sides = (test.p_greater, test.p_less)
     return sides if part.direction == "greater" else (sides[1], sides[0])
@@ -222,7 +243,7 @@ def sides_of(part: Part, contrast_N: Floats, against: float) -> tuple[float, flo
 
 def _arms(
     part: Part,
-    terms: Sequence[tuple[float, Cell]],
+    declared: Sequence[Cell],
     cells: Sequence[Mapping[int, list[int]]],
     selection: Selection,
     random_cell: float,
@@ -231,7 +252,7 @@ def _arms(
     """The arms of a contrast; at equal train loss they are over the shared seeds only."""
     found: dict[str, Line] = {}
     mean_C = np.mean(list(by_seed.values()), axis=0)
-    for position, ((_, cell), of_cell) in enumerate(zip(terms, cells, strict=True)):
+    for position, (cell, of_cell) in enumerate(zip(declared, cells, strict=True)):
         if part.response.transform == "at-equal-train-loss":
             values = [float(each[position]) for each in by_seed.values()]
         else:

@@ -35,8 +35,9 @@ class Line:
 class PartFinding:
     """What runs say of one contrast.
 
-    ``values`` is the contrast by seed; ``effect`` its mean between the exact ends ``low`` and
-    ``high``. ``p_for`` and ``p_against`` are one-sided: small speaks for the claim, or against it.
+    ``values`` is the contrast by seed, ``other`` the one that it is measured against, if there is
+    one; ``effect`` its mean between the exact ends ``low`` and ``high``. ``p_for`` and
+    ``p_against`` are one-sided: small speaks for the claim, or against it.
     For a curve the effect is its bow: the turning level minus the mean of the two end levels.
     ``gap`` is how far the effect is from the value, or the margin, that it is compared with,
     ``smallest_p`` the smallest two-sided p that n seeds can reach in this test.
@@ -57,6 +58,7 @@ class PartFinding:
     gate: str | None = None
     n: int = 0
     values: Mapping[int, float] = field(default_factory=dict)
+    other: Mapping[int, float] = field(default_factory=dict)
     effect: float = math.nan
     low: float = -math.inf
     high: float = math.inf

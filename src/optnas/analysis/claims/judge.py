@@ -17,7 +17,7 @@ import pandas as pd
 
 from optnas.analysis.claims import Claim, Control, find_claim, names
 from optnas.analysis.claims.columns import column_of
-from optnas.analysis.claims.declare import label
+from optnas.analysis.claims.declare import Change, label
 from optnas.analysis.claims.evaluate import evaluate
 from optnas.analysis.claims.evidence import gated, judge_primary
 from optnas.analysis.claims.families import Role, family_of
@@ -55,6 +55,7 @@ class Finding:
     text: str
     source: str
     note: str
+    changes: tuple[Change, ...]
     family: str
     role: Role
     alpha: float
@@ -124,15 +125,18 @@ def judge(
     for arm in arms:
         allowed = arm.belongs(runs)
         whole = Selection(runs, allowed, hold)
+        # For parts at one lr / (1 - momentum): their rates belong to no arm.
+        free = Selection(runs, ~np.isin(whole.seeds, list(arm.tuned_on)), hold)
         findings = []
         for claim in chosen:
             setting = _setting(claim, references)
             if (endpoint := setting.family.endpoint) is None:
-                findings.append(_judge(claim, arm, whole, setting))
+                findings.append(_judge(claim, arm, whole, setting, free))
                 continue
             counted = np.array([endpoint.counts(int(seed)) for seed in whole.seeds], bool)
             counted &= arm is arms[0]
-            findings.append(_judge(claim, arm, Selection(runs, allowed & counted, hold), setting))
+            own = Selection(runs, allowed & counted, hold)
+            findings.append(_judge(claim, arm, own, setting, own))
         judged.append(_with_holm(findings))
     return _tidied(judged)
 
@@ -143,9 +147,14 @@ def _setting(claim: Claim, references: References) -> Setting:
     return Setting(references, family.alpha, family, scales)
 
 
-def _judge(claim: Claim, arm: RateArm, selection: Selection, setting: Setting) -> Finding:
+def _judge(
+    claim: Claim, arm: RateArm, selection: Selection, setting: Setting, free: Selection
+) -> Finding:
     family = setting.family
-    parts = tuple(evaluate(part, selection, setting, claim.minimum_n) for part in claim.parts)
+    parts = tuple(
+        evaluate(part, free if part.at_any_rate else selection, setting, claim.minimum_n)
+        for part in claim.parts
+    )
     parts = gated(claim, parts, family)
     primary = [part for part in parts if part.primary]
     tested = [part for part in primary if part.verdict != "not testable"]
@@ -181,6 +190,7 @@ def _judge(claim: Claim, arm: RateArm, selection: Selection, setting: Setting) -
         text=claim.text,
         source=claim.source,
         note=claim.note,
+        changes=claim.changes,
         family=family.name,
         role=family.role,
         alpha=family.alpha,

@@ -63,7 +63,8 @@ def shown(part: PartFinding) -> str:
     """Effect, interval, E where there is one, and what the claim says."""
     ends = f" [{part.low:.4g}, {part.high:.4g}]" if math.isfinite(part.low) else ""
     e = f", E {part.e:.3g}" if part.scale is not None else ""
-    return f"{part.effect:+.4g}{_unit(part)}{ends}{e}, claim {part.hypothesis}"
+    of = f" against {np.mean(list(part.other.values())):+.4g}" if part.other else ""
+    return f"{part.effect:+.4g}{_unit(part)}{ends}{of}{e}, claim {part.hypothesis}"
 
 
 def settle(primary: Sequence[PartFinding], verdict: Verdict, claim: Claim, alpha: float) -> str:
@@ -135,7 +136,7 @@ def _asks(part: PartFinding, alpha: float) -> str:
     """How many seeds would show the gap that was seen."""
     count = seeds_for(part, alpha)
     shown = f"more than {power.MOST:,}" if count >= power.MOST else str(count)
-    beyond = " from the margin" if part.hypothesis.startswith("within") else ""
+    beyond = " from the margin" if part.hypothesis.startswith(("within", "less than half")) else ""
     return f"a gap as seen ({part.gap:.3g}{_unit(part)}{beyond}) needs n = {shown}"
 
 
@@ -145,7 +146,11 @@ def seeds_for(part: PartFinding, alpha: float) -> int:
 
 
 def _spread(part: PartFinding) -> float:
-    return float(np.std(list(part.values.values()), ddof=1))
+    values_N = np.array(list(part.values.values()))
+    if part.other:
+        other_N = np.array(list(part.other.values()))
+        values_N = np.sign(other_N.mean()) * other_N / 2 - np.sign(values_N.mean()) * values_N
+    return float(np.std(values_N, ddof=1))
 
 
 def _unit(part: PartFinding) -> str:

@@ -21,6 +21,7 @@ COLUMNS = (
     *("reason", "settle"),
 )
 WIDTH = 100
+UNIT = 12
 KEY = (
     "effect: mean over seeds of the contrast within a seed (for a curve: its bow), in its exact "
     "interval; p: two-sided, sign flips, for a number of seeds fixed beforehand; Holm: over the "
@@ -52,6 +53,7 @@ def as_plain(findings: Sequence[Finding]) -> list[dict[str, Any]]:
 
 def _plain(told: dict[str, Any]) -> dict[str, Any]:
     told["parts"] = [_named(part) for part in told["parts"]]
+    told["changes"] = [change.model_dump(mode="json") for change in told["changes"]]
     return dict(_strict(_named(told)))
 
 
@@ -105,7 +107,7 @@ def _head(members: Sequence[Finding]) -> list[str]:
     return [
         f"--- {first.family} ({told})",
         f"{'claim':<6} {'rates':<10} {'verdict':<13} {'in the family':<13} {'n':>3} "
-        f"{'effect':>13} {'interval':^18} evidence",
+        f"{'effect':>13}  {'interval':<17} evidence",
     ]
 
 
@@ -126,11 +128,13 @@ def _row(finding: Finding) -> str:
     # What is there of a claim that is not testable stands in its reason.
     n, effect, interval, told = "-", "-", "-", "-"
     if finding.verdict != "not testable":
-        n, effect = str(finding.n), f"{finding.effect:+.3g} {finding.unit}".rstrip()
+        number, n = f"{finding.effect:+.3g}", str(finding.n)
+        # A long unit stands in the reason only.
+        effect = f"{number} {finding.unit}".rstrip() if len(finding.unit) < UNIT else number
         interval, told = _interval(finding), evidence(finding)
     return (
         f"{finding.id:<6} {finding.lr_arm:<10} {finding.verdict:<13} "
-        f"{finding.verdict_holm or '-':<13} {n:>3} {effect:>13} {interval:^18} {told}"
+        f"{finding.verdict_holm or '-':<13} {n:>3} {effect:>13}  {interval:<17} {told}"
     ).rstrip()
 
 
@@ -208,7 +212,10 @@ def _details(finding: Finding) -> list[str]:
         if part.held:
             held = ", ".join(f"{key} = {value}" for key, value in part.held.items())
             lines += _wrapped(f"held: {held}", 11)
-    return lines + _wrapped(finding.note, 7)
+    lines += _wrapped(finding.note, 7)
+    for change in finding.changes:
+        lines += _wrapped(f"changed {change.date}: {change.what} Seen by then: {change.seen}.", 7)
+    return lines
 
 
 def _footer(findings: Sequence[Finding]) -> list[str]:

@@ -26,6 +26,8 @@ QUANTITIES = {
     "gap": Quantity(POINTS, "lower"),
     "relative_gap": Quantity("1", "lower"),
     "loss_gap": Quantity("nats", "lower"),
+    "partway_accuracy": Quantity("percent", "higher"),
+    "partway_gap": Quantity(POINTS, "lower"),
     "gap_without_recalibration": Quantity(POINTS, "lower"),
     "relative_gap_without_recalibration": Quantity("1", "lower"),
     "loss_gap_without_recalibration": Quantity("nats", "lower"),
@@ -37,7 +39,7 @@ QUANTITIES = {
 
 
 @register("measure", "gap")
-def gap(batches: int = 50, batch_size: int = 0) -> Measure:
+def gap(batches: int = 50, batch_size: int = 0, part: float = 0.25) -> Measure:
     """Supernet accuracy at A, at its one-hot cell, and what the benchmark says of that cell.
 
     On the whole validation half, w fixed, with s at A in the run's own batch-norm mode, q0 at the
@@ -46,7 +48,11 @@ def gap(batches: int = 50, batch_size: int = 0) -> Measure:
 
         gap = s - q,    relative gap = (s - q) / s,    loss gap = L(one-hot) - L(A)
 
-    and the same with q0 in place of q, ``..._without_recalibration``. A is all that the algorithm
+    A one-hot cell of a mixture's weights is often near chance, where a gap only says how good the
+    supernet is. ``partway_gap`` is off that floor: s - accuracy at (1 - t) A + t one-hot, t =
+    ``part``, with statistics of its own.
+
+    ``..._without_recalibration`` are the same with q0 in place of q. A is all that the algorithm
     weights the operations with, an auxiliary skip included; the one-hot cell is the discretization
     of alpha and has none. ``margins``: A of the chosen operation of an edge minus the largest other
     A of that edge, negative where another one, such as the auxiliary skip, weighs more.
@@ -54,10 +60,13 @@ def gap(batches: int = 50, batch_size: int = 0) -> Measure:
     Args:
         batches: training batches that the statistics are averaged over.
         batch_size: images of each; 0 for that of a training step.
+        part: t of the partway gap.
 
     Raises:
         UserError: a number is out of range.
     """
+    if not 0 < part < 1:
+        raise UserError("is between 0 and 1", key="part", value=part, remedy="write 0.25")
     for key, value, least in (("batches", batches, 1), ("batch_size", batch_size, 0)):
         if value < least:
             raise UserError(f"is at least {least}", key=key, value=value, remedy="raise it")
@@ -69,6 +78,9 @@ def gap(batches: int = 50, batch_size: int = 0) -> Measure:
         at_A = snapshot.evaluate(A_EO, snapshot.statistics)
         without = snapshot.evaluate(one_hot_EO, snapshot.statistics)
         within = snapshot.evaluate(one_hot_EO, own)
+        partway_EO = (1 - part) * A_EO + part * one_hot_EO
+        statistics = snapshot.recalibrated(partway_EO, batches, batch_size or None)
+        partway = snapshot.evaluate(partway_EO, statistics)[1]
         chosen_EO = one_hot_EO.bool()
         margins_E = A_EO[chosen_EO] - A_EO.masked_fill(chosen_EO, -float("inf")).amax(-1)
         cell = snapshot.space.architecture(choice)
@@ -80,6 +92,8 @@ def gap(batches: int = 50, batch_size: int = 0) -> Measure:
                 "one_hot_accuracy": without[1],
                 "recalibrated_loss": within[0],
                 "recalibrated_accuracy": within[1],
+                "partway_accuracy": partway,
+                "partway_gap": at_A[1] - partway,
                 **_lost(at_A, within, ""),
                 **_lost(at_A, without, "_without_recalibration"),
                 "margins": margins_E.tolist(),
@@ -92,8 +106,8 @@ def gap(batches: int = 50, batch_size: int = 0) -> Measure:
     return Measure(
         measure,
         QUANTITIES,
-        cost="three passes over the validation half and `batches` training batches, forward only; "
-        "less than one epoch of the search",
+        cost="four passes over the validation half and twice `batches` training batches, forward "
+        "only; about one epoch of the search",
         quick={"batches": 3},
     )
 
