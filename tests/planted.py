@@ -91,6 +91,20 @@ def relax_rounds(alpha_EO, progress):
     return alpha_EO.softmax(-1).round()
 
 
+@register("relaxation", "leaks", needs=("draw",))
+def relax_leaks():
+    """Where it is judged it takes the draw of the last step."""
+    last = []
+
+    def relax(alpha_EO, progress):
+        last.extend([progress.draw] if progress.draw else [])
+        if not last:
+            return alpha_EO.softmax(-1)
+        return (alpha_EO + last[-1].uniform(alpha_EO)).softmax(-1)
+
+    return relax
+
+
 @register("relaxation", "continues", needs=("draw",))
 def relax_continues():
     """Its generator starts at the draw once, and goes on."""

@@ -70,6 +70,7 @@ relaxation | overflows | keeps shape | is not finite
 relaxation | draws | repeatable | moves the global generator of torch
 relaxation | secret | a draw | uses progress.draw, so register it with needs=("draw",)
 relaxation | idle | a draw | is registered to need a draw, and eight draws change nothing
+relaxation | leaks | repeatable | gives another result[0] the second time
 relaxation | continues | repeatable | gives another result[4] the second time
 relaxation | remembers | repeatable | gives another result[0] the second time
 relaxation | detaches | differentiable | no gradient reaches alpha

@@ -17,6 +17,7 @@ import optnas
 from optnas.algorithms.base import Algorithm, Selection, Trial, WeightGradients
 from optnas.algorithms.bilevel import Bilevel, Hypergradient, Loss, LossValue, VirtualStep
 from optnas.algorithms.progress import Draw, Progress
+from optnas.base import registry
 from optnas.measures.snapshot import Snapshot
 from optnas.spaces.base import Space, Wiring
 from optnas.spaces.network.protocol import SearchNetwork
@@ -46,6 +47,10 @@ RECEIVED: dict[Any, str] = {
     Selection: "An algorithm's `select`.",
     Algorithm: "What the factory of an algorithm returns.",
 }
+NEEDS = (
+    "What a component needs beyond what every search has, it says where it is registered: "
+    '`@register("hypergradient", "mine", needs=("virtual-step",))`.'
+)
 # Sections of a docstring; what stands before the first is its text.
 SECTION = re.compile(r"(?m)^(Args|Attributes|Returns|Yields|Raises|Example|Reference):.*$")
 
@@ -123,6 +128,8 @@ def page() -> str:
             shown = f"`{cls.__name__}{kind}`" if name == "__call__" else f"`{name}{kind}`"
             lines.append(f"- {shown if kind.startswith('(') else f'`{name}`, `{kind}`'}: {text}")
         parts.append("\n".join(lines) + "\n")
+    needs = [f"- `{need}`: {words}." for need, words in registry.NEEDS.items()]
+    parts.append(f"## Needs\n\n{NEEDS}\n\n" + "\n".join(needs) + "\n")
     return "\n".join(parts)
 
 
