@@ -20,6 +20,7 @@ from optnas.algorithms.base import Progress
 from optnas.algorithms.bilevel import Bilevel, LossValue
 from optnas.algorithms.parts import hypergradients
 from optnas.algorithms.parts.hypergradients import first_order, frozen, hypergradient, unrolled
+from optnas.algorithms.unrolled_optdarts import unrolled_optdarts
 from optnas.base.errors import UserError
 from optnas.optimizers.virtual import virtual_step
 from optnas.search.settings.layers import Layer, resolve
@@ -31,7 +32,7 @@ SHAPES = {"first": (4,), "second": (3, 1)}
 X, A = 7, EDGES * OPERATIONS
 NOW = Progress(2, 4)
 # No weight decay and no further train batches are asked for here.
-UNUSED: tuple[Any, Any] = (dict, lambda count: [])
+UNUSED: tuple[Any, Any, Any] = (dict, lambda count: [], lambda: LR)
 LR, MU, WD = 0.2, 0.9, 0.1
 OPTIMIZERS = [
     ("SGD", {"momentum": MU, "weight_decay": WD}),
@@ -285,6 +286,7 @@ def test_unrolled_leaves_the_search_as_it_is(derivative: Any, optimizer: str) ->
         progress=NOW,
         weight_decay=UNUSED[0],
         more_train_batches=UNUSED[1],
+        weight_lr=UNUSED[2],
     )
     before = copy.deepcopy(everything(state))
     found = unrolled(derivative)(bilevel, state.alpha_EO, softmax)
@@ -304,3 +306,33 @@ def test_first_order_hands_out_moved_statistics_only_when_told() -> None:
         found = first_order(bilevel, state.alpha_EO, softmax)
         assert (found.statistics is not None) == update
     assert_close(everything(state), before, rtol=0, atol=0)
+
+
+# --- as in OptDARTS -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
+def test_the_second_order_of_optdarts_on_quadratics(name: str, options: dict[str, Any]) -> None:
+    """Central differences of a quadratic are exact, so each published term stands in the open.
+
+    With x' the step of the configured optimizer and v = d L_val / d x', G holds the train loss's
+    own gradient of a, the displacement moves a along G, and the factor in front is the rate.
+    """
+
+    def train(x: Tensor, a: Tensor) -> Tensor:
+        return quadratic_train(x, a) + a @ Q @ a / 2
+
+    bilevel, _ = problem(train, quadratic_valid, name, options)
+    leaf_EO = alpha()
+    a, x = leaf_EO.detach().reshape(-1), joined(bilevel.weights).detach()
+    (inner,) = torch.autograd.grad(train(y := x.clone().requires_grad_(), a), y)
+    shaped = [g.reshape(s) for g, s in zip(inner.split([4, 3]), SHAPES.values(), strict=True)]
+    reached = joined(bilevel.virtual_step(shaped)).detach()
+    v = reached - c + C @ a
+    G = (B.T @ x + Q @ a) + (C.T @ reached + Q @ a + d)
+    expected = G - LR * (B.T @ v + Q @ G)
+    found = unrolled_optdarts(bilevel, leaf_EO, identity)
+    assert_close(found.gradient_EO.reshape(-1), expected, rtol=1e-8, atol=1e-10)
+    assert found.statistics is None
+    exact = unrolled("exact")(bilevel, leaf_EO, identity).gradient_EO
+    assert not torch.allclose(found.gradient_EO, exact, rtol=0.01)

@@ -68,7 +68,7 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_same(
 
 def test_the_penalty_is_the_gradient_of_a_growing_mean_of_logsumexp() -> None:
     def found(epoch: int, base: Any = parts.frozen) -> Hypergradient:
-        problem: Any = Bilevel({}, None, None, None, False, Progress(epoch, 10), None, None)  # type: ignore
+        problem: Any = Bilevel({}, None, None, None, False, Progress(epoch, 10), None, None, None)  # type: ignore
         return beta_decay(weight=50.0, hypergradient=base)(problem, alpha_EO, None)  # type: ignore
 
     alpha_EO, gradient_EO = normal(0), normal(1)

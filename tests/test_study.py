@@ -133,7 +133,7 @@ def test_shipped_studies(images: None, tmp_path: Path) -> None:
         "deck-cpu": (6, 16 + 1 + 4 * (8 + 8)),
         "fair-lr": (2, 6 * (9 + 4 - 1)),
         # as deck without the control; second order under four pairs; momenta at one effective rate
-        "optdarts": (10, 16 + 4 * (8 + 8) + 4 + 4 * 4),
+        "optdarts": (10, 16 + 4 * (8 + 8) + 2 * 4 + 4 * 4),
         "optdarts-cpu": (24, 12),
         "optdarts-cpu-arms": (6, 2 * 4),
         "optdarts-cpu-figures": (6, 12 + 9 + 3 + 3 + 3),
@@ -192,8 +192,9 @@ def test_studies_at_shins_settings_share_their_runs(images: None) -> None:
     assert len(confirm & size) == 3 * 4
     seconds = list(load_study("optdarts-cpu-figures").runs.values())[6 * 30 :]
     assert [run.settings.algorithm.name for run in seconds[:8]] == ["sdarts-adv"] * 8
-    unrolled = [run.settings.algorithm.settings["hypergradient"]["name"] for run in seconds[8:]]
-    assert unrolled == ["unrolled"] * 4 * 4
+    unrolled = [run.settings.algorithm.settings["hypergradient"] for run in seconds[8:]]
+    exact = {"name": "unrolled", "derivative": "exact"}
+    assert unrolled == ([{"name": "unrolled-optdarts"}] * 4 + [exact] * 4) * 4
 
 
 def test_a_grid_may_have_seeds_of_its_own(tmp_path: Path) -> None:

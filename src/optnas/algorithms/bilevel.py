@@ -80,6 +80,7 @@ class Bilevel:
         more_train_batches: how many -> the losses of as many fresh batches of the training half,
             each augmented and drawn by itself; the same ones each time they are asked for within a
             step, the first k of any larger number. ``needs=("train-batches",)``.
+        weight_lr: asks for the learning rate of the virtual step; ``needs=("virtual-step",)``.
     """
 
     weights: Weights
@@ -90,6 +91,7 @@ class Bilevel:
     progress: Progress
     weight_decay: Callable[[], dict[str, float]]
     more_train_batches: Callable[[int], list[Loss]]
+    weight_lr: Callable[[], float]
 
 
 class Hypergradient(NamedTuple):

@@ -242,7 +242,11 @@ class _Quadratic:
             self.used.add("train-batches")
             return [further] * count
 
-        return Bilevel({"w": weight}, train, valid, step, False, progress, decay, more)
+        def rate() -> float:
+            self.used.add("virtual-step")
+            return RATE
+
+        return Bilevel({"w": weight}, train, valid, step, False, progress, decay, more, rate)
 
     def limit(self, name: str, a: Tensor) -> Tensor:
         """The gradient of L_val in a, in closed form, w following a as far as the limit says."""
