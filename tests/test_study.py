@@ -617,12 +617,19 @@ def test_plan_as_json(
 ) -> None:
     _, out = finished
     name = tiny_study(tmp_path, "[0, 1]", PAIR)
-    assert command("study", "plan", name, "--out", str(out), "--json") == 0
-    entries = json.loads(capsys.readouterr().out)
+    assert command("study", "plan", name, "--out", str(out), "--json", "--no-timing") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told.keys() == {"runs", "present", "other_version", "core_hours", "warnings"}
+    numbers = [told[key] for key in ("present", "other_version", "core_hours", "warnings")]
+    assert numbers == [2, 0, None, []]
+    entries = told["runs"]
     assert [entry["state"] for entry in entries] == ["done", "done", "missing", "missing"]
     assert {"id", "settings", "state", "folder"} == set(entries[0])
     assert entries[2]["settings"]["search.seed"] == 1
     assert entries[0]["folder"] == str(out / entries[0]["id"])
+    assert command("study", "plan", name, "--out", str(out), "--json") == 0
+    hours = json.loads(capsys.readouterr().out)["core_hours"]
+    assert 0 < hours < 1
 
 
 def test_records_of_an_earlier_version_are_named_and_not_counted(
@@ -637,6 +644,10 @@ def test_records_of_an_earlier_version_are_named_and_not_counted(
     told = "2 records of version 1, not counted"
     assert command("study", "plan", name, "--out", str(out), "--no-timing") == 0
     assert f"2 runs: 2 missing\n{told}" in capsys.readouterr().out
+    assert command("study", "plan", name, "--out", str(out), "--no-timing", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["present"], document["other_version"]) == (0, 2)
+    assert told in document["warnings"][0]
     assert command("study", "status", name, "--out", str(out)) == 0
     assert told in capsys.readouterr().out
     with pytest.raises(UserError, match=told) as refused:

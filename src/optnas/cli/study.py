@@ -41,44 +41,33 @@ def plan(
     ] = None,
     jobs: Annotated[int | None, typer.Option(help="runs at a time; default: the cores")] = None,
     no_timing: Annotated[bool, typer.Option("--no-timing", help="measure no steps")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="as JSON; measures nothing")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
     device: Device = None,
     threads: Threads = None,
     data: DataFolder = None,
 ) -> None:
     """Print the runs of a study, which of them exist already, and the time the rest would take."""
+    from optnas.cli.printing import study as printed
     from optnas.study.declare import load_study
     from optnas.study.folder import locate, of_edited_files, other_versions
 
     at_a_time = _jobs(jobs, threads)
     loaded = load_study(study, dotted_settings(None, device=device, threads=threads, data=data))
     folders = locate(loaded.runs.values(), out)
-    if as_json:
-        import json
-
-        from optnas.study.declare import describe_settings
-        from optnas.study.folder import state_of
-
-        entries = [
-            {
-                "id": name,
-                "settings": describe_settings(run.settings.document()),
-                "state": state_of(folders[name]),
-                "folder": str(folders[name].path),
-            }
-            for name, run in loaded.runs.items()
-        ]
-        typer.echo(json.dumps(entries, indent=1))
-        return
-    from optnas.cli.printing.study import print_plan
-
     costs: dict[str, float] = {}
     if not no_timing:
         from optnas.study.timing import estimate
 
         costs = estimate(loaded)
-    edited = of_edited_files(loaded.runs.values(), out)
-    print_plan(loaded, folders, costs, at_a_time, other_versions(out), edited)
+    others, edited = other_versions(out), of_edited_files(loaded.runs.values(), out)
+    if as_json:
+        from optnas.base.json import dump_json
+
+        typer.echo(
+            dump_json(printed.plan_document(loaded, folders, costs, others, edited), indent=1)
+        )
+    else:
+        printed.print_plan(loaded, folders, costs, at_a_time, others, edited)
 
 
 @app.command()

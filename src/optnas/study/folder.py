@@ -207,15 +207,20 @@ def version_in(document: Mapping[str, Any]) -> int:
     return found if isinstance(found, int) else 0
 
 
-def other_versions(out: Path | None) -> str:
-    """What to say of runs that a study does not count, such as ``48 records of version 1``."""
+def other_versions(out: Path | None) -> dict[int, int]:
+    """How many records of other numbers versions lie there, which a study does not count."""
     if out is None or not out.is_dir():
-        return ""
+        return {}
     counts = Counter(version_in(document) for _, document in _documents(out))
     counts.pop(NUMBERS_VERSION, None)
+    return dict(sorted(counts.items()))
+
+
+def told_versions(counts: Mapping[int, int]) -> str:
+    """In words, such as ``48 records of version 1``."""
     return ", ".join(
         f"{count} record{'s' if count > 1 else ''} of version {version}"
-        for version, count in sorted(counts.items())
+        for version, count in counts.items()
     )
 
 
@@ -263,7 +268,7 @@ def recorded(
     folders = locate(runs, out, numbers_version or NUMBERS_VERSION)
     if any(folder.config.exists() for folder in folders.values()):
         return folders
-    others, edited = other_versions(out), of_edited_files(runs, out)
+    others, edited = told_versions(other_versions(out)), of_edited_files(runs, out)
     if edited:
         raise UserError(
             f"no run of the study is there, but {edited}, and an edited file is another run",

@@ -6,19 +6,21 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from optnas.base.escapes import for_terminal
 from optnas.base.records import RunFolder
 from optnas.cli.printing.text import say
-from optnas.study.declare import PlannedRun, Study
-from optnas.study.folder import State, look, state_of
+from optnas.study.declare import PlannedRun, Study, describe_settings
+from optnas.study.folder import State, look, state_of, told_versions
 from optnas.study.progress import Progress, Watch, counts, duration
 
 if TYPE_CHECKING:
     from optnas.study.judging import Ledger
 
 OPEN: tuple[State, ...] = ("missing", "unfinished", "interrupted", "running")
+WRONG: tuple[State, ...] = ("failed", "unreadable", "diverged")
 QUIET = 30.0  # seconds between lines of progress where there is no terminal
 
 
@@ -75,7 +77,7 @@ def print_plan(
     folders: Mapping[str, RunFolder],
     costs: Mapping[str, float],
     jobs: int,
-    others: str = "",
+    others: Mapping[int, int] = MappingProxyType({}),
     edited: str = "",
 ) -> None:
     """The runs of a study, which of them exist already, and what the others would take.
@@ -85,7 +87,7 @@ def print_plan(
         folders: the folder of each run by id.
         costs: seconds of each run by id; empty if they were not measured.
         jobs: how many runs would go on at a time.
-        others: what lies there and is not counted, as `optnas.study.folder.other_versions` says.
+        others: records that lie there and are not counted, by numbers version.
         edited: likewise, as `optnas.study.folder.of_edited_files` says.
     """
     states = {name: state_of(folder) for name, folder in folders.items()}
@@ -97,7 +99,8 @@ def print_plan(
         say(f"{name}  {states[name]:<11}{cost}  {run.label}")
     say(f"{len(study.runs)} runs" + (f" ({merged} declared twice)" if merged else ""), end="")
     say(f": {counts(Counter(states.values()))}")
-    _print_others(others, edited)
+    for warning in _warnings(others, edited):
+        say(warning)
     if costs:
         left = sum(costs[name] for name, state in states.items() if state in OPEN)
         say(
@@ -112,14 +115,57 @@ def print_note(study: Study) -> None:
         say(f"note: {study.note}")
 
 
-def _print_others(others: str, edited: str) -> None:
+def _warnings(others: Mapping[int, int], edited: str) -> list[str]:
+    told = []
     if others:
-        say(f"{others}, not counted: numbers of different versions are not compared")
+        what = told_versions(others)
+        told.append(f"{what}, not counted: numbers of different versions are not compared")
     if edited:
-        say(f"{edited}, not counted: an edited file is another run")
+        told.append(f"{edited}, not counted: an edited file is another run")
+    return told
 
 
-def print_status(study: Study, watch: Watch, others: str = "", edited: str = "") -> None:
+def plan_document(
+    study: Study,
+    folders: Mapping[str, RunFolder],
+    costs: Mapping[str, float],
+    others: Mapping[int, int],
+    edited: str,
+) -> dict[str, Any]:
+    """The plan for JSON; arguments as of `print_plan`.
+
+    Returns:
+        ``runs`` (id, settings, state, folder); ``present``, how many of them are done;
+        ``other_version``, how many records of other versions lie there; ``core_hours`` of the rest,
+        None where nothing was measured; ``warnings``, what else a person would be told.
+    """
+    states = {name: state_of(folder) for name, folder in folders.items()}
+    left = [name for name, state in states.items() if state in OPEN]
+    seconds = sum(costs.get(name, 0) * study.runs[name].settings.run.threads for name in left)
+    wrong = [f"{name}: {state}" for name, state in states.items() if state in WRONG]
+    return {
+        "runs": [
+            {
+                "id": name,
+                "settings": describe_settings(run.settings.document()),
+                "state": states[name],
+                "folder": str(folders[name].path),
+            }
+            for name, run in study.runs.items()
+        ],
+        "present": sum(state == "done" for state in states.values()),
+        "other_version": sum(others.values()),
+        "core_hours": seconds / 3600 if costs else None,
+        "warnings": [*filter(None, [study.note]), *_warnings(others, edited), *wrong],
+    }
+
+
+def print_status(
+    study: Study,
+    watch: Watch,
+    others: Mapping[int, int] = MappingProxyType({}),
+    edited: str = "",
+) -> None:
     """How far a study is, and each run that is under way or needs attention.
 
     Args:
@@ -136,7 +182,8 @@ def print_status(study: Study, watch: Watch, others: str = "", edited: str = "")
         if state in ("failed", "unreadable", "diverged", "interrupted", "unfinished"):
             say(f"{state:<11} {name}  {study.runs[name].label}  {reason}".rstrip())
     say(f"study {study.name}: {progress.line(max(1, len(progress.running)))}")
-    _print_others(others, edited)
+    for warning in _warnings(others, edited):
+        say(warning)
 
 
 def print_claims(ledger: Ledger, *, details: bool) -> None:
