@@ -8,52 +8,96 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Collection
-from typing import Any
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
+from optnas.base.errors import UserError
 from optnas.base.registry import register
 from optnas.study.engines.base import Engine, Job
 
 LOG = "worker.log"
-Handle = tuple["subprocess.Popen[bytes]", int]
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+class Handle(NamedTuple):
+    """A process, what tells of its end, and the GPU it sees, if it was given one."""
+
+    process: subprocess.Popen[bytes]
+    end: int
+    gpu: str | None
 
 
 class _Local:
+    def __init__(self, gpus: Sequence[str]):
+        self._gpus, self._runs = gpus, Counter[str | None]()
+
     def start(self, job: Job) -> Handle:
         command = [sys.executable, "-P", "-m", "optnas", "study", "execute", str(job.folder)]
         # A JSON string is a TOML string, so that no folder's name is taken for a number.
         command += [f"{key}={json.dumps(value)}" for key, value in job.settings.items()]
+        gpu = min(self._gpus, key=self._runs.__getitem__, default=None)
+        own = {} if gpu is None else {VISIBLE: gpu}
         with (job.folder / LOG).open("ab") as log:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "OMP_NUM_THREADS": str(job.threads)},
+                env={**os.environ, "OMP_NUM_THREADS": str(job.threads), **own},
                 # Ctrl-C in a terminal reaches the whole group; the runner passes it on, once.
                 start_new_session=True,
             )
-        return process, os.pidfd_open(process.pid)
+        self._runs[gpu] += 1
+        return Handle(process, os.pidfd_open(process.pid), gpu)
 
     def wait(self, handles: Collection[Handle], seconds: float) -> dict[Any, str]:
-        ready, _, _ = select.select([end for _, end in handles], [], [], seconds)
+        ready, _, _ = select.select([each.end for each in handles], [], [], seconds)
         ended = {}
         for handle in handles:
-            process, end = handle
-            if end in ready:
-                code = process.wait()
-                os.close(end)
+            if handle.end in ready:
+                code = handle.process.wait()
+                os.close(handle.end)
+                self._runs[handle.gpu] -= 1
                 ended[handle] = f"signal {-code}" if code < 0 else f"exit code {code}"
         return ended
 
     def interrupt(self, handle: Handle) -> None:
-        handle[0].send_signal(signal.SIGINT)
+        handle.process.send_signal(signal.SIGINT)
 
     def close(self) -> None:
         pass
 
 
 @register("engine", "local")
-def local() -> Engine:
-    """Processes of this machine."""
-    return _Local()
+def local(gpus: int = 0) -> Engine:
+    """Processes of this machine.
+
+    Args:
+        gpus: how many GPUs the runs are spread over evenly, each run seeing one of them; 0 leaves
+            the choice to ``run.device``, which is the first GPU for all. ``--jobs`` of them run at
+            a time, so ``jobs / gpus`` share a GPU.
+
+    Raises:
+        UserError: there are not so many here.
+    """
+    return _Local(_visible(gpus))
+
+
+def _visible(count: int) -> list[str]:
+    """The first GPUs that this process may use, as their names for a process of its own."""
+    if count == 0:
+        return []
+    import torch
+
+    there = torch.cuda.device_count()
+    if not 0 < count <= there:
+        raise UserError(
+            f"there are {there} GPUs here"
+            + (f" ({VISIBLE} is set)" if VISIBLE in os.environ else ""),
+            key="gpus",
+            value=count,
+            remedy=f"set it from 1 to {there}, or leave it out" if there else "leave it out",
+        )
+    named = os.environ.get(VISIBLE) or ",".join(map(str, range(there)))
+    return [name.strip() for name in named.split(",")][:count]
