@@ -365,6 +365,34 @@ def algorithm_averages():
     )
 
 
+@register("algorithm", "halves")
+def algorithm_halves():
+    """It changes the gradients that it is to look at."""
+
+    def look(gradients, progress):
+        for g in gradients.values():
+            g.mul_(0.5)
+        return WeightGradients()
+
+    return darts_with(on_weight_gradients=look)
+
+
+@register("algorithm", "alternates")
+def algorithm_alternates():
+    """It stops every other time."""
+
+    def look(gradients, progress):
+        return WeightGradients(dict.fromkeys(gradients) if next(CALLS) % 2 else {})
+
+    return darts_with(on_weight_gradients=look)
+
+
+@register("algorithm", "misnames")
+def algorithm_misnames():
+    """It hands back a gradient of nothing."""
+    return darts_with(on_weight_gradients=lambda gradients, progress: WeightGradients({"w": None}))
+
+
 @register("algorithm", "number")
 def algorithm_number():
     return darts_with(start=lambda: {"calls": 0})

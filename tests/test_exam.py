@@ -100,6 +100,9 @@ algorithm | hidden | saved and resumed | after save and resume differs the trace
 algorithm | undeclared | relax: a draw | register it with needs=("draw",)
 algorithm | remembers | relax: keeps shape | changes calls of the memory
 algorithm | averages | saved and resumed | after save and resume differs the trace.
+algorithm | halves | on_weight_gradients | changes the gradient of stem.conv.weight
+algorithm | alternates | on_weight_gradients | gives another result.gradients the second time
+algorithm | misnames | on_weight_gradients | hands back a gradient of w, which is no weight
 algorithm | number | memory | calls of the memory is a int, not a tensor
 algorithm | forgets | a selection | asked again in epoch 7 of 8 it chooses another memory.cell_E
 algorithm | trains | a selection | changes alpha

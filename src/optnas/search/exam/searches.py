@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import tempfile
@@ -12,13 +13,14 @@ from typing import Any
 
 import torch
 
-from optnas.algorithms.base import Memory
+from optnas.algorithms.base import Memory, Progress, WeightGradients
 from optnas.base.records import Record, RunFolder
 from optnas.base.toml import nest
 from optnas.search.checkpoints import restore
 from optnas.search.exam.base import demand, difference, repeated, untouched
 from optnas.search.loop import run
 from optnas.search.observe import snapshot_of
+from optnas.search.session import Session
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.settings.model import DEFAULT_MEASURES, Settings
 from optnas.search.state import build_state
@@ -206,8 +208,38 @@ SEARCHES: dict[str, Callable[[Sections], None]] = {
     RESUMED: _resumed,
     "measuring changes nothing": _measured,
 }
+
+
+def _weight_gradients(use: Sections) -> None:
+    """In every step of a search: asked twice, it hands back the same, and changes nothing."""
+    state = build_state(tiny(use))
+    look = state.algorithm.on_weight_gradients
+    assert look is not None
+
+    def twice(gradients: Mapping[str, torch.Tensor], progress: Progress) -> WeightGradients:
+        seen = {f"the gradient of {name}": each for name, each in gradients.items()}
+        held = {f"{name} of the memory": each for name, each in progress.memory.items()}
+        with untouched(**seen, **held):
+            one, other = (look(gradients, progress) for _ in range(2))
+        found = difference(one._asdict(), other._asdict())
+        demand(found is None, f"gives another {found} the second time")
+        for name, gradient in one.gradients.items():
+            demand(name in gradients, f"hands back a gradient of {name}, which is no weight")
+            fits = gradient is None or gradient.shape == gradients[name].shape
+            demand(fits, f"the gradient of {name} has another shape than the weight")
+        return one
+
+    state.algorithm = dataclasses.replace(state.algorithm, on_weight_gradients=twice)
+    session = Session(state)
+    for _ in range(1 + state.settings.search.epochs):
+        session.train_epoch()
+
+
 # Of algorithms that have what the attribute of this name says.
 OF_SOME: dict[str, dict[str, Callable[[Sections], None]]] = {
+    "on_weight_gradients": {
+        "on_weight_gradients: the same twice, changes nothing": _weight_gradients
+    },
     "select": {"a selection asked again chooses the same, and changes nothing": _selection},
     "start": {"memory: the same start, in every checkpoint": _memory},
 }
