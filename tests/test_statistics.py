@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -326,3 +327,65 @@ def test_five_seeds_show_nothing() -> None:
     assert power.paired(5, 100.0) == 0 == simulated(5, 100.0)
     assert power.detectable(5) == math.inf
     assert power.needed(100.0, 1.0) == 6
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).resolve().parents[1] / "docs" / "statistics.md").read_text()
+
+
+def two_humps(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Final accuracies as the pilot's of DARTS: six in ten near 91, the others near 68."""
+    good = rng.random(shape) < 0.6
+    return np.where(good, rng.normal(91, 1.5, shape), rng.normal(68, 8, shape))
+
+
+CENTRE = 0.6 * 91 + 0.4 * 68
+
+
+def coverage(n: int, studies: int = 1000) -> list[float]:
+    """Percent of intervals that hold the truth: of a contrast of two alike arms, and of one arm.
+
+    Of each the exact interval, the percentile bootstrap of the mean, and the t-interval.
+    """
+    rng = RNG(n)
+    x, y = two_humps(rng, (2, studies, n))
+    found = []
+    for values, truth in ((x - y, 0.0), (x, CENTRE)):
+        exact = [paired.interval(row)[1:] for row in values]
+        draws = values[:, rng.integers(n, size=(400, n))].mean(axis=-1)
+        boot = np.quantile(draws, [0.025, 0.975], axis=1).T
+        half = stats.t.ppf(0.975, n - 1) * values.std(axis=1, ddof=1) / math.sqrt(n)
+        student = values.mean(axis=1)[:, None] + np.outer(half, [-1, 1])
+        found += [100 * np.mean([a <= truth <= b for a, b in e]) for e in (exact, boot, student)]
+    return found
+
+
+def coverage_row(n: int) -> str:
+    return f"| {n} | {' | '.join(f'{each:.0f}' for each in coverage(n))} |"
+
+
+def test_the_table_of_coverages_is_that_of_the_intervals() -> None:
+    for n in (3, 4, 5, 6, 7, 8, 10, 12):
+        assert coverage_row(n) in PAGE, coverage_row(n)
+
+
+def test_the_worked_claim_is_worked_right() -> None:
+    """H3 of the pilot, from six numbers to p, as a reader would do it."""
+    d = [6.62, 1.10, -30.97, -2.60, -12.34, -2.69]
+    assert f"{', '.join(f'{each:+.2f}' for each in d)}" in PAGE
+    total = sum(d)
+    few = [
+        subset
+        for size in range(7)
+        for subset in itertools.combinations(sorted(map(abs, d)), size)
+        if sum(subset) <= (sum(map(abs, d)) + total) / 2 + 1e-9
+    ]
+    assert len(few) == 10
+    for subset in few[1:]:
+        assert " + ".join(f"{each:.2f}" for each in subset) in PAGE
+    found = paired.sign_flip(d)
+    assert (found.p_less, found.p) == (10 / 64, 20 / 64)
+    assert f"mean {total:.2f} / 6 = {total / 6:.2f}" in PAGE
+    assert "10 / 64 = 0.156" in PAGE
+    assert paired.interval(d)[1:] == (min(d), max(d))

@@ -121,6 +121,7 @@ def _of(finding: Finding, *, details: bool) -> list[str]:
         if finding.settle
         else []
     )
+    lines += [] if details else _beside(finding)
     return lines + (_details(finding) if details else [])
 
 
@@ -163,6 +164,22 @@ def _in_short(finding: Finding) -> list[str]:
         seeds = ", ".join(map(str, shown.incomplete))
         lines += _wrapped(f"seeds that lack an arm, left out of the contrast: {seeds}", 7)
     return lines
+
+
+def _beside(finding: Finding) -> list[str]:
+    """Secondary parts that are decided, for or against, and those that wait for another."""
+    told = [
+        f"{part.name}: {part.effect:+.3g} {part.unit}".rstrip()
+        + f" {_interval(part)}, claim {part.hypothesis} ({part.verdict})"
+        for part in finding.parts
+        if not part.primary and part.verdict in ("supported", "contradicted")
+    ]
+    told += [
+        f"{part.name}: not asked before '{part.gate}' is decided"
+        for part in finding.parts
+        if part.verdict == "not asked"
+    ]
+    return _wrapped(f"beside it, not deciding: {'; '.join(told)}", 7) if told else []
 
 
 def _by_seed(part: PartFinding) -> str:
