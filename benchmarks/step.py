@@ -1,6 +1,6 @@
 """What one search step costs: the supernet against the naive twin that published code amounts to.
 
-    python benchmarks/step.py [--quick] [--json FILE]
+    python benchmarks/step.py [--quick] [--peer DIR] [--json FILE]
 
 One *step* is an alpha step (validation batch: forward, backward, Adam on alpha) and a weight step
 (train batch: forward, backward, clipping, SGD). Batch 64, one thread, both sides updating running
@@ -16,12 +16,14 @@ are CPU milliseconds of this process, the sides interleaved, the median over rep
 shared machine quote the ratio. Memory is what the peak of resident memory grows by during the first
 two steps, in a fresh process per side. The *limit* is the arithmetic of the fast side's step
 (counted by torch) at the highest speed that this machine reached in a large product or convolution.
-The last line printed is JSON.
+With ``--peer`` a checkout of SmoothDARTS (xiangning-chen/SmoothDARTS) takes turns too: its own
+NAS-Bench-201 network, stepped as its train_search.py does. The last line printed is JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import platform
@@ -29,7 +31,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,6 +183,35 @@ def fast_side(setting: Setting) -> Step:
 SIDES = {"naive": naive_side, "fast": fast_side}
 
 
+def peer_side(checkout: Path) -> Callable[[Setting], Step]:
+    """A step of SmoothDARTS, by its own network: alpha holds its softmax in the weight step."""
+    if not (checkout / "nasbench201" / "model.py").is_file():
+        sys.exit(f"{checkout} is no checkout of SmoothDARTS: it has no nasbench201/model.py")
+    sys.path.insert(0, str(checkout))
+    model = importlib.import_module("nasbench201.model")
+
+    def side(setting: Setting) -> Step:
+        net = model.Network(setting.channels, setting.cells, 4, CLASSES, F.cross_entropy)
+        (alpha,) = net.arch_parameters()
+        alpha_optimizer, weight_optimizer = optimizers(alpha, net.get_weights())
+
+        def step(train: Batch, validation: Batch) -> None:
+            alpha_optimizer.zero_grad()
+            F.cross_entropy(net(validation[0]), validation[1]).backward()
+            alpha_optimizer.step()
+            weight_optimizer.zero_grad()
+            alpha_optimizer.zero_grad()
+            net.softmax_arch_parameters()
+            F.cross_entropy(net(train[0], updateType="weight"), train[1]).backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            weight_optimizer.step()
+            net.restore_arch_parameters()
+
+        return step
+
+    return side
+
+
 def batches(side: str, setting: Setting) -> tuple[Batch, Batch]:
     """Train and validation batch, laid out as a side wants them."""
     layout = torch.channels_last if side == "fast" else torch.contiguous_format
@@ -209,11 +240,13 @@ def disagreement(setting: Setting) -> float:
     return max((a - b).abs().max().item() for a, b in pairs)
 
 
-def cpu_ms(setting: Setting, repetitions: int) -> dict[str, float]:
+def cpu_ms(
+    setting: Setting, repetitions: int, sides: Mapping[str, Callable[[Setting], Step]]
+) -> dict[str, float]:
     """Median CPU milliseconds of a step, per side; the sides take turns."""
-    steps = {side: build(setting) for side, build in SIDES.items()}
-    data = {side: batches(side, setting) for side in SIDES}
-    times: dict[str, list[float]] = {side: [] for side in SIDES}
+    steps = {side: build(setting) for side, build in sides.items()}
+    data = {side: batches(side, setting) for side in sides}
+    times: dict[str, list[float]] = {side: [] for side in sides}
     for repetition in range(repetitions + 1):
         for side, step in steps.items():
             start = time.process_time()
@@ -295,6 +328,7 @@ def machine() -> dict[str, str]:
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time and memory of one search step.")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    parser.add_argument("--peer", type=Path, metavar="DIR", help="a checkout of SmoothDARTS")
     parser.add_argument("--json", type=Path, help="also write the rows, commit and machine here")
     parser.add_argument("--memory", choices=SIDES, help="only print one side's memory growth, MiB")
     parser.add_argument("--setting", type=int, default=0, help="which setting --memory measures")
@@ -317,13 +351,14 @@ def main() -> None:
         f"{'setting':<18}{'naive':>9}{'fast':>9}{'limit':>8}{'ratio':>8}{'goal':>6}"
         f"{'naive MiB':>11}{'fast MiB':>10}{'goal':>6}{'difference':>12}"
     )
+    sides = SIDES | ({"peer": peer_side(arguments.peer)} if arguments.peer else {})
     rows = []
     for index, setting in enumerate(SETTINGS):
         difference = disagreement(setting)
         if not difference < DISAGREEMENT:
             sys.exit(f"{setting.name}: the sides disagree by {difference:.1e}: nothing is timed")
         memory = {side: growth_in_fresh_process(side, index) for side in SIDES}
-        times = cpu_ms(setting, 1 if arguments.quick else setting.repetitions)
+        times = cpu_ms(setting, 1 if arguments.quick else setting.repetitions, sides)
         ratio, limit = times["naive"] / times["fast"], limit_ms(setting, speed)
         print(
             f"{setting.name:<18}{times['naive']:9.1f}{times['fast']:9.1f}{limit:8.1f}{ratio:8.2f}"
@@ -331,6 +366,12 @@ def main() -> None:
             f"{setting.goal_mib:6.0f}{difference:12.1e}",
             flush=True,
         )
+        peer = {}
+        if arguments.peer:
+            peer = {"peer_ms": times["peer"], "peer_ratio": times["peer"] / times["fast"]}
+            print(
+                f"{'':<18}SmoothDARTS {times['peer']:.1f} ms, {peer['peer_ratio']:.2f} times fast"
+            )
         rows.append(
             {
                 "setting": setting.name,
@@ -339,6 +380,7 @@ def main() -> None:
                 "limit_ms": round(limit, 1),
                 "ratio": round(ratio, 3),
                 "peak_mib": round(memory["fast"], 1),
+                **{key: round(value, 3) for key, value in peer.items()},
             }
         )
     print(json.dumps(rows))
