@@ -1,12 +1,14 @@
 """The tables of docs/numerics.md, from what the benchmarks stored.
 
 python benchmarks/batch_norm.py --json results/numerics/batch_norm.json
+python benchmarks/second_order.py --json results/numerics/second_order.json
 python results/numerics.py              print the tables
 """
 
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +56,41 @@ def alphas() -> str:
     return table(["seed", "moved", "channels-last, off by", "planes, off by"], rows)
 
 
+def second_orders() -> str:
+    """The second terms, per moment, and their medians per weight optimizer."""
+    rows = []
+    moments = stored("second_order")["rows"]
+    for optimizer in ("SGD", "Adam"):
+        of_one = [each for each in moments if each["weight_optimizer"] == optimizer]
+        rows += [numbers([optimizer, str(e["seed"]), str(e["epoch"])], [e]) for e in of_one]
+        rows.append(numbers([optimizer, "median", ""], of_one))
+    return table(
+        [
+            "w",
+            "seed",
+            "epoch",
+            "cosine",
+            "exact / first",
+            "difference / first",
+            "error, first term alone",
+            "error, exact",
+            "error, difference",
+        ],
+        rows,
+    )
+
+
+def numbers(place: list[str], moments: list[dict[str, Any]]) -> list[str]:
+    """A row: where, and the median over some moments of each number."""
+    values = [
+        [each["cosine"], *each["share"].values(), *each["error"].values()] for each in moments
+    ]
+    return [*place, *(f"{statistics.median(column):.2f}" for column in zip(*values, strict=True))]
+
+
 def main() -> None:
     """Print the tables."""
-    for part in (batch_norms(), alphas()):
+    for part in (batch_norms(), alphas(), second_orders()):
         print(part, end="\n\n")
 
 

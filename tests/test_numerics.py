@@ -12,7 +12,7 @@ pytestmark = pytest.mark.thorough
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("name", ["batch_norms", "alphas"])
+@pytest.mark.parametrize("name", ["batch_norms", "alphas", "second_orders"])
 def test_every_row_is_rebuilt(name: str) -> None:
     spec = importlib.util.spec_from_file_location("numerics", ROOT / "results" / "numerics.py")
     assert spec is not None
