@@ -5,8 +5,8 @@
 A run is ``optnas search`` under protocol ``cpu`` on CIFAR-10 images (``OPTNAS_DATA`` names the
 data) in a process of its own, one thread, start and imports included. The base's source is unpacked
 from this repository's history; the two take turns. Times are CPU seconds of the process: on a
-shared machine quote the ratio. The default base is optnas 0.1.0. The shares are those of this commit. The
-last line printed is the ratio of base to here, the median over pairs.
+shared machine quote the ratio. The default base is optnas 0.1.0. The shares are those of this
+commit. The last line printed is the ratio of base to here, the median over pairs.
 """
 
 from __future__ import annotations
