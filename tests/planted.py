@@ -13,6 +13,7 @@ from optnas import (
     Decision,
     Hypergradient,
     Measure,
+    Operation,
     Quantity,
     Selection,
     Space,
@@ -274,6 +275,48 @@ def choose_short(alpha_EO):
 @discretization("draws")
 def choose_draws(alpha_EO):
     return [random.randrange(5) for _ in alpha_EO]
+
+
+# --- operations ---------------------------------------------------------------------------------
+
+
+def filters_3x3(site):
+    return {"weight": (site.outputs, site.inputs, 3, 3)}
+
+
+def convolve(x_BCHW, weights, **options):
+    return torch.nn.functional.conv2d(x_BCHW, weights["weight"], padding=1, **options)
+
+
+@register("operation", "mutates")
+def operation_mutates():
+    return Operation(lambda x, site, weights, norm: x.data.add_(1))
+
+
+@register("operation", "strides")
+def operation_strides():
+    return Operation(lambda x, site, weights, norm: convolve(x, weights, stride=2), filters_3x3)
+
+
+@register("operation", "drops")
+def operation_drops():
+    def call(x_BCHW, site, weights, norm):
+        return torch.nn.functional.dropout(convolve(x_BCHW, weights))
+
+    return Operation(call, filters_3x3)
+
+
+@register("operation", "idles")
+def operation_idles():
+    return Operation(lambda x, site, weights, norm: x, filters_3x3)
+
+
+@register("operation", "pretends")
+def operation_pretends():
+    def call(x_BCHW, site, weights, norm):
+        return norm(convolve(x_BCHW, weights), "norm")  # without the ReLU
+
+    return Operation(call, filters_3x3, lambda site: {"norm": site.outputs}, kernel=3)
 
 
 # --- algorithms ---------------------------------------------------------------------------------

@@ -94,6 +94,11 @@ discretization | tensor | one operation | no list of int
 discretization | beyond | one operation | operations are 0 to 4
 discretization | short | one operation | chooses 5 times for 6 edges
 discretization | draws | repeatable | moves the global generator of python
+operation | mutates | keeps shape | changes x
+operation | strides | keeps shape | its output is [2, 4, 3, 3], its input [2, 4, 6, 6]
+operation | drops | keeps shape | moves the global generator of torch
+operation | idles | uses its filters | does not use its filter operation.weight
+operation | pretends | is ReLU | from ReLU, convolution, batch norm
 algorithm | mutates | relax: keeps shape | changes alpha
 algorithm | counts | same seed | the second time
 algorithm | hidden | saved and resumed | after save and resume differs the trace.

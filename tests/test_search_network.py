@@ -6,26 +6,39 @@ Shapes: B images, E edges, O operations, L cells.
 from __future__ import annotations
 
 import dataclasses
+import re
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from cases import console, finish, start, timeless, tiny_search
 from naive_supernet import NaiveSupernet
+from partial import PartialCell, naive_partial
 from torch import Tensor
 from torch.testing import assert_close
+from two_kinds import two_kinds
 
 from optnas import UserError
 from optnas.measures.curvature.maths import expansion
 from optnas.measures.evaluation import Batch
 from optnas.measures.indicator.oneshot import score_cells
-from optnas.spaces import NAS_BENCH_201, Space
+from optnas.measures.operations.measure import operations
+from optnas.search.checkpoints import restore
+from optnas.search.exam.base import difference
+from optnas.search.exam.searches import searched, tiny, trace
+from optnas.search.observe import snapshot_of
+from optnas.search.state import build_state
+from optnas.spaces import NAS_BENCH_201, Space, build_space, is_connected
 from optnas.spaces.base import Wiring
-from optnas.spaces.network import Network, Supernet
+from optnas.spaces.network import Network, Supernet, build_network
 from optnas.spaces.network.protocol import ONE_SHOT, TANGENTS
 from optnas.spaces.operations.base import Operation
 from optnas.spaces.operations.nasbench201 import avg_pool_3x3, nor_conv_3x3
 
+EXTENDING = Path(__file__).parent.parent / "docs" / "extending.md"
 TIGHT = {"rtol": 1e-10, "atol": 1e-10}
 SIZES: dict[str, Any] = {"channels": 3, "cells": 2, "classes": 5, "image_channels": 2}
 SHAPE = (NAS_BENCH_201.edge_count, NAS_BENCH_201.operation_count)
@@ -195,3 +208,156 @@ def test_another_number_of_matrices_is_refused() -> None:
     net = net_of(NAS_BENCH_201)
     with pytest.raises(ValueError, match="5 matrices for 6 cells"):
         net(batch().images_BCHW, normal(5, *SHAPE, seed=3), statistics=None)
+
+
+# --- a space with a network of its own --------------------------------------------------------
+
+TWO: dict[str, Any] = {
+    "space": {"name": "two_kinds:two_kinds"},
+    "benchmark": {"table": "none"},
+    "supernet": {"dtype": "float64", "channels": 2},
+    "measures": {"sharpness": {"every": 1}, "operations": {}},
+}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "weights"),
+    [({"name": "darts"}, "SGD"), ({"name": "darts", "hypergradient": "unrolled"}, "Adam")],
+    ids=["first-order", "unrolled"],
+)
+def test_another_network_searches_and_resumes_bit_for_bit(
+    algorithm: dict[str, Any], weights: str
+) -> None:
+    settings = tiny(TWO, {"algorithm": algorithm, "weight_optimizer": {"name": weights}})
+    whole = trace(settings)
+    assert difference(whole, trace(settings, stop=1)) is None
+    first, last = whole["records"][0], whole["records"][-1]
+    assert len(last["alpha"]) == 10  # five edges of each kind
+    assert first["alpha"] != last["alpha"]
+    assert last["alpha_hessian_max"] > last["alpha_hessian_min"]
+    normal_cell, reduction_cell = last["architecture"].split(" ")
+    assert normal_cell.count("~") == reduction_cell.count("~") == 5
+
+
+def test_what_is_a_theorem_about_one_network_refuses_another_in_one_line() -> None:
+    settings = tiny(TWO, {"benchmark": {"table": "none"}})
+    with searched(settings) as folder:
+        state = build_state(settings)
+        restore(state, folder.checkpoint)
+    cells = [state.space.architecture([0] * 10)]
+    with pytest.raises(UserError, match="the network of a space that brings none, and this run"):
+        score_cells(state.supernet, cells, [batch()])
+    with pytest.raises(UserError, match="one kind of cell, from one input to the sum"):
+        is_connected(cells[0])
+    found = operations().measure(snapshot_of(state)).numbers
+    assert found["mass"].keys() == set(state.space.operations)
+    assert set(found["phi"].values()) == {None}
+
+
+def test_rows_of_double_backward_are_the_hessian() -> None:
+    state = build_state(tiny(TWO))
+    snapshot = snapshot_of(state)
+    (one,) = snapshot.batches("valid", 1, 8)
+    A_EO = snapshot.op_weights_EO
+
+    def loss(point_EO: Tensor) -> Tensor:
+        logits = snapshot.supernet(one.images_BCHW, point_EO, statistics=None).logits_BK
+        return F.cross_entropy(logits, one.labels_B)
+
+    expected = torch.autograd.functional.hessian(loss, A_EO).reshape(A_EO.numel(), -1)
+    assert_close(expansion(snapshot.supernet, one, A_EO, None).hessian_PP, expected, **TIGHT)
+
+
+def test_the_string_of_several_kinds_reads_back() -> None:
+    space = two_kinds()
+    cell = space.architecture([1, 2, 0, 1, 2, 2, 1, 0, 1, 1])
+    assert cell.string.count(" ") == 1
+    assert space.parse(cell.string) == cell
+    assert space.strided == {5, 6, 7, 8}
+    assert (space.is_identity(0, 1), space.is_identity(5, 1)) == (True, False)
+    with pytest.raises(UserError, match="no cell of two-kinds"):
+        space.parse(cell.string.replace(" ", "+"))
+
+
+# --- a mixed cell of an algorithm's own -------------------------------------------------------
+
+PARTIAL: dict[str, Any] = {"algorithm": {"name": "partial:partial"}}
+
+
+@pytest.mark.parametrize("space", ["nas-bench-201", "toy"])
+def test_another_mixed_cell_equals_its_naive_twin(space: str) -> None:
+    built = build_space({"name": space})
+    generator = torch.Generator().manual_seed(0)
+    sizes = SIZES | {"channels": 4}
+    net = build_network(built, PartialCell, **sizes, generator=generator, dtype=torch.float64)
+    with torch.random.fork_rng(devices=[]):
+        naive = naive_partial(built, **sizes).double()
+    weights = {**net.weights}
+    naive.load(weights)
+    A_EO = normal(built.edge_count, built.operation_count + 1, seed=3).requires_grad_()
+    logits = net(batch().images_BCHW, A_EO, statistics=None).logits_BK
+    expected = naive(batch().images_BCHW, A_EO)
+    assert_close(logits, expected, **TIGHT)
+    named = naive.named_weights()
+    got = torch.autograd.grad(F.cross_entropy(logits, batch().labels_B), [A_EO, *weights.values()])
+    want = torch.autograd.grad(
+        F.cross_entropy(expected, batch().labels_B), [A_EO, *(named[name] for name in weights)]
+    )
+    assert_close(list(got), list(want), **TIGHT)
+
+
+def test_an_algorithm_with_another_mixed_cell_searches_and_resumes() -> None:
+    settings = tiny(PARTIAL, {"supernet": {"channels": 4}, "measures": {"sharpness": {"every": 1}}})
+    whole = trace(settings)
+    assert difference(whole, trace(settings, stop=1)) is None
+    assert len(whole["records"][-1]["alpha"][0]) == NAS_BENCH_201.operation_count + 1
+    assert whole["records"][-1]["alpha_hessian_max"] is not None
+
+
+def test_a_network_that_takes_no_other_mixed_cell_says_so() -> None:
+    with pytest.raises(UserError, match=r"takes no mixed_cell, and algorithm=\S* brings one"):
+        tiny(TWO, PARTIAL)
+    with pytest.raises(UserError, match="takes no head_affine, and supernet.head_affine=false"):
+        tiny(TWO, {"supernet": {"head_affine": False}})
+
+
+# --- the template of docs/extending.md --------------------------------------------------------
+
+
+@pytest.fixture(name="template")
+def _template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    (text,) = re.findall(r"```python\n(# my_operation\.py\n.*?)```", EXTENDING.read_text(), re.S)
+    (tmp_path / "my_operation.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return {"space": {"name": "./my_operation.py:dilated"}, "benchmark": {"table": "none"}}
+
+
+@pytest.mark.parametrize(("weights", "arch"), [("SGD", "Adam"), ("Adam", "SGD")])
+def test_a_space_with_an_operation_of_its_own_resumes_bit_for_bit(
+    template: dict[str, Any], weights: str, arch: str
+) -> None:
+    pair = {"weight_optimizer": {"name": weights}, "arch_optimizer": {"name": arch}}
+    settings = tiny(template, pair, {"measures": {"sharpness": {"every": 1}}})
+    whole = trace(settings)
+    assert difference(whole, trace(settings, stop=1)) is None
+    assert "cells.0.edges.0.dil_conv_3x3.depth.weight" in build_state(settings).supernet.weights
+    assert whole["records"][-1]["alpha_hessian_max"] is not None
+
+
+@pytest.mark.slow
+def test_such_a_search_is_killed_and_resumed(template: dict[str, Any], tmp_path: Path) -> None:
+    del template
+    more = {"benchmark__table": "none", "search__epochs": 12}
+    whole, search = (
+        tiny_search("space.name=./my_operation.py:dilated", out=out, **more)
+        for out in ("whole", "out")
+    )
+    assert console(whole, tmp_path)[0] == 0
+    process, records = start(search, tmp_path), tmp_path / "out" / "epochs.jsonl"
+    while not (records.exists() and records.read_bytes().count(b"\n") > 3):
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.kill()
+    finish(process)
+    assert console(["resume", "out"], tmp_path)[0] == 0
+    assert timeless(tmp_path / "out") == timeless(tmp_path / "whole")

@@ -71,6 +71,15 @@ if TYPE_CHECKING:
     from optnas.spaces import build_space as build_space
     from optnas.spaces.base import Architecture as Architecture
     from optnas.spaces.base import Space as Space
+    from optnas.spaces.base import Wiring as Wiring
+    from optnas.spaces.network.cells import Placed as Placed
+    from optnas.spaces.network.cells import SearchCell as SearchCell
+    from optnas.spaces.network.layers import Layers as Layers
+    from optnas.spaces.network.protocol import Output as Output
+    from optnas.spaces.network.protocol import SearchNetwork as SearchNetwork
+    from optnas.spaces.network.statistics import Statistics as Statistics
+    from optnas.spaces.operations.base import Operation as Operation
+    from optnas.spaces.operations.base import Site as Site
     from optnas.spaces.tables import Coverage as Coverage
     from optnas.spaces.tables import Measurements as Measurements
     from optnas.spaces.tables import Table as Table
@@ -109,7 +118,12 @@ _HOME = {
         "search.state": ("build_state",),
         "search.trackers.base": ("Tracker",),
         "spaces": ("build_space",),
-        "spaces.base": ("Architecture", "Space"),
+        "spaces.base": ("Architecture", "Space", "Wiring"),
+        "spaces.network.cells": ("Placed", "SearchCell"),
+        "spaces.network.layers": ("Layers",),
+        "spaces.network.protocol": ("Output", "SearchNetwork"),
+        "spaces.network.statistics": ("Statistics",),
+        "spaces.operations.base": ("Operation", "Site"),
         "spaces.tables": (
             *("Coverage", "Measurements", "Table", "TableSource"),
             *("data_folder", "load_table"),

@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from optnas.data.batches import Augmentation, Images, normalise, send
-from optnas.spaces.network.network import MOMENTUM
+from optnas.spaces.network.layers import MOMENTUM
 from optnas.spaces.network.protocol import SearchNetwork
 from optnas.spaces.network.statistics import Statistics
 

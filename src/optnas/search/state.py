@@ -225,6 +225,13 @@ def build_state(settings: Settings) -> SearchState:
     needs = frozenset(each.need for each in asked_for)
     own = [stream for need, stream in STREAM_OF.items() if need in needs]
     generators = {name: named_generator(seed, name) for name in (*STREAMS, *own)}
+    if algorithm.mixed_cell is not None and "own-cell" not in needs:
+        raise UserError(
+            "brings a mixed cell and does not say so",
+            key="algorithm.name",
+            value=chosen.name,
+            remedy='register it with needs=("own-cell",)',
+        )
     asked_a = settings.arch_optimizer
     alpha_EO = _initial_alpha(settings, space, algorithm).to(device, dtype).requires_grad_()
     return SearchState(

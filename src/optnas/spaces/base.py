@@ -204,22 +204,23 @@ class Space:
         for name in self.operations:
             self._factory(name)
 
-    def check_mixed_cell(self, who: str) -> None:
-        """Refuse a network that takes no mixed cell but its own.
+    def check_takes(self, keyword: str, who: str) -> None:
+        """Refuse a network that does not take what it is to be built from.
 
         Args:
-            who: brings another one.
+            keyword: a keyword of `optnas.spaces.network.Supernet` that others may leave out.
+            who: asks for it, as a clause.
 
         Raises:
-            UserError: the space's network has no keyword ``mixed_cell``.
+            UserError: the space's network has no such keyword.
         """
         build = self.network
-        if build is not None and "mixed_cell" not in inspect.signature(build).parameters:
+        if build is not None and keyword not in inspect.signature(build).parameters:
             raise UserError(
-                f"its network takes no other mixed cell, and {who} brings one",
+                f"its network takes no {keyword}, and {who}",
                 key="space.name",
                 value=self.name,
-                remedy="choose another space, or another algorithm",
+                remedy="choose another space, or leave that out",
             )
 
     def _factory(self, name: str) -> Callable[[], Operation]:

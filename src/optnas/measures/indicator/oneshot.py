@@ -20,8 +20,8 @@ from optnas.measures.evaluation import Batch
 from optnas.spaces import Architecture, edge_expressions, supernet_string, without_dead_edges
 from optnas.spaces.network import Supernet
 from optnas.spaces.network.cells import Normalise, SearchCell
+from optnas.spaces.network.layers import EPSILON
 from optnas.spaces.network.mixed import MixedCell
-from optnas.spaces.network.network import EPSILON
 from optnas.spaces.network.protocol import ONE_SHOT, SearchNetwork
 
 # Functions whose batch-norm statistics are held at one time.

@@ -56,9 +56,12 @@ def _row(group: Group) -> Row:
         for key, (colour, words) in PHI.items()
         for reading, dash in READINGS.items()
     ]
+    # In a space whose cells the theory is not about, phi is null.
+    if any(value is not None for value in group.members[0][1][0]["values"]["phi"].values()):
+        panels.append(Panel("phi, by reading", "", phi, scale="phi", log=True))
     return Row(
         group.title,
-        [*panels, Panel("phi, by reading", "", phi, scale="phi", log=True)],
+        panels,
         "operation; phi and its reading",
     )
 

@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 from optnas.base.registry import register
 from optnas.measures.base import Cadence, Measure, Quantity, Values
-from optnas.measures.operations.phi import READINGS, Rate, rate
+from optnas.measures.operations.phi import READINGS, Rate, holds, rate
 
 if TYPE_CHECKING:
     from optnas.measures.snapshot import Snapshot
     from optnas.spaces.base import Space
 
+RATES = (
+    *("phi", "skip_elasticity", "conv_elasticity"),
+    *("phi_without_auxiliary", "skip_elasticity_without_auxiliary"),
+)
 QUANTITIES = {
     "mass": Quantity("1, by operation"),
     "share": Quantity("1, by operation"),
     "mass_by_depth": Quantity("1, by operation and depth"),
     "share_by_depth": Quantity("1, by operation and depth"),
     "auxiliary": Quantity("1"),
-    "phi": Quantity("1, by reading"),
-    "skip_elasticity": Quantity("1, by reading"),
-    "conv_elasticity": Quantity("1, by reading"),
-    "phi_without_auxiliary": Quantity("1, by reading"),
-    "skip_elasticity_without_auxiliary": Quantity("1, by reading"),
+    **{name: Quantity("1, by reading") for name in RATES},
 }
 
 
@@ -43,7 +43,8 @@ def operations() -> Measure:
     phi is the sum over edges s -> h - 1 into the last node of the squared convolution weights,
     times what reaches node s through skips; see `optnas.measures.operations.phi` for its three
     readings. Skip is the identity's weight, convolution every operation with weights of its own;
-    pooling counts as neither.
+    pooling counts as neither. phi is of one kind of cell whose last node is a sum and whose edges
+    keep the size; in every other space it and its elasticities are null.
     """
 
     def measure(snapshot: Snapshot) -> Values:
@@ -94,6 +95,8 @@ def _by_depth(
 def _rates(
     space: Space, rows: list[list[float]], auxiliary_E: list[float]
 ) -> dict[str, dict[str, Any]]:
+    if not holds(space):
+        return {name: dict.fromkeys(READINGS) for name in RATES}
     skip_E = [row[space.skip] for row in rows]
     conv_EO = [[row[o] for o in space.weighted] for row in rows]
 

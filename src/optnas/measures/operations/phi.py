@@ -64,6 +64,11 @@ def path_sum(skips: Squares, nodes: int) -> list[Dual]:
 READINGS: dict[str, Reach] = {"deck": deck, "chain": chain, "path": path_sum}
 
 
+def holds(space: Space) -> bool:
+    """Whether a space's cells are those phi is derived for."""
+    return space.is_one_sum and not space.strided
+
+
 class Rate(NamedTuple):
     """phi, and by how many percent it grows with one percent more of all skip or all conv weights.
 

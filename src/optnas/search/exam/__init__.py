@@ -216,6 +216,7 @@ SITTINGS: dict[str, Callable[[Subject], Mapping[str, Check]]] = {
     "discretization": _part,
     "hypergradient": _part,
     "measure": lambda subject: measures.CHECKS,
+    "operation": lambda subject: data.OPERATION_CHECKS,
     "optimizer": _optimizer,
     "perturbation": _part,
     "relaxation": _part,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812
 
 from optnas.base.errors import UserError
 from optnas.data.sets.base import Dataset
@@ -20,10 +21,14 @@ from optnas.search.exam.base import (
     difference,
     example,
     repeated,
+    untouched,
 )
 from optnas.spaces import tables
 from optnas.spaces.base import Architecture, Space
 from optnas.spaces.network import build_network
+from optnas.spaces.network.cells import Placed
+from optnas.spaces.network.layers import Layers
+from optnas.spaces.operations.base import Operation, Site
 
 ALL = 20_000  # spaces up to this size are checked cell by cell
 SAMPLE = 2_000
@@ -99,6 +104,79 @@ SPACE_CHECKS: dict[str, Check] = {
     "the order lists every cell once": _order,
     "built twice it is equal": _one_space,
     "a supernet runs on it": _supernet,
+}
+
+
+def _operation(subject: Subject) -> Operation:
+    operation = subject.build()
+    demand(isinstance(operation, Operation), f"returns a {type(operation).__name__}, no Operation")
+    return operation
+
+
+def _placed(subject: Subject) -> tuple[Placed, Layers]:
+    """The operation at a place where the size is kept, and its leaves."""
+    placed = Placed("operation", _operation(subject), Site(4, 4))
+    layers = Layers(torch.Generator().manual_seed(0), torch.float64)
+    layers.add(placed, affine=False)
+    return placed, layers
+
+
+def _output(placed: Placed, layers: Layers, x_BCHW: torch.Tensor) -> torch.Tensor:
+    held, normalise, _ = layers.begin(None, None, update=False)
+    return placed(x_BCHW, held, normalise)
+
+
+def _keeps_shape(subject: Subject) -> None:
+    placed, layers = _placed(subject)
+    x_BCHW = example(3, 2, 4, 6, 6)
+    with untouched(x=x_BCHW, **{name.replace(".", "_"): w for name, w in layers.weights.items()}):
+        y_BCHW = repeated(lambda: _output(placed, layers, x_BCHW).detach())
+    demand(
+        y_BCHW.shape == x_BCHW.shape,
+        f"its output is {list(y_BCHW.shape)}, its input {list(x_BCHW.shape)}",
+    )
+    demand(y_BCHW.dtype == x_BCHW.dtype, f"its output is {y_BCHW.dtype}, its input float64")
+    demand(bool(torch.isfinite(y_BCHW).all()), "its output is not finite")
+
+
+def _twice(subject: Subject) -> None:
+    placed, layers = _placed(subject)
+    x_BCHW = example(3, 2, 4, 6, 6).requires_grad_()
+    y_BCHW = _output(placed, layers, x_BCHW)
+    if not y_BCHW.requires_grad:
+        demand(not bool(y_BCHW.any()), "no gradient reaches its input")
+        return
+    wanted = [x_BCHW, *layers.weights.values()]
+    loss = (y_BCHW * example(4, *y_BCHW.shape)).square().sum()
+    first = torch.autograd.grad(loss, wanted, create_graph=True, allow_unused=True)
+    unused = [name for name, g in zip(layers.weights, first[1:], strict=True) if g is None]
+    demand(not unused, f"does not use its filter {', '.join(unused)}")
+    total = sum((g.square().sum() for g in first if g is not None), loss * 0)
+    for gradient in torch.autograd.grad(total, wanted, allow_unused=True):
+        demand(
+            gradient is None or bool(torch.isfinite(gradient).all()),
+            "a second derivative is not finite",
+        )
+
+
+def _is_what_is_merged(subject: Subject) -> None:
+    operation = _operation(subject)
+    if operation.kernel is None:
+        raise NotExaminedError("declares no kernel")
+    placed, layers = _placed(subject)
+    shape = {"operation.weight": (4, 4, operation.kernel, operation.kernel)}
+    demand(placed.filters() == shape, f"its filters are {placed.filters()}, not {shape}")
+    x_BCHW = example(3, 2, 4, 6, 6)
+    y = F.conv2d(x_BCHW.relu(), layers.weights["operation.weight"], padding=operation.kernel // 2)
+    y = F.batch_norm(y, None, None, training=True)
+    far = float((y - _output(placed, layers, x_BCHW)).detach().abs().max())
+    demand(far < 1e-9, f"differs by {far:.0e} from ReLU, convolution, batch norm")
+
+
+OPERATION_CHECKS: dict[str, Check] = {
+    "keeps shape and type, is finite, leaves its input alone; repeatable": _keeps_shape,
+    "uses its filters, and is differentiable twice": _twice,
+    "is ReLU, convolution, batch norm if it declares a kernel": _is_what_is_merged,
 }
 
 

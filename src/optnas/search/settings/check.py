@@ -66,6 +66,8 @@ def check(settings: Settings, images: SearchImages) -> None:
     space = build_space(settings.space.model_dump())
     if space.network is None:
         space.check_operations()
+    elif not settings.supernet.head_affine:
+        space.check_takes("head_affine", "supernet.head_affine=false asks for one")
     _check_judging(settings, space)
     _check_table(settings, space.name)
     check_measures(settings)
@@ -286,7 +288,7 @@ def _check_needs(settings: Settings, space: Space) -> None:
         if need == "virtual-step" and settings.weight_optimizer.name not in virtual.RULES:
             raise virtual.not_known(settings.weight_optimizer.name, key, name)
         if need == "own-cell":
-            space.check_mixed_cell(f"{key}={name}")
+            space.check_takes("mixed_cell", f"{key}={name} brings one")
         if need == "train-batch" and settings.search.step_order != "arch-first":
             raise UserError(
                 f"{key}={name} needs {registry.NEEDS[need]}",

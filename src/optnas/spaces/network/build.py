@@ -24,7 +24,9 @@ def build_network(
         UserError: the space's network takes no other mixed cell, or its operations are not there.
     """
     build: BuildNetwork = space.network or Supernet
+    if sizes.get("head_affine"):
+        del sizes["head_affine"]  # what every network does of itself
     if mixed_cell is None:
         return build(space, **sizes)
-    space.check_mixed_cell("the algorithm")
+    space.check_takes("mixed_cell", "the algorithm brings one")
     return build(space, mixed_cell=mixed_cell, **sizes)

@@ -5,7 +5,6 @@ Shapes: B images, E edges, O operations, S channels of all batch norms together.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar, Unpack
 
@@ -15,22 +14,20 @@ from torch import Tensor
 
 from optnas.base.errors import UserError
 from optnas.spaces.base import Space
-from optnas.spaces.network.cells import BatchNorm, Cell, MakeCell, Normalise, SearchCell
-from optnas.spaces.network.initial import uniform_fan_in
+from optnas.spaces.network.cells import Cell, MakeCell, Normalise, SearchCell
+from optnas.spaces.network.layers import Layers
 from optnas.spaces.network.mixed import MixedCell
 from optnas.spaces.network.protocol import Output, SearchNetwork, Sizes
 from optnas.spaces.network.statistics import Statistics
 from optnas.spaces.operations.base import Operation, Site
 
 STAGES = 3
-MOMENTUM = 0.1
-EPSILON = 1e-5
 
 AnyCell = TypeVar("AnyCell", bound=Cell)
 RunCell = Callable[[AnyCell, Tensor, Mapping[str, Tensor], Normalise], Tensor]
 
 
-class Skeleton(Generic[AnyCell]):
+class Skeleton(Layers, Generic[AnyCell]):
     """Stem, three stages of cells with residual reductions between them, linear head.
 
     stem conv3x3(C)-BN; ``cells`` cells at C; residual block of stride 2 to 2C; ``cells`` at 2C;
@@ -68,81 +65,28 @@ class Skeleton(Generic[AnyCell]):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ):
+        super().__init__(generator, dtype, device)
         widths = [channels * 2**stage for stage in range(STAGES)]
         self.stages = [
             [make_cell(f"cells.{stage * cells + i}", width) for i in range(cells)]
             for stage, width in enumerate(widths)
         ]
-        self._norms: dict[str, BatchNorm] = {}
-        self.weights: dict[str, Tensor] = {}
-        self._generator, self._dtype, self._device = generator, dtype, device
-        self._convolution("stem.conv", image_channels, channels, 3)
-        self._affine_norm("stem.norm", channels)
+        self.convolution("stem.conv", image_channels, channels, 3)
+        self.norm("stem.norm", channels)
         for stage, width in enumerate(widths):
             if stage:
                 self._reduction(f"reductions.{stage - 1}", widths[stage - 1], width)
             for cell in self.stages[stage]:
-                for name, shape in cell.filters().items():
-                    self._leaf(name, shape, math.prod(shape[1:]))
-                for norm, layer in cell.norms().items():
-                    self._norms[norm] = layer
-                    if cell.affine:
-                        self._affine(norm, layer.channels)
-        self._norms["head.norm"] = BatchNorm(["head.norm"], widths[-1])
-        if head_affine:
-            self._affine("head.norm", widths[-1])
-        self._leaf("head.linear.weight", (classes, widths[-1]), widths[-1])
-        self._leaf("head.linear.bias", (classes,), widths[-1])
-        self._offsets: dict[str, slice] = {}
-        total = 0
-        for name, (parts, width) in self._norms.items():
-            self._offsets[name] = slice(total, total + len(parts) * width)
-            total += len(parts) * width
-        self._statistics_size = total
-
-    def _leaf(self, name: str, shape: tuple[int, ...], fan_in: int) -> None:
-        values = uniform_fan_in(shape, fan_in, self._generator, self._dtype)
-        self.weights[name] = values.to(self._device).requires_grad_()
-
-    def _convolution(self, name: str, inputs: int, outputs: int, kernel: int) -> None:
-        self._leaf(f"{name}.weight", (outputs, inputs, kernel, kernel), inputs * kernel**2)
-
-    def _affine_norm(self, name: str, channels: int) -> None:
-        self._norms[name] = BatchNorm([name], channels)
-        self._affine(name, channels)
-
-    def _affine(self, name: str, channels: int) -> None:
-        for suffix, value in (("weight", 1.0), ("bias", 0.0)):
-            leaf = torch.full((channels,), value, dtype=self._dtype, device=self._device)
-            self.weights[f"{name}.{suffix}"] = leaf.requires_grad_()
+                self.add(cell, affine=cell.affine)
+        self.norm("head.norm", widths[-1], affine=head_affine)
+        self.linear("head.linear", widths[-1], classes)
 
     def _reduction(self, name: str, inputs: int, outputs: int) -> None:
-        self._convolution(f"{name}.conv_a", inputs, outputs, 3)
-        self._affine_norm(f"{name}.norm_a", outputs)
-        self._convolution(f"{name}.conv_b", outputs, outputs, 3)
-        self._affine_norm(f"{name}.norm_b", outputs)
-        self._convolution(f"{name}.shortcut", inputs, outputs, 1)
-
-    def initial_statistics(self) -> Statistics:
-        """Running means of 0 and variances of 1, as torch's BatchNorm2d starts."""
-        mean_S = torch.zeros(self._statistics_size, dtype=self._dtype, device=self._device)
-        return Statistics(mean_S, torch.ones_like(mean_S))
-
-    def named_statistics(self, statistics: Statistics) -> dict[str, tuple[Tensor, Tensor]]:
-        """Running mean and variance under the name of each convolution or batch norm.
-
-        Args:
-            statistics: a value of this network.
-
-        Returns:
-            name -> (mean, variance), views.
-        """
-        named: dict[str, tuple[Tensor, Tensor]] = {}
-        for name, (parts, width) in self._norms.items():
-            means = statistics.mean_S[self._offsets[name]].split(width)
-            variances = statistics.variance_S[self._offsets[name]].split(width)
-            named.update(zip(parts, zip(means, variances, strict=True), strict=True))
-        return named
+        self.convolution(f"{name}.conv_a", inputs, outputs, 3)
+        self.norm(f"{name}.norm_a", outputs)
+        self.convolution(f"{name}.conv_b", outputs, outputs, 3)
+        self.norm(f"{name}.norm_b", outputs)
+        self.convolution(f"{name}.shortcut", inputs, outputs, 1)
 
     def run(
         self,
@@ -152,13 +96,7 @@ class Skeleton(Generic[AnyCell]):
         statistics: Statistics | None,
         update: bool,
     ) -> Output:
-        """Logits of a batch; the modes are said at each call.
-
-        | ``statistics`` | ``update`` | normalised by | statistics handed back |
-        |---|---|---|---|
-        | None | False | the batch | None |
-        | a value | True | the batch | a new value, moved towards the batch by 0.1 |
-        | a value | False | the value | the same value |
+        """Logits of a batch, in a mode of `SearchNetwork.__call__`.
 
         Args:
             run_cell: a cell's output from the cell, its input, the weights and the batch norm.
@@ -173,28 +111,7 @@ class Skeleton(Generic[AnyCell]):
         Raises:
             ValueError: there are no statistics to update.
         """
-        if update and statistics is None:
-            raise ValueError("update=True needs statistics to update")
-        held = self.weights if weights is None else weights
-        after = statistics.clone() if update and statistics is not None else statistics
-
-        def normalise(
-            y: Tensor, name: str, weight: Tensor | None = None, bias: Tensor | None = None
-        ) -> Tensor:
-            # In training mode F.batch_norm moves the running values it is handed in place;
-            # they are views of the clone made above, never of the caller's value.
-            here = self._offsets[name]
-            return F.batch_norm(
-                y,
-                None if after is None else after.mean_S[here],
-                None if after is None else after.variance_S[here],
-                held.get(f"{name}.weight") if weight is None else weight,
-                held.get(f"{name}.bias") if bias is None else bias,
-                training=update or after is None,
-                momentum=MOMENTUM,
-                eps=EPSILON,
-            )
-
+        held, normalise, after = self.begin(weights, statistics, update)
         x = self.stem(x_BCHW, held, normalise)
         return Output(self.after_stem(run_cell, x, held, normalise), after)
 
@@ -337,9 +254,7 @@ class Supernet(Skeleton[SearchCell], SearchNetwork):
         """
 
         def scale_and_shift(name: str) -> tuple[Tensor, Tensor]:
-            here = self._offsets[name]
-            scale = (statistics.variance_S[here] + EPSILON).rsqrt()
-            return scale, -statistics.mean_S[here] * scale
+            return self.scale_and_shift(name, statistics)
 
         judges = {
             cell.name: cell.judged(self._own(cell, op_weights_EO), self.weights, scale_and_shift)
