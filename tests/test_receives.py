@@ -20,7 +20,9 @@ from optnas.algorithms.progress import Draw, Progress
 from optnas.base import registry
 from optnas.measures.snapshot import Snapshot
 from optnas.spaces.base import Space, Wiring
-from optnas.spaces.network.protocol import SearchNetwork
+from optnas.spaces.network.protocol import Output, SearchNetwork
+from optnas.spaces.network.statistics import Statistics
+from optnas.spaces.operations.base import Operation, Site
 
 PAGE = Path(__file__).parent.parent / "docs" / "receives.md"
 HEAD = """# What parts receive, and hand back
@@ -44,6 +46,10 @@ RECEIVED: dict[Any, str] = {
     SearchNetwork: "It is `snapshot.supernet`.",
     Space: "Received by any factory that has a parameter `space`.",
     Wiring: "One of `space.wirings`.",
+    Operation: "One of `space.candidates()`.",
+    Site: "Received by the functions of an operation.",
+    Output: "What a network returns.",
+    Statistics: "Those of a network's batch norms.",
     Selection: "An algorithm's `select`.",
     Algorithm: "What the factory of an algorithm returns.",
 }

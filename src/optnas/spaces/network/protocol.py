@@ -19,7 +19,12 @@ ONE_SHOT = "one-shot"  # it is `Supernet` around `MixedCell`, as the merged rank
 
 
 class Output(NamedTuple):
-    """What a forward pass hands back: logits, and the statistics as they are after it."""
+    """What a forward pass hands back.
+
+    Attributes:
+        logits_BK: the logits.
+        statistics: batch-norm statistics as they are after it, None where none are kept.
+    """
 
     logits_BK: Tensor
     statistics: Statistics | None
