@@ -68,6 +68,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "arch_step_updates_statistics": True,
         "alpha_scale": 1e-3,
         "dtype": "float32",
+        "precision": "float32",
     },
     "space": {"name": "nas-bench-201"},
     "clipping": {"max_norm": 5.0, "also_counts": "op-weights"},
