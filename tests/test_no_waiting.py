@@ -124,6 +124,7 @@ def on_the_device(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> S
     return build_state(tiny_settings(**{**SMALLEST, **changes}))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", CASES)
 def test_no_step_reads_or_sends(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(on_the_device(monkeypatch, CASES[case]))

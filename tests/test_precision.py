@@ -35,6 +35,7 @@ def resumed(changes: dict[str, Any], path: Path) -> SearchState:
     return state
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", dict(every_variant()))
 def test_bfloat16_trains_resumes_and_keeps_its_types(name: str, tmp_path: Path) -> None:
     changes = {**LOW, **dict(every_variant())[name]}
