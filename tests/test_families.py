@@ -123,6 +123,7 @@ def test_the_second_part_of_the_first_is_asked_once_the_first_is_decided() -> No
     (open_,) = found(world(sgd=0, noisy=-40), "C1")
     assert [part.verdict for part in open_.parts] == ["inconclusive", "not asked"]
     assert open_.parts[1].e > 60
+    assert "learning rates" not in open_.settle
     told = render.as_text([open_], details=True)
     assert "not asked before 'percentile over epochs' is decided" in told
 

@@ -258,7 +258,7 @@ class Selection:
     def held(self, mask: Mask, named: set[str]) -> dict[str, str]:
         """What was held among settings that vary in the table, for these runs."""
         return {
-            column: ", ".join(sorted(set(self._keys[column][mask])))
+            column: ", ".join(sorted(set(self._keys[column][mask]) - {""}))
             for column in self.at_base
             if column not in named
         }

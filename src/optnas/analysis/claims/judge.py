@@ -321,7 +321,8 @@ def _tidied(by_arm: list[list[Finding]]) -> list[Finding]:
             else:
                 notes.append(f"learning rates {finding.lr_arm}: the runs of {twin.lr_arm}")
         absent = [arm for arm in ARMS if arm not in told]
-        if absent and testable:
+        # A primary claim is judged at the protocol's rates and at no other.
+        if absent and testable and testable[0].role != "primary":
             notes.append(f"not judged at learning rates: {', '.join(absent)}")
         tidy += [
             replace(finding, settle="; ".join(filter(None, [finding.settle, *notes])))
