@@ -44,9 +44,11 @@ def unrolled_optdarts(
     Returns:
         The gradient. It moves no statistics, generator or optimizer state.
 
-    Source: sodabori/OptDARTS at f5f0e59 under torch 1.11, which its README names. Under torch 2,
-    where ``zero_grad`` drops gradients instead of zeroing them, the program would add up G over all
-    steps. Deviation: no running statistics move (there two further forward passes move them).
+    Source: sodabori/OptDARTS at f5f0e59 under torch 1.11, which its README names. Under torch 2 the
+    program computes something else: ``zero_grad`` drops gradients instead of zeroing them, so that
+    G adds up over all steps, and ``load_state_dict`` no longer copies, so that the virtual step
+    moves the live optimizer's state. Deviation: no running statistics move (there two further
+    forward passes move them).
     """
     names, live = list(problem.weights), list(problem.weights.values())
     alpha = alpha_EO.detach().requires_grad_()
