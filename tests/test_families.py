@@ -17,6 +17,7 @@ from optnas.analysis.claims import find_claim, names, render
 from optnas.analysis.claims.families import OWN, family_of, shipped_families
 from optnas.analysis.claims.judge import Finding, judge
 from optnas.base.records import find_runs
+from optnas.study.declare import describe_settings, load_study
 from optnas.study.tables import table_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,9 +60,13 @@ def world(sgd: float = 0.0, noisy: float = 0.0, extreme: float = 0.0, fall: Any 
 
 
 def found(respond: Any, *wanted: str, seeds: int = 12, first: int = FIRST) -> list[Finding]:
-    table = study(BLOCK, respond, seeds=seeds)
-    table["search.seed"] += first
-    return judge(table, wanted)
+    return judge(confirming(study(BLOCK, respond, seeds=seeds), first), wanted)
+
+
+def confirming(table: pd.DataFrame, first: int = FIRST) -> pd.DataFrame:
+    """A synthetic study as one that the primary family counts."""
+    seeds = table["search.seed"] + first
+    return table.assign(**{"search.seed": seeds, "protocol": "optdarts-cpu"})
 
 
 def test_the_families_hold_every_claim_once() -> None:
@@ -136,9 +141,17 @@ def test_only_the_seeds_of_the_family_count() -> None:
     assert "optnas study run optdarts-cpu: its seeds 8 to 31 count" in finding.settle
 
 
+def test_only_runs_of_its_protocol_count() -> None:
+    table = confirming(study(BLOCK, world(sgd=15), seeds=12))
+    other = table.assign(protocol="optdarts", id="x" + table["id"])
+    (mixed,) = judge(pd.concat([table, other]), ["C1"])
+    (alone,) = judge(table, ["C1"])
+    assert mixed.parts[0].values == alone.parts[0].values
+    assert judge(other, ["C1"])[0].verdict == "not testable"
+
+
 def test_a_missing_percentile_is_told() -> None:
-    table = study(BLOCK, world()).drop(columns="percentile.cifar10")
-    table["search.seed"] += FIRST
+    table = confirming(study(BLOCK, world()).drop(columns="percentile.cifar10"))
     (finding,) = judge(table, ["C1"])
     assert "no run has the column percentile.cifar10" in finding.reason
     assert "ask a whole benchmark table" in finding.settle
@@ -169,8 +182,7 @@ def test_wrong_verdicts_on_the_conclusions_are_rare() -> None:
     """Two looks at each of 40 studies without effect: at most alpha over three of each claim."""
     wrong = 0
     for draw in range(20):
-        table = study(BLOCK, world(), seeds=16, draw=draw)
-        table["search.seed"] += FIRST
+        table = confirming(study(BLOCK, world(), seeds=16, draw=draw))
         for seeds in (8, 16):
             looked = table[table["search.seed"] < FIRST + seeds]
             wrong += sum(
@@ -278,3 +290,21 @@ def test_every_amended_claim_says_what_had_been_seen() -> None:
             assert "optdarts-cpu" in change.seen
     told = render.as_text(judge(study(arms("darts"), world()), ["H9"]), details=True)
     assert "changed 2026-11-28: The operation weight of skip decides" in told
+
+
+@pytest.mark.thorough
+def test_the_study_that_decides_them_runs_every_arm() -> None:
+    """With the settings of its real runs: nothing that varies among them hides an arm."""
+    if not (Path(os.environ.get("OPTNAS_DATA", "")) / "cifar10").is_dir():
+        pytest.skip("OPTNAS_DATA has no cifar10/train-*.parquet")
+    rng, rows = np.random.default_rng(0), []
+    for name, run in load_study("optdarts-cpu").runs.items():
+        head = describe_settings(run.settings.document())
+        if head["search.seed"] <= FIRST + 1:
+            told = {k: str(v) if isinstance(v, (list, dict)) else v for k, v in head.items()}
+            path = pd.DataFrame({"epoch": range(9), "percentile.cifar10": rng.normal(50, 5, 9)})
+            rows.append(path.assign(id=name, state="done", **told))
+    for finding in judge(pd.concat(rows), ["C1", "C2", "C3"]):
+        assert [part.n for part in finding.parts] == [2] * len(finding.parts), finding.reason
+        assert all(part.incomplete == () for part in finding.parts)
+        assert finding.lr_arm == "default"

@@ -22,21 +22,23 @@ class Endpoint(Declared):
     """How a primary family is decided: by an e-process, see `optnas.analysis.sequential`.
 
     ``study``, ``response``, ``rule`` and ``scales_from`` are told; ``scales`` is by claim and part.
-    Seeds from ``first_seed`` count, ``most_seeds`` of them at most.
+    Runs of ``protocol`` count, with seeds from ``first_seed`` on, ``most_seeds`` of them at most.
     """
 
     study: str
     response: str
     rule: str
+    protocol: str
     first_seed: int
     most_seeds: int = Field(gt=0)
     lambdas: tuple[float, ...]
     scales_from: str
     scales: Mapping[str, Mapping[str, float]]
 
-    def counts(self, seed: int) -> bool:
-        """Whether a seed is one of the family's."""
-        return self.first_seed <= seed < self.first_seed + self.most_seeds
+    def counts(self, seed: int, protocol: object) -> bool:
+        """Whether a run is one of the family's."""
+        counted = self.first_seed <= seed < self.first_seed + self.most_seeds
+        return counted and protocol == self.protocol
 
 
 class Family(Declared):

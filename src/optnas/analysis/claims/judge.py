@@ -20,7 +20,7 @@ from optnas.analysis.claims.columns import column_of
 from optnas.analysis.claims.declare import Change, label
 from optnas.analysis.claims.evaluate import evaluate
 from optnas.analysis.claims.evidence import gated, judge_primary
-from optnas.analysis.claims.families import Role, family_of
+from optnas.analysis.claims.families import Endpoint, Role, family_of
 from optnas.analysis.claims.findings import PartFinding, Setting, Verdict, decide
 from optnas.analysis.claims.reasons import (
     FEWEST_FOR_SPREAD,
@@ -32,7 +32,7 @@ from optnas.analysis.claims.reasons import (
 )
 from optnas.analysis.multiplicity import holm
 from optnas.analysis.references import References
-from optnas.analysis.runs import Runs, Selection
+from optnas.analysis.runs import SEED, Mask, Runs, Selection
 from optnas.analysis.tuning import ARMS, RateArm, rate_arms
 
 DECIDED = ("supported", "contradicted")
@@ -95,10 +95,11 @@ def judge(
     A claim is *supported* if every primary part is, each tested one-sided at alpha / 2; it is
     *contradicted* if one of them fails clearly enough, or several together (`combined`), at
     alpha / 2; *not testable* if a part lacks runs, columns or references, or a control fails; else
-    *inconclusive*. Where nothing holds, a wrong "supported" or "contradicted" comes up at most in
-    alpha of all studies. Alpha, and what is done about there being several claims, is the family's
-    (`optnas.analysis.claims.families`); the claims of a primary one are decided by an e-process, on
-    its seeds and in the first learning-rate arm only.
+    *inconclusive*. Where nothing holds, a claim is wrongly "supported" or "contradicted" in at most
+    alpha of all studies; of several claims, one or the other more often. Alpha, and what is done
+    about there being several claims, is the family's (`optnas.analysis.claims.families`); the
+    claims of a primary one are decided by an e-process, on its runs and in the first learning-rate
+    arm only.
 
     Args:
         table: one row per run and epoch; runs that are not ``done`` are left out and counted.
@@ -133,12 +134,18 @@ def judge(
             if (endpoint := setting.family.endpoint) is None:
                 findings.append(_judge(claim, arm, whole, setting, free))
                 continue
-            counted = np.array([endpoint.counts(int(seed)) for seed in whole.seeds], bool)
-            counted &= arm is arms[0]
+            counted = _counted(endpoint, runs) & (arm is arms[0])
             own = Selection(runs, allowed & counted, hold)
             findings.append(_judge(claim, arm, own, setting, own))
         judged.append(_with_holm(findings))
     return _tidied(judged)
+
+
+def _counted(endpoint: Endpoint, runs: Runs) -> Mask:
+    if "protocol" not in runs.settings:
+        return np.zeros(len(runs), bool)
+    both = zip(runs.settings[SEED], runs.settings["protocol"], strict=True)
+    return np.array([endpoint.counts(int(seed), protocol) for seed, protocol in both], bool)
 
 
 def _setting(claim: Claim, references: References) -> Setting:
