@@ -19,7 +19,7 @@ from naive_supernet import NaiveSupernet
 from torch import Tensor
 from torch.testing import assert_close
 
-from optnas import UserError
+from optnas import Bilevel, Hypergradient, UserError, parts
 from optnas.base import registry
 from optnas.measures.curvature.maths import expansion
 from optnas.measures.evaluation import Batch
@@ -30,7 +30,16 @@ from optnas.search.exam.base import difference
 from optnas.search.exam.searches import searched, tiny, trace
 from optnas.search.observe import snapshot_of
 from optnas.search.state import build_state
-from optnas.spaces import NAS_BENCH_201, Space, build_space, is_connected
+from optnas.search.steps import arch_step, train_batch, valid_batch
+from optnas.spaces import (
+    NAS_BENCH_201,
+    Space,
+    build_space,
+    draw_cell,
+    function_string,
+    is_connected,
+    without_dead_edges,
+)
 from optnas.spaces.base import Wiring
 from optnas.spaces.network import Network, Supernet, build_network
 from optnas.spaces.network.protocol import ONE_SHOT, TANGENTS
@@ -209,6 +218,29 @@ def test_judging_and_hessian_take_matrices_per_cell() -> None:
     assert_close(by_rows.hessian_PP, by_tangents.hessian_PP, **TIGHT)
 
 
+def test_a_hypergradient_may_ask_for_each_cells_gradient() -> None:
+    """The sum over cells is what `first_order` finds; the parts are Lambda-DARTS' and OLES'."""
+    seen: list[Tensor] = []
+
+    def by_cell(problem: Bilevel, alpha_EO: Tensor, relax: Any) -> Hypergradient:
+        A_EO = relax(alpha_EO)
+        A_LEO = A_EO.detach().expand(problem.cells, *A_EO.shape).clone().requires_grad_()
+        loss = problem.valid_loss(A_LEO, problem.weights).loss
+        (g_LEO,) = torch.autograd.grad(loss, A_LEO)
+        seen.append(g_LEO)
+        return Hypergradient(torch.autograd.grad(A_EO, alpha_EO, g_LEO.sum(0))[0])
+
+    found = []
+    for part in (parts.first_order, by_cell):
+        state = build_state(tiny({"supernet": {"cells": 2}}))
+        state.algorithm = dataclasses.replace(state.algorithm, hypergradient=part)
+        train, valid = train_batch(state, torch.arange(16)), valid_batch(state)
+        arch_step(state, train, valid, state.progress(1))
+        found.append(state.alpha_EO.grad)
+    assert seen[0].shape == (6, *SHAPE)
+    assert_close(*found, **TIGHT)
+
+
 def test_another_number_of_matrices_is_refused() -> None:
     net = net_of(NAS_BENCH_201)
     with pytest.raises(ValueError, match="5 matrices for 6 cells"):
@@ -253,7 +285,11 @@ def test_what_is_a_theorem_about_one_network_refuses_another_in_one_line() -> No
     with pytest.raises(UserError, match="the network of a space that brings none, and this run"):
         score_cells(state.supernet, cells, [batch()])
     with pytest.raises(UserError, match="one kind of cell, from one input to the sum"):
-        is_connected(cells[0])
+        function_string(cells[0])
+    with pytest.raises(UserError, match="one kind of cell, from one input to the sum"):
+        draw_cell(cells[0])
+    with pytest.raises(UserError, match="an auxiliary skip is more weight on the skip only where"):
+        build_state(tiny(TWO, {"algorithm": {"name": "darts-minus"}}))
     found = operations().measure(snapshot_of(state)).numbers
     assert found["mass"].keys() == set(state.space.operations)
     assert set(found["phi"].values()) == {None}
@@ -280,8 +316,42 @@ def test_the_string_of_several_kinds_reads_back() -> None:
     assert space.parse(cell.string) == cell
     assert space.strided == {5, 6, 7, 8}
     assert (space.is_identity(0, 1), space.is_identity(5, 1)) == (True, False)
+    assert is_connected(cell)
+    # In the second kind nothing reaches node 2, and its one edge is dead.
+    dead = space.architecture([1, 0, 0, 0, 1, 0, 0, 0, 0, 1])
+    assert not is_connected(dead)
+    assert without_dead_edges(dead).operations == (1, 0, 0, 0, 1, 0, 0, 0, 0, 0)
     with pytest.raises(UserError, match="no cell of two-kinds"):
         space.parse(cell.string.replace(" ", "+"))
+
+
+def test_the_spaces_that_come_next_can_be_declared() -> None:
+    """As decision 11 has them."""
+    chain = Wiring("chain", 9, tuple((i, i + 1) for i in range(8)), strided=(0, 2, 5))
+    names = ("identity", "mb3_k3", "mb6_k5")
+    macro = Space.of_wirings("macro", (chain,), names, none=None, skip=0, weighted=(1, 2))
+    assert (macro.size, macro.edge_count * macro.operation_count) == (6561, 24)
+    cells = [macro.architecture_at(place) for place in (0, 4000, 6560)]
+    assert [macro.index(macro.parse(cell.string)) for cell in cells] == [0, 4000, 6560]
+    assert all(is_connected(cell) for cell in cells)
+    # At a stride the identity is a layer with weights.
+    assert function_string(cells[0]) == "identity[2](identity[1](identity[0](x)))"
+    edges = tuple((source, target) for target in range(2, 6) for source in range(target))
+    strided = tuple(e for e, (source, _) in enumerate(edges) if source < 2)
+    darts = Space.of_wirings(
+        "darts",
+        (
+            Wiring("normal", 6, edges, inputs=2, output="concat"),
+            Wiring("reduce", 6, edges, inputs=2, output="concat", strided=strided),
+        ),
+        ("none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "a", "b", "c", "d"),
+        none=0,
+        skip=3,
+        weighted=(4, 5, 6, 7),
+    )
+    assert (darts.edge_count, len(darts.strided)) == (28, 8)
+    cell = darts.architecture([3, 4, *[0] * 26])
+    assert darts.parse(cell.string) == cell
 
 
 # --- a mixed cell of an algorithm's own -------------------------------------------------------

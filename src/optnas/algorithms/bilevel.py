@@ -81,6 +81,8 @@ class Bilevel:
             each augmented and drawn by itself; the same ones each time they are asked for within a
             step, the first k of any larger number. ``needs=("train-batches",)``.
         weight_lr: asks for the learning rate of the virtual step; ``needs=("virtual-step",)``.
+        cells: L, the number of cells: losses take operation weights ``[L, E, O]`` too, a matrix for
+            each cell in the order in which images pass through them.
     """
 
     weights: Weights
@@ -92,6 +94,7 @@ class Bilevel:
     weight_decay: Callable[[], dict[str, float]]
     more_train_batches: Callable[[int], list[Loss]]
     weight_lr: Callable[[], float]
+    cells: int = 1
 
 
 class Hypergradient(NamedTuple):

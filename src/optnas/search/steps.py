@@ -203,6 +203,7 @@ def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress
             weight_decay=lambda: coupled_decay(state.weight_optimizer, weights),
             more_train_batches=more_train_batches,
             weight_lr=lambda: float(state.weight_optimizer.param_groups[0]["lr"]),
+            cells=state.supernet.cells,
         )
         here = state.algorithm.hypergradient(
             problem, state.alpha_EO, lambda alpha_EO: state.algorithm.relax(alpha_EO, progress)

@@ -27,29 +27,38 @@ from optnas.spaces.base import Architecture, Space
 ZERO = "#"
 
 
-def _live_edges(architecture: Architecture) -> list[int]:
-    # Edges on a path from input to output made of operations other than zero.
-    space = architecture.space
-    used = [edge for edge, index in enumerate(architecture.operations) if index != space.none]
-    reached, leading = {0}, {space.one_sum().nodes - 1}
-    for edge in used:
-        source, target = space.edges[edge]
-        if source in reached:
-            reached.add(target)
-    for edge in reversed(used):
-        source, target = space.edges[edge]
-        if target in leading:
-            leading.add(source)
-    return [e for e in used if space.edges[e][0] in reached and space.edges[e][1] in leading]
+def _live_edges(architecture: Architecture) -> list[list[int]]:
+    # By kind of cell: edges on a path from an input to the output made of operations other than
+    # zero.
+    space, before, live = architecture.space, 0, []
+    for wiring in space.wirings:
+        inputs, last = set(range(wiring.inputs)), wiring.nodes - 1
+        reached = set(inputs)
+        leading = {last} if wiring.output == "sum" else set(range(wiring.nodes)) - inputs
+        used = [
+            (edge, source, target)
+            for edge, (source, target) in enumerate(wiring.edges, before)
+            if architecture.operations[edge] != space.none
+        ]
+        for _, source, target in used:
+            if source in reached:
+                reached.add(target)
+        for _, source, target in reversed(used):
+            if target in leading:
+                leading.add(source)
+        live.append([e for e, source, target in used if source in reached and target in leading])
+        before += len(wiring.edges)
+    return live
 
 
 def is_connected(architecture: Architecture) -> bool:
     """Whether any path of operations other than zero leads from input to output.
 
     Returns:
-        False for a cell whose output is zero whatever its input.
+        False for a cell whose output is zero whatever its input; of several kinds, if that is so
+        for one of them.
     """
-    return bool(_live_edges(architecture))
+    return all(_live_edges(architecture))
 
 
 def without_dead_edges(architecture: Architecture) -> Architecture:
@@ -58,7 +67,7 @@ def without_dead_edges(architecture: Architecture) -> Architecture:
     Returns:
         The cell with its dead edges set to the zero operation; applying it twice changes nothing.
     """
-    space, live = architecture.space, set(_live_edges(architecture))
+    space, live = architecture.space, set(itertools.chain(*_live_edges(architecture)))
     if space.none is None:
         return architecture
     none = space.none
@@ -180,7 +189,7 @@ def functions(space: Space) -> dict[str, list[int]]:
 def _edge_terms(cell: Architecture, numbers: Mapping[int, int]) -> list[tuple[str, ...]]:
     # The terms each edge adds to its target, weights named by the given numbers.
     space = cell.space
-    values: list[tuple[str, ...]] = [("x",)] + [()] * (space.nodes - 1)
+    values: list[tuple[str, ...]] = [("x",)] + [()] * (space.one_sum().nodes - 1)
     terms = []
     for edge, ((source, target), index) in enumerate(
         zip(space.edges, cell.operations, strict=True)

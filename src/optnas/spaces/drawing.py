@@ -98,8 +98,13 @@ def draw_mixed_cell(
 
 
 def levels(space: Space) -> tuple[float, float]:
-    """The lowest and the highest place of a drawing of a cell."""
-    heights = [0.0, *(arc_height(source, target) for source, target in space.edges)]
+    """The lowest and the highest place of a drawing of a cell.
+
+    Raises:
+        UserError: there are cells of several kinds, or of another form.
+    """
+    edges = space.one_sum().edges
+    heights = [0.0, *(arc_height(source, target) for source, target in edges)]
     return min(heights) - 0.55, max(heights) + 0.45
 
 

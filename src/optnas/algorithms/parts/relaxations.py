@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from optnas.algorithms.base import EpochsOrRun, Progress, Relax
+from optnas.base.errors import UserError
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
 from optnas.spaces.base import Space
@@ -45,8 +46,18 @@ def softmax_with_skip(beta: float = 1.0, decay_epochs: EpochsOrRun = 0, *, space
         decay_epochs: D, the epochs after which nothing of it would be left; 0 for those of the run.
         space: the search space; the program supplies it, for the column of its skip.
 
+    Raises:
+        UserError: the space has strided edges, whose skip is not the identity.
+
     Reference: Chu et al., ICLR 2021, equation 2.
     """
+    if space.strided:
+        raise UserError(
+            "an auxiliary skip is more weight on the skip only where that is the identity",
+            key="space.name",
+            value=space.name,
+            remedy="choose a space without strided edges, or another relaxation",
+        )
 
     def relax(alpha_EO: Tensor, progress: Progress) -> Tensor:
         boost_O = torch.zeros_like(alpha_EO[0])
