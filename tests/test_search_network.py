@@ -335,7 +335,7 @@ def test_the_spaces_that_come_next_can_be_declared() -> None:
     assert [macro.index(macro.parse(cell.string)) for cell in cells] == [0, 4000, 6560]
     assert all(is_connected(cell) for cell in cells)
     # At a stride the identity is a layer with weights.
-    assert function_string(cells[0]) == "identity[2](identity[1](identity[0](x)))"
+    assert function_string(cells[0]) == "identity[0](identity[1](identity[2](x)))"
     edges = tuple((source, target) for target in range(2, 6) for source in range(target))
     strided = tuple(e for e, (source, _) in enumerate(edges) if source < 2)
     darts = Space.of_wirings(
