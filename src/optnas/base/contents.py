@@ -15,7 +15,7 @@ import pydantic
 from pydantic import Field, StringConstraints
 
 from optnas.base.columns import RECORD, Answer, Matrix
-from optnas.base.errors import UserError
+from optnas.base.errors import Fault, UserError
 from optnas.base.refusals import validated
 
 RESTORE = "restore the file"
@@ -31,8 +31,9 @@ class Ended(pydantic.BaseModel):
 
     model_config = STRICT
 
-    status: Literal["done", "interrupted", "diverged", "failed"]
+    status: Literal["done", "interrupted", "diverged", "failed", "timeout"]
     reason: str = ""
+    fault: Fault = "program"
     traceback: list[str] = []
 
 
@@ -65,7 +66,7 @@ class Event(pydantic.BaseModel):
 
     model_config = STRICT
 
-    event: Literal["start", "done", "interrupted", "diverged", "failed"]
+    event: Literal["start", "done", "interrupted", "diverged", "failed", "timeout"]
     time: str = ""
     host: str = ""
     process: int = 0

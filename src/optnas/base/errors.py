@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from optnas.base.escapes import shortened
 
@@ -21,6 +22,44 @@ COMMAND_LINE = "command line"
 # Characters of an error that are told: of a key or a value, and of its other parts.
 LONGEST_VALUE = 200
 LONGEST_PART = 2000
+
+
+Fault = Literal["program", "environment", "disk"]
+# What the machine refuses: memory, permission, open files, a server that is gone; a disk is full or
+# cannot be written.
+OF_THE_MACHINE = {
+    *(errno.EACCES, errno.EPERM, errno.ENOMEM, errno.EAGAIN, errno.EIO, errno.EMFILE, errno.ENFILE),
+    *(errno.ESTALE, errno.ETIMEDOUT, errno.ENODEV, errno.EHOSTDOWN, errno.EREMOTEIO),
+}
+OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+OUT_OF_MEMORY = ("OutOfMemoryError", "can't allocate memory", "out of memory")
+
+
+def fault_of(error: BaseException | None) -> Fault:
+    """Whose fault an error is: what the environment refused may go well another time.
+
+    Args:
+        error: the error; what it was raised from counts too.
+
+    Returns:
+        ``disk`` where nothing can be written, which concerns all runs alike, ``environment`` for
+        memory, permission and the like, else ``program``.
+    """
+    seen: set[int] = set()  # what was raised twice may be its own cause
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        told = f"{type(error).__name__}: {error}"
+        if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+            return "disk"
+        if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
+            return "environment"
+        # torch's errors, which are known by their words alone where torch is not loaded
+        if isinstance(error, MemoryError) or (
+            isinstance(error, RuntimeError) and any(words in told for words in OUT_OF_MEMORY)
+        ):
+            return "environment"
+        error = error.__cause__
+    return "program"
 
 
 class UserError(Exception):

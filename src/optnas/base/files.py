@@ -8,6 +8,7 @@ import importlib.util
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +34,28 @@ def in_package(package: str, name: str) -> Path | None:
     folders = (spec.submodule_search_locations or []) if spec else []
     paths = (Path(folder) / name for folder in folders)
     return next((path for path in paths if path.is_file()), None)
+
+
+def regular(path: Path) -> Path:
+    """The path itself, unless opening it could wait for ever or reading it never end.
+
+    Args:
+        path: what is to be read as a file; it need not exist.
+
+    Raises:
+        UserError: it is a pipe, a socket or a device.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # whoever opens it tells why
+        return path
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UserError(
+            "is a pipe, a socket or a device, and no file",
+            where=path,
+            remedy="put its content into a file, and name that",
+        )
+    return path
 
 
 def sync_folder(folder: Path) -> None:
@@ -168,7 +191,7 @@ def append_text(path: Path, text: str) -> int:
     Returns:
         The length of the file after it, in bytes.
     """
-    with path.open("ab") as file:
+    with regular(path).open("ab") as file:
         file.write(text.encode())
         file.flush()
         os.fsync(file.fileno())
@@ -198,7 +221,7 @@ def lock(path: Path, busy: Exception) -> Iterator[None]:
     Yields:
         Nothing; the file is held inside the block.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o644)
     try:
         # `is_locked` elsewhere may hold it for an instant.
         if not any(_grab(descriptor, pause=0.02 * attempt) for attempt in range(ATTEMPTS)):
@@ -211,7 +234,7 @@ def lock(path: Path, busy: Exception) -> Iterator[None]:
 def is_locked(path: Path) -> bool:
     """Whether a process holds the file at this moment; one that is not there is not held."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return False
     try:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from optnas.base.errors import UserError, did_you_mean
+from optnas.base.files import regular
 
 Factory = Callable[..., Any]
 # factories by kind and name
@@ -38,7 +39,7 @@ def load_file(target: str) -> tuple[types.ModuleType, Registered]:
     Returns:
         The module, and what the file registered.
     """
-    path = Path(target).resolve()
+    path = regular(Path(target).resolve())
     facts = path.stat()
     return _load_version(path, facts.st_mtime_ns, facts.st_size)
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from optnas.base.contents import check_measured
 from optnas.base.errors import UserError
-from optnas.base.files import drop_leftovers, write_atomically, write_text
+from optnas.base.files import drop_leftovers, regular, write_atomically, write_text
 from optnas.base.json import dump_json, read_lines
 
 Line = dict[str, Any]
@@ -89,6 +89,7 @@ class Measurements:
         if "arrays" not in line:
             return {}
         path = self.path / line["arrays"]
+        regular(path)
         try:
             with np.load(path, allow_pickle=False) as held:
                 return dict(held)

@@ -3,7 +3,7 @@
     config.toml        every setting, format, hash, data fingerprint, numbers version
     environment.json   versions and machine of each start
     epochs.jsonl       one strict JSON object per epoch, epoch 0 first
-    result.json        how it ended: status done, interrupted, diverged or failed
+    result.json        how it ended: status done, interrupted, diverged, failed or timeout
     warnings.txt       one line per thing that went wrong beside the numbers; seldom there
     checkpoints/last.pt, previous.pt of the epoch before, and epoch-N.pt for each epoch kept
                        (checkpoints.keep)
@@ -26,12 +26,12 @@ from typing import Any, Literal, NamedTuple
 
 from optnas.base.contents import check_records, check_result, check_starts
 from optnas.base.errors import UserError
-from optnas.base.files import TEMPORARY, append_text, is_locked, lock, write_text
+from optnas.base.files import TEMPORARY, append_text, is_locked, lock, regular, write_text
 from optnas.base.json import dump_json, parse_json, parse_object, read_lines
 from optnas.base.measurements import Measurements
 from optnas.base.toml import dump_toml, parse_toml, read_text
 
-Status = Literal["done", "interrupted", "diverged", "failed"]
+Status = Literal["done", "interrupted", "diverged", "failed", "timeout"]
 FINISHED = ("done", "diverged")
 # The first epoch of the search. Epoch 0 is recorded before any step: part of every curve, but no
 # epoch at which a search ends, is best, or is correlated. Analysis and stopping rules ask this.
@@ -283,11 +283,11 @@ class RunFolder:
     def _digest(self, size: int) -> str:
         if not size:
             return NOTHING_WRITTEN.sha256
-        with self.epochs.open("rb") as file:
+        with regular(self.epochs).open("rb") as file:
             return hashlib.sha256(file.read(size)).hexdigest()
 
     def _check_records(self, records: Written) -> None:
-        present = self.epochs.stat().st_size if self.epochs.exists() else 0
+        present = regular(self.epochs).stat().st_size if self.epochs.exists() else 0
         reason = None
         if present < records.size:
             reason = f"has {present} bytes where the checkpoint expects {records.size}"

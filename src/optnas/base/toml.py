@@ -15,6 +15,7 @@ from typing import Any
 import tomli_w
 
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.base.files import regular
 
 MOST_NESTED = 64  # tables and lists inside each other
 MOST_BITS = 64  # of an integer, as TOML promises them
@@ -93,7 +94,7 @@ def read_text(path: Path) -> str:
         UserError: the file is missing, unreadable or not text.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return regular(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise UserError(

@@ -58,7 +58,8 @@ def plan(
     if not no_timing:
         from optnas.study.timing import estimate
 
-        costs = estimate(loaded)
+        # JSON is alone on its stream.
+        costs = estimate(loaded) if as_json else estimate(loaded, printed.print_cost)
     others, edited = other_versions(out), of_edited_files(loaded.runs.values(), out)
     if as_json:
         from optnas.base.json import dump_json

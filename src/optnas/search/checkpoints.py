@@ -14,7 +14,7 @@ from typing import IO, Any
 import torch
 
 from optnas.base.errors import UserError
-from optnas.base.files import write_atomically
+from optnas.base.files import regular, write_atomically
 from optnas.base.records import Written
 from optnas.search.settings.model import FORMAT
 from optnas.search.state import SearchState, on_device
@@ -112,7 +112,7 @@ def _offered(path: Path, remedy: str) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     """The content, once the archive's own checksums have been compared with its bytes."""
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(regular(path)) as archive:
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"the checksum of {damaged} does not match")

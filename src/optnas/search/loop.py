@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from optnas.base.errors import UserError
+from optnas.base.errors import UserError, fault_of
 from optnas.base.records import Record, RunFolder, Status
 from optnas.search.checkpoints import restore, save
 from optnas.search.describe import DivergedError
@@ -116,6 +116,7 @@ def _recorded(folder: RunFolder, tracker: Guarded) -> Iterator[Callable[..., Res
             finish(
                 "failed",
                 reason=f"{type(error).__name__}: {error}",
+                fault=fault_of(error),
                 traceback=traceback.format_exc().splitlines(),
             )
         raise

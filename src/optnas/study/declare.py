@@ -11,12 +11,14 @@
 An axis is a dotted key, or a whole section, with a list of values. A grid is the product of its
 axes; the study is the union of its grids, each point under every seed. Points that resolve to the
 same settings are one run, the first of them. A grid may have ``seeds`` of its own; grids that
-follow each other with the same seeds are run together, seed by seed.
+follow each other with the same seeds are run together, seed by seed. ``timeout`` of the study, in
+seconds, ends an execution of a run that takes longer.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,8 +31,9 @@ from optnas.search.settings.model import PLACES, Settings
 STUDIES = Shelf("study", "study/studies")
 ID_LENGTH = 16
 SEED = "search.seed"
-KEYS = ("name", "question", "note", "seeds", "base")
+KEYS = ("name", "question", "note", "seeds", "base", "timeout")
 OWN_SEEDS = "seeds"  # of a grid
+MOST_RUNS = 100_000  # of one grid
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Study:
         runs: by id, in the order in which they are run: in each group of grids with the same seeds
             seed by seed, grid by grid.
         declared: number of runs before equal ones were merged.
+        timeout: seconds after which an execution of a run is ended, None for never.
     """
 
     name: str
@@ -78,6 +82,7 @@ class Study:
     label: str
     runs: dict[str, PlannedRun]
     declared: int
+    timeout: float | None = None
 
 
 def load_study(name: str, settings: Mapping[str, Any] | None = None) -> Study:
@@ -103,6 +108,7 @@ def load_study(name: str, settings: Mapping[str, Any] | None = None) -> Study:
     question, note = (
         _text(table, key, label) if key in table else "" for key in ("question", "note")
     )
+    timeout = _timeout(table, label)
     base = _base(table, label)
     over = Layer(COMMAND_LINE, nest(settings or {}))
     runs: dict[str, PlannedRun] = {}
@@ -115,7 +121,7 @@ def load_study(name: str, settings: Mapping[str, Any] | None = None) -> Study:
         run = PlannedRun(resolved.hash[:ID_LENGTH], resolved, point)
         runs.setdefault(run.id, run)
         declared += 1
-    return Study(title, question, note, label, runs, declared)
+    return Study(title, question, note, label, runs, declared, timeout)
 
 
 def _shown(key: str, value: Any) -> str:
@@ -148,6 +154,19 @@ def _text(table: Mapping[str, Any], key: str, label: str) -> str:
             key=f"study.{key}",
             value=value,
             remedy=f'write {key} = "TEXT" below [study]',
+        )
+    return value
+
+
+def _timeout(table: Mapping[str, Any], label: str) -> float | None:
+    value = table.get("timeout")
+    if value is not None and (type(value) not in (int, float) or not 0 < value < math.inf):
+        raise UserError(
+            "must be a number of seconds",
+            where=label,
+            key="study.timeout",
+            value=value,
+            remedy="write one such as timeout = 3600, or leave it out",
         )
     return value
 
@@ -202,6 +221,7 @@ def _in_order(
 ) -> Iterator[tuple[int, Point]]:
     """Every point under each of its seeds, as they are run."""
     shared = _seeds(table, label)
+    _refuse_too_many(document, shared, label)
     grids = [
         (
             _seeds(grid, where, OWN_SEEDS) if OWN_SEEDS in grid else shared,
@@ -211,6 +231,21 @@ def _in_order(
     ]
     for seeds, group in itertools.groupby(grids, key=lambda each: each[0]):
         yield from itertools.product(seeds, [point for _, points in group for point in points])
+
+
+def _refuse_too_many(document: Mapping[str, Any], shared: list[int], label: str) -> None:
+    """A study of more runs than anyone could begin is not expanded: it would never be told."""
+    for where, grid in _grids(document, label):
+        seeds = _seeds(grid, where, OWN_SEEDS) if OWN_SEEDS in grid else shared
+        axes = dict(_axes({k: v for k, v in grid.items() if k != OWN_SEEDS}, where))
+        count = math.prod(map(len, axes.values())) * len(seeds)
+        if count > MOST_RUNS:
+            raise UserError(
+                f"has {count:,} runs, of which a study may have {MOST_RUNS:,}",
+                where=where,
+                key="grid",
+                remedy="name fewer values, or several studies",
+            )
 
 
 def _grids(document: Mapping[str, Any], label: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import time
 from collections import deque
@@ -12,14 +13,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from optnas.base.errors import UserError
-from optnas.base.records import FINISHED, BusyError, RunFolder
+from optnas.base.errors import UserError, fault_of
+from optnas.base.files import TEMPORARY
+from optnas.base.records import FINISHED, BusyError, RunFolder, Status
 from optnas.study.declare import PlannedRun, Study
 from optnas.study.engines.base import Engine, Job
 from optnas.study.folder import State, epochs_of, locate, look, prepare, state_of
 from optnas.study.starts import StartLog
 
 TICK = 1.0  # seconds between looks at the folders
+TRIAL = 1 << 20  # bytes, more than a run writes before its first epoch
 ATTEMPTS = 3  # executions in a row that end without a new epoch
 REMIND = 6.0  # seconds after which an interruption is sent again
 
@@ -37,7 +40,8 @@ class Runner:
         engine: carries the runs out.
         jobs: how many at a time.
         max_runs: begin no more than so many; None for all.
-        retry_failed: also go on with runs that failed, once each.
+        retry_failed: also go on with runs that failed or took too long, once each. What the
+            environment refused (memory, disk, a signal) is tried again in any case.
         on_change: told of every change.
         on_tick: called about once a second.
     """
@@ -59,6 +63,7 @@ class Runner:
         self.begun: set[str] = set()
         self._epochs: dict[str, int] = {}
         self._attempts: dict[str, int] = {}
+        self._late: dict[str, float] = {}  # when each was last told to end
 
     def go(self) -> bool:
         """Run until nothing is left to do, to wait for, or allowed.
@@ -68,6 +73,7 @@ class Runner:
             run that was begun failed.
 
         Raises:
+            UserError: nothing can be written any more; the rest is left as it is.
             KeyboardInterrupt: on SIGINT or SIGTERM, after every run under way was told to stop and
                 ended.
         """
@@ -76,6 +82,7 @@ class Runner:
                 while not received and self._some_left():
                     self._fill()
                     self._collect(TICK)
+                    self._end_late()
                     self._look_elsewhere()
                     self.on_tick()
             finally:
@@ -114,19 +121,68 @@ class Runner:
             self.elsewhere.add(name)
         elif state == "unreadable":
             self.on_change(run, state, reason)
-        elif state == "failed" and (name in self.begun or not self.retry_failed):
+        elif state in ("failed", "timeout") and not self._again(name):
             return
         else:
             self.begun.add(name)
             try:
                 prepare(run, folder)
             except UserError as error:  # whatever is in its place, the others go on
+                if fault_of(error) == "disk":
+                    raise self._full(error) from error
                 self.on_change(run, "failed", str(error))
                 return
             self._epochs[name] = epochs_of(folder)
-            handle = self.engine.start(_job(run, folder))
+            try:
+                handle = self.engine.start(_job(run, folder))
+            except OSError as error:
+                if fault_of(error) == "disk":
+                    raise self._full(error) from error
+                raise
             self.under_way[handle] = name
             self.on_change(run, "running", f"from epoch {self._epochs[name]}")
+
+    def _again(self, name: str) -> bool:
+        """Whether a run that failed is begun once more."""
+        result = self.folders[name].read_result() or {}
+        return name not in self.begun and (
+            self.retry_failed or result.get("fault", "program") != "program"
+        )
+
+    def _full(self, error: BaseException | str) -> UserError:
+        return UserError(
+            f"the study stops: nothing can be written any more ({error})",
+            key="--out",
+            value=str(self.out),
+            remedy="free space there, then give the same command again: it goes on with the rest",
+        )
+
+    def _check_disk(self, folder: RunFolder) -> None:
+        """Stop where a full disk ended a run: it would end all that follow."""
+        result = folder.read_result() or {}
+        if result.get("fault") == "disk":
+            raise self._full(result["reason"])
+        trial = self.out / f"trial.{os.getpid()}{TEMPORARY}"
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                trial.write_bytes(bytes(TRIAL))
+        except OSError as error:
+            if fault_of(error) == "disk":
+                raise self._full(error.strerror or str(error)) from error
+        finally:
+            with contextlib.suppress(OSError):
+                trial.unlink()
+
+    def _end_late(self) -> None:
+        """Interrupt what takes longer than the study allows; `_ended` gives it its status."""
+        for handle, name in self.under_way.items():
+            now = time.time()
+            if self.study.timeout is None or now - self._late.get(name, 0.0) < REMIND:
+                continue
+            begun = StartLog(self.folders[name]).begun()
+            if begun is not None and now - begun > self.study.timeout:
+                self._late[name] = now
+                self.engine.interrupt(handle)
 
     def _collect(self, seconds: float) -> None:
         if not self.under_way:
@@ -139,6 +195,13 @@ class Runner:
         """The folder says what became of a run; how its process ended is only told."""
         run, folder = self.study.runs[name], self.folders[name]
         state, reason = look(folder)
+        if name in self._late and state in ("interrupted", "unfinished"):
+            reason = f"took more than {self.study.timeout:g} s"
+            self._finish(folder, "timeout", reason=reason)
+            self.on_change(run, "timeout", reason)
+            return
+        if state not in FINISHED:
+            self._check_disk(folder)
         if state in FINISHED:
             self._settle(folder, state)
             self.on_change(run, state, "" if state == "done" else how)
@@ -152,15 +215,17 @@ class Runner:
             stuck = epochs <= self._epochs[name]
             self._attempts[name] = self._attempts.get(name, 0) + 1 if stuck else 0
             if self._attempts[name] >= ATTEMPTS:
-                self._give_up(folder, f"{how}, {ATTEMPTS} times without a new epoch")
+                # A worker that a program's fault ends says so itself.
+                reason = f"{how}, {ATTEMPTS} times without a new epoch"
+                self._finish(folder, "failed", reason=reason, fault="environment")
                 self.on_change(run, "failed", f"{how}, {ATTEMPTS} times; see {folder.path}")
             else:
                 self.waiting.appendleft(name)
                 self.on_change(run, state, how)
 
-    def _give_up(self, folder: RunFolder, reason: str) -> None:
+    def _finish(self, folder: RunFolder, status: Status, **facts: Any) -> None:
         with contextlib.suppress(BusyError), folder.locked():
-            folder.finish("failed", reason=reason)
+            folder.finish(status, **facts)
 
     def _settle(self, folder: RunFolder, state: State) -> None:
         log = StartLog(folder)

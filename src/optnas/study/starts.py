@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -64,6 +65,15 @@ class StartLog:
             check_event(event, where)
             events.append(event)
         return events
+
+    def begun(self) -> float | None:
+        """When the execution under way began, in seconds since 1970; None while none is."""
+        last = ([None, *self.read()])[-1]
+        if last is None or last["event"] != "start":
+            return None
+        with contextlib.suppress(ValueError):
+            return datetime.datetime.fromisoformat(last["time"]).timestamp()
+        return None
 
     def completed(self) -> int:
         """How many executions ended the run."""

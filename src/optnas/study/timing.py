@@ -19,17 +19,27 @@ if TYPE_CHECKING:
     from optnas.search.session import Session
 
 STEPS = 3  # measured; one more before them is not
+BUDGET = 60.0  # seconds
 BATCHES = 2  # of training and of validation images that are loaded for it
 
 # Seconds of a recorded measure by everything that they depend on: hardly on the optimizers.
 Known = dict[str, float]
+OnKind = Callable[[PlannedRun, int, float | None], None]
 
 
-def estimate(study: Study) -> dict[str, float]:
+def estimate(
+    study: Study, on_kind: OnKind = lambda *told: None, budget: float = BUDGET
+) -> dict[str, float]:
     """Seconds that each run of a study would take alone; those of equal `cost_key` measured once.
 
+    Args:
+        study: the study.
+        on_kind: called before and after each kind of run is measured: the first run of the kind,
+            how many runs are of it, and the seconds of each, None before.
+        budget: seconds after which no further kind is begun.
+
     Returns:
-        Seconds by id.
+        Seconds by id, of the kinds that were measured.
 
     Raises:
         UserError: torch refuses what could be checked by it only.
@@ -39,12 +49,17 @@ def estimate(study: Study) -> dict[str, float]:
         kinds.setdefault(cost_key(run.settings), []).append(run)
     seconds: dict[str, float] = {}
     known: Known = {}
+    began = time.monotonic()
     for alike in kinds.values():
+        if seconds and time.monotonic() - began > budget:
+            break
+        on_kind(alike[0], len(alike), None)
         try:
             each = seconds_of_run(alike[0].settings, known)
         except UserError as error:
             raise error.at(f"{study.label}: {alike[0].label}") from error
         seconds |= {run.id: each for run in alike}
+        on_kind(alike[0], len(alike), each)
     return seconds
 
 

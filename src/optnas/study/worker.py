@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from optnas.base.errors import EXIT_DIVERGED, EXIT_DONE, EXIT_FAILED, UserError
+from optnas.base.errors import EXIT_DIVERGED, EXIT_DONE, EXIT_FAILED, UserError, fault_of
 from optnas.base.records import FINISHED, BusyError, RunFolder
 from optnas.base.toml import nest
 from optnas.search.api import search
@@ -53,7 +53,7 @@ def _alone(folder: RunFolder, settings: Mapping[str, Any]) -> int:
             "status"
         ]
     except UserError as error:
-        folder.finish("failed", reason=str(error))
+        folder.finish("failed", reason=str(error), fault=fault_of(error))
         log.add("failed")
         return EXIT_FAILED
     except KeyboardInterrupt:

@@ -72,6 +72,22 @@ class StudyLines:
             say(line, flush=True)
 
 
+def print_cost(run: PlannedRun, count: int, seconds: float | None) -> None:
+    """What a kind of run costs, as soon as it is measured; that it is measured before.
+
+    Args:
+        run: the first of the kind.
+        count: how many runs are of it.
+        seconds: of each; None before it is measured.
+    """
+    kind = run.label.rpartition(", seed")[0]
+    told = f"{kind} and its like ({count} runs)" if count > 1 else kind
+    if seconds is None:
+        say(f"measuring a few steps: {told}", flush=True)
+    else:
+        say(f"{duration(seconds):>10} each: {told}", flush=True)
+
+
 def print_plan(
     study: Study,
     folders: Mapping[str, RunFolder],
@@ -95,17 +111,22 @@ def print_plan(
     say(f"study {study.name}: {study.question}" if study.question else f"study {study.name}")
     print_note(study)
     for name, run in study.runs.items():
-        cost = f"  {duration(costs[name]):>10}" if costs else ""
+        cost = f"  {duration(costs[name]) if name in costs else '-':>10}" if costs else ""
         say(f"{name}  {states[name]:<11}{cost}  {run.label}")
     say(f"{len(study.runs)} runs" + (f" ({merged} declared twice)" if merged else ""), end="")
     say(f": {counts(Counter(states.values()))}")
     for warning in _warnings(others, edited):
         say(warning)
     if costs:
-        left = sum(costs[name] for name, state in states.items() if state in OPEN)
+        left = sum(costs.get(name, 0) for name, state in states.items() if state in OPEN)
+        measured, unknown = "all runs", len(study.runs) - len(costs)
+        if unknown:
+            measured = f"the {len(costs)} runs that were measured"
+            say(f"{unknown} runs are of kinds that a minute was too short to measure")
         say(
             f"time on this machine, measured on a few steps: {duration(sum(costs.values()))} for "
-            f"all runs one after the other; {duration(left / jobs)} for the rest, {jobs} at a time"
+            f"{measured} one after the other; {duration(left / jobs)} for the rest, "
+            f"{jobs} at a time"
         )
 
 
@@ -155,7 +176,7 @@ def plan_document(
         ],
         "present": sum(state == "done" for state in states.values()),
         "other_version": sum(others.values()),
-        "core_hours": seconds / 3600 if costs else None,
+        "core_hours": seconds / 3600 if set(left) <= costs.keys() else None,
         "warnings": [*filter(None, [study.note]), *_warnings(others, edited), *wrong],
     }
 
@@ -179,7 +200,7 @@ def print_status(
         say(f"{'running':<11} {name}  epoch {epochs}/{asked}  {study.runs[name].label}")
     for name, folder in watch.folders.items():
         state, reason = look(folder)
-        if state in ("failed", "unreadable", "diverged", "interrupted", "unfinished"):
+        if state in ("failed", "timeout", "unreadable", "diverged", "interrupted", "unfinished"):
             say(f"{state:<11} {name}  {study.runs[name].label}  {reason}".rstrip())
     say(f"study {study.name}: {progress.line(max(1, len(progress.running)))}")
     for warning in _warnings(others, edited):

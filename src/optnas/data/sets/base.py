@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from optnas.base.errors import UserError
+from optnas.base.files import regular
 
 Rows = tuple[np.ndarray, np.ndarray]
 # Mean and standard deviation of each channel.
@@ -145,7 +146,7 @@ def stamps(files: Iterable[Path]) -> Stamps:
 def _digest(files: tuple[Path, ...], stamps: Stamps) -> str:
     digest = hashlib.sha256()
     for path in files:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from optnas.base.errors import UserError
+from optnas.base.files import regular
 from optnas.data.sets.base import Rows
 from optnas.data.sets.layouts import FIX_FILE, checked_label
 
@@ -108,7 +109,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(regular(path))
     except (pa.ArrowException, OSError) as error:
         empty = path.is_file() and path.stat().st_size == 0
         reason = "the file is empty" if empty else "the file is truncated or not parquet"

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from optnas.base.errors import UserError
+from optnas.base.files import regular
 from optnas.data.sets.base import Stamps, stamps
 
 # Hubs name the parts of a data set by their place: train-00000-of-00002.parquet, later with a hash
@@ -112,7 +113,7 @@ def _check_contents(files: tuple[Path, ...], changed: Stamps) -> None:
     for path, size in zip(files, sizes, strict=True):
         if sizes.count(size) == 1:
             continue
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest in seen:
             raise UserError(

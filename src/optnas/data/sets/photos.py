@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from optnas.base.errors import UserError
-from optnas.base.files import in_package
+from optnas.base.files import in_package, regular
 from optnas.base.registry import register
 from optnas.data.sets.base import Dataset, Rows
 
@@ -114,7 +114,7 @@ def _dataset(files: tuple[Path, ...], *, test: bool) -> Dataset:
 def _size(path: Path) -> tuple[int, int]:
     from PIL import Image
 
-    with Image.open(path) as image:
+    with Image.open(regular(path)) as image:
         return image.height, image.width
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from optnas.base.errors import UserError
+from optnas.base.files import regular
 from optnas.base.pickles import load_restricted
 from optnas.data.sets.base import Rows, Stamps, stamps
 from optnas.data.sets.layouts import FIX_FILE, checked_label
@@ -206,7 +207,7 @@ def read_batch(path: Path, label_key: str) -> dict[str, Any]:
         UserError: the file cannot be read, names another global, or lacks a key.
     """
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             content = load_restricted(file, GLOBALS, where=path, encoding="latin1")
     except OSError as error:
         raise UserError(

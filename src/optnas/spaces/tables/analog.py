@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from optnas.base.errors import UserError
-from optnas.base.files import in_package
+from optnas.base.files import in_package, regular
 from optnas.base.pickles import load_restricted
 from optnas.base.registry import register
 from optnas.spaces import NAS_BENCH_201, Architecture
@@ -109,7 +109,7 @@ def load(path: Path | None = None) -> Table:
     """
     path = path or data_path()
     try:
-        data = path.read_bytes()
+        data = regular(path).read_bytes()
     except OSError as error:
         raise UserError(
             f"cannot read it ({error.strerror})", where=path, remedy=REINSTALL

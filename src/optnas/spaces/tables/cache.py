@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from optnas.base.files import write_atomically
+from optnas.base.files import regular, write_atomically
 from optnas.spaces.tables.table import Accuracies
 
 LAYOUT = "v1"
@@ -74,7 +74,7 @@ def cached(
 def _read(path: Path, datasets: tuple[str, ...], cells: int) -> dict[str, Accuracies] | None:
     try:
         # numpy leaves a damaged file open if it is given the path.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with regular(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {dataset: arrays[dataset] for dataset in datasets}
     except FileNotFoundError:
         return None

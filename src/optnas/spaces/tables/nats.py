@@ -23,7 +23,7 @@ from typing import IO, Any, NoReturn
 import numpy as np
 
 from optnas.base.errors import UserError
-from optnas.base.files import write_atomically
+from optnas.base.files import regular, write_atomically
 from optnas.base.registry import register
 from optnas.spaces import NAS_BENCH_201
 from optnas.spaces.tables.cache import cache_folder
@@ -240,7 +240,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.typing.NDArray[Any]]
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     # numpy leaves a damaged file open if it is given the path.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+    with regular(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
         yield stored
 
 

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from optnas.base.errors import UserError
+from optnas.base.files import regular
 from optnas.base.pickles import load_restricted
 from optnas.spaces import NAS_BENCH_201
 from optnas.spaces.tables.coverage import Coverage, Question
@@ -167,12 +168,12 @@ def _cell_files(path: Path) -> Iterator[tuple[int, bytes, object]]:
 def _of_folder(path: Path) -> Iterator[tuple[int, bytes, object]]:
     for file in sorted(path.iterdir()):
         if match := CELL_FILE.fullmatch(file.name):
-            with file.open("rb") as opened:
+            with regular(file).open("rb") as opened:
                 yield int(match[1]), opened.read(LARGEST_CELL), file
 
 
 def _of_tar(path: Path) -> Iterator[tuple[int, bytes, object]]:
-    with tarfile.open(path, "r|*") as tar:
+    with tarfile.open(regular(path), "r|*") as tar:
         for member in tar:
             # The tar keeps every header that it has read, of which there are thousands.
             tar.members.clear()  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from optnas.base.errors import UserError
+from optnas.base.files import regular
 from optnas.base.registry import register
 from optnas.spaces import NAS_BENCH_201
 from optnas.spaces.tables.cache import cached
@@ -63,7 +64,7 @@ def load(folder: Path | None) -> Table:
         )
     path = table_path(folder)
     try:
-        data = path.read_bytes()
+        data = regular(path).read_bytes()
     except OSError as error:
         raise UserError(
             f"cannot read the official table ({error.strerror})",
