@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from optnas.study.judging import Ledger
 
 OPEN: tuple[State, ...] = ("missing", "unfinished", "interrupted", "running")
-WRONG: tuple[State, ...] = ("failed", "unreadable", "diverged")
+WRONG: tuple[State, ...] = ("failed", "timeout", "unreadable", "diverged")
 QUIET = 30.0  # seconds between lines of progress where there is no terminal
 
 
@@ -158,7 +158,7 @@ def plan_document(
     Returns:
         ``runs`` (id, settings, state, folder); ``present``, how many of them are done;
         ``other_version``, how many records of other versions lie there; ``core_hours`` of the rest,
-        None where nothing was measured; ``warnings``, what else a person would be told.
+        None where some were not measured; ``warnings``, what else a person would be told.
     """
     states = {name: state_of(folder) for name, folder in folders.items()}
     left = [name for name, state in states.items() if state in OPEN]
@@ -176,7 +176,7 @@ def plan_document(
         ],
         "present": sum(state == "done" for state in states.values()),
         "other_version": sum(others.values()),
-        "core_hours": seconds / 3600 if set(left) <= costs.keys() else None,
+        "core_hours": seconds / 3600 if costs and set(left) <= costs.keys() else None,
         "warnings": [*filter(None, [study.note]), *_warnings(others, edited), *wrong],
     }
 
