@@ -23,7 +23,8 @@ from torch.testing import assert_close
 
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
-from optnas.data.batches import Images
+from optnas.base.seeds import named_generator
+from optnas.data.batches import Augmentation, Images
 from optnas.measures.base import Values
 from optnas.measures.gap.measure import gap
 from optnas.measures.landscape import maths as scape
@@ -406,3 +407,54 @@ def test_what_cannot_be_drawn_is_told(
         assert told in lines, (words, lines)
         assert lines.count("\n") == 1
         assert not Path("no.png").exists()
+
+
+# --- as in OptDARTS -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", ["darts", "darts-minus"])
+def test_the_plane_of_optdarts_on_augmented_images(variant: str) -> None:
+    """Its two directions row by row, and the loss of a corner, by the twin's own supernet."""
+    state = searched(variant)
+    snapshot = dataclasses.replace(
+        snapshot_of(state, "landscape"), augmentation=Augmentation(crop_padding=1), seed=0
+    )
+    quick = {**QUICK, "plane": "optdarts", "space": "logits"}
+    values = landscape(**quick).measure(snapshot)
+    found = values.arrays
+    assert found["axis"].tolist() == [-1, -0.5, 0, 0.5, 1]
+
+    generator = named_generator(0, "evaluation-1")
+    pixels, padded = state.valid.images_NCHW, F.pad(state.valid.images_NCHW, (1,) * 4)
+    size, drawn = pixels.shape[-1], []
+    for part in torch.arange(len(pixels)).split(snapshot.evaluation_size):
+        drawn.append(torch.randint(3, (2, len(part)), generator=generator))
+    places = zip(padded, *torch.cat(drawn, dim=1).tolist(), strict=True)
+    cropped = torch.stack([each[:, r : r + size, c : c + size] for each, r, c in places])
+    mean_C11, std_C11 = state.valid.mean_C[:, None, None], state.valid.std_C[:, None, None]
+    images, net = (cropped.double() / 255 - mean_C11) / std_C11, naive_of(state).eval()
+
+    def loss(alpha_EO: Tensor) -> Tensor:
+        boost_O = auxiliary(variant) * F.one_hot(torch.tensor(NAS_BENCH_201.skip), 5)
+        return F.cross_entropy(net(images, alpha_EO.softmax(-1) + boost_O), state.valid.labels_N)
+
+    alpha_EO = state.alpha_EO.detach().clone().requires_grad_()
+    (first_EO,) = torch.autograd.grad(loss(alpha_EO), alpha_EO)
+    normal_2EO = torch.randn(2, 6, 5, generator=snapshot.generator(), dtype=torch.float64)
+    inner = float((first_EO * normal_2EO[1]).sum())
+    second_EO = normal_2EO[1] - first_EO * inner / float(first_EO.norm())
+    rows = [
+        [alpha_O.norm() * d_O / d_O.norm() for alpha_O, d_O in zip(alpha_EO, d_EO, strict=True)]
+        for d_EO in (first_EO, second_EO)
+    ]
+    d1_EO, d2_EO = (torch.stack(each).detach() for each in rows)
+    assert_close(torch.from_numpy(found["directions"]), torch.stack([d1_EO, d2_EO]))
+    with torch.no_grad():
+        assert found["loss"][2, 2] == pytest.approx(float(loss(alpha_EO)), rel=1e-9)
+        corner = float(loss(alpha_EO - d1_EO + 0.5 * d2_EO))
+    assert found["loss"][0, 3] == pytest.approx(corner, rel=1e-9)
+
+
+def test_the_plane_of_optdarts_is_one_of_logits() -> None:
+    with pytest.raises(UserError, match=r"space = 'op-weights': .*; set space=logits"):
+        landscape(plane="optdarts")

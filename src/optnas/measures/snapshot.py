@@ -130,6 +130,25 @@ class Snapshot:
         images = self.images[half]
         return augmented_batch(images, indices_B, self.augmentation, generator, self.dtype)
 
+    def pass_batches(self, half: Half, count: int, *, augmented: bool) -> Iterator[Batch]:
+        """The first images of a half, in order.
+
+        Args:
+            half: ``train`` or ``valid``.
+            count: how many images.
+            augmented: as training would see them, by the stream of the epoch's passes: with the
+                same crops and flips each time.
+
+        Yields:
+            Batches of the size of a pass.
+        """
+        generator = named_generator(self.seed, f"evaluation-{self.progress.epoch}")
+        for indices_B in torch.arange(count).split(self.evaluation_size):
+            if augmented:
+                yield self.augmented_batch(half, indices_B, generator)
+            else:
+                yield clean_batch(self.images[half], indices_B, self.dtype)
+
     def evaluate(
         self, op_weights_EO: Tensor, statistics: Statistics | None, *, half: Half = "valid"
     ) -> tuple[float, float]:
@@ -148,14 +167,7 @@ class Snapshot:
             Loss and accuracy; with the run's own mode and weights on ``valid`` they are
             ``valid_loss`` and ``valid_accuracy`` of the record.
         """
-        images = self.images[half]
-        generator = named_generator(self.seed, f"evaluation-{self.progress.epoch}")
-        batches = (
-            self.augmented_batch(half, indices_B, generator)
-            if self.augmented
-            else clean_batch(images, indices_B, self.dtype)
-            for indices_B in torch.arange(len(images)).split(self.evaluation_size)
-        )
+        batches = self.pass_batches(half, len(self.images[half]), augmented=self.augmented)
         return evaluate_batches(self.supernet, batches, op_weights_EO, statistics=statistics)
 
     def recalibrated(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from optnas.algorithms.parts.perturbations import clip_and_renormalise
 from optnas.measures.curvature.hessian import alpha_hessian
-from optnas.measures.evaluation import Batch, clean_batch, evaluate_batches
+from optnas.measures.evaluation import Batch, evaluate_batches
 from optnas.measures.landscape.directions import (
     orthogonalised,
     scaled,
@@ -37,7 +37,7 @@ class Judge:
 
     Attributes:
         snapshot: the search.
-        batches: the images, clean.
+        batches: the images.
         recalibration: training batches that statistics of a point's own are averaged over.
     """
 
@@ -46,13 +46,13 @@ class Judge:
     recalibration: int
 
     @classmethod
-    def on_first(cls, snapshot: Snapshot, images: int, recalibration: int) -> Judge:
+    def on_first(
+        cls, snapshot: Snapshot, images: int, recalibration: int, *, augmented: bool = False
+    ) -> Judge:
         """On the first images of the validation half, in stored order; 0 is all of them."""
-        half = snapshot.images["valid"]
-        count = min(images or len(half), len(half))
-        indices = torch.arange(count).split(snapshot.evaluation_size)
-        batches = [clean_batch(half, indices_B, snapshot.dtype) for indices_B in indices]
-        return cls(snapshot, batches, recalibration)
+        size = len(snapshot.images["valid"])
+        batches = snapshot.pass_batches("valid", min(images or size, size), augmented=augmented)
+        return cls(snapshot, list(batches), recalibration)
 
     @property
     def images(self) -> int:
@@ -174,12 +174,14 @@ class Directions(NamedTuple):
 
 
 def directions(judge: Judge, chart: Chart, plane: Plane, kind: PointStatistics) -> Directions:
-    """Two orthogonal directions with zero row sums.
+    """Two directions, orthogonal and with zero row sums unless published otherwise.
 
     ``gradient``: d1 is that of L_val at A (alpha), d2 is random; ``random``: both are;
     ``eigenvectors``: of the Hessian in A (alpha), restricted to zero row sums. In A, gradient and
     random rows have max-norm 1 and are orthogonal row by row, eigenvectors have max-norm 1 over the
-    matrix (scaling rows would turn them). In logits the length is 1.
+    matrix (scaling rows would turn them). In logits the length is 1. ``optdarts``, in logits only:
+    d1 is the gradient, d2 = n - d1 <d1, n> / |d1| with n normal draws (not squared: not orthogonal
+    in general), row sums as they come, each row rescaled to the length of its row of alpha.
 
     Args:
         judge: holds the images of gradient and Hessian.
@@ -200,6 +202,12 @@ def directions(judge: Judge, chart: Chart, plane: Plane, kind: PointStatistics) 
         return Directions(pair_2EO, values)
     generator = judge.snapshot.generator()
     drawn_2EO = torch.randn(2, *centre_EO.shape, generator=generator, dtype=torch.float64)
+    if plane == "optdarts":
+        first_EO = _gradient(losses, chart)
+        share = (first_EO * drawn_2EO[1]).sum() / first_EO.norm()
+        pair_2EO = torch.stack([first_EO, drawn_2EO[1] - share * first_EO])
+        lengths_E1 = centre_EO.double().cpu().norm(dim=-1, keepdim=True)
+        return Directions(lengths_E1 * scaled(pair_2EO, pair_2EO.norm(dim=-1, keepdim=True)))
     first_EO, second_EO = without_row_means(drawn_2EO)
     if plane == "gradient":
         first_EO = without_row_means(_gradient(losses, chart))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 POINTS = "percentage points"
 RADIUS = {"op-weights": 0.3, "logits": 3.0}
+OPTDARTS_RADIUS = 1.0
 LEAST_POINTS = 5
 QUANTITIES = {
     "images": Quantity("images"),
@@ -65,10 +66,11 @@ def landscape(
 
     Args:
         plane: ``gradient`` of the validation loss and a random direction, two ``random`` ones, or
-            the top two ``eigenvectors`` of the Hessian.
+            the top two ``eigenvectors`` of the Hessian; ``optdarts``: the plane of that program,
+            neither orthogonal nor of zero row sums, on images augmented as in training.
         space: displace the ``op-weights`` or the ``logits``.
         radius: of the plane, in units of the directions (a row's largest entry, or the length);
-            0 is 0.3 in op-weights, the last radius of SDARTS, and 3 in logits.
+            0 is 0.3 in op-weights, the last radius of SDARTS, and 3 in logits; 1 for ``optdarts``.
         points: of each axis, an odd number.
         images: the first images of the validation half; 0 for all.
         statistics: batch norm by those of the ``run``, or ``recalibrated`` at each point.
@@ -88,16 +90,21 @@ def landscape(
             "the centre is a point of the grid", key="points", value=points, remedy="make it odd"
         )
 
+    if plane == "optdarts" and space != "logits":
+        raise UserError(
+            "this plane is one of logits", key="space", value=space, remedy="set space=logits"
+        )
+
     def measure(snapshot: Snapshot) -> Values:
         import numpy as np
 
         from optnas.measures.landscape import maths as scape
         from optnas.measures.landscape.surfaces import path_numbers, surface_numbers
 
-        judge = scape.Judge.on_first(snapshot, images, batches)
+        judge = scape.Judge.on_first(snapshot, images, batches, augmented=plane == "optdarts")
         chart = scape.Chart(snapshot, space)
         pair_2EO, eigenvalues = scape.directions(judge, chart, plane, statistics)
-        reach = radius or RADIUS[space]
+        reach = radius or (OPTDARTS_RADIUS if plane == "optdarts" else RADIUS[space])
         # Integers over their largest: the middle is exactly zero.
         half = points // 2
         axis = reach * np.arange(-half, half + 1) / half

@@ -11,6 +11,7 @@ from optnas.measures.landscape.read import Column, Landscape, Scalar
 TITLES = {"darts": "DARTS", "sdarts-rs": "SDARTS-RS", "sdarts-adv": "SDARTS-ADV"}
 AXES = {
     "gradient": ("gradient of the loss", "random, orthogonal"),
+    "optdarts": ("gradient of the loss, row by row", "random, row by row"),
     "random": ("random", "random, orthogonal"),
     "eigenvectors": ("first eigenvector", "second eigenvector"),
 }

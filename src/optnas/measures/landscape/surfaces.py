@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Plane = Literal["gradient", "random", "eigenvectors"]
+Plane = Literal["gradient", "random", "eigenvectors", "optdarts"]
 PointSpace = Literal["op-weights", "logits"]
 PointStatistics = Literal["run", "recalibrated"]
 Grid = npt.NDArray[np.float64]
