@@ -28,11 +28,11 @@ from typing import Any
 import torch
 
 from optnas.search.api import settings_of
+from optnas.search.draws import StepDraws, draw_epoch
 from optnas.search.environment import computing
 from optnas.search.session import Session
 from optnas.search.settings.model import Settings
 from optnas.search.state import build_state
-from optnas.search.steps import StepDraws, draw_epoch
 
 BATCH, IMAGES = 64, 25_000
 PRECISIONS = ("float32", "tf32", "bfloat16")

@@ -327,6 +327,23 @@ def test_streams_are_fixed_by_seed_and_name() -> None:
     assert len(seen) == 500
 
 
+def test_what_is_sent_in_one_copy_arrives_as_it_was() -> None:
+    tensors = [
+        torch.arange(6).view(2, 3),
+        torch.empty(0, 4, dtype=torch.int64),
+        torch.rand(3, 5, generator=rng(), dtype=torch.float64).T,
+        torch.tensor([[-1.5, torch.pi]], dtype=torch.float64),
+    ]
+    joined = batches.join(tensors)
+    assert (joined.dtype, joined.shape) == (torch.int64, (23,))
+    for found, sent in zip(batches.split(joined, tensors), tensors, strict=True):
+        assert torch.equal(found, sent)
+        assert found.dtype == sent.dtype
+    assert [each.shape for each in batches.send(tensors, torch.device("meta"))] == [
+        each.shape for each in tensors
+    ]
+
+
 def test_the_global_generator_is_left_alone() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()

@@ -14,10 +14,10 @@ from tiny import assert_same, every_variant, fingerprint, tiny_settings
 from torch.testing import assert_close
 
 from optnas.search.checkpoints import restore, save
+from optnas.search.draws import draw_epoch
 from optnas.search.environment import computing
 from optnas.search.session import Session
 from optnas.search.state import SearchState, build_state
-from optnas.search.steps import draw_epoch
 
 pytestmark = [
     pytest.mark.gpu,

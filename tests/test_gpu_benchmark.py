@@ -12,6 +12,7 @@ import pytest
 from cases import environment
 
 FILE = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
+SOURCE = Path(__file__).parents[1] / "src"
 
 
 def loaded() -> ModuleType:
@@ -26,7 +27,7 @@ def loaded() -> ModuleType:
 def test_without_a_gpu_it_says_so_in_one_line() -> None:
     done = subprocess.run(
         [sys.executable, FILE],
-        env={**environment(), "CUDA_VISIBLE_DEVICES": ""},
+        env={**environment(), "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(SOURCE)},
         capture_output=True,
         text=True,
         timeout=200,

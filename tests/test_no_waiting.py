@@ -26,9 +26,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from optnas.algorithms.base import Draw
 from optnas.optimizers import adapter
 from optnas.search import state as state_module
+from optnas.search.draws import draw_epoch
 from optnas.search.session import Session
 from optnas.search.state import SearchState, build_state
-from optnas.search.steps import draw_epoch, train_batch, valid_batch
+from optnas.search.steps import train_batch, valid_batch
 
 DEVICE = "meta"
 # An epoch of two steps, the second on a short batch.

@@ -335,13 +335,21 @@ def send(tensors: Sequence[torch.Tensor], device: torch.device) -> list[torch.Te
     """
     if device.type == "cpu":
         return list(tensors)
-    joined = torch.cat([each.reshape(-1).view(torch.int64) for each in tensors])
+    joined = join(tensors)
     # Only from page-locked memory does a copy run beside the program.
     joined = joined.pin_memory() if device.type == "cuda" else joined
-    parts = joined.to(device, non_blocking=True).split([each.numel() for each in tensors])
-    return [
-        part.view(each.dtype).view(each.shape) for part, each in zip(parts, tensors, strict=True)
-    ]
+    return split(joined.to(device, non_blocking=True), tensors)
+
+
+def join(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The bits of tensors of eight bytes per entry one after the other, as ``int64``."""
+    return torch.cat([each.reshape(-1).view(torch.int64) for each in tensors])
+
+
+def split(joined: torch.Tensor, like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """What `join` joined, in the shapes and types of the tensors it was given; views."""
+    parts = joined.split([each.numel() for each in like])
+    return [part.view(each.dtype).view(each.shape) for part, each in zip(parts, like, strict=True)]
 
 
 def epoch_batches(

@@ -18,12 +18,11 @@ from optnas.measures.snapshot import Snapshot
 from optnas.optimizers.adapter import set_learning_rate
 from optnas.optimizers.stepping import to_evaluation_point, to_training_point
 from optnas.search.describe import describe_search, finite
+from optnas.search.draws import StepDraws, draw_epoch
 from optnas.search.observe import Taken, due, put, recorded, snapshot_of, take
 from optnas.search.state import SearchState
 from optnas.search.steps import (
-    StepDraws,
     arch_step,
-    draw_epoch,
     recalibrated_statistics,
     select,
     weight_step,
@@ -109,7 +108,7 @@ class Session:
         """One step of each level, in the protocol's order.
 
         Args:
-            draws: one of those of `optnas.search.steps.draw_epoch`.
+            draws: one of those of `optnas.search.draws.draw_epoch`.
 
         Returns:
             The train batch's score before its weight step.

@@ -1,17 +1,13 @@
-"""One step of each level, and the random numbers of the steps of an epoch.
+"""One step of each level; it sends nothing to a GPU and waits for none.
 
-Symbols: w network weights, A operation weights. Shapes: B batch, E edges, O operations; K rows of
-what decides a batch: which images, then the numbers of their augmentation.
-
-The numbers of a whole epoch are drawn on the CPU before its first step and sent in one copy. A step
-itself neither sends anything to a GPU nor waits for one: whatever it decides stays there.
+Symbols: w network weights, A operation weights. Shapes: B batch, E edges, O operations.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,12 +18,11 @@ from optnas.algorithms.base import Draw, Progress, WeightGradients
 from optnas.algorithms.bilevel import Bilevel, Hypergradient, Loss, LossValue, Weights
 from optnas.base.errors import UserError
 from optnas.base.seeds import named_generator
-from optnas.data.batches import epoch_batches, fresh_batch, send
+from optnas.data.batches import epoch_batches, fresh_batch
 from optnas.measures.evaluation import (
     Batch,
     Score,
     augmented_batch,
-    batch_draws,
     drawn_batch,
     evaluate,
     recalibrated,
@@ -36,116 +31,23 @@ from optnas.measures.evaluation import (
 from optnas.optimizers.stepping import take_step
 from optnas.optimizers.virtual import coupled_decay, virtual_step
 from optnas.search.describe import centred
-from optnas.search.state import DRAWS, MORE_BATCHES, NOISE, SearchState, weight_optimizer_of
+from optnas.search.draws import seed_of, train_draws, valid_draws
+from optnas.search.state import DRAWS, MORE_BATCHES, SearchState, weight_optimizer_of
 from optnas.spaces.network import Output, Statistics
 
 # Batches that batch-norm statistics are collected anew from, as schedulefree's authors advise.
 RECALIBRATION_BATCHES = 50
 
 
-@dataclasses.dataclass(frozen=True)
-class StepDraws:
-    """All random numbers of one step of each level, where the search computes.
-
-    Attributes:
-        train_KB: the batch of the training half, ``int64``.
-        valid_KB: that of the validation half; it may be of another size.
-        draws: of the levels ``arch`` and ``weight``, for an algorithm that needs draws.
-        noise_EO: of the weight step, for an algorithm that needs noise.
-    """
-
-    train_KB: Tensor
-    valid_KB: Tensor
-    draws: Mapping[str, Draw] = dataclasses.field(default_factory=dict)
-    noise_EO: Tensor | None = None
-
-    def batches(self, state: SearchState) -> tuple[Batch, Batch]:
-        """The train and the validation batch."""
-        return (
-            drawn_batch(state.train, state.augmentation, self.train_KB, state.dtype),
-            drawn_batch(state.valid, state.valid_augmentation, self.valid_KB, state.dtype),
-        )
-
-    def arch(self, progress: Progress) -> Progress:
-        """Where the search stands, with the draw of the alpha step."""
-        return dataclasses.replace(progress, draw=self.draws.get("arch"))
-
-    def weight(self, progress: Progress) -> Progress:
-        """Where the search stands, with the draw and the noise of the weight step."""
-        draw, noise_EO = self.draws.get("weight"), self.noise_EO
-        return dataclasses.replace(progress, draw=draw, noise_EO=noise_EO)
-
-
-def draw_epoch(state: SearchState) -> list[StepDraws]:
-    """The random numbers of an epoch, drawn on the CPU and sent in one copy.
-
-    Every stream gives the numbers that it would give if each step drew its own.
-
-    Args:
-        state: its random streams move on by an epoch.
-
-    Returns:
-        By batch of the training half; a short batch is the last one.
-    """
-    size, generator = len(state.train), state.generators["train-order"]
-    order = epoch_batches(size, state.settings.search.batch_size, generator)
-    drawn = [_drawn(state, indices_B) for indices_B in order]
-    sent = iter(send([each for step, _ in drawn for each in step.values()], state.alpha_EO.device))
-    steps = []
-    for names, seeds in drawn:
-        here = {name: next(sent) for name in names}
-        draws = {level: Draw(seed, here.pop(level)) for level, seed in seeds.items()}
-        steps.append(StepDraws(**here, draws=draws))
-    return steps
-
-
-def _drawn(state: SearchState, indices_B: Tensor) -> tuple[dict[str, Tensor], dict[str, int]]:
-    """The tensors of one step on the CPU, and the seeds of its draws by level."""
-    drawn = {"train_KB": _train_draws(state, indices_B), "valid_KB": _valid_draws(state)}
-    if "noise" in state.needs:
-        shape = state.algorithm.relax(state.alpha_EO.detach(), state.progress(state.epoch)).shape
-        generator = state.generators[NOISE]
-        drawn["noise_EO"] = torch.rand(shape, generator=generator, dtype=torch.float64)
-    seeds = {}
-    if "draw" in state.needs:
-        levels = ("arch", "weight")
-        for level in levels if state.settings.search.step_order == "arch-first" else levels[::-1]:
-            seeds[level] = _seed(state.generators[DRAWS])
-            of_alpha = torch.empty(state.alpha_EO.shape)  # for its shape alone
-            drawn[level] = Draw(seeds[level]).uniform(of_alpha)
-    return drawn, seeds
-
-
-def _seed(stream: torch.Generator) -> int:
-    return int(torch.randint(2**63 - 1, (), generator=stream))
-
-
 def train_batch(state: SearchState, indices_B: Tensor) -> Batch:
     """An augmented batch of the training half; its numbers are drawn here."""
-    draws_KB = _train_draws(state, indices_B)
+    draws_KB = train_draws(state, indices_B)
     return drawn_batch(state.train, state.augmentation, draws_KB, state.dtype)
 
 
 def valid_batch(state: SearchState) -> Batch:
     """The next batch of the validation half, as the protocol draws and augments it."""
-    return drawn_batch(state.valid, state.valid_augmentation, _valid_draws(state), state.dtype)
-
-
-def _train_draws(state: SearchState, indices_B: Tensor) -> Tensor:
-    generator = state.generators["train-augmentation"]
-    return batch_draws(state.train, indices_B, state.augmentation, generator)
-
-
-def _valid_draws(state: SearchState) -> Tensor:
-    size, count = len(state.valid), state.settings.search.batch_size
-    generator = state.generators["valid-order"]
-    draw = {
-        "fresh-batches": lambda: fresh_batch(size, count, generator),
-        "independent-images": lambda: torch.randint(size, (count,), generator=generator),
-        "passes": state.passes.next_batch,
-    }[state.settings.search.valid_order]
-    stream = state.generators["valid-augmentation"]
-    return batch_draws(state.valid, draw(), state.valid_augmentation, stream)
+    return drawn_batch(state.valid, state.valid_augmentation, valid_draws(state), state.dtype)
 
 
 def _forward(state: SearchState, batch: Batch, op_weights_EO: Tensor, **modes: Any) -> Output:
@@ -231,13 +133,13 @@ def _with_draw(state: SearchState, progress: Progress) -> Progress:
     progress = remembering(state, progress)
     if progress.draw is not None or "draw" not in state.needs:
         return progress
-    return dataclasses.replace(progress, draw=Draw(_seed(state.generators[DRAWS])))
+    return dataclasses.replace(progress, draw=Draw(seed_of(state.generators[DRAWS])))
 
 
 def _more_batches(state: SearchState) -> Callable[[int], list[Loss]]:
     """Further train batches of the alpha step that begins, by a stream of their own."""
     stream = state.generators.get(MORE_BATCHES)
-    draw = None if stream is None else Draw(_seed(stream))
+    draw = None if stream is None else Draw(seed_of(stream))
 
     def more(count: int) -> list[Loss]:
         if draw is None:

@@ -138,7 +138,7 @@ def _median(work: Callable[[], Any], times: int) -> float:
 
 
 def _step(session: Session) -> Callable[[], Any]:
-    from optnas.search.steps import draw_epoch
+    from optnas.search.draws import draw_epoch
 
     draws = draw_epoch(session.state)[0]
     return lambda: float(session.step(draws).loss_sum)
