@@ -288,6 +288,11 @@ def test_what_is_a_theorem_about_one_network_refuses_another_in_one_line() -> No
         function_string(cells[0])
     with pytest.raises(UserError, match="one kind of cell, from one input to the sum"):
         draw_cell(cells[0])
+    sizes = {**SIZES, "generator": torch.Generator()}
+    with pytest.raises(UserError, match="no stand-alone network is known for a space that brings"):
+        Network(cells[0], **sizes)
+    with pytest.raises(UserError, match="do not fit the skeleton"):
+        Network(dataclasses.replace(state.space, network=None).architecture([0] * 10), **sizes)
     with pytest.raises(UserError, match="an auxiliary skip is more weight on the skip only where"):
         build_state(tiny(TWO, {"algorithm": {"name": "darts-minus"}}))
     found = operations().measure(snapshot_of(state)).numbers

@@ -13,10 +13,11 @@ from typing import ClassVar, Unpack
 import torch
 from torch import Tensor
 
+from optnas.base.errors import UserError
 from optnas.spaces.base import Architecture
 from optnas.spaces.canonical import without_dead_edges
 from optnas.spaces.network.cells import BatchNorm, Cell, Normalise, Placed
-from optnas.spaces.network.network import Skeleton
+from optnas.spaces.network.network import Skeleton, check_fits
 from optnas.spaces.network.protocol import Output, Sizes
 from optnas.spaces.network.statistics import Statistics
 from optnas.spaces.operations.base import Operation, Shape, Site
@@ -96,10 +97,22 @@ class Network(Skeleton[FixedCell]):
     Args:
         architecture: the cell.
         **sizes: as of `Skeleton`.
+
+    Raises:
+        UserError: the space's cells are searched in another network.
     """
 
     def __init__(self, architecture: Architecture, **sizes: Unpack[Sizes]):
-        operations, live = architecture.space.candidates(), without_dead_edges(architecture)
+        space = architecture.space
+        if space.network is not None:
+            raise UserError(
+                "no stand-alone network is known for a space that brings its own",
+                key="space.name",
+                value=space.name,
+                remedy="choose a space without a network of its own",
+            )
+        check_fits(space)
+        operations, live = space.candidates(), without_dead_edges(architecture)
         super().__init__(lambda name, width: FixedCell(name, width, live, operations), **sizes)
 
     def forward(

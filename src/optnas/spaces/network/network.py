@@ -275,14 +275,8 @@ class Supernet(Skeleton[SearchCell], SearchNetwork):
 
 
 def _check(space: Space, candidates: Sequence[Operation]) -> None:
-    """Refuse cells that do not keep channels and sides, and weights that are not told."""
-    if not space.is_one_sum or space.strided:
-        raise UserError(
-            "its cells do not fit the skeleton of NAS-Bench-201, of one kind and size",
-            key="space.name",
-            value=space.name,
-            remedy="give the space a network of its own, Space(network=...)",
-        )
+    """Refuse cells that do not fit the skeleton, and weights that are not told."""
+    check_fits(space)
     found = {
         column
         for column, operation in enumerate(candidates)
@@ -295,6 +289,21 @@ def _check(space: Space, candidates: Sequence[Operation]) -> None:
             key="space.name",
             value=space.name,
             remedy=f"write weighted={tuple(sorted(found))} in the space",
+        )
+
+
+def check_fits(space: Space) -> None:
+    """Refuse cells that do not keep channels and sides from one input to a sum.
+
+    Raises:
+        UserError: they do not.
+    """
+    if not space.is_one_sum or space.strided:
+        raise UserError(
+            "its cells do not fit the skeleton of NAS-Bench-201, of one kind and size",
+            key="space.name",
+            value=space.name,
+            remedy="give the space a network of its own, Space(network=...)",
         )
 
 
