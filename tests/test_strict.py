@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cases import FORM, command
 
-from optnas.base.errors import UserError
+from optnas.base.errors import UserError, did_you_mean
 from optnas.base.json import parse_json
 from optnas.base.measurements import Measurements
 from optnas.base.records import RunFolder, find_runs
@@ -222,3 +222,23 @@ def test_json_has_finite_numbers(text: str) -> None:
 @pytest.mark.parametrize("text", ["1e300", '"1e999"', "9" * 400, '["' + "9" * 400 + '"]'])
 def test_json_may_have_long_numbers(text: str) -> None:
     assert parse_json(text, "a.json") == json.loads(text)
+
+
+def test_another_programs_configuration_is_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    copy_of_a_run(tmp_path / "runs/good")
+    (tmp_path / "runs/.streamlit").mkdir()
+    (tmp_path / "runs/.streamlit/config.toml").write_text("[server]\nport = 1\n")
+    assert [run.path.name for run in find_runs(tmp_path)] == ["good"]
+    assert command("plot", "runs", "-o", "a.png") == 0
+    assert command("list", "runs") == 0
+    assert "streamlit" not in capsys.readouterr().out
+
+
+def test_names_that_begin_with_a_word_are_offered() -> None:
+    names = ["darts", "darts-pt", "random", "sdarts-adv", "sdarts-rs"]
+    assert did_you_mean("sdarts", names) == "did you mean sdarts-adv or sdarts-rs?"
+    assert did_you_mean("dart", names) == "did you mean darts?"
+    assert did_you_mean("x", names).startswith("use one of")

@@ -22,6 +22,7 @@ COMMAND_LINE = "command line"
 # Characters of an error that are told: of a key or a value, and of its other parts.
 LONGEST_VALUE = 200
 LONGEST_PART = 2000
+FEW = 3  # names that are all offered
 
 
 Fault = Literal["program", "environment", "disk"]
@@ -178,13 +179,18 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
         valid: the names that would have been accepted.
 
     Returns:
-        ``did you mean X?`` or ``use one of: A, B, C``.
+        ``did you mean X?``, of a few names that begin with it all, or ``use one of: A, B, C``.
 
     Example:
         >>> did_you_mean("dart", ["darts", "random"])
         'did you mean darts?'
+        >>> did_you_mean("sdarts", ["darts", "sdarts-adv", "sdarts-rs"])
+        'did you mean sdarts-adv or sdarts-rs?'
     """
     names = sorted(valid)
     folded = {candidate.lower(): candidate for candidate in names}
     near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
+    begun = [each for each in names if each.lower().startswith(name.lower())]
+    if name and begun and not (near and folded[near[0]] in begun) and len(begun) <= FEW:
+        return f"did you mean {' or '.join(begun)}?"
     return f"did you mean {folded[near[0]]}?" if near else f"use one of: {', '.join(names)}"

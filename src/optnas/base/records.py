@@ -411,5 +411,16 @@ class RunFolder:
 
 
 def find_runs(folder: Path) -> list[RunFolder]:
-    """Every run at or below a folder, sorted by path."""
-    return [RunFolder(path.parent) for path in sorted(folder.rglob("config.toml"))]
+    """Every run at or below a folder, sorted by path.
+
+    A config.toml without identity and without records beside it is another program's.
+    """
+    found = [RunFolder(path.parent) for path in sorted(folder.rglob("config.toml"))]
+    return [run for run in found if not _foreign(run)]
+
+
+def _foreign(run: RunFolder) -> bool:
+    try:
+        return not run.epochs.exists() and "identity" not in run.read_config()
+    except UserError:  # whoever reads it says what is wrong
+        return False

@@ -309,8 +309,7 @@ def runs_of(
     """
     if study is not None:
         return list(opened(study, out, data, numbers_version)[1].values())
-    runs = [run for run in find_runs(out) if not _foreign(run)]
-    found = [(run, run.read_identity()["numbers_version"]) for run in runs]
+    found = [(run, run.read_identity()["numbers_version"]) for run in find_runs(out)]
     versions = sorted({version for _, version in found})
     if numbers_version is None and len(versions) > 1:
         raise UserError(
@@ -321,11 +320,6 @@ def runs_of(
             remedy=f"choose one: --numbers-version {versions[-1]}",
         )
     return [run for run, version in found if numbers_version in (None, version)]
-
-
-def _foreign(run: RunFolder) -> bool:
-    """Whether it is another program's config.toml, with no record of a run beside it."""
-    return not run.epochs.exists() and "identity" not in run.read_config()
 
 
 def prepare(run: PlannedRun, folder: RunFolder) -> None:
