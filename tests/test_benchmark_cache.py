@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from optnas.base import cache as kept
 from optnas.spaces.tables import cache
 from optnas.spaces.tables.table import Accuracies
 
@@ -12,11 +13,11 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("OPTNAS_HOME", "/mine")
-    assert cache.cache_folder() == Path("/mine")
+    assert kept.cache_folder() == Path("/mine")
     monkeypatch.setenv("OPTNAS_HOME", "")
-    assert cache.cache_folder() == Path("/caches/optnas")
+    assert kept.cache_folder() == Path("/caches/optnas")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache.cache_folder() == Path("/home/me/.cache/optnas")
+    assert kept.cache_folder() == Path("/home/me/.cache/optnas")
 
 
 Convert = Callable[[], Mapping[str, Accuracies]]
@@ -68,6 +69,6 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     def full_disk(file: object, **arrays: object) -> None:
         raise OSError(28, "no space left")
 
-    monkeypatch.setattr(cache.np, "savez", full_disk)
+    monkeypatch.setattr(kept.np, "savez", full_disk)
     assert from_cache() == [1.5, 2.5, 99.0]
     assert list((tmp_path / "tables").iterdir()) == []

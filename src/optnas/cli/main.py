@@ -21,6 +21,7 @@ from optnas.base.escapes import for_terminal, shortened
 from optnas.cli import (
     benchmark,
     benchmark_train,
+    cache,
     exam,
     lists,
     measure,
@@ -50,6 +51,7 @@ app.command("list", cls=lists.WithKinds)(lists.list_)
 app.command(cls=listing("figure"))(plot.plot)
 app.command(cls=listing("measure"))(measure.measure)
 app.command()(exam.exam)
+app.command()(cache.cache)
 app.command(cls=listing("stopping"))(stopping.stopping)
 app.command(hidden=True, context_settings={"ignore_unknown_options": True})(stopping.stop)
 benchmark.app.command()(benchmark_train.train)

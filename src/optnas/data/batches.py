@@ -15,13 +15,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch.nn.functional import interpolate, pad
 
+from optnas.base import cache
 from optnas.base.errors import UserError
 from optnas.data.sets.base import Dataset, Moments
 
 RESIZE_CHUNK = 4096
+# Another one where `resize` changes: images in the cache were resized by the one that they name.
+RESIZED = "resized-1"
 
 
 def split_indices(
@@ -132,13 +136,43 @@ def load_images(
     Returns:
         The images; position i is row ``indices_N[i]``.
     """
-    images, labels = dataset.read(indices_N.numpy())
-    images_NHWC = resize(torch.from_numpy(images), resolution)
+    images_NCHW, labels_N = (
+        torch.from_numpy(each) for each in _decoded(dataset, indices_N, resolution)
+    )
     return Images(
-        images_NHWC.permute(0, 3, 1, 2).contiguous().to(device),
-        torch.from_numpy(labels).to(device),
+        images_NCHW.to(device),
+        labels_N.to(device),
         *(torch.tensor(each, dtype=torch.float64, device=device) for each in moments),
     )
+
+
+def _decoded(dataset: Dataset, indices_N: torch.Tensor, resolution: int) -> list[np.ndarray]:
+    """Images ``[N, C, H, W]`` and labels, from the cache if these rows were decoded before."""
+    count = len(indices_N)
+    shape = (count, dataset.channels, resolution, resolution)
+
+    def good(found: cache.Arrays) -> bool:
+        return (
+            found.keys() == {"images", "labels"}
+            and (found["images"].dtype, found["images"].shape) == (np.uint8, shape)
+            and (found["labels"].dtype, found["labels"].shape) == (np.int64, (count,))
+        )
+
+    def decode() -> cache.Arrays:
+        images, labels = dataset.read(indices_N.numpy())
+        images_NHWC = resize(torch.from_numpy(images), resolution)
+        images_NCHW = images_NHWC.permute(0, 3, 1, 2).contiguous()
+        return {"images": images_NCHW.numpy(), "labels": labels}
+
+    if dataset.decoder:
+        # Whatever decides pixels: who decodes, bytes of the files, rows, and size.
+        rows = indices_N.numpy().tobytes()
+        made_from = (dataset.decoder, dataset.fingerprint(), rows, str(resolution), RESIZED)
+        name = f"{dataset.name}-{cache.digest(*made_from)}"
+        found = cache.cached("halves", name, good, decode)
+    else:
+        found = decode()
+    return [found["images"], found["labels"]]
 
 
 # Genuine sets hold a few images twice; more than this share of a half is a fault of the files.

@@ -46,6 +46,8 @@ class Dataset:
         decode: rows within 0 to size - 1, ``int64 [N]``, to images and labels in that order.
         test: opens the labelled test images as a dataset of their own; None: there are none. Only
             a search whose split names test images calls it.
+        decoder: names what decodes the files, and its version: decoded images are then kept in the
+            user's cache. Empty: they are decoded for each run.
         published_rows: the rows in the order in which lists of rows were published for these
             images, ``int64 [size]``; None: in that order they are.
     """
@@ -63,6 +65,7 @@ class Dataset:
     files: tuple[Path, ...]
     decode: Callable[[np.ndarray], Rows] = field(repr=False, compare=False)
     test: Callable[[], Dataset] | None = field(default=None, repr=False, compare=False)
+    decoder: str = field(default="", compare=False)
     published_rows: Callable[[], np.ndarray] | None = field(default=None, repr=False, compare=False)
 
     def fingerprint(self) -> str:

@@ -140,6 +140,7 @@ class Cifar:
             note=note,
             files=rows.files,
             decode=rows.decode,
+            decoder=rows.decoder,
             test=test,
             published_rows=published,
         )

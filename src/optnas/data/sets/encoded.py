@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
     from PIL.Image import Image
 
+# Another number where decoding changes. Libraries of other versions may round JPEG otherwise.
+DECODING = "1"
 FORMATS = ("PNG", "JPEG")
 # How files of formats begin that are known and not read: byte offset, bytes, name.
 OTHERS = (
@@ -50,6 +53,12 @@ class Encoded:
     label_columns: tuple[str, ...]
     classes: int
     resolution: int
+
+    @property
+    def decoder(self) -> str:
+        """See `optnas.data.sets.base.Dataset`."""
+        columns = " ".join(self.label_columns)
+        return f"encoded {DECODING}, pillow {metadata.version('pillow')}, labels of {columns}"
 
     def size(self) -> int:
         """Number of rows; only the files' descriptions are read.

@@ -67,6 +67,7 @@ def parquet(folder: Path | None, path: str, label: str = "label") -> Dataset:
         note=_note(place, files, size, classes),
         files=files,
         decode=rows.decode,
+        decoder=rows.decoder,
     )
 
 

@@ -16,7 +16,7 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -109,6 +109,7 @@ class Batches:
     resolution: int
     labels: range
     kept: range
+    decoder: ClassVar[str] = ""  # there is nothing to decode that a cache would save
 
     def size(self) -> int:
         """Number of rows; every file is read for it, the first time.

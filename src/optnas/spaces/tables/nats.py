@@ -22,11 +22,11 @@ from typing import IO, Any, NoReturn
 
 import numpy as np
 
+from optnas.base.cache import cache_folder
 from optnas.base.errors import UserError
 from optnas.base.files import regular, write_atomically
 from optnas.base.registry import register
 from optnas.spaces import NAS_BENCH_201
-from optnas.spaces.tables.cache import cache_folder
 from optnas.spaces.tables.nats_archive import ARCHIVE, COVERAGE, Summary, read_archive
 from optnas.spaces.tables.table import Measurements, Table, TableSource
 
