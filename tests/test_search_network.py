@@ -331,7 +331,7 @@ def test_the_string_of_several_kinds_reads_back() -> None:
 
 
 def test_the_spaces_that_come_next_can_be_declared() -> None:
-    """As decision 11 has them."""
+    """As decision 12 has them."""
     chain = Wiring("chain", 9, tuple((i, i + 1) for i in range(8)), strided=(0, 2, 5))
     names = ("identity", "mb3_k3", "mb6_k5")
     macro = Space.of_wirings("macro", (chain,), names, none=None, skip=0, weighted=(1, 2))
