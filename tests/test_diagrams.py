@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 
+from optnas.base.columns import RECORD
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.cli import main
@@ -40,15 +41,23 @@ def run_with(epochs: int, folder: Path) -> RunFolder:
     with run.created(document):
         for epoch in range(epochs):
             op_weights = rng.dirichlet(np.ones(5), size=6).tolist()
-            bench = {"table": "official", "split": "test", "accuracy": {"cifar10": 90.0 + epoch}}
-            run.append(
-                {
-                    "epoch": epoch,
-                    "op_weights": op_weights,
-                    "architecture": CELLS[epoch % 2],
-                    "benchmark": bench,
-                }
-            )
+            bench = {
+                "table": "official",
+                "split": "test",
+                "epochs": 200,
+                "accuracy": {"cifar10": 90.0 + epoch},
+                "regret": {"cifar10": 1.0},
+            }
+            made = {
+                "epoch": epoch,
+                "alpha": op_weights,
+                "op_weights": op_weights,
+                "architecture": CELLS[epoch % 2],
+                "skips": 0,
+                "nones": 0,
+                "benchmark": bench,
+            }
+            run.append(dict.fromkeys(RECORD, 1.0) | made)
     return run
 
 

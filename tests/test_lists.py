@@ -72,7 +72,7 @@ def test_runs_are_listed(
 def test_the_status_of_a_study(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     found = told(capfd, "study", "status", "quickstart", "--out", str(tmp_path / "out"))
     planned = told(capfd, "study", "plan", "quickstart")
-    assert [each["id"] for each in found] == [each["id"] for each in planned]
+    assert [each["id"] for each in found] == [each["id"] for each in planned["runs"]]
     assert {each["status"] for each in found} == {"missing"}
 
 

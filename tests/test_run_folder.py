@@ -152,6 +152,7 @@ OTHER_WORDS = {
     "fresh-batches": "passes",
     "running": "batch",
     "float64": "float32",
+    "float32": "bfloat16",
     "analog-nasbench": "official",
     "first-order": "unrolled",
     "exact": "finite-difference",
@@ -188,6 +189,8 @@ def test_the_hash_names_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         ):
             continue
         more = {key.replace(".", "__"): changed(value)}
+        if key == "supernet.precision":  # of float32 alone
+            more["supernet__dtype"] = "float32"
         if key.endswith(".final_lr"):  # a rate does not rise
             more[key.replace(".", "__")] = value / 2
         if key == "data.resolution":  # the supernet halves it twice

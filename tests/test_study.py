@@ -324,7 +324,7 @@ plan quickstart --jobs 0 | command line: --jobs = 0 | write --jobs 1
 plan quickstart --out s.toml | command line: --out = 's.toml' | name the study's folder
 run quickstart | command line | see optnas study run --help
 run quickstart --out r --engine locl | command line: --engine = 'locl' | did you mean local?
-run quickstart --out r --engine-set gpus=1 | command line: engine.gpus = 1 | remove engine.gpus
+run quickstart --out r --engine-set gpus=1 | command line: engine.gpus = 1 | leave it out
 table quickstart --out r -o t.xls | command line: -o = 't.xls' | end it in .csv or .parquet
 table quickstart --out r -o t.csv | command line: --out | run it first
 table --out r -o t.csv | command line: --out | run it first
