@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from scipy.stats import beta, kstest
 from tiny import tiny_settings
 from torch import Tensor
 from torch.testing import assert_close
@@ -20,7 +21,10 @@ from optnas.algorithms import parts
 from optnas.algorithms.base import Draw, Progress
 from optnas.algorithms.beta_darts import beta_decay
 from optnas.algorithms.bilevel import Bilevel, Hypergradient
+from optnas.algorithms.drnas import dirichlet, dirichlet_kl
+from optnas.algorithms.fair_darts import zero_one
 from optnas.algorithms.gdas import hard_gumbel
+from optnas.algorithms.snas import soft_gumbel
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.base.seeds import named_generator
@@ -37,12 +41,16 @@ from optnas.search.state import SearchState, build_state
 from optnas.search.steps import arch_step, train_batch, valid_batch, weight_step
 from optnas.spaces.tables.told import describe_benchmark
 
-METHODS = ("beta-darts", "gdas", "darts-pt")
+METHODS = ("beta-darts", "fair-darts", "gdas", "snas", "drnas", "darts-pt")
 PAIRS = list(itertools.product(("SGD", "Adam"), repeat=2))
 
 
 def normal(seed: int) -> Tensor:
     return torch.randn(6, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+# What a penalty reads of the problem where it asks another hypergradient for nothing.
+IDLE: Any = Bilevel({}, None, None, None, False, Progress(1, 4), None, None, None)  # type: ignore[arg-type]
 
 
 def sections(method: str, weight: str = "SGD", arch: str = "Adam") -> dict[str, Any]:
@@ -188,14 +196,116 @@ def test_only_algorithms_that_draw_have_the_stream() -> None:
     assert "draws" in build_state(tiny_settings(**part)).generators
 
 
-@pytest.mark.parametrize("name", ["gdas", "composed"])
+@pytest.mark.parametrize("name", ["gdas", "snas", "composed"])
 def test_a_temperature_is_positive(name: str) -> None:
-    key = {"gdas": "tau_end", "composed": "relaxation.tau_end"}[name]
-    own = {"gdas": {"algorithm__tau_end": 0.0}}.get(
-        name, {"algorithm__relaxation": {"name": "hard-gumbel", "tau_end": 0.0}}
-    )
+    own: dict[str, Any] = {"algorithm__tau_end": 0.0}
+    key = "tau_end"
+    if name == "composed":
+        own = {"algorithm__relaxation": {"name": "hard-gumbel", "tau_end": 0.0}}
+        key = "relaxation.tau_end"
     with pytest.raises(UserError, match=rf"algorithm\.{key} = 0\.0: a temperature is positive"):
         build_state(tiny_settings(algorithm__name=name, **own))
+
+
+# --- snas -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("epoch", "tau"), [(1, 10.0), (2, 7.75), (4, 3.25)])
+def test_a_soft_sample_is_a_tempered_softmax_with_the_noise(epoch: int, tau: float) -> None:
+    """Beside xiangning-chen/DrNAS, f2caa4d, `species=gumbel`: 5.6e-16.
+
+    Ten steps of its architect and of its training loop, on its TinyNetwork (C=2, N=1) in double
+    precision, handed the same noise and temperatures: the largest difference of alpha and w.
+    """
+    alpha_EO, draw = normal(0), Draw(3)
+    noise_EO = -(-draw.uniform(alpha_EO).log()).log()
+    found_EO = soft_gumbel()(alpha_EO, Progress(epoch, 4, draw))
+    assert_close(found_EO, ((alpha_EO + noise_EO) / tau).softmax(-1))
+    assert torch.equal(soft_gumbel()(alpha_EO, Progress(epoch, 4)), alpha_EO.softmax(-1))
+
+
+# --- drnas ----------------------------------------------------------------------------------------
+
+
+def test_weights_are_drawn_from_the_dirichlet_distribution() -> None:
+    """Each marginal is a beta distribution, by the statistic of Kolmogorov and Smirnov."""
+    alpha_EO = normal(0)
+    draws_NEO = torch.stack([dirichlet(alpha_EO, Progress(1, 4, Draw(n))) for n in range(600)])
+    c_EO = F.elu(alpha_EO) + 1
+    rest_EO = c_EO.sum(-1, keepdim=True) - c_EO
+    assert_close(draws_NEO.sum(-1), torch.ones(600, 6, dtype=torch.float64))
+    for e, o in itertools.product(range(6), range(5)):
+        marginal = beta(float(c_EO[e, o]), float(rest_EO[e, o]))
+        assert kstest(draws_NEO[:, e, o].numpy(), marginal.cdf).pvalue > 1e-4
+    mean_EO = torch.distributions.Dirichlet(c_EO).mean
+    assert_close(dirichlet(alpha_EO, Progress(1, 4)), mean_EO)
+
+
+def test_the_draw_has_the_gradient_of_torch_s_own() -> None:
+    """Beside xiangning-chen/DrNAS, f2caa4d, `species=dirichlet`: 3.3e-16, with `kl` 2.2e-16.
+
+    Ten steps of its architect and of its training loop, on its TinyNetwork (C=2, N=1) in double
+    precision, handed the same samples: the largest difference of alpha and w.
+    """
+    leaf_EO, twin_EO = (normal(0).requires_grad_() for _ in range(2))
+    along_EO = normal(1)
+    found_EO = dirichlet(leaf_EO, Progress(1, 4, Draw(3)))
+    with unittest.mock.patch.object(torch, "_sample_dirichlet", return_value=found_EO.detach()):
+        drawn_EO = torch.distributions.Dirichlet(F.elu(twin_EO) + 1).rsample()
+    gradients = [
+        torch.autograd.grad((along_EO * each).sum(), leaf)[0]
+        for each, leaf in ((found_EO, leaf_EO), (drawn_EO, twin_EO))
+    ]
+    assert_close(*gradients)
+
+
+def test_the_pull_towards_uniform_is_a_divergence() -> None:
+    given = Hypergradient(normal(1))
+    found = dirichlet_kl(0.5, lambda *_: given)(IDLE, normal(0), lambda alpha: alpha)
+    leaf_EO = normal(0).requires_grad_()
+    own, uniform = (
+        torch.distributions.Dirichlet(c) for c in (F.elu(leaf_EO) + 1, torch.ones(6, 5))
+    )
+    expected = 0.5 * torch.distributions.kl_divergence(own, uniform).sum()
+    assert_close(found.penalty, expected.detach())
+    assert_close(found.gradient_EO, normal(1) + torch.autograd.grad(expected, leaf_EO)[0])
+    state = build_state(tiny_settings(algorithm__name="drnas", algorithm__kl=0.5))
+    arch_step(state, train_batch(state, torch.arange(16)), valid_batch(state), Progress(1, 2))
+    with pytest.raises(UserError, match=r"algorithm\.kl = -1\.0: is not negative"):
+        build_state(tiny_settings(algorithm__name="drnas", algorithm__kl=-1.0))
+
+
+# --- fair-darts -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("distance", ["squared", "absolute"])
+def test_gates_are_pushed_away_from_one_half(distance: Any) -> None:
+    """Beside xiaomi-automl/FairDARTS, 270cfc9: 7.2e-16.
+
+    Ten steps of its architect and of its training loop, on its Network (two channels, three layers)
+    in double precision, with either loss: the largest difference of alpha and w.
+    """
+    loss = {"squared": F.mse_loss, "absolute": F.l1_loss}[distance]
+    given = Hypergradient(normal(1), None, torch.tensor(1.0).double())
+    found = zero_one(10.0, distance, lambda *_: given)(IDLE, normal(0), lambda alpha: alpha)
+    leaf_EO = normal(0).requires_grad_()
+    expected = -10 * loss(leaf_EO.sigmoid(), torch.full_like(leaf_EO, 0.5))
+    assert_close(found.penalty, 1 + expected.detach())
+    assert_close(found.gradient_EO, normal(1) + torch.autograd.grad(expected, leaf_EO)[0])
+    assert zero_one(hypergradient=parts.frozen)(IDLE, leaf_EO, parts.softmax).gradient_EO is None  # type: ignore[arg-type]
+
+
+def test_gates_start_open_and_an_edge_needs_one_above_the_threshold() -> None:
+    """`none` is operation 0 of NAS-Bench-201; it never wins where there is a threshold."""
+    state = build_state(tiny_settings(algorithm__name="fair-darts", algorithm__threshold=0.85))
+    assert not state.alpha_EO.detach().any()
+    edge, low = [9.0, 0.0, 0.0, 1.8, 1.7], [9.0, 0.0, 1.7, 0.0, 0.0]
+    alpha_EO = torch.tensor([edge, low] * 3)
+    assert state.algorithm.discretize(alpha_EO) == [3, 0] * 3
+    plain = build_state(tiny_settings(algorithm__name="fair-darts"))
+    assert plain.algorithm.discretize(alpha_EO) == [0] * 6
+    with pytest.raises(UserError, match=r"algorithm\.threshold = 2\.0: a gate is from 0 to 1"):
+        build_state(tiny_settings(algorithm__name="fair-darts", algorithm__threshold=2.0))
 
 
 # --- darts-pt -------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ Shapes: B images, E edges, O operations.
 from __future__ import annotations
 
 import math
+import unittest.mock
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from naive_supernet import MixedEdge, NaiveSupernet
+from scipy.stats import gamma
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.testing import assert_close
@@ -90,6 +92,15 @@ nesterov = partial(torch.optim.SGD, lr=WEIGHT_LR, momentum=0.9, weight_decay=5e-
 adam = partial(torch.optim.Adam, lr=WEIGHT_LR, weight_decay=3e-4)
 
 
+def dirichlet(alpha_EO: Tensor, uniform_EO: Tensor) -> Tensor:
+    """A draw of Dir(elu(alpha) + 1) from gamma quantiles, differentiated by torch's own rule."""
+    c_EO = F.elu(alpha_EO) + 1
+    x_EO = torch.from_numpy(gamma.ppf(uniform_EO.numpy(), c_EO.detach().numpy()))
+    drawn_EO = x_EO / x_EO.sum(-1, keepdim=True)
+    with unittest.mock.patch.object(torch, "_sample_dirichlet", return_value=drawn_EO):
+        return torch.distributions.Dirichlet(c_EO).rsample()
+
+
 class Twin:
     """The search, restated plainly.
 
@@ -100,7 +111,9 @@ class Twin:
         unrolled: how the gradient of alpha passes through a virtual SGD step; "" if it does not.
         frozen: whether alpha stays.
         beta: weight of the logsumexp penalty that would be reached after the last epoch.
-        gumbel: whether each step samples one operation per edge, at temperature 10 to 0.1.
+        sampled: how each step draws A: ``hard`` Gumbel (10 to 0.1), ``soft`` (10 towards 1),
+            ``dirichlet``; "" if it does not.
+        gates: weight of the zero-one loss of sigmoid gates, None for a softmax.
         also_counts: whose gradient counts in the clipping norm beside the weights'.
         tracked: whether evaluation uses running statistics.
         arch_updates: whether the alpha step's forward moves the running statistics.
@@ -118,7 +131,8 @@ class Twin:
         unrolled: str = "",
         frozen: bool = False,
         beta: float = 0.0,
-        gumbel: bool = False,
+        sampled: str = "",
+        gates: float | None = None,
         also_counts: str = "op-weights",
         tracked: bool = True,
         arch_updates: bool = True,
@@ -141,31 +155,46 @@ class Twin:
         self.optimizer = weights(self.net.parameters())
         self.steps, self.path, self.path_centred = 0, 0.0, 0.0
         self.first_EO = self.second_EO = torch.zeros_like(self.alpha_EO)
-        self.beta, self.gumbel = beta, gumbel
+        self.beta, self.sampled, self.gates = beta, sampled, gates
         self.stream, self.draws = (named_generator(3, name) for name in ("perturbation", "draws"))
         self.clipped: list[bool] = []
 
     def begin(self, epoch: int) -> None:
         self.penalty = self.beta * (epoch - 1) / self.epochs
-        self.tau = 10 + (0.1 - 10) * (epoch - 1) / (self.epochs - 1)
+        last, steps = (1.0, self.epochs) if self.sampled == "soft" else (0.1, self.epochs - 1)
+        self.tau = 10 + (last - 10) * (epoch - 1) / steps
         self.radius = 0.03 + (0.3 - 0.03) * (epoch - 1) / self.epochs
         for edge in self.auxiliaries:
             edge.beta = 1 - (epoch - 1) / self.epochs
 
     def draw(self) -> None:
-        """Standard Gumbel noise of the step that begins."""
-        if self.gumbel:
+        """Uniform numbers of the step that begins."""
+        if self.sampled:
             seed = int(torch.randint(2**63 - 1, (), generator=self.draws))
             fresh = torch.Generator().manual_seed(seed)
-            uniform = torch.rand(self.alpha_EO.shape, generator=fresh, dtype=torch.float64)
-            self.noise_EO = -torch.log(-torch.log(uniform))
+            self.uniform_EO = torch.rand(self.alpha_EO.shape, generator=fresh, dtype=torch.float64)
 
     def relaxed(self, alpha_EO: Tensor) -> Tensor:
-        if not self.gumbel:
+        if self.gates is not None:
+            return 1 / (1 + torch.exp(-alpha_EO))
+        if not self.sampled:
             return alpha_EO.softmax(-1)
-        soft_EO = ((torch.log(alpha_EO.softmax(-1)) + self.noise_EO) / self.tau).softmax(-1)
+        if self.sampled == "dirichlet":
+            return dirichlet(alpha_EO, self.uniform_EO)
+        noise_EO = -torch.log(-torch.log(self.uniform_EO))
+        soft_EO = ((torch.log(alpha_EO.softmax(-1)) + noise_EO) / self.tau).softmax(-1)
+        if self.sampled == "soft":
+            return soft_EO
         one_hot_EO = F.one_hot(soft_EO.argmax(-1), soft_EO.shape[-1])
         return soft_EO + (one_hot_EO - soft_EO).detach()
+
+    def penalised(self, loss: Tensor, alpha_EO: Tensor) -> Tensor:
+        """With the penalty on alpha."""
+        if self.gates is not None:
+            return loss - self.gates * F.mse_loss(
+                alpha_EO.sigmoid(), torch.full((6, 5), 0.5).double()
+            )
+        return loss + self.penalty * alpha_EO.exp().sum(-1).log().mean()
 
     def loss(self, batch: Batch, A_EO: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         """Under batch statistics, with all buffers thrown away afterwards."""
@@ -189,7 +218,7 @@ class Twin:
             loss = F.cross_entropy(logits, valid.labels_B)
         else:
             loss = self.loss(valid, self.relaxed(alpha_EO))
-        loss = loss + self.penalty * alpha_EO.exp().sum(-1).log().mean()
+        loss = self.penalised(loss, alpha_EO)
         (g_EO,) = torch.autograd.grad(loss, alpha_EO)
         self.move_alpha(g_EO)
 
@@ -216,7 +245,7 @@ class Twin:
             for name, w in self.virtual_weights(train, alpha_EO).items()
         }
         loss = self.loss(valid, self.relaxed(alpha_EO), reached)
-        loss = loss + self.penalty * alpha_EO.exp().sum(-1).log().mean()
+        loss = self.penalised(loss, alpha_EO)
         g_EO, *v = torch.autograd.grad(loss, [alpha_EO, *reached.values()])
         radius = 0.01 / torch.cat([each.flatten() for each in v]).norm()
         sides = []
@@ -311,7 +340,10 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "darts-minus": ({"algorithm": {"name": "darts-minus"}}, {"auxiliary": True}),
     "random": ({"algorithm": {"name": "random"}}, {"frozen": True}),
     "beta-darts": ({"algorithm": {"name": "beta-darts"}}, {"beta": 50.0}),
-    "gdas": ({"algorithm": {"name": "gdas"}}, {"gumbel": True}),
+    "gdas": ({"algorithm": {"name": "gdas"}}, {"sampled": "hard"}),
+    "snas": ({"algorithm": {"name": "snas"}}, {"sampled": "soft"}),
+    "drnas": ({"algorithm": {"name": "drnas"}}, {"sampled": "dirichlet"}),
+    "fair-darts": ({"algorithm": {"name": "fair-darts"}}, {"gates": 10.0}),
     "darts, SGD on alpha": (SGD_ON_ALPHA, {"arch": "SGD"}),
     "darts, clipping counts weights only": (WEIGHTS_ONLY, {"also_counts": "nothing"}),
     "sdarts-rs, clipping counts alpha": (
@@ -328,7 +360,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "darts, Nesterov": (NESTEROV, {"weights": nesterov}),
 }
 # The unrolled hypergradient, of SGD, beside each relaxation and beside a perturbation.
-for name in ("darts", "sdarts-rs", "darts-minus", "beta-darts", "gdas"):
+SAMPLED = ("gdas", "snas", "drnas")
+for name in ("darts", "sdarts-rs", "darts-minus", "beta-darts", "fair-darts", *SAMPLED):
     for derivative in ("exact", "finite-difference"):
         part = {"name": "unrolled", "derivative": derivative}
         unrolled = {"algorithm": {"name": name, "hypergradient": part}}
