@@ -244,7 +244,12 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ),
     ("relaxatoin", "softmax", "relaxatoin = 'softmax'", "did you mean relaxation?"),
     ("also_validate", "softmax", "also_validate = 'softmax'", "must be a table"),
-    ("also_validate", {"a": "b"}, "also_validate.a.name = 'b'", "use one of: hard-gumbel, soft"),
+    (
+        "also_validate",
+        {"a": "b"},
+        "also_validate.a.name = 'b'",
+        "use one of: dirichlet, hard-gumbel",
+    ),
     ("relaxation", "./mine.py", "relaxation.name = './mine.py'", "write ./mine.py:NAME"),
     (
         "relaxation",
