@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import unittest.mock
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ from optnas.algorithms.drnas import dirichlet, dirichlet_kl
 from optnas.algorithms.fair_darts import zero_one
 from optnas.algorithms.gdas import hard_gumbel
 from optnas.algorithms.snas import soft_gumbel
+from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.base.seeds import named_generator
@@ -69,6 +71,18 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_same(
 ) -> None:
     settings = tiny(sections(method, *pair))
     assert difference(trace(settings), trace(settings, stop=1)) is None
+
+
+def test_the_page_of_agreement_is_that_of_the_file() -> None:
+    folder = Path(__file__).parents[1] / "docs" / "algorithms"
+    page = (folder / "agreement.md").read_text()
+    rows = json.loads((folder / "agreement.json").read_text())
+    assert [row["method"] for row in rows] == sorted(row["method"] for row in rows)
+    for row in rows:
+        assert row["method"] in registry.names("algorithm")
+        cells = (row["repository"], row["commit"][:7], f"{row['largest_difference']:.1e}")
+        assert f"| `{row['method']}` | {' | '.join(cells)} | {row['what']} |" in page
+    assert page.count("\n| `") == len(rows)
 
 
 # --- beta-darts ---------------------------------------------------------------------------------
