@@ -133,7 +133,10 @@ def test_configurations_of_0_1_0_load() -> None:
     """As `optnas search -c` reads them, of each algorithm and hypergradient; no images are read."""
     found = {}
     for path in sorted((Path(__file__).parents[1] / "results").rglob("config.toml")):
-        section = tomllib.loads(path.read_text())["algorithm"]
+        document = tomllib.loads(path.read_text())
+        if document["identity"].get("numbers_version", 1) > 1:
+            continue
+        section = document["algorithm"]
         found[(section["name"], section.get("hypergradient"))] = section
     assert len(found) >= 5
     for (name, hypergradient), section in found.items():
