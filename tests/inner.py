@@ -15,16 +15,6 @@ def direct(problem, alpha_EO, relax):
     return gradient_EO, dict(zip(held, v, strict=True)), alpha
 
 
-@register("hypergradient", "single-level", needs=("train-batch",), itself=True)
-def single_level(problem, alpha_EO, relax):
-    """d L_train / d alpha at fixed weights."""
-    alpha = alpha_EO.detach().requires_grad_()
-    held = {name: w.detach() for name, w in problem.weights.items()}
-    loss, statistics = problem.train_loss(relax(alpha), held, update=problem.update)
-    (gradient_EO,) = torch.autograd.grad(loss, alpha)
-    return Hypergradient(gradient_EO, statistics if problem.update else None, loss=loss)
-
-
 @register(
     "hypergradient",
     "neumann",

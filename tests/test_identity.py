@@ -74,6 +74,8 @@ CASES: dict[str, dict[str, Any]] = {
     "fair-darts": {"algorithm__name": "fair-darts"},
     "snas": {"algorithm__name": "snas"},
     "drnas": {"algorithm__name": "drnas"},
+    "single-level": {"algorithm__name": "single-level"},
+    "pc-darts": {"algorithm__name": "pc-darts"},
     "composed": COMPOSED,
     "composed, perturbed": {**COMPOSED, "algorithm__perturbation": "uniform"},
     "toy": {"space__name": "toy", "benchmark__table": "toy"},

@@ -132,6 +132,7 @@ class Twin:
         frozen: bool = False,
         beta: float = 0.0,
         sampled: str = "",
+        single_level: bool = False,
         gates: float | None = None,
         also_counts: str = "op-weights",
         tracked: bool = True,
@@ -153,6 +154,7 @@ class Twin:
                 self.auxiliaries.extend(cell.edges)
         self.alpha_EO = state.alpha_EO.detach().clone()
         self.optimizer = weights(self.net.parameters())
+        self.single_level = single_level
         self.steps, self.path, self.path_centred = 0, 0.0, 0.0
         self.first_EO = self.second_EO = torch.zeros_like(self.alpha_EO)
         self.beta, self.sampled, self.gates = beta, sampled, gates
@@ -207,6 +209,7 @@ class Twin:
         if self.frozen:
             return
         self.draw()
+        valid = train if self.single_level else valid
         alpha_EO = self.alpha_EO.clone().requires_grad_()
         if self.unrolled == "finite-difference":
             self.move_alpha(self.published(train, valid, alpha_EO))
@@ -340,6 +343,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "darts-minus": ({"algorithm": {"name": "darts-minus"}}, {"auxiliary": True}),
     "random": ({"algorithm": {"name": "random"}}, {"frozen": True}),
     "beta-darts": ({"algorithm": {"name": "beta-darts"}}, {"beta": 50.0}),
+    "single-level": ({"algorithm": {"name": "single-level"}}, {"single_level": True}),
     "gdas": ({"algorithm": {"name": "gdas"}}, {"sampled": "hard"}),
     "snas": ({"algorithm": {"name": "snas"}}, {"sampled": "soft"}),
     "drnas": ({"algorithm": {"name": "drnas"}}, {"sampled": "dirichlet"}),
