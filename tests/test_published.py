@@ -43,7 +43,16 @@ from optnas.search.state import SearchState, build_state
 from optnas.search.steps import arch_step, train_batch, valid_batch, weight_step
 from optnas.spaces.tables.told import describe_benchmark
 
-METHODS = ("beta-darts", "fair-darts", "gdas", "snas", "drnas", "darts-pt", "single-level", "pc-darts")
+METHODS = (
+    "beta-darts",
+    "fair-darts",
+    "gdas",
+    "snas",
+    "drnas",
+    "darts-pt",
+    "single-level",
+    "pc-darts",
+)
 PAIRS = list(itertools.product(("SGD", "Adam"), repeat=2))
 
 

@@ -1,32 +1,8 @@
-"""An algorithm whose alpha has a column beside the operations, and a start of its own.
-
-The normalization of edges of PC-DARTS (Xu et al., ICLR 2020):
-A[e, o] = softmax(alpha[e, :O])[o] softmax(b)[e], b the last column among the edges into one node.
-"""
+"""An algorithm whose alpha has a start of its own, and one whose start lacks a column."""
 
 import torch
 
-from optnas import Algorithm, HypergradientName, Space, parts, register
-
-
-@register("algorithm", "edge-normalised")
-def edge_normalised(hypergradient: HypergradientName = "first-order", *, space: Space) -> Algorithm:
-    """DARTS with normalised edges."""
-    targets = torch.tensor([target for _, target in space.edges])
-    same_EE = targets[:, None] == targets[None, :]
-
-    def relax(alpha_EC, progress):
-        odds_E = alpha_EC[:, -1].exp()
-        shares_E = odds_E / (same_EE.to(odds_E) @ odds_E)
-        return alpha_EC[:, :-1].softmax(-1) * shares_E[:, None]
-
-    return Algorithm(
-        relax=relax,
-        perturb=parts.unperturbed,
-        hypergradient=hypergradient,
-        discretize=parts.argmax_per_edge,
-        columns=1,
-    )
+from optnas import Algorithm, parts, register
 
 
 @register("algorithm", "on-the-simplex")
