@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import TINY
+import torch
+from tiny import TINY, assert_same
 
 from optnas import cli
 from optnas.base.records import Record
@@ -215,3 +216,16 @@ def timeless(run: Path) -> list[Record]:
     lines = (run / "epochs.jsonl").read_text().splitlines()
     records: list[Record] = [json.loads(line, parse_constant=refuse) for line in lines]
     return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+
+
+def assert_same_run(run: Path, reference: Path) -> None:
+    """All records but their seconds, and all of the last checkpoint."""
+    assert timeless(run) == timeless(reference)
+    ends = [
+        torch.load(each / "checkpoints/last.pt", weights_only=True) for each in (run, reference)
+    ]
+    for end in ends:
+        # Texts of seconds differ, and with them the records.
+        for key in ("seconds", "records_bytes", "records_sha256"):
+            del end[key]
+    assert_same(*ends)

@@ -15,8 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from cases import Answer, console, copied, finish, interrupted_run, start, timeless, tiny_search
+from cases import (
+    Answer,
+    assert_same_run,
+    console,
+    copied,
+    finish,
+    interrupted_run,
+    start,
+    timeless,
+    tiny_search,
+)
 from tiny import TINY
 
 from optnas.base import registry
@@ -25,6 +34,7 @@ from optnas.search import api
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
+MOMENTS = Path(__file__).with_name("moments")
 EPOCHS = 12  # so that training takes about as long as importing torch
 INTERRUPTED = ["optnas: interrupted; go on with: optnas resume out"]
 PAIRS = [("SGD", "SGD"), ("SGD", "Adam"), ("Adam", "SGD"), ("Adam", "Adam")]
@@ -64,36 +74,6 @@ def go_on(out: Path, settings: Sequence[str]) -> list[str]:
     return [*settings, "--out", out.name]
 
 
-def assert_same_run(run: Path, reference: Path) -> None:
-    """All records but their seconds, and all of the last checkpoint."""
-    assert timeless(run) == timeless(reference)
-    ends = [
-        torch.load(each / "checkpoints/last.pt", weights_only=True) for each in (run, reference)
-    ]
-    for end in ends:
-        # Texts of seconds differ, and with them the records.
-        for key in ("seconds", "records_bytes", "records_sha256"):
-            del end[key]
-    assert_equal(*ends)
-
-
-def assert_equal(a: Any, b: Any) -> None:
-    assert type(a) is type(b)
-    if isinstance(a, torch.Tensor):
-        assert a.dtype == b.dtype
-        assert torch.equal(a, b)
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            assert_equal(a[key], b[key])
-    elif isinstance(a, (list, tuple)):
-        assert len(a) == len(b)
-        for pair in zip(a, b, strict=True):
-            assert_equal(*pair)
-    else:
-        assert a == b
-
-
 def killed(arguments: Sequence[str], cwd: Path, after: float, number: int) -> Answer:
     """Start a process and send it a signal after some seconds."""
     process = start(arguments, cwd)
@@ -131,37 +111,9 @@ def test_killed_at_any_time(variant: str, duration: float, tmp_path: Path) -> No
     assert_same_run(out, tmp_path / "reference")
 
 
-# Read by every Python process that has its folder on PYTHONPATH: MOMENT is a call of os, how many
-# of them, and a signal that comes before that call; with "bytes", the kernel ends the process when
-# a file grows past that size after the call.
-SITECUSTOMIZE = """
-import os, resource, signal
-
-call, number, what = os.environ["MOMENT"].split()
-real, count = getattr(os, call), 0
-
-
-def counted(*arguments):
-    global count
-    count += 1
-    if count == int(number) and what.isdigit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(what), int(what)))
-    elif count == int(number):
-        os.kill(os.getpid(), getattr(signal, what))
-    return real(*arguments)
-
-
-setattr(os, call, counted)
-"""
-
-
 def ended_at(moment: str, arguments: Sequence[str], cwd: Path) -> Answer:
     """Run a process that meets a signal at a moment of its own."""
-    (cwd / "site").mkdir(exist_ok=True)
-    (cwd / "site/sitecustomize.py").write_text(SITECUSTOMIZE)
-    return console(arguments, cwd, PYTHONPATH=str(cwd / "site"), MOMENT=moment)
+    return console(arguments, cwd, PYTHONPATH=str(MOMENTS), MOMENT=moment)
 
 
 # A start syncs config.toml and its folder, environment.json and its folder; then each epoch its
@@ -222,7 +174,7 @@ def test_ended_while_writing(tmp_path: Path) -> None:
     assert_same_run(out, reference)
 
 
-# Read in the same way; a signal comes when a module is looked up.
+# Read in the same way as those of tests/moments; a signal comes when a module is looked up.
 AT_IMPORT = """
 import os, signal, sys
 
