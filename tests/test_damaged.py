@@ -153,6 +153,17 @@ def test_records_that_the_checkpoint_does_not_vouch_for_are_refused(
     assert contents(out) == before
 
 
+def test_a_folder_in_place_of_the_records_is_refused(begun: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(begun, out)
+    (out / "epochs.jsonl").unlink()
+    (out / "epochs.jsonl").mkdir()
+    before = contents(out)
+    with pytest.raises(UserError, match=r"epochs\.jsonl: cannot read it \(Is a directory\)"):
+        api.resume(out)
+    assert contents(out) == before
+
+
 def test_a_kept_checkpoint_is_verified_before_it_is_measured(tmp_path: Path) -> None:
     out = interrupted_run(tmp_path / "run", search__epochs=3, checkpoints__keep="all")
     kept = RunFolder(out).kept(0)

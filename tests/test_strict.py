@@ -242,3 +242,15 @@ def test_names_that_begin_with_a_word_are_offered() -> None:
     assert did_you_mean("sdarts", names) == "did you mean sdarts-adv or sdarts-rs?"
     assert did_you_mean("dart", names) == "did you mean darts?"
     assert did_you_mean("x", names).startswith("use one of")
+
+
+@pytest.mark.parametrize("file", ["config.toml", "epochs.jsonl", "result.json", "environment.json"])
+def test_a_link_that_leads_nowhere_is_no_absent_file(
+    file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copy_of_a_run(tmp_path / "runs/a")
+    (run.path / file).unlink()
+    (run.path / file).symlink_to("elsewhere")
+    assert look(run).state == "unreadable"
+    assert command("list", str(tmp_path / "runs")) == 0
+    assert "unreadable" in capsys.readouterr().out

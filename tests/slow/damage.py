@@ -44,6 +44,7 @@ def rewritten(change: Callable[[bytearray, random.Random], bytes | bytearray]) -
     def damage(path: Path, draw: random.Random) -> None:
         path.write_bytes(bytes(change(bytearray(path.read_bytes()), draw)))
 
+    damage.__name__ = change.__name__
     return damage
 
 
@@ -59,6 +60,10 @@ def flipped_in_images(content: bytearray, draw: random.Random) -> bytearray:
     return content
 
 
+def cut(content: bytearray, draw: random.Random) -> bytearray:
+    return content[: draw.randrange(len(content))]
+
+
 def zeroed(content: bytearray, draw: random.Random) -> bytearray:
     start = draw.randrange(len(content))
     length = min(draw.choice([1, 16, 512]), len(content) - start)
@@ -69,11 +74,11 @@ def zeroed(content: bytearray, draw: random.Random) -> bytearray:
 def inserted(*texts: bytes) -> Damage:
     """Bytes that are in no text, at a place of one's own."""
 
-    def change(content: bytearray, draw: random.Random) -> bytearray:
+    def no_text(content: bytearray, draw: random.Random) -> bytearray:
         place = draw.randrange(len(content) + 1)
         return content[:place] + draw.choice(texts) + content[place:]
 
-    return rewritten(change)
+    return rewritten(no_text)
 
 
 def a_folder(path: Path, draw: random.Random) -> None:
@@ -168,7 +173,7 @@ def of_toml(content: bytearray, draw: random.Random) -> bytes:
 
 NO_TEXT = inserted(b"\x00", b"\xff", b"\xc3\x28", b"\xed\xa0\x80")
 BROKEN: list[Damage] = [
-    rewritten(lambda content, draw: content[: draw.randrange(len(content))]),
+    rewritten(cut),
     rewritten(zeroed),
     a_folder,
     a_loop,
@@ -196,21 +201,15 @@ class Reader:
     loose: tuple[Damage, ...] = ()
 
 
+TABLE = "study table --recorded --out runs -o table.csv"
 SHOWN = (
     "list runs --json",
-    "study table --recorded --out runs -o table.csv",
+    TABLE,
     "stopping runs/a runs/b --json",
     "plot runs/a runs/b -o a.png",
     "study claims --recorded --out runs --claims H3 --json",
 )
-MEASURED = (
-    "plot runs/a --figure landscape -o a.png",
-    "plot runs/a --figure curvature -o a.png",
-    "plot runs/a --figure operations -o a.png",
-    "plot runs/a --figure indicator -o a.png",
-    "plot runs/a --figure agreement -o a.png",
-    "study table --recorded --out runs -o table.csv",
-)
+FIGURES = ("landscape", "curvature", "operations", "indicator", "agreement")
 CIFAR = " ".join([*SEARCH, "data.name=cifar10", "data.resolution=8", "--data", "data"])
 QUERY = "benchmark query 7 --table nats-tss --data data"
 TEXT = (NO_TEXT, a_folder, a_loop)
@@ -277,22 +276,33 @@ READERS: dict[str, Reader] = {
         (NO_TEXT, a_folder, a_loop),
         (rewritten(of_json), rewritten(lines_changed), *LOOSE),
     ),
-    "measures": Reader(
-        "runs/a/measures/*.jsonl",
-        MEASURED,
-        ("runs",),
-        (*JSON, *BROKEN),
-        (rewritten(flipped),),
-    ),
+    **{
+        f"lines of {name}": Reader(
+            f"runs/a/measures/{name}.jsonl",
+            (f"plot runs/a --figure {name} -o a.png", TABLE),
+            ("runs",),
+            (*JSON, *BROKEN),
+            (rewritten(flipped),),
+        )
+        for name in FIGURES
+    },
+    **{
+        f"arrays of {name}": Reader(
+            f"runs/a/measures/{name}-40-*.npz",
+            (f"plot runs/a --figure {name} -o a.png",),
+            ("runs",),
+            tuple(BINARY),
+        )
+        for name in FIGURES
+    },
     "measures of what goes on": Reader(
         "run/measures/gap.jsonl", ("resume run",), ("run",), (NO_TEXT, *BROKEN[2:]), (JSON[0],)
     ),
-    "arrays": Reader("runs/a/measures/*.npz", MEASURED, ("runs",), tuple(BINARY)),
     "checkpoint": Reader(
         "run/checkpoints/last.pt", ("resume run",), ("run",), (*[rewritten(flipped)] * 4, *BINARY)
     ),
     "kept checkpoint": Reader(
-        "run/checkpoints/epoch-1.pt",
+        "run/checkpoints/epoch-0.pt",
         ("measure run gap --again",),
         ("run",),
         (*[rewritten(flipped)] * 2, *BINARY),
@@ -337,13 +347,15 @@ READERS: dict[str, Reader] = {
     ),
 }
 
-ODD = ("", "nan", "-1", "=", "[", "{}", "a.b.c=1", "--out", "/dev/null", ".", "..", "\x1b[31m", "é",
-       "9" * 5000, "x" * 300, "--json", "-", "--", "0x10", "1e400", "none", "*", "'", "{a={b=1}}")  # fmt: skip
+ODD = (
+    *("", "nan", "-1", "=", "[", "{}", "a.b.c=1", "--out", "/dev/null", ".", "..", "\x1b[31m", "é"),
+    *("9" * 5000, "x" * 300, "--json", "-", "--", "0x10", "1e400", "none", "*", "'", "{a={b=1}}"),
+)
 COMMANDS = (
-    " ".join(SEARCH),
+    *[" ".join(SEARCH)] * 4,
     "resume run",
     *SHOWN,
-    *MEASURED,
+    *(f"plot runs/a --figure {name} -o a.png" for name in FIGURES),
     "measure run gap",
     "stopping h.jsonl eigenvalue --json",
     "study plan tiny.toml --no-timing",
@@ -442,7 +454,7 @@ def made(cwd: Path, before: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-SECONDS = re.compile(r"\d+(\.\d+)? ?(s|ms|min|h)\b|\d\d:\d\d|\d{4}-\d\d-\d\dT\S+")
+SECONDS = re.compile(r"\d+(\.\d+)? ?(CPU )?(s|ms|min|h)\b|\d\d:\d\d|\d{4}-\d\d-\d\dT\S+")
 
 
 class Damager:
@@ -517,10 +529,12 @@ class Damager:
         cwd = self._copy(reader.needs, f"case-{number}")
         file = draw.choice(sorted(cwd.glob(reader.file)))
         damage(file, draw)
-        what = f"case {number}: {name}: {file.relative_to(cwd)}: optnas {words}"
+        what = f"case {number}: {name}: {file.relative_to(cwd)} {damage.__name__}: optnas {words}"
         before = snapshot(cwd)
         answer = self._ask(words, cwd)
         kind = self._judged(answer, words, cwd, what)
+        if kind == "failed":
+            self.report("wrong_exit", f"{what}: a failed run: {answer.err}")
         if answer.code == 2 and ";" not in words and self._changed(before, cwd):
             self.report("wrong_exit", f"{what}: refused, and yet changed files")
         intact, left = self._intact[words]

@@ -36,6 +36,11 @@ def in_package(package: str, name: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
+def present(path: Path) -> bool:
+    """Whether something has this name: a link that leads nowhere is damage, and no absent file."""
+    return os.path.lexists(path)
+
+
 def regular(path: Path) -> Path:
     """The path itself, unless opening it could wait for ever or reading it never end.
 

@@ -13,6 +13,7 @@ from typing import Any
 import pydantic_core
 
 from optnas.base.errors import UserError
+from optnas.base.files import present
 from optnas.base.toml import read_text
 
 # A number beyond the largest float has an exponent or a row of digits as long as these.
@@ -113,7 +114,7 @@ def read_lines(path: Path, *, torn: bool = True) -> list[dict[str, Any]]:
     Raises:
         UserError: a complete line is not a JSON object, or the last one is torn and may not be.
     """
-    if not path.exists():
+    if not present(path):
         return []
     *lines, last = read_text(path).split("\n")
     if last and not torn:

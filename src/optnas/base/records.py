@@ -26,7 +26,7 @@ from typing import Any, Literal, NamedTuple
 
 from optnas.base.contents import check_records, check_result, check_starts
 from optnas.base.errors import UserError
-from optnas.base.files import TEMPORARY, append_text, is_locked, lock, regular, write_text
+from optnas.base.files import TEMPORARY, append_text, is_locked, lock, present, regular, write_text
 from optnas.base.json import dump_json, parse_json, parse_object, read_lines
 from optnas.base.measurements import Measurements
 from optnas.base.toml import dump_toml, parse_toml, read_text
@@ -250,7 +250,7 @@ class RunFolder:
         Raises:
             UserError: environment.json is not a list of starts.
         """
-        if not self.environment.exists():
+        if not present(self.environment):
             return []
         starts = parse_json(read_text(self.environment), self.environment, remedy=DELETE)
         if not isinstance(starts, list):
@@ -281,18 +281,22 @@ class RunFolder:
         return Written(size, self._digest(size))
 
     def _digest(self, size: int) -> str:
-        if not size:
-            return NOTHING_WRITTEN.sha256
         with regular(self.epochs).open("rb") as file:
             return hashlib.sha256(file.read(size)).hexdigest()
 
     def _check_records(self, records: Written) -> None:
-        present = regular(self.epochs).stat().st_size if self.epochs.exists() else 0
-        reason = None
-        if present < records.size:
-            reason = f"has {present} bytes where the checkpoint expects {records.size}"
-        elif self._digest(records.size) != records.sha256:
-            reason = f"its first {records.size} bytes are not those the checkpoint was written with"
+        reason, size, sha256 = None, *NOTHING_WRITTEN
+        try:
+            if present(self.epochs):
+                sha256, size = self._digest(records.size), self.epochs.stat().st_size
+            if size < records.size:
+                reason = f"has {size} bytes where the checkpoint expects {records.size}"
+            elif sha256 != records.sha256:
+                reason = (
+                    f"its first {records.size} bytes are not those the checkpoint was written with"
+                )
+        except OSError as error:
+            reason = f"cannot read it ({error.strerror})"
         if reason is not None:
             raise UserError(
                 reason, where=self.epochs, remedy="restore the file, or start a new run"
@@ -319,7 +323,7 @@ class RunFolder:
         Raises:
             UserError: there is no run here.
         """
-        if not self.config.exists():
+        if not present(self.config):
             raise UserError(
                 "there is no run in this folder (no config.toml)",
                 where=self.path,
@@ -355,7 +359,7 @@ class RunFolder:
         Raises:
             UserError: result.json says no way in which a run ends.
         """
-        if not self.result.exists():
+        if not present(self.result):
             return None
         result = parse_object(read_text(self.result), self.result)
         check_result(result, self.result)
@@ -415,7 +419,9 @@ def find_runs(folder: Path) -> list[RunFolder]:
 
     A config.toml without identity and without records beside it is another program's.
     """
-    found = [RunFolder(path.parent) for path in sorted(folder.rglob("config.toml"))]
+    # A pattern of a whole name would pass over a link that leads nowhere.
+    paths = sorted(path for path in folder.rglob("*.toml") if path.name == "config.toml")
+    found = [RunFolder(path.parent) for path in paths]
     return [run for run in found if not _foreign(run)]
 
 

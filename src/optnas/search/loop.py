@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from optnas.base.errors import UserError, fault_of
+from optnas.base.files import present
 from optnas.base.records import Record, RunFolder, Status
 from optnas.search.checkpoints import restore, save
 from optnas.search.describe import DivergedError
@@ -46,7 +47,7 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
     tracker = tracker_of(settings, folder)
     with computing(settings), _recorded(folder, tracker) as finish:
         state = build_state(settings)
-        if folder.checkpoint.exists():
+        if present(folder.checkpoint):
             restore(state, folder.checkpoint)
         session = Session(state)
         folder.start(describe_environment(settings.run), state.records, state.epoch)

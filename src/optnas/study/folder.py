@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from optnas.base.errors import UserError
+from optnas.base.files import present
 from optnas.base.records import FINISHED, BusyError, RunFolder, find_runs
 from optnas.search.settings.model import NUMBERS_VERSION, Settings
 from optnas.study.declare import ID_LENGTH, PlannedRun, Study, load_study
@@ -53,7 +54,7 @@ def look(run: RunFolder) -> Look:
         a run.
     """
     try:
-        if not run.config.exists():
+        if not present(run.config):
             return Look("missing")
         check_readable(run)
         result = run.read_result()

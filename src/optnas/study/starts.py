@@ -11,7 +11,7 @@ from typing import Any
 
 from optnas.base.contents import check_event
 from optnas.base.errors import UserError
-from optnas.base.files import append_text
+from optnas.base.files import append_text, present
 from optnas.base.json import parse_object
 from optnas.base.records import FINISHED, RunFolder
 from optnas.base.toml import read_text
@@ -53,7 +53,7 @@ class StartLog:
         Raises:
             UserError: the file cannot be read, or a whole line tells no event.
         """
-        if not self.path.exists():
+        if not present(self.path):
             return []
         events = []
         for number, line in enumerate(read_text(self.path).splitlines(), start=1):
