@@ -254,3 +254,24 @@ def test_a_link_that_leads_nowhere_is_no_absent_file(
     assert look(run).state == "unreadable"
     assert command("list", str(tmp_path / "runs")) == 0
     assert "unreadable" in capsys.readouterr().out
+
+
+def test_damaged_arrays_are_not_taken_for_absent_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(RECORDS / "inside/darts", tmp_path / "a")
+    words = ["plot", str(tmp_path / "a"), "--figure", "curvature", "-o", str(tmp_path / "a.png")]
+    (arrays,) = (tmp_path / "a/measures").glob("curvature-*.npz")
+    arrays.write_bytes(arrays.read_bytes()[:-9])
+    assert command(*words) == 2
+    assert f"{arrays.name}: cannot read the arrays" in capsys.readouterr().err
+    arrays.unlink()
+    assert command(*words) == 0  # committed records may be without them
+
+
+@pytest.mark.parametrize("words", ["plot {} -o a.png", "stopping {}", "measure {} gap", "list {}"])
+def test_a_name_longer_than_a_files_is_bad_input(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(*words.format("x" * 5000).split()) == 2
+    assert FORM.fullmatch(capsys.readouterr().err.strip())

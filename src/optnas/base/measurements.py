@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from optnas.base.contents import check_measured
 from optnas.base.errors import UserError
-from optnas.base.files import drop_leftovers, regular, write_atomically, write_text
+from optnas.base.files import drop_leftovers, present, regular, write_atomically, write_text
 from optnas.base.json import dump_json, read_lines
 
 Line = dict[str, Any]
@@ -77,6 +77,10 @@ class Measurements:
         for label in self.labels():
             self.read(label)
 
+    def has_arrays(self, line: Line) -> bool:
+        """Whether the file with a line's arrays is there, damaged or not."""
+        return "arrays" in line and present(self.path / line["arrays"])
+
     def arrays(self, line: Line) -> dict[str, npt.NDArray[Any]]:
         """The arrays of a line, by name; none where it has none.
 
@@ -91,7 +95,7 @@ class Measurements:
         path = self.path / line["arrays"]
         regular(path)
         try:
-            with np.load(path, allow_pickle=False) as held:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
                 return dict(held)
         # A damaged archive fails in whichever way its bytes decide.
         except Exception as error:

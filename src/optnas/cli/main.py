@@ -6,6 +6,7 @@ Bad input is one line on stderr and exit code 2. Exit codes of a search: 0 done,
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -143,6 +144,18 @@ def _answered() -> int:
         if usage is not None:
             command = getattr(getattr(error, "ctx", None), "command_path", "optnas")
             _tell("error", f"command line: {usage()}; see {command} --help".replace(".;", ";"))
+            code = EXIT_BAD_INPUT
+        elif isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            # Whichever command looked for it: there can be no such file.
+            _tell(
+                "error",
+                UserError(
+                    "longer than a file's name can be",
+                    key="path",
+                    value=str(error.filename),
+                    remedy="check the path",
+                ),
+            )
             code = EXIT_BAD_INPUT
         else:
             _tell("failed", f"{type(error).__name__}: {error}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.base.registry import register
 from optnas.measures.figures import Curve, Figure, Panel, Row, Seed
@@ -79,12 +78,11 @@ def _spectra(groups: Sequence[Group], key: str) -> Panel:
     for group in groups:
         seeds = []
         for seed, (run, lines) in zip(group.seeds, group.members, strict=True):
-            try:
+            if run.measures.has_arrays(lines[-1]):
                 spectrum = run.measures.arrays(lines[-1])[key][::-1].tolist()
-            except UserError:
-                absent += 1
-            else:
                 seeds.append(Seed(seed, run.path.name, spectrum))
+            else:
+                absent += 1
         if seeds:
             ranks = range(1, len(seeds[0].values) + 1)
             curves.append(Curve(group.label, ranks, seeds, *group.look))
