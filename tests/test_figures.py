@@ -181,6 +181,24 @@ def test_a_legend_of_many_names_stays_inside() -> None:
     assert box.y1 <= below
 
 
+def test_a_long_name_of_a_legend_takes_several_lines() -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    settings = ", ".join(f"weight_optimizer.setting{each}=0.1234" for each in range(12))
+    curves = [
+        Curve(f"darts, {settings}, search.batch_size={n}: SGD + Adam", [0, 1], [seed], "#000000")
+        for n, seed in enumerate([Seed(0, "r", [0.0, 1.0]), Seed(1, "s", [0.0, 1.0])])
+    ]
+    figure = static.draw(
+        drawn("x", Figure("t", [Row("r", [Panel("a", "%", curves)], "optimizers")]))
+    )
+    FigureCanvasAgg(figure).draw()
+    [legend] = figure.legends
+    box = legend.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert 0 <= box.y0 < box.y1 <= figure.axes[0].get_tightbbox().y0
+
+
 def test_runs_that_end_early_are_told() -> None:
     curve = Curve("a", [0, 1, 2], [Seed(0, "r", [1, 1, 1]), Seed(1, "s", [2, 2, None])], "#000000")
     other = Curve("b", [0, 1], [Seed(0, "t", [1, 1])], "#000000")

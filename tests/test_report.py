@@ -24,7 +24,7 @@ from optnas.analysis.estimates import bootstrap
 from optnas.analysis.runs import Runs, Selection
 from optnas.base.records import RunFolder
 from optnas.measures.drawing import pair_look
-from optnas.measures.figures import Figure, Line
+from optnas.measures.figures import Curve, Figure, Line, Panel, Row, Seed
 from optnas.measures.landscape.panels import TABLE
 from optnas.report import data, named, report
 from optnas.report.arms import pair_arms
@@ -210,7 +210,23 @@ def test_an_axis_leaves_out_the_start_and_says_so() -> None:
 
     [row] = ready("F7", material(study(arms("darts"), late, seeds=2, epochs=40)))
     assert row.panels[0].range == (89.0, 91.0)
-    assert row.panels[0].notes == ["early epochs or single runs lie beyond the axis, from 10 to 90"]
+    every = len(row.panels[0].curves) * 2
+    told = f"{every} of {every} runs leave the picture below, down to 10, at epoch 0 to 1"
+    assert row.panels[0].notes == [told]
+
+
+def test_a_single_run_that_leaves_the_picture_is_told() -> None:
+    """0.1.0 cut it off; later it said that early epochs or single runs do, and not how many."""
+    epochs = list(range(41))
+    values = [[90 + seed + 0.1 * e for e in epochs] for seed in range(8)]
+    values[3][20:], values[5][30] = [10.0] * 21, 12.0
+    seeds = [Seed(seed, "r", each) for seed, each in enumerate(values)]
+    [row] = data.drawn(
+        "F13", Figure("t", [Row("", [Panel("p", "%", [Curve("a", epochs, seeds, "#000000")])])])
+    ).rows
+    assert row.panels[0].notes == [
+        "2 of 8 runs leave the picture below, down to 10, at epoch 20 to 40"
+    ]
 
 
 def test_the_picture_draws_the_data() -> None:

@@ -5,10 +5,10 @@ The page and the pictures draw this and nothing else. Shapes: S runs, E values o
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -221,7 +221,7 @@ def _chart(panel: Panel) -> Chart:
 def _noted(panel: Panel, chart: Chart, ends: tuple[float, float] | None) -> Chart:
     if ends is not None and (chart.grid is None or ends[0] == ends[1]):
         ends = _with_margin(ends, chart.log)
-    notes = [*chart.notes, *_cut(chart.curves, ends), *_thinned(panel, chart.curves)]
+    notes = [*chart.notes, *_cut(panel, ends), *_thinned(panel, chart.curves)]
     if panel.x == "epoch":
         notes += _ended(chart.curves)
     return Chart(
@@ -374,12 +374,29 @@ def _told(counts: set[int]) -> str:
 # --- what is not drawn, for the panel to say ---------------------------------------------------
 
 
-def _cut(curves: Sequence[Mean], ends: tuple[float, float] | None) -> list[str]:
-    values = _values(curves)
-    if ends is None or not values or ends[0] <= min(values) <= max(values) <= ends[1]:
+def _cut(panel: Panel, ends: tuple[float, float] | None) -> list[str]:
+    """Runs of which an end of the axis hides something, intervals included."""
+    if ends is None:
         return []
-    reach = f"from {min(values):.3g} to {max(values):.3g}"
-    return [f"early epochs or single runs lie beyond the axis, {reach}"]
+    runs = [(curve.x, seed) for curve in panel.curves for seed in curve.seeds]
+    said = []
+    for side, way, sign, end in (("below", "down", -1, ends[0]), ("above", "up", 1, ends[1])):
+        beyond = []
+        for x, seed in runs:
+            values = numbers((seed.low if sign < 0 else seed.high) or seed.values)
+            points = zip(x, values, strict=True)
+            beyond.append([(place, value) for place, value in points if sign * (value - end) > 0])
+        count = sum(map(bool, beyond))
+        if count:
+            places, values = zip(*itertools.chain(*beyond), strict=True)
+            first, last = min(places), max(places)
+            at = f"{first:g}" if first == last else f"{first:g} to {last:g}"
+            leave = "run leaves" if count == 1 else "runs leave"
+            said.append(
+                f"{count} of {len(runs)} {leave} the picture "
+                f"{side}, {way} to {sign * max(sign * v for v in values):.3g}, at {panel.x} {at}"
+            )
+    return said
 
 
 def _thinned(panel: Panel, curves: Sequence[Mean]) -> list[str]:
@@ -404,7 +421,11 @@ def _ended(curves: Sequence[Mean]) -> list[str]:
     said = []
     last = max((each.x[-1] for each in curves), default=0.0)
     for each in curves:
-        drops = [x for (_, a), (x, b) in pairwise(zip(each.x, each.counts, strict=True)) if b < a]
+        drops = [
+            x
+            for (_, a), (x, b) in itertools.pairwise(zip(each.x, each.counts, strict=True))
+            if b < a
+        ]
         if drops and each.counts[-1] < max(each.counts):
             left = f"{each.counts[-1]} of {max(each.counts)} runs"
             said.append(f"{each.label}: from epoch {drops[0]:g} on fewer runs, {left} at the end")

@@ -25,6 +25,7 @@ TITLE, HEAD, AXES, FOOT, NAME, NOTE = 0.26, 0.12, 1.6, 0.4, 0.11, 0.09
 SURFACE, SCALE, CELL = 1.9, 0.62, 0.16  # a surface above a map, its scale, a line of a table
 LETTER = 0.052  # the mean width of a letter of a legend
 KEY = 0.62  # of a legend's line and the space around an entry
+LEGEND_WORDS = int((WIDTH - 0.3 - KEY) / LETTER)  # letters in a line of a legend
 PANEL_WORDS, NOTE_WORDS = 17, 27  # letters in an inch of a panel's title and notes
 CAPTION_WORDS = 150  # letters in a line of a caption
 STYLES: dict[str, Any] = {
@@ -169,7 +170,9 @@ def _legend(row: Strip) -> float:
     if not row.names:
         return 0.08
     heading = 0.14 if row.heading else 0.0
-    return 0.14 + heading + 0.135 * math.ceil(len(row.names) / _columns(row))
+    # A name that takes several lines is too wide for a second column.
+    lines = sum(_named(*name).count("\n") + 1 for name in row.names)
+    return 0.14 + heading + 0.135 * math.ceil(lines / _columns(row))
 
 
 def _height(row: Strip) -> float:
@@ -232,7 +235,8 @@ def _draw_row(drawing: Drawing, row: Strip, top: float) -> None:
 
 def _named(label: str, colour: str, dash: str, marker: str, n: str) -> str:
     del colour, dash, marker
-    return f"{label} ({n})" if n else label
+    words = f"{label} ({n})" if n else label
+    return "\n".join(textwrap.wrap(words, LEGEND_WORDS, break_on_hyphens=False))
 
 
 def _draw_legend(drawing: Drawing, row: Strip, bottom: float) -> None:
