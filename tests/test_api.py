@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tiny import TINY
 
 import optnas
+from optnas import UserError
 
 ROOT = Path(__file__).parent.parent
 ROWS = re.findall(r"(?m)^\| `(\w+)` \| (.+) \|$", (ROOT / "docs" / "api.md").read_text())
@@ -51,3 +55,50 @@ def test_templates_and_examples_import_from_one_place() -> None:
         "optnas.spaces.tables.references",
     }
     assert set(deeper) <= allowed
+
+
+# --- errors -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("api") / "done"
+    optnas.run(TINY | {"search.epochs": 1}, out=out)
+    return out
+
+
+WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a folder": (
+        lambda out: optnas.run(TINY, out=out),
+        "arguments: out = '{out}': the output folder holds something already; choose another, "
+        "pass overwrite=True, or: optnas resume {out}",
+    ),
+    "a value": (
+        lambda out: optnas.run(TINY | {"search.epochs": "x"}, out=out),
+        "settings: search.epochs = 'x': must be a whole number; write one such as 40",
+    ),
+    "a value of a resumed run": (
+        lambda out: optnas.resume(out, {"run.device": 5}),
+        "settings: run.device = 5: must be text; write one such as auto",
+    ),
+    "a setting of a measure": (
+        lambda out: optnas.measure(out, {"gap": {"batch_size": "x"}}),
+        "measures: gap.batch_size = 'x': must be a whole number; write one such as 0",
+    ),
+    "a measure's other setting": (
+        lambda out: optnas.measure(out, {"gap": {}}, {"search.epochs": 4}),
+        "settings: search.epochs = 4: a resumed run keeps its settings",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_errors_speak_of_arguments_and_of_nothing_behind_them(case: str, done: Path) -> None:
+    """Said ``command line: --out``, below pages of pydantic's own."""
+    call, told = WRONG[case]
+    with pytest.raises(UserError) as refused:
+        call(done)
+    assert str(refused.value).startswith(told.format(out=done))
+    text = "".join(traceback.format_exception(refused.value))
+    assert text.count("Traceback") == 1
+    assert "pydantic" not in text

@@ -125,7 +125,7 @@ def validated(model: type[Model], document: Mapping[str, Any], remedy: str = CHA
         problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         key, value, reason, found = _told(problem, model)
         found = remedy if found is CHANGE else found
-        raise UserError(reason, key=key or None, value=value, remedy=found) from error
+        raise UserError(reason, key=key or None, value=value, remedy=found) from None
 
 
 def _told(problem: ErrorDetails, model: type[pydantic.BaseModel]) -> tuple[str, Any, str, str]:

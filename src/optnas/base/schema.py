@@ -338,7 +338,7 @@ def typed(value: Any, setting: Setting, key: str) -> Any:
         value = _adapter(hint).validate_python(_shaped(value, hint), strict=True)
     except pydantic.ValidationError as error:
         reason, remedy = wrong(error.errors()[0], hint, default, value)
-        raise UserError(reason, key=key, value=value, remedy=remedy) from error
+        raise UserError(reason, key=key, value=value, remedy=remedy) from None
     same = is_plain(default) and not isinstance(default, bool) and value == default
     return default if same else value
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optnas.base.errors import EXIT_DONE, EXIT_FAILED, UserError, did_you_mean
+from optnas.base.errors import COMMAND_LINE, EXIT_DONE, EXIT_FAILED, UserError, did_you_mean
 from optnas.cli.common import DataFolder, Device, Threads, dotted_settings, runs_at
 from optnas.cli.printing.text import say
 
@@ -46,7 +46,7 @@ def measure(
 
     for run in runs:
         taken: list[tuple[str, dict[str, Any]]] = []
-        api.measure(run.path, measures, dotted, again=again, on_line=tell)
+        api.measure(run.path, measures, dotted, again=again, on_line=tell, where=COMMAND_LINE)
         for label in measures:
             new = [line for of_label, line in taken if of_label == label]
             for line in run.read_measures(label):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optnas.base.errors import EXIT_DIVERGED, EXIT_DONE
+from optnas.base.errors import COMMAND_LINE, EXIT_DIVERGED, EXIT_DONE
 from optnas.cli.common import DataFolder, Device, Overrides, Threads, dotted_settings
 
 
@@ -33,7 +33,6 @@ def search(
     data: DataFolder = None,
 ) -> None:
     """Run one search and watch it epoch by epoch."""
-    from optnas.base.errors import COMMAND_LINE
     from optnas.cli.printing.runs import EpochTable
     from optnas.search import api
 
@@ -64,5 +63,5 @@ def resume(
 
     dotted = dotted_settings(overrides, device=device, threads=threads, data=data)
     with EpochTable() as table:
-        result = api.resume(out, dotted, on_epoch=table.add)
+        result = api.resume(out, dotted, on_epoch=table.add, where=COMMAND_LINE)
     _finish(result, out)

@@ -388,13 +388,13 @@ def _cut(panel: Panel, ends: tuple[float, float] | None) -> list[str]:
             beyond.append([(place, value) for place, value in points if sign * (value - end) > 0])
         count = sum(map(bool, beyond))
         if count:
-            places, values = zip(*itertools.chain(*beyond), strict=True)
+            places, hidden = zip(*itertools.chain(*beyond), strict=True)
             first, last = min(places), max(places)
             at = f"{first:g}" if first == last else f"{first:g} to {last:g}"
             leave = "run leaves" if count == 1 else "runs leave"
             said.append(
                 f"{count} of {len(runs)} {leave} the picture "
-                f"{side}, {way} to {sign * max(sign * v for v in values):.3g}, at {panel.x} {at}"
+                f"{side}, {way} to {sign * max(sign * v for v in hidden):.3g}, at {panel.x} {at}"
             )
     return said
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optnas.base.errors import COMMAND_LINE
+from optnas.base.errors import COMMAND_LINE, UserError
 from optnas.base.measurements import Line
 from optnas.base.records import FINISHED, Record, RunFolder
 from optnas.base.toml import nest, read_toml
@@ -20,13 +21,47 @@ if TYPE_CHECKING:
 OnEpoch = Callable[[Record], None]
 OnLine = Callable[[str, Line], None]
 PathLike = str | Path
+SETTINGS, ARGUMENTS = "settings", "arguments"  # what a UserError calls them
+
+
+@contextlib.contextmanager
+def _told(where: object, measures: Collection[str] = ()) -> Iterator[None]:
+    """What is raised inside speaks of Python's arguments, unless a command line calls.
+
+    Where it comes from says nothing that it does not say itself, if that is a `UserError` too.
+
+    Args:
+        where: what to call the settings.
+        measures: labels of the argument of this name.
+
+    Raises:
+        UserError: what was raised inside.
+    """
+    try:
+        yield
+    except UserError as error:
+        cause: BaseException | None = error
+        while isinstance(cause, UserError):
+            cause = cause.__cause__
+        if where == COMMAND_LINE or error.where != COMMAND_LINE:
+            raise error from cause
+        key, remedy = error.key, error.remedy
+        if key is None or key.startswith("--"):
+            place: object = ARGUMENTS
+            key = key and key[2:].replace("-", "_")
+        else:
+            place = "measures" if key.partition(".")[0] in measures else where
+        remedy = remedy and remedy.replace("add --overwrite", "pass overwrite=True")
+        kind = type(error)
+        told = kind(error.reason, where=place, key=key, value=error.value, remedy=remedy)
+        raise told from cause
 
 
 def settings_of(
     settings: Mapping[str, Any] | None = None,
     *,
     config: PathLike | None = None,
-    where: object = "settings",
+    where: object = SETTINGS,
 ) -> Settings:
     """Complete settings from a configuration file and dotted keys; the keys win.
 
@@ -38,8 +73,9 @@ def settings_of(
     Returns:
         The settings, checked.
     """
-    layers = [] if config is None else [Layer(config, read_toml(Path(config)))]
-    return resolve([*layers, Layer(where, nest(settings or {}, where))], default=where)
+    with _told(where):
+        layers = [] if config is None else [Layer(config, read_toml(Path(config)))]
+        return resolve([*layers, Layer(where, nest(settings or {}, where))], default=where)
 
 
 def run(
@@ -48,7 +84,7 @@ def run(
     out: PathLike,
     config: PathLike | None = None,
     on_epoch: OnEpoch = lambda record: None,
-    where: object = "settings",
+    where: object = SETTINGS,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Run one search.
@@ -73,7 +109,7 @@ def run(
     """
     complete = settings_of(settings, config=config, where=where)
     folder = RunFolder(Path(out))
-    with folder.created(complete.document(), overwrite=overwrite):
+    with _told(where), folder.created(complete.document(), overwrite=overwrite):
         return search(complete, folder, on_epoch)
 
 
@@ -82,6 +118,7 @@ def resume(
     settings: Mapping[str, Any] | None = None,
     *,
     on_epoch: OnEpoch = lambda record: None,
+    where: object = SETTINGS,
 ) -> dict[str, Any]:
     """Go on with a run from its last checkpoint; a finished run is left as it is.
 
@@ -90,6 +127,7 @@ def resume(
         settings: new values of ``run.*``, ``tracking.*`` or of where data lie; nothing else can
             change.
         on_epoch: called with each new record.
+        where: what to call ``settings`` in error messages.
 
     Returns:
         The content of result.json.
@@ -98,13 +136,14 @@ def resume(
         UserError: there is no run, its files do not fit together, or another process has it.
     """
     folder = RunFolder(Path(out))
-    given = nest(settings or {}, COMMAND_LINE)
-    complete = reread(folder.read_config(), folder.config, given)
-    result = folder.read_result()
-    if result is not None and result.get("status") in FINISHED:
-        return result
-    with folder.locked():
-        return search(complete, folder, on_epoch)
+    with _told(where):
+        given = nest(settings or {}, where)
+        complete = reread(folder.read_config(), folder.config, given)
+        result = folder.read_result()
+        if result is not None and result.get("status") in FINISHED:
+            return result
+        with folder.locked():
+            return search(complete, folder, on_epoch)
 
 
 def measure(
@@ -114,6 +153,7 @@ def measure(
     *,
     again: bool = False,
     on_line: OnLine = lambda label, line: None,
+    where: object = SETTINGS,
 ) -> None:
     """Take measures of a run afterwards, from the checkpoints it kept.
 
@@ -127,6 +167,7 @@ def measure(
         settings: new values of ``run.*`` or ``data.folder``.
         again: measure also where a line exists already.
         on_line: called with each label and new line.
+        where: what to call ``settings`` in error messages.
 
     Raises:
         UserError: there is no run or no such measure, or a setting is wrong.
@@ -138,15 +179,18 @@ def measure(
     from optnas.search.settings.check import check_measures
 
     folder = RunFolder(Path(out))
-    complete = reread(folder.read_config(), folder.config, nest(settings or {}))
-    asked = {label: _section(complete, label, given) for label, given in measures.items()}
-    with complete.origins.told():
-        check_measures(complete.model_copy(update={"measures": asked}))
-    wanted = {
-        label: Wanted(section, section.cadence if {"every", "at"} & set(measures[label]) else None)
-        for label, section in asked.items()
-    }
-    measure_run(folder, complete, wanted, again=again, on_line=on_line)
+    with _told(where, measures):
+        complete = reread(folder.read_config(), folder.config, nest(settings or {}, where))
+        asked = {label: _section(complete, label, given) for label, given in measures.items()}
+        with complete.origins.told():
+            check_measures(complete.model_copy(update={"measures": asked}))
+        wanted = {
+            label: Wanted(
+                section, section.cadence if {"every", "at"} & set(measures[label]) else None
+            )
+            for label, section in asked.items()
+        }
+        measure_run(folder, complete, wanted, again=again, on_line=on_line)
 
 
 def _section(settings: Settings, label: str, given: Mapping[str, Any]) -> MeasureSection:
