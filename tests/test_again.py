@@ -58,7 +58,7 @@ def test_what_cannot_begin_leaves_the_old_run(tmp_path: Path) -> None:
     before = (out / "epochs.jsonl").read_bytes()
     with pytest.raises(UserError, match="holds something already") as refused:
         api.run(TINY, out=out)
-    assert "--overwrite" in str(refused.value.remedy)
+    assert "overwrite=True" in str(refused.value.remedy)
     with pytest.raises(UserError):
         api.run(TINY | {"data.split": "file"}, out=out, overwrite=True)
     with pytest.raises(UserError):

@@ -14,9 +14,14 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from cases import command
+from tiny import TINY
 
+from optnas import UserError
 from optnas.base.files import TEMPORARY, write_atomically, write_text
 from optnas.base.measurements import Measurements
+from optnas.base.records import RunFolder
+from optnas.search import api
 
 WRITE_AND_DIE = """
 import os, signal, sys
@@ -97,3 +102,87 @@ def test_measures_leave_nothing_half_written_under_any_label(tmp_path: Path) -> 
     held.put("gap", {"epoch": 3, "settings": {}, "status": "ok", "values": {}}, {})
     assert not left.exists()
     assert [path.name for path in held.path.iterdir()] == ["gap.jsonl"]
+
+
+# --- a run that was to be replaced ------------------------------------------------------------
+
+REPLACE_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from optnas.base import records
+from optnas.base.records import RunFolder
+
+stage = sys.argv[2]
+die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+if stage == "aside":
+    RunFolder._refuse_occupied = die
+if stage == "config":
+    records.write_text = die
+with RunFolder(Path(sys.argv[1])).created({"format": 1}, overwrite=True):
+    die()
+"""
+
+
+def replaced_and_killed(out: Path, stage: str) -> Path:
+    """A run of two epochs of which the replacement was killed; where the former run lies."""
+    api.run(TINY | {"search.epochs": 1}, out=out)
+    call = [sys.executable, "-c", REPLACE_AND_DIE, str(out), stage]
+    process = subprocess.Popen(call, env=dict(os.environ))
+    assert process.wait(timeout=60) == -signal.SIGKILL
+    former = out.with_name(f".{out.name}.{process.pid}{TEMPORARY}")
+    assert (former / "config.toml").exists()
+    return former
+
+
+@pytest.mark.parametrize(
+    ("stage", "then"),
+    [("aside", "list"), ("aside", "search"), ("config", "resume"), ("config", "overwrite")],
+)
+def test_a_run_comes_back_whose_replacement_never_began(
+    stage: str, then: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stayed under its hidden name, and nothing said so."""
+    out = tmp_path / "a[0]"
+    former = replaced_and_killed(out, stage)
+    before = (former / "epochs.jsonl").read_bytes()
+    if then == "list":
+        assert command("list", str(tmp_path)) == 0
+    elif then == "resume":
+        assert api.resume(out)["status"] == "done"
+    elif then == "search":
+        with pytest.raises(UserError, match="holds something already"):
+            api.run(TINY, out=out)
+    else:
+        with pytest.raises(UserError):
+            api.run(TINY | {"data.split": "file"}, out=out, overwrite=True)
+        assert api.run(TINY, out=out, overwrite=True)["status"] == "done"
+    assert [path.name for path in tmp_path.iterdir()] == ["a[0]"]
+    if then != "overwrite":
+        assert (out / "epochs.jsonl").read_bytes() == before
+        assert "this run is back" in RunFolder(out).warnings.read_text()
+    assert "this run is back" in caplog.text
+
+
+def test_a_run_goes_once_its_replacement_has_a_checkpoint(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    former = replaced_and_killed(out, "begun")
+    (out / "config.toml").unlink()
+    RunFolder(out)._take_back()
+    out.rmdir()
+    api.run(TINY | {"search.epochs": 1}, out=tmp_path / "b")
+    (tmp_path / "b" / "result.json").unlink()
+    (tmp_path / "b").rename(out)
+    assert command("list", str(tmp_path)) == 0
+    assert former.exists()
+    assert api.resume(out)["status"] == "done"
+    assert not former.exists()
+
+
+def test_a_run_stays_aside_while_the_other_is_at_work(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    api.run(TINY | {"search.epochs": 1}, out=out)
+    with RunFolder(out).created({"format": 1}, overwrite=True):
+        (out / "config.toml").unlink()
+        RunFolder(out).put_back()
+        [former] = tmp_path.glob(".a.*")
+        assert (former / "result.json").exists()

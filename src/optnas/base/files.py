@@ -124,6 +124,12 @@ def drop_leftovers(folder: Path, name: str | None = None) -> None:
                 os.unlink(entry.path)
 
 
+def replaced(path: Path) -> str | None:
+    """The name of what a process set a folder aside for, None for a path of another name."""
+    match = _HALF_WRITTEN.fullmatch(path.name)
+    return match["name"][1:] if match and match["name"].startswith(".") else None
+
+
 def _alive(process: int) -> bool:
     """Whether a process of this machine has this id, whoever it belongs to."""
     try:

@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import glob
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -26,11 +28,22 @@ from typing import Any, Literal, NamedTuple
 
 from optnas.base.contents import check_records, check_result, check_starts
 from optnas.base.errors import UserError
-from optnas.base.files import TEMPORARY, append_text, is_locked, lock, present, regular, write_text
+from optnas.base.escapes import for_terminal
+from optnas.base.files import (
+    TEMPORARY,
+    append_text,
+    is_locked,
+    lock,
+    present,
+    regular,
+    replaced,
+    write_text,
+)
 from optnas.base.json import dump_json, parse_json, parse_object, read_lines
 from optnas.base.measurements import Measurements
 from optnas.base.toml import dump_toml, parse_toml, read_text
 
+log = logging.getLogger(__name__)
 Status = Literal["done", "interrupted", "diverged", "failed", "timeout"]
 FINISHED = ("done", "diverged")
 # The first epoch of the search. Epoch 0 is recorded before any step: part of every curve, but no
@@ -121,6 +134,7 @@ class RunFolder:
         Raises:
             UserError: the folder cannot be made, or holds something already.
         """
+        self.put_back()
         with contextlib.ExitStack() as aside:
             if overwrite and self.config.exists():
                 aside.enter_context(self._aside())
@@ -136,17 +150,51 @@ class RunFolder:
                 where=self.config,
                 remedy="choose another folder",
             )
-        with self.locked(), self._told():
-            former = self.path.with_name(f".{self.path.name}.{os.getpid()}{TEMPORARY}")
-            self.path.rename(former)
-        try:
-            yield
-        except UserError:
-            if not self.config.exists():
-                former.rename(self.path)
-            raise
-        finally:
-            shutil.rmtree(former, ignore_errors=True)
+        former = self.path.with_name(f".{self.path.name}.{os.getpid()}{TEMPORARY}")
+        # Held while it stands aside: whoever finds it unheld knows that its process is gone.
+        with self.locked():
+            with self._told():
+                self.path.rename(former)
+            try:
+                yield
+            except UserError:
+                if not self.config.exists():
+                    former.rename(self.path)
+                raise
+            finally:
+                if self.config.exists():
+                    shutil.rmtree(former, ignore_errors=True)
+
+    def put_back(self) -> None:
+        """Bring back the run that stood aside for one that was killed before it began.
+
+        Nothing happens where there is none, where the new run has begun, or where that is refused.
+        """
+        former = self._former()
+        if former is None or self.config.exists():
+            return
+        with contextlib.suppress(OSError, UserError), former.locked():
+            if self.path.exists():
+                with self.locked():
+                    self._refuse_occupied()
+                    self._take_back()
+            former.path.rename(self.path)
+            told = "this run is back: the one that was to replace it was killed before it began"
+            self.warn(told)
+            log.warning("optnas: warning: %s", for_terminal(f"{self.path}: {told}"))
+
+    def _former(self) -> RunFolder | None:
+        """The run that a killed process set aside, the latest of them."""
+        left = [
+            path
+            for path in self.path.absolute().parent.glob(
+                f".{glob.escape(self.path.name)}.*{TEMPORARY}"
+            )
+            if (path / self.config.name).exists()
+            and replaced(path) == self.path.name
+            and not is_locked(path / self._lock.name)
+        ]
+        return RunFolder(max(left, key=lambda path: path.stat().st_mtime)) if left else None
 
     @contextlib.contextmanager
     def _new(self, document: Mapping[str, Any]) -> Iterator[None]:
@@ -243,6 +291,9 @@ class RunFolder:
         self.result.unlink(missing_ok=True)
         for leftover in self.path.rglob(f"*{TEMPORARY}"):
             leftover.unlink()
+        former = self._former() if epoch >= 0 else None
+        if former is not None:  # this run has replaced it
+            shutil.rmtree(former.path, ignore_errors=True)
 
     def read_starts(self) -> list[dict[str, Any]]:
         """Versions and machine of each start, the latest last; none where nothing says.
@@ -323,6 +374,8 @@ class RunFolder:
         Raises:
             UserError: there is no run here.
         """
+        if not present(self.config):
+            self.put_back()
         if not present(self.config):
             raise UserError(
                 "there is no run in this folder (no config.toml)",
@@ -417,8 +470,13 @@ class RunFolder:
 def find_runs(folder: Path) -> list[RunFolder]:
     """Every run at or below a folder, sorted by path.
 
-    A config.toml without identity and without records beside it is another program's.
+    A config.toml without identity and without records beside it is another program's. A run that a
+    killed process set aside is put back, see `RunFolder.put_back`.
     """
+    for path in sorted(folder.rglob(f".*{TEMPORARY}")):
+        name = replaced(path)
+        if name is not None:
+            RunFolder(path.with_name(name)).put_back()
     # A pattern of a whole name would pass over a link that leads nowhere.
     paths = sorted(path for path in folder.rglob("*.toml") if path.name == "config.toml")
     found = [RunFolder(path.parent) for path in paths]
