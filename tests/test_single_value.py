@@ -36,6 +36,14 @@ REFUSED = {
         {"measures.gap.batch_size": 1, "measures.gap.at": ["end"]},
         "measures.gap.batch_size = 1",
     ),
+    "a landscape's last batch": (
+        {"measures.landscape.images": 33, "measures.landscape.at": ["end"]} | OWN,
+        "measures.landscape.images = 33",
+    ),
+    "one of an indicator's batches": (
+        {"measures.indicator": {"images": 5, "batch_size": 2, "at": ["end"]}},
+        "measures.indicator.images = 5",
+    ),
 }
 
 
@@ -49,7 +57,18 @@ def test_a_single_value_is_refused(case: str, tmp_path: Path) -> None:
     api.settings_of(SMALL | settings | {"data.resolution": 8})
 
 
-@pytest.mark.parametrize("settings", [{"data.valid_size": 33}, {"data.train_size": 34}])
+LANDSCAPE = {"points": 5, "path_points": 2, "images": 33, "at": ["end"]}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"data.valid_size": 33},
+        {"data.train_size": 34},
+        {"measures.landscape": LANDSCAPE},
+        {"measures.landscape": LANDSCAPE | {"images": 34}} | OWN,
+    ],
+)
 def test_what_meets_no_single_value_is_searched(
     settings: dict[str, object], tmp_path: Path
 ) -> None:

@@ -82,6 +82,9 @@ class Measure:
         recorded: where its section is labelled by its own name, its numbers are columns of
             epochs.jsonl too, null in epochs at which it is not taken.
         images: how many images it needs of a half, ``train`` or ``valid``, if it needs a number.
+        least_batch: images of the smallest validation batch that it normalises by the batch's own
+            statistics, None for no such batch; from the size of the half, that of a batch of a
+            pass, and whether the run tracks no statistics.
     """
 
     measure: Callable[[Snapshot], Values]
@@ -91,3 +94,4 @@ class Measure:
     quick: Mapping[str, Any] = field(default_factory=dict)
     recorded: bool = False
     images: Mapping[str, int] = field(default_factory=dict)
+    least_batch: Callable[[int, int, bool], int | None] = lambda size, batch, untracked: None

@@ -143,6 +143,10 @@ def indicator(
         }
         return Values(numbers | told, arrays)
 
+    def least_batch(size: int, batch: int, untracked: bool) -> int | None:
+        count = min(images, size)
+        return count // math.ceil(count / batch_size) if statistics == "batch" else None
+
     return Measure(
         measure,
         QUANTITIES,
@@ -150,6 +154,7 @@ def indicator(
         " 1,000 images of 16x16, 8 channels and 1 cell per stage; recalibrated, over `batches`"
         " training batches too; everything is ten times that, and tells its time first",
         quick={"uniform": 10, "top": 6, "images": 20, "batch_size": 10, "resamples": 20},
+        least_batch=least_batch,
     )
 
 

@@ -139,12 +139,17 @@ def landscape(
             arrays["eigenvalues"] = eigenvalues.numpy()
         return Values(numbers, arrays)
 
+    def least_batch(size: int, batch: int, untracked: bool) -> int | None:
+        count = min(images or size, size)
+        return (count % batch or batch) if untracked else None
+
     return Measure(
         measure,
         QUANTITIES,
         cost="points^2 passes over `images` validation images, forward only, and as many over "
         "`batches` training batches where statistics=recalibrated: minutes",
         quick={"points": 5, "images": 20, "batches": 2, "path_points": 3},
+        least_batch=least_batch,
     )
 
 

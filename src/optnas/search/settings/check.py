@@ -260,6 +260,19 @@ def check_measures(settings: Settings) -> None:
                 value=1,
                 remedy="raise it",
             )
+        least = measure.least_batch(
+            settings.data.valid_size,
+            settings.evaluation.batch_size,
+            settings.supernet.batch_norm == "batch",
+        )
+        if taken and least == 1 and _one_pixel(settings.data):
+            raise UserError(
+                "one of its batches would be one image of one pixel per channel in the last stage "
+                f"(data.resolution = {settings.data.resolution}), which a batch norm cannot take",
+                key=f"measures.{label}.images",
+                value=section.settings.get("images"),
+                remedy="change it by one, or raise data.resolution to 8",
+            )
         for half, count in measure.images.items():
             if taken and count > halves[half]:
                 raise UserError(
