@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -37,19 +38,19 @@ def settings(*more: str) -> list[str]:
 def test_a_failing_file_is_shown_mended_and_run_again(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(MINE.format(body=FAILS))
-    code, _, err = console(["search", *settings(), "--out", "out"], tmp_path)
+    code, _, err = console(["search", *settings(), "--out", "my run"], tmp_path)
     assert (code, err[0]) == (1, "optnas: failed: IndexError: list index out of range")
     assert err[1:] == [f"  {file}, line 7, in relax: {FAILS}"]
     file.write_text(MINE.format(body=WORKS))
-    code, _, err = console(["resume", "out"], tmp_path)
+    code, _, err = console(["resume", "my run"], tmp_path)
     assert code == 2
-    advised = err[0].rpartition("start anew: optnas ")[2].split()
+    advised = shlex.split(err[0].rpartition("start anew: optnas ")[2])
     code, _, err = console(advised, tmp_path)
     assert (code, err) == (0, [])
-    result = RunFolder(tmp_path / "out").read_result()
+    result = RunFolder(tmp_path / "my run").read_result()
     assert result is not None
     assert result["status"] == "done"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.py", "out"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.py", "my run"]
 
 
 def test_what_cannot_begin_leaves_the_old_run(tmp_path: Path) -> None:

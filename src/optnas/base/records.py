@@ -21,6 +21,7 @@ import hashlib
 import logging
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -234,7 +235,8 @@ class RunFolder:
                 "the output folder holds something already",
                 key="--out",
                 value=str(self.path),
-                remedy=f"choose another, add --overwrite, or: optnas resume {self.path}"
+                remedy="choose another, add --overwrite, or: "
+                f"optnas resume {shlex.quote(str(self.path))}"
                 if self.config.exists()
                 else "choose an empty or new folder",
             )

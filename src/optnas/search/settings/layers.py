@@ -13,6 +13,7 @@ rule.
 from __future__ import annotations
 
 import copy
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,8 +183,8 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
             remedy=f"point {' and '.join(places)} to the original data, or start a new run",
         )
     # config.toml is read before the folder that it lies in is overwritten.
-    folder = Path(str(where)).parent
-    anew = f"optnas search -c {where} --out {folder} --overwrite"
+    file, folder = (shlex.quote(str(each)) for each in (where, Path(str(where)).parent))
+    anew = f"optnas search -c {file} --out {folder} --overwrite"
     for file, digest in settings.sources.items():
         if identity.get("sources", {}).get(file) != digest:
             raise UserError(
