@@ -1,9 +1,8 @@
 """Hypergradients and an algorithm that use all that a search hands them, each in a few lines."""
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 
-from optnas import Algorithm, Hypergradient, WeightGradients, parts, register
+from optnas import Hypergradient, parts, register
 
 
 def direct(problem, alpha_EO, relax):
@@ -98,43 +97,3 @@ def averaged(share: float = 0.9):
 def silent():
     """Asks for batches that it has not said it needs."""
     return lambda problem, alpha_EO, relax: problem.more_train_batches(1)
-
-
-@register("algorithm", "oles", needs=("memory",))
-def oles(threshold: float = 0.0, window: int = 2):
-    """Operations stop training where their train and validation gradients disagree.
-
-    An operation's filters stay where they are once the mean over ``window`` steps of
-    cos(d L_train / d w, d L_val / d w) was below the threshold (Jiang et al., NeurIPS 2023).
-    """
-
-    def hypergradient(problem, alpha_EO, relax):
-        gradient_EO, v, _ = direct(problem, alpha_EO, relax)
-        held = {f"valid/{name}": g for name, g in v.items() if ".edges." in name}
-        return Hypergradient(gradient_EO, memory=held)
-
-    def look(gradients, progress):
-        memory, remembered, stopped = progress.memory, {}, {}
-        steps = memory["steps"] + 1
-        for name, g in gradients.items():
-            if ".edges." not in name:
-                continue
-            cosine = F.cosine_similarity(g.flatten(), memory[f"valid/{name}"].flatten(), dim=0)
-            score = memory.get(f"score/{name}", torch.zeros_like(cosine)) + cosine / window
-            frozen = memory.get(f"frozen/{name}", torch.zeros_like(cosine))
-            if int(steps) % window == 0:
-                frozen = torch.maximum(frozen, (score < threshold).to(frozen))
-                score = torch.zeros_like(score)
-            if bool(frozen):
-                stopped[name] = None
-            remembered |= {f"score/{name}": score, f"frozen/{name}": frozen}
-        return WeightGradients(stopped, {**remembered, "steps": steps})
-
-    return Algorithm(
-        relax=parts.softmax,
-        perturb=parts.unperturbed,
-        hypergradient=hypergradient,
-        discretize=parts.argmax_per_edge,
-        start=lambda: {"steps": torch.zeros((), dtype=torch.int64)},
-        on_weight_gradients=look,
-    )

@@ -76,6 +76,7 @@ CASES: dict[str, dict[str, Any]] = {
     "drnas": {"algorithm__name": "drnas"},
     "single-level": {"algorithm__name": "single-level"},
     "pc-darts": {"algorithm__name": "pc-darts"},
+    "oles": {"algorithm__name": "oles"},
     "composed": COMPOSED,
     "composed, perturbed": {**COMPOSED, "algorithm__perturbation": "uniform"},
     "toy": {"space__name": "toy", "benchmark__table": "toy"},

@@ -25,6 +25,7 @@ from optnas.algorithms.bilevel import Bilevel, Hypergradient
 from optnas.algorithms.drnas import dirichlet, dirichlet_kl
 from optnas.algorithms.fair_darts import zero_one
 from optnas.algorithms.gdas import hard_gumbel
+from optnas.algorithms.oles import oles
 from optnas.algorithms.snas import soft_gumbel
 from optnas.base import registry
 from optnas.base.errors import UserError
@@ -50,6 +51,7 @@ METHODS = (
     "snas",
     "drnas",
     "darts-pt",
+    "oles",
     "single-level",
     "pc-darts",
 )
@@ -451,3 +453,28 @@ def test_a_selection_killed_half_way_gives_the_same_cell(calls: int, tmp_path: P
 def test_a_share_is_a_share(key: str, value: float) -> None:
     with pytest.raises(UserError, match=rf"algorithm\.{key} = {value}"):
         build_state(tiny_settings(algorithm__name="darts-pt", **{f"algorithm__{key}": value}))
+
+
+# --- oles -----------------------------------------------------------------------------------------
+
+
+def test_an_operation_is_stopped_as_the_published_code_does() -> None:
+    """A plain loop over steps; the code of PasaLab/oles at d90455c agrees in every bit."""
+    name, threshold, window = "cells.0.edges.0.op.weight", 1.1, 2
+    algorithm, total, count, stopped = oles(threshold, window), 0.0, 0, False
+    assert algorithm.start is not None
+    assert algorithm.on_weight_gradients is not None
+    memory, last = dict(algorithm.start()), None
+    for step in range(12):
+        train, valid = normal(step).view(5, 3, 2, 1), normal(step + 100).view(5, 3, 2, 1)
+        memory[f"valid/{name}"] = valid
+        if last is not None and not stopped:
+            total += float(F.cosine_similarity(last + valid, last, dim=0).mean())
+            count += 1
+            if count == window + 1:
+                stopped, total, count = total / window < threshold, 0.0, 0
+        last = train
+        seen = algorithm.on_weight_gradients({name: train}, Progress(1, 2, memory=memory))
+        memory |= seen.memory or {}
+        assert_close(seen.gradients[name], train * (not stopped))
+    assert stopped
