@@ -13,6 +13,7 @@ FUZZ = Path(__file__).parent / "slow" / "fuzz.py"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_nothing_is_lost_unequal_silent_or_wrongly_told(tmp_path: Path) -> None:
     words = ["--seed", "0", "--cases", "120", "--kills", "12", "--json", tmp_path / "report.json"]
     answer = subprocess.run([sys.executable, FUZZ, *words], capture_output=True, text=True)
