@@ -56,11 +56,14 @@ def test_runs_are_listed(
     api.run(TINY, out="runs/done")
     interrupted_run(Path("runs/interrupted"), search__seed=1)
     Path("runs/other").mkdir()
-    Path("runs/other/config.toml").write_text("a = 1\n")
+    Path("runs/other/config.toml").write_text("identity = 1\n")
+    Path("runs/foreign").mkdir()
+    Path("runs/foreign/config.toml").write_text("a = 1\n")  # another program's
     found = {Path(each["folder"]).name: each for each in told(capfd, "list")}
     keys = ["id", "folder", "status", "epoch", "reason", "numbers_version"]
     assert {tuple(each) for each in found.values()} == {tuple(keys)}
     config = json.loads(Path("runs/done/result.json").read_text())
+    assert found.keys() == {"done", "interrupted", "other"}
     done, cut, other = (found[name] for name in ("done", "interrupted", "other"))
     assert (done["id"], done["status"], done["reason"]) == (config["hash"][:16], "done", None)
     assert done["epoch"] == config["epochs"]
