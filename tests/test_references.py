@@ -312,7 +312,7 @@ def test_columns_are_as_wide_as_they_must(
         text.replace('name = "darts"', 'name = "./a/rather/long/path/to/my_algorithm.py:cooling"')
     )
     (tmp_path / "c").mkdir()
-    (tmp_path / "c/config.toml").write_text("x = 1")
+    (tmp_path / "c/config.toml").write_text("identity = 1")
     assert command("list", str(tmp_path)) == 0
     heads, *lines = capsys.readouterr().out.splitlines()
     for line, name in zip(lines, "abc", strict=True):
