@@ -106,7 +106,7 @@ def test_every_algorithm_searches_the_toy_space(runs: Path) -> None:
         assert last["benchmark.accuracy.digits"] == table.accuracy(
             cell, Question("digits", "test", 20)
         )
-        assert (len(last["alpha"]), {len(row) for row in last["alpha"]}) == (3, {4})
+        assert (len(last["op_weights"]), {len(row) for row in last["op_weights"]}) == (3, {4})
         assert last["skips"] == cell.count("skip_connect")
         assert loaded.attrs["config"]["benchmark"]["table"] == "toy"
 
