@@ -19,7 +19,7 @@ from cases import command
 from made import parquet_bytes, pixels, png
 
 from optnas.base import cache
-from optnas.data import batches
+from optnas.data import images
 from optnas.data.sets.base import Dataset
 from optnas.data.sets.parquet import parquet
 
@@ -54,7 +54,7 @@ def counted(decoder: str, files: tuple[Path, ...] = ()) -> tuple[Dataset, list[i
 
 
 def load(dataset: Dataset, rows: list[int], resolution: int = 8) -> tuple[Any, Any]:
-    found = batches.load_images(dataset, torch.tensor(rows), resolution, dataset.moments())
+    found = images.load_images(dataset, torch.tensor(rows), resolution, dataset.moments())
     return found.images_NCHW[:, 0, 0, 0].tolist(), found.labels_N.tolist()
 
 

@@ -12,7 +12,7 @@ import torch
 
 from optnas.base.errors import UserError
 from optnas.base.seeds import named_generator
-from optnas.data import batches
+from optnas.data import augmentation, batches, images
 from optnas.data.sets.base import Dataset
 
 SEEDS = range(5)
@@ -40,16 +40,16 @@ def chi_square(counts: Counter[Any], cells: int) -> float:
 
 @pytest.mark.parametrize("size", [10, 11])
 def test_halves_are_the_rows_up_to_the_middle_and_the_rest(size: int) -> None:
-    train, valid = batches.split_indices("halves", size, None, None, rng())
+    train, valid = images.split_indices("halves", size, None, None, rng())
     assert train.tolist() == [0, 1, 2, 3, 4]
     assert valid.tolist() == list(range(5, size))
 
 
 def test_random_halves_share_nothing_and_leave_nothing() -> None:
-    train, valid = batches.split_indices("random-halves", 101, None, None, rng())
+    train, valid = images.split_indices("random-halves", 101, None, None, rng())
     assert sorted(train.tolist() + valid.tolist()) == list(range(101))
-    again, _ = batches.split_indices("random-halves", 101, None, None, rng())
-    other, _ = batches.split_indices("random-halves", 101, None, None, rng(1))
+    again, _ = images.split_indices("random-halves", 101, None, None, rng())
+    other, _ = images.split_indices("random-halves", 101, None, None, rng(1))
     assert torch.equal(train, again)
     assert not torch.equal(train, other)
 
@@ -58,8 +58,8 @@ def test_random_halves_share_nothing_and_leave_nothing() -> None:
 def test_smaller_sizes_are_the_first_rows_of_each_half(
     kind: Literal["halves", "random-halves"],
 ) -> None:
-    whole = batches.split_indices(kind, 100, None, None, rng())
-    train, valid = batches.split_indices(kind, 100, 7, 50, rng())
+    whole = images.split_indices(kind, 100, None, None, rng())
+    train, valid = images.split_indices(kind, 100, 7, 50, rng())
     assert torch.equal(train, whole[0][:7])
     assert torch.equal(valid, whole[1])
 
@@ -75,7 +75,7 @@ def test_smaller_sizes_are_the_first_rows_of_each_half(
 )
 def test_sizes_a_half_cannot_give(sizes: tuple[int | None, int | None], told: str) -> None:
     with pytest.raises(UserError, match=told):
-        batches.split_indices("halves", 11, *sizes, rng())
+        images.split_indices("halves", 11, *sizes, rng())
 
 
 # Resizing and loading
@@ -84,7 +84,7 @@ def test_sizes_a_half_cannot_give(sizes: tuple[int | None, int | None], told: st
 @pytest.mark.parametrize("factor", [2, 4])
 def test_shrinking_by_an_integer_averages_blocks(factor: int) -> None:
     images_NHWC = pixels(3, 16, 16, 2)
-    small = batches.resize(images_NHWC, 16 // factor)
+    small = images.resize(images_NHWC, 16 // factor)
     side = 16 // factor
     for n in range(3):
         for row in range(side):
@@ -97,11 +97,11 @@ def test_shrinking_by_an_integer_averages_blocks(factor: int) -> None:
 @pytest.mark.parametrize("resolution", [8, 5, 3, 16])
 def test_resizing_keeps_constant_images_and_the_range(resolution: int) -> None:
     constant = torch.full((2, 8, 8, 1), 201, dtype=torch.uint8)
-    assert (batches.resize(constant, resolution) == 201).all()
-    assert batches.resize(constant, resolution).shape == (2, resolution, resolution, 1)
+    assert (images.resize(constant, resolution) == 201).all()
+    assert images.resize(constant, resolution).shape == (2, resolution, resolution, 1)
     corners = torch.zeros(1, 8, 8, 1, dtype=torch.uint8)
     corners[:, 4:] = 255
-    resized = batches.resize(corners, resolution)
+    resized = images.resize(corners, resolution)
     assert resized.dtype == torch.uint8
     assert resized[0, 0, 0, 0] <= 60
     assert resized[0, -1, 0, 0] >= 195
@@ -109,10 +109,10 @@ def test_resizing_keeps_constant_images_and_the_range(resolution: int) -> None:
 
 def test_resizing_to_the_same_resolution_and_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     images_NHWC = pixels(10, 8, 8, 3)
-    assert batches.resize(images_NHWC, 8) is images_NHWC
-    whole = batches.resize(images_NHWC, 4)
-    monkeypatch.setattr(batches, "RESIZE_CHUNK", 3)
-    assert torch.equal(batches.resize(images_NHWC, 4), whole)
+    assert images.resize(images_NHWC, 8) is images_NHWC
+    whole = images.resize(images_NHWC, 4)
+    monkeypatch.setattr(images, "RESIZE_CHUNK", 3)
+    assert torch.equal(images.resize(images_NHWC, 4), whole)
 
 
 def test_loaded_images_are_the_asked_rows() -> None:
@@ -131,13 +131,13 @@ def test_loaded_images_are_the_asked_rows() -> None:
         files=(Path("nowhere"),),
         decode=lambda rows: (images_NHWC[rows], labels_N[rows]),
     )
-    images = batches.load_images(dataset, torch.tensor([8, 1, 4]), 8, dataset.moments())
-    assert len(images) == 3
-    batch_BCHW, labels_B = images.to_batch(torch.tensor([2, 0]))
+    half = images.load_images(dataset, torch.tensor([8, 1, 4]), 8, dataset.moments())
+    assert len(half) == 3
+    batch_BCHW, labels_B = half.to_batch(torch.tensor([2, 0]))
     np.testing.assert_array_equal(batch_BCHW.permute(0, 2, 3, 1), images_NHWC[[4, 8]])
     assert labels_B.tolist() == [1, 2]
-    assert torch.equal(images.mean_C, MEAN_C)
-    assert torch.equal(images.std_C, STD_C)
+    assert torch.equal(half.mean_C, MEAN_C)
+    assert torch.equal(half.std_C, STD_C)
 
 
 # Augmentation, against twins that treat one image after the other with the same draws
@@ -145,7 +145,7 @@ def test_loaded_images_are_the_asked_rows() -> None:
 
 def drawn(images_BCHW: torch.Tensor, seed: int = 0, **switched_on: Any) -> torch.Tensor:
     B, _, H, W = images_BCHW.shape
-    return batches.Augmentation(**switched_on).draw(B, (H, W), rng(seed))
+    return augmentation.Augmentation(**switched_on).draw(B, (H, W), rng(seed))
 
 
 def naive_crop(images_BCHW: torch.Tensor, padding: int, generator: torch.Generator) -> torch.Tensor:
@@ -195,7 +195,7 @@ def naive_cutout(
 @pytest.mark.parametrize(("padding", "shape"), [(4, (16, 3, 32, 32)), (1, (5, 1, 8, 6))])
 def test_crop_agrees_with_its_twin(seed: int, padding: int, shape: tuple[int, ...]) -> None:
     images_BCHW = pixels(*shape, seed=seed)
-    fast = batches.crop(images_BCHW, padding, drawn(images_BCHW, seed, crop_padding=padding))
+    fast = augmentation.crop(images_BCHW, padding, drawn(images_BCHW, seed, crop_padding=padding))
     assert torch.equal(fast, naive_crop(images_BCHW, padding, rng(seed)))
     assert fast.dtype == torch.uint8
 
@@ -203,14 +203,14 @@ def test_crop_agrees_with_its_twin(seed: int, padding: int, shape: tuple[int, ..
 @pytest.mark.parametrize("seed", SEEDS)
 def test_flip_agrees_with_its_twin(seed: int) -> None:
     images_BCHW = pixels(16, 3, 8, 6, seed=seed)
-    fast = batches.flip(images_BCHW, drawn(images_BCHW, seed, flip=True)[0])
+    fast = augmentation.flip(images_BCHW, drawn(images_BCHW, seed, flip=True)[0])
     assert torch.equal(fast, naive_flip(images_BCHW, rng(seed)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_normalise_agrees_with_its_twin(dtype: torch.dtype) -> None:
     images_BCHW = pixels(4, 3, 8, 8)
-    fast = batches.normalise(images_BCHW, MEAN_C, STD_C, dtype)
+    fast = augmentation.normalise(images_BCHW, MEAN_C, STD_C, dtype)
     assert torch.equal(fast, naive_normalise(images_BCHW, dtype))
     assert fast.dtype == dtype
     assert fast.is_contiguous(memory_format=torch.channels_last)
@@ -220,16 +220,16 @@ def test_normalise_agrees_with_its_twin(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("length", [1, 4, 5, 16])
 def test_cutout_agrees_with_its_twin(seed: int, length: int) -> None:
     images_BCHW = torch.randn(16, 3, 12, 10, generator=rng(seed), dtype=torch.float64)
-    fast = batches.cutout(images_BCHW, length, drawn(images_BCHW, seed, cutout=length))
+    fast = augmentation.cutout(images_BCHW, length, drawn(images_BCHW, seed, cutout=length))
     assert torch.equal(fast, naive_cutout(images_BCHW, length, rng(seed)))
 
 
 def test_augmentation_crops_flips_normalises_and_cuts_out_in_this_order() -> None:
     images_BCHW = pixels(8, 3, 32, 32)
     before = images_BCHW.clone()
-    augmentation = batches.Augmentation(crop_padding=4, flip=True, cutout=16)
-    draws_KB = augmentation.draw(8, (32, 32), rng(3))
-    fast = augmentation.apply(images_BCHW, MEAN_C, STD_C, draws_KB, torch.float32)
+    asked = augmentation.Augmentation(crop_padding=4, flip=True, cutout=16)
+    draws_KB = asked.draw(8, (32, 32), rng(3))
+    fast = asked.apply(images_BCHW, MEAN_C, STD_C, draws_KB, torch.float32)
     draws = rng(3)
     slow = naive_flip(naive_crop(images_BCHW, 4, draws), draws)
     slow = naive_cutout(naive_normalise(slow, torch.float32), 16, draws)
@@ -240,9 +240,9 @@ def test_augmentation_crops_flips_normalises_and_cuts_out_in_this_order() -> Non
 
 def test_without_augmentation_nothing_is_drawn() -> None:
     images_BCHW, generator = pixels(8, 3, 32, 32), rng(3)
-    draws_KB = batches.Augmentation().draw(8, (32, 32), generator)
-    plain = batches.Augmentation().apply(images_BCHW, MEAN_C, STD_C, draws_KB, torch.float64)
-    assert torch.equal(plain, batches.normalise(images_BCHW, MEAN_C, STD_C, torch.float64))
+    draws_KB = augmentation.Augmentation().draw(8, (32, 32), generator)
+    plain = augmentation.Augmentation().apply(images_BCHW, MEAN_C, STD_C, draws_KB, torch.float64)
+    assert torch.equal(plain, augmentation.normalise(images_BCHW, MEAN_C, STD_C, torch.float64))
     assert torch.equal(generator.get_state(), rng(3).get_state())
 
 
@@ -259,7 +259,7 @@ def test_draws_do_not_depend_on_the_default_type() -> None:
 def test_crop_offsets_are_uniform() -> None:
     # With padding 4 the centre of a 9 x 9 crop is the pixel at the offset itself.
     images_BCHW = torch.arange(81, dtype=torch.uint8).view(1, 1, 9, 9).expand(16_200, 1, 9, 9)
-    centres = batches.crop(images_BCHW, 4, drawn(images_BCHW, crop_padding=4))[:, 0, 4, 4]
+    centres = augmentation.crop(images_BCHW, 4, drawn(images_BCHW, crop_padding=4))[:, 0, 4, 4]
     # 80 degrees of freedom: 125 is exceeded by a uniform law once in a thousand seeds.
     assert chi_square(Counter(centres.tolist()), 81) < 125
 
@@ -348,10 +348,10 @@ def test_the_global_generator_is_left_alone() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
     generator = named_generator(0, "train-augmentation")
-    batches.split_indices("random-halves", 10, None, None, generator)
+    images.split_indices("random-halves", 10, None, None, generator)
     batches.epoch_batches(10, 4, generator)
     batches.fresh_batch(10, 4, generator)
     batches.CyclingBatches(10, 4, generator).next_batch()
-    augmentation = batches.Augmentation(crop_padding=1, flip=True, cutout=4)
-    augmentation.draw(4, (8, 8), generator)
+    asked = augmentation.Augmentation(crop_padding=1, flip=True, cutout=4)
+    asked.draw(4, (8, 8), generator)
     assert torch.equal(torch.get_rng_state(), before)

@@ -24,7 +24,8 @@ from torch.testing import assert_close
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.base.seeds import named_generator
-from optnas.data.batches import Augmentation, Images
+from optnas.data.augmentation import Augmentation
+from optnas.data.images import Images
 from optnas.measures.base import Values
 from optnas.measures.gap.measure import gap
 from optnas.measures.landscape import maths as scape

@@ -21,7 +21,7 @@ from tiny import tiny_settings
 
 from optnas import UserError
 from optnas.base import registry
-from optnas.data.batches import Images, shared_images
+from optnas.data.images import Images, shared_images
 from optnas.data.sets import cifar, imagenet16_120, layouts
 from optnas.search.state import build_state
 

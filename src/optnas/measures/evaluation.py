@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from optnas.data.batches import Augmentation, Images, normalise, send
+from optnas.data.augmentation import Augmentation, normalise
+from optnas.data.batches import send
+from optnas.data.images import Images
 from optnas.spaces.network.layers import MOMENTUM
 from optnas.spaces.network.protocol import SearchNetwork
 from optnas.spaces.network.statistics import Statistics

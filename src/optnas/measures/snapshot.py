@@ -12,7 +12,8 @@ from torch import Tensor
 
 from optnas.algorithms.base import Algorithm, Progress
 from optnas.base.seeds import named_generator
-from optnas.data.batches import Augmentation, Images
+from optnas.data.augmentation import Augmentation
+from optnas.data.images import Images
 from optnas.measures.evaluation import (
     Batch,
     augmented_batch,

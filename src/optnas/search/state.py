@@ -15,14 +15,9 @@ from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.records import NOTHING_WRITTEN, Written
 from optnas.base.seeds import named_generator
-from optnas.data.batches import (
-    Augmentation,
-    CyclingBatches,
-    Images,
-    load_images,
-    shared_images,
-    split_indices,
-)
+from optnas.data.augmentation import Augmentation
+from optnas.data.batches import CyclingBatches
+from optnas.data.images import Images, load_images, shared_images, split_indices
 from optnas.data.sets.base import Dataset
 from optnas.data.splits import read_split
 from optnas.optimizers.adapter import build

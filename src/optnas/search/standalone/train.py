@@ -15,7 +15,9 @@ from torch import Tensor
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.seeds import named_generator
-from optnas.data.batches import Augmentation, Images, epoch_batches, load_images, split_indices
+from optnas.data.augmentation import Augmentation
+from optnas.data.batches import epoch_batches
+from optnas.data.images import Images, load_images, split_indices
 from optnas.data.sets.base import Dataset
 from optnas.measures.evaluation import clean_batch, mean_scores
 from optnas.optimizers.adapter import build, set_learning_rate
