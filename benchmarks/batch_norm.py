@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import json
 import statistics
 import time
@@ -26,8 +25,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from optnas.data.batches import epoch_batches
 from optnas.search.api import settings_of
+from optnas.search.draws import draw_epoch
 from optnas.search.environment import processor
 from optnas.search.session import Session
 from optnas.search.state import build_state
@@ -85,11 +84,11 @@ def alpha_after(steps: int, seed: int, dtype: str, norm: Norm) -> tuple[Tensor, 
     state = session.state
     session.train_epoch()
     session.begin_epoch()
+    draws = draw_epoch(state)[:steps]
     start = time.process_time()
     with normalised_by(norm):
-        size, stream = len(state.train), state.generators["train-order"]
-        for indices_B in itertools.islice(epoch_batches(size, 64, stream), steps):
-            session.step(indices_B)
+        for each in draws:
+            session.step(each)
     seconds = time.process_time() - start
     return state.alpha_EO.detach().double(), state.alpha_start_EO.double(), seconds
 
