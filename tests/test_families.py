@@ -179,7 +179,7 @@ def test_the_json_names_what_a_program_asks_for() -> None:
 
 
 def test_wrong_verdicts_on_the_conclusions_are_rare() -> None:
-    """Two looks at each of 40 studies without effect: at most alpha over three of each claim."""
+    """Two looks at each of 20 studies without effect: at most alpha over three of each claim."""
     wrong = 0
     for draw in range(20):
         table = confirming(study(BLOCK, world(), seeds=16, draw=draw))

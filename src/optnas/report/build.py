@@ -15,7 +15,7 @@ import numpy as np
 
 from optnas.analysis.claims.declare import NAMES as NAMES_OF_ARMS
 from optnas.analysis.claims.judge import judge
-from optnas.analysis.claims.render import evidence
+from optnas.analysis.claims.render import by_family, evidence
 from optnas.analysis.references import references
 from optnas.base import registry
 from optnas.base.errors import UserError
@@ -93,6 +93,7 @@ def report(
         summary_fields=[dataclasses.asdict(line) for line in lines],
         told=summary.told,
         findings=findings,
+        families=by_family(findings),
         evidence=evidence,
         pages=[page(entry) for entry in paged],
         benchmark=material.benchmark,

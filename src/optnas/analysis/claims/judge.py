@@ -128,15 +128,17 @@ def judge(
         whole = Selection(runs, allowed, hold)
         # For parts at one lr / (1 - momentum): their rates belong to no arm.
         free = Selection(runs, ~np.isin(whole.seeds, list(arm.tuned_on)), hold)
-        findings = []
+        findings, own = [], dict[str, Selection]()  # of families with runs of their own
         for claim in chosen:
             setting = _setting(claim, references)
-            if (endpoint := setting.family.endpoint) is None:
+            family = setting.family
+            if family.endpoint is None:
                 findings.append(_judge(claim, arm, whole, setting, free))
                 continue
-            counted = _counted(endpoint, runs) & (arm is arms[0])
-            own = Selection(runs, allowed & counted, hold)
-            findings.append(_judge(claim, arm, own, setting, own))
+            if family.name not in own:
+                counted = _counted(family.endpoint, runs) & (arm is arms[0])
+                own[family.name] = Selection(runs, allowed & counted, hold)
+            findings.append(_judge(claim, arm, own[family.name], setting, own[family.name]))
         judged.append(_with_holm(findings))
     return _tidied(judged)
 

@@ -80,6 +80,12 @@ def _strict(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def by_family(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Findings by family, in the ledger's order: sorting would scatter the reader's own claims."""
+    names = dict.fromkeys(finding.family for finding in findings)
+    return [[finding for finding in findings if finding.family == name] for name in names]
+
+
 def as_text(findings: Sequence[Finding], *, details: bool = False) -> str:
     """The ledger for a terminal: for each finding a line, its arms, why, and what would settle it.
 
@@ -91,9 +97,7 @@ def as_text(findings: Sequence[Finding], *, details: bool = False) -> str:
         Text without a final line break.
     """
     lines: list[str] = []
-    # One after the other, since sorting would put the reader's own claims somewhere else.
-    for family in dict.fromkeys(finding.family for finding in findings):
-        members = [finding for finding in findings if finding.family == family]
+    for members in by_family(findings):
         lines += _head(members)
         for finding in members:
             lines += _of(finding, details=details)
@@ -102,7 +106,7 @@ def as_text(findings: Sequence[Finding], *, details: bool = False) -> str:
 
 def _head(members: Sequence[Finding]) -> list[str]:
     first = members[0]
-    m = sum(not math.isnan(finding.p) for finding in members)
+    m = len({finding.id for finding in members if not math.isnan(finding.p)})  # Holm: per arm
     told = ROLES[first.role].format(threshold=first.threshold, m=m, alpha=first.alpha)
     return [
         f"--- {first.family} ({told})",
