@@ -391,7 +391,7 @@ def _cut(panel: Panel, ends: tuple[float, float] | None) -> list[str]:
             places, hidden = zip(*itertools.chain(*beyond), strict=True)
             first, last = min(places), max(places)
             at = f"{first:g}" if first == last else f"{first:g} to {last:g}"
-            leave = "run leaves" if count == 1 else "runs leave"
+            leave = f"run{'s' * (len(runs) > 1)} {'leaves' if count == 1 else 'leave'}"
             said.append(
                 f"{count} of {len(runs)} {leave} the picture "
                 f"{side}, {way} to {sign * max(sign * v for v in hidden):.3g}, at {panel.x} {at}"

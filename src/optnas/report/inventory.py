@@ -12,7 +12,7 @@ from optnas.analysis.claims.declare import Cell
 from optnas.base.errors import UserError, did_you_mean
 from optnas.base.records import RunFolder
 from optnas.study.declare import ID_LENGTH, Study, describe_settings
-from optnas.study.folder import STATES, State, epochs_of, look
+from optnas.study.folder import STATES, State, look
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def inventory(study: Study, folders: Mapping[str, RunFolder]) -> list[Entry]:
         folder = folders[name]
         state, reason = look(folder)
         there = state not in ("missing", "unreadable")
+        records = folder.read_epochs() if there else []
         document = folder.read_config() if there else run.settings.document()
         start = _last_start(folder) if there else {}
         identity = document["identity"]
@@ -66,8 +67,8 @@ def inventory(study: Study, folders: Mapping[str, RunFolder]) -> list[Entry]:
                 numbers_version=int(identity["numbers_version"]),
                 state=state,
                 reason=reason,
-                recorded=there and bool(folder.read_epochs()),
-                epochs=epochs_of(folder) if there else 0,
+                recorded=bool(records),
+                epochs=max(0, len(records) - 1),
                 planned_epochs=int(document["search"]["epochs"]),
                 started=str(start.get("started", "")),
                 packages=start.get("packages", {}),
