@@ -26,7 +26,7 @@ three are decided.
 
 **Done: {done} of {all} runs, {blocks} whole blocks of {seeds}; {spent:.1f} hours spent, about
 {left:.0f} left on one core.** Until blocks are whole this folder says nothing about the claims, and
-no number of it is quoted anywhere.
+no accuracy of it is quoted anywhere.
 {failed}
 | seed | done | arms |
 |---|---|---|
@@ -52,18 +52,19 @@ def page(runs: list[RunFolder]) -> str:
         spent += result["seconds"] / 3600
         if result["status"] != "done":
             failed.append(f"{run.path.name} ({result['status']})")
+            continue
         momentum = config["weight_optimizer"].get("momentum", 0.9)
         told = "" if momentum == 0.9 else f", momentum {momentum}"
         arms[config["search"]["seed"]].append(run_label(config) + told)
-    total = len(SEEDS) * BLOCK
+    total, count = len(SEEDS) * BLOCK, sum(map(len, arms.values()))
     return PAGE.format(
         block=BLOCK,
-        done=len(runs),
+        done=count,
         all=total,
         blocks=sum(len(done) == BLOCK for done in arms.values()),
         seeds=len(SEEDS),
         spent=spent,
-        left=spent / len(runs) * (total - len(runs)),
+        left=spent / max(count, 1) * (total - count),
         failed=f"\nNot done as they should be: {', '.join(failed)}.\n" if failed else "",
         rows="\n".join(
             f"| {seed} | {len(done)} of {BLOCK} | {'; '.join(sorted(done))} |"
