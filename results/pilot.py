@@ -196,9 +196,9 @@ def alpha(pilot: Pilot) -> str:
 def headline(pilot: Pilot) -> str:
     """What was found in plain words, for a reader who knows none of the names."""
     supernet, cells = pilot.finding("H1"), pilot.finding("H3")
-    judged = sum(each.verdict != "not testable" for each in pilot.findings)
+    tested = sum(not math.isnan(each.p) for each in pilot.findings)
     chance = (
-        f" It is one of {judged} claims judged by these runs; allowing for that, chance could "
+        f" It is one of {tested} claims tested by these runs; allowing for that, chance could "
         "explain it."
         if supernet.verdict_holm == "inconclusive"
         else ""
