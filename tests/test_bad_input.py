@@ -127,6 +127,15 @@ plot --figure alternation -o x.png --reference optimum | command line: --referen
 """  # noqa: E501
 
 
+# settings | key and value that are told | a part of the remedy; these are found once torch is there
+LATE = """
+run.device=cuda:99 | run.device = 'cuda:99' | use auto or cpu
+weight_optimizer.lr=-1 | weight_optimizer.lr = -1.0 | change
+arch_optimizer.betas=[2.0,0.9] | arch_optimizer.betas = [2.0, 0.9] | change
+algorithm.derivative=finite-difference | algorithm.derivative = 'finite-difference' | remove
+"""
+
+
 def rows(table: str) -> list[Any]:
     """The cells of a table in text; a row's name is its first cell."""
     lines = [line.split(" | ") for line in table.strip().splitlines()]
@@ -137,7 +146,7 @@ def rows(table: str) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize(("settings", "told", "remedy"), rows(SETTINGS))
+@pytest.mark.parametrize(("settings", "told", "remedy"), rows(SETTINGS + LATE))
 def test_settings(settings: str, told: str, remedy: str, tmp_path: Path) -> None:
     refused(refusal(tiny_search(*settings.split()), tmp_path), f"command line: {told}", remedy)
 
@@ -343,21 +352,6 @@ def test_files_beside_the_checkpoint(
     copied(run, tmp_path / "out").joinpath(file).write_text(content)
     line = refusal(["resume", "out"], tmp_path)
     assert line.startswith(f"out/{file}: {rest}")
-
-
-# settings | key and value that are told | a part of the remedy; these are found once torch is there
-LATE = """
-run.device=cuda:99 | run.device = 'cuda:99' | use auto or cpu
-weight_optimizer.lr=-1 | weight_optimizer.lr = -1.0 | change
-arch_optimizer.betas=[2.0,0.9] | arch_optimizer.betas = [2.0, 0.9] | change
-algorithm.derivative=finite-difference | algorithm.derivative = 'finite-difference' | remove
-"""
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize(("settings", "told", "remedy"), rows(LATE))
-def test_settings_refused_by_torch(settings: str, told: str, remedy: str, tmp_path: Path) -> None:
-    refused(refusal(tiny_search(*settings.split()), tmp_path), f"command line: {told}", remedy)
 
 
 @pytest.mark.thorough
