@@ -23,7 +23,8 @@ from optnas.base.toml import dump_toml
 from optnas.search import api, loop
 from optnas.search.session import Session
 from optnas.study.declare import load_study
-from optnas.study.folder import look
+from optnas.study.folder import look, prepare
+from optnas.study.starts import StartLog
 from optnas.study.timing import estimate
 from optnas.study.worker import execute
 
@@ -133,6 +134,30 @@ def test_a_run_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     (folder,) = (RunFolder(path) for path in out.iterdir() if path.is_dir())
     assert look(folder) == ("timeout", "took more than 2 s")
     assert run_study(name, out).engine.started == []
+
+
+class SlowToBegin(InProcess):
+    """An engine whose worker has not begun when it is first looked at."""
+
+    looks = 0
+
+    def wait(self, handles: Any, seconds: float) -> dict[int, str]:
+        self.looks += 1
+        return {} if self.looks == 1 else super().wait(handles, seconds)
+
+    def interrupt(self, handle: int) -> None:
+        raise AssertionError("interrupted")
+
+
+def test_the_start_of_a_killed_execution_counts_for_no_timeout(tmp_path: Path) -> None:
+    name, out = tiny_study(tmp_path, "[0]"), tmp_path / "out"
+    Path(name).write_text(Path(name).read_text().replace("[study]", "[study]\ntimeout = 60"))
+    ((run_id, run),) = load_study(name).runs.items()
+    folder, engine = RunFolder(out / run_id), SlowToBegin()
+    prepare(run, folder)
+    StartLog(folder).path.write_text('{"event": "start", "time": "2026-01-01T00:00:00+00:00"}\n')
+    run_in_process(name, out, engine)
+    assert look(folder).state == "done"
 
 
 @pytest.mark.parametrize("value", ["0", "-1", '"1 h"', "true", "inf"])

@@ -62,6 +62,7 @@ class Runner:
         self.elsewhere: set[str] = set()
         self.begun: set[str] = set()
         self._epochs: dict[str, int] = {}
+        self._starts: dict[str, int] = {}  # lines of the start log before this execution
         self._attempts: dict[str, int] = {}
         self._late: dict[str, float] = {}  # when each was last told to end
 
@@ -133,6 +134,7 @@ class Runner:
                 self.on_change(run, "failed", str(error))
                 return
             self._epochs[name] = epochs_of(folder)
+            self._starts[name] = len(StartLog(folder).read())
             try:
                 handle = self.engine.start(_job(run, folder))
             except OSError as error:
@@ -179,7 +181,7 @@ class Runner:
             now = time.time()
             if self.study.timeout is None or now - self._late.get(name, 0.0) < REMIND:
                 continue
-            begun = StartLog(self.folders[name]).begun()
+            begun = StartLog(self.folders[name]).begun(after=self._starts[name])
             if begun is not None and now - begun > self.study.timeout:
                 self._late[name] = now
                 self.engine.interrupt(handle)

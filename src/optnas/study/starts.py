@@ -66,13 +66,18 @@ class StartLog:
             events.append(event)
         return events
 
-    def begun(self) -> float | None:
-        """When the execution under way began, in seconds since 1970; None while none is."""
-        last = ([None, *self.read()])[-1]
-        if last is None or last["event"] != "start":
+    def begun(self, after: int) -> float | None:
+        """When the execution under way began, in seconds since 1970; None while none is.
+
+        Args:
+            after: how many lines there were before it: the last of them may be the start of an
+                execution that was killed.
+        """
+        later = self.read()[after:]
+        if not later or later[-1]["event"] != "start":
             return None
         with contextlib.suppress(ValueError):
-            return datetime.datetime.fromisoformat(last["time"]).timestamp()
+            return datetime.datetime.fromisoformat(later[-1]["time"]).timestamp()
         return None
 
     def completed(self) -> int:
