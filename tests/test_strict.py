@@ -213,7 +213,10 @@ def test_a_start_log_says_what_happened(tmp_path: Path) -> None:
         log.read()
 
 
-@pytest.mark.parametrize("text", ["NaN", "-Infinity", "[1e999]", '{"a": ' + "9" * 400 + ".0}"])
+@pytest.mark.parametrize(
+    "text",
+    ["NaN", "-Infinity", "[1e999]", '{"a": ' + "9" * 400 + ".0}", "[1" + "0" * 250 + "e99]"],
+)
 def test_json_has_finite_numbers(text: str) -> None:
     with pytest.raises(UserError, match=r"^a\.json: not JSON \(\S+ is not a finite number\)"):
         parse_json(text, "a.json")

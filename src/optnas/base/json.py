@@ -16,9 +16,10 @@ from optnas.base.errors import UserError
 from optnas.base.files import present
 from optnas.base.toml import read_text
 
-# A number beyond the largest float has an exponent or a row of digits as long as these.
+# A number beyond the largest float, 1.8e308, has an exponent of three digits, or one of at most 99
+# behind 210 digits or more.
 _EXPONENT = re.compile(r"[eE]\+?\d{3}")
-_ROW, _DIGITS_TO_NOUGHT = b"0" * 309, bytes.maketrans(b"123456789", b"000000000")
+_ROW, _DIGITS_TO_NOUGHT = b"0" * 210, bytes.maketrans(b"123456789", b"000000000")
 
 
 def dump_json(value: Any, *, indent: int | None = None) -> str:
