@@ -20,7 +20,7 @@ from tiny import TINY
 from optnas import UserError
 from optnas.base.files import TEMPORARY, write_atomically, write_text
 from optnas.base.measurements import Measurements
-from optnas.base.records import RunFolder
+from optnas.base.records import RunFolder, find_runs
 from optnas.search import api
 
 WRITE_AND_DIE = """
@@ -176,6 +176,14 @@ def test_a_run_goes_once_its_replacement_has_a_checkpoint(tmp_path: Path) -> Non
     assert former.exists()
     assert api.resume(out)["status"] == "done"
     assert not former.exists()
+
+
+def test_a_run_that_was_replaced_is_no_run_any_more(tmp_path: Path) -> None:
+    """It was listed beside the one that replaced it: a seed counted twice."""
+    former = replaced_and_killed(tmp_path / "a", "begun")
+    (tmp_path / "a" / "config.toml").write_text('[identity]\nhash = "a"\n')
+    assert [run.path.name for run in find_runs(tmp_path)] == ["a"]
+    assert former.exists()
 
 
 def test_a_run_stays_aside_while_the_other_is_at_work(tmp_path: Path) -> None:

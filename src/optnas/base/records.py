@@ -473,7 +473,8 @@ def find_runs(folder: Path) -> list[RunFolder]:
     """Every run at or below a folder, sorted by path.
 
     A config.toml without identity and without records beside it is another program's. A run that a
-    killed process set aside is put back, see `RunFolder.put_back`.
+    killed process set aside is put back, see `RunFolder.put_back`, or no run any more where the one
+    that replaces it has begun.
     """
     for path in sorted(folder.rglob(f".*{TEMPORARY}")):
         name = replaced(path)
@@ -482,7 +483,12 @@ def find_runs(folder: Path) -> list[RunFolder]:
     # A pattern of a whole name would pass over a link that leads nowhere.
     paths = sorted(path for path in folder.rglob("*.toml") if path.name == "config.toml")
     found = [RunFolder(path.parent) for path in paths]
-    return [run for run in found if not _foreign(run)]
+    return [run for run in found if not _replaced(run) and not _foreign(run)]
+
+
+def _replaced(run: RunFolder) -> bool:
+    name = replaced(run.path)
+    return name is not None and RunFolder(run.path.with_name(name)).config.exists()
 
 
 def _foreign(run: RunFolder) -> bool:
