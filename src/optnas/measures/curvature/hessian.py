@@ -40,17 +40,32 @@ def alpha_hessian(
     weight decay of alpha on the diagonal, a symmetric eigensolver, float64 assembly.
     """
     op_weights_EO = relax(alpha_EO.detach()).detach().requires_grad_()
-    (g_EO,) = torch.autograd.grad(loss_of(op_weights_EO), op_weights_EO, create_graph=True)
-    flat_P = g_EO.reshape(-1)
-    columns = g_EO.shape[-1]
+    gradient_EO, hessian_PP = by_rows(loss_of(op_weights_EO), op_weights_EO, inert)
+    return in_logits(gradient_EO.reshape(-1), hessian_PP, relax, alpha_EO)
+
+
+def by_rows(
+    loss: Tensor, op_weights_EO: Tensor, inert: tuple[int, ...] = ()
+) -> tuple[Tensor, Tensor]:
+    """dL/dA and d2 L/dA2 by double backward, a backward pass for each row.
+
+    Args:
+        loss: L, with the graph that leads to the operation weights.
+        op_weights_EO: A, a leaf.
+        inert: columns whose rows are zero and not computed.
+
+    Returns:
+        The gradient, [E, O], and the Hessian, [P, P], float64.
+    """
+    (gradient_EO,) = torch.autograd.grad(loss, op_weights_EO, create_graph=True)
     rows = []
-    for p in range(flat_P.numel()):
-        if p % columns in inert:
-            rows.append(torch.zeros_like(flat_P))
+    for p, entry in enumerate(gradient_EO.reshape(-1)):
+        if p % gradient_EO.shape[-1] in inert:
+            rows.append(torch.zeros_like(gradient_EO).reshape(-1))
             continue
-        (row_EO,) = torch.autograd.grad(flat_P[p], op_weights_EO, retain_graph=True)
+        (row_EO,) = torch.autograd.grad(entry, op_weights_EO, retain_graph=True)
         rows.append(row_EO.reshape(-1))
-    return in_logits(flat_P.detach().double(), torch.stack(rows).double(), relax, alpha_EO)
+    return gradient_EO.detach().double(), torch.stack(rows).double()
 
 
 def in_logits(

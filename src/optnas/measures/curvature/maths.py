@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from optnas.measures.curvature.hessian import by_rows
 from optnas.measures.curvature.tangents import Dual, Factors, Walk
 from optnas.measures.evaluation import Batch
 from optnas.spaces.network.protocol import TANGENTS, SearchNetwork
@@ -62,7 +63,9 @@ def expansion(
     if TANGENTS not in supernet.offers:
         with torch.enable_grad():
             logits_BK = supernet(batch.images_BCHW, leaf_EO, statistics=statistics).logits_BK
-            return _by_rows(F.cross_entropy(logits_BK, batch.labels_B), leaf_EO)
+            loss = F.cross_entropy(logits_BK, batch.labels_B)
+            gradient_EO, hessian_PP = by_rows(loss, leaf_EO)
+        return Expansion(float(loss.detach()), gradient_EO.cpu(), hessian_PP.cpu())
     with torch.enable_grad():
         walk, logits = _pass(supernet, batch, leaf_EO, statistics, None)
         loss = F.cross_entropy(logits.primal, batch.labels_B)
@@ -71,17 +74,6 @@ def expansion(
         walk, logits = _pass(supernet, batch, op_weights_EO.detach(), statistics, adjoints)
         _curve_cross_entropy(logits)
     return Expansion(float(loss.detach()), gradient_EO.double().cpu(), walk.hessian_PP)
-
-
-def _by_rows(loss: Tensor, leaf_EO: Tensor) -> Expansion:
-    """The expansion of a loss by double backward; rows of what it never reads are zero."""
-    (gradient_EO,) = torch.autograd.grad(loss, leaf_EO, create_graph=True)
-    rows = []
-    for entry in gradient_EO.reshape(-1):
-        (row_EO,) = torch.autograd.grad(entry, leaf_EO, retain_graph=True)
-        rows.append(row_EO.reshape(-1))
-    hessian_PP = torch.stack(rows).double().cpu()
-    return Expansion(float(loss.detach()), gradient_EO.detach().double().cpu(), hessian_PP)
 
 
 def _pass(
