@@ -77,6 +77,23 @@ def drawn_batch(
     return Batch(inputs, labels_B)
 
 
+def in_order(images: Images, count: int, batch_size: int, dtype: torch.dtype) -> Iterator[Batch]:
+    """The first images as clean batches; the last may be short.
+
+    Args:
+        images: the images.
+        count: how many of them.
+        batch_size: images of a batch.
+        dtype: a floating type.
+
+    Yields:
+        The batches.
+    """
+    # Positions on the device: a copy from the CPU would be waited for.
+    for indices_B in torch.arange(count, device=images.labels_N.device).split(batch_size):
+        yield clean_batch(images, indices_B, dtype)
+
+
 def augmented_batch(
     images: Images,
     indices_B: Tensor,
@@ -141,8 +158,7 @@ def evaluate(
     Returns:
         Mean cross-entropy in nats, accuracy in percent.
     """
-    indices = torch.arange(len(images), device=images.labels_N.device).split(batch_size)
-    batches = (clean_batch(images, indices_B, dtype) for indices_B in indices)
+    batches = in_order(images, len(images), batch_size, dtype)
     return evaluate_batches(supernet, batches, op_weights_EO, statistics=statistics)
 
 

@@ -20,6 +20,7 @@ from optnas.measures.evaluation import (
     clean_batch,
     evaluate_batches,
     fixed_indices,
+    in_order,
     recalibrated,
 )
 from optnas.spaces.base import Architecture, Space
@@ -143,12 +144,12 @@ class Snapshot:
         Yields:
             Batches of the size of a pass.
         """
+        if not augmented:
+            yield from in_order(self.images[half], count, self.evaluation_size, self.dtype)
+            return
         generator = named_generator(self.seed, f"evaluation-{self.progress.epoch}")
         for indices_B in torch.arange(count).split(self.evaluation_size):
-            if augmented:
-                yield self.augmented_batch(half, indices_B, generator)
-            else:
-                yield clean_batch(self.images[half], indices_B, self.dtype)
+            yield self.augmented_batch(half, indices_B, generator)
 
     def evaluate(
         self, op_weights_EO: Tensor, statistics: Statistics | None, *, half: Half = "valid"

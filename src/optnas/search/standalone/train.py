@@ -19,7 +19,7 @@ from optnas.data.augmentation import Augmentation
 from optnas.data.batches import epoch_batches
 from optnas.data.images import Images, load_images, split_indices
 from optnas.data.sets.base import Dataset
-from optnas.measures.evaluation import clean_batch, mean_scores
+from optnas.measures.evaluation import in_order, mean_scores
 from optnas.optimizers.adapter import build, set_learning_rate
 from optnas.optimizers.stepping import take_step, to_evaluation_point
 from optnas.search.standalone.settings import TrainingSettings
@@ -184,8 +184,7 @@ def _step(
 
 def accuracy(network: Network, statistics: Statistics | None, images: Images) -> float:
     """Percent of the images, not augmented, that are classified right under running statistics."""
-    positions = torch.arange(len(images)).split(256)
     return mean_scores(
         lambda images_BCHW: network(images_BCHW, statistics=statistics).logits_BK,
-        (clean_batch(images, indices_B, DTYPE) for indices_B in positions),
+        in_order(images, len(images), 256, DTYPE),
     )[1]
