@@ -221,31 +221,25 @@ def _in_order(
 ) -> Iterator[tuple[int, Point]]:
     """Every point under each of its seeds, as they are run."""
     shared = _seeds(table, label)
-    _refuse_too_many(document, shared, label)
-    grids = [
-        (
-            _seeds(grid, where, OWN_SEEDS) if OWN_SEEDS in grid else shared,
-            list(_points(grid, where)),
-        )
-        for where, grid in _grids(document, label)
-    ]
+    grids = []
+    for where, grid in _grids(document, label):
+        seeds = _seeds(grid, where, OWN_SEEDS) if OWN_SEEDS in grid else shared
+        axes = dict(_axes({k: v for k, v in grid.items() if k != OWN_SEEDS}, where))
+        _refuse_too_many(math.prod(map(len, axes.values())) * len(seeds), where)
+        grids.append((seeds, list(_points(axes, where))))
     for seeds, group in itertools.groupby(grids, key=lambda each: each[0]):
         yield from itertools.product(seeds, [point for _, points in group for point in points])
 
 
-def _refuse_too_many(document: Mapping[str, Any], shared: list[int], label: str) -> None:
-    """A study of more runs than anyone could begin is not expanded: it would never be told."""
-    for where, grid in _grids(document, label):
-        seeds = _seeds(grid, where, OWN_SEEDS) if OWN_SEEDS in grid else shared
-        axes = dict(_axes({k: v for k, v in grid.items() if k != OWN_SEEDS}, where))
-        count = math.prod(map(len, axes.values())) * len(seeds)
-        if count > MOST_RUNS:
-            raise UserError(
-                f"has {count:,} runs, of which a study may have {MOST_RUNS:,}",
-                where=where,
-                key="grid",
-                remedy="name fewer values, or several studies",
-            )
+def _refuse_too_many(count: int, where: str) -> None:
+    """A grid of more runs than anyone could begin is not expanded: it would never be told."""
+    if count > MOST_RUNS:
+        raise UserError(
+            f"has {count:,} runs, of which a grid may have {MOST_RUNS:,}",
+            where=where,
+            key="grid",
+            remedy="name fewer values, or several grids",
+        )
 
 
 def _grids(document: Mapping[str, Any], label: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -259,9 +253,8 @@ def _grids(document: Mapping[str, Any], label: str) -> Iterator[tuple[str, Mappi
         yield (f"{label}: grid {number}" if len(grids) > 1 else label), grid
 
 
-def _points(grid: Mapping[str, Any], where: str) -> Iterator[Point]:
+def _points(axes: Mapping[str, list[Any]], where: str) -> Iterator[Point]:
     """The product of a grid's axes."""
-    axes = dict(_axes({k: v for k, v in grid.items() if k != OWN_SEEDS}, where))
     for key, values in axes.items():
         _refuse_overlap([other for other in axes if other != key], key, values, where)
     for chosen in itertools.product(*axes.values()):
