@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from optnas.base.errors import UserError
 from optnas.base.files import present
-from optnas.base.records import FINISHED, BusyError, RunFolder, find_runs
+from optnas.base.records import FINISHED, BusyError, Record, RunFolder, find_runs
 from optnas.search.settings.model import NUMBERS_VERSION, Settings
 from optnas.study.declare import ID_LENGTH, PlannedRun, Study, load_study
 from optnas.study.starts import StartLog
@@ -53,34 +53,44 @@ def look(run: RunFolder) -> Look:
         and was killed, ``missing`` if there is no run, ``unreadable`` if its files are not those of
         a run.
     """
+    return look_and_read(run)[0]
+
+
+def look_and_read(run: RunFolder) -> tuple[Look, list[Record]]:
+    """As `look`, with the records it has read: none where it is ``missing`` or ``unreadable``."""
     try:
         if not present(run.config):
-            return Look("missing")
-        check_readable(run)
+            return Look("missing"), []
+        # The result first: whoever writes it has written the records.
         result = run.read_result()
+        records = check_readable(run)
         status: Any = "unfinished" if result is None else result["status"]
         if status not in FINISHED and run.running():
-            return Look("running")
+            return Look("running"), records
         reason = "" if result is None or status == "done" else result.get("reason", "")
-        return Look(status, str(reason))
+        return Look(status, str(reason)), records
     except (UserError, OSError) as error:
-        return Look("unreadable", " ".join(str(error).split()))
+        return Look("unreadable", " ".join(str(error).split())), []
 
 
-def check_readable(run: RunFolder) -> None:
+def check_readable(run: RunFolder) -> list[Record]:
     """Read everything of a run once but its checkpoints.
 
     Args:
         run: its folder.
+
+    Returns:
+        Its records.
 
     Raises:
         UserError: there is no run, or one of its files is not as a run's.
     """
     run.read_identity()
     run.read_starts()
-    run.read_epochs()
+    records = run.read_epochs()
     run.measures.check()
     StartLog(run).read()
+    return records
 
 
 def state_of(run: RunFolder) -> State:
@@ -109,11 +119,10 @@ def standing(run: RunFolder) -> dict[str, Any]:
     }
     told |= {"reason": None, "numbers_version": None}
     try:
-        status, reason = look(run)
+        (status, reason), epochs = look_and_read(run)
         if status in ("missing", "unreadable"):
             return told | {"status": status, "reason": reason or None}
         identity = run.read_identity()
-        epochs = run.read_epochs()
         return told | {
             "id": identity["hash"][:ID_LENGTH],
             "status": status,

@@ -11,7 +11,7 @@ from typing import Any
 from optnas.base.records import FINISHED, RunFolder
 from optnas.search.settings.model import Settings
 from optnas.study.declare import PlannedRun
-from optnas.study.folder import STATES, State, epochs_of, state_of
+from optnas.study.folder import STATES, State, look_and_read
 
 
 def cost_key(settings: Settings) -> str:
@@ -105,15 +105,13 @@ class Watch:
         if name in self._finished:
             return self._finished[name]
         folder = self.folders[name]
-        state = state_of(folder)
-        if state in ("missing", "unreadable"):
-            return state, 0, 0.0
-        epochs = epochs_of(folder)
-        result: dict[str, Any] = folder.read_result() or {}
+        (state, _), records = look_and_read(folder)
+        epochs = max(0, len(records) - 1)
         if state == "done":
+            result: dict[str, Any] = folder.read_result() or {}
             seconds = float(result.get("seconds", 0.0))
         else:
-            seconds = sum(record.get("seconds", 0.0) for record in folder.read_epochs())
+            seconds = sum(record.get("seconds", 0.0) for record in records)
         if state in FINISHED:
             self._finished[name] = state, epochs, seconds
         return state, epochs, seconds
