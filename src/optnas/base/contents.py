@@ -22,6 +22,8 @@ RESTORE = "restore the file"
 STRICT = pydantic.ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
 PLACE = ("epoch", "settings", "source")  # what no two lines of a measure have in common
 
+# How a run ends.
+Status = Literal["done", "interrupted", "diverged", "failed", "timeout"]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
 
@@ -31,7 +33,7 @@ class Ended(pydantic.BaseModel):
 
     model_config = STRICT
 
-    status: Literal["done", "interrupted", "diverged", "failed", "timeout"]
+    status: Status
     reason: str = ""
     fault: Fault = "program"
     traceback: list[str] = []
@@ -66,7 +68,7 @@ class Event(pydantic.BaseModel):
 
     model_config = STRICT
 
-    event: Literal["start", "done", "interrupted", "diverged", "failed", "timeout"]
+    event: Literal["start", Status]
     time: str = ""
     host: str = ""
     process: int = 0
@@ -142,7 +144,7 @@ def _shape(matrix: Matrix) -> tuple[int, set[int]]:
 
 
 def check_result(result: Mapping[str, Any], path: object) -> None:
-    """Refuse an end that is none of four, or that of a run that is done and names no cell.
+    """Refuse an end that is no `Status`, or that of a run that is done and names no cell.
 
     Args:
         result: the content of the file.

@@ -25,9 +25,9 @@ import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from optnas.base.contents import check_records, check_result, check_starts
+from optnas.base.contents import Status, check_records, check_result, check_starts
 from optnas.base.errors import UserError
 from optnas.base.escapes import for_terminal
 from optnas.base.files import (
@@ -45,7 +45,6 @@ from optnas.base.measurements import Measurements
 from optnas.base.toml import dump_toml, parse_toml, read_text
 
 log = logging.getLogger(__name__)
-Status = Literal["done", "interrupted", "diverged", "failed", "timeout"]
 FINISHED = ("done", "diverged")
 # The first epoch of the search. Epoch 0 is recorded before any step: part of every curve, but no
 # epoch at which a search ends, is best, or is correlated. Analysis and stopping rules ask this.

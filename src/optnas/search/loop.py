@@ -8,9 +8,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from optnas.base.contents import Status
 from optnas.base.errors import UserError, fault_of
 from optnas.base.files import present
-from optnas.base.records import Record, RunFolder, Status
+from optnas.base.records import Record, RunFolder
 from optnas.search.checkpoints import restore, save
 from optnas.search.describe import DivergedError
 from optnas.search.environment import computing, describe_environment

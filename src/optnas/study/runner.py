@@ -13,9 +13,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from optnas.base.contents import Status
 from optnas.base.errors import UserError, fault_of
 from optnas.base.files import TEMPORARY
-from optnas.base.records import FINISHED, BusyError, RunFolder, Status
+from optnas.base.records import FINISHED, BusyError, RunFolder
 from optnas.study.declare import PlannedRun, Study
 from optnas.study.engines.base import Engine, Job
 from optnas.study.folder import State, epochs_of, locate, look, prepare, state_of

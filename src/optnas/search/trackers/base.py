@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from optnas.base.records import Record, RunFolder, Status
+from optnas.base.contents import Status
+from optnas.base.records import Record, RunFolder
 from optnas.search.settings.model import Settings
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from optnas.base import registry
+from optnas.base.contents import Status
 from optnas.base.errors import UserError
 from optnas.base.escapes import for_terminal
-from optnas.base.records import Record, RunFolder, Status
+from optnas.base.records import Record, RunFolder
 from optnas.search.settings.model import Settings
 from optnas.search.trackers.base import Tracker
 

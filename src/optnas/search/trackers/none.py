@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from optnas.base.records import Record, RunFolder, Status
+from optnas.base.contents import Status
+from optnas.base.records import Record, RunFolder
 from optnas.base.registry import register
 from optnas.search.settings.model import Settings
 

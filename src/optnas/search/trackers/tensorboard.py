@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from optnas.base import registry
 from optnas.base.columns import RECORD, SUPERNET_ACCURACY
+from optnas.base.contents import Status
 from optnas.base.errors import UserError
-from optnas.base.records import Record, RunFolder, Status
+from optnas.base.records import Record, RunFolder
 from optnas.base.toml import dump_toml, flat
 from optnas.search.settings.model import Settings
 from optnas.spaces import build_space
