@@ -29,7 +29,19 @@ class BatchNorm(NamedTuple):
     channels: int
 
 
-class Cell(Protocol):
+class HasLayers(Protocol):
+    """What has filters and batch norms: a cell, or an operation at its place."""
+
+    def filters(self) -> Mapping[str, Shape]:
+        """Names, ending in ``.weight``, and shapes of filters."""
+        ...
+
+    def norms(self) -> Mapping[str, BatchNorm]:
+        """Batch norms by name."""
+        ...
+
+
+class Cell(HasLayers, Protocol):
     """A cell, as far as its weights go.
 
     Attributes:
@@ -39,14 +51,6 @@ class Cell(Protocol):
 
     name: str
     affine: ClassVar[bool]
-
-    def filters(self) -> dict[str, Shape]:
-        """Names, ending in ``.weight``, and shapes of the cell's filters."""
-        ...
-
-    def norms(self) -> dict[str, BatchNorm]:
-        """The cell's batch norms by name."""
-        ...
 
 
 class SearchCell(Cell, Protocol):

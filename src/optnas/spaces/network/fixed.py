@@ -122,7 +122,7 @@ class Network(Skeleton[FixedCell]):
         statistics: Statistics | None,
         update: bool = False,
     ) -> Output:
-        """Logits of a batch; for the modes see `Skeleton.run`.
+        """Logits of a batch; for the modes see `SearchNetwork.__call__`.
 
         Args:
             x_BCHW: normalised images.

@@ -8,31 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from optnas.spaces.network.cells import BatchNorm, Normalise
+from optnas.spaces.network.cells import BatchNorm, HasLayers, Normalise
 from optnas.spaces.network.initial import uniform_fan_in
 from optnas.spaces.network.statistics import Statistics
 from optnas.spaces.operations.base import Shape
 
 MOMENTUM = 0.1
 EPSILON = 1e-5
-
-
-class HasLayers(Protocol):
-    """What `Layers.add` takes: a cell, or an operation at its place."""
-
-    def filters(self) -> Mapping[str, Shape]:
-        """Names, ending in ``.weight``, and shapes of filters."""
-        ...
-
-    def norms(self) -> Mapping[str, BatchNorm]:
-        """Batch norms by name."""
-        ...
 
 
 class Pass(NamedTuple):

@@ -162,17 +162,7 @@ class MixedCell(SearchCell):
         weights: Mapping[str, Tensor],
         normalise: Normalise,
     ) -> Tensor:
-        """The cell's last node.
-
-        Args:
-            x_BCHW: the cell's input, node 0.
-            op_weights_EO: any real matrix.
-            weights: filters by name.
-            normalise: batch norm by name: input, name, affine weight, affine bias.
-
-        Returns:
-            The last node, shaped as the input.
-        """
+        """The cell's last node; arguments as of `SearchCell.forward`."""
 
         def convolve(source: int, active_BCHW: Tensor) -> Iterator[tuple[int, Tensor]]:
             edges = self.leaving(source)

@@ -208,7 +208,7 @@ class Supernet(Skeleton[SearchCell], SearchNetwork):
         statistics: Statistics | None,
         update: bool = False,
     ) -> Output:
-        """Logits of a batch under given operation weights; for the modes see `Skeleton.run`.
+        """Logits of a batch under given operation weights; modes as of `SearchNetwork.__call__`.
 
         Args:
             x_BCHW: normalised images.
