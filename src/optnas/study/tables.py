@@ -162,9 +162,9 @@ def _derive(records: Sequence[Record], operations: Sequence[str]) -> None:
     for record in records:
         weights_EO = np.reshape(record["op_weights"], (-1, len(operations)))
         record["op_weight"] = dict(zip(operations, weights_EO.mean(axis=0).tolist(), strict=True))
-        if records[0]["epoch"] == 0:
+        if "alpha_displacement_centred" not in record:
             moved = float(np.linalg.norm(centred(record) - centred(records[0])))
-            record.setdefault("alpha_displacement_centred", moved)
+            record["alpha_displacement_centred"] = moved
 
 
 def _text(value: Any) -> str | None:
