@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 Epoch = int | str  # a number, or "end"
+# Sections of settings that are measures now, and the label of each; their old spelling is accepted.
+FORMER_SECTIONS = {"curvature": "sharpness"}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from optnas.base.files import write_atomically, writing
 from optnas.base.records import RunFolder
 from optnas.base.schema import parameters_of
 from optnas.base.toml import flat
+from optnas.measures.base import FORMER_SECTIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -142,7 +143,6 @@ APART = (
     "checkpoints",
     "benchmark",
 )
-FORMER = ("curvature",)
 ALIKE = ("search.seed", "data.folder", "data.path", "data.split_file")
 
 
@@ -163,7 +163,7 @@ def run_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         {
             key: value
             for key, value in flat(config).items()
-            if key.partition(".")[0] not in (*APART, *FORMER) and key not in ALIKE
+            if key.partition(".")[0] not in (*APART, *FORMER_SECTIONS) and key not in ALIKE
         }
         for config in configs
     ]

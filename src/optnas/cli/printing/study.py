@@ -200,7 +200,7 @@ def print_status(
         say(f"{'running':<11} {name}  epoch {epochs}/{asked}  {study.runs[name].label}")
     for name, folder in watch.folders.items():
         state, reason = look(folder)
-        if state in ("failed", "timeout", "unreadable", "diverged", "interrupted", "unfinished"):
+        if state in (*WRONG, "interrupted", "unfinished"):
             say(f"{state:<11} {name}  {study.runs[name].label}  {reason}".rstrip())
     say(f"study {study.name}: {progress.line(max(1, len(progress.running)))}")
     for warning in _warnings(others, edited):

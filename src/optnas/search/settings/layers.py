@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from optnas.base.errors import COMMAND_LINE, Origins, UserError, did_you_mean
+from optnas.measures.base import FORMER_SECTIONS
 from optnas.search import protocols
 from optnas.search.settings.complete import COMPONENTS, complete
 from optnas.search.settings.model import (
     FORMAT,
-    FORMER_SECTIONS,
     NUMBERS_VERSION,
     PLACES,
     Settings,

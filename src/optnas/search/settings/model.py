@@ -26,8 +26,6 @@ NUMBERS_VERSION = 2
 NOT_IDENTITY = ("run", "protocol", "tracking", "measures", "checkpoints", "benchmark")
 # Measures that every search takes unless its settings say otherwise.
 DEFAULT_MEASURES = ("sharpness", "gap")
-# Sections that are measures now, and the label of each; their old spelling is accepted.
-FORMER_SECTIONS = {"curvature": "sharpness"}
 # Keys of [data] that belong to every data set rather than to one factory.
 DATA_KEYS = ("name", "folder", "train_size", "valid_size", "resolution", "split", "split_file")
 # Keys of [data] that say where files lie. What the files hold is in the fingerprint, so these are
