@@ -9,6 +9,7 @@ import dataclasses
 import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from torch.testing import assert_close
 
 from optnas import Bilevel, Hypergradient, UserError, parts
 from optnas.algorithms.base import Progress
-from optnas.algorithms.pc_darts import pc_darts
+from optnas.algorithms.pc_darts import normalised_edges, pc_darts
 from optnas.measures.curvature.maths import expansion
 from optnas.measures.evaluation import Batch
 from optnas.measures.indicator.oneshot import score_cells
@@ -415,8 +416,27 @@ def test_alpha_stays_in_the_warm_up_and_the_rows_are_those_of_the_edges() -> Non
     assert not torch.equal(second[:, -1], third[:, -1])
     with pytest.raises(UserError, match=r"algorithm\.k = 3: does not divide the 2 channels"):
         build_state(tiny({"algorithm": {"name": "pc-darts", "k": 3}}))
-    with pytest.raises(UserError, match=r"algorithm\.warmup = 1\.0: a share of the epochs"):
-        build_state(tiny({"algorithm": {"name": "pc-darts", "warmup": 1.0}}))
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 10])
+def test_a_warm_up_leaves_the_last_epoch(epochs: int) -> None:
+    moved = Hypergradient(torch.ones(6, 6))
+    algorithm = pc_darts(2, warmup=0.95, hypergradient=lambda *given: moved, space=NAS_BENCH_201)
+
+    def gradient(epoch: int) -> Tensor | None:
+        problem: Any = SimpleNamespace(progress=Progress(epoch, epochs))
+        return algorithm.hypergradient(problem, torch.zeros(6, 6), torch.clone).gradient_EO
+
+    assert [gradient(epoch) for epoch in range(1, epochs)] == [None] * (epochs - 1)
+    assert gradient(epochs) is moved.gradient_EO
+
+
+def test_the_edges_into_a_node_are_those_of_its_own_kind_of_cell() -> None:
+    kinds = tuple(Wiring(name, 2, ((0, 1),)) for name in ("normal", "reduce"))
+    space = Space.of_wirings("kinds", kinds, ("none", "skip_connect"), none=0, skip=1)
+    alpha_EP = normal(2, 3, seed=3)
+    A_EO = normalised_edges(space)(alpha_EP, Progress(1, 2))
+    assert_close(A_EO, alpha_EP[:, :-1].softmax(-1), **TIGHT)
 
 
 def test_an_algorithm_with_another_mixed_cell_searches_and_resumes() -> None:

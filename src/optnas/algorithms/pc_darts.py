@@ -41,7 +41,11 @@ def normalised_edges(space: Space) -> Relax:
     Returns:
         The relaxation, of alpha with one further column.
     """
-    counts = [len(list(into)) for _, into in itertools.groupby(space.edges, lambda edge: edge[1])]
+    counts = [  # of the edges into each node, kind of cell by kind
+        len(list(into))
+        for wiring in space.wirings
+        for _, into in itertools.groupby(wiring.edges, lambda edge: edge[1])
+    ]
 
     def relax(alpha_EP: Tensor, progress: Progress) -> Tensor:
         del progress
@@ -147,7 +151,8 @@ def pc_darts(
 
     Args:
         k: K, one channel in K passes the operations; 1 leaves the normalization of edges alone.
-        warmup: share of the run's epochs, from the first, in which alpha stays.
+        warmup: share of the run's epochs, rounded, from the first, in which alpha stays; the last
+            epoch moves it.
         hypergradient: the gradient that moves alpha.
         space: the search space; the program supplies it, for its edges.
 
@@ -176,7 +181,8 @@ def pc_darts(
         return PartialCell(name, channels, space, k)
 
     def held(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
-        if problem.progress.epoch <= round(warmup * problem.progress.epochs):
+        epoch, epochs = problem.progress.epoch, problem.progress.epochs
+        if epoch <= min(round(warmup * epochs), epochs - 1):  # the last epoch moves alpha
             return parts.frozen(problem, alpha_EO, relax)
         return hypergradient(problem, alpha_EO, relax)
 
