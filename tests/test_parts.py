@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_supernet import MixedEdge, NaiveSupernet
+from tiny import tiny_settings
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -348,3 +349,18 @@ def test_warmup_rises_to_the_initial_rate_then_follows_the_rest(name: str) -> No
     assert rates[3:] == pytest.approx(torch_rates(lambda o: torchs(o, 7), 7))
     with pytest.raises(UserError, match="negative"):
         make(**options, warmup_epochs=-1)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "told"),
+    [
+        ({"name": "fair-darts", "threshold": 3.0}, r"algorithm\.threshold = 3\.0: a gate is"),
+        ({"name": "pc-darts", "warmup": 1.0}, r"algorithm\.warmup = 1\.0: a share"),
+        ({"name": "drnas", "kl": -1.0}, r"algorithm\.kl = -1\.0: is not negative"),
+    ],
+)
+def test_what_an_algorithm_refuses_is_refused_with_the_settings(
+    algorithm: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UserError, match=told):
+        tiny_settings(algorithm=algorithm)

@@ -102,6 +102,11 @@ def test_only_the_command_line_prints() -> None:
         "import optnas.cli",
         "from optnas.search.settings.layers import Layer, resolve; "
         "resolve([Layer('x', {'data': {'name': 'digits'}})])",
+        # Every algorithm is built, so that what it refuses is refused before images are read.
+        "from optnas.base import registry; "
+        "from optnas.search.settings.layers import Layer, resolve; "
+        "[resolve([Layer('x', {'data': {'name': 'digits'}, 'algorithm': {'name': name}})])"
+        " for name in registry.names('algorithm')]",
         # Optimizers are torch's own classes: docs/decisions/0002-settings-without-torch.md.
         "from optnas.base import registry; "
         "[registry.names(kind) for kind in registry.KINDS if kind != 'optimizer']",

@@ -22,6 +22,7 @@ from optnas.data.sets.base import Dataset
 from optnas.data.splits import read_split
 from optnas.optimizers.adapter import build
 from optnas.optimizers.schedules.common import Schedule
+from optnas.search.settings.check import algorithm_of
 from optnas.search.settings.model import Settings
 from optnas.spaces import Space, build_space
 from optnas.spaces.network import SearchNetwork, Statistics, build_network
@@ -195,12 +196,7 @@ def build_state(settings: Settings) -> SearchState:
     )
     train, valid = _load_halves(settings, dataset, device)
     chosen = settings.algorithm
-    algorithm: Algorithm = registry.supply(
-        registry.find("algorithm", chosen.name),
-        chosen.settings,
-        {"space": space},
-        section="algorithm",
-    )
+    algorithm = algorithm_of(settings, space)
     supernet = build_network(
         space,
         algorithm.mixed_cell,

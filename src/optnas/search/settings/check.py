@@ -68,10 +68,10 @@ def check(settings: Settings, images: SearchImages) -> None:
         space.check_operations()
     elif not settings.supernet.head_affine:
         space.check_takes("head_affine", "supernet.head_affine=false asks for one")
-    _check_judging(settings, space)
     _check_table(settings, space.name)
     check_measures(settings)
     _check_needs(settings, space)
+    _check_judging(settings, algorithm_of(settings, space))
 
 
 def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
@@ -178,19 +178,33 @@ def single_value(data: DataSection, half: str, key: str, batch_size: int) -> Con
     )
 
 
-def _check_judging(settings: Settings, space: Space) -> None:
+def algorithm_of(settings: Settings, space: Space) -> Algorithm:
+    """The algorithm that the settings ask for.
+
+    Args:
+        settings: all of them.
+        space: what is searched.
+
+    Raises:
+        UserError: the algorithm, or a part of it, refuses a value.
+    """
+    chosen = settings.algorithm
+    algorithm: Algorithm = registry.supply(
+        registry.find("algorithm", chosen.name),
+        chosen.settings,
+        {"space": space},
+        section="algorithm",
+    )
+    return algorithm
+
+
+def _check_judging(settings: Settings, algorithm: Algorithm) -> None:
     """Refuse batches of one value per channel in passes over the validation half."""
     data, search, judging = settings.data, settings.search, settings.evaluation
     if not _one_pixel(data):
         return
     if search.valid_order == "passes":
         refuse(single_value(data, "valid_size", "search.batch_size", search.batch_size))
-    algorithm: Algorithm = registry.supply(
-        registry.find("algorithm", settings.algorithm.name),
-        settings.algorithm.settings,
-        {"space": space},
-        section="algorithm",
-    )
     # A selection judges by the statistics of each batch, whatever the run tracks.
     if settings.supernet.batch_norm == "batch" or algorithm.select is not None:
         refuse(single_value(data, "valid_size", "evaluation.batch_size", judging.batch_size))
