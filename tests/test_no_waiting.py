@@ -51,6 +51,7 @@ CASES: dict[str, dict[str, Any]] = {
         "algorithm__hypergradient": {"name": "unrolled", "derivative": "finite-difference"},
     },
     "exact projection": {"algorithm__name": "sdarts-adv", "algorithm__projection": "exact"},
+    "drnas, penalty": {"algorithm__name": "drnas", "algorithm__kl": 0.1},
     "composed, perturbed": {"algorithm__name": "composed", "algorithm__perturbation": "attack"},
     "sam": {"algorithm__name": "sdarts-adv", "weight_optimizer": SAM, "arch_optimizer": SAM},
     "cutout, clipping counts alpha": {

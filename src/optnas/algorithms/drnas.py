@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from optnas.algorithms import parts
@@ -87,9 +88,9 @@ def dirichlet_kl(
             return found
         leaf_EO = alpha_EO.detach().requires_grad_()
         c_EO = _concentration(leaf_EO)
-        total_E, count = c_EO.sum(-1), leaf_EO.new_tensor(float(leaf_EO.shape[-1]))
+        total_E, of_one = c_EO.sum(-1), math.lgamma(leaf_EO.shape[-1])
         spread_EO = (c_EO - 1) * (c_EO.digamma() - total_E[:, None].digamma())
-        kl_E = total_E.lgamma() - count.lgamma() - c_EO.lgamma().sum(-1) + spread_EO.sum(-1)
+        kl_E = total_E.lgamma() - of_one - c_EO.lgamma().sum(-1) + spread_EO.sum(-1)
         penalty = weight * kl_E.sum()
         (added_EO,) = torch.autograd.grad(penalty, leaf_EO)
         penalty = penalty.detach()
