@@ -17,8 +17,9 @@ from test_study import InProcess
 from test_study import run_study as run_in_process
 from tiny import TINY
 
-from optnas.base.errors import UserError, fault_of
+from optnas.base.errors import Origins, UserError, fault_of
 from optnas.base.records import RunFolder
+from optnas.base.registry import supply
 from optnas.base.toml import dump_toml
 from optnas.search import api, loop
 from optnas.search.session import Session
@@ -63,6 +64,22 @@ def test_whose_fault_it_is(case: str) -> None:
     told = UserError("told")
     told.__cause__ = error
     assert fault_of(told) == fault
+
+
+@pytest.mark.parametrize("told", [Origins("a.toml").told, lambda: api._told("a.toml")])
+def test_an_error_that_names_its_place_is_not_its_own_cause(told: Any) -> None:
+    with pytest.raises(UserError) as caught, told(), told():
+        raise UserError("wrong", where="b.toml") from ValueError("no number")
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_refusal_of_a_component_is_not_its_own_cause() -> None:
+    def component(size: int) -> None:
+        raise UserError("too much", key="elsewhere", value=size)
+
+    with pytest.raises(UserError) as caught:
+        supply(component, {"size": 3}, {}, section="algorithm")
+    assert caught.value.__cause__ is None
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, epoch: int = 1) -> None:

@@ -168,7 +168,10 @@ class Origins:
         try:
             yield
         except UserError as error:
-            raise self.place(error) from error
+            placed = self.place(error)
+            if placed is error:
+                raise
+            raise placed from error
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

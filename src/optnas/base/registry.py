@@ -366,8 +366,10 @@ def supply(
     try:
         return factory(**built, **{k: v for k, v in offered.items() if k in parameters})
     except UserError as error:
+        if error.key not in settings:
+            raise
         # A component does not know where it stands: it names its own setting.
-        raise (error.below(section) if error.key in settings else error) from error
+        raise error.below(section) from error
 
 
 def _build(kind: str, table: Mapping[str, Any], offered: Mapping[str, Any], section: str) -> Any:
@@ -376,5 +378,6 @@ def _build(kind: str, table: Mapping[str, Any], offered: Mapping[str, Any], sect
     try:
         return supply(factory, settings, offered, section=section)
     except UserError as error:
-        inside = error.key is not None and error.key.startswith(section)
-        raise (error if inside else error.below(section)) from error
+        if error.key is not None and error.key.startswith(section):
+            raise
+        raise error.below(section) from error

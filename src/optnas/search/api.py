@@ -41,10 +41,8 @@ def _told(where: object, measures: Collection[str] = ()) -> Iterator[None]:
         yield
     except UserError as error:
         cause: BaseException | None = error
-        seen: list[BaseException] = []  # an error may be told again from one that it caused
         while isinstance(cause, UserError):
-            seen.append(cause)
-            cause = None if cause.__cause__ in seen else cause.__cause__
+            cause = cause.__cause__
         if where == COMMAND_LINE or error.where != COMMAND_LINE:
             raise error from cause
         key, remedy = error.key, error.remedy

@@ -204,8 +204,9 @@ def _check_values(subject: Subject) -> None:
     try:
         subject.build()
     except UserError as error:
-        inside = (error.key or "").startswith(f"{subject.kind}.")
-        raise (error if inside else error.below(subject.kind)) from error
+        if (error.key or "").startswith(f"{subject.kind}."):
+            raise
+        raise error.below(subject.kind) from error
     except Exception:
         return
 
