@@ -119,7 +119,8 @@ class Selection:
 
     Attributes:
         begins: the run's number of epochs -> the first epoch of the selection.
-        choose: what the memory becomes at the beginning of each of its epochs.
+        choose: at the beginning of each of its epochs: what is to be remembered from then on, by
+            name; the rest of the memory stays.
         cell: what the discretization chose, and the memory -> one operation per edge.
         rate: learning rate of the network weights meanwhile, as a share of ``weight_optimizer.lr``.
     """

@@ -40,11 +40,8 @@ def beta_decay(
         if found.gradient_EO is None:
             return found
         c, held_EO = weight * problem.progress.fraction, alpha_EO.detach()
-        penalty = c * held_EO.logsumexp(-1).mean()
-        return found._replace(
-            gradient_EO=found.gradient_EO + c * held_EO.softmax(-1) / len(held_EO),
-            penalty=penalty if found.penalty is None else found.penalty + penalty,
-        )
+        added_EO = c * held_EO.softmax(-1) / len(held_EO)
+        return found.plus(added_EO, c * held_EO.logsumexp(-1).mean())
 
     return part
 

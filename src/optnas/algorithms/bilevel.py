@@ -118,3 +118,16 @@ class Hypergradient(NamedTuple):
     penalty: Tensor | None = None
     loss: Tensor | None = None
     memory: Memory | None = None
+
+    def plus(self, added_EO: Tensor, penalty: Tensor) -> Hypergradient:
+        """The same with a further penalty.
+
+        Args:
+            added_EO: its gradient; that of the hypergradient must not be None.
+            penalty: its value, a scalar without derivative.
+        """
+        assert self.gradient_EO is not None
+        return self._replace(
+            gradient_EO=self.gradient_EO + added_EO,
+            penalty=penalty if self.penalty is None else self.penalty + penalty,
+        )

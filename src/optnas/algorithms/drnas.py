@@ -93,11 +93,7 @@ def dirichlet_kl(
         kl_E = total_E.lgamma() - of_one - c_EO.lgamma().sum(-1) + spread_EO.sum(-1)
         penalty = weight * kl_E.sum()
         (added_EO,) = torch.autograd.grad(penalty, leaf_EO)
-        penalty = penalty.detach()
-        return found._replace(
-            gradient_EO=found.gradient_EO + added_EO,
-            penalty=penalty if found.penalty is None else found.penalty + penalty,
-        )
+        return found.plus(added_EO, penalty.detach())
 
     return part
 

@@ -71,10 +71,7 @@ def zero_one(
             far_EO, slope_EO = off_EO.square(), 2 * off_EO
         penalty = -weight * far_EO.mean()
         added_EO = -weight * slope_EO * gates_EO * (1 - gates_EO) / gates_EO.numel()
-        return found._replace(
-            gradient_EO=found.gradient_EO + added_EO,
-            penalty=penalty if found.penalty is None else found.penalty + penalty,
-        )
+        return found.plus(added_EO, penalty)
 
     return part
 
@@ -110,31 +107,34 @@ def fair_darts(
         raise UserError(
             "a gate is from 0 to 1", key="threshold", value=threshold, remedy="change its value"
         )
-    if threshold and space.none is None:
-        raise UserError(
-            f"an edge below it gets none, which {space.name} does not have",
-            key="threshold",
-            value=threshold,
-            remedy="set it to 0",
-        )
+    discretize: Discretize = parts.argmax_per_edge
+    if threshold:
+        if space.none is None:
+            raise UserError(
+                f"an edge below it gets none, which {space.name} does not have",
+                key="threshold",
+                value=threshold,
+                remedy="set it to 0",
+            )
+        discretize = _at_least(threshold, space.none)
     return Algorithm(
         relax=sigmoid,
         perturb=parts.unperturbed,
         hypergradient=zero_one(weight, distance, hypergradient),
-        discretize=_at_least(threshold, space.none) if threshold else parts.argmax_per_edge,
+        discretize=discretize,
         initial=lambda space, generator: torch.zeros(
             space.edge_count, space.operation_count, dtype=torch.float64
         ),
     )
 
 
-def _at_least(threshold: float, none: int | None) -> Discretize:
+def _at_least(threshold: float, none: int) -> Discretize:
     def discretize(alpha_EO: Tensor) -> list[int]:
         choice = []
         for gates in alpha_EO.sigmoid().tolist():
             others = [operation for operation in range(len(gates)) if operation != none]
             best = max(others, key=gates.__getitem__)
-            choice.append(best if none is None or gates[best] >= threshold else none)
+            choice.append(best if gates[best] >= threshold else none)
         return choice
 
     return discretize

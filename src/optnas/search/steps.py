@@ -1,5 +1,7 @@
 """One step of each level; it sends nothing to a GPU and waits for none.
 
+A part that asks for further train batches sends them, and one that reads a number waits.
+
 Symbols: w network weights, A operation weights. Shapes: B batch, E edges, O operations.
 """
 
