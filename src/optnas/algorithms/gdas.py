@@ -42,19 +42,15 @@ def hard_gumbel(tau_start: float = 10.0, tau_end: float = 0.1) -> Relax:
     def relax(alpha_EO: Tensor, progress: Progress) -> Tensor:
         elapsed = max(progress.epoch - 1, 0) / max(progress.epochs - 1, 1)
         tau = tau_start + (tau_end - tau_start) * elapsed
-        soft_EO = ((alpha_EO.log_softmax(-1) + _gumbel(alpha_EO, progress)) / tau).softmax(-1)
+        z_EO = alpha_EO.log_softmax(-1)
+        if progress.draw is not None:
+            z_EO = z_EO + parts.gumbel(progress.draw, alpha_EO)
+        soft_EO = (z_EO / tau).softmax(-1)
         hard_EO = torch.zeros_like(soft_EO).scatter(-1, soft_EO.argmax(-1, keepdim=True), 1.0)
         # The sum's value is the hard one exactly: the difference is 0 before it is added.
         return hard_EO + (soft_EO - soft_EO.detach())
 
     return relax
-
-
-def _gumbel(like_EO: Tensor, progress: Progress) -> Tensor:
-    if progress.draw is None:
-        return torch.zeros_like(like_EO)
-    uniform_EO = progress.draw.uniform(like_EO).clamp(min=torch.finfo(torch.float64).tiny)
-    return -(-uniform_EO.log()).log().to(like_EO)
 
 
 @register("algorithm", "gdas", needs=("draw",))

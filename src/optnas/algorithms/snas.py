@@ -8,14 +8,10 @@ from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm, HypergradientName, Progress, Relax
 from optnas.algorithms.composed import composed
 from optnas.base.errors import UserError
-from optnas.base.lazy import lazy
 from optnas.base.registry import register
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
-else:
-    torch = lazy("torch")
 
 
 @register("relaxation", "soft-gumbel", needs=("draw",))
@@ -41,10 +37,10 @@ def soft_gumbel(tau_start: float = 10.0, tau_end: float = 1.0) -> Relax:
     def relax(alpha_EO: Tensor, progress: Progress) -> Tensor:
         if progress.draw is None:
             return alpha_EO.softmax(-1)
-        uniform_EO = progress.draw.uniform(alpha_EO).clamp(min=torch.finfo(torch.float64).tiny)
-        gumbel_EO = -(-uniform_EO.log()).log().to(alpha_EO)
         tau = tau_start + (tau_end - tau_start) * progress.fraction
-        return ((alpha_EO.log_softmax(-1) + gumbel_EO) / tau).softmax(-1)
+        return ((alpha_EO.log_softmax(-1) + parts.gumbel(progress.draw, alpha_EO)) / tau).softmax(
+            -1
+        )
 
     return relax
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from optnas.algorithms.bilevel import Bilevel, Hypergradient
+from optnas.algorithms.parts.hypergradients import DISPLACEMENT, RelaxNow, norm_of
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
 
@@ -15,14 +15,9 @@ if TYPE_CHECKING:
 else:
     torch = lazy("torch")
 
-# Published displacement of the finite difference: |R v| = 0.01.
-DISPLACEMENT = 0.01
-
 
 @register("hypergradient", "unrolled-optdarts", needs=("virtual-step", "train-batch"), itself=True)
-def unrolled_optdarts(
-    problem: Bilevel, alpha_EO: Tensor, relax: Callable[[Tensor], Tensor]
-) -> Hypergradient:
+def unrolled_optdarts(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
     """What ``--unrolled`` computes in OptDARTS; no derivative of any one function.
 
         G = d L_tr(w, A(alpha)) / d alpha + d L_val(w', A(alpha)) / d alpha
@@ -59,8 +54,7 @@ def unrolled_optdarts(
     outer = problem.valid_loss(relax(alpha), reached).loss
     outer_EO, *v = torch.autograd.grad(outer, [alpha, *reached.values()])
     G_EO = inner_EO + outer_EO
-    lengths = [torch.linalg.vector_norm(each) for each in (G_EO, *v)]
-    R = DISPLACEMENT / torch.linalg.vector_norm(torch.stack(lengths))
+    R = DISPLACEMENT / norm_of([G_EO, *v])
 
     def displaced(factor: Tensor) -> Tensor:
         weights = {n: w.detach() + factor * d for n, w, d in zip(names, live, v, strict=True)}

@@ -6,7 +6,7 @@ Importable without torch, so that algorithms can be named and checked without it
 from optnas.algorithms.parts.discretizations import argmax_per_edge
 from optnas.algorithms.parts.hypergradients import first_order, frozen, hypergradient, unrolled
 from optnas.algorithms.parts.perturbations import Radius, attack, uniform, unperturbed
-from optnas.algorithms.parts.relaxations import softmax, softmax_with_skip
+from optnas.algorithms.parts.relaxations import gumbel, softmax, softmax_with_skip
 
 __all__ = [
     "Radius",
@@ -14,6 +14,7 @@ __all__ = [
     "attack",
     "first_order",
     "frozen",
+    "gumbel",
     "hypergradient",
     "softmax",
     "softmax_with_skip",

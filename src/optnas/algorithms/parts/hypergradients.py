@@ -144,7 +144,7 @@ def _unrolled_difference(problem: Bilevel, alpha: Tensor, relax: RelaxNow) -> Te
         [stepped[name] for name in names], gradients, v, allow_unused=True, materialize_grads=True
     )
     # u = 0, as at a learning rate of 0, leaves the first-order gradient.
-    e = DISPLACEMENT / _norm(u).clamp(min=torch.finfo(u[0].dtype).tiny)
+    e = DISPLACEMENT / norm_of(u).clamp(min=torch.finfo(u[0].dtype).tiny)
 
     def alpha_gradient(factor: float | Tensor) -> Tensor:
         shifted = {n: w.detach() + factor * d for n, w, d in zip(names, live, u, strict=True)}
@@ -158,5 +158,6 @@ def _detached(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: weight.detach() for name, weight in weights.items()}
 
 
-def _norm(tensors: Sequence[Tensor]) -> Tensor:
+def norm_of(tensors: Sequence[Tensor]) -> Tensor:
+    """The Euclidean norm of tensors as one vector."""
     return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(t) for t in tensors]))

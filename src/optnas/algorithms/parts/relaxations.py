@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optnas.algorithms.base import EpochsOrRun, Progress, Relax
+from optnas.algorithms.base import Draw, EpochsOrRun, Progress, Relax
 from optnas.base.errors import UserError
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
@@ -32,6 +32,17 @@ def softmax(alpha_EO: Tensor, progress: Progress) -> Tensor:
     """
     del progress
     return alpha_EO.softmax(dim=-1)
+
+
+def gumbel(draw: Draw, like_EO: Tensor) -> Tensor:
+    """Standard Gumbel noise of a draw: g = -log(-log u) with u ~ U(0, 1).
+
+    Args:
+        draw: the randomness of the step.
+        like_EO: for shape, type and place of the noise.
+    """
+    uniform_EO = draw.uniform(like_EO).clamp(min=torch.finfo(torch.float64).tiny)
+    return -(-uniform_EO.log()).log().to(like_EO)
 
 
 @register("relaxation", "softmax-with-skip")
