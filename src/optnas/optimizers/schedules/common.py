@@ -15,10 +15,6 @@ from optnas.base.registry import register
 Schedule = Callable[[float, int, int], float]
 
 
-# Those that fall from the optimizer's rate to an absolute one.
-FALLING = ("cosine", "linear")
-
-
 def _with_warmup(after: Callable[[float, float], float], warmup_epochs: int) -> Schedule:
     """Rise linearly to the initial rate, lr e / (warmup + 1), then follow ``after``."""
     if warmup_epochs < 0:
@@ -42,7 +38,8 @@ def constant(warmup_epochs: int = 0) -> Schedule:
     return _with_warmup(lambda lr, t: lr, warmup_epochs)
 
 
-@register("schedule", "cosine")
+# ``falls``: from the optimizer's rate to an absolute one, ``final_lr``.
+@register("schedule", "cosine", falls=True)
 def cosine(final_lr: float = 0.0, warmup_epochs: int = 0) -> Schedule:
     """lr(e) = final + (lr - final) (1 + cos(pi t)) / 2.
 
@@ -58,7 +55,7 @@ def cosine(final_lr: float = 0.0, warmup_epochs: int = 0) -> Schedule:
     )
 
 
-@register("schedule", "linear")
+@register("schedule", "linear", falls=True)
 def linear(final_lr: float = 0.0, warmup_epochs: int = 0) -> Schedule:
     """lr(e) = lr + (final - lr) t.
 

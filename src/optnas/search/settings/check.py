@@ -16,7 +16,6 @@ from optnas.data.sets.base import Dataset
 from optnas.data.splits import FixedSplit
 from optnas.measures.base import Measure
 from optnas.optimizers import virtual
-from optnas.optimizers.schedules.common import FALLING
 from optnas.search.settings.model import DataSection, OptimizerSection, Settings
 from optnas.spaces import Space, build_space, tables
 
@@ -221,8 +220,9 @@ def rises(section: str, optimizer: OptimizerSection) -> Contradiction:
     """
     schedule, lr = optimizer.schedule, optimizer.settings["lr"]
     end, key = schedule.settings.get("final_lr", 0.0), f"{section}.schedule.final_lr"
+    falls = registry.facts("schedule", schedule.name).get("falls", False)
     return (
-        schedule.name in FALLING and isinstance(lr, (int, float)) and end > lr >= 0,
+        falls and isinstance(lr, (int, float)) and end > lr >= 0,
         key,
         end,
         f"the learning rate would rise to it from {section}.lr = {lr}",
