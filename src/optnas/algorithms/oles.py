@@ -54,7 +54,8 @@ def oles(
         # The first comparison of the published code is in the second step.
         compared = remembered[STEPS] - (1 if reading == "published" else 0)
         judges = (compared > 0) & (compared % every == 0)
-        for operation, names in _by_operation(gradients).items():
+        operations = _by_operation(gradients)
+        for operation, names in operations.items():
             zero = torch.zeros_like(gradients[names[0]].flatten()[0])
             stopped = memory.get(STOPPED + operation, zero)
             pairs = [_compared(reading, name, gradients, memory) for name in names]
@@ -66,12 +67,15 @@ def oles(
             stopped = torch.maximum(stopped, fails.to(stopped))
             remembered[STOPPED + operation] = stopped
             remembered[SUM + operation] = torch.where(judges, zero, total)
-            for name in names:
-                if reading == "published":
+            if reading == "published":
+                for name in names:
                     # A gradient of 0: weight decay and momentum go on. No value is read here.
                     changed[name] = remembered[TRAIN + name] = gradients[name] * (1 - stopped)
-                elif bool(stopped):
-                    changed[name] = None
+        if reading == "paper" and operations:
+            # The one wait of a step: which weights stay must be known before the step.
+            flags = torch.stack([remembered[STOPPED + each] for each in operations]).tolist()
+            for names, flag in zip(operations.values(), flags, strict=True):
+                changed |= dict.fromkeys(names, None) if flag else {}
         return WeightGradients(changed, remembered)
 
     return Algorithm(
