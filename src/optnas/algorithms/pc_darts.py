@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -22,12 +20,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from optnas.spaces.network import cells
-    from optnas.spaces.operations import base as operations
+    from optnas.spaces.network import partial
 else:
     torch = lazy("torch")
-    cells = lazy("optnas.spaces.network.cells")
-    operations = lazy("optnas.spaces.operations.base")
+    partial = lazy("optnas.spaces.network.partial")
 
 
 def normalised_edges(space: Space) -> Relax:
@@ -53,90 +49,6 @@ def normalised_edges(space: Space) -> Relax:
         return alpha_EP[:, :-1].softmax(-1) * b_E[:, None]
 
     return relax
-
-
-@dataclass
-class PartialCell:
-    """x_i = sum over edges j->i of shuffle(sum_o A[e, o] o(x_j[:C / K]), b[e] x_j[C / K:]).
-
-    b[e] = sum_o A[e, o]: what `normalised_edges` puts there, and 1 in a one-hot row. The shuffle
-    deals the K groups of C / K channels out in turn.
-
-    Attributes:
-        name: prefix of its weights.
-        channels: C.
-        space: nodes and edges.
-        k: K.
-    """
-
-    name: str
-    channels: int
-    space: Space
-    k: int
-    affine: ClassVar[bool] = False
-    offers: frozenset[str] = frozenset()
-
-    def _placed(self) -> dict[tuple[int, int], cells.Placed]:
-        """Every operation but zero, by edge and column."""
-        site = operations.Site(self.channels // self.k, self.channels // self.k)
-        candidates = self.space.candidates()
-        return {
-            (e, o): cells.Placed(f"{self.name}.edges.{e}.{name}", candidates[o], site)
-            for e in range(self.space.edge_count)
-            for o, name in enumerate(self.space.operations)
-            if o != self.space.none
-        }
-
-    def filters(self) -> dict[str, operations.Shape]:
-        """Names and shapes of its filters."""
-        return {n: s for placed in self._placed().values() for n, s in placed.filters().items()}
-
-    def norms(self) -> dict[str, cells.BatchNorm]:
-        """Its batch norms by name."""
-        return {n: b for placed in self._placed().values() for n, b in placed.norms().items()}
-
-    def forward(
-        self,
-        x_BCHW: Tensor,
-        op_weights_EO: Tensor,
-        weights: Mapping[str, Tensor],
-        normalise: cells.Normalise,
-    ) -> Tensor:
-        """The cell's last node, see `optnas.SearchCell`."""
-        own = self.channels // self.k
-        sums: dict[int, Tensor] = {}
-        values = {0: x_BCHW}
-        placed, b_E = self._placed(), op_weights_EO.sum(-1)
-        for e, (source, target) in enumerate(self.space.edges):
-            if source not in values:
-                # The shuffle is one permutation, so a node's edges can be summed before it.
-                values[source] = self._shuffled(sums[source])
-            first, rest = values[source].split([own, self.channels - own], dim=1)
-            mixed = [
-                op_weights_EO[e, o] * operation(first, weights, normalise)
-                for (edge, o), operation in placed.items()
-                if edge == e
-            ]
-            y = torch.cat([sum(mixed[1:], mixed[0]), b_E[e] * rest], dim=1)
-            sums[target] = sums[target] + y if target in sums else y
-        return self._shuffled(sums[self.space.nodes - 1])
-
-    def _shuffled(self, x_BCHW: Tensor) -> Tensor:
-        return x_BCHW.unflatten(1, (self.k, -1)).transpose(1, 2).flatten(1, 2)
-
-    def judged(
-        self,
-        op_weights_EO: Tensor,
-        weights: Mapping[str, Tensor],
-        scale_and_shift: cells.ScaleAndShift,
-    ) -> cells.Judge:
-        """The cell at fixed operation weights: `forward`."""
-        del weights, scale_and_shift
-
-        def judge(x: Tensor, held: Mapping[str, Tensor], normalise: cells.Normalise) -> Tensor:
-            return self.forward(x, op_weights_EO, held, normalise)
-
-        return judge
 
 
 @register("algorithm", "pc-darts", needs=("own-cell",))
@@ -170,7 +82,7 @@ def pc_darts(
             remedy="change its value",
         )
 
-    def cell(name: str, channels: int, space: Space) -> PartialCell:
+    def cell(name: str, channels: int, space: Space) -> partial.PartialCell:
         if channels % k:
             raise UserError(
                 f"does not divide the {channels} channels of a cell",
@@ -178,7 +90,7 @@ def pc_darts(
                 value=k,
                 remedy="use a divisor of supernet.channels",
             )
-        return PartialCell(name, channels, space, k)
+        return partial.PartialCell(name, channels, space, k)
 
     def held(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
         epoch, epochs = problem.progress.epoch, problem.progress.epochs
