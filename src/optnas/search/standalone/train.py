@@ -19,7 +19,7 @@ from optnas.data.augmentation import Augmentation
 from optnas.data.batches import epoch_batches
 from optnas.data.images import Images, load_images, split_indices
 from optnas.data.sets.base import Dataset
-from optnas.measures.evaluation import in_order, mean_scores
+from optnas.measures.evaluation import Batch, augmented_batch, in_order, mean_scores
 from optnas.optimizers.adapter import build, set_learning_rate
 from optnas.optimizers.stepping import take_step, to_evaluation_point
 from optnas.search.standalone.settings import TrainingSettings
@@ -141,14 +141,9 @@ def train(
         set_learning_rate(optimizer, schedule(own.settings["lr"], epoch, training.epochs))
         loss_sum = 0.0
         for indices_B in epoch_batches(len(parts.train), training.batch_size, order):
-            pixels, labels_B = parts.train.to_batch(indices_B)
-            resolution = pixels.shape[2], pixels.shape[3]
-            draws_KB = augmentation.draw(len(labels_B), resolution, draws)
-            inputs = augmentation.apply(
-                pixels, parts.train.mean_C, parts.train.std_C, draws_KB, DTYPE
-            )
-            loss, statistics = _step(network, optimizer, inputs, labels_B, statistics)
-            loss_sum += loss * len(labels_B)
+            batch = augmented_batch(parts.train, indices_B, augmentation, draws, DTYPE)
+            loss, statistics = _step(network, optimizer, batch, statistics)
+            loss_sum += loss * len(indices_B)
         mean_loss = loss_sum / len(parts.train)
     return Trained(
         train_loss=mean_loss if math.isfinite(mean_loss) else None,
@@ -160,8 +155,7 @@ def train(
 def _step(
     network: Network,
     optimizer: torch.optim.Optimizer,
-    inputs_BCHW: Tensor,
-    labels_B: Tensor,
+    batch: Batch,
     statistics: Statistics | None,
 ) -> tuple[float, Statistics | None]:
     """One step; the loss and the statistics after its first evaluation, as in a search."""
@@ -170,9 +164,9 @@ def _step(
     def evaluate() -> Tensor:
         first = not seen
         logits_BK, after = network(
-            inputs_BCHW, statistics=statistics if first else None, update=first
+            batch.images_BCHW, statistics=statistics if first else None, update=first
         )
-        loss = F.cross_entropy(logits_BK, labels_B)
+        loss = F.cross_entropy(logits_BK, batch.labels_B)
         optimizer.zero_grad()
         loss.backward()
         seen.append((loss.item(), after))
