@@ -32,10 +32,11 @@ from optnas.algorithms.bilevel import Bilevel, Hypergradient
 from optnas.algorithms.parts.hypergradients import unrolled
 from optnas.data.batches import epoch_batches
 from optnas.search.api import settings_of
+from optnas.search.draws import StepDraws, train_draws, valid_draws
 from optnas.search.environment import processor
 from optnas.search.session import Session
 from optnas.search.state import build_state
-from optnas.search.steps import arch_step, train_batch, valid_batch
+from optnas.search.steps import arch_step
 
 LENGTH, DIRECTIONS = 0.01, 64
 Relax = Callable[[Tensor], Tensor]
@@ -118,7 +119,8 @@ def moments(optimizer: str, seed: int, epochs: list[int]) -> list[dict[str, Any]
         asked = dataclasses.replace(
             state, algorithm=dataclasses.replace(state.algorithm, hypergradient=probe)
         )
-        arch_step(asked, train_batch(asked, indices_B), valid_batch(asked), session.progress)
+        draws = StepDraws(train_draws(asked, indices_B), valid_draws(asked))
+        arch_step(asked, *draws.batches(asked), session.progress)
         rows.append(row)
         print(told(row), flush=True)
     return rows

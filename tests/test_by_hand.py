@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import train_batch, valid_batch
 from torch.nn.utils import clip_grad_norm_
 from torch.testing import assert_close
 
@@ -23,7 +24,7 @@ from optnas.measures.evaluation import clean_batch
 from optnas.search.api import settings_of
 from optnas.search.checkpoints import restore
 from optnas.search.state import SearchState, build_state
-from optnas.search.steps import Batch, train_batch, valid_batch
+from optnas.search.steps import Batch
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "00_by_hand.py"
 EPOCHS, BATCH, SIZE, CHANNELS = 3, 16, 64, 2

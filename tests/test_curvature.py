@@ -15,6 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from naive_supernet import NaiveSupernet
+from tiny import train_batch, valid_batch
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -24,7 +25,7 @@ from optnas.measures.sharpness.measure import sharpness
 from optnas.search.observe import snapshot_of
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.state import SearchState, build_state
-from optnas.search.steps import arch_step, train_batch, valid_batch, weight_step
+from optnas.search.steps import arch_step, weight_step
 
 E, O, P = 6, 5, 30
 BATCH = 8

@@ -18,6 +18,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from test_steps import BATCH, SIZE, WEIGHT_LR, Twin, assert_same, settings, sgd
+from tiny import train_batch, valid_batch
 from torch import Tensor
 from torch.func import functional_call
 from torch.testing import assert_close
@@ -27,7 +28,6 @@ from optnas.measures.evaluation import clean_batch
 from optnas.search import steps
 from optnas.search.session import Session
 from optnas.search.state import SearchState, build_state
-from optnas.search.steps import train_batch, valid_batch
 
 EPOCHS, SELECTION, JUDGED = 7, 3, 10
 CHOSEN: dict[str, Any] = {

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import train_batch, valid_batch
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -25,7 +26,7 @@ from optnas.base.errors import UserError
 from optnas.optimizers.virtual import virtual_step
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.state import SearchState, build_state
-from optnas.search.steps import batch_loss, train_batch, valid_batch, weight_step
+from optnas.search.steps import batch_loss, weight_step
 
 EDGES, OPERATIONS = 2, 3
 SHAPES = {"first": (4,), "second": (3, 1)}

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import assert_same, every_variant, fingerprint, tiny_settings
+from tiny import assert_same, every_variant, fingerprint, tiny_settings, train_batch, valid_batch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -29,7 +29,6 @@ from optnas.search import state as state_module
 from optnas.search.draws import draw_epoch
 from optnas.search.session import Session
 from optnas.search.state import SearchState, build_state
-from optnas.search.steps import train_batch, valid_batch
 
 DEVICE = "meta"
 # GPUs have this kernel; the meta device lacks a description of it.

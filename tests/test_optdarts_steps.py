@@ -22,6 +22,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from naive_supernet import NaiveSupernet
+from tiny import train_batch, valid_batch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -33,7 +34,7 @@ from optnas.search.settings.complete import complete_measure
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.settings.model import MeasureSection
 from optnas.search.state import SearchState, build_state
-from optnas.search.steps import arch_step, train_batch, valid_batch, weight_step
+from optnas.search.steps import arch_step, weight_step
 
 BATCH, STEPS, MAX_NORM, SEED = 8, 10, 0.5, 5
 EPOCH, EPOCHS = 38, 100  # epochs count from 1 here, from 0 in the program

@@ -18,7 +18,7 @@ import pytorch_optimizer
 import schedulefree
 import torch
 import torch.nn.functional as F  # noqa: N812
-from tiny import TINY, assert_same, fingerprint, tiny_settings, trained
+from tiny import TINY, assert_same, fingerprint, tiny_settings, train_batch, trained, valid_batch
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -38,14 +38,7 @@ from optnas.search import api
 from optnas.search.checkpoints import restore, save
 from optnas.search.session import Session
 from optnas.search.state import SearchState, build_state
-from optnas.search.steps import (
-    Batch,
-    arch_step,
-    recalibrated_statistics,
-    train_batch,
-    valid_batch,
-    weight_step,
-)
+from optnas.search.steps import Batch, arch_step, recalibrated_statistics, weight_step
 
 SECTIONS = ("weight_optimizer", "arch_optimizer")
 TIGHT = {"rtol": 1e-10, "atol": 1e-12}

@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from scipy.stats import beta, kstest
-from tiny import tiny_settings
+from tiny import tiny_settings, train_batch, valid_batch
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -41,7 +41,7 @@ from optnas.search.loop import run
 from optnas.search.observe import snapshot_of
 from optnas.search.settings.model import Settings
 from optnas.search.state import SearchState, build_state
-from optnas.search.steps import arch_step, train_batch, valid_batch, weight_step
+from optnas.search.steps import arch_step, weight_step
 from optnas.spaces.tables.told import describe_benchmark
 
 METHODS = (

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import train_batch, valid_batch
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -21,7 +22,7 @@ from optnas.search.exam import examine, subjects
 from optnas.search.exam.base import difference
 from optnas.search.exam.searches import searched, tiny, trace, traced
 from optnas.search.state import SearchState, build_state
-from optnas.search.steps import arch_step, train_batch, valid_batch, weight_step
+from optnas.search.steps import arch_step, weight_step
 
 NOW = Progress(1, 2)
 SAM = {"arch_optimizer": {"name": "sam", "lr": 0.1, "base": {"name": "SGD"}}}

@@ -18,6 +18,7 @@ import torch.nn.functional as F  # noqa: N812
 from cases import console, finish, start, timeless, tiny_search
 from naive_supernet import NaiveSupernet
 from partial import naive_partial
+from tiny import train_batch, valid_batch
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -33,7 +34,7 @@ from optnas.search.exam.base import difference
 from optnas.search.exam.searches import searched, tiny, trace
 from optnas.search.observe import snapshot_of
 from optnas.search.state import build_state
-from optnas.search.steps import arch_step, train_batch, valid_batch
+from optnas.search.steps import arch_step
 from optnas.spaces import (
     NAS_BENCH_201,
     Space,

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from naive_supernet import MixedEdge, NaiveSupernet
 from scipy.stats import gamma
+from tiny import train_batch, valid_batch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.testing import assert_close
@@ -33,7 +34,7 @@ from optnas.search.loop import run
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.settings.model import Settings
 from optnas.search.state import SearchState, build_state
-from optnas.search.steps import Batch, arch_step, train_batch, valid_batch, weight_step
+from optnas.search.steps import Batch, arch_step, weight_step
 
 EPOCHS, BATCH, SIZE = 4, 8, 24
 SIZES = {"channels": 2, "cells": 1}

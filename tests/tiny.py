@@ -5,8 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from torch import Tensor
+
 from optnas.base import registry
+from optnas.measures.evaluation import Batch, drawn_batch
 from optnas.search.api import nest
+from optnas.search.draws import train_draws, valid_draws
 from optnas.search.exam.base import difference
 from optnas.search.exam.searches import TINY
 from optnas.search.session import Session
@@ -64,6 +68,17 @@ def fingerprint(state: SearchState) -> dict[str, Any]:
 def assert_same(one: Any, other: Any) -> None:
     """Equal in type and in every bit."""
     assert difference(one, other) is None
+
+
+def train_batch(state: SearchState, indices_B: Tensor) -> Batch:
+    """An augmented batch of the training half; its numbers are drawn here."""
+    draws_KB = train_draws(state, indices_B)
+    return drawn_batch(state.train, state.augmentation, draws_KB, state.dtype)
+
+
+def valid_batch(state: SearchState) -> Batch:
+    """The next batch of the validation half, as the protocol draws and augments it."""
+    return drawn_batch(state.valid, state.valid_augmentation, valid_draws(state), state.dtype)
 
 
 def trained(changes: dict[str, Any], epochs: int) -> SearchState:

@@ -25,7 +25,6 @@ from optnas.measures.evaluation import (
     Batch,
     Score,
     augmented_batch,
-    drawn_batch,
     evaluate,
     recalibrated,
     score_of,
@@ -33,23 +32,12 @@ from optnas.measures.evaluation import (
 from optnas.optimizers.stepping import take_step
 from optnas.optimizers.virtual import coupled_decay, virtual_step
 from optnas.search.describe import centred
-from optnas.search.draws import seed_of, train_draws, valid_draws
+from optnas.search.draws import seed_of
 from optnas.search.state import DRAWS, MORE_BATCHES, SearchState, weight_optimizer_of
 from optnas.spaces.network import Output, Statistics
 
 # Batches that batch-norm statistics are collected anew from, as schedulefree's authors advise.
 RECALIBRATION_BATCHES = 50
-
-
-def train_batch(state: SearchState, indices_B: Tensor) -> Batch:
-    """An augmented batch of the training half; its numbers are drawn here."""
-    draws_KB = train_draws(state, indices_B)
-    return drawn_batch(state.train, state.augmentation, draws_KB, state.dtype)
-
-
-def valid_batch(state: SearchState) -> Batch:
-    """The next batch of the validation half, as the protocol draws and augments it."""
-    return drawn_batch(state.valid, state.valid_augmentation, valid_draws(state), state.dtype)
 
 
 def _forward(state: SearchState, batch: Batch, op_weights_EO: Tensor, **modes: Any) -> Output:
