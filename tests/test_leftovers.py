@@ -55,6 +55,18 @@ def gone() -> int:
     return process.pid
 
 
+def test_a_file_with_two_names_leaves_no_third(tmp_path: Path) -> None:
+    """A kill between keeping last.pt and writing it anew; found by tests/slow/fuzz.py."""
+    path, other = tmp_path / "last.pt", tmp_path / "previous.pt"
+    path.write_bytes(b"one")
+    os.link(path, other)
+    write_atomically(path, lambda file: file.write(b"two"), keep=other)
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {
+        "last.pt": b"two",
+        "previous.pt": b"one",
+    }
+
+
 @pytest.mark.parametrize("name", ["T1.csv", "a[0]*.txt", "gap.jsonl"])
 def test_what_a_killed_process_left_goes_with_the_next_write(name: str, tmp_path: Path) -> None:
     left = killed_while_writing(tmp_path / name)

@@ -151,9 +151,9 @@ def _keep(path: Path, other: Path) -> None:
         except OSError:  # a file system without second names
             shutil.copyfile(path, partial)
         os.rename(partial, other)
-    except BaseException:
+    finally:
+        # Where both names are one file already, as a kill may leave them, a rename does nothing.
         partial.unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager
