@@ -138,7 +138,7 @@ algorithm.derivative=finite-difference | algorithm.derivative = 'finite-differen
 
 def rows(table: str) -> list[Any]:
     """The cells of a table in text; a row's name is its first cell."""
-    lines = [line.split(" | ") for line in table.strip().splitlines()]
+    lines = [line.split(" | ") for line in table.splitlines() if line]
     # Each row is a process of its own: before every commit one in four.
     return [
         pytest.param(*cells, id=cells[0], marks=[pytest.mark.thorough] * (place % 4 > 0))

@@ -287,9 +287,8 @@ def test_a_wrong_part_is_told(setting: str, value: Any, told: str, rest: str) ->
 @pytest.mark.usefixtures("mine")
 def test_what_a_part_refuses_is_told_under_its_setting() -> None:
     part = {"name": "./mine.py:tempered", "temperature": -1.0}
-    settings = api.settings_of(TINY | composed(relaxation=part))
     with pytest.raises(UserError, match=r"algorithm\.relaxation\.temperature = -1\.0: must be pos"):
-        build_state(settings)
+        api.settings_of(TINY | composed(relaxation=part))
     with pytest.raises(UserError, match=r"annotations cannot be read \(NameError: name 'Nowhere'"):
         api.settings_of(TINY | composed(relaxation="./mine.py:unread"))
 
