@@ -1,17 +1,20 @@
-"""What a search costs on a GPU: seconds per step and per epoch at full size, and memory.
+"""What a search costs on a GPU: an epoch at full size, its steps, its memory; and a peer's step.
 
-    python benchmarks/gpu.py [--algorithms darts sdarts-adv ...] [--steps N] [--json FILE]
+    python benchmarks/gpu.py [--algorithms darts ...] [--images N] [--peer DIR] [--json FILE]
 
-One *step* is a step of each level of `optnas.search.session.Session`, as a search takes it: batches
-made from stored images by numbers drawn beforehand, forward, backward, clipping, SGD on the network
-weights and Adam on alpha. Protocol `nas-bench-201`: 16 channels, 5 cells per stage, batch 64,
-images of 32x32 (the embedded digits, enlarged: what an image shows costs nothing). A published
-epoch is 391 steps and a pass over 25,000 validation images, whose time is that of the pass made
-here, scaled by the number of images. Loading, checkpoints and measures are left out.
+Protocol `nas-bench-201`: 16 channels, 5 cells per stage, batch 64, images of 32x32, 25,000 in each
+half. The images are noise: what they show costs nothing. A row is the first epoch of a search as
+`optnas search` trains it, by `optnas.search.session.Session`: drawing its random numbers, 391 steps
+of each level, recording the CUDA graph if there is one, then what the record says (a pass over the
+validation half, alpha's Hessian). Loading the images, checkpoints and other measures are left
+out. Memory is the largest that torch's allocator held for tensors.
 
-The clock is read with the device idle, after steps that are not timed. Memory is the largest that
-torch's allocator held for tensors. The last line printed is JSON. Without a GPU the answer is one
-line and exit code 2; so far there has been no other (docs/gpu.md).
+With ``--peer`` a checkout of SmoothDARTS (xiangning-chen/SmoothDARTS): its own NAS-Bench-201
+network on the same card in the same process, stepped as its train_search.py does, with the cuDNN
+settings of that script, on batches that lie on the GPU already.
+
+The clock is read with the GPU idle, after an epoch of a small search that is not timed. The last
+line printed is JSON. Without a GPU the answer is one line and exit code 2.
 """
 
 from __future__ import annotations
@@ -25,34 +28,79 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from step import Setting, batches, peer_side
 
+from optnas.base.registry import register
+from optnas.data.sets.base import Dataset, Rows
 from optnas.search.api import settings_of
-from optnas.search.draws import StepDraws, draw_epoch
 from optnas.search.environment import computing
 from optnas.search.session import Session
 from optnas.search.settings.model import Settings
 from optnas.search.state import build_state
 
-BATCH, IMAGES = 64, 25_000
+BATCH, SIDE = 64, 32
+PUBLISHED = 25_000
+STEPPERS = ("eager", "graph")
 PRECISIONS = ("float32", "tf32", "bfloat16")
-WARM_UP = 10
-FULL_SIZE: dict[str, Any] = {
-    "protocol": "nas-bench-201",
-    "search.batch_size": BATCH,
-    "data.name": "digits",
-    "data.resolution": 32,
-    "data.train_size": 8 * BATCH,
-    "data.valid_size": 8 * BATCH,
-    "measures.sharpness.every": 0,
-    "measures.gap.at": [],
-}
+PEER_STEPS = 40
 
 
-def settings_for(algorithm: str, precision: str, device: str, **others: Any) -> Settings:
+@register("dataset", "noise")
+def noise(folder: Path | None, size: int = 2 * PUBLISHED) -> Dataset:
+    """Random images of 32x32 in ten classes.
+
+    Args:
+        folder: not used.
+        size: how many.
+    """
+
+    def decode(rows_N: np.ndarray) -> Rows:
+        numbers = np.random.default_rng(0)
+        images = numbers.integers(0, 256, (size, SIDE, SIDE, 3), dtype=np.uint8)
+        return images[rows_N], numbers.integers(0, 10, size)[rows_N]
+
+    return Dataset(
+        name="noise",
+        classes=10,
+        channels=3,
+        resolution=SIDE,
+        size=size,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        crop_padding=4,
+        flip=True,
+        note="Noise",
+        files=(),
+        decode=decode,
+    )
+
+
+def settings_for(
+    algorithm: str,
+    stepper: str,
+    precision: str,
+    device: str,
+    images: int = PUBLISHED,
+    **others: Any,
+) -> Settings:
     """Full size, but for what is said otherwise."""
-    asked = {"algorithm.name": algorithm, "supernet.precision": precision, "run.device": device}
-    return settings_of({**FULL_SIZE, **asked, **others})
+    asked = {
+        "protocol": "nas-bench-201",
+        "search.batch_size": BATCH,
+        "data.name": "noise",
+        "data.size": 2 * images,
+        "data.resolution": SIDE,
+        "data.train_size": images,
+        "data.valid_size": images,
+        "measures.gap.at": [],
+        "algorithm.name": algorithm,
+        "supernet.precision": precision,
+        "run.device": device,
+        "run.stepper": stepper,
+    }
+    return settings_of({**asked, **others})
 
 
 def wait(device: torch.device) -> None:
@@ -61,50 +109,58 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def step_seconds(session: Session, draws: list[StepDraws], steps: int) -> float:
-    """Seconds of one step: the mean over many, as their work overlaps."""
-    device = session.state.alpha_EO.device
-    for index in range(WARM_UP):
-        session.step(draws[index % len(draws)])
-    wait(device)
-    began = time.perf_counter()
-    for index in range(steps):
-        session.step(draws[index % len(draws)])
-    wait(device)
-    return (time.perf_counter() - began) / steps
-
-
-def pass_seconds(session: Session) -> float:
-    """Seconds of a pass over the validation half; it reads its result, and so ends by itself."""
-    snapshot = session.snapshot
-    seconds = []
-    for _ in range(2):
-        began = time.perf_counter()
-        snapshot.evaluate(snapshot.op_weights_EO, snapshot.statistics)
-        seconds.append(time.perf_counter() - began)
-    return seconds[-1]
-
-
-def measured(settings: Settings, steps: int) -> dict[str, Any]:
-    """A row: what one algorithm costs at one precision."""
+def measured(settings: Settings) -> dict[str, Any]:
+    """A row: what the first epoch of a search costs."""
     with computing(settings):
         session = Session(build_state(settings))
         device = session.state.alpha_EO.device
-        session.train_epoch()
-        session.begin_epoch()
+        session.train_epoch()  # epoch 0: nothing is trained
+        session.measure()
         if device.type == "cuda":
+            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(device)
-        step = step_seconds(session, draw_epoch(session.state), steps)
+        wait(device)
+        began = time.perf_counter()
+        session.train_epoch()
+        wait(device)
+        trained = time.perf_counter()
+        session.measure()
+        ended = time.perf_counter()
         memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-        judged = pass_seconds(session) * IMAGES / settings.data.valid_size
-    batches = -(-IMAGES // settings.search.batch_size)
+    steps = -(-settings.data.train_size // settings.search.batch_size)
     return {
         "algorithm": settings.algorithm.name,
+        "stepper": settings.run.stepper,
         "precision": settings.supernet.precision,
-        "step_ms": 1e3 * step,
-        "epoch_seconds": batches * step + judged,
+        "step_ms": 1e3 * (trained - began) / steps,
+        "epoch_seconds": ended - began,
+        "record_seconds": ended - trained,
         "peak_mib": None if memory is None else memory / 2**20,
     }
+
+
+def peer_ms(checkout: Path, channels: int, cells: int, device: str, steps: int) -> float:
+    """Milliseconds of a step of SmoothDARTS."""
+    setting = Setting(channels, cells, SIDE, steps, 0, 0)
+    backends = torch.backends.cudnn
+    before = backends.benchmark, backends.allow_tf32, backends.deterministic
+    # As its script says, and as torch allows by itself.
+    backends.benchmark, backends.allow_tf32, backends.deterministic = True, True, False
+    step = peer_side(checkout, device)(setting)
+    train, valid = (
+        (images_BCHW.to(device), labels_B.to(device))
+        for images_BCHW, labels_B in batches("peer", setting)
+    )
+    for _ in range(5):
+        step(train, valid)
+    wait(torch.device(device))
+    began = time.perf_counter()
+    for _ in range(steps):
+        step(train, valid)
+    wait(torch.device(device))
+    seconds = time.perf_counter() - began
+    backends.benchmark, backends.allow_tf32, backends.deterministic = before
+    return 1e3 * seconds / steps
 
 
 def machine() -> dict[str, str]:
@@ -123,7 +179,10 @@ def machine() -> dict[str, str]:
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time and memory of a search on a GPU.")
     parser.add_argument("--algorithms", nargs="+", default=["darts", "sdarts-adv", "gdas"])
-    parser.add_argument("--steps", type=int, default=100, help="timed steps of each")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
+    parser.add_argument("--steppers", nargs="+", choices=STEPPERS, default=STEPPERS)
+    parser.add_argument("--images", type=int, default=PUBLISHED, help="in each half")
+    parser.add_argument("--peer", type=Path, metavar="DIR", help="a checkout of SmoothDARTS")
     parser.add_argument("--json", type=Path, help="also write the rows, commit and card here")
     return parser.parse_args()
 
@@ -135,21 +194,27 @@ def main() -> None:
         print("benchmarks/gpu.py: there is no GPU here that torch can use", file=sys.stderr)
         sys.exit(2)
     told = machine()
-    print(f"{told['card']}, torch {told['torch']}; published epochs of {IMAGES:,} images")
-    print(f"{'algorithm':<14}{'precision':<11}{'ms/step':>10}{'s/epoch':>12}{'MiB':>8}")
-    rows = []
+    print(f"{told['card']}, torch {told['torch']}; {arguments.images:,} images in each half")
+    measured(settings_for("darts", "eager", "float32", "cuda", 256))
+    result: dict[str, Any] = {**told, "images": arguments.images, "rows": []}
+    if arguments.peer:
+        result["peer_ms"] = peer_ms(arguments.peer, 16, 5, "cuda", PEER_STEPS)
+        print(f"SmoothDARTS' own network: {result['peer_ms']:.1f} ms per step")
+    print(f"{'algorithm':<14}{'stepper':<9}{'precision':<11}{'ms/step':>9}{'s/epoch':>9}{'MiB':>8}")
     for algorithm in arguments.algorithms:
-        for precision in PRECISIONS:
-            row = measured(settings_for(algorithm, precision, "cuda"), arguments.steps)
-            rows.append(row)
-            print(
-                f"{algorithm:<14}{precision:<11}{row['step_ms']:10.2f}"
-                f"{row['epoch_seconds']:12.2f}{row['peak_mib']:8.0f}",
-                flush=True,
-            )
-    if arguments.json:
-        arguments.json.write_text(json.dumps({**told, "rows": rows}, indent=1) + "\n")
-    print(json.dumps(rows))
+        for stepper in arguments.steppers:
+            for precision in arguments.precisions:
+                settings = settings_for(algorithm, stepper, precision, "cuda", arguments.images)
+                row = measured(settings)
+                result["rows"].append(row)
+                print(
+                    f"{algorithm:<14}{stepper:<9}{precision:<11}{row['step_ms']:9.2f}"
+                    f"{row['epoch_seconds']:9.2f}{row['peak_mib']:8.0f}",
+                    flush=True,
+                )
+                if arguments.json:
+                    arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

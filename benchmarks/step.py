@@ -183,7 +183,7 @@ def fast_side(setting: Setting) -> Step:
 SIDES = {"naive": naive_side, "fast": fast_side}
 
 
-def peer_side(checkout: Path) -> Callable[[Setting], Step]:
+def peer_side(checkout: Path, device: str = "cpu") -> Callable[[Setting], Step]:
     """A step of SmoothDARTS, by its own network: alpha holds its softmax in the weight step."""
     if not (checkout / "nasbench201" / "model.py").is_file():
         sys.exit(f"{checkout} is no checkout of SmoothDARTS: it has no nasbench201/model.py")
@@ -191,7 +191,7 @@ def peer_side(checkout: Path) -> Callable[[Setting], Step]:
     model = importlib.import_module("nasbench201.model")
 
     def side(setting: Setting) -> Step:
-        net = model.Network(setting.channels, setting.cells, 4, CLASSES, F.cross_entropy)
+        net = model.Network(setting.channels, setting.cells, 4, CLASSES, F.cross_entropy).to(device)
         (alpha,) = net.arch_parameters()
         alpha_optimizer, weight_optimizer = optimizers(alpha, net.get_weights())
 

@@ -1,10 +1,11 @@
-"""On a GPU: the same search as on the CPU, and the same bits after a resume. Not run so far.
+"""On a GPU: the search of the CPU, by recorded steps too, and the same bits after a resume.
 
-Docs/gpu.md says what no machine with a GPU has shown yet.
+Docs/gpu.md says when these were run last, and where.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from tiny import assert_same, every_variant, fingerprint, tiny_settings
 from torch.testing import assert_close
 
+from optnas.base.errors import UserError
 from optnas.search.checkpoints import restore, save
 from optnas.search.draws import draw_epoch
 from optnas.search.environment import computing
@@ -56,6 +58,35 @@ def moved(state: SearchState) -> dict[str, Any]:
     }
 
 
+GRAPH = {"run__stepper": "graph"}
+ADAM = {"weight_optimizer__name": "Adam"}
+# By name: of each way to take a step, changes to tiny settings.
+ALIKE: dict[str, dict[str, Any]] = {
+    **{f"{name}, Adam": {**changes, **ADAM} for name, changes in VARIANTS.items()},
+    "darts, SGD": {"weight_optimizer__name": "SGD", "weight_optimizer__momentum": 0.9},
+    "darts, SGD, unrolled": {"algorithm__hypergradient": "unrolled"},
+    "sdarts-adv, sam": {
+        "algorithm__name": "sdarts-adv",
+        "weight_optimizer": {"name": "sam", "lr": 0.1, "base": {"name": "Adam"}},
+        "arch_optimizer": {"name": "sam", "lr": 0.1, "base": {"name": "SGD", "momentum": 0.5}},
+    },
+    "gdas, muon": {
+        "algorithm__name": "gdas",
+        "weight_optimizer": {"name": "muon", "lr": 0.1, "rest": {"name": "AdamW", "lr": 0.1}},
+    },
+    **{
+        f"darts, {name}": {"weight_optimizer__name": name, "arch_optimizer__name": name}
+        for name in ("RMSprop", "NAdam", "RAdam", "Adamax", "Adadelta", "ASGD", "Rprop")
+    },
+}
+RESUMED: dict[str, dict[str, Any]] = {
+    **{f"{name}, float32": changes for name, changes in VARIANTS.items()},
+    **{f"{name}, float32, graph": {**changes, **GRAPH} for name, changes in VARIANTS.items()},
+    **{f"darts, {name}": changes for name, changes in PRECISIONS.items()},
+    **{f"darts, {name}, graph": {**changes, **GRAPH} for name, changes in PRECISIONS.items()},
+}
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_ten_steps_equal_those_of_the_cpu(name: str) -> None:
     here, there = (moved(after(VARIANTS[name], device)) for device in ("cpu", "cuda"))
@@ -63,12 +94,17 @@ def test_ten_steps_equal_those_of_the_cpu(name: str) -> None:
     assert_close(there, here, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_resumed_search_has_the_bits_of_an_uninterrupted_one(
-    name: str, precision: str, tmp_path: Path
-) -> None:
-    changes = {**VARIANTS[name], **PRECISIONS[precision]}
+@pytest.mark.parametrize("name", ALIKE)
+def test_recorded_steps_equal_those_that_python_takes(name: str) -> None:
+    """Each epoch: one step by Python, three from the graph, a short batch by Python."""
+    taken, recorded = (moved(after({**ALIKE[name], **each}, "cuda")) for each in ({}, GRAPH))
+    assert_same(recorded.pop("streams"), taken.pop("streams"))
+    assert_close(recorded, taken, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_resumed_search_has_the_bits_of_an_uninterrupted_one(name: str, tmp_path: Path) -> None:
+    changes = {**PRECISIONS["float32"], **RESUMED[name]}
     whole = moved(after(changes, "cuda"))
     save(after(changes, "cuda", epochs=1), tmp_path / "last.pt")
     settings = tiny_settings(**TEN_STEPS, **changes, run__device="cuda")
@@ -77,6 +113,28 @@ def test_a_resumed_search_has_the_bits_of_an_uninterrupted_one(
         restore(state, tmp_path / "last.pt")
         Session(state).train_epoch()
     assert_same(moved(state), whole)
+
+
+def test_a_step_that_cannot_be_recorded_is_told() -> None:
+    for section, name in (("weight_optimizer", "Adagrad"), ("arch_optimizer", "LBFGS")):
+        with pytest.raises(UserError, match=f"the step of {section} = {name} counts or decides"):
+            after({f"{section}__name": name, **GRAPH}, "cuda")
+
+
+def reading(op_weights_EO: Any, loss: Any, progress: Any, generator: Any) -> Any:
+    """A perturbation that waits for the GPU."""
+    return op_weights_EO * float(op_weights_EO.sum() > 0)
+
+
+def test_a_step_that_waits_is_not_recorded() -> None:
+    settings = tiny_settings(**TEN_STEPS, **GRAPH, run__device="cuda")
+    state = build_state(settings)
+    state.algorithm = dataclasses.replace(state.algorithm, perturb=reading)
+    session = Session(state)
+    session.train_epoch()
+    with pytest.raises(UserError, match="a CUDA graph cannot record the step"):
+        session.train_epoch()
+    torch.cuda.synchronize()  # the device goes on
 
 
 @pytest.mark.parametrize("name", VARIANTS)

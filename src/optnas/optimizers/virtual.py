@@ -61,7 +61,9 @@ def _adam(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
         w = w * (1 - lr * group["weight_decay"])
     else:
         g = g + group["weight_decay"] * w
-    t = float(state.get("step", 0)) + 1
+    count = state.get("step", 0)
+    # On a GPU while a graph is recorded, where nothing may be read.
+    t = (count if getattr(count, "is_cuda", False) else float(count)) + 1
     m = b1 * state.get("exp_avg", torch.zeros_like(w)) + (1 - b1) * g
     v = b2 * state.get("exp_avg_sq", torch.zeros_like(w)) + (1 - b2) * g * g
     if group["amsgrad"]:

@@ -21,7 +21,7 @@ def describe_environment(run: RunSection) -> dict[str, Any]:
     """Versions, machine and command of one start.
 
     Args:
-        run: threads and device.
+        run: threads, device and stepper.
 
     Returns:
         Strict JSON values.
@@ -38,6 +38,7 @@ def describe_environment(run: RunSection) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": run.threads,
         "device": run.device,
+        "stepper": run.stepper,
         "cuda": torch.version.cuda,
     }
 

@@ -21,6 +21,7 @@ from optnas.search.describe import describe_search, finite
 from optnas.search.draws import StepDraws, draw_epoch
 from optnas.search.observe import Taken, due, put, recorded, snapshot_of, take
 from optnas.search.state import SearchState
+from optnas.search.steppers import STEPPERS, check_stepper
 from optnas.search.steps import (
     arch_step,
     recalibrated_statistics,
@@ -36,9 +37,13 @@ class Session:
 
     Args:
         state: of a search between two epochs; changed by training, by nothing else.
+
+    Raises:
+        UserError: its steps cannot be taken as ``run.stepper`` asks.
     """
 
     def __init__(self, state: SearchState):
+        check_stepper(state)
         self.state = state
         self._recorded = recorded(state.settings)
         self._snapshot: Snapshot | None = None
@@ -73,10 +78,11 @@ class Session:
         device, size = state.alpha_EO.device, len(state.train)
         loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         correct = torch.zeros((), dtype=torch.int64, device=device)
-        for draws in draw_epoch(state):
-            score = self.step(draws)
-            loss_sum += score.loss_sum
-            correct += score.correct
+        with STEPPERS[state.settings.run.stepper](self.step, state) as step:
+            for draws in draw_epoch(state):
+                score = step(draws)
+                loss_sum += score.loss_sum
+                correct += score.correct
         # Whatever is recorded, measured or saved from here on sees the points that are judged.
         moved = [to_evaluation_point(o) for o in (state.weight_optimizer, state.arch_optimizer)]
         if any(moved):

@@ -172,6 +172,7 @@ class RunSection(Section):
 
     device: str = "auto"
     threads: int = Field(1, ge=1)
+    stepper: Literal["eager", "graph"] = "eager"
 
 
 class Settings(pydantic.BaseModel):
