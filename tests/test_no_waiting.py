@@ -114,6 +114,7 @@ class NothingIsMade(TorchFunctionMode):
         if name in ("__getitem__", "__setitem__") and args[0].device.type == DEVICE:
             keys = args[1] if isinstance(args[1], tuple) else (args[1],)
             assert not any(isinstance(key, list) for key in keys), f"{name} sends a list"
+            assert all(isinstance(value, Tensor) for value in args[2:]), f"{name} sends a number"
         found = func(*args, **(kwargs or {}))
         made = name in FROM_NUMBERS and found.device.type == DEVICE
         assert not made, f"{name} sends Python's numbers"
@@ -151,6 +152,7 @@ LEAKS: dict[str, Callable[[Tensor], Any]] = {
     "sends what it adds": lambda x: x + torch.zeros(x.shape),
     "sends an index": lambda x: x[torch.tensor([0, 1])],
     "sends a list": lambda x: x[[0, 1], 2],
+    "sends a number": lambda x: x.__setitem__((0, 2), 0.5),
     "sends numbers": lambda x: torch.tensor([1.0, 2.0], device=x.device),
 }
 
@@ -168,7 +170,7 @@ def test_one_number_may_meet_the_device() -> None:
     x = torch.empty(4, 4, device=DEVICE)
     with NothingIsMade(), NothingPasses():
         y = torch.where(x.sum() > 0, x * torch.tensor(2.0), x + 1)
-        y[0, 2] = 0.5
+        y[0, 2].fill_(0.5)
     assert y.device.type == DEVICE
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from optnas.optimizers.composite import Composite
 from optnas.optimizers.stepping import parts
@@ -40,8 +42,9 @@ def uncapturable(optimizer: torch.optim.Optimizer) -> str | None:
 def counting_on_device(optimizers: Sequence[torch.optim.Optimizer]) -> Iterator[None]:
     """Let optimizers that have taken a step count their steps on the GPU inside the block.
 
-    Counts are in double precision there: Adam's 1 - b2^t, in single precision, would be wrong in
-    the fifth digit at first. Outside, they lie on the CPU, as checkpoints have them.
+    Counts, and products of as many factors, are in double precision there: Adam's 1 - b2^t, in
+    single precision, would be wrong in the fifth digit at first. Outside, they lie on the CPU, as
+    checkpoints have them.
 
     Args:
         optimizers: those for which `uncapturable` is None.
@@ -57,18 +60,19 @@ def counting_on_device(optimizers: Sequence[torch.optim.Optimizer]) -> Iterator[
         for group in part.param_groups
         if group.get("capturable") is False
     ]
-    states = [part.state[leaf] for part, group in counted for leaf in group["params"]]
-    states = [state for state in states if "step" in state]
-    types = [state["step"].dtype for state in states]
+    moved: list[tuple[dict[str, Any], str, Tensor]] = []
     for part, group in counted:
         group["capturable"] = True
         for leaf in group["params"]:
-            if "step" in part.state.get(leaf, {}):
-                part.state[leaf]["step"] = part.state[leaf]["step"].to(leaf.device, torch.float64)
+            state = part.state.get(leaf, {})
+            for key, count in state.items():
+                if isinstance(count, Tensor) and count.ndim == 0 and count.device.type == "cpu":
+                    state[key] = count.to(leaf.device, torch.float64)
+                    moved.append((state, key, count))
     try:
         yield
     finally:
         for _, group in counted:
             group["capturable"] = False
-        for state, dtype in zip(states, types, strict=True):
-            state["step"] = state["step"].to("cpu", dtype)
+        for state, key, before in moved:
+            state[key] = state[key].to(before)

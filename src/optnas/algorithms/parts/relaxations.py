@@ -73,7 +73,7 @@ def softmax_with_skip(beta: float = 1.0, decay_epochs: EpochsOrRun = 0, *, space
     def relax(alpha_EO: Tensor, progress: Progress) -> Tensor:
         boost_O = torch.zeros_like(alpha_EO[0])
         elapsed = max(progress.epoch - 1, 0) / (decay_epochs or progress.epochs)
-        boost_O[space.skip] = beta * max(0.0, 1 - elapsed)
+        boost_O[space.skip].fill_(beta * max(0.0, 1 - elapsed))  # an assignment would be sent
         return softmax(alpha_EO, progress) + boost_O
 
     return relax

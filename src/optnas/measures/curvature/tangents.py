@@ -84,13 +84,12 @@ class Factors(Stand):
     positions: Tensor
     repeats: int = 1
 
-    @property
-    def device(self) -> torch.device:
-        """Where the values lie."""
-        return self.values.device
-
     def __getitem__(self, key: Any) -> Factors:
         return Factors(self.walk, self.values[key], self.positions[key])
+
+    def unbind(self) -> list[Factors]:
+        """Each entry of a column."""
+        return [self[place] for place in range(len(self))]
 
     @property
     def ndim(self) -> int:
@@ -332,6 +331,13 @@ def _scaled_parts(
     return Parts(parts)
 
 
+def _stack(entries: Sequence[Factors]) -> Factors:
+    values, positions = (
+        [getattr(each, name) for each in entries] for name in ("values", "positions")
+    )
+    return Factors(entries[0].walk, torch.stack(values), torch.stack(positions))
+
+
 def _convolution(x: Dual, weight: Tensor, **options: Any) -> Dual:
     return x.linear(lambda t: F.conv2d(t, weight, **options))
 
@@ -345,7 +351,8 @@ def _head(x: Dual, weight: Tensor, bias: Tensor) -> Dual:
     return Dual(x.walk, F.linear(x.primal, weight, bias), tangents)
 
 
-RULES: dict[Any, Callable[..., Dual | Parts]] = {
+RULES: dict[Any, Callable[..., Dual | Parts | Factors]] = {
+    torch.stack: _stack,
     F.batch_norm: _batch_norm,
     F.conv2d: _convolution,
     F.avg_pool2d: _block_average,

@@ -5,7 +5,6 @@ Shapes: B images, C channels, H x W pixels, E edges, O operations; K edges leave
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +26,8 @@ from optnas.spaces.network.cells import (
 from optnas.spaces.network.protocol import ONE_SHOT, TANGENTS
 from optnas.spaces.operations.base import Operation, Shape, Site
 
+# By column of the operation weights, its entries by edge: numbers of their own.
+Entries = Mapping[int, Sequence[Tensor]]
 # What the convolutions of a node's rectified value bring to the edges that leave it.
 Convolve = Callable[[int, Tensor], Iterator[tuple[int, Tensor]]]
 
@@ -163,18 +164,19 @@ class MixedCell(SearchCell):
         normalise: Normalise,
     ) -> Tensor:
         """The cell's last node; arguments as of `SearchCell.forward`."""
+        entries = self._entries(op_weights_EO)
 
         def convolve(source: int, active_BCHW: Tensor) -> Iterator[tuple[int, Tensor]]:
             edges = self.leaving(source)
             for column, kernel in self.convolutions.items():
                 joined = torch.cat([weights[self.filter_name(edge, column)] for edge in edges])
-                affine = self._repeated(op_weights_EO, edges, column)
+                affine = self._repeated(entries, edges, column)
                 y = F.conv2d(active_BCHW, joined, padding=kernel // 2)
                 y = normalise(y, self.norm_name(source, column), affine, None)
                 yield from zip(edges, y.split(self.channels, dim=1), strict=True)
                 del y
 
-        return self._through(x_BCHW, op_weights_EO, weights, normalise, convolve)
+        return self._through(x_BCHW, entries, weights, normalise, convolve)
 
     def folded(
         self,
@@ -196,12 +198,12 @@ class MixedCell(SearchCell):
             By source node.
         """
         size = max(self.convolutions.values(), default=1)
-        found = {}
+        found, entries = {}, self._entries(op_weights_EO)
         for source in range(self.space.nodes - 1):
             edges, terms = self.leaving(source), []
             for column, kernel in self.convolutions.items():
                 scale, shift = scale_and_shift(self.norm_name(source, column))
-                affine = self._repeated(op_weights_EO, edges, column)
+                affine = self._repeated(entries, edges, column)
                 joined = torch.cat([weights[self.filter_name(edge, column)] for edge in edges])
                 joined = joined * (affine * scale)[:, None, None, None]
                 terms.append(Folded(F.pad(joined, [(size - kernel) // 2] * 4), affine * shift))
@@ -227,6 +229,7 @@ class MixedCell(SearchCell):
             The same function as `forward`, to rounding.
         """
         folded = self.folded(op_weights_EO, weights, scale_and_shift)
+        entries = self._entries(op_weights_EO)
 
         def convolve(source: int, active_BCHW: Tensor) -> Iterator[tuple[int, Tensor]]:
             if source in folded:
@@ -235,19 +238,31 @@ class MixedCell(SearchCell):
                 yield from zip(self.leaving(source), y.split(self.channels, dim=1), strict=True)
 
         def judge(x: Tensor, held: Mapping[str, Tensor], normalise: Normalise) -> Tensor:
-            return self._through(x, op_weights_EO, held, normalise, convolve)
+            return self._through(x, entries, held, normalise, convolve)
 
         return judge
 
-    def _repeated(self, op_weights_EO: Tensor, edges: Sequence[int], column: int) -> Tensor:
+    def _entries(self, op_weights_EO: Tensor) -> Entries:
+        """Every entry that is used, column by column.
+
+        The derivative of all entries of a column is one stack, where that of each entry taken by
+        itself is a matrix of zeros: on a GPU a third of the kernels of a step.
+        """
+        return {
+            column: op_weights_EO[:, column].unbind()
+            for column in range(len(self.operations))
+            if column != self.space.none
+        }
+
+    def _repeated(self, entries: Entries, edges: Sequence[int], column: int) -> Tensor:
         """The operation weights of some edges, each repeated over the channels."""
-        places_K = _positions(tuple(edges), op_weights_EO.device)
-        return op_weights_EO[places_K, column].repeat_interleave(self.channels)
+        chosen_K = torch.stack([entries[column][edge] for edge in edges])
+        return chosen_K.repeat_interleave(self.channels)
 
     def _through(
         self,
         x_BCHW: Tensor,
-        op_weights_EO: Tensor,
+        entries: Entries,
         weights: Mapping[str, Tensor],
         normalise: Normalise,
         convolve: Convolve,
@@ -275,12 +290,12 @@ class MixedCell(SearchCell):
             for column in self.shared:
                 y = self.weightless(column, value_BCHW)
                 for edge in edges:
-                    arrive(edge, op_weights_EO[edge, column] * y, own=True)
+                    arrive(edge, entries[column][edge] * y, own=True)
                 del y
             for (edge, column), placed in self.alone.items():
                 if edge in edges:
                     y = placed(value_BCHW, weights, normalise)
-                    arrive(edge, op_weights_EO[edge, column] * y, own=True)
+                    arrive(edge, entries[column][edge] * y, own=True)
                     del y
             active_BCHW = value_BCHW.relu()
             del value_BCHW
@@ -294,11 +309,3 @@ class MixedCell(SearchCell):
 
 def _no_norm(y: Tensor, name: str) -> Tensor:
     raise AssertionError(f"a batch norm {name!r} that was not declared")
-
-
-@functools.lru_cache(maxsize=64)
-def _positions(edges: tuple[int, ...], device: torch.device) -> Tensor:
-    """Edges as an index that lies where it is used; a list would be sent there at every call."""
-    # What is made in inference mode could never be saved for a derivative.
-    with torch.inference_mode(False):
-        return torch.tensor(edges, device=device)
