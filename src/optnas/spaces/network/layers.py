@@ -6,8 +6,10 @@ Shapes: S channels of all batch norms together.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
@@ -151,15 +153,29 @@ class Layers:
             # In training mode F.batch_norm moves the running values it is handed in place;
             # they are views of the clone made above, never of the caller's value.
             here = self._offsets[name]
-            return F.batch_norm(
-                y,
-                None if after is None else after.mean_S[here],
-                None if after is None else after.variance_S[here],
-                held.get(f"{name}.weight") if weight is None else weight,
-                held.get(f"{name}.bias") if bias is None else bias,
-                training=update or after is None,
-                momentum=MOMENTUM,
-                eps=EPSILON,
-            )
+            mean = None if after is None else after.mean_S[here]
+            with _batch_norm_of(mean):
+                return F.batch_norm(
+                    y,
+                    mean,
+                    None if after is None else after.variance_S[here],
+                    held.get(f"{name}.weight") if weight is None else weight,
+                    held.get(f"{name}.bias") if bias is None else bias,
+                    training=update or after is None,
+                    momentum=MOMENTUM,
+                    eps=EPSILON,
+                )
 
         return Pass(held, normalise, after)
+
+
+def _batch_norm_of(mean: Tensor | None) -> AbstractContextManager[None]:
+    """Torch's own batch norm where cuDNN's would read running statistics past what it may.
+
+    cuDNN reads them 16 bytes at a time, and those of a layer may begin in between: the process
+    then loses the GPU ("misaligned address", cuDNN of torch 2.11 with CUDA 13.0).
+    """
+    if mean is None or not mean.is_cuda or mean.data_ptr() % 16 == 0:
+        return contextlib.nullcontext()
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=False)
+    return flags
