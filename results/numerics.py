@@ -1,7 +1,8 @@
-"""The tables of docs/numerics.md, from what the benchmarks stored.
+"""The tables of docs/numerics.md and docs/gpu.md, from what the benchmarks stored.
 
 python benchmarks/batch_norm.py --json results/numerics/batch_norm.json
 python benchmarks/second_order.py --json results/numerics/second_order.json
+python benchmarks/gpu.py --algorithms darts --peer DIR --json FILE       two runs: gpu.json
 python results/numerics.py              print the tables
 """
 
@@ -88,9 +89,26 @@ def numbers(place: list[str], moments: list[dict[str, Any]]) -> list[str]:
     return [*place, *(f"{statistics.median(column):.2f}" for column in zip(*values, strict=True))]
 
 
+def gpu() -> str:
+    """Steps of DARTS on a GPU, beside the peer's of the same process."""
+    rows = [
+        [
+            f"`run.stepper={each['stepper']}`",
+            f"`{each['precision']}`",
+            f"{each['step_ms']:.1f}",
+            f"{run['peer_ms']:.1f}",
+            f"{run['peer_ms'] / each['step_ms']:.1f}",
+        ]
+        for run in stored("gpu")["runs"]
+        for each in run["rows"]
+    ]
+    heads = ["DARTS", "`supernet.precision`", "ms per step", "SmoothDARTS, ms per step", "ratio"]
+    return table(heads, rows)
+
+
 def main() -> None:
     """Print the tables."""
-    for part in (batch_norms(), alphas(), second_orders()):
+    for part in (batch_norms(), alphas(), second_orders(), gpu()):
         print(part, end="\n\n")
 
 

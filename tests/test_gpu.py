@@ -1,6 +1,6 @@
 """On a GPU: the search of the CPU, by recorded steps too, and the same bits after a resume.
 
-Docs/gpu.md says when these were run last, and where.
+Docs/gpu.md says what has passed, and where.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/numerics.md quotes what the benchmarks stored and nothing else."""
+"""docs/numerics.md and docs/gpu.md quote what the benchmarks stored and nothing else."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ pytestmark = pytest.mark.thorough
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("name", ["batch_norms", "alphas", "second_orders"])
+@pytest.mark.parametrize("name", ["batch_norms", "alphas", "second_orders", "gpu"])
 def test_every_row_is_rebuilt(name: str) -> None:
+    page = ROOT / "docs" / ("gpu.md" if name == "gpu" else "numerics.md")
     spec = importlib.util.spec_from_file_location("numerics", ROOT / "results" / "numerics.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert getattr(module, name)() in (ROOT / "docs" / "numerics.md").read_text()
+    assert getattr(module, name)() in page.read_text()
