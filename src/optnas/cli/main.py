@@ -23,6 +23,7 @@ from optnas.cli import (
     benchmark,
     benchmark_train,
     cache,
+    doctor,
     exam,
     lists,
     measure,
@@ -53,6 +54,7 @@ app.command(cls=listing("figure"))(plot.plot)
 app.command(cls=listing("measure"))(measure.measure)
 app.command()(exam.exam)
 app.command()(cache.cache)
+app.command()(doctor.doctor)
 app.command(cls=listing("stopping"))(stopping.stopping)
 app.command(hidden=True, context_settings={"ignore_unknown_options": True})(stopping.stop)
 benchmark.app.command()(benchmark_train.train)
