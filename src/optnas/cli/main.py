@@ -32,6 +32,7 @@ from optnas.cli import (
     search,
     stopping,
     study,
+    train,
 )
 from optnas.cli.common import listing
 from optnas.cli.streams import guarded
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 app.command()(search.search)
 app.command()(search.resume)
+app.command(epilog=train.EPILOG)(train.train)
 app.command("list", cls=lists.WithKinds)(lists.list_)
 app.command(cls=listing("figure"))(plot.plot)
 app.command(cls=listing("measure"))(measure.measure)
