@@ -27,7 +27,7 @@ EXTENDING = ROOT / "docs" / "extending.md"
 DATA = ROOT / "docs" / "data.md"
 MEASURES = sorted((ROOT / "docs" / "measures").glob("*.md"))
 OPTIMIZERS = ROOT / "docs" / "optimizers.md"
-LONG = ("measures", "spaces", "stopping", "studies", "tracking")
+LONG = ("hypergradients", "measures", "spaces", "stopping", "studies", "tracking", "training")
 PAGES = sorted((ROOT / "docs" / "algorithms").glob("*.md"))
 EXECUTED = [
     *(

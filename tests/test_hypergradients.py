@@ -21,9 +21,11 @@ from optnas.algorithms.base import Progress
 from optnas.algorithms.bilevel import Bilevel, LossValue
 from optnas.algorithms.parts import hypergradients
 from optnas.algorithms.parts.hypergradients import first_order, frozen, hypergradient, unrolled
+from optnas.algorithms.parts.implicit import conjugate_gradient, neumann
+from optnas.algorithms.parts.several_steps import k_step, value_function
 from optnas.algorithms.unrolled_optdarts import unrolled_optdarts
 from optnas.base.errors import UserError
-from optnas.optimizers.virtual import virtual_step
+from optnas.optimizers.virtual import coupled_decay, virtual_step, virtual_steps
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.state import SearchState, build_state
 from optnas.search.steps import batch_loss, weight_step
@@ -32,8 +34,13 @@ EDGES, OPERATIONS = 2, 3
 SHAPES = {"first": (4,), "second": (3, 1)}
 X, A = 7, EDGES * OPERATIONS
 NOW = Progress(2, 4)
-# No weight decay and no further train batches are asked for here.
-UNUSED: tuple[Any, Any, Any] = (dict, lambda count: [], lambda: LR)
+# What most hypergradients here do not ask for.
+UNUSED: dict[str, Any] = {
+    "weight_decay": dict,
+    "more_train_batches": lambda count: [],
+    "weight_lr": lambda: LR,
+    "virtual_steps": lambda gradients_at: {},
+}
 LR, MU, WD = 0.2, 0.9, 0.1
 OPTIMIZERS = [
     ("SGD", {"momentum": MU, "weight_decay": WD}),
@@ -123,9 +130,24 @@ def problem(
 
         return call
 
-    step = virtual_step(optimizer, weights)
-    bilevel = Bilevel(weights, loss(train), loss(valid), step, False, NOW, *UNUSED)
+    bilevel = Bilevel(
+        weights=weights,
+        train_loss=loss(train),
+        valid_loss=loss(valid),
+        virtual_step=virtual_step(optimizer, weights),
+        update=False,
+        progress=NOW,
+        weight_decay=lambda: coupled_decay(optimizer, weights),
+        more_train_batches=lambda count: [loss(later(train, k)) for k in range(count)],
+        weight_lr=lambda: LR,
+        virtual_steps=virtual_steps(optimizer, weights),
+    )
     return bilevel, optimizer
+
+
+def later(train: LossOf, k: int) -> LossOf:
+    """The train loss of a further batch."""
+    return lambda x, a: train(x, a) + 0.3 * (x * normal(X, seed=20 + k)).sum() * a.sum()
 
 
 # --- closed forms -----------------------------------------------------------------------------
@@ -215,6 +237,115 @@ def test_a_step_of_length_zero_is_first_order(derivative: Any, name: str) -> Non
     assert_close(unrolled(derivative)(bilevel, alpha(), softmax).gradient_EO, expected)
 
 
+# --- several steps ----------------------------------------------------------------------------
+
+
+def really_stepped(
+    bilevel: Bilevel,
+    optimizer: torch.optim.Optimizer,
+    a: Tensor,
+    losses: list[LossOf],
+    start: Tensor | None = None,
+) -> Tensor:
+    """The weights after real steps of a copy of the optimizer, begun elsewhere if told."""
+    weights, stepper = copy.deepcopy((dict(bilevel.weights), optimizer))
+    begun = joined(weights).detach() if start is None else start
+    with torch.no_grad():
+        for weight, there in zip(weights.values(), begun.split([4, 3]), strict=True):
+            weight.copy_(there.reshape(weight.shape))
+    for loss in losses:
+        stepper.zero_grad()
+        loss(joined(weights), a).backward()
+        stepper.step()
+    return joined(weights).detach()
+
+
+def differences(function: Callable[[Tensor], Tensor], at: Tensor, e: float = 1e-5) -> Tensor:
+    """Central differences of a function of a vector: one column per entry."""
+    columns = [
+        (function(at + e * i) - function(at - e * i)) / (2 * e) for i in torch.eye(len(at)).to(at)
+    ]
+    return torch.stack(columns, -1)
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
+@pytest.mark.parametrize("age", [0, 3])
+def test_k_step_is_the_derivative_of_the_loss_after_real_steps(
+    name: str, options: dict[str, Any], age: int
+) -> None:
+    bilevel, optimizer = problem(curved_train, curved_valid, name, options, age=age)
+    batches = [curved_train, later(curved_train, 0), later(curved_train, 1)]
+
+    def after(count: int) -> Callable[[Tensor], Tensor]:
+        def loss(a: Tensor) -> Tensor:
+            return curved_valid(really_stepped(bilevel, optimizer, a, batches[:count]), a)
+
+        return loss
+
+    a = alpha().detach().reshape(-1)
+    for count in (1, 3):
+        found = k_step(count)(bilevel, alpha(), identity).gradient_EO
+        assert_close(found.reshape(-1), differences(after(count), a), rtol=1e-6, atol=1e-8)
+    one, exact = (each(bilevel, alpha(), softmax) for each in (k_step(1), unrolled("exact")))
+    assert_close(one, exact, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
+def test_value_function_is_the_penalty_after_real_steps(name: str, options: dict[str, Any]) -> None:
+    c = 50.0
+    bilevel, optimizer = problem(curved_train, curved_valid, name, options)
+    batches, a = [curved_train, later(curved_train, 0)], alpha().detach().reshape(-1)
+
+    def penalized(loss: LossOf) -> LossOf:
+        return lambda x, a: loss(x, a) + curved_valid(x, a) / c
+
+    z = really_stepped(bilevel, optimizer, a, batches)
+    y = really_stepped(bilevel, optimizer, a, [penalized(loss) for loss in batches])
+
+    def penalty(a: Tensor) -> Tensor:
+        return curved_valid(y, a) + c * (curved_train(y, a) - curved_train(z, a))
+
+    found = value_function(2, c)(bilevel, alpha(), identity)
+    assert_close(found.gradient_EO.reshape(-1), differences(penalty, a), rtol=1e-6, atol=1e-8)
+    assert_close(found.loss, penalty(a))
+
+
+# --- implicit ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
+def test_neumann_is_the_series_of_the_real_step(name: str, options: dict[str, Any]) -> None:
+    """Its Jacobians by differences of real steps of a copy of the optimizer."""
+    bilevel, optimizer = problem(curved_train, curved_valid, name, options)
+    a, x = alpha().detach().reshape(-1), joined(bilevel.weights).detach()
+
+    def step(x: Tensor, a: Tensor) -> Tensor:
+        return really_stepped(bilevel, optimizer, a, [curved_train], start=x)
+
+    by_w, by_a = differences(lambda x: step(x, a), x), differences(lambda a: step(x, a), a)
+    v = differences(lambda x: curved_valid(x, a), x)
+    direct = differences(lambda a: curved_valid(x, a), a)
+    for terms in (1, 4):
+        series = sum(torch.matrix_power(by_w.T, k) @ v for k in range(terms))
+        found = neumann(terms)(bilevel, alpha(), identity).gradient_EO
+        assert_close(found.reshape(-1), direct + by_a.T @ series, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIMIZERS[:3])
+def test_conjugate_gradients_solve_and_stop_at_no_curvature(
+    name: str, options: dict[str, Any]
+) -> None:
+    bilevel, _ = problem(quadratic_train, quadratic_valid, name, options)
+    a, x = alpha().detach().reshape(-1), joined(bilevel.weights).detach()
+    shift = 0.05 + (0.0 if name == "AdamW" else WD)
+    q = torch.linalg.solve(H + shift * torch.eye(X, dtype=H.dtype), x - c + C @ a)
+    found = conjugate_gradient(X + 3, 0.05)(bilevel, alpha(), identity).gradient_EO
+    assert_close(found.reshape(-1), C.T @ x + Q @ a + d - B.T @ q)
+    bent, _ = problem(lambda x, a: x @ B @ a - 9 * x @ x, quadratic_valid, name, options)
+    found = conjugate_gradient(3)(bent, alpha(), identity).gradient_EO
+    assert_close(found, first_order(bent, alpha(), identity).gradient_EO)
+
+
 # --- frozen, names ----------------------------------------------------------------------------
 
 
@@ -285,9 +416,7 @@ def test_unrolled_leaves_the_search_as_it_is(derivative: Any, optimizer: str) ->
         virtual_step=virtual_step(state.weight_optimizer, state.supernet.weights),
         update=True,
         progress=NOW,
-        weight_decay=UNUSED[0],
-        more_train_batches=UNUSED[1],
-        weight_lr=UNUSED[2],
+        **UNUSED,
     )
     before = copy.deepcopy(everything(state))
     found = unrolled(derivative)(bilevel, state.alpha_EO, softmax)
@@ -302,7 +431,7 @@ def test_first_order_hands_out_moved_statistics_only_when_told() -> None:
     before = copy.deepcopy(everything(state))
     for update in (True, False):
         bilevel = Bilevel(
-            state.supernet.weights, valid, valid, lambda g, w=None: {}, update, NOW, *UNUSED
+            state.supernet.weights, valid, valid, lambda g, w=None: {}, update, NOW, **UNUSED
         )
         found = first_order(bilevel, state.alpha_EO, softmax)
         assert (found.statistics is not None) == update

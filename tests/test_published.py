@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import json
 import unittest.mock
@@ -63,7 +64,15 @@ def normal(seed: int) -> Tensor:
 
 
 # What a penalty reads of the problem where it asks another hypergradient for nothing.
-IDLE: Any = Bilevel({}, None, None, None, False, Progress(1, 4), None, None, None)  # type: ignore[arg-type]
+NONE: dict[str, Any] = dict.fromkeys(field.name for field in dataclasses.fields(Bilevel))
+
+
+def at(progress: Progress) -> Bilevel:
+    """A problem of which only the progress is asked for."""
+    return Bilevel(**{**NONE, "weights": {}, "update": False, "progress": progress})
+
+
+IDLE = at(Progress(1, 4))
 
 
 def sections(method: str, weight: str = "SGD", arch: str = "Adam") -> dict[str, Any]:
@@ -101,7 +110,7 @@ def test_the_page_of_agreement_is_that_of_the_file() -> None:
 
 def test_the_penalty_is_the_gradient_of_a_growing_mean_of_logsumexp() -> None:
     def found(epoch: int, base: Any = parts.frozen) -> Hypergradient:
-        problem: Any = Bilevel({}, None, None, None, False, Progress(epoch, 10), None, None, None)  # type: ignore
+        problem = at(Progress(epoch, 10))
         return beta_decay(weight=50.0, hypergradient=base)(problem, alpha_EO, None)  # type: ignore
 
     alpha_EO, gradient_EO = normal(0), normal(1)

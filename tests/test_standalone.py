@@ -21,8 +21,9 @@ from torch.testing import assert_close
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.search.environment import processor
+from optnas.search.standalone.journal import begin, held
 from optnas.search.standalone.settings import TrainingSettings, load_settings
-from optnas.search.standalone.table import _begin, _held, make_table
+from optnas.search.standalone.table import make_table
 from optnas.search.standalone.train import load_parts, train
 from optnas.spaces import Architecture, Space, build_space, function_string, functions
 from optnas.spaces.network import Network
@@ -294,16 +295,15 @@ def test_what_is_refused(tmp_path: Path) -> None:
             trained("mine", out, TOY)
 
 
-def test_a_journal_is_held_from_its_first_line_on(
-    settings: TrainingSettings, tmp_path: Path
-) -> None:
+def test_a_journal_is_held_from_its_first_line_on(tmp_path: Path) -> None:
     journal, out = tmp_path / "table.trainings.jsonl", tmp_path / "table.json"
-    with _held(journal, out):
-        _begin(journal, settings)
+    facts = {"format": 1, "hash": "0"}
+    with held(journal, out):
+        assert begin(journal, facts) == []
         journal.write_text(journal.read_text() + '{"torn')
-        _begin(journal, settings)
+        assert begin(journal, facts) == []
         assert journal.read_text().count("\n") == 1
-        with pytest.raises(UserError, match="another process is training"), _held(journal, out):
+        with pytest.raises(UserError, match="another process is training"), held(journal, out):
             pass
 
 

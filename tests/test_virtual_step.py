@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from optnas.algorithms.bilevel import GradientsAt
 from optnas.base.errors import UserError
 from optnas.optimizers import signatures
-from optnas.optimizers.virtual import RULES, coupled_decay, virtual_step
+from optnas.optimizers.virtual import RULES, coupled_decay, virtual_step, virtual_steps
 
 TIGHT = {"rtol": 1e-12, "atol": 1e-13}
 SHAPES = {"a": (3, 2), "b": (4,), "c": ()}
@@ -126,6 +127,26 @@ def test_it_is_the_step_the_optimizer_then_takes(
     for w, g in zip(weights.values(), gradients, strict=True):
         w.grad = g
     optimizer.step()
+    assert_close(found, {n: w.detach() for n, w in weights.items()}, **TIGHT)
+
+
+@cases
+@ages
+def test_steps_after_one_another_are_those_it_then_takes(
+    name: str, options: dict[str, Any], age: int
+) -> None:
+    weights, optimizer = live(name, options, age)
+    before = copy.deepcopy((weights, optimizer.state_dict()))
+
+    def at(k: int) -> GradientsAt:
+        return lambda weights: [w.detach().cos() / (1 + k) for w in weights.values()]
+
+    found = virtual_steps(optimizer, weights)([at(k) for k in range(3)])
+    assert_equal((weights, optimizer.state_dict()), before)
+    for k in range(3):
+        for w, g in zip(weights.values(), at(k)(weights), strict=True):
+            w.grad = g
+        optimizer.step()
     assert_close(found, {n: w.detach() for n, w in weights.items()}, **TIGHT)
 
 

@@ -65,7 +65,10 @@ if TYPE_CHECKING:
     from optnas.search.api import settings_of as settings_of
     from optnas.search.exam import Subject as Subject
     from optnas.search.exam import examine as examine
+    from optnas.search.modules import network as network
+    from optnas.search.modules import supernet as supernet
     from optnas.search.session import Session as Session
+    from optnas.search.standalone.cell import train as train
     from optnas.search.state import build_state as build_state
     from optnas.search.trackers.base import Tracker as Tracker
     from optnas.spaces import build_space as build_space
@@ -114,7 +117,9 @@ _HOME = {
         "report.epochs": ("plot_runs",),
         "search.api": ("load", "measure", "resume", "run", "settings_of"),
         "search.exam": ("Subject", "examine"),
+        "search.modules": ("network", "supernet"),
         "search.session": ("Session",),
+        "search.standalone.cell": ("train",),
         "search.state": ("build_state",),
         "search.trackers.base": ("Tracker",),
         "spaces": ("build_space",),

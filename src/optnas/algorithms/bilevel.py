@@ -9,7 +9,7 @@ Shapes: E edges, O operations.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from optnas.algorithms.progress import Memory, Progress
@@ -34,6 +34,24 @@ class VirtualStep(Protocol):
             gradients: in the order of the weights; the step is differentiable in them.
             weights: where the step begins, and the step is differentiable in them too; None is the
                 live weights, detached. Buffers, such as a momentum, are the live ones either way.
+        """
+        ...
+
+
+# weights -> the gradients there, in the order of the weights
+GradientsAt = Callable[[Weights], "Sequence[Tensor]"]
+
+
+class VirtualSteps(Protocol):
+    """The next steps of the weight optimizer, from its live state; a call leaves no trace."""
+
+    def __call__(self, gradients_at: Sequence[GradientsAt]) -> dict[str, Tensor]:
+        """The weights after the last step.
+
+        Args:
+            gradients_at: one function per step, asked in order: weights -> the gradients there, in
+                the order of the weights. The first is asked at the live weights, detached, leaves.
+                Buffers, such as a momentum, go on from step to step; the learning rate stays.
         """
         ...
 
@@ -81,6 +99,8 @@ class Bilevel:
             each augmented and drawn by itself; the same ones each time they are asked for within a
             step, the first k of any larger number. ``needs=("train-batches",)``.
         weight_lr: asks for the learning rate of the virtual step; ``needs=("virtual-step",)``.
+        virtual_steps: the steps that the weight optimizer would take one after another, at
+            gradients of your own; ``needs=("virtual-step",)``.
         cells: L, the number of cells: losses take operation weights ``[L, E, O]`` too, a matrix for
             each cell in the order in which images pass through them.
     """
@@ -95,6 +115,7 @@ class Bilevel:
     more_train_batches: Callable[[int], list[Loss]]
     weight_lr: Callable[[], float]
     cells: int = 1
+    virtual_steps: VirtualSteps = field(kw_only=True)
 
 
 class Hypergradient(NamedTuple):

@@ -10,6 +10,7 @@
     multiplicity   Holm
     sequential     evidence that may be looked at after every seed
     power          smallest reachable p, detectable gap, needed n
+    compare        every pair of arms
     summaries      all of these of a tidy table: centres, differences, effects, collapse rates
     runs           a tidy table as runs, settings and responses
     tuning         learning-rate arms: same, default, tuned

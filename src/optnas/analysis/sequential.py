@@ -87,6 +87,32 @@ def e_process(
     return EProcess(_mixed(np.cumsum(log_NL, axis=0)), _mixed(np.cumsum(mirrored_NL, axis=0)))
 
 
+def running_scale(values_N: npt.ArrayLike) -> Floats:
+    """s_i = sqrt((d_1^2 + ... + d_i^2) / i): a scale for contrasts of which nothing is known.
+
+    `e_process` of d_i / s_i with scale 1 is an e-process too. Where d_i, given those before it, is
+    symmetric about 0, its sign is a fair coin even once |d_i| is known; s_i depends on the
+    contrasts before and on |d_i| alone, so that d_i / s_i is symmetric as well. A scale of all
+    contrasts would move with every seed that is added, and with it every earlier E.
+
+    Args:
+        values_N: one contrast per seed, in the order in which the seeds were run.
+
+    Returns:
+        One scale per seed; 1 before the first contrast that is not 0.
+
+    Reference: Vovk and Wang, Nonparametric e-tests of symmetry, 2024 (bets on signs and ranks of
+    |d|). Ours: the scale.
+
+    Example:
+        >>> running_scale([3.0, -4.0]).round(2).tolist()
+        [3.0, 3.54]
+    """
+    values_N = np.asarray(values_N, float)
+    scale_N = np.sqrt(np.cumsum(values_N**2) / np.arange(1, len(values_N) + 1))
+    return np.where(scale_N > 0, scale_N, 1.0)
+
+
 def seeds_to_add(
     values_N: npt.ArrayLike,
     scale: float,

@@ -23,6 +23,7 @@ from optnas.cli import (
     benchmark,
     benchmark_train,
     cache,
+    doctor,
     exam,
     lists,
     measure,
@@ -31,6 +32,7 @@ from optnas.cli import (
     search,
     stopping,
     study,
+    train,
 )
 from optnas.cli.common import listing
 from optnas.cli.streams import guarded
@@ -48,11 +50,13 @@ app = typer.Typer(
 )
 app.command()(search.search)
 app.command()(search.resume)
+app.command(epilog=train.EPILOG)(train.train)
 app.command("list", cls=lists.WithKinds)(lists.list_)
 app.command(cls=listing("figure"))(plot.plot)
 app.command(cls=listing("measure"))(measure.measure)
 app.command()(exam.exam)
 app.command()(cache.cache)
+app.command()(doctor.doctor)
 app.command(cls=listing("stopping"))(stopping.stopping)
 app.command(hidden=True, context_settings={"ignore_unknown_options": True})(stopping.stop)
 benchmark.app.command()(benchmark_train.train)

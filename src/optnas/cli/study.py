@@ -1,4 +1,4 @@
-"""``study``: plan, run, status, table, claims, report, export."""
+"""``study``: plan, run, status, table, compare, claims, report, export."""
 
 from __future__ import annotations
 
@@ -174,6 +174,58 @@ def table(
     for state, reason in map(look, runs):
         if state == "unreadable":
             say(f"left out: {reason}")
+
+
+@app.command()
+def compare(
+    study: Name,
+    *,
+    out: Out,
+    to: Annotated[
+        Path | None, typer.Option(help="where to write compare.*; default: figures/ of --out")
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="arms by this axis, averaged over the others"),
+    ] = None,
+    response: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="such as accuracy, 'auc accuracy' or train_loss"),
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option("--table", help="ask this benchmark table for all runs")
+    ] = None,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="take benchmark accuracies as the runs wrote them")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="everything, as JSON")] = False,
+    numbers_version: Version = None,
+    data: DataFolder = None,
+) -> None:
+    """Compare every pair of arms within seeds: difference, interval, p, E, forest plot."""
+    from optnas.base.json import dump_json
+    from optnas.cli.printing.study import print_comparison
+    from optnas.report.comparison import as_plain, write_comparison
+    from optnas.study.comparing import compare as compare_arms
+
+    found = compare_arms(
+        study,
+        out,
+        by or (),
+        response or (),
+        benchmark=benchmark,
+        data=data,
+        recorded=recorded,
+        numbers_version=numbers_version,
+    )
+    files = write_comparison(found, out / "figures" if to is None else to)
+    if as_json:
+        told = {"study": study, "comparisons": [as_plain(each) for each in found]}
+        typer.echo(dump_json(told, indent=1))
+    else:
+        for each in found:
+            print_comparison(each)
+        say(f"wrote {', '.join(map(str, files))}")
 
 
 @app.command()

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from optnas.algorithms.bilevel import VirtualStep, Weights
+from optnas.algorithms.bilevel import GradientsAt, VirtualStep, VirtualSteps, Weights
 from optnas.base.errors import UserError
 from optnas.base.lazy import lazy
 
@@ -25,28 +25,30 @@ else:
 
 State = Mapping[str, Any]
 Group = Mapping[str, Any]
-Rule = Callable[["Tensor", "Tensor", State, Group], "Tensor"]
+# w, g, the leaf's state and its group -> w' and the state after the step
+Rule = Callable[["Tensor", "Tensor", State, Group], tuple["Tensor", State]]
 
 
-def _sgd(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
+def _sgd(w: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, State]:
     """SGD.
 
     b = mu b + (1 - dampening) (g + wd w); w' = w - lr b, or w - lr (g + wd w + mu b) (Nesterov).
     The very first buffer is g + wd w itself, without dampening.
 
     Returns:
-        w'.
+        w' and the state after the step.
     """
     g = g + group["weight_decay"] * w
     mu = group["momentum"]
-    if mu:
-        buffer = state.get("momentum_buffer")
-        b = g if buffer is None else mu * buffer + (1 - group["dampening"]) * g
-        g = g + mu * b if group["nesterov"] else b
-    return w - group["lr"] * g
+    if not mu:
+        return w - group["lr"] * g, {}
+    buffer = state.get("momentum_buffer")
+    b = g if buffer is None else mu * buffer + (1 - group["dampening"]) * g
+    g = g + mu * b if group["nesterov"] else b
+    return w - group["lr"] * g, {"momentum_buffer": b}
 
 
-def _adam(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
+def _adam(w: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, State]:
     """Adam and AdamW.
 
     m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w' = w - lr m^ / (sqrt(v^) + eps), with
@@ -54,7 +56,7 @@ def _adam(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
     1 - lr wd beforehand (decoupled). AMSGrad divides by the largest v so far.
 
     Returns:
-        w'.
+        w' and the state after the step.
     """
     lr, (b1, b2) = group["lr"], group["betas"]
     if group.get("decoupled_weight_decay", False):
@@ -66,36 +68,40 @@ def _adam(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
     t = (count if getattr(count, "is_cuda", False) else float(count)) + 1
     m = b1 * state.get("exp_avg", torch.zeros_like(w)) + (1 - b1) * g
     v = b2 * state.get("exp_avg_sq", torch.zeros_like(w)) + (1 - b2) * g * g
+    after = {"step": t, "exp_avg": m, "exp_avg_sq": v}
     if group["amsgrad"]:
         v = torch.maximum(state.get("max_exp_avg_sq", torch.zeros_like(w)), v)
+        after["max_exp_avg_sq"] = v
     denominator = _root(v) / (1 - b2**t) ** 0.5 + group["eps"]
-    return w - lr / (1 - b1**t) * m / denominator
+    return w - lr / (1 - b1**t) * m / denominator, after
 
 
-def _adamw(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
+def _adamw(w: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, State]:
     """AdamW is Adam with decoupled decay; older torch does not say so in the group."""
     return _adam(w, g, state, {**group, "decoupled_weight_decay": True})
 
 
-def _rmsprop(w: Tensor, g: Tensor, state: State, group: Group) -> Tensor:
+def _rmsprop(w: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, State]:
     """RMSprop.
 
     v = a v + (1 - a) g^2; d = g / (sqrt(v) + eps); with momentum b = mu b + d; w' = w - lr d.
     Centred: v - (a m + (1 - a) g)^2 stands under the root.
 
     Returns:
-        w'.
+        w' and the state after the step.
     """
     a = group["alpha"]
     g = g + group["weight_decay"] * w
     v = a * state.get("square_avg", torch.zeros_like(w)) + (1 - a) * g * g
+    after = {"square_avg": v}
     if group["centered"]:
-        mean = a * state.get("grad_avg", torch.zeros_like(w)) + (1 - a) * g
+        after["grad_avg"] = mean = a * state.get("grad_avg", torch.zeros_like(w)) + (1 - a) * g
         v = v - mean * mean
     d = g / (_root(v) + group["eps"])
     if group["momentum"] > 0:
         d = group["momentum"] * state.get("momentum_buffer", torch.zeros_like(w)) + d
-    return w - group["lr"] * d
+        after["momentum_buffer"] = d
+    return w - group["lr"] * d, after
 
 
 def _root(v: Tensor) -> Tensor:
@@ -140,15 +146,56 @@ def virtual_step(optimizer: torch.optim.Optimizer, live: Mapping[str, Tensor]) -
     """
 
     def step(gradients: Sequence[Tensor], weights: Weights | None = None) -> dict[str, Tensor]:
-        rule, after = _rule(optimizer), {}
-        group_of = {leaf: group for group in optimizer.param_groups for leaf in group["params"]}
-        for (name, leaf), g in zip(live.items(), gradients, strict=True):
-            group, w = group_of[leaf], leaf.detach() if weights is None else weights[name]
-            sign = -1.0 if group["maximize"] else 1.0
-            after[name] = rule(w, sign * g, optimizer.state.get(leaf, {}), group)
+        begun = {n: leaf.detach() for n, leaf in live.items()} if weights is None else weights
+        after, _ = _moved(optimizer, live, gradients, begun, _states(optimizer, live))
         return after
 
     return step
+
+
+def virtual_steps(optimizer: torch.optim.Optimizer, live: Mapping[str, Tensor]) -> VirtualSteps:
+    """The optimizer's next steps, one after another, as a function of the gradients at each.
+
+    Buffers begin as the live ones and go on from step to step, as in the optimizer; the learning
+    rate stays. Nothing live is changed.
+
+    Args:
+        optimizer: as for `virtual_step`.
+        live: as for `virtual_step`.
+
+    Returns:
+        For each step the gradients as a function of the weights -> weights after the last step.
+    """
+
+    def steps(gradients_at: Sequence[GradientsAt]) -> dict[str, Tensor]:
+        weights = {name: leaf.detach().requires_grad_() for name, leaf in live.items()}
+        states = _states(optimizer, live)
+        for gradients in gradients_at:
+            weights, states = _moved(optimizer, live, gradients(weights), weights, states)
+        return weights
+
+    return steps
+
+
+def _states(optimizer: torch.optim.Optimizer, live: Mapping[str, Tensor]) -> dict[str, State]:
+    return {name: optimizer.state.get(leaf, {}) for name, leaf in live.items()}
+
+
+def _moved(
+    optimizer: torch.optim.Optimizer,
+    live: Mapping[str, Tensor],
+    gradients: Sequence[Tensor],
+    weights: Weights,
+    states: Mapping[str, State],
+) -> tuple[dict[str, Tensor], dict[str, State]]:
+    """Weights and states after a step, by name."""
+    rule, after, left = _rule(optimizer), {}, {}
+    group_of = {leaf: group for group in optimizer.param_groups for leaf in group["params"]}
+    for (name, leaf), g in zip(live.items(), gradients, strict=True):
+        group = group_of[leaf]
+        sign = -1.0 if group["maximize"] else 1.0
+        after[name], left[name] = rule(weights[name], sign * g, states[name], group)
+    return after, left
 
 
 def coupled_decay(optimizer: torch.optim.Optimizer, weights: Weights) -> dict[str, float]:

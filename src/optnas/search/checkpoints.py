@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,11 +31,21 @@ def save(state: SearchState, path: Path, *, keep: Path | None = None) -> None:
         path: the file.
         keep: where the checkpoint that stood there before is kept.
     """
-    content = {"format": FORMAT, "hash": state.settings.hash, **content_of(state)}
+    write_content(path, {"hash": state.settings.hash, **content_of(state)}, keep=keep)
+
+
+def write_content(path: Path, content: Mapping[str, Any], *, keep: Path | None = None) -> None:
+    """Write tensors, numbers and tables of them atomically; `read_content` reads them.
+
+    Args:
+        path: the file.
+        content: what it holds.
+        keep: where what stood there before is kept.
+    """
 
     def write(file: IO[bytes]) -> None:
         try:
-            torch.save(content, file)
+            torch.save({"format": FORMAT, **content}, file)
         except RuntimeError as error:
             # Torch's writer puts an error of its own in the place of what stopped it: an
             # interruption, a full disk.
@@ -85,7 +96,7 @@ def restore(state: SearchState, path: Path, *, remedy: str = FROM_THE_BEGINNING)
         UserError: the file is damaged, or belongs to another run.
     """
     try:
-        content = _read(path)
+        content = read_content(path)
         # A bare tensor would answer a text as key with a warning.
         belongs = dict(content)["format"] == FORMAT and content["hash"] == state.settings.hash
         if belongs:
@@ -110,8 +121,15 @@ def _offered(path: Path, remedy: str) -> str:
     return f"go on from the epoch before it: mv {previous} {path}; or {remedy}"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The content, once the archive's own checksums have been compared with its bytes."""
+def read_content(path: Path) -> dict[str, Any]:
+    """The content of a file, once the archive's own checksums have been compared with its bytes.
+
+    Args:
+        path: what `write_content` wrote; a damaged file fails in whichever way its bytes decide.
+
+    Raises:
+        ValueError: a checksum does not match.
+    """
     with zipfile.ZipFile(regular(path)) as archive:
         damaged = archive.testzip()
     if damaged is not None:
@@ -124,7 +142,7 @@ def _check_form(content: dict[str, Any], state: SearchState) -> None:
     """Names, shapes, types and ranges are those of the state that the checkpoint is for."""
     mine = content_of(state)
     for key in mine.keys() - {"weight_optimizer", "arch_optimizer", "passes", "memory"}:
-        _compare(key, mine[key], content[key])
+        compare(key, mine[key], content[key])
     start, memory = state.algorithm.start, content.get("memory", {})
     if not (start or dict)().keys() <= memory.keys():
         raise ValueError("memory lacks names")
@@ -133,7 +151,7 @@ def _check_form(content: dict[str, Any], state: SearchState) -> None:
             raise TypeError(f"memory.{name} is a {type(tensor).__name__}, not a Tensor")
     for key in ("weight_optimizer", "arch_optimizer"):
         for part in ("param_groups", "state"):
-            _compare(f"{key}.{part}", mine[key][part], content[key][part], same_keys=False)
+            compare(f"{key}.{part}", mine[key][part], content[key][part], same_keys=False)
     passes = content["passes"]
     # A short last batch leaves the cursor beyond the order.
     size, batch = len(passes["order"]), state.settings.search.batch_size
@@ -146,8 +164,19 @@ def _check_form(content: dict[str, Any], state: SearchState) -> None:
             raise ValueError(f"{key} is {content[key]}")
 
 
-def _compare(key: str, mine: Any, other: Any, *, same_keys: bool = True) -> None:
-    """Refuse a value of another form than the state's own."""
+def compare(key: str, mine: Any, other: Any, *, same_keys: bool = True) -> None:
+    """Refuse a value of another form than one's own: type, shape, names.
+
+    Args:
+        key: what it is, for the error.
+        mine: one's own value.
+        other: the value.
+        same_keys: whether tables must have the same names, and lists the same length.
+
+    Raises:
+        ValueError: it is of another form.
+        TypeError: it is of another type.
+    """
     number = isinstance(mine, (int, float)) and isinstance(other, (int, float))
     if type(mine) is not type(other) and not number:
         raise TypeError(f"{key} is a {type(other).__name__}, not a {type(mine).__name__}")
@@ -160,12 +189,12 @@ def _compare(key: str, mine: Any, other: Any, *, same_keys: bool = True) -> None
         if mine.get("params") != other.get("params"):  # places of an optimizer's tensors
             raise ValueError(f"{key} has other parameters")
         for name in mine.keys() & other.keys():
-            _compare(f"{key}.{name}", mine[name], other[name], same_keys=same_keys)
+            compare(f"{key}.{name}", mine[name], other[name], same_keys=same_keys)
     elif isinstance(mine, (list, tuple)):
         if same_keys and len(mine) != len(other):
             raise ValueError(f"{key} has {len(other)} entries")
         for place, pair in enumerate(zip(mine, other, strict=False)):
-            _compare(f"{key}.{place}", *pair, same_keys=same_keys)
+            compare(f"{key}.{place}", *pair, same_keys=same_keys)
 
 
 def _restore(state: SearchState, content: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +61,21 @@ def processor() -> str:
     return f"{model}, {torch.backends.cpu.get_cpu_capability()}"
 
 
-@contextlib.contextmanager
-def computing(settings: Settings) -> Iterator[None]:
-    """Let torch compute as the settings say inside the block.
+def computing(settings: Settings) -> AbstractContextManager[None]:
+    """Let torch compute as the settings of a search say inside the block; see `exactly`."""
+    return exactly(settings.run.threads, tf32=settings.supernet.precision == "tf32")
 
-    With ``run.threads`` on the CPU. On a GPU float32 is multiplied as such unless
-    ``supernet.precision`` is ``tf32``, which torch by itself allows in convolutions, and by
-    algorithms that give the same bits each time.
+
+@contextlib.contextmanager
+def exactly(threads: int, *, tf32: bool = False) -> Iterator[None]:
+    """Let torch compute the same bits each time inside the block.
+
+    With so many threads on the CPU. On a GPU by algorithms that give the same bits each time, and
+    float32 is multiplied as such unless ``tf32``, which torch by itself allows in convolutions.
+
+    Args:
+        threads: of the CPU.
+        tf32: whether a GPU multiplies float32 numbers by their leading bits.
 
     Yields:
         Nothing.
@@ -75,8 +84,7 @@ def computing(settings: Settings) -> Iterator[None]:
 
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic
-    tf32 = settings.supernet.precision == "tf32"
-    with cpu_threads(settings.run.threads):
+    with cpu_threads(threads):
         cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic = tf32, tf32, True
         try:
             yield

@@ -30,7 +30,7 @@ from optnas.measures.evaluation import (
     score_of,
 )
 from optnas.optimizers.stepping import take_step
-from optnas.optimizers.virtual import coupled_decay, virtual_step
+from optnas.optimizers.virtual import coupled_decay, virtual_step, virtual_steps
 from optnas.search.describe import centred
 from optnas.search.draws import seed_of
 from optnas.search.state import DRAWS, MORE_BATCHES, SearchState, weight_optimizer_of
@@ -96,6 +96,7 @@ def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress
             more_train_batches=more_train_batches,
             weight_lr=lambda: float(state.weight_optimizer.param_groups[0]["lr"]),
             cells=state.supernet.cells,
+            virtual_steps=virtual_steps(state.weight_optimizer, weights),
         )
         here = state.algorithm.hypergradient(
             problem, state.alpha_EO, lambda alpha_EO: state.algorithm.relax(alpha_EO, progress)

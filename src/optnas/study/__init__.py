@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optnas.study.comparing import compare as compare
     from optnas.study.declare import load_study
     from optnas.study.exporting import export
     from optnas.study.judging import judge
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Runner": "runner",
+    "compare": "comparing",
     "export": "exporting",
     "judge": "judging",
     "load_study": "declare",
     "table": "tables",
 }
 
-__all__ = ["Runner", "export", "judge", "load_study", "table"]
+__all__ = ["Runner", "compare", "export", "judge", "load_study", "table"]
 
 
 def __getattr__(name: str) -> Any:

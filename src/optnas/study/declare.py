@@ -6,13 +6,14 @@
     base = { protocol = "cpu", data.name = "cifar10" }
     [[grid]]
     "algorithm.name" = ["darts", "sdarts-rs"]
-    weight_optimizer = [{ name = "SGD" }, { name = "Adam", lr = 1e-3 }]
+    weight_optimizer = [{ name = "SGD" }, { name = "Adam", lr = 1e-3, label = "hot Adam" }]
 
 An axis is a dotted key, or a whole section, with a list of values. A grid is the product of its
-axes; the study is the union of its grids, each point under every seed. Points that resolve to the
-same settings are one run, the first of them. A grid may have ``seeds`` of its own; grids that
-follow each other with the same seeds are run together, seed by seed. ``timeout`` of the study, in
-seconds, ends an execution of a run that takes longer.
+axes; the study is the union of its grids, each point under every seed. A section that is a value of
+an axis may have a ``label``: what it is called in tables and pictures, and no setting. Points that
+resolve to the same settings are one run, the first of them. A grid may have ``seeds`` of its own;
+grids that follow each other with the same seeds are run together, seed by seed. ``timeout`` of the
+study, in seconds, ends an execution of a run that takes longer.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
@@ -33,6 +34,7 @@ ID_LENGTH = 16
 SEED = "search.seed"
 KEYS = ("name", "question", "note", "seeds", "base", "timeout")
 OWN_SEEDS = "seeds"  # of a grid
+LABEL = "label"  # of a section that is a value of an axis
 MOST_RUNS = 100_000  # of one grid
 
 
@@ -44,21 +46,25 @@ class PlannedRun:
         id: the first 16 digits of the settings' hash; a new run's folder has this name.
         settings: complete settings.
         point: what the study's axes say of it, by key, as written there; the seed last.
+        labels: what the study calls values of the point, by key.
     """
 
     id: str
     settings: Settings
     point: dict[str, Any]
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
         """The values of the axes but measures, such as ``darts, SGD, Adam (lr 0.001), seed 2``."""
         shown = [
-            _shown(key, value)
-            for key, value in self.point.items()
-            if key != SEED and not key.startswith("measures.")
+            self.shown(key) for key in self.point if key != SEED and not key.startswith("measures.")
         ]
         return ", ".join([*shown, f"seed {self.point[SEED]}"])
+
+    def shown(self, key: str) -> str:
+        """The value of one axis in words: its label, if the study gives one."""
+        return self.labels.get(key) or shown_value(key, self.point[key])
 
 
 @dataclass(frozen=True)
@@ -113,18 +119,19 @@ def load_study(name: str, settings: Mapping[str, Any] | None = None) -> Study:
     over = Layer(COMMAND_LINE, nest(settings or {}))
     runs: dict[str, PlannedRun] = {}
     declared = 0
-    for seed, (where, axes) in _in_order(document, table, label):
+    for seed, (where, axes, labels) in _in_order(document, table, label):
         point = {**axes, SEED: seed}
         layers = [Layer(label, base), Layer(where, nest(axes)), Layer(label, nest({SEED: seed}))]
         # What no file wrote (a default, a contradiction) is told of the grid that met it.
         resolved = resolve([*layers, over], default=where)
-        run = PlannedRun(resolved.hash[:ID_LENGTH], resolved, point)
+        run = PlannedRun(resolved.hash[:ID_LENGTH], resolved, point, labels)
         runs.setdefault(run.id, run)
         declared += 1
     return Study(title, question, note, label, runs, declared, timeout)
 
 
-def _shown(key: str, value: Any) -> str:
+def shown_value(key: str, value: Any) -> str:
+    """A value of an axis in words: a section by its name, with what else it says."""
     if isinstance(value, Mapping):
         others = ", ".join(f"{k} {v}" for k, v in flat(value).items() if k != "name")
         return f"{value.get('name', key)} ({others})" if others else str(value.get("name"))
@@ -212,8 +219,8 @@ def _base(table: Mapping[str, Any], label: str) -> dict[str, Any]:
     return nested
 
 
-# What to call its grid in messages, and the value of each axis.
-Point = tuple[str, dict[str, Any]]
+# What to call its grid in messages, the value of each axis, and the labels of those that have one.
+Point = tuple[str, dict[str, Any], dict[str, str]]
 
 
 def _in_order(
@@ -257,10 +264,41 @@ def _points(axes: Mapping[str, list[Any]], where: str) -> Iterator[Point]:
     """The product of a grid's axes."""
     for key, values in axes.items():
         _refuse_overlap([other for other in axes if other != key], key, values, where)
-    for chosen in itertools.product(*axes.values()):
-        point = dict(zip(axes, chosen, strict=True))
+    named = [_labelled(key, values, where) for key, values in axes.items()]
+    for chosen in itertools.product(*named):
+        point = {key: value for key, (value, _) in zip(axes, chosen, strict=True)}
         _refuse_seed(nest(point), where)
-        yield where, point
+        yield where, point, {k: each for k, (_, each) in zip(axes, chosen, strict=True) if each}
+
+
+def _labelled(key: str, values: list[Any], where: str) -> list[tuple[Any, str]]:
+    """The values of an axis without their labels, and these; empty where a value has none."""
+    found: list[tuple[Any, str]] = []
+    for value in values:
+        if not isinstance(value, Mapping) or LABEL not in value:
+            found.append((value, ""))
+            continue
+        label = value[LABEL]
+        if not isinstance(label, str) or not label.strip():
+            raise UserError(
+                "must be text",
+                where=where,
+                key=f"{key}.{LABEL}",
+                value=label,
+                remedy=f'write it as {LABEL} = "EG"',
+            )
+        found.append(({k: v for k, v in value.items() if k != LABEL}, label.strip()))
+    shown = [label or shown_value(key, value) for value, label in found]
+    for (_, label), words in zip(found, shown, strict=True):
+        if label and shown.count(words) > 1:
+            raise UserError(
+                "another value of this axis is called so",
+                where=where,
+                key=f"{key}.{LABEL}",
+                value=label,
+                remedy="give each a label of its own",
+            )
+    return found
 
 
 def _axes(grid: Mapping[str, Any], where: str, prefix: str = "") -> Iterator[tuple[str, list[Any]]]:

@@ -5,20 +5,26 @@ Importable without torch, so that algorithms can be named and checked without it
 
 from optnas.algorithms.parts.discretizations import argmax_per_edge
 from optnas.algorithms.parts.hypergradients import first_order, frozen, hypergradient, unrolled
+from optnas.algorithms.parts.implicit import conjugate_gradient, neumann
 from optnas.algorithms.parts.perturbations import Radius, attack, uniform, unperturbed
 from optnas.algorithms.parts.relaxations import gumbel, softmax, softmax_with_skip
+from optnas.algorithms.parts.several_steps import k_step, value_function
 
 __all__ = [
     "Radius",
     "argmax_per_edge",
     "attack",
+    "conjugate_gradient",
     "first_order",
     "frozen",
     "gumbel",
     "hypergradient",
+    "k_step",
+    "neumann",
     "softmax",
     "softmax_with_skip",
     "uniform",
     "unperturbed",
     "unrolled",
+    "value_function",
 ]

@@ -11,7 +11,7 @@ import functools
 from typing import NamedTuple
 
 from optnas.base import registry
-from optnas.base.columns import OF_MEASURES, SUPERNET_ACCURACY, TOP_EIGENVALUE, symbol
+from optnas.base.columns import OF_MEASURES, SUPERNET_ACCURACY, TOP_EIGENVALUE, Better, symbol
 from optnas.base.columns import quantity_of as recorded
 from optnas.measures.base import Measure, Quantity
 
@@ -37,11 +37,12 @@ NAMES = {
 
 
 class Column(NamedTuple):
-    """A column of the tidy table, its unit, and what supplies it where it is missing."""
+    """A column of the tidy table: its unit, what supplies it if missing, which end is better."""
 
     name: str
     unit: str
     supplied_by: str
+    better: Better = "neither"
 
 
 @functools.cache
@@ -49,12 +50,15 @@ def column_of(name: str) -> Column:
     """The column behind a claim's name for it, or the column of that name itself."""
     column = NAMES.get(name, name)
     if column.startswith(PERCENTILE):
-        return Column(column, "percentiles", "ask a whole benchmark table, not what was recorded")
+        told = "ask a whole benchmark table, not what was recorded"
+        return Column(column, "percentiles", told, "higher")
     if column.startswith(OP_WEIGHT):
         return Column(column, "", "every run records it: tabulate the runs again")
     quantity = _measured(column) if column.startswith(MEASURE) else recorded(column)
-    unit = "" if quantity is None else symbol(quantity.unit)
-    return Column(column, unit, _supplied_by(column, quantity))
+    supplied_by = _supplied_by(column, quantity)
+    if quantity is None:
+        return Column(column, "", supplied_by)
+    return Column(column, symbol(quantity.unit), supplied_by, quantity.better)
 
 
 def _measured(column: str) -> Quantity | None:

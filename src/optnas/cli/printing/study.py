@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from optnas.base.escapes import for_terminal
 from optnas.base.records import RunFolder
-from optnas.cli.printing.text import say
+from optnas.cli.printing.text import aligned, say
 from optnas.study.declare import PlannedRun, Study, describe_settings
 from optnas.study.folder import State, look, state_of, told_versions
 from optnas.study.progress import Progress, Watch, counts, duration
 
 if TYPE_CHECKING:
+    from optnas.study.comparing import Comparison
     from optnas.study.judging import Ledger
 
 OPEN: tuple[State, ...] = ("missing", "unfinished", "interrupted", "running")
@@ -205,6 +206,45 @@ def print_status(
     say(f"study {study.name}: {progress.line(max(1, len(progress.running)))}")
     for warning in _warnings(others, edited):
         say(warning)
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Arms and pairs of one response, and what has to be known of them."""
+    from optnas.report.comparison import heading, interval, minus, remarks, tick
+
+    say(f"--- {heading(comparison)}")
+    arms = [
+        [each.arm, str(each.n), f"{each.mean:.4g}", f"{each.iqm:.4g}"] for each in comparison.arms
+    ]
+    say("\n".join(aligned(["arm", "<n", "<mean", "<interquartile mean"], arms)))
+    say()
+    unit = f" {comparison.of_difference}" if comparison.of_difference else ""
+    better = "above" if comparison.better == "neither" else "better"
+    rows = [
+        [
+            minus(pair),
+            str(pair.n),
+            *(
+                [
+                    f"{pair.difference:+.3g}{unit}",
+                    interval(pair),
+                    f"{pair.p:.3f}",
+                    f"{pair.p_holm:.3f}",
+                    f"{pair.e:.3g}",
+                    f"{pair.improvement:.2f}",
+                    tick(pair),
+                ]
+                if pair.n
+                else ["-"] * 7
+            ),
+        ]
+        for pair in comparison.pairs
+    ]
+    heads = ["pair", "<n", "<difference", "<95 % interval", "<p", "<Holm", "<E", f"<P({better})"]
+    say("\n".join(aligned([*heads, "told apart"], rows)))
+    for remark in remarks(comparison):
+        say(remark)
+    say()
 
 
 def print_claims(ledger: Ledger, *, details: bool) -> None:

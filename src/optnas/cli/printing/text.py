@@ -17,6 +17,11 @@ def number(value: float | None, width: int, digits: int) -> str:
     return f"{'-':>{width}}" if value is None else f"{value:>{width}.{digits}f}"
 
 
+def plural(count: int, noun: str) -> str:
+    """A number and what it counts, such as ``1 cell`` and ``2 cells``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table whose columns are as wide as their widest cell.
 

@@ -50,6 +50,7 @@ class Dataset:
             user's cache. Empty: they are decoded for each run.
         published_rows: the rows in the order in which lists of rows were published for these
             images, ``int64 [size]``; None: in that order they are.
+        class_names: of each class; empty where they have none.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Dataset:
     test: Callable[[], Dataset] | None = field(default=None, repr=False, compare=False)
     decoder: str = field(default="", compare=False)
     published_rows: Callable[[], np.ndarray] | None = field(default=None, repr=False, compare=False)
+    class_names: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
         """Identify the data by the bytes of `files`, one after the other.

@@ -282,7 +282,7 @@ def subjects(
         settings: of its factory, where defaults will not do.
 
     Returns:
-        The components, algorithms also with each hypergradient that needs something.
+        The components, algorithms also with a hypergradient for each set of needs.
 
     Raises:
         UserError: there is no such component, or its settings are wrong.
@@ -371,7 +371,7 @@ def _kind_of(target: str) -> str:
 
 
 def _variants(subject: Subject) -> Sequence[Subject]:
-    """The subject, and an algorithm with each hypergradient that needs more than its usual one."""
+    """The subject; an algorithm also with one hypergradient for each set of needs there is."""
     if subject.kind != "algorithm":
         return [subject]
     kind, chosen = "hypergradient", subject.completed()
@@ -380,13 +380,13 @@ def _variants(subject: Subject) -> Sequence[Subject]:
         for setting, hint in hints_of(subject.factory, chosen).items()
         if part_of(hint) == Part(kind) and setting not in subject.settings
     ]
-    demanding = [n for n in registry.names(kind) if registry.facts(kind, n).get("needs")]
+    by_needs = {registry.facts(kind, n)["needs"]: n for n in reversed(registry.names(kind))}
     return [
         subject,
         *(
             Subject(subject.kind, subject.name, {**subject.settings, setting: name})
             for setting in settings
-            for name in demanding
-            if chosen[setting]["name"] != name
+            for needs, name in sorted(by_needs.items())
+            if needs and chosen[setting]["name"] != name
         ),
     ]

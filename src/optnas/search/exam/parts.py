@@ -19,7 +19,14 @@ from optnas.algorithms.base import (
     Progress,
     Relax,
 )
-from optnas.algorithms.bilevel import Bilevel, Hypergradient, Loss, LossValue, Weights
+from optnas.algorithms.bilevel import (
+    Bilevel,
+    GradientsAt,
+    Hypergradient,
+    Loss,
+    LossValue,
+    Weights,
+)
 from optnas.search.exam.base import (
     SPACE,
     FailedError,
@@ -246,7 +253,24 @@ class _Quadratic:
             self.used.add("virtual-step")
             return RATE
 
-        return Bilevel({"w": weight}, train, valid, step, False, progress, decay, more, rate)
+        def steps(gradients_at: Sequence[GradientsAt]) -> dict[str, Tensor]:
+            weights = {"w": weight.detach().requires_grad_()}
+            for gradients in gradients_at:
+                weights = step(gradients(weights), weights)
+            return weights
+
+        return Bilevel(
+            weights={"w": weight},
+            train_loss=train,
+            valid_loss=valid,
+            virtual_step=step,
+            update=False,
+            progress=progress,
+            weight_decay=decay,
+            more_train_batches=more,
+            weight_lr=rate,
+            virtual_steps=steps,
+        )
 
     def limit(self, name: str, a: Tensor) -> Tensor:
         """The gradient of L_val in a, in closed form, w following a as far as the limit says."""
@@ -256,10 +280,13 @@ class _Quadratic:
             reached = self.w - RATE * (self.H @ (self.w - self.C @ a) + DECAY * self.w)
             return a + RATE * self.C.T @ self.H @ (reached - self.t)
         regular = self.H + DECAY * torch.eye(8, dtype=a.dtype)
-        return a + self.C.T @ self.H @ torch.linalg.solve(regular, self.w - self.t)
+        reached = self.w
+        if name == "converged":
+            reached = torch.linalg.solve(regular, self.H @ self.C @ a)
+        return a + self.C.T @ self.H @ torch.linalg.solve(regular, reached - self.t)
 
 
-LIMITS = ("first-order", "one-step", "implicit")
+LIMITS = ("first-order", "one-step", "implicit", "converged")
 
 
 def _relaxed(alpha_EO: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from optnas.data.sets.base import Dataset
 from optnas.data.splits import FixedSplit
 from optnas.measures.base import Measure
 from optnas.optimizers import virtual
-from optnas.search.settings.model import DataSection, OptimizerSection, Settings
+from optnas.search.settings.model import ImagesSection, OptimizerSection, Settings
 from optnas.spaces import Space, build_space, tables
 
 SIZES = ("train_size", "valid_size")
@@ -135,7 +135,7 @@ def _check_consistency(settings: Settings, images: SearchImages) -> None:
     )
 
 
-def halves_too_large(data: DataSection, images: SearchImages) -> list[Contradiction]:
+def halves_too_large(data: ImagesSection, images: SearchImages) -> list[Contradiction]:
     """What `refuse` is to refuse of the sizes of both halves."""
     whole = f"the {images.dataset.size} labelled images" if images.fixed is None else "the split"
     return [
@@ -150,12 +150,12 @@ def halves_too_large(data: DataSection, images: SearchImages) -> list[Contradict
     ]
 
 
-def _one_pixel(data: DataSection) -> bool:
+def _one_pixel(data: ImagesSection) -> bool:
     """Whether a channel of the last stage has one pixel, after two halvings of the sides."""
     return data.resolution < 8
 
 
-def single_value(data: DataSection, half: str, key: str, batch_size: int) -> Contradiction:
+def single_value(data: ImagesSection, half: str, key: str, batch_size: int) -> Contradiction:
     """What `refuse` is to refuse of passes that end with a batch norm of a single value.
 
     Variances of a batch need two values per channel; one image has one pixel there if it is small.

@@ -79,13 +79,12 @@ class SupernetSection(Section):
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
 
 
-class DataSection(Component):
+class ImagesSection(Component):
     """Which images, how many of each half, and at which resolution."""
 
     train_size: int = Field(ge=1, strict=True)
     valid_size: int = Field(ge=1, strict=True)
     resolution: int = Field(ge=4, strict=True)
-    split: Literal["halves", "random-halves", "file", "test-file"]
 
     @property
     def dataset_settings(self) -> dict[str, Any]:
@@ -100,6 +99,12 @@ class DataSection(Component):
     def place(self, key: str) -> Path | None:
         """One of `places`, None if it is not given."""
         return Path(self.places[key]) if key in self.places else None
+
+
+class DataSection(ImagesSection):
+    """The images of a search, and which of them are each half."""
+
+    split: Literal["halves", "random-halves", "file", "test-file"]
 
 
 class AugmentationSection(Section):

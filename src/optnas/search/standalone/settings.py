@@ -1,28 +1,47 @@
-"""The settings of stand-alone training: one TOML file, every key written out, and its hash."""
+"""The settings of stand-alone training: a protocol, what is laid over it, and their hash."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 from pydantic import Field
 
+from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, Origins, UserError
 from optnas.base.json import digest
 from optnas.base.refusals import validated
 from optnas.base.schema import name_in
 from optnas.base.toml import Shelf
+from optnas.data.sets.base import Dataset
 from optnas.data.splits import KINDS
-from optnas.search.settings.check import SearchImages, halves_too_large, refuse, rises, single_value
+from optnas.search.settings.check import (
+    SIZES,
+    SearchImages,
+    halves_too_large,
+    refuse,
+    rises,
+    single_value,
+)
 from optnas.search.settings.complete import complete_data, complete_optimizer, sources
-from optnas.search.settings.model import PLACES, DataSection, OptimizerSection, Section
+from optnas.search.settings.layers import Layer
+from optnas.search.settings.model import PLACES, ImagesSection, OptimizerSection, Section
 from optnas.spaces import Space
 
 SHELF = Shelf("training protocol", "search/standalone")
 # Raised whenever a change moves the numbers of a training; tables of different numbers never mix.
 NUMBERS_VERSION = 1
+# Keys of [data] that only stand-alone training has, with the defaults they came with: at these they
+# are no part of a training's identity.
+OWN_DATA_KEYS = {"test": "rest", "split_seed": 0}
+ALL = "all"  # a split: every labelled image trains
+COMPONENTS = ("data", "optimizer")
+# What another split starts afresh.
+OF_SPLIT = ("split", "split_file", "split_seed", *SIZES)
 
 
 class NetworkSection(Section):
@@ -32,10 +51,20 @@ class NetworkSection(Section):
     cells: int = Field(ge=1)
 
 
-class PartedSection(DataSection):
-    """Which images; a stand-alone training parts them itself, without a published list."""
+class PartedSection(ImagesSection):
+    """Which images, and what they serve for; parted here, without a published list.
 
-    split: Literal["halves", "random-halves"]
+    ``split``: ``halves`` and ``random-halves`` are those of a search, ``all`` trains on every
+    labelled image and validates on none. ``test``: the data set's own test images (``set``), the
+    labelled images in neither part (``rest``), or ``none``; by default the first of these that
+    there is. ``split_seed``: of random halves, that
+    of the search whose parts these are to be.
+    """
+
+    valid_size: int = Field(ge=0, strict=True)
+    split: Literal["halves", "random-halves", "all"]
+    test: Literal["rest", "set", "none"] = "rest"
+    split_seed: int = Field(0, ge=0, lt=2**63, strict=True)
 
 
 class AugmentationSection(Section):
@@ -90,24 +119,72 @@ class TrainingSettings(pydantic.BaseModel):
         document = self.model_dump(exclude={"space", "fingerprint", "sources"})
         for key in PLACES:
             document["data"].pop(key, None)
+        for key, default in OWN_DATA_KEYS.items():
+            if document["data"][key] == default:
+                del document["data"][key]
         return document
 
+    def images(self) -> Dataset:
+        """The labelled images; its ``test`` opens the test images."""
+        dataset: Dataset = registry.find("dataset", self.data.name, key="data.name")(
+            folder=self.data.place("folder"), **self.data.dataset_settings
+        )
+        return dataset
 
-def load_settings(space: Space, protocol: str, *, folder: Path | None) -> TrainingSettings:
-    """Read and check a training protocol.
+
+def load_settings(
+    space: Space,
+    protocol: str,
+    *,
+    folder: Path | None = None,
+    below: Sequence[Layer] = (),
+    over: Sequence[Layer] = (),
+) -> TrainingSettings:
+    """Read and check a training protocol and what is laid under and over it.
+
+    Later layers win. One that names another data set or optimizer starts that section afresh, one
+    that names another split the sizes of its parts.
 
     Args:
         space: whose cells are trained.
         protocol: a shipped name, or the path of a TOML file.
         folder: the data folder the user named, if any.
+        below: what holds unless the protocol says otherwise.
+        over: what holds whatever it says.
 
     Raises:
         UserError: there is no such protocol, or a setting is missing, unknown or wrong.
     """
     label, document = SHELF.load(protocol)
-    origins = Origins(label, {} if folder is None else {"data.folder": COMMAND_LINE})
+    origins = Origins(label, {})
+    merged: dict[str, Any] = {}
+    for layer in (*below, Layer(label, document), *over):
+        for section, keys in layer.document.items():
+            held = merged.get(section)
+            if section == "data" and isinstance(held, Mapping) and _parts_anew(held, keys):
+                held = {key: value for key, value in held.items() if key not in OF_SPLIT}
+            if not (isinstance(keys, Mapping) and isinstance(held, Mapping)):
+                merged[section] = copy.deepcopy(keys)
+            elif section in COMPONENTS and keys.get("name", held.get("name")) != held.get("name"):
+                # A protocol that names no data set says how any is parted.
+                merged[section] = copy.deepcopy({**_of_any(held), **keys})
+                origins.forget(section)
+            else:
+                merged[section] = {**held, **copy.deepcopy(keys)}
+            if isinstance(keys, Mapping):
+                origins.note(section, keys, layer.where)
+    if folder is not None:
+        origins.written["data.folder"] = COMMAND_LINE
     with origins.told():
-        return _complete(document, space, folder)
+        return _complete(merged, space, folder)
+
+
+def _parts_anew(held: Mapping[str, Any], keys: Any) -> bool:
+    return isinstance(keys, Mapping) and keys.get("split", held.get("split")) != held.get("split")
+
+
+def _of_any(section: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {} if "name" in section else section
 
 
 def _complete(document: dict[str, Any], space: Space, folder: Path | None) -> TrainingSettings:
@@ -117,7 +194,7 @@ def _complete(document: dict[str, Any], space: Space, folder: Path | None) -> Tr
             raise UserError(
                 "must be a table", key=section, value=table, remedy=f"write [{section}]"
             )
-    data = document["data"]
+    data = document["data"] = dict(document["data"])
     name_in(data, "data")
     if folder is not None:
         data["folder"] = str(folder)
@@ -127,9 +204,25 @@ def _complete(document: dict[str, Any], space: Space, folder: Path | None) -> Tr
             "a stand-alone training parts the images itself",
             key=f"data.{key}",
             value=data[key],
-            remedy="remove data.split_file, and set data.split to halves or random-halves",
+            remedy="remove data.split_file, and set data.split to all, halves or random-halves",
         )
+    asked = data | {}
+    own = {key: data.pop(key) for key in OWN_DATA_KEYS if key in data}
     images = complete_data(document)
+    dataset = images.dataset
+    if asked.get("split") == ALL:
+        document["data"] |= {"train_size": dataset.size, "valid_size": 0}
+        document["data"] |= {key: asked[key] for key in SIZES if key in asked}
+    if "test" not in own:
+        own["test"] = _default_test(dataset, [document["data"][key] for key in SIZES])
+    if own["test"] == "set" and dataset.test is None:
+        raise UserError(
+            f"{dataset.name} has no test images of its own",
+            key="data.test",
+            value="set",
+            remedy="set it to rest, the images in neither half, or to none",
+        )
+    document["data"] |= own
     complete_optimizer(document, "optimizer")
     described = {
         "name": space.name,
@@ -138,7 +231,7 @@ def _complete(document: dict[str, Any], space: Space, folder: Path | None) -> Tr
     }
     identity = {
         "space": described,
-        "fingerprint": images.fingerprint(),
+        "fingerprint": _fingerprint(images, own["test"]),
         "sources": sources([document["data"], document["optimizer"]]),
     }
     settings = validated(TrainingSettings, document | identity)
@@ -146,18 +239,57 @@ def _complete(document: dict[str, Any], space: Space, folder: Path | None) -> Tr
     return settings
 
 
+def _default_test(dataset: Dataset, sizes: Sequence[Any]) -> str:
+    """The data set's own test images, else the images that are left, if there are any."""
+    if dataset.test is not None:
+        return "set"
+    numbers = [size for size in sizes if isinstance(size, int)]  # what is none is refused later
+    return "rest" if sum(numbers) < dataset.size else "none"
+
+
+def _fingerprint(images: SearchImages, test: object) -> str:
+    """Of the labelled images, and of the test images where they are the data set's own."""
+    opened = images.dataset.test
+    if test != "set" or opened is None:
+        return images.fingerprint()
+    both = images.fingerprint() + opened().fingerprint()
+    return hashlib.sha256(both.encode()).hexdigest()
+
+
 def _check(settings: TrainingSettings, images: SearchImages) -> None:
     data, training, size = settings.data, settings.training, images.dataset.size
+    every = data.split == ALL
     refuse(
-        *halves_too_large(data, images),
+        *([] if every else halves_too_large(data, images)),
+        (
+            data.train_size > size,
+            "data.train_size",
+            data.train_size,
+            f"there are {size} labelled images",
+            f"set it from 1 to {size}",
+        ),
+        (
+            every and data.valid_size > 0,
+            "data.valid_size",
+            data.valid_size,
+            f"data.split={ALL} trains on all labelled images and validates on none",
+            "remove it, or set data.split=random-halves",
+        ),
         rises("optimizer", settings.optimizer),
         single_value(data, "train_size", "training.batch_size", training.batch_size),
         (
-            data.train_size + data.valid_size == size,
+            data.test == "rest" and data.train_size + data.valid_size >= size,
             "data.train_size",
             data.train_size,
             f"training and validation use all {size} images; none is left for testing",
-            "lower it",
+            "lower it, or set data.test=none to judge by the validation images alone",
+        ),
+        (
+            data.test == "none" and data.valid_size == 0,
+            "data.test",
+            "none",
+            "there would be no image to judge the network by",
+            "set data.split=halves or random-halves",
         ),
         (
             training.batch_size > data.train_size,

@@ -1,12 +1,14 @@
 """One network trained from scratch, and what it is worth on images it was not trained on.
 
-Shapes: B images, N images held, C channels.
+Shapes: N images held, S channels of all batch norms together.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -22,6 +24,7 @@ from optnas.data.sets.base import Dataset
 from optnas.measures.evaluation import Batch, augmented_batch, in_order, mean_scores
 from optnas.optimizers.adapter import build, set_learning_rate
 from optnas.optimizers.stepping import take_step, to_evaluation_point
+from optnas.search.checkpoints import compare
 from optnas.search.standalone.settings import TrainingSettings
 from optnas.spaces import Architecture
 from optnas.spaces.network import Network, Statistics
@@ -31,21 +34,19 @@ DTYPE = torch.float32
 
 @dataclass(frozen=True)
 class Parts:
-    """The labelled images of a data set in three disjoint parts.
+    """The labelled images of a data set in disjoint parts.
 
     Attributes:
         train: what networks are trained on.
-        valid: what a search may judge by, and a validation accuracy is measured on.
-        test: all other images.
-        classes: number of classes.
-        channels: number of colour channels.
+        valid: what a search may judge by, and a validation accuracy is measured on; None for none.
+        test: what neither has seen; None for none.
+        dataset: the data set.
     """
 
     train: Images
-    valid: Images
-    test: Images
-    classes: int
-    channels: int
+    valid: Images | None
+    test: Images | None
+    dataset: Dataset
 
 
 @dataclass(frozen=True)
@@ -55,46 +56,82 @@ class Trained:
     Attributes:
         train_loss: mean cross-entropy of the last epoch's augmented batches in nats, None if it is
             no finite number.
-        valid: accuracy on the validation images in percent.
-        test: accuracy on the test images in percent.
+        valid: accuracy on the validation images in percent, None where there are none.
+        test: accuracy on the test images in percent, None where there are none.
     """
 
     train_loss: float | None
-    valid: float
-    test: float
+    valid: float | None
+    test: float | None
 
 
-def load_parts(settings: TrainingSettings) -> Parts:
-    """Decode and part the images; parts do not depend on a seed.
+def load_parts(settings: TrainingSettings, device: torch.device | str = "cpu") -> Parts:
+    """Decode and part the images; parts do not depend on a seed of `TrainingSettings.training`.
 
-    The first two parts are those a search with the same ``data`` section and ``split="halves"``
-    sees; the test images are in neither.
+    The first two parts are those that a search with the same ``data`` section sees; of a search by
+    random halves where ``data.split_seed`` is its seed. Test images are in neither.
+
+    Args:
+        settings: the training protocol.
+        device: where the images lie.
     """
-    asked = settings.data
-    dataset: Dataset = registry.find("dataset", asked.name, key="data.name")(
-        folder=asked.place("folder"), **asked.dataset_settings
-    )
-    halves = split_indices(
-        asked.split,
-        dataset.size,
-        asked.train_size,
-        asked.valid_size,
-        named_generator(0, "split"),
-    )
-    seen = torch.zeros(dataset.size, dtype=torch.bool)
-    seen[torch.cat(halves)] = True
-    rest = torch.arange(dataset.size)[~seen]
+    asked, dataset = settings.data, settings.images()
     moments = dataset.moments()
-    train, valid, test = (
-        load_images(dataset, rows, asked.resolution, moments) for rows in (*halves, rest)
+
+    def loaded(of: Dataset, rows_N: torch.Tensor) -> Images | None:
+        return load_images(of, rows_N, asked.resolution, moments, device) if len(rows_N) else None
+
+    every_N = torch.arange(dataset.size)
+    if asked.split == "all":
+        train_N, valid_N = every_N[: asked.train_size], every_N[:0]
+    else:
+        generator = named_generator(asked.split_seed, "split")
+        train_N, valid_N = split_indices(
+            asked.split, dataset.size, asked.train_size, asked.valid_size, generator
+        )
+    seen = torch.zeros(dataset.size, dtype=torch.bool)
+    seen[torch.cat((train_N, valid_N))] = True
+    train = loaded(dataset, train_N)
+    assert train is not None
+    test = None
+    if asked.test == "rest":
+        test = loaded(dataset, every_N[~seen])
+    elif asked.test == "set" and dataset.test is not None:
+        own = dataset.test()
+        test = loaded(own, torch.arange(own.size))
+    return Parts(train, loaded(dataset, valid_N), test, dataset)
+
+
+def new_network(
+    settings: TrainingSettings,
+    dataset: Dataset,
+    architecture: Architecture,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> Network:
+    """The network of an architecture before its first step.
+
+    Args:
+        settings: the training protocol.
+        dataset: gives the number of classes and of colour channels.
+        architecture: the cell.
+        seed: names initial weights.
+        device: of the weights.
+    """
+    return Network(
+        architecture,
+        channels=settings.network.channels,
+        cells=settings.network.cells,
+        classes=dataset.classes,
+        image_channels=dataset.channels,
+        generator=named_generator(seed, "weight-init"),
+        dtype=DTYPE,
+        device=device,
     )
-    return Parts(train, valid, test, dataset.classes, dataset.channels)
 
 
-def train(
-    settings: TrainingSettings, parts: Parts, architecture: Architecture, seed: int
-) -> Trained:
-    """Train the network of one architecture from scratch.
+class Training:
+    """One network on its way from its initial weights to its last epoch.
 
     Architectures of one seed see the same batches and augmentations, so they are paired.
 
@@ -104,52 +141,126 @@ def train(
         architecture: the cell.
         seed: names initial weights, order of batches and augmentation.
 
-    Returns:
-        The last network's accuracies; the test images choose nothing, not even an epoch.
+    Attributes:
+        epoch: finished epochs.
+        losses: mean cross-entropy of the augmented batches of each, in nats.
+        network: its weights are those of the last epoch.
+        statistics: batch-norm statistics.
 
     Raises:
         UserError: the optimizer averages the weights it is judged at.
     """
-    training, asked = settings.training, settings.augmentation
-    network = Network(
-        architecture,
-        channels=settings.network.channels,
-        cells=settings.network.cells,
-        classes=parts.classes,
-        image_channels=parts.channels,
-        generator=named_generator(seed, "weight-init"),
-        dtype=DTYPE,
-    )
-    own = settings.optimizer
-    leaves = list(network.weights.values())
-    names = list(network.weights)
-    optimizer = build(own.name, own.settings, leaves, section="optimizer", names=names)
-    if to_evaluation_point(optimizer):
-        raise UserError(
-            "it judges the weights at another point than it trains them, for which stand-alone "
-            "training collects no batch-norm statistics",
-            key="optimizer.name",
-            value=own.name,
-            remedy="choose another",
+
+    def __init__(
+        self, settings: TrainingSettings, parts: Parts, architecture: Architecture, seed: int
+    ):
+        self.settings, self.parts = settings, parts
+        device = parts.train.labels_N.device
+        self.network = new_network(settings, parts.dataset, architecture, seed, device)
+        own = settings.optimizer
+        weights = self.network.weights
+        self.optimizer = build(
+            own.name, own.settings, list(weights.values()), section="optimizer", names=list(weights)
         )
-    schedule = registry.find("schedule", own.schedule.name)(**own.schedule.settings)
-    augmentation = Augmentation(asked.crop_padding, asked.flip, asked.cutout)
-    order, draws = (named_generator(seed, n) for n in ("train-order", "train-augmentation"))
-    statistics: Statistics | None = network.initial_statistics()
-    mean_loss = math.nan
-    for epoch in range(1, training.epochs + 1):
-        set_learning_rate(optimizer, schedule(own.settings["lr"], epoch, training.epochs))
-        loss_sum = 0.0
-        for indices_B in epoch_batches(len(parts.train), training.batch_size, order):
-            batch = augmented_batch(parts.train, indices_B, augmentation, draws, DTYPE)
-            loss, statistics = _step(network, optimizer, batch, statistics)
-            loss_sum += loss * len(indices_B)
-        mean_loss = loss_sum / len(parts.train)
-    return Trained(
-        train_loss=mean_loss if math.isfinite(mean_loss) else None,
-        valid=accuracy(network, statistics, parts.valid),
-        test=accuracy(network, statistics, parts.test),
-    )
+        if to_evaluation_point(self.optimizer):
+            raise UserError(
+                "it judges the weights at another point than it trains them, for which stand-alone "
+                "training collects no batch-norm statistics",
+                key="optimizer.name",
+                value=own.name,
+                remedy="choose another",
+            )
+        self.generators = {
+            name: named_generator(seed, name) for name in ("train-order", "train-augmentation")
+        }
+        self.statistics: Statistics | None = self.network.initial_statistics()
+        self.epoch = 0
+        self.losses: list[float] = []
+
+    def train_epoch(self) -> None:
+        """One pass over the training images."""
+        training, asked, own = (
+            self.settings.training,
+            self.settings.augmentation,
+            self.settings.optimizer,
+        )
+        schedule = registry.find("schedule", own.schedule.name)(**own.schedule.settings)
+        augmentation = Augmentation(asked.crop_padding, asked.flip, asked.cutout)
+        order, draws = self.generators.values()
+        train = self.parts.train
+        self.epoch += 1
+        rate = schedule(own.settings["lr"], self.epoch, training.epochs)
+        set_learning_rate(self.optimizer, rate)
+        loss_sum = torch.zeros((), dtype=torch.float64, device=train.labels_N.device)
+        for indices_B in epoch_batches(len(train), training.batch_size, order):
+            batch = augmented_batch(train, indices_B, augmentation, draws, DTYPE)
+            loss, self.statistics = _step(self.network, self.optimizer, batch, self.statistics)
+            loss_sum += loss.double() * len(indices_B)
+        self.losses.append(float(loss_sum) / len(train))
+
+    def outcome(self) -> Trained:
+        """The network's accuracies; the test images choose nothing, not even an epoch."""
+        last = self.losses[-1]
+
+        def of(images: Images | None) -> float | None:
+            return None if images is None else accuracy(self.network, self.statistics, images)
+
+        return Trained(
+            train_loss=last if math.isfinite(last) else None,
+            valid=of(self.parts.valid),
+            test=of(self.parts.test),
+        )
+
+    def content(self) -> dict[str, Any]:
+        """All that it goes on from; shares its memory."""
+        assert self.statistics is not None
+        weights = self.network.weights
+        return {
+            "epoch": self.epoch,
+            "losses": self.losses,
+            "weights": {name: weight.detach() for name, weight in weights.items()},
+            "statistics": [self.statistics.mean_S, self.statistics.variance_S],
+            "optimizer": self.optimizer.state_dict(),
+            "generators": {name: each.get_state() for name, each in self.generators.items()},
+        }
+
+    def restore(self, content: Mapping[str, Any]) -> None:
+        """Go on where `content` was taken, of a training of the same settings, cell and seed.
+
+        Args:
+            content: what `content` returned.
+
+        Raises:
+            ValueError: it is of another form.
+            TypeError: likewise.
+        """
+        mine = self.content()
+        for key in ("epoch", "weights", "statistics", "generators"):
+            compare(key, mine[key], content[key])
+        for part in ("param_groups", "state"):
+            compare(part, mine["optimizer"][part], content["optimizer"][part], same_keys=False)
+        if not 0 <= content["epoch"] == len(content["losses"]) <= self.settings.training.epochs:
+            raise ValueError(f"epoch is {content['epoch']}")
+        with torch.no_grad():
+            for name, weight in self.network.weights.items():
+                weight.copy_(content["weights"][name])
+        device = self.parts.train.labels_N.device
+        mean_S, variance_S = (each.to(device) for each in content["statistics"])
+        self.statistics = Statistics(mean_S, variance_S)
+        self.optimizer.load_state_dict(content["optimizer"])
+        for name, generator in self.generators.items():
+            generator.set_state(content["generators"][name])
+        self.epoch, self.losses = content["epoch"], list(content["losses"])
+
+
+def train(
+    settings: TrainingSettings, parts: Parts, architecture: Architecture, seed: int
+) -> Trained:
+    """Train the network of one architecture from scratch; see `Training`."""
+    training = Training(settings, parts, architecture, seed)
+    while training.epoch < settings.training.epochs:
+        training.train_epoch()
+    return training.outcome()
 
 
 def _step(
@@ -157,9 +268,9 @@ def _step(
     optimizer: torch.optim.Optimizer,
     batch: Batch,
     statistics: Statistics | None,
-) -> tuple[float, Statistics | None]:
+) -> tuple[Tensor, Statistics | None]:
     """One step; the loss and the statistics after its first evaluation, as in a search."""
-    seen: list[tuple[float, Statistics | None]] = []
+    seen: list[tuple[Tensor, Statistics | None]] = []
 
     def evaluate() -> Tensor:
         first = not seen
@@ -169,7 +280,7 @@ def _step(
         loss = F.cross_entropy(logits_BK, batch.labels_B)
         optimizer.zero_grad()
         loss.backward()
-        seen.append((loss.item(), after))
+        seen.append((loss.detach(), after))
         return loss.detach()
 
     take_step(optimizer, evaluate)

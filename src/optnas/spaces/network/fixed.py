@@ -119,6 +119,7 @@ class Network(Skeleton[FixedCell]):
         self,
         x_BCHW: Tensor,
         *,
+        weights: Mapping[str, Tensor] | None = None,
         statistics: Statistics | None,
         update: bool = False,
     ) -> Output:
@@ -126,12 +127,13 @@ class Network(Skeleton[FixedCell]):
 
         Args:
             x_BCHW: normalised images.
+            weights: network weights to use instead of the network's own.
             statistics: running statistics, or None to use and keep none.
             update: whether running statistics move.
 
         Returns:
             Logits and statistics.
         """
-        return self.run(FixedCell.forward, x_BCHW, None, statistics, update)
+        return self.run(FixedCell.forward, x_BCHW, weights, statistics, update)
 
     __call__ = forward

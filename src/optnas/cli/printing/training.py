@@ -1,0 +1,89 @@
+"""Stand-alone training: what is trained, each epoch, what came of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optnas.cli.printing.text import plural, say
+from optnas.spaces.tables.coverage import epochs_label
+
+if TYPE_CHECKING:
+    from optnas.search.standalone.cell import Epoch, Found, OnEpoch, OnStart
+    from optnas.search.standalone.settings import TrainingSettings
+
+PARTS = {"train": "training", "valid": "validation", "test": "test"}
+PAUSE = 5.0  # seconds between lines where nobody looks on
+
+
+def print_start(found: Found, settings: TrainingSettings, sizes: Mapping[str, int]) -> None:
+    """What is trained, on which images, how."""
+    searched = "" if found.run is None else f"  (found by {found.run})"
+    say(f"cell: {found.architecture}{searched}")
+    counts = [f"{sizes[part]:,} {name}" for part, name in PARTS.items() if sizes[part]]
+    say(f"data: {settings.data.name}, {' + '.join(counts)} images of {sizes['classes']} classes")
+    network, training = settings.network, settings.training
+    say(
+        f"training: {network.channels} channels, {plural(network.cells, 'cell')} per stage, "
+        f"{plural(training.epochs, 'epoch')} of batches of {training.batch_size}, "
+        f"{settings.optimizer.name}, seeds {', '.join(map(str, training.seeds))}",
+        flush=True,
+    )
+
+
+def printer() -> tuple[OnStart, OnEpoch]:
+    """What to call at the start and after each epoch: a line each, or now and then into a pipe."""
+    last = [-PAUSE]
+
+    def on_epoch(epoch: Epoch) -> None:
+        now = time.monotonic()
+        if not sys.stdout.isatty() and now - last[0] < PAUSE and epoch.epoch < epoch.epochs:
+            return
+        last[0] = now
+        say(
+            f"seed {epoch.seed}  epoch {epoch.epoch:>{len(str(epoch.epochs))}} of {epoch.epochs}  "
+            f"train loss {epoch.train_loss:.4f}  {epoch.seconds:.1f} s",
+            flush=True,
+        )
+
+    return print_start, on_epoch
+
+
+def print_trained(result: Mapping[str, Any], out: Path) -> None:
+    """Accuracies with their interval, and what tables say of the cell on the same data set."""
+    name = result["data"]["name"]
+    for part, of_part in result["accuracy"].items():
+        say(f"{_told(result, part)}: {_accuracy(of_part, result['seeds'])}")
+    if result["judged_on"] == "valid":
+        told = ": the search chose the cell by these" if "searched" in result else ""
+        say(f"there are no test images{told}")
+    if result["diverged"]:
+        say(f"diverged, seeds: {', '.join(map(str, result['diverged']))}")
+    for said in result["tables"]:
+        epochs = epochs_label(said["epochs"])
+        say(
+            f"table {said['table']}: {said['accuracy']:.2f} % on {name}, split {said['split']}, "
+            f"epochs {epochs}"
+        )
+    if not result["tables"]:
+        say(f"no table knows this cell on {name}")
+    say(f"the trained network: optnas.network({str(out)!r})")
+
+
+def _told(result: Mapping[str, Any], part: str) -> str:
+    images = result["data"][part]
+    return f"{PARTS[part]} accuracy on {images:,} images of {result['data']['name']}"
+
+
+def _accuracy(of_part: Mapping[str, Any], seeds: list[int]) -> str:
+    each = ", ".join(f"{value:.2f}" for value in of_part["per_seed"])
+    if of_part["interval"] is None:
+        return f"{of_part['mean']:.2f} % (one seed, so no interval)"
+    low, high = of_part["interval"]
+    return (
+        f"{of_part['mean']:.2f} %, 95 % interval of the mean {low:.2f} to {min(high, 100):.2f} "
+        f"({len(seeds)} seeds: {each})"
+    )

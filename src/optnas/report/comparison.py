@@ -1,0 +1,262 @@
+"""The arms of a study compared, as words, files and a picture; computes no statistic."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optnas.analysis.compare import Pair
+from optnas.base.escapes import for_csv, for_latex
+from optnas.base.files import write_text, writing
+from optnas.measures.drawing import COLOURS, FORMATS, write_figure
+from optnas.study.comparing import Comparison
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NAME = "compare"
+WIDTH, ROW, HEAD, FOOT, LETTER = 7.2, 0.26, 0.45, 0.5, 0.052  # inches
+LONGEST = 56  # letters of a line that names a pair
+READING = (
+    "strokes: seeds; bar: exact 95 % interval (six seeds at least); filled: told apart by p after "
+    "Holm or by E"
+)
+DPI = 300
+GREY = "#666666"
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+def minus(pair: Pair) -> str:
+    """Such as ``SGD + EG - SGD + Adam``, bracketed where an arm is a pair itself."""
+    first, second = (f"({arm})" if " + " in arm else arm for arm in pair.arms)
+    return f"{first} - {second}"
+
+
+def interval(pair: Pair) -> str:
+    """Both ends, or that there are none."""
+    if not math.isfinite(pair.low):
+        return "none"
+    return f"[{pair.low:.3g}, {pair.high:.3g}]"
+
+
+def tick(pair: Pair) -> str:
+    """By what the arms are told apart: ``yes (p)``, ``yes (p, E)`` or ``no``."""
+    return f"yes ({', '.join(pair.evidence)})" if pair.evidence else "no"
+
+
+def heading(comparison: Comparison) -> str:
+    """What is compared, with its unit and the better direction."""
+    unit = f" ({comparison.unit})" if comparison.unit else ""
+    told = "" if comparison.better == "neither" else f", {comparison.better} is better"
+    return f"{comparison.words}{unit}{told}"
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    """What a reader has to know of a comparison, a line each."""
+    told = []
+    if comparison.over:
+        told.append(
+            f"arms by {', '.join(comparison.by)}; averaged within a seed over "
+            f"{', '.join(comparison.over)}"
+        )
+    m = sum(pair.n > 0 for pair in comparison.pairs)
+    if m:
+        over = f"Holm over the {m} pairs of this table at" if m > 1 else "one pair, at"
+        told.append(f"rates of error: {over} {comparison.alpha:g}; intervals are 95 % each")
+        told.append(
+            f"p is for a number of seeds fixed beforehand; where seeds are added, E of "
+            f"{comparison.threshold:g} decides instead"
+        )
+    told += comparison.remarks
+    if comparison.remarks and len(comparison.by) > 1 and m > 1:
+        told.append(f"fewer pairs: --by {' or --by '.join(comparison.by)}")
+    empty = [minus(pair) for pair in comparison.pairs if not pair.n]
+    if empty:
+        told.append(f"no seed has both: {', '.join(empty)}")
+    for arm, states in comparison.unfinished.items():
+        counts = ", ".join(f"{count} {state}" for state, count in states.items())
+        told.append(f"left out of {arm or 'the runs'}, not done: {counts}")
+    return told
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def as_plain(comparison: Comparison) -> dict[str, Any]:
+    """Everything, ready for strict JSON: what is infinite or not a number is None."""
+    return {
+        "by": list(comparison.by),
+        "averaged_over": list(comparison.over),
+        "response": comparison.response,
+        "unit": comparison.unit,
+        "unit_of_difference": comparison.of_difference,
+        "better": comparison.better,
+        "alpha": comparison.alpha,
+        "correction": "Holm over the rows",
+        "threshold": _finite(comparison.threshold),
+        "arms": [
+            {"arm": each.arm, "n": each.n, "mean": _finite(each.mean), "iqm": _finite(each.iqm)}
+            for each in comparison.arms
+        ],
+        "rows": [_plain(pair) for pair in comparison.pairs],
+        "unfinished": {arm: dict(states) for arm, states in comparison.unfinished.items()},
+        "remarks": remarks(comparison),
+    }
+
+
+def _plain(pair: Pair) -> dict[str, Any]:
+    return {
+        "arms": list(pair.arms),
+        "n": pair.n,
+        "difference": _finite(pair.difference),
+        "low": _finite(pair.low),
+        "high": _finite(pair.high),
+        "p": _finite(pair.p),
+        "p_holm": _finite(pair.p_holm),
+        "E": _finite(pair.e),
+        "improvement": _finite(pair.improvement),
+        "evidence": list(pair.evidence),
+        "seeds": {str(seed): value for seed, value in pair.seeds.items()},
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def as_csv(comparisons: Sequence[Comparison]) -> str:
+    """A line per pair and response, full precision; no name begins as a formula."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    numbers = ("difference", "low", "high", "p", "p_holm", "E", "threshold", "improvement")
+    writer.writerow(["response", "unit", "arm", "minus", "n", *numbers, "evidence"])
+    for each in comparisons:
+        for pair in each.pairs:
+            told = {**_plain(pair), "threshold": _finite(pair.threshold)}
+            words = [for_csv(word) for word in (each.response, each.of_difference, *pair.arms)]
+            values = [told[name] for name in numbers]
+            writer.writerow([*words, pair.n, *values, " ".join(pair.evidence)])
+    return text.getvalue()
+
+
+def as_latex(comparisons: Sequence[Comparison]) -> str:
+    r"""One ``tabular`` for ``\usepackage{booktabs}``, a block per response."""
+    heads = (
+        *("pair", "$n$", "difference", r"95\,\% interval", "$p$", "$p$ (Holm)", "$E$"),
+        *(r"$P$(better)", "told apart"),
+    )
+    blocks = []
+    for each in comparisons:
+        named = rf"\multicolumn{{{len(heads)}}}{{l}}{{{for_latex(_block(each))}}} \\"
+        blocks.append("\n".join([named, *(_latex_row(pair) for pair in each.pairs)]))
+    body = "\n\\midrule\n".join([rf"{' & '.join(heads)} \\", *blocks])
+    columns = "l" + "r" * (len(heads) - 2) + "l"
+    return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
+
+
+def _block(comparison: Comparison) -> str:
+    unit = f", differences in {comparison.of_difference}" if comparison.of_difference else ""
+    over = f", averaged over {', '.join(comparison.over)}" if comparison.over else ""
+    return f"{heading(comparison)}{unit}{over}"
+
+
+def _latex_row(pair: Pair) -> str:
+    first, second = (for_latex(f"({arm})" if " + " in arm else arm) for arm in pair.arms)
+    cells = [f"{first} $-$ {second}", str(pair.n)]
+    if not pair.n:
+        return rf"{' & '.join([*cells, *['--'] * 6, ''])} \\"
+    ends = f"$[{pair.low:.3g}, {pair.high:.3g}]$" if math.isfinite(pair.low) else "none"
+    cells += [f"${pair.difference:+.3g}$", ends]
+    cells += [f"{pair.p:.3f}", f"{pair.p_holm:.3f}", f"{pair.e:.3g}", f"{pair.improvement:.2f}"]
+    told = ", ".join(f"${by}$" for by in pair.evidence)
+    return rf"{' & '.join([*cells, told or 'no'])} \\"
+
+
+def write_comparison(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
+    """Write ``compare.csv``, ``compare.tex`` and the forest plot in every format.
+
+    Args:
+        comparisons: what was compared.
+        folder: where to write; made if it is not there.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    drawing = forest(comparisons)
+    with writing("the comparison", key="--to", path=folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / f"{NAME}.csv", as_csv(comparisons))
+        write_text(folder / f"{NAME}.tex", as_latex(comparisons))
+    for kind in FORMATS:
+        write_figure(drawing, folder / f"{NAME}.{kind}", dpi=DPI)
+    return [folder / f"{NAME}.{kind}" for kind in ("csv", "tex", *FORMATS)]
+
+
+# --- picture ------------------------------------------------------------------------------------
+
+
+def forest(comparisons: Sequence[Comparison]) -> Figure:
+    """A forest plot: a row per pair, its difference in its interval, the seeds behind it.
+
+    Filled where the two arms are told apart by p after Holm, or by E.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    heights = [HEAD + ROW * max(1, len(each.pairs)) + FOOT for each in comparisons]
+    whole = sum(heights) + FOOT / 2
+    left = min(0.45, 0.03 + LETTER * min(_longest(comparisons), LONGEST) / WIDTH)
+    with rc_context({"font.size": 7}):
+        drawing = Figure(figsize=(WIDTH, whole))
+        top = whole
+        for each, height in zip(comparisons, heights, strict=True):
+            axes = height - HEAD - FOOT
+            ends = (left, (top - HEAD - axes) / whole, 0.76 - left, axes / whole)
+            over = f"averaged over {', '.join(each.over)}" if each.over else ""
+            drawing.text(0.01, (top - 0.17) / whole, heading(each), va="center", weight="bold")
+            drawing.text(0.01, (top - 0.34) / whole, over, va="center", fontsize=6, color=GREY)
+            _draw(drawing.add_axes(ends), each)
+            top -= height
+        drawing.text(0.01, 0.08 / whole, READING, fontsize=6, color=GREY)
+    return drawing
+
+
+def _longest(comparisons: Sequence[Comparison]) -> int:
+    return max((len(minus(pair)) for each in comparisons for pair in each.pairs), default=1)
+
+
+def _draw(ax: Axes, comparison: Comparison) -> None:
+    pairs = comparison.pairs
+    ax.axvline(0, color=GREY, linewidth=0.8, zorder=0)
+    for place, pair in enumerate(pairs):
+        colour = COLOURS[0] if pair.evidence else GREY
+        told = f"n = {pair.n}"
+        if pair.n:
+            seeds = list(pair.seeds.values())
+            ax.plot(seeds, [place] * pair.n, "|", color=colour, alpha=0.5, markersize=6)
+            if math.isfinite(pair.low):
+                ax.plot([pair.low, pair.high], [place] * 2, color=colour, linewidth=1.6)
+            filled = colour if pair.evidence else "white"
+            ax.plot(pair.difference, place, "o", color=colour, mfc=filled, markersize=4.5)
+            told += f", p {pair.p:.3f}, Holm {pair.p_holm:.3f}, E {pair.e:.3g}"
+        where = ("axes fraction", "data")
+        ax.annotate(told, (1.02, place), xycoords=where, va="center", fontsize=6)
+    names = ["\n".join(textwrap.wrap(minus(pair), LONGEST)) for pair in pairs]
+    ax.set_yticks(range(len(pairs)), names)
+    ax.set_ylim(max(len(pairs), 1) - 0.5, -0.5)
+    unit = f" ({comparison.of_difference})" if comparison.of_difference else ""
+    ax.set_xlabel(f"difference within a seed{unit}")
+    ax.grid(axis="x", alpha=0.2, linewidth=0.5)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.tick_params(axis="y", length=0)

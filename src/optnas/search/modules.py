@@ -1,0 +1,204 @@
+"""Networks of cells and of searches as ``torch.nn.Module``, with their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from optnas.base.errors import UserError
+from optnas.base.files import present
+from optnas.base.records import RunFolder
+from optnas.base.seeds import named_generator
+from optnas.base.toml import nest, read_toml
+from optnas.search.checkpoints import restore
+from optnas.search.observe import snapshot_of
+from optnas.search.settings.layers import reread
+from optnas.search.standalone.cell import CONFIG, checkpoint_of, find, read_checkpoint
+from optnas.search.state import build_state
+from optnas.spaces import Architecture, build_space
+from optnas.spaces.network import Network, Statistics
+from optnas.spaces.network.module import NetworkModule, Pictures, read_saved
+
+SUFFIX = ".safetensors"
+
+
+def network(
+    what: str | Path,
+    *,
+    seed: int | None = None,
+    space: str | None = None,
+    channels: int = 16,
+    cells: int = 5,
+    classes: int = 10,
+    image_channels: int = 3,
+) -> NetworkModule:
+    """The network of one cell, to predict with or to train on.
+
+    Args:
+        what: the folder of a training (``optnas train``), for the trained network; a file that
+            `NetworkModule.save` wrote; or an architecture string or index, for initial weights.
+        seed: which network of a training, by default its first; of initial weights, by default 0.
+        space: of an architecture string; that of the default protocol if None.
+        channels: of the first stage, for initial weights, as the rest; 16 and 5 cells are the sizes
+            of NAS-Bench-201.
+        cells: cells per stage.
+        classes: number of classes.
+        image_channels: channels of the images.
+
+    Returns:
+        The module, in evaluation mode. With initial weights it normalises nothing.
+
+    Raises:
+        UserError: there is no such training, seed or cell, or a file of it is damaged.
+    """
+    path = Path(what)
+    if path.suffix == SUFFIX:
+        return _of_file(path)
+    if (path / CONFIG).exists():
+        return _of_training(path, seed)
+    if (path / "config.toml").exists():
+        raise UserError(
+            "is a search, whose cell has no weights of its own yet",
+            where=path,
+            remedy=f"optnas train {path} --out DIR; or take optnas.supernet({str(path)!r})",
+        )
+    found = find(what, space)
+    sizes = {"channels": channels, "cells": cells, "classes": classes}
+    sizes |= {"image_channels": image_channels}
+    pictures = Pictures((0.0,) * image_channels, (1.0,) * image_channels)
+    return _module(found.architecture, found.space, sizes, pictures, seed=seed or 0)
+
+
+def _module(
+    architecture: Architecture,
+    space: Mapping[str, Any],
+    sizes: Mapping[str, int],
+    pictures: Pictures,
+    *,
+    seed: int = 0,
+    statistics: Statistics | None = None,
+) -> NetworkModule:
+    built = Network(
+        architecture,
+        channels=sizes["channels"],
+        cells=sizes["cells"],
+        classes=sizes["classes"],
+        image_channels=sizes["image_channels"],
+        generator=named_generator(seed, "weight-init"),
+    )
+    facts = {"space": dict(space), "architecture": architecture.string, "sizes": dict(sizes)}
+    if statistics is None:
+        statistics = built.initial_statistics()
+    module = NetworkModule(built.weights, built.forward, statistics, pictures, facts)
+    return module.eval()
+
+
+def _of_training(folder: Path, seed: int | None) -> NetworkModule:
+    where = folder / CONFIG
+    document = read_toml(where)
+    try:
+        seeds, images = document["training"]["seeds"], document["images"]
+        sizes = {**document["network"], "classes": images["classes"]}
+        sizes["image_channels"] = images["channels"]
+        pictures = Pictures(
+            tuple(images["mean"]),
+            tuple(images["std"]),
+            document["data"]["resolution"],
+            tuple(images["class_names"]),
+        )
+        space, text = document["space"], document["architecture"]
+        epochs, identity = document["training"]["epochs"], document["identity"]["hash"]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"lacks {error}", where=where, remedy="restore the file") from error
+    seed = seeds[0] if seed is None else seed
+    path = checkpoint_of(folder, seed)
+    if not present(path):
+        raise UserError(
+            "this seed has not been trained",
+            where=folder,
+            key="seed",
+            value=seed,
+            remedy=f"use one of: {', '.join(map(str, seeds))}",
+        )
+    content = read_checkpoint(path, identity)
+    if content["epoch"] < epochs:
+        raise UserError(
+            f"its training stands at epoch {content['epoch']} of {epochs}",
+            where=path,
+            remedy="let optnas train finish it",
+        )
+    module = _module(build_space(space).parse(text, where=where), space, sizes, pictures)
+    mean_S, variance_S = content["statistics"]
+    running = {"running_mean": mean_S, "running_var": variance_S}
+    module.load_state_dict({**module.state_dict(), **content["weights"], **running})
+    return module
+
+
+def _of_file(path: Path) -> NetworkModule:
+    told, tensors = read_saved(path)
+    if "sizes" not in told:
+        raise UserError(
+            "holds a supernet, which only its run can build",
+            where=path,
+            remedy="read its tensors with safetensors.torch.load_file",
+        )
+    held = told["pictures"]
+    mean, std, names = (tuple(held[key]) for key in ("mean", "std", "class_names"))
+    pictures = Pictures(mean, std, held["resolution"], names)
+    cell = build_space(told["space"]).parse(told["architecture"], where=path)
+    module = _module(cell, told["space"], told["sizes"], pictures)
+    module.load_state_dict(tensors)
+    return module
+
+
+def supernet(
+    run: str | Path, settings: Mapping[str, Any] | None = None, *, epoch: int | None = None
+) -> NetworkModule:
+    """The supernet of a search, with its weights and its operation weights.
+
+    Args:
+        run: the run's folder; its images have to be there, as for `optnas.measure`.
+        settings: new values of ``run.*`` or of where data lie.
+        epoch: one whose checkpoint was kept, by default the last.
+
+    Returns:
+        The module, in evaluation mode; ``module.op_weights`` is relax(alpha) of that epoch, and may
+        be set, such as to the one-hot matrix of a cell.
+
+    Raises:
+        UserError: there is no run, no such checkpoint, or its files do not fit together.
+    """
+    folder = RunFolder(Path(run))
+    complete = reread(folder.read_config(), folder.config, nest(settings or {}))
+    state = build_state(complete)
+    path = folder.checkpoint if epoch is None else folder.kept(epoch)
+    if not present(path):
+        kept = ", ".join(map(str, folder.kept_epochs()))
+        raise UserError(
+            "the run kept no checkpoint of this epoch",
+            where=folder.path,
+            key="epoch",
+            value=epoch,
+            remedy=f"use one of: {kept}; leave it out for the last" if kept else "leave it out",
+        )
+    restore(state, path)
+    snapshot = snapshot_of(state)
+    facts = {
+        "space": complete.space.model_dump(),
+        "architecture": state.space.architecture(snapshot.choice).string,
+        "epoch": state.epoch,
+    }
+    images = state.train
+    pictures = Pictures(
+        tuple(images.mean_C.tolist()), tuple(images.std_C.tolist()), complete.data.resolution
+    )
+    module = NetworkModule(
+        state.supernet.weights,
+        state.supernet.__call__,
+        state.statistics,
+        pictures,
+        facts,
+        snapshot.op_weights_EO.detach(),
+    )
+    return module.eval()

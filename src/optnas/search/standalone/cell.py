@@ -1,0 +1,431 @@
+"""One cell trained alone: the one a search found, or any other.
+
+    training.toml      every setting, the cell, the images in numbers, hash, data fingerprint
+    environment.json   versions and machine of each start
+    trainings.jsonl    one line per finished training, see `optnas.search.standalone.journal`
+    checkpoints/       seed-N.pt: after each epoch, at last the trained network
+    result.json        accuracies per seed, their means and intervals, the values of tables
+
+A killed command loses the epoch under way; the same command goes on, bit for bit as if it had not
+been killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from optnas.base.errors import UserError
+from optnas.base.files import present, write_text, writing
+from optnas.base.json import digest, dump_json, parse_json
+from optnas.base.records import RunFolder
+from optnas.base.toml import dump_toml, nest, read_text
+from optnas.data.splits import KINDS
+from optnas.measures.intervals import mean_interval
+from optnas.search.checkpoints import compare, read_content, write_content
+from optnas.search.environment import describe_environment, exactly
+from optnas.search.settings.layers import Layer, default_space
+from optnas.search.settings.model import RunSection, Settings
+from optnas.search.standalone.journal import add, begin, entry_of, held
+from optnas.search.standalone.settings import NUMBERS_VERSION, TrainingSettings, load_settings
+from optnas.search.standalone.train import Parts, Training, load_parts
+from optnas.search.state import pick_device
+from optnas.spaces import Architecture, build_space
+from optnas.spaces.tables import data_folder, sources
+
+FORMAT = 1
+CONFIG, JOURNAL, RESULT = "training.toml", "trainings.jsonl", "result.json"
+DEFAULT_PROTOCOL = "cpu"
+SPLITS = ("test", "valid")
+# The split of a search that depends on its seed.
+SEEDED = "random-halves"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is to be trained.
+
+    Attributes:
+        architecture: the cell.
+        space: the ``[space]`` section that names its space.
+        run: the run that found it, None if none did.
+        settings: of that run.
+    """
+
+    architecture: Architecture
+    space: Mapping[str, Any]
+    run: Path | None = None
+    settings: Settings | None = None
+
+    @property
+    def below(self) -> list[Layer]:
+        """What holds unless something else is said: the images as the search saw them."""
+        if self.run is None or self.settings is None:
+            return []
+        data, own = self.settings.data, self.settings.augmentation
+        seed = {"split_seed": self.settings.search.seed} if data.split == SEEDED else {}
+        flips = {"crop_padding": own.crop_padding, "flip": own.flip}
+        document = {"data": {**data.model_dump(), **seed}, "augmentation": flips}
+        return [Layer(RunFolder(self.run).config, document)]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One trained epoch.
+
+    Attributes:
+        seed: of the training.
+        epoch: from 1.
+        epochs: how many there will be.
+        train_loss: mean cross-entropy of its augmented batches, in nats.
+        seconds: how long it took.
+    """
+
+    seed: int
+    epoch: int
+    epochs: int
+    train_loss: float
+    seconds: float
+
+
+OnStart = Callable[["Found", TrainingSettings, Mapping[str, int]], None]
+OnEpoch = Callable[[Epoch], None]
+
+
+def find(what: str | Path, space: str | None = None) -> Found:
+    """The cell that a run's folder, an architecture string or an index stands for.
+
+    Args:
+        what: a folder with a finished run, a string such as ``|op~0|+...``, or an index.
+        space: of a cell that no run found; that of the default protocol if None.
+
+    Raises:
+        UserError: it is none of these, or the run has not found a cell.
+    """
+    text = str(what)
+    if Path(text).is_dir():
+        return _found_by(Path(text), space)
+    section = {"name": space} if space is not None else {"name": default_space().name}
+    cells = build_space(section)
+    if re.fullmatch(r"[+-]?[0-9]{1,20}", text):
+        return Found(cells.architecture_at(int(text)), section)
+    if "|" not in text:
+        raise UserError(
+            "there is no run in a folder of this name, and it is no architecture",
+            key="RUN|ARCH",
+            value=text,
+            remedy="name a run's folder (optnas list shows them), a cell as "
+            f"'{cells.architecture_at(0)}', or its index",
+        )
+    return Found(cells.parse(text, key="RUN|ARCH"), section)
+
+
+def _found_by(folder: Path, space: str | None) -> Found:
+    run = RunFolder(folder)
+    document, result = run.read_config(), run.read_result()
+    status = "unfinished" if result is None else result["status"]
+    if result is None or status != "done":
+        raise UserError(
+            f"this run is {status}: it has found no cell yet"
+            if status != "diverged"
+            else "this run diverged: it has found no cell",
+            where=folder,
+            remedy="train a cell of your choice: optnas train ARCH data.name=NAME --out DIR"
+            if status == "diverged"
+            else f"optnas resume {folder}",
+        )
+    try:
+        settings = Settings.recorded(document)
+    except ValueError as error:
+        raise UserError(
+            "holds no complete settings", where=run.config, remedy="restore the file"
+        ) from error
+    section = settings.space.model_dump()
+    if space not in (None, section["name"]):
+        raise UserError(
+            f"the run searched {section['name']}",
+            key="--space",
+            value=space,
+            remedy="leave it out",
+        )
+    cell = build_space(section).parse(result["architecture"], where=run.result)
+    return Found(cell, section, folder, settings)
+
+
+def train(
+    what: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    out: str | Path,
+    protocol: str = DEFAULT_PROTOCOL,
+    space: str | None = None,
+    device: str = "auto",
+    threads: int = 1,
+    on_start: OnStart = lambda found, settings, sizes: None,
+    on_epoch: OnEpoch = lambda epoch: None,
+    where: object = "settings",
+) -> dict[str, Any]:
+    """Train one cell from scratch, once per seed, or go on with it.
+
+    Args:
+        what: the folder of a finished run, an architecture string, or an index.
+        settings: dotted keys over the protocol, such as ``{"training.epochs": 5}``.
+        out: the folder of the training.
+        protocol: a shipped training protocol (``cpu``, ``nas-bench-201``) or a TOML file. Images
+            are those of the run unless protocol or settings name others.
+        space: of a cell that no run found.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: of the CPU.
+        on_start: called once, with what is trained and the number of images by part.
+        on_epoch: called after each epoch.
+        where: what to call ``settings`` in errors.
+
+    Returns:
+        The content of result.json.
+
+    Raises:
+        UserError: there is no such cell, a setting is wrong, the folder is taken or holds another
+            training.
+
+    Example:
+        >>> train("runs/a", {"training.epochs": 5}, out="runs/a-alone")  # doctest: +SKIP
+        {'status': 'done', ...}
+    """
+    found, folder = find(what, space), Path(out)
+    cell, given = found.architecture, nest(settings or {}, where)
+    complete = load_settings(cell.space, protocol, below=found.below, over=[Layer(where, given)])
+    _check_images(found, complete, given)
+    _refuse_occupied(folder)
+    parts = load_parts(complete, pick_device(device))
+    document = document_of(found, complete, parts)
+    identity, seeds = document["identity"], complete.training.seeds
+    with _made(folder), held(folder / JOURNAL, folder), exactly(threads):
+        entries = begin(folder / JOURNAL, {"format": FORMAT, "cell": cell.string, **identity})
+        finished = {entry["seed"]: entry for entry in entries}
+        missing = [seed for seed in seeds if seed not in finished]
+        if missing:
+            Training(complete, parts, cell, missing[0])  # what it refuses, nothing is left of
+            _note_start(folder, document, RunSection(threads=threads, device=device))
+        on_start(found, complete, sizes_of(parts))
+        for seed in missing:
+            training = Training(complete, parts, cell, seed)
+            seconds = _to_the_end(training, seed, folder, identity["hash"], on_epoch)
+            finished[seed] = entry_of(cell, seed, training.outcome(), seconds)
+            add(folder / JOURNAL, finished[seed])
+        result = {
+            "status": "done",
+            "architecture": cell.string,
+            "data": {"name": complete.data.name, "note": parts.dataset.note, **sizes_of(parts)},
+            **summary([finished[seed] for seed in seeds]),
+            "tables": tables_say(
+                cell, complete.data.name, data_folder(complete.data.place("folder"))
+            ),
+            **identity,
+        }
+        write_text(folder / RESULT, dump_json(result, indent=1) + "\n")
+    return result
+
+
+def _check_images(found: Found, complete: TrainingSettings, given: Mapping[str, Any]) -> None:
+    """Refuse images that have changed since the search, unless others were asked for."""
+    asked = given.get("data", {})
+    if found.settings is None or "name" in asked or "path" in asked:
+        return
+    own = found.settings.data
+    same = complete.data.name == own.name and own.split not in KINDS
+    if same and complete.images().fingerprint() != found.settings.fingerprint:
+        raise UserError(
+            "the images are not those that the run searched on",
+            where=found.run,
+            key="data.name",
+            value=complete.data.name,
+            remedy="undo their change, or write which images are meant, such as "
+            f"data.name={complete.data.name}",
+        )
+
+
+def _refuse_occupied(folder: Path) -> None:
+    if folder.is_dir() and (not any(folder.iterdir()) or (folder / JOURNAL).exists()):
+        return
+    if present(folder):
+        raise UserError(
+            "the output folder holds something else already",
+            key="--out",
+            value=str(folder),
+            remedy="choose an empty or new folder",
+        )
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """The folder is there inside the block; bad input leaves no new folder behind."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    with writing("the training", key="--out", path=folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except UserError:
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def document_of(found: Found, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
+    """The content of training.toml."""
+    dataset, (mean, std) = parts.dataset, parts.dataset.moments()
+    searched = {} if found.settings is None else {"searched": found.settings.hash}
+    return {
+        "format": FORMAT,
+        "architecture": found.architecture.string,
+        "space": dict(found.space),
+        **settings.document(),
+        "images": {
+            "classes": dataset.classes,
+            "channels": dataset.channels,
+            "class_names": list(dataset.class_names),
+            "mean": list(mean),
+            "std": list(std),
+        },
+        "identity": {
+            "hash": digest([settings.hash, found.architecture.string]),
+            "fingerprint": settings.fingerprint,
+            "numbers_version": NUMBERS_VERSION,
+            **searched,
+        },
+    }
+
+
+def _note_start(folder: Path, document: Mapping[str, Any], run: RunSection) -> None:
+    """Write what is trained, and join this start to the earlier ones."""
+    place = folder / "environment.json"
+    starts = parse_json(read_text(place), place) if present(place) else []
+    write_text(folder / CONFIG, dump_toml(dict(document)))
+    write_text(place, dump_json([*starts, describe_environment(run)], indent=1) + "\n")
+    (folder / "checkpoints").mkdir(exist_ok=True)
+
+
+def checkpoint_of(folder: Path, seed: int) -> Path:
+    """Where the network of a seed is kept."""
+    return folder / "checkpoints" / f"seed-{seed}.pt"
+
+
+def _to_the_end(
+    training: Training, seed: int, folder: Path, identity: str, on_epoch: OnEpoch
+) -> float:
+    """Train what is missing, with a checkpoint after each epoch; the seconds of all epochs."""
+    path, seconds = checkpoint_of(folder, seed), 0.0
+    if present(path):
+        content = read_checkpoint(path, identity)
+        with _told(path):
+            training.restore(content)
+            seconds = float(content["seconds"])
+    while training.epoch < training.settings.training.epochs:
+        started = time.perf_counter()
+        training.train_epoch()
+        taken = time.perf_counter() - started
+        seconds += taken
+        write_content(path, {"hash": identity, "seconds": seconds, **training.content()})
+        epochs = training.settings.training.epochs
+        on_epoch(Epoch(seed, training.epoch, epochs, training.losses[-1], taken))
+    return seconds
+
+
+def read_checkpoint(path: Path, identity: str) -> dict[str, Any]:
+    """A checkpoint of a training.
+
+    Args:
+        path: the file.
+        identity: hash of the training.
+
+    Raises:
+        UserError: it is damaged, or of another training.
+    """
+    with _told(path):
+        content = read_content(path)
+        compare("hash", identity, content["hash"])  # there is one
+    if content["hash"] != identity:
+        raise UserError(
+            "the checkpoint of another training",
+            where=path,
+            remedy="delete it to train this seed from the beginning",
+        )
+    return content
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # a damaged file fails in whichever way its bytes decide
+        reason = " ".join(str(error).split())[:80] or type(error).__name__
+        raise UserError(
+            f"not a readable checkpoint ({reason})",
+            where=path,
+            remedy="delete it to train this seed from the beginning",
+        ) from error
+
+
+def sizes_of(parts: Parts) -> dict[str, int]:
+    """The number of images of each part, and of classes."""
+    images = {"train": parts.train, "valid": parts.valid, "test": parts.test}
+    counts = {name: 0 if each is None else len(each) for name, each in images.items()}
+    return {"classes": parts.dataset.classes, **counts}
+
+
+def summary(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Accuracies in percent: per seed, their mean, and where the mean over further seeds is.
+
+    Args:
+        entries: lines of finished trainings.
+
+    Returns:
+        ``seeds``; ``judged_on``, the part that counts: test images where there are any;
+        ``accuracy`` by part, with ``per_seed``, ``mean`` and ``interval``, 95 % by Student's t,
+        None of a single seed; and ``diverged``, the seeds whose last train loss is not finite.
+    """
+    accuracy = {}
+    for split in SPLITS:
+        if entries[0][split] is not None:
+            values = torch.tensor([each[split] for each in entries], dtype=torch.float64)
+            accuracy[split] = {
+                "per_seed": values.tolist(),
+                "mean": float(values.mean()),
+                "interval": list(mean_interval(values)) if len(values) > 1 else None,
+            }
+    return {
+        "seeds": [each["seed"] for each in entries],
+        "judged_on": next(iter(accuracy)),
+        "accuracy": accuracy,
+        "diverged": [each["seed"] for each in entries if each["train_loss"] is None],
+    }
+
+
+def tables_say(cell: Architecture, dataset: str, folder: Path | None) -> list[dict[str, Any]]:
+    """What the tables that are there say of a cell on one data set, and on no other.
+
+    Args:
+        cell: the cell.
+        dataset: name of the data set.
+        folder: the data folder.
+
+    Returns:
+        For each table its name, split, epochs, and the accuracy in percent.
+    """
+    told = []
+    for source in sources(cell.space.name):
+        asked = [q for q in source.coverage.headline if q.dataset == dataset]
+        if not asked or not source.present(folder):
+            continue
+        table = source.load(folder)
+        accuracy = table.accuracy(cell, asked[0])
+        facts = {"split": asked[0].split, "epochs": asked[0].epochs, "accuracy": accuracy}
+        told.append({"table": source.name, **facts})
+    return told

@@ -1,0 +1,117 @@
+"""Which trainings are finished: one line that says what is trained, then one line per training.
+
+Each is synced as it ends. A killed command loses the training under way, or, where that has a
+checkpoint, its last epoch; the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from optnas.base.errors import UserError
+from optnas.base.files import append_text, lock
+from optnas.base.json import read_lines
+from optnas.base.toml import read_text
+from optnas.search.standalone.train import Trained
+from optnas.spaces import Architecture
+
+Entry = dict[str, Any]
+
+
+def entry_of(cell: Architecture, seed: int, trained: Trained, seconds: float) -> Entry:
+    """The line of a finished training.
+
+    Args:
+        cell: what was trained.
+        seed: of it.
+        trained: what came of it.
+        seconds: how long it took.
+    """
+    return {
+        "index": cell.space.index(cell),
+        "cell": cell.string,
+        "seed": seed,
+        "train_loss": trained.train_loss,
+        "valid": trained.valid,
+        "test": trained.test,
+        "seconds": seconds,
+    }
+
+
+@contextlib.contextmanager
+def held(journal: Path, out: Path) -> Iterator[None]:
+    """Hold a journal alone, made if it is not there.
+
+    Args:
+        journal: the file.
+        out: what the user named, for errors.
+
+    Yields:
+        Nothing; the file is held inside the block. Bad input that is found there before the first
+        training is finished leaves no journal behind.
+
+    Raises:
+        UserError: another process holds it, or it cannot be written.
+    """
+    busy = UserError(
+        "another process is training here",
+        where=journal,
+        remedy="wait for it, or choose another --out",
+    )
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock(journal, busy))
+        except OSError as error:
+            raise UserError(
+                f"cannot write here ({error.strerror})",
+                key="--out",
+                value=str(out),
+                remedy="choose a folder that is there and can be written",
+            ) from error
+        try:
+            yield
+        except UserError:
+            if read_text(journal).count("\n") <= 1:
+                journal.unlink()
+            raise
+
+
+def begin(journal: Path, facts: Mapping[str, Any]) -> list[Entry]:
+    """Write the first line, or check it and drop a torn last one.
+
+    The file is changed where it is: it is the one that is held, and another would not be.
+
+    Args:
+        journal: the file, held.
+        facts: what is trained; ``format`` and ``hash`` have to be those of the first line.
+
+    Returns:
+        The finished trainings.
+
+    Raises:
+        UserError: its first line is of other settings, or no JSON.
+    """
+    text = read_text(journal)
+    whole = text[: text.rfind("\n") + 1]
+    os.truncate(journal, len(whole.encode()))
+    if not whole:
+        append_text(journal, json.dumps(facts) + "\n")
+        return []
+    first, *entries = read_lines(journal)
+    if any(first.get(key) != facts[key] for key in ("format", "hash")):
+        raise UserError(
+            "holds trainings of other settings, data or another space",
+            where=journal,
+            remedy="choose another --out, or the settings it was begun with",
+        )
+    return entries
+
+
+def add(journal: Path, entry: Entry) -> None:
+    """Append the line of a finished training."""
+    append_text(journal, json.dumps(entry, allow_nan=False) + "\n")

@@ -1,0 +1,232 @@
+"""The arms of a study compared: every pair, on the responses asked for."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optnas.analysis.claims.columns import NAMES, column_of
+from optnas.analysis.claims.declare import TRANSFORMS, WITH_ANOTHER, Response
+from optnas.analysis.compare import ALPHA, Centre, Pair, Value, centres, too_few
+from optnas.analysis.compare import compare as compare_values
+from optnas.analysis.runs import Runs
+from optnas.base.columns import SUPERNET_ACCURACY, Better, quantity_of
+from optnas.base.errors import UserError, did_you_mean
+from optnas.base.records import RunFolder
+from optnas.study.axes import Axis, arms_of, axes_of, chosen_axes
+from optnas.study.declare import ID_LENGTH, Study
+from optnas.study.folder import State, opened, state_of
+from optnas.study.tables import table_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_ARMS = 12  # of which all pairs are compared unless axes are named
+PRIMARY = "accuracy"
+# Of one run alone: nothing that needs another arm or a reference.
+ALONE = [
+    name for name in TRANSFORMS if name not in (*WITH_ANOTHER, "at-equal-train-loss", "collapse")
+]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every pair of some arms on one response.
+
+    ``by`` are the axes whose values make the arms, ``over`` those that are averaged over within a
+    seed. ``better`` is the direction in which a run is better by the response. ``unfinished``
+    counts the runs of each arm that are not done, by state. ``remarks`` say what the number of
+    seeds cannot decide.
+    """
+
+    by: tuple[str, ...]
+    over: tuple[str, ...]
+    response: str
+    words: str
+    unit: str
+    of_difference: str
+    better: Better
+    arms: tuple[Centre, ...]
+    pairs: tuple[Pair, ...]
+    unfinished: Mapping[str, Mapping[State, int]]
+    remarks: tuple[str, ...]
+    alpha: float = ALPHA
+
+    @property
+    def threshold(self) -> float:
+        """The E that decides one of the pairs; NaN where none could be tested."""
+        return max((pair.threshold for pair in self.pairs if pair.n), default=math.nan)
+
+
+def compare(
+    study: str,
+    out: str | Path,
+    by: Sequence[str] = (),
+    responses: Sequence[str] = (),
+    *,
+    benchmark: str | None = None,
+    data: Path | None = None,
+    recorded: bool = False,
+    numbers_version: int | None = None,
+) -> list[Comparison]:
+    """Compare the arms of a study, each pair within seeds.
+
+    Args:
+        study: a shipped name, or the path of a study.
+        out: the study's folder, or a folder of records.
+        by: see `compare_runs`.
+        responses: see `compare_runs`.
+        benchmark: ask this benchmark table instead of each run's own.
+        data: the data folder; default: the variable ``OPTNAS_DATA``.
+        recorded: take benchmark accuracies as the runs recorded them; needs no table.
+        numbers_version: of the runs; default: the present one.
+
+    Raises:
+        UserError: the study, a record, an axis or a response is wrong, or no run has a record yet.
+    """
+    loaded, folders = opened(study, Path(out), data, numbers_version)
+    table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)
+    return compare_runs(loaded, folders, table, by, responses)
+
+
+def compare_runs(
+    study: Study,
+    folders: Mapping[str, RunFolder],
+    table: pd.DataFrame,
+    by: Sequence[str] = (),
+    responses: Sequence[str] = (),
+) -> list[Comparison]:
+    """Compare the arms of a study whose runs are at hand.
+
+    Args:
+        study: the study.
+        folders: the folders of its runs by id.
+        table: the tidy table of these runs.
+        by: axes whose values make the arms, within a seed averaged over the others. By default all
+            axes together, where they make `MOST_ARMS` arms at most, else each axis by itself.
+        responses: such as ``accuracy``, ``auc accuracy`` or ``final measure.gap.gap``: a column or
+            a name that claims use, with one of `ALONE` before it. By default the benchmark's
+            accuracy of the derived cell, if a table was asked, and the supernet's.
+
+    Returns:
+        One comparison per set of axes and response. Holm's correction runs over its pairs.
+
+    Raises:
+        UserError: the study does not vary an axis, or no run has a response.
+    """
+    axes = axes_of(study)
+    chosen = chosen_axes(axes, by, study)
+    families = [chosen]
+    if not by and len(set(arms_of(chosen, list(study.runs)).values())) > MOST_ARMS:
+        families = [[axis] for axis in chosen]
+    runs = Runs(table)
+    asked = [_parsed(each, runs) for each in responses] or _default(runs)
+    states = {name: state_of(folder) for name, folder in folders.items()}
+    known = {
+        str(folders[name].read_identity()["hash"])[:ID_LENGTH]: name
+        for name, state in states.items()
+        if state == "done"
+    }
+    return [
+        _comparison(study, runs, known, states, axes, family, response)
+        for family in families
+        for response in asked
+    ]
+
+
+def _comparison(
+    study: Study,
+    runs: Runs,
+    known: Mapping[str, str],
+    states: Mapping[str, State],
+    axes: Sequence[Axis],
+    family: Sequence[Axis],
+    response: Response,
+) -> Comparison:
+    others = [axis for axis in axes if axis not in family]
+    names = list(study.runs)
+    arms, contexts = arms_of(family, names), arms_of(others, names)
+    place = {known[str(each)]: row for row, each in enumerate(runs.settings["id"])}
+    # Runs that are not done have no number: a seed counts where every shared context is there.
+    values = [
+        Value(
+            arms[name],
+            contexts[name],
+            run.settings.search.seed,
+            runs.value(place[name], response, math.nan, 0.0) if name in place else math.nan,
+        )
+        for name, run in study.runs.items()
+    ]
+    order = list(dict.fromkeys(arms.values()))
+    better = _better(response)
+    pairs = compare_values(values, order, better)
+    unfinished: dict[str, Counter[State]] = {}
+    for name, state in states.items():
+        if state != "done":
+            unfinished.setdefault(arms[name], Counter())[state] += 1
+    column = column_of(response.column)
+    tested = [pair for pair in pairs if pair.n]
+    remarks = too_few(max(pair.n for pair in tested), len(tested)) if tested else []
+    return Comparison(
+        by=tuple(axis.key for axis in family),
+        over=tuple(axis.key for axis in others),
+        response=str(response),
+        words=_words(response),
+        unit=response.unit(column.unit, difference=False),
+        of_difference=response.unit(column.unit, difference=True),
+        better=better,
+        arms=tuple(centres(values, order)),
+        pairs=tuple(pairs),
+        unfinished=unfinished,
+        remarks=tuple(remarks),
+    )
+
+
+def _words(response: Response) -> str:
+    """A response for the head of a table, such as ``benchmark accuracy, CIFAR-10, final``."""
+    name = response.column
+    quantity = quantity_of(column_of(name).name)
+    words = name if quantity is None else quantity.words or name
+    column = column_of(name).name
+    dataset = column.partition(".")[2] if column.startswith("benchmark.") else ""
+    return ", ".join(filter(None, [words, dataset, response.transform]))
+
+
+def _better(response: Response) -> Better:
+    levels = ("final", "log-final", "max", "auc", "early")
+    return column_of(response.column).better if response.transform in levels else "neither"
+
+
+def _default(runs: Runs) -> list[Response]:
+    asked = [c for c in map(str, runs.table) if c.startswith("benchmark.") and runs.has(c)]
+    asked = [column for column in asked if column != "benchmark.table"]
+    primary = PRIMARY if column_of(PRIMARY).name in asked else next(iter(asked), None)
+    return [Response(column=each) for each in (primary, SUPERNET_ACCURACY) if each is not None]
+
+
+def _parsed(text: str, runs: Runs) -> Response:
+    """A response from words such as ``auc accuracy``."""
+    head, _, rest = text.partition(" ")
+    transform, column = (head, rest.strip()) if rest and head in TRANSFORMS else ("final", text)
+    if transform not in ALONE:
+        raise UserError(
+            "is no number of one run alone",
+            key="--response",
+            value=text,
+            remedy=f"use one of: {', '.join(ALONE)}",
+        )
+    found = column_of(column)
+    if not runs.has(found.name):
+        numbers = runs.table.select_dtypes("number")
+        known = [*NAMES, *(c for c in map(str, numbers) if runs.has(c))]
+        raise UserError(
+            "no finished run has this column",
+            key="--response",
+            value=text,
+            remedy=f"{did_you_mean(column, known)}, or {found.supplied_by}",
+        )
+    return Response(column=column, transform=transform)

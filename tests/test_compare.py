@@ -1,0 +1,238 @@
+"""Arms compared: the pairs and their statistics, the labels, the files, what is refused."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import command
+from studies import tiny_study
+
+from optnas.analysis.compare import Value, compare
+from optnas.analysis.multiplicity import holm
+from optnas.analysis.sequential import e_process, running_scale
+from optnas.base.errors import UserError
+from optnas.base.records import RunFolder
+from optnas.report.comparison import as_latex
+from optnas.study.axes import axes_of, beside
+from optnas.study.comparing import compare as compare_study
+from optnas.study.declare import load_study
+
+LABEL = "50% & _EG_"
+GRID = f"""
+[[grid]]
+weight_optimizer = [{{ name = "SGD" }}, {{ name = "AdamW", lr = 0.001 }}]
+arch_optimizer = [{{ name = "Adam" }}, {{ name = "SGD", lr = 0.1, label = "{LABEL}" }}]
+"""
+
+
+# --- a plain function of records ------------------------------------------------------------------
+
+
+def test_every_pair_agrees_with_a_naive_twin() -> None:
+    generator = np.random.default_rng(0)
+    x = {arm: generator.normal(loc, 1.0, (2, 7)) for arm, loc in {"a": 0, "b": 3, "c": 0.5}.items()}
+    x["c"][1, 4] = np.nan  # of one context: the seed does not count for c
+    values = [
+        Value(arm, context, seed, float(each[place, seed]))
+        for arm, each in x.items()
+        for place, context in enumerate("uv")
+        for seed in range(7)
+    ]
+    found = compare([*values, Value("a", "w", 0, 99.0)], "abc", "lower")  # w is a's alone
+    assert [pair.arms for pair in found] == [("b", "a"), ("c", "a"), ("c", "b")]
+    for pair in found:
+        first, second = (x[arm].mean(axis=0) for arm in pair.arms)
+        d = (first - second)[~np.isnan(first - second)]
+        assert (pair.n, pair.contexts) == (len(d), 2)
+        assert list(pair.seeds.values()) == pytest.approx(list(d))
+        flips = [abs(np.dot(s, d)) for s in itertools.product((1, -1), repeat=len(d))]
+        assert pair.p == np.mean(np.array(flips) >= abs(d.sum()) - 1e-9)
+        assert pair.difference == pytest.approx(d.mean())
+        assert pair.low <= pair.difference <= pair.high
+        seeds = ~np.isnan(first - second)
+        wins = np.mean([a < b for a in first[seeds] for b in second[seeds]])  # lower is better
+        assert pair.improvement == pytest.approx(wins)
+        assert pair.threshold == 60
+    assert [pair.p_holm for pair in found] == holm([pair.p for pair in found]).tolist()
+    assert found[0].evidence == ("p",)
+
+
+def test_few_seeds_have_no_interval_and_no_seed_no_number() -> None:
+    values = [Value(arm, "", seed, float(seed)) for arm in "ab" for seed in range(5)]
+    near, far, _ = compare([*values, Value("c", "", 9, 1.0)], "abc")
+    assert (near.low, near.p, near.difference) == (-np.inf, 1.0, 0.0)
+    assert near.e == pytest.approx(1.0)
+    assert (far.n, far.evidence) == (0, ())
+    assert np.isnan(far.p)
+
+
+def test_e_on_a_running_scale_rejects_no_more_often_than_it_says() -> None:
+    """Symmetric contrasts of wild tails, of spreads that grow; then contrasts with an effect."""
+    generator = np.random.default_rng(1)
+    paths = generator.standard_cauchy((1500, 30)) * np.linspace(1, 9, 30)
+    most = [e_process(d / running_scale(d), 1.0).both.max() for d in paths]
+    assert np.mean(np.array(most) >= 20) <= 0.05
+    shifted = generator.normal(1.5, 1.0, (200, 12))
+    power = [e_process(d / running_scale(d), 1.0).both.max() >= 20 for d in shifted]
+    assert np.mean(power) > 0.8
+
+
+# --- a study --------------------------------------------------------------------------------------
+
+
+def test_a_label_names_a_value_and_is_no_setting(tmp_path: Path) -> None:
+    runs = load_study(tiny_study(tmp_path, "[0]", GRID)).runs
+    assert [run.label for run in runs.values()][:2] == [
+        "SGD, Adam, seed 0",
+        f"SGD, {LABEL}, seed 0",
+    ]
+    bare = GRID.replace(f', label = "{LABEL}"', "")
+    assert list(load_study(tiny_study(tmp_path, "[0]", bare)).runs) == list(runs)
+
+
+@pytest.mark.parametrize(
+    ("label", "told"),
+    [
+        ("label = 3", "arch_optimizer.label = 3"),
+        ('label = " "', "arch_optimizer.label"),
+        ('label = "Adam"', "another value of this axis is called so"),
+        ('lable = "EG"', "lable"),
+    ],
+)
+def test_a_wrong_label_is_refused(label: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=re.escape(told)):
+        load_study(tiny_study(tmp_path, "[0]", GRID.replace(f'label = "{LABEL}"', label)))
+
+
+def test_what_differs_beside_an_axis_is_told(tmp_path: Path) -> None:
+    study = load_study(tiny_study(tmp_path, "[0, 1]", GRID))
+    weight, arch = beside(study, axes_of(study))
+    sgd, adamw = weight.settings["SGD"], weight.settings["AdamW (lr 0.001)"]
+    assert sgd["weight_optimizer.schedule.name"] == "cosine"
+    assert adamw["weight_optimizer.schedule.name"] == "constant"
+    assert sgd["weight_optimizer.weight_decay"] == 3e-4
+    assert adamw["weight_optimizer.weight_decay"] == 0.01
+    assert "weight_optimizer.name" not in sgd
+    assert list(arch.settings) == ["Adam", LABEL]
+
+
+def test_values_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    grid = """
+    [[grid]]
+    "weight_optimizer.name" = ["SGD"]
+    [[grid]]
+    weight_optimizer = [{ name = "SGD", momentum = 0.5 }, { name = "Adam" }]
+    """
+    [axis] = axes_of(load_study(tiny_study(tmp_path, "[0]", grid)))
+    assert (axis.key, axis.levels) == ("weight_optimizer", ["SGD", "SGD (momentum 0.5)", "Adam"])
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """Records of four arms on six seeds, of which one run is missing."""
+    folder = tmp_path_factory.mktemp("compare")
+    name, out = tiny_study(folder, "[0, 1, 2, 3, 4, 5]", GRID, search__epochs=1), folder / "out"
+    study = load_study(name)
+    for run in list(study.runs.values())[:-1]:
+        write_run(run.settings.document(), RunFolder(out / run.id), run.settings.search.seed)
+    return name, out
+
+
+def write_run(document: dict, folder: RunFolder, seed: int) -> None:
+    """A run whose accuracies are its seed, and ten more for the labelled optimizer."""
+    value = seed + 10.0 * (document["arch_optimizer"]["name"] == "SGD")
+    told = {"table": "analog-nasbench", "split": "test", "epochs": 200, "regret": {}}
+    matrix = [[0.2] * 5] * 6
+    cell = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+" + "|".join(
+        ["", "skip_connect~0", "skip_connect~1", "skip_connect~2", ""]
+    )
+    numbers = ("train_loss", "train_accuracy", "weight_lr", "arch_lr", "valid_loss", "seconds")
+    numbers += ("alpha_entropy", "alpha_margin", "alpha_displacement", "alpha_path_length")
+    with folder.created(document):
+        for epoch in range(2):
+            record = dict.fromkeys(numbers, 1.0) | {"epoch": epoch, "valid_accuracy": value}
+            record |= {"alpha": matrix, "op_weights": matrix, "architecture": cell}
+            record |= {"skips": 6, "nones": 0, "weight_norm": 1.0}
+            record |= {"alpha_hessian_max": None, "alpha_hessian_min": None}
+            record |= {"benchmark": told | {"accuracy": {"cifar10": value}}}
+            folder.append(record)
+        last = {key: record[key] for key in ("architecture", "benchmark", "valid_accuracy")}
+        digest = document["identity"]["hash"]
+        folder.finish("done", hash=digest, epochs=1, seconds=1.0, **last)
+
+
+def test_the_axes_chosen_make_the_arms(compared: tuple[str, Path]) -> None:
+    name, out = compared
+    [every, _] = compare_study(name, out, recorded=True)
+    assert [len(every.pairs), every.threshold] == [6, 120]
+    assert every.unfinished == {f"AdamW (lr 0.001) + {LABEL}": {"missing": 1}}
+    [own] = compare_study(name, out, ["arch_optimizer.name"], ["auc accuracy"], recorded=True)
+    [pair] = own.pairs
+    assert (pair.arms, pair.n, pair.difference) == ((LABEL, "Adam"), 5, 10.0)
+    assert (own.over, own.better) == (("weight_optimizer",), "higher")
+    assert own.remarks == ("5 seeds: no interval; 6 are the fewest for p < .05",)
+
+
+@pytest.mark.parametrize(
+    ("by", "response", "told"),
+    [
+        (
+            ["arch_optimiser"],
+            [],
+            "--by = 'arch_optimiser': the study does not vary it; did you mean",
+        ),
+        ([], ["acuracy"], "--response = 'acuracy': no finished run has this column; did you mean"),
+        ([], ["collapse accuracy"], "is no number of one run alone; use one of: final"),
+    ],
+)
+def test_an_unknown_axis_or_response_is_refused(
+    by: list[str], response: list[str], told: str, compared: tuple[str, Path]
+) -> None:
+    name, out = compared
+    with pytest.raises(UserError, match=re.escape(told)):
+        compare_study(name, out, by, response, recorded=True)
+
+
+@pytest.mark.thorough
+def test_the_command_prints_rows_and_writes_files(
+    compared: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, out = compared
+    words = ("study", "compare", name, "--out", str(out), "--to", str(tmp_path), "--recorded")
+    assert command(*words, "--json") == 0
+    first = json.loads(capsys.readouterr().out)["comparisons"][0]
+    row = first["rows"][0]
+    assert {"arms", "n", "difference", "low", "high", "p", "E"} <= row.keys()
+    assert (row["arms"], row["n"], row["low"]) == ([f"SGD + {LABEL}", "SGD + Adam"], 6, 10.0)
+    with (tmp_path / "compare.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 12
+    assert (lines[0]["arm"], float(lines[0]["p"])) == (f"SGD + {LABEL}", row["p"])
+    for ending in ("png", "pdf", "svg"):
+        assert (tmp_path / f"compare.{ending}").stat().st_size > 1000
+    assert command(*words) == 0
+    told = capsys.readouterr().out
+    assert f"(SGD + {LABEL}) - (SGD + Adam)" in told
+    assert "Holm over the 6 pairs" in told
+    assert f"left out of AdamW (lr 0.001) + {LABEL}, not done: 1 missing" in told
+
+
+def test_the_latex_table_is_a_table(compared: tuple[str, Path]) -> None:
+    """Every row has as many cells as the head, and nothing in it is special by accident."""
+    name, out = compared
+    text = as_latex(compare_study(name, out, recorded=True))
+    [(columns, body)] = re.findall(r"(?s)\\begin\{tabular\}\{(\w+)\}\n(.*)\\end\{tabular\}", text)
+    lines = [line for line in body.splitlines() if not re.fullmatch(r"\\\w+rule", line)]
+    assert all(line.endswith(r" \\") for line in lines)
+    rows = [line for line in lines if not line.startswith(r"\multicolumn")]
+    assert {len(re.split(r"(?<!\\)&", row)) for row in rows} == {len(columns)}
+    assert r"50\% \& \_EG\_" in text
+    bare = re.sub(r"\\[%&_#]|\$[^$]*\$", "", text)
+    assert not re.search(r"[%_#$^~]", bare)
+    assert bare.count("{") == bare.count("}")

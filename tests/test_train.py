@@ -1,0 +1,200 @@
+"""One cell trained alone, and networks as modules."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from cases import command
+from tiny import TINY, assert_same, tiny_settings
+
+import optnas
+from optnas import UserError
+from optnas.base.records import RunFolder
+from optnas.search.checkpoints import read_content
+from optnas.search.settings.layers import Layer
+from optnas.search.standalone.cell import Epoch, find, tables_say
+from optnas.search.standalone.settings import load_settings
+from optnas.search.standalone.train import load_parts
+from optnas.search.standalone.train import train as train_whole
+from optnas.search.state import build_state
+from optnas.spaces import NAS_BENCH_201
+
+CELL = "|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|none~2|"
+DATA = {"name": "digits", "train_size": 96, "valid_size": 64}
+SMALL = {"network": {"channels": 4}, "training": {"epochs": 3, "seeds": [0, 1]}, "data": DATA}
+
+GIVEN = {"network": {"channels": 4}, "training": {"epochs": 2, "seeds": [3, 4], "batch_size": 16}}
+
+
+def of(out: Path) -> dict[str, Any]:
+    """All that a training leaves behind but times and machines."""
+    checkpoints = {p.name: read_content(p) for p in sorted((out / "checkpoints").iterdir())}
+    for each in checkpoints.values():
+        del each["seconds"]
+    lines = [json.loads(line) for line in (out / "trainings.jsonl").read_text().splitlines()]
+    lines = [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+    texts = [(out / name).read_text() for name in ("result.json", "training.toml")]
+    return {"checkpoints": checkpoints, "lines": lines, "texts": texts}
+
+
+@pytest.mark.thorough
+def test_killed_in_any_epoch_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    result = optnas.train(CELL, SMALL, out=whole)
+    for seed, epoch in ((0, 1), (0, 3), (1, 2)):
+
+        def stop(at: Epoch, where: tuple[int, int] = (seed, epoch)) -> None:
+            if (at.seed, at.epoch) == where:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            optnas.train(CELL, SMALL, out=cut, on_epoch=stop)
+        assert not (cut / "result.json").exists()
+    assert optnas.train(CELL, SMALL, out=cut) == result
+    assert_same(of(cut), of(whole))
+
+    # The same numbers as of a training in one go, and of a further seed beside them.
+    settings = load_settings(NAS_BENCH_201, "cpu", over=[Layer("test", SMALL)])
+    again = train_whole(settings, load_parts(settings), NAS_BENCH_201.parse(CELL), 1)
+    assert (again.test, again.valid) == tuple(
+        result["accuracy"][part]["per_seed"][1] for part in ("test", "valid")
+    )
+    more = {**SMALL, "training": {"epochs": 3, "seeds": [1, 2]}}
+    added = optnas.train(CELL, more, out=cut, on_epoch=lambda each: only(each.seed, 2))
+    assert added["accuracy"]["test"]["per_seed"][0] == again.test
+    with pytest.raises(UserError, match=r"trainings\.jsonl: holds trainings of other settings"):
+        optnas.train(CELL, {**SMALL, "training": {"epochs": 4}}, out=cut)
+
+
+def only(seed: int, expected: int) -> None:
+    assert seed == expected
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "a"
+    split = {"data.split": "random-halves", "search.seed": 5, "augmentation.crop_padding": 0}
+    optnas.run(TINY | split | {"supernet.dtype": "float32"}, out=out)
+    return out
+
+
+def test_a_found_cell_is_trained_and_judged_on_the_images_of_its_search(
+    searched: Path, tmp_path: Path
+) -> None:
+    found = find(searched)
+    assert found.architecture.string == RunFolder(searched).read_result()["architecture"]  # type: ignore[index]
+    complete = load_settings(
+        found.architecture.space, "cpu", below=found.below, over=[Layer("test", GIVEN)]
+    )
+    state, parts = build_state(found.settings), load_parts(complete)  # type: ignore[arg-type]
+    assert parts.valid is not None
+    assert parts.test is not None
+    for mine, theirs in ((parts.train, state.train), (parts.valid, state.valid)):
+        assert torch.equal(mine.images_NCHW, theirs.images_NCHW)
+    assert len(parts.test) == 1797 - len(parts.train) - len(parts.valid)
+    assert complete.augmentation.crop_padding == 0
+
+    # Predictions of the module are those that were counted.
+    result = optnas.train(searched, GIVEN, out=tmp_path / "t")
+    module = optnas.network(tmp_path / "t", seed=4)
+    pixels = parts.test.images_NCHW / 255
+    guesses = module(pixels).argmax(1)
+    share = 100 * (guesses == parts.test.labels_N).double().mean().item()
+    assert share == pytest.approx(result["accuracy"]["test"]["per_seed"][1], abs=0.1)
+    assert result["searched"] == found.settings.hash  # type: ignore[union-attr]
+    assert result["tables"] == []
+
+    # Written and read back it is the same function; trained on, its statistics move.
+    module.save(tmp_path / "cell.safetensors")
+    again = optnas.network(tmp_path / "cell.safetensors")
+    assert torch.equal(again(pixels[:9]), module(pixels[:9]))
+    assert again.pictures == module.pictures
+    before = again.running_mean.clone()
+    again.train()(pixels[:9]).sum().backward()
+    assert not torch.equal(again.running_mean, before)
+    assert all(p.grad is not None for p in again.parameters())
+
+
+def test_a_supernet_is_that_of_its_run(searched: Path) -> None:
+    module = optnas.supernet(searched)
+    record = RunFolder(searched).read_epochs()[-1]
+    state = build_state(find(searched).settings)  # type: ignore[arg-type]
+    guesses = module(state.valid.images_NCHW / 255).argmax(1)
+    share = 100 * (guesses == state.valid.labels_N).double().mean().item()
+    assert share == pytest.approx(record["valid_accuracy"], abs=100 / len(guesses) + 1e-9)
+    assert module.op_weights is not None
+    assert module.op_weights.tolist() == record["op_weights"]
+
+
+def test_the_published_recipe() -> None:
+    """NAS-Bench-201's own 200E.config; its networks have 16 channels and 5 cells per stage."""
+    given = {"data": {"name": "photos", "resolution": 32}}
+    settings = load_settings(NAS_BENCH_201, "nas-bench-201", over=[Layer("test", given)])
+    training, sgd = settings.training, settings.optimizer
+    assert (training.epochs, training.batch_size) == (200, 256)
+    assert (settings.network.channels, settings.network.cells) == (16, 5)
+    expected = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.0005, "nesterov": True}
+    assert sgd.name == "SGD"
+    assert expected.items() <= sgd.settings.items()
+    assert (sgd.schedule.name, sgd.schedule.settings["final_lr"]) == ("cosine", 0.0)
+    assert settings.augmentation.model_dump() == {"crop_padding": 4, "flip": True, "cutout": 0}
+    data = settings.data
+    assert (data.split, data.train_size, data.valid_size, data.test) == ("all", 6000, 0, "set")
+
+
+def test_a_table_is_asked_about_the_data_set_that_was_trained_on() -> None:
+    cell = NAS_BENCH_201.parse(CELL)
+    assert tables_say(cell, "digits", None) == []
+    (said,) = tables_say(cell, "cifar10", None)
+    assert said["table"] == "analog-nasbench"
+    assert 80 < said["accuracy"] < 95
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["runs/none"], "RUN|ARCH = 'runs/none': there is no run in a folder of this name"),
+        (["6", "data.name=digit"], "data.name = 'digit': "),
+        (["6"], "data.name: needs a name; write data.name=NAME"),
+        (["6", "data.name=digits", "--seeds", "x"], "--seeds = 'x': is no list of whole numbers"),
+        (["6", "data.name=digits", "--epochs", "0"], "training.epochs = 0: is out of range"),
+        (["6", "data.name=digits", "data.split=all"], "data.test = 'none': there would be no"),
+        (["6", "data.name=digits", "data.test=set"], "digits has no test images of its own"),
+        (["6", "data.name=digits", "serach.epochs=1"], "serach: there is no such section"),
+        (["6", "data.name=digits", "--protocol", "cpuu"], "did you mean cpu?"),
+        (["6", "data.name=digits", "optimizer.lr=-1.0"], "optimizer.lr = -1.0: SGD refuses"),
+        (["taken", "data.name=digits"], "there is no run in this folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    words: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").mkdir()
+    assert command("train", *words, "--out", "new/deep") == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert told in err
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_what_a_search_has_not_finished_is_not_trained(searched: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with folder.created(tiny_settings().document()):
+        pass
+    with pytest.raises(UserError, match=r"this run is unfinished.*optnas resume"):
+        find(folder.path)
+    with pytest.raises(UserError, match="is a search, whose cell has no weights of its own"):
+        optnas.network(searched)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").touch()
+    with pytest.raises(UserError, match="holds something else already"):
+        optnas.train(CELL, SMALL, out=tmp_path / "full")
