@@ -53,6 +53,7 @@ METHODS = (
     "drnas",
     "darts-pt",
     "oles",
+    "pr-darts",
     "single-level",
     "pc-darts",
 )
