@@ -151,6 +151,7 @@ OTHER_WORDS = {
     "arch-first": "weights-first",
     "fresh-batches": "passes",
     "running": "batch",
+    "eager": "graph",
     "float64": "float32",
     "float32": "bfloat16",
     "analog-nasbench": "official",
