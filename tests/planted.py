@@ -436,6 +436,12 @@ def algorithm_misnames():
     return darts_with(on_weight_gradients=lambda gradients, progress: WeightGradients({"w": None}))
 
 
+@register("algorithm", "shifts")
+def algorithm_shifts():
+    """It moves alpha itself."""
+    return darts_with(project=lambda alpha_EO: alpha_EO.data.sub_(1))
+
+
 @register("algorithm", "number")
 def algorithm_number():
     return darts_with(start=lambda: {"calls": 0})

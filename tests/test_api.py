@@ -71,7 +71,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "a folder": (
         lambda out: optnas.run(TINY, out=out),
         "arguments: out = '{out}': the output folder holds something already; choose another, "
-        "pass overwrite=True, or: optnas resume {out}",
+        "pass overwrite=True, or: optnas.resume('{out}')",
     ),
     "a value": (
         lambda out: optnas.run(TINY | {"search.epochs": "x"}, out=out),

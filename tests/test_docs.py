@@ -34,7 +34,7 @@ EXECUTED = [
         pytest.param(path, marks=pytest.mark.thorough)
         for path in (
             *(ROOT / "README.md", ROOT / "docs" / "command-line.md"),
-            *(EXTENDING, DATA, ROOT / "docs" / "benchmarks.md"),
+            *(EXTENDING, DATA, ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "python.md"),
         )
     ),
     *(

@@ -108,6 +108,7 @@ algorithm | averages | saved and resumed | after save and resume differs the tra
 algorithm | halves | on_weight_gradients | changes the gradient of stem.conv.weight
 algorithm | alternates | on_weight_gradients | gives another result.gradients the second time
 algorithm | misnames | on_weight_gradients | hands back a gradient of w, which is no weight
+algorithm | shifts | project | changes alpha
 algorithm | number | memory | calls of the memory is a int, not a tensor
 algorithm | forgets | a selection | asked again in epoch 7 of 8 it chooses another memory.cell_E
 algorithm | trains | a selection | changes alpha

@@ -78,6 +78,7 @@ CASES: dict[str, dict[str, Any]] = {
     "single-level": {"algorithm__name": "single-level"},
     "pc-darts": {"algorithm__name": "pc-darts"},
     "oles": {"algorithm__name": "oles"},
+    "gaea": {"algorithm__name": "gaea"},
     "composed": COMPOSED,
     "composed, perturbed": {**COMPOSED, "algorithm__perturbation": "uniform"},
     "toy": {"space__name": "toy", "benchmark__table": "toy"},

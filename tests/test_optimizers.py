@@ -465,7 +465,33 @@ def test_a_run_records_and_saves_the_point_judged(tmp_path: Path) -> None:
 def test_what_is_shipped_is_examined() -> None:
     shipped = set(registry.names("optimizer"))
     assert shipped
-    assert shipped <= {case.settings["name"] for case in CASES.values()}
+    assert shipped <= {case.settings["name"] for case in CASES.values()} | {
+        "exponentiated-gradient"
+    }
+
+
+def test_exponentiated_gradients_multiply_what_the_softmax_gives() -> None:
+    """Of alpha alone. The twin holds theta; beside liamcli/gaea_release, 1604615: 1.4e-16."""
+    given = {"name": "exponentiated-gradient", "lr": 0.5, "floor": 0.1}
+    leaf_EO = make_leaves("arch_optimizer")["alpha"]
+    optimizer = make(given, {"alpha": leaf_EO}, "arch_optimizer")
+    kept_E, theta_EO = leaf_EO.detach().logsumexp(-1), leaf_EO.detach().softmax(-1)
+    for _ in range(3):
+        u_EO = theta_EO * torch.exp(-0.5 * (theta_EO - 2))
+        u_EO = (u_EO / u_EO.sum(-1, keepdim=True)).clamp(min=0.1)
+        theta_EO = u_EO / u_EO.sum(-1, keepdim=True)
+        leaf_EO.grad = None
+        (leaf_EO.softmax(-1) - 2).square().sum().div(2).backward()
+        optimizer.step()
+        assert_close(leaf_EO.detach().softmax(-1), theta_EO, **BY_HAND)
+        assert_close(leaf_EO.detach().logsumexp(-1), kept_E, **BY_HAND)
+    before_EO, leaf_EO.grad = leaf_EO.detach().clone(), None
+    optimizer.step()
+    assert torch.equal(leaf_EO, before_EO)
+    assert "network weights are no such rows" in refused(given)
+    assert "floor must be above 0" in refused(given | {"floor": 0.0}, "arch_optimizer")
+    with pytest.raises(UserError, match=r"arch_optimizer\.name .* gaea makes that of every"):
+        tiny_settings(algorithm__name="gaea", arch_optimizer=given)
 
 
 @pytest.mark.parametrize(

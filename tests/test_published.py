@@ -56,6 +56,7 @@ METHODS = (
     "pr-darts",
     "single-level",
     "pc-darts",
+    "gaea",
 )
 PAIRS = list(itertools.product(("SGD", "Adam"), repeat=2))
 
@@ -488,3 +489,27 @@ def test_an_operation_is_stopped_as_the_published_code_does() -> None:
         memory |= seen.memory or {}
         assert_close(seen.gradients[name], train * (not stopped))
     assert stopped
+
+
+# --- gaea -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arch", ["SGD", "Adam"])
+def test_alpha_is_the_logarithm_of_a_point_of_the_simplex(arch: str) -> None:
+    """Beside liamcli/gaea_release, 1604615: 4.4e-15; the twin of its steps is in test_steps.py.
+
+    Ten steps of its architect and of its training loop, on a network of two channels in double
+    precision, at lr 0.1 and at lr 40, where the floor is reached: the largest difference of theta
+    and w.
+    """
+    own = {"name": arch, "lr": 1.0, "weight_decay": 0.5}
+    state = build_state(
+        tiny_settings(algorithm__name="gaea", algorithm__floor=0.1, arch_optimizer=own)
+    )
+    assert_close(state.alpha_EO.detach().exp(), torch.full((6, 5), 0.2).double())
+    for _ in range(2):
+        arch_step(state, train_batch(state, torch.arange(16)), valid_batch(state), Progress(1, 2))
+        theta_EO = state.alpha_EO.detach().exp()
+        assert_close(theta_EO.sum(-1), torch.ones(6).double())
+        assert_close(state.algorithm.relax(state.alpha_EO.detach(), Progress(1, 2)), theta_EO)
+        assert float(theta_EO.min()) > 0.05

@@ -115,6 +115,8 @@ class Twin:
         sampled: how each step draws A: ``hard`` Gumbel (10 to 0.1), ``soft`` (10 towards 1),
             ``dirichlet``; "" if it does not.
         gates: weight of the zero-one loss of sigmoid gates, None for a softmax.
+        floor: of operation weights on the simplex, which are then what is held here as alpha, and
+            are multiplied by exponentiated gradients; None for a softmax.
         also_counts: whose gradient counts in the clipping norm beside the weights'.
         tracked: whether evaluation uses running statistics.
         arch_updates: whether the alpha step's forward moves the running statistics.
@@ -135,6 +137,7 @@ class Twin:
         sampled: str = "",
         single_level: bool = False,
         gates: float | None = None,
+        floor: float | None = None,
         also_counts: str = "op-weights",
         tracked: bool = True,
         arch_updates: bool = True,
@@ -154,6 +157,9 @@ class Twin:
                 cell.edges = nn.ModuleList(map(EdgeWithAuxiliarySkip, cell.edges))
                 self.auxiliaries.extend(cell.edges)
         self.alpha_EO = state.alpha_EO.detach().clone()
+        self.floor = floor
+        if floor is not None:
+            self.alpha_EO = torch.full((6, 5), 0.2, dtype=torch.float64)
         self.optimizer = weights(self.net.parameters())
         self.single_level = single_level
         self.steps, self.path, self.path_centred = 0, 0.0, 0.0
@@ -178,6 +184,8 @@ class Twin:
             self.uniform_EO = torch.rand(self.alpha_EO.shape, generator=fresh, dtype=torch.float64)
 
     def relaxed(self, alpha_EO: Tensor) -> Tensor:
+        if self.floor is not None:
+            return alpha_EO
         if self.gates is not None:
             return 1 / (1 + torch.exp(-alpha_EO))
         if not self.sampled:
@@ -264,8 +272,19 @@ class Twin:
         xi = group["lr"] * (1 + group["momentum"] * group["nesterov"])
         return g_EO - xi * (sides[0] - sides[1]) / (2 * radius)
 
+    @property
+    def logits(self) -> Tensor:
+        """Alpha as it is held elsewhere."""
+        return self.alpha_EO if self.floor is None else self.alpha_EO.log()
+
     def move_alpha(self, g_EO: Tensor) -> None:
         self.steps += 1
+        if self.floor is not None:
+            before_EO = self.logits
+            u_EO = (self.alpha_EO * torch.exp(-ARCH_LR * g_EO)).clamp(min=self.floor)
+            self.alpha_EO = u_EO / u_EO.sum(-1, keepdim=True)
+            self.count(self.logits - before_EO)
+            return
         g_EO = g_EO + 1e-3 * self.alpha_EO
         if self.arch == "Adam":
             self.first_EO = 0.5 * self.first_EO + 0.5 * g_EO
@@ -277,6 +296,9 @@ class Twin:
             self.first_EO = 0.9 * self.first_EO + g_EO
             move_EO = ARCH_LR * self.first_EO
         self.alpha_EO = self.alpha_EO - move_EO
+        self.count(move_EO)
+
+    def count(self, move_EO: Tensor) -> None:
         self.path += float(move_EO.square().sum().sqrt())
         seen_EO = torch.stack([row - row.sum() / len(row) for row in move_EO])
         self.path_centred += float(seen_EO.square().sum().sqrt())
@@ -330,6 +352,9 @@ class Twin:
 
 NESTEROV = {"weight_optimizer": {"nesterov": True, "weight_decay": 5e-4}}
 ADAM = {"weight_optimizer": {"name": "Adam", "lr": WEIGHT_LR}}
+PLAIN_ON_ALPHA = {
+    "arch_optimizer": {"name": "SGD", "lr": ARCH_LR, "momentum": 0, "weight_decay": 0}
+}
 SGD_ON_ALPHA = {"arch_optimizer": {"name": "SGD", "lr": ARCH_LR}}
 WEIGHTS_ONLY = {"clipping": {"also_counts": "nothing"}}
 ALPHA_TOO = {"clipping": {"also_counts": "alpha"}}
@@ -349,6 +374,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "snas": ({"algorithm": {"name": "snas"}}, {"sampled": "soft"}),
     "drnas": ({"algorithm": {"name": "drnas"}}, {"sampled": "dirichlet"}),
     "fair-darts": ({"algorithm": {"name": "fair-darts"}}, {"gates": 10.0}),
+    # The floor is reached in the second step.
+    "gaea": ({"algorithm": {"name": "gaea", "floor": 0.2}} | PLAIN_ON_ALPHA, {"floor": 0.2}),
     "darts, SGD on alpha": (SGD_ON_ALPHA, {"arch": "SGD"}),
     "darts, clipping counts weights only": (WEIGHTS_ONLY, {"also_counts": "nothing"}),
     "sdarts-rs, clipping counts alpha": (
@@ -366,10 +393,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 # The unrolled hypergradient, of SGD, beside each relaxation and beside a perturbation.
 SAMPLED = ("gdas", "snas", "drnas")
-for name in ("darts", "sdarts-rs", "darts-minus", "beta-darts", "fair-darts", *SAMPLED):
+for name in ("darts", "sdarts-rs", "darts-minus", "beta-darts", "fair-darts", "gaea", *SAMPLED):
     for derivative in ("exact", "finite-difference"):
         part = {"name": "unrolled", "derivative": derivative}
-        unrolled = {"algorithm": {"name": name, "hypergradient": part}}
+        own = CASES[name][0]
+        unrolled = own | {"algorithm": own["algorithm"] | {"hypergradient": part}}
         CASES[f"{name}, unrolled, {derivative}"] = (
             unrolled,
             CASES[name][1] | {"unrolled": derivative},
@@ -382,7 +410,7 @@ for derivative in ("exact", "finite-difference"):
 
 
 def assert_same(state: SearchState, twin: Twin) -> None:
-    assert_close(state.alpha_EO.detach(), twin.alpha_EO, **TIGHT)
+    assert_close(state.alpha_EO.detach(), twin.logits, **TIGHT)
     assert_close(state.path_lengths.tolist(), [twin.path, twin.path_centred], **TIGHT)
     ours = {name: weight.detach() for name, weight in state.supernet.weights.items()}
     theirs = {name: weight.detach() for name, weight in twin.net.named_weights().items()}

@@ -10,6 +10,7 @@ each name is: docs/api.md.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +140,11 @@ _HOME = {
     for name in names
 }
 _MODULES = {"parts": "algorithms.parts", "study": "study"}
+# Functions whose errors, said for a command line, are told in Python's words here.
+_SPEAKING = (
+    *("build_space", "build_state", "examine", "find_runs", "load", "load_table"),
+    *("plot_figure", "plot_runs", "trained"),
+)
 
 __all__ = sorted([*_HOME, *_MODULES])
 
@@ -146,14 +152,27 @@ moved.answer()
 
 
 def __getattr__(name: str) -> Any:
+    if name in _SPEAKING:
+        return _spoken(name)
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{_MODULES[name]}")
     if name in moved.MOVED:
         return importlib.import_module(f"{__name__}.{name}")
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version(__name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+@functools.cache
+def _spoken(name: str) -> Any:
+    from optnas.search.words import speaking
+
+    function = speaking(getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name))
+    function.__module__ = __name__  # where pickle finds it
+    return function
+
+
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return sorted({*(name for name in globals() if name.startswith("__")), "__version__", *__all__})

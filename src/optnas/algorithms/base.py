@@ -36,6 +36,7 @@ __all__ = [
     "OnWeightGradients",
     "Perturb",
     "Progress",
+    "Project",
     "ProjectionName",
     "Relax",
     "Selection",
@@ -62,6 +63,8 @@ ComputeHypergradient = Callable[
 Discretize = Callable[["Tensor"], list[int]]
 # space, generator -> alpha before the first step
 Initial = Callable[["Space", "torch.Generator"], "Tensor"]
+# alpha after a step of its optimizer -> alpha
+Project = Callable[["Tensor"], "Tensor"]
 
 
 class WeightGradients(NamedTuple):
@@ -154,6 +157,7 @@ class Algorithm:
             [E, O + columns] for ``relax``, optimizers, records and checkpoints.
         mixed_cell: makes another mixed cell than the space's own, for an algorithm that is
             registered with ``needs=("own-cell",)``.
+        project: alpha after each step of its optimizer -> alpha, such as the nearest allowed one.
     """
 
     relax: Relax
@@ -167,6 +171,7 @@ class Algorithm:
     columns: int = 0
     on_weight_gradients: OnWeightGradients | None = None
     mixed_cell: MakeCell | None = None
+    project: Project | None = None
 
     def cell(self, alpha_EO: Tensor, progress: Progress) -> list[int]:
         """The cell of a moment."""

@@ -206,6 +206,12 @@ def needs_in(kind: str, name: str, settings: Mapping[str, Any], *, key: str) -> 
             yield from needs_in(part.kind, table["name"], rest, key=below)
 
 
+def name_of(thing: Factory) -> str | None:
+    """The name under which a class or function is registered, if it is."""
+    factory = ITSELF.get(id(thing), thing)
+    return next((name for (_, name), each in _FACTORIES.items() if each is factory), None)
+
+
 def _address(factory: Factory) -> str:
     return f"{factory.__module__}:{factory.__qualname__}"
 

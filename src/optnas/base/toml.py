@@ -146,39 +146,49 @@ def parse_override(text: str) -> tuple[list[str], Any]:
 
 
 def nest(dotted: Mapping[str, Any], where: object = "settings") -> dict[str, Any]:
-    """Dotted keys to nested tables.
+    """Dotted keys, nested tables and any mixture of them to nested tables.
 
     Args:
-        dotted: such as ``{"search.epochs": 5}``; values may be tables themselves.
+        dotted: such as ``{"search.epochs": 5, "search": {"seed": 1}}``.
         where: what to call them in error messages.
 
     Returns:
-        Such as ``{"search": {"epochs": 5}}``.
+        Such as ``{"search": {"epochs": 5, "seed": 1}}``.
 
     Raises:
-        UserError: a key is given as a whole and in parts, such as ``search`` and ``search.epochs``.
+        UserError: a value is given twice, or as a whole and in parts.
 
     Example:
-        >>> nest({"search.epochs": 5, "search.seed": 1})
+        >>> nest({"search.epochs": 5, "search": {"seed": 1}})
         {'search': {'epochs': 5, 'seed': 1}}
     """
-    for key in dotted:
-        if any(other.startswith(f"{key}.") for other in dotted):
-            raise UserError(
-                "is given as a whole and in parts",
-                where=where,
-                key=key,
-                value=dotted[key],
-                remedy="give it one way",
-            )
     nested: dict[str, Any] = {}
+    _nest_into(nested, dotted, "", where)
+    return nested
+
+
+def _nest_into(
+    tables: dict[str, Any], dotted: Mapping[str, Any], prefix: str, where: object
+) -> None:
+    def refuse(key: str, value: Any) -> UserError:
+        reason = "is given twice, or as a whole and in parts"
+        return UserError(
+            reason, where=where, key=f"{prefix}{key}", value=value, remedy="give it one way"
+        )
+
     for key, value in dotted.items():
         *parents, last = key.split(".")
-        table = nested
-        for parent in parents:
-            table = table.setdefault(parent, {})
-        table[last] = value
-    return nested
+        table = tables
+        for place, parent in enumerate(parents, start=1):
+            if not isinstance(table.setdefault(parent, {}), dict):
+                raise refuse(".".join(parents[:place]), table[parent])
+            table = table[parent]
+        if isinstance(value, Mapping) and isinstance(table.setdefault(last, {}), dict):
+            _nest_into(table[last], value, f"{prefix}{key}.", where)
+        elif last in table:
+            raise refuse(key, value)
+        else:
+            table[last] = value
 
 
 def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

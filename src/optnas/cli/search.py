@@ -45,6 +45,7 @@ def search(
             on_epoch=table.add,
             where=COMMAND_LINE,
             overwrite=overwrite,
+            progress=False,
         )
     _finish(result, out)
 
@@ -63,5 +64,5 @@ def resume(
 
     dotted = dotted_settings(overrides, device=device, threads=threads, data=data)
     with EpochTable() as table:
-        result = api.resume(out, dotted, on_epoch=table.add, where=COMMAND_LINE)
+        result = api.resume(out, dotted, on_epoch=table.add, where=COMMAND_LINE, progress=False)
     _finish(result, out)

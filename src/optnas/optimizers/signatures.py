@@ -208,6 +208,13 @@ def describe(kind: str, name: str, key: str) -> Component:
             remedy=did_you_mean(name, offered) + " (or write module:Class)",
         )
     factory = _found(name, key)
+    if not for_alpha and registry.facts("optimizer", name).get("on_simplex"):
+        raise UserError(
+            "it moves rows of alpha on the simplex, and network weights are no such rows",
+            key=key,
+            value=name,
+            remedy="use it as arch_optimizer",
+        )
     leaves = next(iter(inspect.signature(factory).parameters), "")
     skip = (leaves, *NOT_OFFERED, *SUPPLIED)
     return Component(name, settings_of(factory, skip, foreign=True))

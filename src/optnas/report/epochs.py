@@ -21,7 +21,7 @@ from optnas.spaces.tables.told import describe_benchmark
 
 def plot_runs(
     runs: Sequence[RunFolder],
-    path: Path,
+    path: str | Path,
     *,
     table: str | None = None,
     folder: Path | None = None,

@@ -58,7 +58,7 @@ class Absent(NamedTuple):
 def plot_figure(
     name: str,
     runs: Sequence[RunFolder],
-    path: Path,
+    path: str | Path,
     options: Mapping[str, Any] | None = None,
     *,
     table: str | None = None,
@@ -80,6 +80,7 @@ def plot_figure(
     Raises:
         UserError: there is no such figure, it takes other arguments, or it cannot be written.
     """
+    path = Path(path)
     figure = registry.find("figure", name, key="--figure")
     taken = inspect.signature(figure).parameters
     for key, value in {"table": table, "reference": reference and ",".join(reference)}.items():

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optnas.base.errors import COMMAND_LINE, UserError
 from optnas.base.measurements import Line
 from optnas.base.records import FINISHED, Record, RunFolder
 from optnas.base.toml import nest, read_toml
+from optnas.search.objects import named
 from optnas.search.settings.complete import complete_measure
 from optnas.search.settings.layers import Layer, reread, resolve
 from optnas.search.settings.model import MeasureSection, Settings
+from optnas.search.showing import Epochs
+from optnas.search.words import told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,40 +22,7 @@ if TYPE_CHECKING:
 OnEpoch = Callable[[Record], None]
 OnLine = Callable[[str, Line], None]
 PathLike = str | Path
-SETTINGS, ARGUMENTS = "settings", "arguments"  # what a UserError calls them
-
-
-@contextlib.contextmanager
-def _told(where: object, measures: Collection[str] = ()) -> Iterator[None]:
-    """What is raised inside speaks of Python's arguments, unless a command line calls.
-
-    Where it comes from says nothing that it does not say itself, if that is a `UserError` too.
-
-    Args:
-        where: what to call the settings.
-        measures: labels of the argument of this name.
-
-    Raises:
-        UserError: what was raised inside.
-    """
-    try:
-        yield
-    except UserError as error:
-        cause: BaseException | None = error
-        while isinstance(cause, UserError):
-            cause = cause.__cause__
-        if where == COMMAND_LINE or error.where != COMMAND_LINE:
-            raise error from cause
-        key, remedy = error.key, error.remedy
-        if key is None or key.startswith("--"):
-            place: object = ARGUMENTS
-            key = key and key[2:].replace("-", "_")
-        else:
-            place = "measures" if key.partition(".")[0] in measures else where
-        remedy = remedy and remedy.replace("add --overwrite", "pass overwrite=True")
-        kind = type(error)
-        told = kind(error.reason, where=place, key=key, value=error.value, remedy=remedy)
-        raise told from cause
+SETTINGS, MEASURES = "settings", "measures"  # what a UserError calls these arguments
 
 
 def settings_of(
@@ -66,16 +34,17 @@ def settings_of(
     """Complete settings from a configuration file and dotted keys; the keys win.
 
     Args:
-        settings: dotted keys, such as ``{"weight_optimizer.name": "Adam"}``.
+        settings: dotted keys, such as ``{"weight_optimizer.name": "Adam"}``, nested tables, or
+            both; where a name is due also a class, function or instance (`optnas.search.objects`).
         config: a TOML file of settings, a run's own config.toml included.
         where: what to call ``settings`` in error messages.
 
     Returns:
         The settings, checked.
     """
-    with _told(where):
+    with told(where), named(settings or {}, where) as given:
         layers = [] if config is None else [Layer(config, read_toml(Path(config)))]
-        return resolve([*layers, Layer(where, nest(settings or {}, where))], default=where)
+        return resolve([*layers, Layer(where, nest(given, where))], default=where)
 
 
 def run(
@@ -86,16 +55,19 @@ def run(
     on_epoch: OnEpoch = lambda record: None,
     where: object = SETTINGS,
     overwrite: bool = False,
+    progress: bool | None = None,
 ) -> dict[str, Any]:
     """Run one search.
 
     Args:
-        settings: dotted keys; what they leave out comes from the protocol (``cpu`` by default).
+        settings: dotted keys, nested tables or both, see `settings_of`; what they leave out comes
+            from the protocol (``cpu`` by default).
         out: the run's folder, new or empty.
         config: a TOML file of settings; the dotted keys win over it.
         on_epoch: called with each epoch's record.
         where: what to call ``settings`` in error messages.
         overwrite: replace a run that lies in the folder.
+        progress: show the epoch and the time that is left; by default in a terminal or notebook.
 
     Returns:
         The content of result.json.
@@ -109,8 +81,12 @@ def run(
     """
     complete = settings_of(settings, config=config, where=where)
     folder = RunFolder(Path(out))
-    with _told(where), folder.created(complete.document(), overwrite=overwrite):
-        return search(complete, folder, on_epoch)
+    with (
+        told(where),
+        folder.created(complete.document(), overwrite=overwrite),
+        Epochs(complete.search.epochs, progress) as shown,
+    ):
+        return search(complete, folder, _both(shown.add, on_epoch))
 
 
 def resume(
@@ -119,6 +95,7 @@ def resume(
     *,
     on_epoch: OnEpoch = lambda record: None,
     where: object = SETTINGS,
+    progress: bool | None = None,
 ) -> dict[str, Any]:
     """Go on with a run from its last checkpoint; a finished run is left as it is.
 
@@ -128,6 +105,7 @@ def resume(
             change.
         on_epoch: called with each new record.
         where: what to call ``settings`` in error messages.
+        progress: as of `run`.
 
     Returns:
         The content of result.json.
@@ -136,14 +114,22 @@ def resume(
         UserError: there is no run, its files do not fit together, or another process has it.
     """
     folder = RunFolder(Path(out))
-    with _told(where):
-        given = nest(settings or {}, where)
+    with told(where), named(settings or {}, where) as plain:
+        given = nest(plain, where)
         complete = reread(folder.read_config(), folder.config, given)
         result = folder.read_result()
         if result is not None and result.get("status") in FINISHED:
             return result
-        with folder.locked():
-            return search(complete, folder, on_epoch)
+        with folder.locked(), Epochs(complete.search.epochs, progress) as shown:
+            return search(complete, folder, _both(shown.add, on_epoch))
+
+
+def _both(one: OnEpoch, other: OnEpoch) -> OnEpoch:
+    def on_epoch(record: Record) -> None:
+        one(record)
+        other(record)
+
+    return on_epoch
 
 
 def measure(
@@ -179,9 +165,11 @@ def measure(
     from optnas.search.settings.check import check_measures
 
     folder = RunFolder(Path(out))
-    with _told(where, measures):
-        complete = reread(folder.read_config(), folder.config, nest(settings or {}, where))
-        asked = {label: _section(complete, label, given) for label, given in measures.items()}
+    with told(MEASURES if where == SETTINGS else where), named(measures, MEASURES) as chosen:
+        with told(where):
+            overrides = nest(settings or {}, where)
+            complete = reread(folder.read_config(), folder.config, overrides)
+        asked = {label: _section(complete, label, given) for label, given in chosen.items()}
         with complete.origins.told():
             check_measures(complete.model_copy(update={"measures": asked}))
         wanted = {

@@ -219,7 +219,7 @@ def _search(device: str) -> Iterator[Check]:
     settings: dict[str, Any] = {**TWO_STEPS, "run.device": device}
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        result = api.run(settings, out=Path(folder) / "run")
+        result = api.run(settings, out=Path(folder) / "run", progress=False)
     took = f"in {time.perf_counter() - began:.1f} s"
     if result["status"] != "done":
         reason = f"two steps on digits end as {result['status']}: {result.get('reason', '')}"

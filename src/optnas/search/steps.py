@@ -110,6 +110,9 @@ def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress
 
     take_step(state.arch_optimizer, closure)
     state.remember(found[-1].memory)
+    if state.algorithm.project is not None:
+        here_EO = state.alpha_EO.detach()
+        here_EO.copy_(state.algorithm.project(here_EO))
     step_EO = state.alpha_EO.detach().double() - before_EO.double()
     state.path_lengths += torch.stack([step_EO.norm(), centred(step_EO, state.space).norm()])
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from optnas.base.records import FINISHED, RunFolder
 from optnas.search.settings.model import Settings
+from optnas.search.showing import duration
 from optnas.study.declare import PlannedRun
 from optnas.study.folder import STATES, State, look_and_read
 
@@ -126,25 +127,3 @@ class Watch:
                     epochs[key] += count
                     seconds[key] += took  # type: ignore[assignment]
         return {key: seconds[key] / epochs[key] for key in epochs}
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them.
-
-    Args:
-        seconds: not negative.
-
-    Returns:
-        Such as ``45 s``, ``12 min`` or ``3 h 5 min``.
-
-    Example:
-        >>> duration(11_100)
-        '3 h 5 min'
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours = minutes // 60
-    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{hours / 24:.1f} days"

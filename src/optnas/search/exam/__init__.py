@@ -87,6 +87,8 @@ def _algorithm(subject: Subject) -> dict[str, Check]:
         for attribute, kind in PARTS.items()
         for title, check in parts.OF_KIND[kind].items()
     }
+    if _has(subject, "project"):
+        own |= {f"project: {title}": of("project", it) for title, it in parts.PROJECTION.items()}
     own[f"relax: {DRAWS}"] = lambda subject: parts.draws_as_it_says(
         subject.build().relax, "draw" in _needs(subject), _given(subject.build())
     )

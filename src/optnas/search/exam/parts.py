@@ -17,6 +17,7 @@ from optnas.algorithms.base import (
     Memory,
     Perturb,
     Progress,
+    Project,
     Relax,
 )
 from optnas.algorithms.bilevel import (
@@ -387,6 +388,24 @@ def _chooses_the_same(discretize: Discretize, given: Given) -> None:
 DISCRETIZATION: PartChecks = {
     "one operation per edge; leaves alpha alone": _chooses,
     "repeatable; no global generator": _chooses_the_same,
+}
+
+# --- what becomes of alpha after a step ---------------------------------------------------------
+
+
+def _projects(project: Project, given: Given) -> None:
+    def projected() -> Tensor:
+        alpha_EO = given.alpha()
+        with untouched(alpha=alpha_EO):
+            found = project(alpha_EO)
+        _like(found, alpha_EO, "the output")
+        return found
+
+    repeated(projected)
+
+
+PROJECTION: PartChecks = {
+    "keeps shape and type, stays finite, leaves alpha alone; repeatable": _projects
 }
 OF_KIND = {
     "relaxation": RELAXATION,

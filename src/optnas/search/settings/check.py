@@ -15,7 +15,7 @@ from optnas.base.errors import UserError
 from optnas.data.sets.base import Dataset
 from optnas.data.splits import FixedSplit
 from optnas.measures.base import Measure
-from optnas.optimizers import virtual
+from optnas.optimizers import signatures, virtual
 from optnas.search.settings.model import ImagesSection, OptimizerSection, Settings
 from optnas.spaces import Space, build_space, tables
 
@@ -70,6 +70,7 @@ def check(settings: Settings, images: SearchImages) -> None:
     _check_table(settings, space.name)
     check_measures(settings)
     _check_needs(settings, space)
+    _check_simplex(settings)
     _check_judging(settings, algorithm_of(settings, space))
 
 
@@ -323,3 +324,20 @@ def _check_needs(settings: Settings, space: Space) -> None:
                 value=settings.search.step_order,
                 remedy="set search.step_order=arch-first",
             )
+
+
+def _check_simplex(settings: Settings) -> None:
+    """Refuse to leave straight steps for the simplex twice."""
+    algorithm, optimizer = settings.algorithm.name, settings.arch_optimizer.name
+    if not registry.facts("algorithm", algorithm).get("on_simplex"):
+        return
+    refuse(
+        (
+            not signatures.is_torchs(optimizer)
+            and registry.facts("optimizer", optimizer).get("on_simplex", False),
+            "arch_optimizer.name",
+            optimizer,
+            f"steps on the simplex, and {algorithm} makes that of every optimizer's step",
+            "use SGD with lr=0.1, momentum=0 and weight_decay=0, or algorithm.name=darts",
+        )
+    )

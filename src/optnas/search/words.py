@@ -1,0 +1,109 @@
+"""Errors in Python's words: arguments instead of options, functions instead of commands.
+
+A `UserError` is written where only the settings are known, for a command line. What Python's
+functions raise passes through here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from optnas.base.errors import COMMAND_LINE, UserError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+ARGUMENTS = "arguments"  # the place of what is no setting
+# An option, with or without its value; a dotted setting and its value.
+OPTION = re.compile(r"--(?P<name>[a-z][a-z-]*)(?: (?P<value>[^\s,;]+)$)?")
+SETTING = re.compile(r"\b(?P<key>[a-z_]+(?:\.[\w-]+)+)=(?P<value>[^\s,;]+)")
+COMMANDS = (
+    (r"add --overwrite", r"pass overwrite=True"),
+    (r"optnas resume (\S+)", r"optnas.resume(\1)"),
+    (r"optnas search -c (\S+) --out DIR", r"optnas.run(config=\1, out=DIR)"),
+    (
+        r"optnas search -c (\S+) --out (\S+) --overwrite",
+        r"optnas.run(config=\1, out=\2, overwrite=True)",
+    ),
+    (r"optnas measure (\S+) (\S+) --again", r"optnas.measure(\1, {\2: {}}, again=True)"),
+    (r"optnas measure (\S+) ([\w-]+)(?= |$)", r"optnas.measure(\1, {\2: {...}})"),
+    (r"optnas list shows the runs below a folder", r"optnas.find_runs(FOLDER) finds runs"),
+)
+
+
+def in_python(text: str) -> str:
+    """A remedy, as far as it is said for a command line, in Python's words.
+
+    Example:
+        >>> in_python("set measures.sharpness.every=0, or: optnas resume runs/a")
+        "set 'measures.sharpness.every': 0, or: optnas.resume('runs/a')"
+    """
+
+    def call(found: re.Match[str], said: str) -> str:
+        quoted = {f"\\{n}": _value(each) for n, each in enumerate(found.groups(), start=1)}
+        return re.sub(r"\\\d", lambda group: quoted[group[0]], said)
+
+    for command, said in COMMANDS:
+        text = re.sub(command, functools.partial(call, said=said), text)
+    text = SETTING.sub(lambda found: f"{found['key']!r}: {_value(found['value'])}", text)
+    return OPTION.sub(_argument, text)
+
+
+def _argument(option: re.Match[str]) -> str:
+    name = option["name"].replace("-", "_")
+    return name if option["value"] is None else f"{name}={_value(option['value'])}"
+
+
+def _value(word: str) -> str:
+    """A word of a command line as Python writes it; NAME and the like stand for something."""
+    if word in ("true", "false"):
+        return word.capitalize()
+    plain = re.fullmatch(r"[A-Z]+|[-+.\d]+(e[-+]?\d+)?|[\[{\"'].*", word)
+    return word if plain else repr(word)
+
+
+@contextlib.contextmanager
+def told(where: object = ARGUMENTS) -> Iterator[None]:
+    """What is raised inside speaks of Python's arguments, unless a command line calls.
+
+    Where it comes from says nothing that it does not say itself, if that is a `UserError` too.
+
+    Args:
+        where: what to call the settings.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        UserError: what was raised inside.
+    """
+    try:
+        yield
+    except UserError as error:
+        cause: BaseException | None = error
+        while isinstance(cause, UserError):
+            cause = cause.__cause__
+        if where == COMMAND_LINE:
+            raise error from cause
+        key, place = error.key, error.where
+        if place == COMMAND_LINE:
+            is_option = key is None or key.startswith("--")
+            key = key and key.removeprefix("--").replace("-", "_") if is_option else key
+            place = ARGUMENTS if is_option else where
+        remedy = error.remedy and in_python(error.remedy)
+        kind = type(error)
+        raise kind(error.reason, where=place, key=key, value=error.value, remedy=remedy) from cause
+
+
+def speaking(function: Function) -> Function:
+    """A function whose errors are `told`."""
+
+    @functools.wraps(function)
+    def spoken(*args: Any, **kwargs: Any) -> Any:
+        with told():
+            return function(*args, **kwargs)
+
+    return spoken  # type: ignore[return-value]

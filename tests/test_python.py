@@ -1,0 +1,225 @@
+"""What only a program can hand over or see: objects for names, mixed keys, progress, errors."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import itertools
+import linecache
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import TINY
+
+import optnas
+from optnas.search.words import in_python
+
+ONE = TINY | {"search.epochs": 1}
+_cells = itertools.count()
+
+
+def cell(text: str, **given: Any) -> dict[str, Any]:
+    """What a notebook's cell defines: classes of a module without a file."""
+    name = f"<cell {next(_cells)}>"
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    space = {"__name__": "__main__", **given}
+    exec(compile(text, name, "exec"), space)
+    return space
+
+
+OWN = """
+import math
+import torch
+from torch import Tensor
+from optnas import Algorithm, Cadence, Measure, Progress, Quantity, Snapshot, Values, parts
+
+FLOOR = 1e-8
+loss = []  # of another cell; a local name below
+
+def projected(weights):
+    return weights.clamp(min=FLOOR)
+
+class Base(torch.optim.Optimizer):
+    pass
+
+class EG(Base):
+    def __init__(self, params, lr: float = 0.1) -> None:
+        super().__init__(params, {"lr": lr})
+
+    def step(self, closure=None):
+        loss = None if closure is None else closure()
+        with torch.no_grad():
+            for group in self.param_groups:
+                for leaf in group["params"]:
+                    weights = projected(leaf.softmax(-1)) * (-group["lr"] * leaf.grad).exp()
+                    leaf.copy_(weights.log())
+        return loss
+
+def cooling(start: float = 2.0) -> Algorithm:
+    def relax(alpha_EO: Tensor, progress: Progress) -> Tensor:
+        return (alpha_EO / start).softmax(-1)
+
+    return Algorithm(relax, parts.unperturbed, parts.first_order, parts.argmax_per_edge)
+
+def norm(snapshot: Snapshot) -> Values:
+    return Values({"norm": math.sqrt(float((snapshot.alpha_EO**2).sum()))})
+
+size = Measure(norm, {"norm": Quantity("logits")}, "nothing", Cadence(every=1))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def own_settings(space: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "arch_optimizer": {"name": space["EG"]},
+        "arch_optimizer.lr": np.float32(0.5),
+        "algorithm.name": space["cooling"],
+        "measures.size.name": space["size"],
+        "weight_optimizer.name": torch.optim.Adam,
+    }
+
+
+def test_classes_functions_and_instances_run_as_their_source_says() -> None:
+    space = cell(OWN)
+    result = optnas.run(ONE | own_settings(space), out="run")
+    table = optnas.load("run")
+    config = table.attrs["config"]
+    name = config["arch_optimizer"]["name"]
+    assert name.startswith("optnas-objects/EG-")
+    assert name.endswith(".py:EG")
+    assert set(config["identity"]["sources"]) == {
+        name.rpartition(":")[0],
+        config["algorithm"]["name"].rpartition(":")[0],
+    }
+    assert config["weight_optimizer"]["name"] == "Adam"
+    assert [line["status"] for line in optnas.RunFolder(Path("run")).read_measures("size")] == [
+        "ok",
+        "ok",
+    ]
+    # The same in another cell is the same run, in another process too: the file is the identity.
+    assert optnas.settings_of(ONE | own_settings(cell(OWN))).hash == result["hash"]
+    by_path = own_settings(space) | {"arch_optimizer": {"name": name}}
+    assert optnas.settings_of(ONE | by_path).hash == result["hash"]
+    # A constant that is used counts as much as the text of the class.
+    for edited in (OWN.replace("1e-8", "1e-6"), OWN.replace("-group", "group")):
+        assert optnas.settings_of(ONE | own_settings(cell(edited))).hash != result["hash"]
+
+
+REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "a lambda": (lambda: lambda: None, "a lambda has no source of its own; write it as def"),
+    "an instance": (lambda: torch.ones(2), "nothing says how an instance of Tensor was made"),
+    "built in": (lambda: torch.softmax, "it is built in and has no source"),
+    "no source": (
+        lambda: types.FunctionType(compile("1", "<nowhere>", "exec"), {"__name__": "__main__"}),
+        "the source of <module> cannot be had",
+    ),
+    "what changes": (
+        lambda: cell("seen = []\ndef f():\n    return seen\n")["f"],
+        "uses seen, a list that may change; make it a tuple, or define it inside",
+    ),
+    "two of a name": (
+        lambda: cell(
+            "def f():\n    return g(), h\n",
+            g=cell("h = 1\ndef g():\n    return h\n")["g"],
+            h=2,
+        )["f"],
+        "uses two things called h",
+    ),
+    "of a function": (
+        lambda: cell("def f():\n    return g\n", g=optnas.parts.conjugate_gradient())["f"],
+        "uses g, which was made inside a function of another package",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_has_no_source_is_refused(case: str, tmp_path: Path) -> None:
+    make, reason = REFUSED[case]
+    with pytest.raises(optnas.UserError) as refused:
+        optnas.run(ONE | {"algorithm.name": make()}, out="run")
+    assert str(refused.value).startswith("settings: algorithm.name = ")
+    assert reason in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_not_left_for_settings_that_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(optnas.UserError, match=r"arch_optimizer\.rate = 1"):
+        optnas.settings_of(
+            ONE | {"arch_optimizer": {"name": cell(OWN)["EG"], "rate": 1}, "search.seed": 3}
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dotted_and_nested_keys_mix() -> None:
+    mixed = {"search": {"epochs": 3}, "search.seed": 4, "data": {"name": "digits"}}
+    settings = optnas.settings_of(
+        mixed | {"algorithm": {"name": "darts", "hypergradient.name": "unrolled"}}
+    )
+    assert (settings.search.epochs, settings.search.seed) == (3, 4)
+    assert settings.algorithm.settings["hypergradient"]["name"] == "unrolled"
+    for twice in ({"search.epochs": 4}, {"search.epochs.more": 4}, {"data": "digits"}):
+        with pytest.raises(optnas.UserError, match="is given twice, or as a whole and in parts"):
+            optnas.settings_of(mixed | {"search": {"epochs": 3}} | twice | {"data.name": "digits"})
+
+
+def test_progress(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    optnas.run(ONE, out="quiet")
+    assert capfd.readouterr() == ("", "")
+    optnas.run(ONE, out="told", progress=True)
+    assert [line.partition(",")[0] for line in capfd.readouterr().err.splitlines()] == [
+        "epoch 0 of 1",
+        "epoch 1 of 1",
+    ]
+    shown: list[str] = []
+    shell = types.SimpleNamespace(kernel=None)
+    here = types.SimpleNamespace(update=lambda text: shown.append(repr(text)))
+    notebook = types.ModuleType("IPython")
+    notebook.get_ipython = lambda: shell  # type: ignore[attr-defined]
+    displays = types.ModuleType("IPython.display")
+    displays.display = lambda text, display_id: here  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    monkeypatch.setitem(sys.modules, "IPython.display", displays)
+    optnas.run(ONE, out="cell")
+    assert len(shown) == 1
+    assert shown[0].startswith("epoch 1 of 1, valid ")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("choose another, add --overwrite, or: optnas resume runs/a",
+         "choose another, pass overwrite=True, or: optnas.resume('runs/a')"),
+        ("undo the edit, or start anew: optnas search -c a/config.toml --out a --overwrite",
+         "undo the edit, or start anew: "
+         "optnas.run(config='a/config.toml', out='a', overwrite=True)"),
+        ("start a run from it: optnas search -c a.toml --out DIR",
+         "start a run from it: optnas.run(config='a.toml', out=DIR)"),
+        ("measure it: optnas measure a gap", "measure it: optnas.measure('a', {'gap': {...}})"),
+        ("lower it, or set measures.sharpness.every=0",
+         "lower it, or set 'measures.sharpness.every': 0"),
+        ("ask one of them for all: --table official", "ask one of them for all: table='official'"),
+        ("to read them add --numbers-version 1", "to read them add numbers_version=1"),
+        ("write algorithm.name=NAME", "write 'algorithm.name': NAME"),
+        ("pip install 'optnas[optim]'", "pip install 'optnas[optim]'"),
+    ],
+)  # fmt: skip
+def test_remedies_in_pythons_words(said: str, told: str) -> None:
+    assert in_python(said) == told
+    assert in_python(told) == told
+
+
+def test_the_package_says_what_it_is() -> None:
+    assert optnas.__version__ == importlib.metadata.version("optnas")
+    assert {"run", "study", "__version__"} <= set(dir(optnas))
+    assert Path(optnas.__file__).with_name("py.typed").is_file()
+    with pytest.raises(optnas.UserError, match=r"^arguments: table = 'offical': "):
+        optnas.load_table("offical", folder=None)
