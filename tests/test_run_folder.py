@@ -143,6 +143,7 @@ NOT_IDENTITY = {
     "protocol",
     "run.device",
     "run.threads",
+    "run.stepper",
     "checkpoints.keep",
     "tracking.name",
 }
@@ -151,7 +152,6 @@ OTHER_WORDS = {
     "arch-first": "weights-first",
     "fresh-batches": "passes",
     "running": "batch",
-    "eager": "graph",
     "float64": "float32",
     "float32": "bfloat16",
     "analog-nasbench": "official",
@@ -209,6 +209,7 @@ def test_the_hash_leaves_out_where_it_runs(tmp_path: Path) -> None:
     elsewhere: dict[str, Any] = {
         "run__device": "cpu",
         "run__threads": 2,
+        "run__stepper": "graph",
         "data__folder": str(tmp_path),
         "protocol": str(tmp_path / "copy.toml"),
         "checkpoints__keep": "all",
