@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import importlib.util
 import inspect
 from collections.abc import Mapping
@@ -220,18 +221,38 @@ def describe(kind: str, name: str, key: str) -> Component:
     return Component(name, settings_of(factory, skip, foreign=True))
 
 
+def imported(package: str, name: str) -> Any:
+    """A package that an optimizer comes from.
+
+    Args:
+        package: a key of `EXTRAS`.
+        name: of the optimizer.
+
+    Raises:
+        UserError: it is not installed; the remedy names the extra.
+    """
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise _not_installed(package, "name", name) from error
+
+
+def _not_installed(package: str, key: str, name: str) -> UserError:
+    return UserError(
+        f"the package {package} is not installed",
+        key=key,
+        value=name,
+        remedy=f"pip install 'optnas[{EXTRAS[package]}]'",
+    )
+
+
 def _found(name: str, key: str) -> registry.Factory:
     try:
         factory = registry.find("optimizer", name, key=key)
     except UserError as error:
         missing = getattr(error.__cause__, "name", None)
         if isinstance(error.__cause__, ModuleNotFoundError) and missing in EXTRAS:
-            raise UserError(
-                f"the package {missing} is not installed",
-                key=key,
-                value=name,
-                remedy=f"pip install 'optnas[{EXTRAS[missing]}]'",
-            ) from error
+            raise _not_installed(missing, key, name) from error
         raise
     if inspect.isclass(factory):
         from torch.optim import Optimizer

@@ -1,0 +1,65 @@
+"""What an optimizer needs and where it cannot serve, in words, for lists and documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from optnas.base import registry
+from optnas.base.schema import part_of
+from optnas.optimizers import signatures, virtual
+from optnas.optimizers.adapter import construct
+from optnas.optimizers.stepping import takes_closure
+
+SECTION = "arch_optimizer"  # all can move alpha
+
+
+def facts(name: str) -> Mapping[str, Any]:
+    """What an optimizer said of itself when it was registered; those of torch said nothing."""
+    return {} if signatures.is_torchs(name) else registry.facts("optimizer", name)
+
+
+def needs(name: str) -> list[str]:
+    """What has to be there: the extra of optnas that has its package, the key of an inner optimizer.
+
+    Args:
+        name: a class of torch.optim or a registered name.
+    """
+    if signatures.is_torchs(name):
+        return []
+    package = facts(name).get("package")
+    extras = [f"optnas[{signatures.EXTRAS[package]}]"] if package else []
+    settings = signatures.describe("optimizer", name, f"{SECTION}.name").settings
+    inner = [key for key, setting in settings.items() if part_of(setting.hint) is not None]
+    return [*extras, *(f"{key}.name" for key in inner)]
+
+
+def refuses(name: str) -> list[str]:
+    """Where it cannot serve.
+
+    Args:
+        name: a class of torch.optim or a registered name.
+
+    Raises:
+        UserError: it cannot be made, as its package is missing.
+    """
+    found = list[str]()
+    if name in signatures.REFUSED_FOR_WEIGHTS:
+        found.append("w")
+    elif name not in virtual.RULES:
+        found.append(f"w with hypergradient={' or '.join(_stepping())}")
+    settings = signatures.complete_settings(
+        name, facts(name).get("examined_with", {}), section=SECTION
+    )
+    leaf = torch.zeros(2, 2, requires_grad=True)
+    if takes_closure(construct(name, settings, [leaf], ["alpha"])):
+        found.append("being an inner optimizer")
+    return found
+
+
+def _stepping() -> list[str]:
+    """The hypergradients that differentiate the weight optimizer's step."""
+    kind, need = "hypergradient", "virtual-step"
+    return [n for n in registry.names(kind) if need in registry.facts(kind, n).get("needs", ())]
