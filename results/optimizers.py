@@ -18,11 +18,13 @@ import torch
 from documents import as_table, built
 
 from optnas.base import registry
+from optnas.base.errors import UserError
 from optnas.base.files import write_text
 from optnas.optimizers import limits, signatures
 from optnas.search.environment import processor
-from optnas.search.exam import examine, subjects
-from optnas.search.exam.optimizers import TOYS
+from optnas.search.exam import Subject, examine, subjects
+from optnas.search.exam.base import FailedError
+from optnas.search.exam.optimizers import SHAPES, TOYS, solves
 from optnas.search.exam.searches import SEARCHES
 
 HERE = Path(__file__).parent
@@ -47,7 +49,18 @@ def examined(name: str, settings: Mapping[str, Any]) -> Row:
     """What the exam said of an optimizer: of each check why it did not pass, or None."""
     (subject,) = subjects(name, "optimizer", settings)
     found = {each.check: None if each.verdict == "ok" else each.why for each in examine(subject)}
+    for level, section in zip(LEVELS, SHAPES, strict=True):
+        for toy in (name for name, toy in TOYS.items() if not toy.demanded):
+            found[f"{level}: solves {toy}"] = _why_not(subject, section, toy)
     return {"name": name, "settings": dict(settings), "checks": found}
+
+
+def _why_not(subject: Subject, section: str, toy: str) -> str | None:
+    try:
+        solves(subject, section, toy)
+    except (FailedError, UserError) as error:
+        return str(error)
+    return None
 
 
 def examine_all(wanted: list[str]) -> None:

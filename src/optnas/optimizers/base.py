@@ -32,10 +32,3 @@ RestTable = NewType("RestTable", Annotated[dict[str, Any], Part("optimizer")])
 Evaluate = Callable[[], "Tensor"]
 # Constructor parameters that the program supplies.
 SUPPLIED = ("names",)
-
-# What optimizers that average gradients fail in the exam, and why: `expected_failures` of theirs.
-LAGS = {
-    f"{level}: solves tug-of-war": "its averages lag, and levels that pull against each other "
-    "swing ever further"
-    for level in ("on w", "on alpha")
-}

@@ -22,7 +22,7 @@ def facts(name: str) -> Mapping[str, Any]:
 
 
 def needs(name: str) -> list[str]:
-    """What has to be there: the extra of optnas that has its package, the key of an inner optimizer.
+    """What has to be there: the extra of optnas that has its package, an inner optimizer.
 
     Args:
         name: a class of torch.optim or a registered name.

@@ -10,16 +10,11 @@ from torch import Tensor
 
 from optnas.base.errors import UserError
 from optnas.base.registry import register
-from optnas.optimizers.base import LAGS, RestTable
+from optnas.optimizers.base import RestTable
 from optnas.optimizers.composite import Composite, build_inner
 
 
-@register(
-    "optimizer",
-    "muon",
-    examined_with={"rest": {"name": "AdamW", "lr": 1e-3}},
-    expected_failures=LAGS,
-)
+@register("optimizer", "muon", examined_with={"rest": {"name": "AdamW", "lr": 1e-3}})
 class Muon(Composite):
     """Orthogonalized momentum on matrices; the rest moves by another optimizer.
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from optnas.base.registry import register
-from optnas.optimizers.base import LAGS
 from optnas.optimizers.signatures import imported
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 PACKAGE = "pytorch_optimizer"
 
 
-@register("optimizer", "lion", package=PACKAGE, expected_failures=LAGS)
+@register("optimizer", "lion", package=PACKAGE)
 def lion(
     params: Iterable[Tensor],
     lr: float = 1e-4,
@@ -47,7 +46,6 @@ def lion(
     package=PACKAGE,
     # A search of the exam has six steps.
     examined_with={"precondition_frequency": 2},
-    expected_failures=LAGS,
 )
 def soap(
     params: Iterable[Tensor],
@@ -94,7 +92,7 @@ def soap(
     return made
 
 
-@register("optimizer", "adabelief", package=PACKAGE, expected_failures=LAGS)
+@register("optimizer", "adabelief", package=PACKAGE)
 def adabelief(
     params: Iterable[Tensor],
     lr: float = 1e-3,
@@ -106,7 +104,8 @@ def adabelief(
 ) -> Optimizer:
     """AdaBelief: Adam, divided by how far the gradient is from its own average.
 
-        m = b1 m + (1 - b1) g;  s = b2 s + (1 - b2) (g - m)^2 + eps;  w' = w - lr m^ / (sqrt(s^) + eps)
+        m = b1 m + (1 - b1) g;  s = b2 s + (1 - b2) (g - m)^2 + eps
+        w' = w - lr m^ / (sqrt(s^) + eps)
 
     Args:
         params: the leaves.

@@ -96,8 +96,7 @@ def asam(
 ) -> SAM:
     """Adaptive SAM: `sam` whose perturbation is scaled by the size of each number.
 
-    The perturbation of a leaf near zero is near zero: alpha, which starts there, is hardly perturbed
-    before it has grown.
+    A number near zero is hardly perturbed, and so is alpha, which starts there, until it has grown.
 
     Args:
         params: the leaves.
@@ -106,7 +105,7 @@ def asam(
         lr: learning rate of the base optimizer.
         rho: radius of the perturbation, in shares of the leaves; the paper's for CIFAR-10.
 
-    Reference: Kwon et al., ICML 2021. Deviation: no eta is added to the leaves' size (the paper adds
-    0.01 for filters), as in the package pytorch_optimizer.
+    Reference: Kwon et al., ICML 2021. Deviation: no eta is added to the size of a number
+    (the paper adds 0.01 to that of weights), as in the package pytorch_optimizer.
     """
     return SAM(params, base, names, lr, rho, adaptive=True)

@@ -15,18 +15,16 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from optnas.base.registry import register
-from optnas.optimizers.base import LAGS
 from optnas.optimizers.signatures import imported
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
-
 PACKAGE = "schedulefree"
 
 
-@register("optimizer", "schedule-free-sgd", package=PACKAGE, expected_failures=LAGS)
+@register("optimizer", "schedule-free-sgd", package=PACKAGE)
 def schedule_free_sgd(
     params: Iterable[Tensor],
     lr: float = 1.0,
@@ -53,7 +51,7 @@ def schedule_free_sgd(
     return optimizer
 
 
-@register("optimizer", "schedule-free-adamw", package=PACKAGE, expected_failures=LAGS)
+@register("optimizer", "schedule-free-adamw", package=PACKAGE)
 def schedule_free_adamw(
     params: Iterable[Tensor],
     lr: float = 0.0025,

@@ -221,29 +221,26 @@ def describe(kind: str, name: str, key: str) -> Component:
     return Component(name, settings_of(factory, skip, foreign=True))
 
 
-def imported(package: str, name: str) -> Any:
+def imported(package: str, name: str, key: str = "name") -> Any:
     """A package that an optimizer comes from.
 
     Args:
         package: a key of `EXTRAS`.
         name: of the optimizer.
+        key: of the setting that names it.
 
     Raises:
-        UserError: it is not installed; the remedy names the extra.
+        UserError: the package is not installed; the remedy names the extra.
     """
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError as error:
-        raise _not_installed(package, "name", name) from error
-
-
-def _not_installed(package: str, key: str, name: str) -> UserError:
-    return UserError(
-        f"the package {package} is not installed",
-        key=key,
-        value=name,
-        remedy=f"pip install 'optnas[{EXTRAS[package]}]'",
-    )
+        raise UserError(
+            f"the package {package} is not installed",
+            key=key,
+            value=name,
+            remedy=f"pip install 'optnas[{EXTRAS[package]}]'",
+        ) from error
 
 
 def _found(name: str, key: str) -> registry.Factory:
@@ -252,7 +249,7 @@ def _found(name: str, key: str) -> registry.Factory:
     except UserError as error:
         missing = getattr(error.__cause__, "name", None)
         if isinstance(error.__cause__, ModuleNotFoundError) and missing in EXTRAS:
-            raise _not_installed(missing, key, name) from error
+            imported(missing, name, key)  # tells that it is not there
         raise
     if inspect.isclass(factory):
         from torch.optim import Optimizer

@@ -171,7 +171,8 @@ def _optimizer(subject: Subject) -> dict[str, Check]:
     found: dict[str, Check] = {}
     for section, label in LAYERS.items():
         checks = _in_searches(on(section), searches.SEARCHES)
-        checks |= {f"solves {name}": solving(section, name) for name in optimizers.TOYS}
+        demanded = [name for name, toy in optimizers.TOYS.items() if toy.demanded]
+        checks |= {f"solves {name}": solving(section, name) for name in demanded}
         found |= {f"{label}: {title}": check for title, check in checks.items()}
     return found
 
@@ -289,7 +290,7 @@ def subjects(
         target: a registered name, a file whose registrations all count, ``./file.py:NAME`` or
             ``module:Object``; None is everything that is registered.
         kind: of it; needed where the target alone does not tell.
-        settings: of its factory, where defaults will not do.
+        settings: of its factory, before its registered ``examined_with`` and its defaults.
 
     Returns:
         The components, algorithms also with a hypergradient for each set of needs.
