@@ -49,7 +49,7 @@ def refuses(name: str) -> list[str]:
     if name in signatures.REFUSED_FOR_WEIGHTS:
         found.append("w")
     elif name not in virtual.RULES:
-        found.append(f"w with hypergradient={' or '.join(_stepping())}")
+        found.append("w with a hypergradient that needs virtual-step")
     settings = signatures.complete_settings(
         name, facts(name).get("examined_with", {}), section=SECTION
     )
@@ -57,9 +57,3 @@ def refuses(name: str) -> list[str]:
     if takes_closure(construct(name, settings, [leaf], ["alpha"])):
         found.append("being an inner optimizer")
     return found
-
-
-def _stepping() -> list[str]:
-    """The hypergradients that differentiate the weight optimizer's step."""
-    kind, need = "hypergradient", "virtual-step"
-    return [n for n in registry.names(kind) if need in registry.facts(kind, n).get("needs", ())]
