@@ -23,7 +23,7 @@ from optnas.base.files import write_text
 from optnas.optimizers import limits, signatures
 from optnas.search.environment import processor
 from optnas.search.exam import Subject, examine, subjects
-from optnas.search.exam.base import FailedError
+from optnas.search.exam.base import FailedError, NotExaminedError
 from optnas.search.exam.optimizers import SHAPES, TOYS, solves
 from optnas.search.exam.searches import SEARCHES
 
@@ -48,7 +48,10 @@ def names() -> list[str]:
 def examined(name: str, settings: Mapping[str, Any]) -> Row:
     """What the exam said of an optimizer: of each check why it did not pass, or None."""
     (subject,) = subjects(name, "optimizer", settings)
-    found = {each.check: None if each.verdict == "ok" else each.why for each in examine(subject)}
+    found = {
+        each.check: None if each.verdict == "ok" else f"{each.verdict}: {each.why}"
+        for each in examine(subject)
+    }
     for level, section in zip(LEVELS, SHAPES, strict=True):
         for toy in (name for name, toy in TOYS.items() if not toy.demanded):
             found[f"{level}: solves {toy}"] = _why_not(subject, section, toy)
@@ -58,8 +61,10 @@ def examined(name: str, settings: Mapping[str, Any]) -> Row:
 def _why_not(subject: Subject, section: str, toy: str) -> str | None:
     try:
         solves(subject, section, toy)
-    except (FailedError, UserError) as error:
-        return str(error)
+    except FailedError as error:
+        return f"failed: {error}"
+    except (NotExaminedError, UserError) as error:
+        return f"not examined: {error}"
     return None
 
 
@@ -120,11 +125,14 @@ def _cell(checks: Mapping[str, str | None], titles: list[str]) -> str:
 
 
 def _short(why: str) -> str:
-    """The share left of the distance, or that the level is refused."""
-    share, percent, _ = why.partition(" %")
+    """The share left of the distance; a dash where there is nothing to examine."""
+    verdict, _, told = why.partition(": ")
+    if verdict == "not examined":
+        return "-"
+    share, percent, _ = told.partition(" %")
     if percent and share.isdigit():
         return f"**{share} %**" if int(share) < 1000 else "**lost**"
-    return "refused" if "cannot serve here" in why else why
+    return told
 
 
 PARTS: dict[str, Callable[[list[Row]], str]] = {"matrix": matrix}

@@ -556,8 +556,9 @@ def test_lists_say_what_is_needed_and_refused() -> None:
     assert limits.needs("lookahead") == ["optnas[optim]", "base.name"]
     assert limits.needs("asam") == ["base.name"]
     assert limits.needs("Adam") == limits.refuses("Adam") == []
+    unrolled, graph = "w with a hypergradient that needs virtual-step", "run.stepper=graph"
     assert limits.refuses("Muon") == ["w"]
-    assert limits.refuses("lion") == [unrolled := "w with a hypergradient that needs virtual-step"]
+    assert limits.refuses("lion") == limits.refuses("lookahead") == [unrolled, graph]
     assert limits.refuses("asam") == [unrolled, "being an inner optimizer"]
 
 

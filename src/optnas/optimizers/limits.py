@@ -8,9 +8,11 @@ from typing import Any
 import torch
 
 from optnas.base import registry
+from optnas.base.errors import UserError
 from optnas.base.schema import part_of
 from optnas.optimizers import signatures, virtual
 from optnas.optimizers.adapter import construct
+from optnas.optimizers.capture import uncapturable
 from optnas.optimizers.stepping import takes_closure
 
 SECTION = "arch_optimizer"  # all can move alpha
@@ -46,14 +48,26 @@ def refuses(name: str) -> list[str]:
         UserError: it cannot be made, as its package is missing.
     """
     found = list[str]()
-    if name in signatures.REFUSED_FOR_WEIGHTS:
+    if _refused_on_w(name):
         found.append("w")
     elif name not in virtual.RULES:
         found.append("w with a hypergradient that needs virtual-step")
-    settings = signatures.complete_settings(
-        name, facts(name).get("examined_with", {}), section=SECTION
-    )
+    given = facts(name).get("examined_with", {})
+    settings = signatures.complete_settings(name, given, section=SECTION)
     leaf = torch.zeros(2, 2, requires_grad=True)
-    if takes_closure(construct(name, settings, [leaf], ["alpha"])):
+    optimizer = construct(name, settings, [leaf], ["alpha"])
+    if facts(name).get("on_simplex"):
+        found.append("an algorithm that steps on the simplex itself")
+    if takes_closure(optimizer):
         found.append("being an inner optimizer")
+    if uncapturable(optimizer):
+        found.append("run.stepper=graph")
     return found
+
+
+def _refused_on_w(name: str) -> bool:
+    try:
+        signatures.describe("optimizer", name, "weight_optimizer.name")
+    except UserError:
+        return True
+    return False
