@@ -599,6 +599,22 @@ class Hidden(torch.optim.SGD):
                     w -= group["lr"] / self.taken * w.grad
 
 
+class Stalls(torch.optim.SGD):
+    """Steps that shrink faster than they add up."""
+
+    def __init__(self, params, lr=0.01):
+        super().__init__(params, lr)
+        self.param_groups[0]["taken"] = 0
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["taken"] += 1
+            for w in group["params"]:
+                if w.grad is not None:
+                    w -= group["lr"] / group["taken"] ** 4 * w.grad
+
+
 class Draws(torch.optim.SGD):
     """Noise from the generator of all."""
 

@@ -28,7 +28,8 @@ VARIANTS = [
 ]
 EVERYTHING = subjects(None)
 PARTS = [subject for subject in EVERYTHING if subject.kind in {"algorithm", *OF_KIND}]
-OTHERS = [subject for subject in EVERYTHING if subject not in PARTS]
+OPTIMIZERS = [subject for subject in EVERYTHING if subject.kind == "optimizer"]
+OTHERS = [subject for subject in EVERYTHING if subject not in [*PARTS, *OPTIMIZERS]]
 
 
 @pytest.mark.parametrize("changes", VARIANTS)
@@ -39,7 +40,8 @@ def test_searches(changes: dict[str, Any], title: str) -> None:
 
 
 def label(subject: Subject) -> str:
-    return "-".join([subject.kind, subject.name, *map(str, subject.settings.values())])
+    settings = () if subject.kind == "optimizer" else subject.settings.values()
+    return "-".join([subject.kind, subject.name, *map(str, settings)])
 
 
 def assert_passes(subject: Subject, wanted: Callable[[str], bool]) -> None:
@@ -57,6 +59,18 @@ def test_parts(subject: Subject) -> None:
 @pytest.mark.parametrize("subject", OTHERS, ids=label)
 def test_others(subject: Subject) -> None:
     assert_passes(subject, lambda title: True)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("subject", OPTIMIZERS, ids=label)
+def test_optimizers_solve_what_they_say(subject: Subject) -> None:
+    assert_passes(subject, lambda title: "solves" in title)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("subject", OPTIMIZERS, ids=label)
+def test_optimizers_search(subject: Subject) -> None:
+    assert_passes(subject, lambda title: "solves" not in title)
 
 
 # --- the exam examined: what is planted is found ------------------------------------------------
@@ -143,6 +157,7 @@ measure | draws | darts: afterwards | moves the global generator of torch
 measure | shuffles | darts: afterwards | moves the global generator of python
 measure | remembers | darts-minus, batch statistics: afterwards | gives another result[0].values
 optimizer | Hidden | on w: saved | its state_dict() leaves out what its steps depend on
+optimizer | Stalls | on w: solves bowl | % of the distance are left at its best rate
 optimizer | Draws | on alpha: same seed | it draws from torch's global generator
 tracker | fails | follows | stopped at epoch 0 (ValueError: no server)
 tracker | mutates | leaves the records | changes the records[0].

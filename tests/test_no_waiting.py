@@ -42,6 +42,7 @@ SMALLEST = {
     "data__valid_size": 24,
 }
 SAM = {"name": "sam", "lr": 0.1, "base": {"name": "SGD", "momentum": 0.9}}
+LOOKAHEAD = {"name": "lookahead", "lr": 0.1, "k": 2, "base": {"name": "SGD"}}
 CASES: dict[str, dict[str, Any]] = {
     **{name: {**changes, "weight_optimizer__name": "Adam"} for name, changes in every_variant()},
     "SGD": {"arch_optimizer__name": "SGD"},
@@ -57,6 +58,13 @@ CASES: dict[str, dict[str, Any]] = {
     "drnas, penalty": {"algorithm__name": "drnas", "algorithm__kl": 0.1},
     "composed, perturbed": {"algorithm__name": "composed", "algorithm__perturbation": "attack"},
     "sam": {"algorithm__name": "sdarts-adv", "weight_optimizer": SAM, "arch_optimizer": SAM},
+    "lion, adabelief": {"weight_optimizer__name": "lion", "arch_optimizer__name": "adabelief"},
+    "schedule-free": {
+        "weight_optimizer__name": "schedule-free-sgd",
+        "arch_optimizer__name": "schedule-free-adamw",
+    },
+    "lookahead": {"weight_optimizer": LOOKAHEAD, "arch_optimizer": LOOKAHEAD},
+    "soap": {"weight_optimizer__name": "soap", "arch_optimizer__name": "soap"},
     "cutout, clipping counts alpha": {
         "augmentation__cutout": 3,
         "clipping": {"max_norm": 0.1, "also_counts": "alpha"},

@@ -26,6 +26,7 @@ from optnas.algorithms.base import Progress
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.seeds import named_generator
+from optnas.optimizers import limits
 from optnas.optimizers.adapter import build, set_learning_rate
 from optnas.optimizers.signatures import complete_settings
 from optnas.optimizers.stepping import (
@@ -79,15 +80,19 @@ def two_passes(optimizer: torch.optim.Optimizer, evaluate: Evaluate) -> None:
     optimizer.step(evaluate)  # type: ignore[arg-type]
 
 
-def sam(base: str, rho: float, adaptive: bool, **options: Any) -> Case:
+def by_name(theirs: str, **options: Any) -> Case:
+    """One of the short names for a class of pytorch_optimizer."""
+    make = getattr(pytorch_optimizer, theirs)
     return Case(
-        {
-            "name": "sam",
-            "lr": 0.05,
-            "rho": rho,
-            "adaptive": adaptive,
-            "base": {"name": base, **options},
-        },
+        {"name": theirs.lower(), **options},
+        lambda leaves: [make(list(leaves.values()), **options)],
+    )
+
+
+def sam(base: str, rho: float, adaptive: bool, **options: Any) -> Case:
+    named = {"name": "asam"} if adaptive else {"name": "sam"}
+    return Case(
+        {**named, "lr": 0.05, "rho": rho, "base": {"name": base, **options}},
         lambda leaves: [
             pytorch_optimizer.SAM(
                 list(leaves.values()),
@@ -100,6 +105,20 @@ def sam(base: str, rho: float, adaptive: bool, **options: Any) -> Case:
         ],
         two_passes,
     )
+
+
+class SlowWeights(pytorch_optimizer.Lookahead):
+    """Judged at the slow weights, as the paper's algorithm returns them."""
+
+    def train(self) -> None: ...
+
+    def eval(self) -> None:
+        self.backup_and_load_cache()
+
+
+def ahead(leaves: Leaves) -> list[torch.optim.Optimizer]:
+    base = torch.optim.SGD(list(leaves.values()), lr=0.05, momentum=0.9)
+    return [SlowWeights(base, k=2, alpha=0.5)]
 
 
 def matrices_and_rest(leaves: Leaves) -> list[torch.optim.Optimizer]:
@@ -123,7 +142,7 @@ MUON = {
 }
 CASES = {
     "sam": sam("SGD", 0.1, False, momentum=0.9, weight_decay=1e-2),
-    "sam, adaptive, Adam": sam("Adam", 0.5, True, amsgrad=True),
+    "asam, Adam": sam("Adam", 0.5, True, amsgrad=True),
     "muon": Case(MUON, matrices_and_rest, shares=(1.0, 0.2)),
     "schedule-free-sgd": Case(
         {"name": "schedule-free-sgd", "lr": 0.5, "weight_decay": 1e-3},
@@ -145,9 +164,13 @@ CASES = {
         lambda leaves: [torch.optim.LBFGS(list(leaves.values()), lr=0.5, max_iter=4)],
         lambda optimizer, evaluate: optimizer.step(evaluate),
     ),
-    "Lion": by_path(pytorch_optimizer, "Lion", lr=0.02, weight_decay=0.1),
-    "SOAP": by_path(pytorch_optimizer, "SOAP", lr=0.05, precondition_frequency=2),
-    "AdaBelief": by_path(pytorch_optimizer, "AdaBelief", lr=0.05),
+    "lion": by_name("Lion", lr=0.02, weight_decay=0.1),
+    "soap": by_name("SOAP", lr=0.05, precondition_frequency=2),
+    "adabelief": by_name("AdaBelief", lr=0.05, eps=1e-12),
+    "lookahead": Case(
+        {"name": "lookahead", "lr": 0.05, "k": 2, "base": {"name": "SGD", "momentum": 0.9}},
+        ahead,
+    ),
     "Prodigy": by_path(pytorch_optimizer, "Prodigy", lr=1.0, d0=1e-2),
     "Adan": by_path(pytorch_optimizer, "Adan", lr=0.05),
     "Shampoo": by_path(pytorch_optimizer, "Shampoo", lr=0.5),
@@ -500,6 +523,9 @@ def test_exponentiated_gradients_multiply_what_the_softmax_gives() -> None:
         ("schedule-free-sgd", schedulefree.SGDScheduleFree),
         ("schedule-free-adamw", schedulefree.AdamWScheduleFree),
         ("muon", torch.optim.Muon),
+        ("lion", pytorch_optimizer.Lion),
+        ("soap", pytorch_optimizer.SOAP),
+        ("adabelief", pytorch_optimizer.AdaBelief),
     ],
 )
 def test_defaults_are_the_packages(name: str, theirs: Any) -> None:
@@ -508,6 +534,32 @@ def test_defaults_are_the_packages(name: str, theirs: Any) -> None:
         if key in ours and key != "adjust_lr_fn":  # None there means "original"
             value = ours[key]
             assert (tuple(value) if isinstance(value, list) else value) == parameter.default
+
+
+def test_lookahead_goes_on_from_where_the_base_was() -> None:
+    """Judging in between moves nothing: steps of two epochs are those of one."""
+    ends = []
+    for stops in ((4,), (1, 3)):
+        leaves = make_leaves("arch_optimizer")
+        optimizer = make(CASES["lookahead"].settings, leaves, "arch_optimizer")
+        for steps in stops:
+            to_training_point(optimizer)
+            for _ in range(steps):
+                take_step(optimizer, evaluation(leaves))
+            assert to_evaluation_point(optimizer)
+            to_evaluation_point(optimizer)  # twice is once
+        ends.append({name: leaf.detach().clone() for name, leaf in leaves.items()})
+    assert_same(*ends)
+
+
+def test_lists_say_what_is_needed_and_refused() -> None:
+    assert limits.needs("lookahead") == ["optnas[optim]", "base.name"]
+    assert limits.needs("asam") == ["base.name"]
+    assert limits.needs("Adam") == limits.refuses("Adam") == []
+    unrolled, graph = "w with a hypergradient that needs virtual-step", "run.stepper=graph"
+    assert limits.refuses("Muon") == ["w"]
+    assert limits.refuses("lion") == limits.refuses("lookahead") == [unrolled, graph]
+    assert limits.refuses("asam") == [unrolled, "being an inner optimizer"]
 
 
 def test_a_closure_is_declared_by_the_signature_of_step() -> None:
@@ -584,6 +636,11 @@ REFUSALS: list[tuple[dict[str, Any], list[str]]] = [
         {"name": "sam", "lr": 0.1, "base": {"name": "SGD", "momentum": -1.0}},
         ["weight_optimizer.base.momentum = -1.0", "Invalid momentum"],
     ),
+    (
+        {"name": "lookahead", "lr": 0.1, "base": {"name": "schedule-free-sgd"}},
+        ["a step fails", "not in train mode"],
+    ),
+    ({"name": "lookahead", "lr": 0.1, "base": {"name": "SGD"}, "k": 0}, ["weight_optimizer.k = 0"]),
     ({"name": "sam", "lr": 0.1, "rho": -1, "base": {"name": "SGD"}}, ["weight_optimizer.rho = -1"]),
     ({"name": "muon"}, ["weight_optimizer.rest.name", "3 leaves", "stem.conv.weight", "AdamW"]),
     ({"name": "muon", "excluded": 3}, ["weight_optimizer.excluded", "a list of words"]),
@@ -634,7 +691,12 @@ def test_a_file_that_cannot_serve(
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("schedulefree", "pytorch_optimizer"):
         monkeypatch.setitem(sys.modules, package, None)
-    for name in ("schedule-free-sgd", "pytorch_optimizer:Lion", "schedulefree:SGDScheduleFree"):
+    for name in (
+        "schedule-free-sgd",
+        "lion",
+        "pytorch_optimizer:Lion",
+        "schedulefree:SGDScheduleFree",
+    ):
         assert "pip install 'optnas[optim]'" in refused({"name": name})
 
 

@@ -154,8 +154,8 @@ def facts(kind: str, name: str) -> Mapping[str, Any]:
         name: as of `find`.
 
     Returns:
-        Facts by name, such as ``needs``, and ``expected_failures``: the reason by the title of a
-        check of the exam.
+        Facts by name, such as ``needs``; ``expected_failures``, the reason by the title of a check
+        of the exam; ``examined_with``, the settings it is examined with where none are given.
     """
     return _FACTS.get((kind, _address(find(kind, name))), {})
 

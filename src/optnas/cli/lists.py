@@ -78,15 +78,15 @@ def components(kind: str) -> list[dict[str, Any]]:
         kind: one of `optnas.base.registry.KINDS`.
 
     Returns:
-        By name: ``name``; ``summary``, the first line of its docstring; ``needs``, what it says it
-        needs. One that cannot be loaded has the reason as its summary.
+        By name: ``name``; ``needs``, what it says it needs; ``summary``, the first line of its
+        docstring; of optimizers ``refuses``, where they cannot serve. One that cannot be loaded has
+        the reason as its summary.
     """
     from optnas.base import registry
 
-    found = {name: _component(kind, name) for name in registry.names(kind)}
     if kind == "optimizer":
-        found |= _of_torch()
-    return [found[name] for name in sorted(found)]
+        return _optimizers()
+    return [_component(kind, name) for name in registry.names(kind)]
 
 
 def _component(kind: str, name: str) -> dict[str, Any]:
@@ -97,20 +97,28 @@ def _component(kind: str, name: str) -> dict[str, Any]:
         needs = list(registry.facts(kind, name).get("needs", ()))
     except UserError as error:
         summary, needs = f"cannot be used: {error.reason}", []
-    return {"name": name, "summary": summary, "needs": needs}
+    return {"name": name, "needs": needs, "summary": summary}
 
 
-def _of_torch() -> dict[str, dict[str, Any]]:
-    """The optimizers of torch.optim that can serve; their docstrings are read, so torch loads."""
+def _optimizers() -> list[dict[str, Any]]:
+    """Registered ones and those of torch.optim; docstrings of torch are read, so torch loads."""
     import torch
 
-    from optnas.optimizers.signatures import REFUSED, torch_optimizers
+    from optnas.base import registry
+    from optnas.optimizers import limits, signatures
 
-    return {
-        name: {"name": name, "summary": _first_line(vars(torch.optim)[name].__doc__), "needs": []}
-        for name in torch_optimizers()
-        if name not in REFUSED
-    }
+    of_torch = set(signatures.torch_optimizers()) - set(signatures.REFUSED)
+    found = []
+    for name in sorted({*of_torch, *registry.names("optimizer")}):
+        needs, refuses = list[str](), list[str]()
+        try:
+            factory = vars(torch.optim).get(name) or registry.find("optimizer", name)
+            needs, refuses = limits.needs(name), limits.refuses(name)
+            summary = _first_line(factory.__doc__)
+        except UserError as error:
+            summary = f"cannot be used: {error.reason}"
+        found.append({"name": name, "needs": needs, "refuses": refuses, "summary": summary})
+    return found
 
 
 def _first_line(docstring: str | None) -> str:

@@ -14,7 +14,7 @@ from optnas.optimizers.base import RestTable
 from optnas.optimizers.composite import Composite, build_inner
 
 
-@register("optimizer", "muon")
+@register("optimizer", "muon", examined_with={"rest": {"name": "AdamW", "lr": 1e-3}})
 class Muon(Composite):
     """Orthogonalized momentum on matrices; the rest moves by another optimizer.
 

@@ -17,7 +17,7 @@ from optnas.optimizers.composite import Composite, build_inner
 SMALLEST_NORM = 1e-12
 
 
-@register("optimizer", "sam")
+@register("optimizer", "sam", examined_with={"lr": 0.025, "base": {"name": "SGD"}})
 class SAM(Composite):
     """The base optimizer's step from w, with the gradient taken at w + e.
 
@@ -88,3 +88,24 @@ class SAM(Composite):
         scaled = [w.abs() * g if self.adaptive else g for w, g in pairs]
         norm = torch.stack([g.norm() for g in scaled]).norm() + SMALLEST_NORM
         return [(w.square() * g if self.adaptive else g) * (self.rho / norm) for w, g in pairs]
+
+
+@register("optimizer", "asam", examined_with={"lr": 0.025, "base": {"name": "SGD"}})
+def asam(
+    params: Iterable[Tensor], base: BaseTable, names: Sequence[str], lr: float, rho: float = 0.5
+) -> SAM:
+    """Adaptive SAM: `sam` whose perturbation is scaled by the size of each number.
+
+    A number near zero is hardly perturbed, and so is alpha, which starts there, until it has grown.
+
+    Args:
+        params: the leaves.
+        base: the base optimizer's ``name`` and settings, without ``lr``.
+        names: names of the leaves, for a base that asks for them.
+        lr: learning rate of the base optimizer.
+        rho: radius of the perturbation, in shares of the leaves; the paper's for CIFAR-10.
+
+    Reference: Kwon et al., ICML 2021. Deviation: no eta is added to the size of a number
+    (the paper adds 0.01 to that of weights), as in the package pytorch_optimizer.
+    """
+    return SAM(params, base, names, lr, rho, adaptive=True)

@@ -12,30 +12,19 @@ Reference: Defazio et al., *The road less scheduled*, NeurIPS 2024.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from optnas.base.errors import UserError
 from optnas.base.registry import register
+from optnas.optimizers.signatures import imported
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
-
-def _package(name: str) -> Any:
-    try:
-        import schedulefree
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "it needs the package schedulefree",
-            key="name",
-            value=name,
-            remedy="pip install 'optnas[optim]'",
-        ) from error
-    return schedulefree
+PACKAGE = "schedulefree"
 
 
-@register("optimizer", "schedule-free-sgd")
+@register("optimizer", "schedule-free-sgd", package=PACKAGE)
 def schedule_free_sgd(
     params: Iterable[Tensor],
     lr: float = 1.0,
@@ -56,13 +45,13 @@ def schedule_free_sgd(
         r: power of the step number in the average's weights.
         weight_lr_power: power of the rate in the average's weights during warm-up.
     """
-    optimizer: Optimizer = _package("schedule-free-sgd").SGDScheduleFree(
+    optimizer: Optimizer = imported(PACKAGE, "schedule-free-sgd").SGDScheduleFree(
         params, lr, momentum, weight_decay, warmup_steps, r, weight_lr_power
     )
     return optimizer
 
 
-@register("optimizer", "schedule-free-adamw")
+@register("optimizer", "schedule-free-adamw", package=PACKAGE)
 def schedule_free_adamw(
     params: Iterable[Tensor],
     lr: float = 0.0025,
@@ -85,7 +74,7 @@ def schedule_free_adamw(
         r: power of the step number in the average's weights.
         weight_lr_power: power of the rate in the average's weights during warm-up.
     """
-    optimizer: Optimizer = _package("schedule-free-adamw").AdamWScheduleFree(
+    optimizer: Optimizer = imported(PACKAGE, "schedule-free-adamw").AdamWScheduleFree(
         params, lr, betas, eps, weight_decay, warmup_steps, r, weight_lr_power
     )
     return optimizer

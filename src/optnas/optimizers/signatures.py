@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import importlib.util
 import inspect
 from collections.abc import Mapping
@@ -220,18 +221,35 @@ def describe(kind: str, name: str, key: str) -> Component:
     return Component(name, settings_of(factory, skip, foreign=True))
 
 
+def imported(package: str, name: str, key: str = "name") -> Any:
+    """A package that an optimizer comes from.
+
+    Args:
+        package: a key of `EXTRAS`.
+        name: of the optimizer.
+        key: of the setting that names it.
+
+    Raises:
+        UserError: the package is not installed; the remedy names the extra.
+    """
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"the package {package} is not installed",
+            key=key,
+            value=name,
+            remedy=f"pip install 'optnas[{EXTRAS[package]}]'",
+        ) from error
+
+
 def _found(name: str, key: str) -> registry.Factory:
     try:
         factory = registry.find("optimizer", name, key=key)
     except UserError as error:
         missing = getattr(error.__cause__, "name", None)
         if isinstance(error.__cause__, ModuleNotFoundError) and missing in EXTRAS:
-            raise UserError(
-                f"the package {missing} is not installed",
-                key=key,
-                value=name,
-                remedy=f"pip install 'optnas[{EXTRAS[missing]}]'",
-            ) from error
+            imported(missing, name, key)  # tells that it is not there
         raise
     if inspect.isclass(factory):
         from torch.optim import Optimizer

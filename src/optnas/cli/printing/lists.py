@@ -97,6 +97,13 @@ def print_measures() -> None:
 
 
 def print_components(found: Sequence[Mapping[str, Any]]) -> None:
-    """Components, one per line: name, what it needs, what it is."""
-    rows = [[each["name"], ", ".join(each["needs"]) or "-", each["summary"]] for each in found]
-    say("\n".join(aligned(("name", "needs", "what it is"), rows)))
+    """Components, one per line: name, what it needs, what else its kind says, what it is."""
+    heads = [*(key for key in found[0] if key != "summary"), "summary"]
+    rows = [[_cell(each[key]) for key in heads] for each in found]
+    say("\n".join(aligned((*heads[:-1], "what it is"), rows)))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        value = ", ".join(value)
+    return "-" if value in (None, "") else str(value)

@@ -21,7 +21,7 @@ from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
 from optnas.base.loading import registered_by
 from optnas.base.schema import Part, hints_of, part_of
 from optnas.optimizers import signatures
-from optnas.search.exam import data, measures, parts, searches, stopping, trackers
+from optnas.search.exam import data, measures, optimizers, parts, searches, stopping, trackers
 from optnas.search.exam.base import Check, FailedError, NotExaminedError, Subject
 from optnas.search.state import build_state
 
@@ -161,11 +161,20 @@ def _optimizer(subject: Subject) -> dict[str, Check]:
 
         return use
 
-    return {
-        f"{label}: {title}": check
-        for section, label in LAYERS.items()
-        for title, check in _in_searches(on(section), searches.SEARCHES).items()
-    }
+    def solving(section: str, name: str) -> Check:
+        def check(subject: Subject) -> None:
+            on(section)(subject)  # whether the level can have it
+            optimizers.solves(subject, section, name)
+
+        return check
+
+    found: dict[str, Check] = {}
+    for section, label in LAYERS.items():
+        checks = _in_searches(on(section), searches.SEARCHES)
+        demanded = [name for name, toy in optimizers.TOYS.items() if toy.demanded]
+        checks |= {f"solves {name}": solving(section, name) for name in demanded}
+        found |= {f"{label}: {title}": check for title, check in checks.items()}
+    return found
 
 
 def _refusal(subject: Subject, section: str) -> UserError | None:
@@ -281,7 +290,7 @@ def subjects(
         target: a registered name, a file whose registrations all count, ``./file.py:NAME`` or
             ``module:Object``; None is everything that is registered.
         kind: of it; needed where the target alone does not tell.
-        settings: of its factory, where defaults will not do.
+        settings: of its factory, before its registered ``examined_with`` and its defaults.
 
     Returns:
         The components, algorithms also with a hypergradient for each set of needs.
@@ -305,7 +314,10 @@ def subjects(
             key="KEY=VALUE",
             remedy="name one, with --kind",
         )
-    found = [Subject(of_kind, name, settings or {}) for of_kind, name in named]
+    found = [
+        Subject(each.kind, each.name, {**_facts(each).get("examined_with", {}), **(settings or {})})
+        for each in (Subject(*pair) for pair in named)
+    ]
     if target is not None:
         for subject in found:
             _check_values(subject)

@@ -1,0 +1,94 @@
+"""Lookahead around any base optimizer, from the package ``pytorch_optimizer``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from optnas.base.registry import register
+from optnas.optimizers.base import BaseTable
+from optnas.optimizers.composite import Composite, build_inner
+from optnas.optimizers.signatures import imported
+
+PACKAGE = "pytorch_optimizer"
+
+
+@register(
+    "optimizer",
+    "lookahead",
+    package=PACKAGE,
+    # A search of the exam has three steps per epoch.
+    examined_with={"lr": 0.025, "base": {"name": "SGD"}, "k": 2},
+)
+class Lookahead(Composite):
+    """The base optimizer's steps, drawn back every k steps towards where they began.
+
+        w: k steps of the base;  s' = s + share (w - s);  w' = s'
+
+    s are the slow weights. The paper's algorithm returns s: at the end of an epoch the leaves stand
+    there to be judged, and go back to w for the next one. Steps are counted across epochs.
+
+    Args:
+        params: the leaves.
+        base: the base optimizer's ``name`` and settings, without ``lr``.
+        names: names of the leaves, for a base that asks for them.
+        lr: learning rate of the base optimizer.
+        k: steps of the base between two moves of s.
+        share: of the way that s goes, the paper's alpha.
+        pullback_momentum: what becomes of the momentum of the base: ``none`` leaves it, ``reset``
+            zeroes it, ``pullback`` moves it as s.
+
+    Reference: Zhang et al., *Lookahead optimizer: k steps forward, 1 step back*, NeurIPS 2019.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        base: BaseTable,
+        names: Sequence[str],
+        lr: float,
+        k: int = 5,
+        share: float = 0.5,
+        pullback_momentum: str = "none",
+    ):
+        leaves = list(params)
+        inner = build_inner("base", BaseTable({**base, "lr": lr}), leaves, names)
+        package = imported(PACKAGE, "lookahead")
+        self.theirs = package.Lookahead(inner, k, share, pullback_momentum)
+        # Not the base: a base with two points of its own is refused in its rehearsal.
+        super().__init__(leaves, [self.theirs])
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """A step of the base; every k-th also moves the slow weights."""
+        del closure
+        self.theirs.step()
+
+    def train(self) -> None:
+        """Move the leaves to where the base left them, if they are not there."""
+        if self._judged:
+            self.theirs.clear_and_load_backup()
+
+    def eval(self) -> None:
+        """Move the leaves to the slow weights, if they are not there."""
+        if not self._judged:
+            self.theirs.backup_and_load_cache()
+
+    @property
+    def _judged(self) -> bool:
+        return any("backup_params" in self.theirs.state[leaf] for leaf in self.leaves)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the base and the slow weights, and the groups of the base."""
+        held = self.theirs.state_dict()
+        base = held["base_optimizer"]
+        state = {"base": base["state"], "slow": held["lookahead_state"]}
+        return {"state": state, "param_groups": base["param_groups"]}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Hand both back."""
+        state, groups = state_dict["state"], state_dict["param_groups"]
+        base = {"state": state["base"], "param_groups": groups}
+        self.theirs.load_state_dict({"base_optimizer": base, "lookahead_state": state["slow"]})
+        self._gather()
