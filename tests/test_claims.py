@@ -659,8 +659,22 @@ def test_arms_of_the_same_runs_are_told_once() -> None:
 
 def test_rates_that_are_no_protocols_are_called_as_run() -> None:
     table = study(arms("darts"), world(1))
+    assert judged(table, "H3").lr_arm == "default"
+    own = table.replace({"weight_optimizer.name": {"Adam": "./mine.py:Own"}})
+    assert judged(pd.concat([table, own.assign(id="o" + own["id"])]), "H3").lr_arm == "as run"
     table.loc[table["weight_optimizer.name"] == "SGD", "weight_optimizer.lr"] = 0.07
     assert judged(table, "H3").lr_arm == "as run"
+
+
+def test_claims_of_other_arms_are_one_line() -> None:
+    table = study(arms("darts"), world(1))
+    found = claims.judge(table, ["H3", "H11", "H16"], REFERENCES)
+    told = render.as_text(found)
+    assert "no run is of their arms (--details says which): H11, H16" in told
+    assert "DARTS- repeats" not in told
+    assert "DARTS- repeats" in render.as_text(found, details=True)
+    assert "means over n = 6 seeds (%): darts: SGD + SGD" in told
+    assert "by seed (pp): 0: " in told
 
 
 # --- what is shown ----------------------------------------------------------------------------
@@ -742,7 +756,7 @@ def test_the_command_tells_what_records_can_say(capsys: pytest.CaptureFixture[st
         "runs: 12 done; benchmark table: analog-nasbench",
         "H1     default    inconclusive  inconclusive    2",
         "no run has the column measure.gap.gap",
-        "no finished runs of [sdarts-rs: Adam + Adam]",
+        "no run is of their arms (--details says which): ",
         "best of 10 random cells (oracle: by test)",
         "rates default: Adam 0.0003 on alpha",
     ):

@@ -201,7 +201,7 @@ def test_the_effect_is_the_contrast_of_the_means_that_are_shown() -> None:
     assert finding.effect == pytest.approx(np.mean(list(finding.parts[0].values.values())))
     told = render.as_text([finding])
     assert f"{mean['darts: SGD + SGD']:.4g}" in told
-    assert f"by seed: 8: {finding.parts[0].values[8]:+.4g}" in told
+    assert f"by seed (percentiles): 8: {finding.parts[0].values[8]:+.4g}" in told
 
 
 # --- the scales, from the pilot ---------------------------------------------------------------

@@ -619,9 +619,13 @@ def test_plan_as_json(
     name = tiny_study(tmp_path, "[0, 1]", PAIR)
     assert command("study", "plan", name, "--out", str(out), "--json", "--no-timing") == 0
     told = json.loads(capsys.readouterr().out)
-    assert told.keys() == {"runs", "present", "other_version", "core_hours", "warnings"}
+    assert told.keys() == {
+        *("runs", "present", "other_version", "core_hours", "beside", "warnings")
+    }
     numbers = [told[key] for key in ("present", "other_version", "core_hours", "warnings")]
-    assert numbers == [2, 0, None, []]
+    seeds = "2 seeds: no interval; 6 are the fewest for p < .05"
+    assert numbers == [2, 0, None, [seeds]]
+    assert told["beside"]["weight_optimizer.name"]["SGD"]["weight_optimizer.lr"] == 0.025
     entries = told["runs"]
     assert [entry["state"] for entry in entries] == ["done", "done", "missing", "missing"]
     assert {"id", "settings", "state", "folder"} == set(entries[0])
@@ -643,11 +647,11 @@ def test_records_of_an_earlier_version_are_named_and_not_counted(
         run.path.rename(out / f"00000000{run.path.name[8:]}")
     told = "2 records of version 1, not counted"
     assert command("study", "plan", name, "--out", str(out), "--no-timing") == 0
-    assert f"2 runs: 2 missing\n{told}" in capsys.readouterr().out
+    assert f"\n{told}" in capsys.readouterr().out
     assert command("study", "plan", name, "--out", str(out), "--no-timing", "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["present"], document["other_version"]) == (0, 2)
-    assert told in document["warnings"][0]
+    assert any(told in each for each in document["warnings"])
     assert command("study", "status", name, "--out", str(out)) == 0
     assert told in capsys.readouterr().out
     with pytest.raises(UserError, match=told) as refused:
@@ -664,6 +668,21 @@ def test_records_of_an_earlier_version_are_named_and_not_counted(
     with pytest.raises(UserError, match="runs of numbers versions 1, 2"):
         study.table(None, out)
     assert len(study.table(name, out)) == len(whole) / 2
+
+
+def test_plan_tells_what_differs_and_what_the_seeds_cannot_decide(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = '[[grid]]\n"weight_optimizer.name" = ["SGD", "AdamW"]\n'
+    assert command("study", "plan", tiny_study(tmp_path, "[0, 1, 2]", grid), "--no-timing") == 0
+    out = capsys.readouterr().out
+    assert "values of weight_optimizer.name differ beside what the study says of them:" in out
+    assert re.search(r"\n  SGD: schedule cosine, .*lr 0\.025, .*weight_decay 0\.0003\n", out)
+    assert re.search(r"\n  AdamW: schedule constant, lr 0\.001, weight_decay 0\.01, ", out)
+    assert "3 seeds: no interval; 6 are the fewest for p < .05" in out
+    six = tiny_study(tmp_path, "[0, 1, 2, 3, 4, 5]", grid)
+    assert command("study", "plan", six, "--no-timing") == 0
+    assert "are the fewest" not in capsys.readouterr().out
 
 
 def test_plan_measures_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,8 +72,9 @@ class RateArm:
 def rate_arms(runs: Runs) -> list[RateArm]:
     """The arms ``default`` and ``same`` as far as a table holds them.
 
-    Default: the protocol's rate of each optimizer, or, where no run has it, that of most runs; the
-    arm is then called ``as run``. Same: every rate that two weight optimizers were run with.
+    Default: the protocol's rate of each optimizer. Where no run has it, or the protocol knows no
+    such optimizer, it is the rate of most runs, and the arm is called ``as run``. Same: every rate
+    that two weight optimizers were run with.
 
     Returns:
         The arms, the default one first.
@@ -107,7 +108,7 @@ def _defaults(runs: Runs, section: str) -> tuple[dict[str, float], bool]:
             found[str(name)] = float(declared)
         else:
             found[str(name)] = float(rates.mode().iloc[0])
-            exact = exact and declared is None
+            exact = False
     return found, exact
 
 

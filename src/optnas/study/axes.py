@@ -35,10 +35,9 @@ class Axis:
 
 @dataclass(frozen=True)
 class Beside:
-    """Settings that differ between the values of an axis though the study names them nowhere.
+    """Settings in which the values of an axis differ beside what the study says of each.
 
-    ``settings`` is by value of the axis, then by dotted setting; a value that has no such setting
-    leaves it out.
+    ``settings`` is by value of the axis, then by dotted setting; without what the study names.
     """
 
     axis: str
@@ -200,31 +199,40 @@ def beside(study: Study, axes: Sequence[Axis]) -> list[Beside]:
     settings = _settings_of(study)
     found = []
     for axis in axes:
-        others = [each for each in axes if each is not axis]
-        # One run per value, at the same values of the other axes as far as there is one.
-        first = next(iter(axis.values))
-        place = [each.values[first] for each in others]
-        of_level = {}
-        for level in axis.levels:
-            runs = [name for name in axis.values if axis.values[name] == level]
-            alike = [name for name in runs if [each.values[name] for each in others] == place]
-            of_level[level] = settings[(alike or runs)[0]]
-        # What the other axes say differs by their doing.
+        of_level = _alike_but_for(axis, axes, settings)
         keys = dict.fromkeys(key for each in of_level.values() for key in each)
-        keys = {key: None for key in keys if not any(_below({key: 0}, o.key) for o in others)}
-        differing = [
-            key
-            for key in keys
-            if len({json.dumps(each.get(key)) for each in of_level.values()}) > 1
-            and not all(
-                key in axis.named[level] or key not in each for level, each in of_level.items()
-            )
-            and key not in (axis.key, f"{axis.key}.name")
-        ]
-        told = {
-            level: {key: each[key] for key in differing if each.get(key) is not None}
-            for level, each in of_level.items()
+        told: dict[str, dict[str, Any]] = {level: {} for level in of_level}
+        for key in keys:
+            values = {level: each.get(key) for level, each in of_level.items()}
+            several = len({json.dumps(value) for value in values.values()}) > 1
+            shared = all(key in each for each in of_level.values())
+            for level, value in values.items():
+                # One that the others do not have, and that is off, is no difference.
+                there = value is not None and (shared or bool(value))
+                if several and there and key not in axis.named[level]:
+                    told[level][key] = value
+        if any(told.values()):
+            found.append(Beside(axis.key, {k: each for k, each in told.items() if each}))
+    return found
+
+
+def _alike_but_for(
+    axis: Axis, axes: Sequence[Axis], settings: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """The settings of one run per value, at the same values of the other axes if there is one.
+
+    Without those that the other axes say, and without the name of the value.
+    """
+    others = [each for each in axes if each is not axis]
+    place = [each.values[next(iter(axis.values))] for each in others]
+    found = {}
+    for level in axis.levels:
+        runs = [name for name, value in axis.values.items() if value == level]
+        alike = [name for name in runs if [each.values[name] for each in others] == place]
+        found[level] = {
+            key: value
+            for key, value in settings[(alike or runs)[0]].items()
+            if key not in (axis.key, f"{axis.key}.name")
+            and not any(_below({key: 0}, each.key) for each in others)
         }
-        if differing:
-            found.append(Beside(axis.key, told))
     return found

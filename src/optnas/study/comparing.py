@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -119,10 +120,7 @@ def compare_runs(
         UserError: the study does not vary an axis, or no run has a response.
     """
     axes = axes_of(study)
-    chosen = chosen_axes(axes, by, study)
-    families = [chosen]
-    if not by and len(set(arms_of(chosen, list(study.runs)).values())) > MOST_ARMS:
-        families = [[axis] for axis in chosen]
+    families = _families(study, axes, by)
     runs = Runs(table)
     asked = [_parsed(each, runs) for each in responses] or _default(runs)
     states = {name: state_of(folder) for name, folder in folders.items()}
@@ -136,6 +134,36 @@ def compare_runs(
         for family in families
         for response in asked
     ]
+
+
+def _families(study: Study, axes: Sequence[Axis], by: Sequence[str]) -> list[list[Axis]]:
+    """Sets of axes whose values make arms."""
+    chosen = chosen_axes(axes, by, study)
+    if by or len(set(arms_of(chosen, list(study.runs)).values())) <= MOST_ARMS:
+        return [chosen]
+    return [[axis] for axis in chosen]
+
+
+def undecidable(study: Study, axes: Sequence[Axis]) -> list[str]:
+    """What a study cannot decide with the seeds that it has, whatever its runs say.
+
+    Args:
+        study: the study.
+        axes: its axes.
+
+    Returns:
+        A sentence each, as `optnas.analysis.compare.too_few`; empty where it can decide, or where
+        it has no two arms.
+    """
+    names = list(study.runs)
+    told: dict[str, None] = {}
+    for family in _families(study, axes, ()) if axes else []:
+        seeds: dict[str, set[int]] = {}
+        for name, arm in arms_of(family, names).items():
+            seeds.setdefault(arm, set()).add(study.runs[name].settings.search.seed)
+        shared = [len(a & b) for a, b in itertools.combinations(seeds.values(), 2)]
+        told |= dict.fromkeys(too_few(max(shared), sum(n > 0 for n in shared)))
+    return list(told)
 
 
 def _comparison(

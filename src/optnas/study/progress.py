@@ -15,17 +15,22 @@ from optnas.study.declare import PlannedRun
 from optnas.study.folder import STATES, State, look_and_read
 
 
-def cost_key(settings: Settings) -> str:
+def cost_key(settings: Settings, *, optimizers: bool = True) -> str:
     """What the time of an epoch depends on; runs of equal keys cost about the same.
 
+    Args:
+        settings: of a run.
+        optimizers: whether it tells optimizers apart.
+
     Returns:
-        All of them but the seed and the optimizers' numbers.
+        All settings but the seed and the optimizers' numbers.
     """
     content = settings.model_dump(
         exclude={"protocol", "fingerprint", "sources", "weight_optimizer", "arch_optimizer"}
     )
     content["search"].pop("seed")
-    content["optimizers"] = [settings.weight_optimizer.name, settings.arch_optimizer.name]
+    if optimizers:
+        content["optimizers"] = [settings.weight_optimizer.name, settings.arch_optimizer.name]
     return json.dumps(content, sort_keys=True)
 
 

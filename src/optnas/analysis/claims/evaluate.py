@@ -23,6 +23,7 @@ from optnas.analysis.references import RANDOM_CELL
 from optnas.analysis.runs import Selection, extra_columns
 from optnas.analysis.shape import two_lines
 
+FEWEST_LEVELS = 3  # of a curve
 SHOWN = 4  # arms without runs that are named
 
 
@@ -46,6 +47,16 @@ def evaluate(part: Part, selection: Selection, setting: Setting, minimum_n: int)
     return _untestable(part, setting, *missing)
 
 
+def arms_are_there(part: Part, selection: Selection) -> bool:
+    """Whether there are runs of each arm of a part, or of enough levels, whatever they recorded."""
+    cells = [cell for _, cell in part.expanded()]
+    cells += [cell for _, cell in part.other.expanded()] if part.other is not None else []
+    masks = [selection.matching(cell) for cell in cells]
+    if part.along is not None:
+        return len(selection.levels(part.along, np.logical_or.reduce(masks))) >= FEWEST_LEVELS
+    return all(mask.any() for mask in masks)
+
+
 def _lines_of(part: Part, setting: Setting) -> dict[str, float]:
     """A random cell and a random search, where they can stand beside the arms."""
     level = part.response.transform in LEVELS
@@ -63,6 +74,7 @@ def _told(part: Part, setting: Setting) -> dict[str, object]:
             column_of(part.response.column).unit,
             difference=bool(part.contrast or part.terms or part.along),
         ),
+        "of_level": part.response.unit(column_of(part.response.column).unit, difference=False),
         "primary": part.primary,
         "gate": part.gate,
     }
@@ -278,11 +290,12 @@ def _curve(part: Part, selection: Selection, setting: Setting, minimum_n: int) -
     mixes = [cell for _, cell in part.expanded()]
     mask = np.logical_or.reduce([selection.comparable(cell, named) for cell in mixes])
     levels = selection.levels(part.along, mask)
-    if len(levels) < 3:
+    if len(levels) < FEWEST_LEVELS:
         return _untestable(
             part,
             setting,
-            f"where {label(mixes[0])}, values of {part.along}: {len(levels)}; a curve needs 3",
+            f"where {label(mixes[0])}, values of {part.along}: {len(levels)}; a curve needs"
+            f" {FEWEST_LEVELS}",
             f'add to the study\'s grid: "{part.along}" = [0.0, 0.5, 0.9, 0.99]',
         )
     curves = []

@@ -35,7 +35,8 @@ class Line:
 class PartFinding:
     """What runs say of one contrast.
 
-    ``values`` is the contrast by seed, ``other`` the one that it is measured against, if there is
+    ``unit`` is that of the contrast, ``of_level`` that of an arm's own numbers. ``values`` is the
+    contrast by seed, ``other`` the one that it is measured against, if there is
     one; ``effect`` its mean between the exact ends ``low`` and ``high``. ``p_for`` and
     ``p_against`` are one-sided: small speaks for the claim, or against it.
     For a curve the effect is its bow: the turning level minus the mean of the two end levels.
@@ -53,6 +54,7 @@ class PartFinding:
     formula: str
     hypothesis: str
     unit: str
+    of_level: str
     primary: bool
     verdict: Verdict
     gate: str | None = None

@@ -18,7 +18,7 @@ import pandas as pd
 from optnas.analysis.claims import Claim, Control, find_claim, names
 from optnas.analysis.claims.columns import column_of
 from optnas.analysis.claims.declare import Change, label
-from optnas.analysis.claims.evaluate import evaluate
+from optnas.analysis.claims.evaluate import arms_are_there, evaluate
 from optnas.analysis.claims.evidence import gated, judge_primary
 from optnas.analysis.claims.families import Endpoint, Role, family_of
 from optnas.analysis.claims.findings import PartFinding, Setting, Verdict, decide
@@ -48,7 +48,8 @@ class Finding:
     those of the first primary part; ``p`` is two-sided, of a fixed number of seeds, and of all
     primary parts together, NaN where none could be tested. ``e`` is the largest E so far and
     ``threshold`` the one that decides, NaN outside a primary family. ``seeds_to_add`` is about how
-    many seeds an open claim still needs, None where that cannot be said.
+    many seeds an open claim still needs, None where that cannot be said. ``absent``: no run at all
+    is of some arm of a primary part.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Finding:
     parts: tuple[PartFinding, ...]
     references: Mapping[str, Mapping[str, float]]
     unfinished: Mapping[str, int]
+    absent: bool = False
 
 
 def judge(
@@ -140,7 +142,13 @@ def judge(
                 own[family.name] = Selection(runs, allowed & counted, hold)
             findings.append(_judge(claim, arm, own[family.name], setting, own[family.name]))
         judged.append(_with_holm(findings))
-    return _tidied(judged)
+    every = Selection(runs, np.ones(len(runs), bool), hold)
+    absent = {
+        claim.id
+        for claim in chosen
+        if not all(arms_are_there(part, every) for part in claim.parts if part.primary)
+    }
+    return [replace(each, absent=each.id in absent) for each in _tidied(judged)]
 
 
 def _counted(endpoint: Endpoint, runs: Runs) -> Mask:

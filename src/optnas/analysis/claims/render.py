@@ -86,22 +86,33 @@ def by_family(findings: Sequence[Finding]) -> list[list[Finding]]:
     return [[finding for finding in findings if finding.family == name] for name in names]
 
 
+def in_reach(findings: Sequence[Finding]) -> tuple[list[Finding], list[str]]:
+    """The findings of claims whose arms are there, and the ids of the rest."""
+    rest = [each for each in findings if each.absent and each.verdict == "not testable"]
+    return [each for each in findings if each not in rest], [each.id for each in rest]
+
+
 def as_text(findings: Sequence[Finding], *, details: bool = False) -> str:
     """The ledger for a terminal: for each finding a line, its arms, why, and what would settle it.
 
     Args:
         findings: of `optnas.analysis.claims.judge`.
-        details: all parts with their arms, instead of the arms of the part that the line shows.
+        details: all parts with their arms, instead of the arms of the part that the line shows;
+            and claims of whose arms there is no run, which else are one line.
 
     Returns:
         Text without a final line break.
     """
     lines: list[str] = []
+    listed, rest = (findings, []) if details else in_reach(findings)
     for members in by_family(findings):
-        lines += _head(members)
-        for finding in members:
+        shown = [finding for finding in members if finding in listed]
+        lines += _head(members) if shown else []
+        for finding in shown:
             lines += _of(finding, details=details)
-    return "\n".join([*lines, *_footer(findings)])
+    if rest:
+        lines += _wrapped(f"no run is of their arms (--details says which): {', '.join(rest)}", 0)
+    return "\n".join([*lines, *_footer(listed)])
 
 
 def _head(members: Sequence[Finding]) -> list[str]:
@@ -159,11 +170,12 @@ def _in_short(finding: Finding) -> list[str]:
     if shown is None or finding.verdict == "not testable" or not shown.arms:
         return []
     told = [f"{arm.arm} {arm.mean:.4g}" for arm in shown.arms]
-    lines = _wrapped(f"{shown.name}, means over n = {shown.n} seeds: {'; '.join(told)}", 7)
+    unit = f" ({shown.of_level})" if shown.of_level else ""
+    lines = _wrapped(f"{shown.name}, means over n = {shown.n} seeds{unit}: {'; '.join(told)}", 7)
     lines += _wrapped(_by_seed(shown), 7)
     if shown.lines:
         named = "; ".join(f"{name} {value:.4g}" for name, value in shown.lines.items())
-        lines += _wrapped(f"to compare with: {named}", 7)
+        lines += _wrapped(f"to compare with{unit}: {named}", 7)
     if shown.incomplete:
         seeds = ", ".join(map(str, shown.incomplete))
         lines += _wrapped(f"seeds that lack an arm, left out of the contrast: {seeds}", 7)
@@ -187,7 +199,8 @@ def _beside(finding: Finding) -> list[str]:
 
 
 def _by_seed(part: PartFinding) -> str:
-    return "by seed: " + ", ".join(f"{seed}: {value:+.4g}" for seed, value in part.values.items())
+    unit = f" ({part.unit})" if part.unit else ""
+    return f"by seed{unit}: " + ", ".join(f"{s}: {value:+.4g}" for s, value in part.values.items())
 
 
 def _interval(finding: Finding | PartFinding) -> str:
@@ -226,7 +239,8 @@ def _details(finding: Finding) -> list[str]:
         lines += _wrapped(_by_seed(part), 11)
         lines += [
             f"{'':11}mean {arm.mean:.3f}, interquartile mean {arm.iqm:.3f} [{arm.low:.3f},"
-            f" {arm.high:.3f}], {arm.n} runs  {arm.arm}"
+            f" {arm.high:.3f}]{f' {part.of_level}' if part.of_level else ''}, {arm.n} runs "
+            f" {arm.arm}"
             for arm in part.arms
         ]
         lines += [f"{'':11}{value:10.3f} {name}" for name, value in part.lines.items()]

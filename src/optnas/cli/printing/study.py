@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from optnas.base.escapes import for_terminal
 from optnas.base.records import RunFolder
 from optnas.cli.printing.text import aligned, say
+from optnas.study.axes import Beside, axes_of, beside
 from optnas.study.declare import PlannedRun, Study, describe_settings
 from optnas.study.folder import State, look, state_of, told_versions
 from optnas.study.progress import Progress, Watch, counts, duration
@@ -73,20 +74,22 @@ class StudyLines:
             say(line, flush=True)
 
 
-def print_cost(run: PlannedRun, count: int, seconds: float | None) -> None:
+def print_cost(run: PlannedRun, count: int, seconds: float | None, left_out: str) -> None:
     """What a kind of run costs, as soon as it is measured; that it is measured before.
 
     Args:
         run: the first of the kind.
         count: how many runs are of it.
         seconds: of each; None before it is measured.
+        left_out: what they leave out; mostly empty.
     """
     kind = run.label.rpartition(", seed")[0]
     told = f"{kind} and its like ({count} runs)" if count > 1 else kind
     if seconds is None:
         say(f"measuring a few steps: {told}", flush=True)
     else:
-        say(f"{duration(seconds):>10} each: {told}", flush=True)
+        note = f" ({left_out})" if left_out else ""
+        say(f"{duration(seconds):>10} each{note}: {told}", flush=True)
 
 
 def print_plan(
@@ -116,7 +119,14 @@ def print_plan(
         say(f"{name}  {states[name]:<11}{cost}  {run.label}")
     say(f"{len(study.runs)} runs" + (f" ({merged} declared twice)" if merged else ""), end="")
     say(f": {counts(Counter(states.values()))}")
-    for warning in _warnings(others, edited):
+    from optnas.study.comparing import undecidable
+
+    axes = axes_of(study)
+    for each in beside(study, axes):
+        say(f"values of {each.axis} differ beside what the study says of them:")
+        for values, told in _together(each).items():
+            say(f"  {values}: {told}")
+    for warning in [*_warnings(others, edited), *undecidable(study, axes)]:
         say(warning)
     if costs:
         left = sum(costs.get(name, 0) for name, state in states.items() if state in OPEN)
@@ -129,6 +139,19 @@ def print_plan(
             f"{measured} one after the other; {duration(left / jobs)} for the rest, "
             f"{jobs} at a time"
         )
+
+
+def _together(found: Beside) -> dict[str, str]:
+    """Settings in words, by the values of the axis that have them in common."""
+    alike: dict[str, list[str]] = {}
+    section = found.axis.removesuffix(".name")
+    for level, settings in found.settings.items():
+        told = ", ".join(
+            f"{key.removeprefix(f'{section}.').removesuffix('.name')} {value}"
+            for key, value in settings.items()
+        )
+        alike.setdefault(told, []).append(level)
+    return {", ".join(levels): told for told, levels in alike.items()}
 
 
 def print_note(study: Study) -> None:
@@ -159,8 +182,12 @@ def plan_document(
     Returns:
         ``runs`` (id, settings, state, folder); ``present``, how many of them are done;
         ``other_version``, how many records of other versions lie there; ``core_hours`` of the rest,
-        None where some were not measured; ``warnings``, what else a person would be told.
+        None where some were not measured; ``beside``, the settings in which the values of each axis
+        differ beside what the study says of them; ``warnings``, what else a person would be told.
     """
+    from optnas.study.comparing import undecidable
+
+    axes = axes_of(study)
     states = {name: state_of(folder) for name, folder in folders.items()}
     left = [name for name, state in states.items() if state in OPEN]
     seconds = sum(costs.get(name, 0) * study.runs[name].settings.run.threads for name in left)
@@ -178,7 +205,13 @@ def plan_document(
         "present": sum(state == "done" for state in states.values()),
         "other_version": sum(others.values()),
         "core_hours": seconds / 3600 if costs and set(left) <= costs.keys() else None,
-        "warnings": [*filter(None, [study.note]), *_warnings(others, edited), *wrong],
+        "beside": {each.axis: each.settings for each in beside(study, axes)},
+        "warnings": [
+            *filter(None, [study.note]),
+            *_warnings(others, edited),
+            *undecidable(study, axes),
+            *wrong,
+        ],
     }
 
 
