@@ -44,11 +44,17 @@ def test_another_name_starts_afresh() -> None:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ("cosine", {"final_lr": 0.001, "warmup_epochs": 0}),
-        ({"name": "cosine", "warmup_epochs": 2}, {"final_lr": 0.001, "warmup_epochs": 2}),
-        ({"warmup_epochs": 2}, {"final_lr": 0.001, "warmup_epochs": 2}),
-        ("linear", {"final_lr": 0.0, "warmup_epochs": 0}),
-        ({"name": "linear", "warmup_epochs": 2}, {"final_lr": 0.0, "warmup_epochs": 2}),
+        ("cosine", {"final_lr": 0.001, "warmup_epochs": 0, "final_share": 0.0}),
+        (
+            {"name": "cosine", "warmup_epochs": 2},
+            {"final_lr": 0.001, "warmup_epochs": 2, "final_share": 0.0},
+        ),
+        ({"warmup_epochs": 2}, {"final_lr": 0.001, "warmup_epochs": 2, "final_share": 0.0}),
+        ("linear", {"final_lr": 0.0, "warmup_epochs": 0, "final_share": 0.0}),
+        (
+            {"name": "linear", "warmup_epochs": 2},
+            {"final_lr": 0.0, "warmup_epochs": 2, "final_share": 0.0},
+        ),
     ],
 )
 def test_a_schedule_follows_the_rule_of_its_section(given: Any, expected: dict[str, Any]) -> None:
@@ -120,12 +126,21 @@ def test_a_number_is_one_number_however_it_is_written() -> None:
             {"weight_optimizer.lr": 1e-4},
             "weight_optimizer.schedule.final_lr = 0.001: the learning rate would rise to it from "
             "weight_optimizer.lr = 0.0001; set weight_optimizer.schedule.final_lr to at most "
-            "0.0001, such as 0, or weight_optimizer.schedule=constant",
+            "0.0001; or to 0 and weight_optimizer.schedule.final_share to a share of the rate",
         ),
         ({"weight_optimizer.lr": 0.0}, "weight_optimizer.schedule.final_lr = 0.001: "),
         (
             {"arch_optimizer.schedule": {"name": "linear", "final_lr": 1}},
             "arch_optimizer.schedule.final_lr = 1.0: ",
+        ),
+        (
+            {"weight_optimizer.schedule.final_share": 0.1},
+            "weight_optimizer.schedule.final_share = 0.1: the end is written already, as "
+            "schedule.final_lr = 0.001; set schedule.final_lr=0 beside it",
+        ),
+        (
+            {"arch_optimizer.schedule": {"name": "cosine", "final_share": 2}},
+            "arch_optimizer.schedule.final_share = 2.0: must be a share of the rate",
         ),
     ],
 )

@@ -323,6 +323,16 @@ SCHEDULES = {
         {"final_lr": 0.001},
         lambda o, n: TORCH.CosineAnnealingLR(o, n, eta_min=0.001),
     ),
+    "cosine to a share": (
+        cosine,
+        {"final_share": 0.04},
+        lambda o, n: TORCH.CosineAnnealingLR(o, n, eta_min=0.001),
+    ),
+    "linear to a share": (
+        linear,
+        {"final_share": 0.04},
+        lambda o, n: TORCH.LinearLR(o, 1.0, 0.04, total_iters=n),
+    ),
     "linear": (
         linear,
         {"final_lr": 0.001},

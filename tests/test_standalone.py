@@ -385,7 +385,7 @@ def test_an_optimizer_that_averages_is_refused(tmp_path: Path) -> None:
         (
             'schedule = "cosine"',
             'schedule = { name = "linear", final_lr = 0.2 }',
-            r"tiny\.toml: optimizer\.schedule\.final_lr = 0\.2: .* rise to it .*=constant",
+            r"tiny\.toml: optimizer\.schedule\.final_lr = 0\.2: .* rise to it .*final_share",
         ),
         ("lr = 0.1", "lrr = 0.1", r"tiny\.toml: optimizer\.lrr = 0\.1: .*"),
         ("= 64", "= 899", r"tiny\.toml: data\.train_size = 899: .*; set it from 1 to 898"),

@@ -28,6 +28,25 @@ def _with_warmup(after: Callable[[float, float], float], warmup_epochs: int) -> 
     return rate
 
 
+def _end(final_lr: float, final_share: float) -> Callable[[float], float]:
+    """The rate a schedule falls to, as a function of the one it begins with."""
+    if not 0 <= final_share <= 1:
+        raise UserError(
+            "must be a share of the rate, from 0 to 1",
+            key="schedule.final_share",
+            value=final_share,
+            remedy="choose one, such as 0.04",
+        )
+    if final_lr and final_share:
+        raise UserError(
+            f"the end is written already, as schedule.final_lr = {final_lr}",
+            key="schedule.final_share",
+            value=final_share,
+            remedy="set schedule.final_lr=0 beside it, or leave it out",
+        )
+    return lambda lr: final_share * lr if final_share else final_lr
+
+
 @register("schedule", "constant")
 def constant(warmup_epochs: int = 0) -> Schedule:
     """lr(e) = lr.
@@ -40,27 +59,31 @@ def constant(warmup_epochs: int = 0) -> Schedule:
 
 # ``falls``: from the optimizer's rate to an absolute one, ``final_lr``.
 @register("schedule", "cosine", falls=True)
-def cosine(final_lr: float = 0.0, warmup_epochs: int = 0) -> Schedule:
+def cosine(final_lr: float = 0.0, warmup_epochs: int = 0, final_share: float = 0.0) -> Schedule:
     """lr(e) = final + (lr - final) (1 + cos(pi t)) / 2.
 
     Args:
         final_lr: the rate that would be reached one epoch after the last; above lr it is refused.
         warmup_epochs: epochs of linear rise; t then spans the rest.
+        final_share: final as a share of lr, in place of ``final_lr``.
 
     Reference: torch's CosineAnnealingLR stepped once per epoch, T_max = E. Deviation: published
     search scripts of 2019 call the scheduler before the first epoch and skip its first value.
     """
+    end = _end(final_lr, final_share)
     return _with_warmup(
-        lambda lr, t: final_lr + (lr - final_lr) * (1 + math.cos(math.pi * t)) / 2, warmup_epochs
+        lambda lr, t: end(lr) + (lr - end(lr)) * (1 + math.cos(math.pi * t)) / 2, warmup_epochs
     )
 
 
 @register("schedule", "linear", falls=True)
-def linear(final_lr: float = 0.0, warmup_epochs: int = 0) -> Schedule:
+def linear(final_lr: float = 0.0, warmup_epochs: int = 0, final_share: float = 0.0) -> Schedule:
     """lr(e) = lr + (final - lr) t.
 
     Args:
         final_lr: the rate that would be reached one epoch after the last; above lr it is refused.
         warmup_epochs: epochs of linear rise; t then spans the rest.
+        final_share: final as a share of lr, in place of ``final_lr``.
     """
-    return _with_warmup(lambda lr, t: lr + (final_lr - lr) * t, warmup_epochs)
+    end = _end(final_lr, final_share)
+    return _with_warmup(lambda lr, t: lr + (end(lr) - lr) * t, warmup_epochs)

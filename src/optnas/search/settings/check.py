@@ -227,7 +227,8 @@ def rises(section: str, optimizer: OptimizerSection) -> Contradiction:
         key,
         end,
         f"the learning rate would rise to it from {section}.lr = {lr}",
-        f"set {key} to at most {lr}, such as 0, or {section}.schedule=constant",
+        f"set {key} to at most {lr}; or to 0 and {section}.schedule.final_share to a share "
+        "of the rate",
     )
 
 
