@@ -27,14 +27,17 @@ EXTENDING = ROOT / "docs" / "extending.md"
 DATA = ROOT / "docs" / "data.md"
 MEASURES = sorted((ROOT / "docs" / "measures").glob("*.md"))
 OPTIMIZERS = ROOT / "docs" / "optimizers.md"
-LONG = ("hypergradients", "measures", "spaces", "stopping", "studies", "tracking", "training")
+LONG = (
+    *("hypergradients", "measures", "python", "spaces", "stopping", "studies", "tracking"),
+    "training",
+)
 PAGES = sorted((ROOT / "docs" / "algorithms").glob("*.md"))
 EXECUTED = [
     *(
         pytest.param(path, marks=pytest.mark.thorough)
         for path in (
             *(ROOT / "README.md", ROOT / "docs" / "command-line.md"),
-            *(EXTENDING, DATA, ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "python.md"),
+            *(EXTENDING, DATA, ROOT / "docs" / "benchmarks.md"),
         )
     ),
     *(

@@ -17,7 +17,10 @@ import torch
 from tiny import TINY
 
 import optnas
+from optnas.report.declared import DeclaredStudy
 from optnas.search.words import in_python
+from optnas.study.engines.base import Job
+from optnas.study.worker import execute
 
 ONE = TINY | {"search.epochs": 1}
 _cells = itertools.count()
@@ -223,3 +226,94 @@ def test_the_package_says_what_it_is() -> None:
     assert Path(optnas.__file__).with_name("py.typed").is_file()
     with pytest.raises(optnas.UserError, match=r"^arguments: table = 'offical': "):
         optnas.load_table("offical", folder=None)
+
+
+class Here:
+    """An engine that runs in this process."""
+
+    def start(self, job: Job) -> Path:
+        execute(job.folder, job.settings)
+        return job.folder
+
+    def wait(self, handles: list[Path], seconds: float) -> dict[Path, str]:
+        return dict.fromkeys(handles, "over")
+
+    def interrupt(self, handle: Path) -> None:
+        raise AssertionError
+
+    def close(self) -> None:
+        pass
+
+
+def declared(space: dict[str, Any], seeds: range) -> DeclaredStudy:
+    study = {
+        "name": "mine",
+        "seeds": seeds,
+        "base": ONE,
+        "grid": {
+            "arch_optimizer": [{"name": "Adam"}, {"name": space["EG"], "label": "EG"}],
+        },
+    }
+    return optnas.study(study, out="mine")
+
+
+@pytest.mark.thorough
+def test_a_study_from_a_dictionary_and_its_runs(tmp_path: Path) -> None:
+    study = declared(cell(OWN), range(1))
+    assert not (tmp_path / "mine").exists()
+    planned = study.plan(timing=False)
+    assert planned[["arch_optimizer", "search.seed", "state"]].to_numpy().tolist() == [
+        ["Adam", 0, "missing"],
+        ["EG", 0, "missing"],
+    ]
+    assert study.runs == []
+    assert study.run(engine="test_python:Here", jobs=1)
+    study = declared(cell(OWN), range(2))  # one more seed, in another session
+    assert study.plan(timing=False)["state"].value_counts().to_dict() == {"done": 2, "missing": 2}
+    assert study.run(engine="test_python:Here", jobs=1)
+    assert study.table()["id"].nunique() == 4
+    compared = study.compare(responses=["train_loss"], to="figures")
+    assert compared[["arm", "other", "n"]].to_numpy().tolist() == [["EG", "Adam", 2]]
+    assert any("seeds" in remark for remark in compared.attrs["remarks"])
+    assert (tmp_path / "figures" / "compare.pdf").is_file()
+    # What lies there is a study for everyone.
+    again = optnas.study("mine/study.toml", out="mine")
+    assert set(again.plan(timing=False)["state"]) == {"done"}
+
+    run = again.runs[-1]
+    assert repr(run).endswith("digits, seed 1: done>")
+    assert optnas.settings_of(run.settings).hash == run.result["hash"]
+    assert (
+        run.architecture.string == run.result["architecture"] == run.epochs["architecture"].iloc[-1]
+    )
+    assert optnas.measure(run.folder.path, {"gap": {"at": ["end"]}}) is None
+    assert run.measures["gap"]["epoch"].tolist() == [1]
+    assert run.supernet().op_weights.shape == (6, 5)
+    run.plot("run.svg")
+    assert run.plot()._repr_png_().startswith(b"\x89PNG")
+    with pytest.raises(optnas.UserError, match=r"^nowhere: there is no run in this folder"):
+        optnas.Run("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"seed": 1}, "study: study.seed = 1: a study has no such key; did you mean seeds?"),
+        ({"grid": {"search.epoch": [1]}}, "study: search.epoch = 1: "),
+        ({"base": {"data.name": "digit"}}, "study: data.name = 'digit': "),
+        ({"base": {"search.seed": 1}}, "study: study.base: search.seed = 1: "),
+    ],
+)
+def test_a_study_that_is_refused(changed: dict[str, Any], told: str, tmp_path: Path) -> None:
+    with pytest.raises(optnas.UserError) as refused:
+        optnas.study({"name": "mine", "seeds": [0], "base": ONE} | changed, out="mine")
+    assert str(refused.value).startswith(told)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_report_of_a_study_from_a_dictionary(tmp_path: Path) -> None:
+    study = optnas.study({"name": "mine", "seeds": [0], "base": ONE}, out="mine")
+    assert study.run(jobs=1, progress=False)
+    assert study.report() == Path("mine/report.html")
+    assert (tmp_path / "mine" / "report.html").stat().st_size > 1e5

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from optnas.base import moved
 
 if TYPE_CHECKING:
-    from optnas import study as study
     from optnas.algorithms import parts as parts
     from optnas.algorithms.base import Algorithm as Algorithm
     from optnas.algorithms.base import ComputeHypergradient as ComputeHypergradient
@@ -57,8 +56,10 @@ if TYPE_CHECKING:
     from optnas.measures.stopping.rules import Trajectory as Trajectory
     from optnas.optimizers.base import BaseTable as BaseTable
     from optnas.optimizers.base import RestTable as RestTable
+    from optnas.report.declared import study as study
     from optnas.report.epochs import plot_runs as plot_runs
     from optnas.report.pictures import plot_figure as plot_figure
+    from optnas.report.run import Run as Run
     from optnas.search.api import load as load
     from optnas.search.api import measure as measure
     from optnas.search.api import resume as resume
@@ -115,7 +116,9 @@ _HOME = {
         "measures.snapshot": ("Snapshot",),
         "measures.stopping.rules": ("Decision", "Evaluations", "Trajectory"),
         "optimizers.base": ("BaseTable", "RestTable"),
+        "report.declared": ("study",),
         "report.epochs": ("plot_runs",),
+        "report.run": ("Run",),
         "search.api": ("load", "measure", "resume", "run", "settings_of"),
         "search.exam": ("Subject", "examine"),
         "search.modules": ("network", "supernet"),
@@ -139,7 +142,7 @@ _HOME = {
     }.items()
     for name in names
 }
-_MODULES = {"parts": "algorithms.parts", "study": "study"}
+_MODULES = {"parts": "algorithms.parts"}
 # Functions whose errors, said for a command line, are told in Python's words here.
 _SPEAKING = (
     *("build_space", "build_state", "examine", "find_runs", "load", "load_table"),
@@ -149,6 +152,8 @@ _SPEAKING = (
 __all__ = sorted([*_HOME, *_MODULES])
 
 moved.answer()
+# From now on the module can be called, however it is imported.
+importlib.import_module(f"{__name__}.report.declared")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from optnas.base.errors import EXIT_DONE, EXIT_FAILED, UserError
+from optnas.base.errors import EXIT_DONE, EXIT_FAILED
 from optnas.cli.common import DataFolder, Device, Overrides, Threads, dotted_settings
 from optnas.cli.printing.text import say
 
@@ -20,16 +19,6 @@ Version = Annotated[
     int | None,
     typer.Option("--numbers-version", metavar="N", help="read runs of an earlier numbers version"),
 ]
-
-
-def _jobs(asked: int | None, threads: int | None) -> int:
-    if asked is None:
-        return max(1, (os.cpu_count() or 1) // max(1, threads or 1))
-    if asked < 1:
-        raise UserError(
-            "at least one run at a time", key="--jobs", value=asked, remedy="write --jobs 1"
-        )
-    return asked
 
 
 @app.command()
@@ -50,8 +39,9 @@ def plan(
     from optnas.cli.printing import study as printed
     from optnas.study.declare import load_study
     from optnas.study.folder import locate, of_edited_files, other_versions
+    from optnas.study.runner import at_a_time
 
-    at_a_time = _jobs(jobs, threads)
+    abreast = at_a_time(jobs, threads)
     loaded = load_study(study, dotted_settings(None, device=device, threads=threads, data=data))
     folders = locate(loaded.runs.values(), out)
     costs: dict[str, float] = {}
@@ -68,7 +58,7 @@ def plan(
             dump_json(printed.plan_document(loaded, folders, costs, others, edited), indent=1)
         )
     else:
-        printed.print_plan(loaded, folders, costs, at_a_time, others, edited)
+        printed.print_plan(loaded, folders, costs, abreast, others, edited)
 
 
 @app.command()
@@ -88,32 +78,23 @@ def run(
     data: DataFolder = None,
 ) -> None:
     """Run what is missing of a study; after an interruption give the same command again."""
+    from optnas.base.toml import parse_override
     from optnas.cli.printing.study import StudyLines, print_note
     from optnas.study.declare import load_study
     from optnas.study.progress import Watch
-    from optnas.study.runner import Runner
+    from optnas.study.runner import Runner, at_a_time, engine_of
 
-    at_a_time = _jobs(jobs, threads)
+    abreast = at_a_time(jobs, threads)
     loaded = load_study(study, dotted_settings(None, device=device, threads=threads, data=data))
     print_note(loaded)
-    carrier = _engine(engine, engine_set, out)
-    runner = Runner(loaded, out, carrier, at_a_time, max_runs, retry_failed)
+    given = {".".join(parts): value for parts, value in map(parse_override, engine_set or [])}
+    runner = Runner(loaded, out, engine_of(engine, given, out), abreast, max_runs, retry_failed)
     watch = Watch(loaded.runs, runner.folders)
-    with StudyLines(watch.look, at_a_time) as lines:
+    with StudyLines(watch.look, abreast) as lines:
         runner.on_change, runner.on_tick = lines.change, lines.tick
         whole = runner.go()
-    say(watch.look().line(at_a_time))
+    say(watch.look().line(abreast))
     raise typer.Exit(EXIT_DONE if whole else EXIT_FAILED)
-
-
-def _engine(name: str, words: list[str] | None, out: Path) -> Any:
-    from optnas.base import registry
-    from optnas.base.toml import parse_override
-
-    factory = registry.find("engine", name, key="--engine")
-    given = {".".join(parts): value for parts, value in map(parse_override, words or [])}
-    settings = registry.complete_settings(factory, given, section="engine", skip=("out",))
-    return registry.supply(factory, settings, {"out": out}, section="engine")
 
 
 @app.command()

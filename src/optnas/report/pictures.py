@@ -42,9 +42,13 @@ class Picture:
 
     def embedded(self) -> str:
         """The drawing as the address of an image in a page."""
+        return f"data:image/png;base64,{base64.b64encode(self._repr_png_()).decode()}"
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
         file = io.BytesIO()
         self.drawing.savefig(file, format="png", dpi=120)
-        return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+        return file.getvalue()
 
 
 class Absent(NamedTuple):
@@ -81,6 +85,46 @@ def plot_figure(
         UserError: there is no such figure, it takes other arguments, or it cannot be written.
     """
     path = Path(path)
+    figure, offered = _asked(name, runs, table, folder, reference)
+    check_format(path)
+    match _drawable(figure, name, offered, options or {}):
+        case Figure() as made:
+            static.write(drawn(name, made), path, captioned=True)
+        case Traversable() as slide:
+            _copy(name, slide, path)
+        case drawing:
+            write_figure(drawing, path)
+
+
+def picture_of(
+    name: str, runs: Sequence[RunFolder], options: Mapping[str, Any] | None = None
+) -> Picture:
+    """Draw a figure of runs to look at, such as in a notebook.
+
+    Args:
+        name: a registered figure, or ``./file.py:function``.
+        runs: the runs it is drawn from.
+        options: the figure's own, checked against its signature.
+
+    Raises:
+        UserError: there is no such figure, it takes other arguments, or it shows nothing of runs.
+    """
+    figure, offered = _asked(name, runs, None, None, None)
+    match _drawable(figure, name, offered, options or {}):
+        case Figure() as made:
+            return Picture(name, made.title, static.draw(drawn(name, made), captioned=True))
+        case drawing:
+            return Picture(name, name, drawing)
+
+
+def _asked(
+    name: str,
+    runs: Sequence[RunFolder],
+    table: str | None,
+    folder: Path | None,
+    reference: Sequence[str] | None,
+) -> tuple[registry.Factory, dict[str, Any]]:
+    """A figure, and what it may take of what was asked."""
     figure = registry.find("figure", name, key="--figure")
     taken = inspect.signature(figure).parameters
     for key, value in {"table": table, "reference": reference and ",".join(reference)}.items():
@@ -98,7 +142,6 @@ def plot_figure(
             value=" ".join(str(run.path) for run in runs),
             remedy="leave it out",
         )
-    check_format(path)
     offered: dict[str, Any] = {
         "runs": runs,
         "table": table,
@@ -107,22 +150,22 @@ def plot_figure(
     }
     if "material" in taken:
         offered["material"] = _material(name, runs, table, folder, reference)
-    made = _made(figure, name, offered, options or {})
-    match made:
-        case Figure():
-            if not any(row.panels for row in made.rows):
-                why = made.missing or "no row has a panel"
-                raise UserError(
-                    f"the figure {name} has nothing to draw: {why}",
-                    key="DIR...",
-                    value=f"{len(runs)} runs",
-                    remedy="give finished runs that it can show",
-                )
-            static.write(drawn(name, made), path, captioned=True)
-        case Traversable():
-            _copy(name, made, path)
-        case _:
-            write_figure(made, path)
+    return figure, offered
+
+
+def _drawable(
+    figure: registry.Factory, name: str, offered: Mapping[str, Any], options: Mapping[str, Any]
+) -> Any:
+    """What a figure returns, if there is something in it."""
+    made = _made(figure, name, offered, options)
+    if isinstance(made, Figure) and not any(row.panels for row in made.rows):
+        raise UserError(
+            f"the figure {name} has nothing to draw: {made.missing or 'no row has a panel'}",
+            key="DIR...",
+            value=f"{len(offered['runs'])} runs",
+            remedy="give finished runs that it can show",
+        )
+    return made
 
 
 def _material(

@@ -22,6 +22,7 @@ class Line:
         self._wanted = wanted
         self._live: Any = None
         self._cell: Any = None
+        self._last = ""
 
     def __enter__(self) -> Self:
         if self._wanted is not False and not _in_notebook() and sys.stderr.isatty():
@@ -34,7 +35,9 @@ class Line:
 
     def show(self, text: str) -> None:
         """Show another text in its place."""
-        text = for_terminal(text)
+        if text == self._last:
+            return
+        self._last, text = text, for_terminal(text)
         if self._live is not None:
             from rich.text import Text
 

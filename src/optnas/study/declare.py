@@ -103,6 +103,22 @@ def load_study(name: str, settings: Mapping[str, Any] | None = None) -> Study:
         UserError: anything in the file is unknown, ill-typed, out of range or contradictory.
     """
     label, document = STUDIES.load(name)
+    return study_of(document, label, settings)
+
+
+def study_of(
+    document: Mapping[str, Any], label: str, settings: Mapping[str, Any] | None = None
+) -> Study:
+    """Resolve all runs of a study's document.
+
+    Args:
+        document: the content of its file.
+        label: what to call it in messages.
+        settings: as for `load_study`.
+
+    Raises:
+        UserError: anything in it is unknown, ill-typed, out of range or contradictory.
+    """
     _refuse_unknown(document, ("study", "grid"), label)
     table = document.get("study")
     if not isinstance(table, Mapping):

@@ -7,12 +7,13 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from optnas.base import registry
 from optnas.base.contents import Status
 from optnas.base.errors import UserError, fault_of
 from optnas.base.files import TEMPORARY
@@ -280,3 +281,39 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def at_a_time(jobs: int | None, threads: int | None) -> int:
+    """How many runs go on at a time.
+
+    Args:
+        jobs: what was asked for; None: as many as the cores carry.
+        threads: of each run, one by default.
+
+    Raises:
+        UserError: less than one was asked for.
+    """
+    if jobs is None:
+        return max(1, (os.cpu_count() or 1) // max(1, threads or 1))
+    if jobs < 1:
+        raise UserError(
+            "at least one run at a time", key="--jobs", value=jobs, remedy="write --jobs 1"
+        )
+    return jobs
+
+
+def engine_of(name: str, given: Mapping[str, Any], out: Path) -> Engine:
+    """The engine of a name.
+
+    Args:
+        name: a registered one, or ``module:Object``.
+        given: its settings.
+        out: the study's folder.
+
+    Returns:
+        The engine. A name or setting that is wrong is a `UserError`.
+    """
+    factory = registry.find("engine", name, key="--engine")
+    settings = registry.complete_settings(factory, given, section="engine", skip=("out",))
+    engine: Engine = registry.supply(factory, settings, {"out": out}, section="engine")
+    return engine

@@ -1,0 +1,270 @@
+"""``optnas.study``: the module of studies, and a study declared in a program when it is called."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optnas.study
+from optnas.base.errors import UserError
+from optnas.search.words import speaking, told
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from optnas.report.run import Run
+    from optnas.study.declare import Study
+
+FILE = "study.toml"
+LABEL = "study"  # what messages call a dictionary
+
+
+class DeclaredStudy:
+    """A study and its folder; made by calling ``optnas.study``.
+
+    Whatever needs the study's file finds it in the folder, `FILE`, for every command too:
+    ``optnas study report OUT/study.toml --out OUT``.
+    """
+
+    def __init__(
+        self,
+        declared: Mapping[str, Any] | str | Path,
+        out: str | Path,
+        settings: Mapping[str, Any] | None = None,
+    ):
+        from optnas.search.objects import named
+        from optnas.study.declare import load_study, study_of
+
+        self.out = Path(out)
+        self._settings = dict(settings or {})
+        self._document: dict[str, Any] | None = None
+        with told(LABEL):
+            if isinstance(declared, Mapping):
+                with named(declared, LABEL) as plain:
+                    self._document = _document(plain)
+                    self._study = study_of(self._document, LABEL, self._settings)
+                self._name = str(self.out / FILE)
+            else:
+                self._name = str(declared)
+                self._study = load_study(self._name, self._settings)
+
+    def __repr__(self) -> str:
+        return f"<study {self._study.name}: {len(self._study.runs)} runs in {self.out}>"
+
+    @property
+    def study(self) -> Study:
+        """The study with its runs resolved."""
+        return self._study
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs that have begun, in the study's order."""
+        from optnas.report.run import Run
+        from optnas.study.folder import locate
+
+        folders = locate(self._study.runs.values(), self.out).values()
+        return [Run(folder.path) for folder in folders if folder.config.exists()]
+
+    @speaking
+    def plan(self, *, timing: bool = True) -> pd.DataFrame:
+        """Every run, whether it is there already, and how long it would take alone.
+
+        Args:
+            timing: measure a few steps of each kind of run; a minute at most.
+
+        Returns:
+            One row per run, by id: the study's axes and the seed; ``state`` and ``reason``, as of
+            ``optnas study status``; ``seconds``, where they were measured.
+        """
+        import pandas as pd
+
+        from optnas.study.declare import SEED
+        from optnas.study.folder import locate, look
+        from optnas.study.timing import estimate
+
+        runs, folders = self._study.runs, locate(self._study.runs.values(), self.out)
+        seconds = estimate(self._study) if timing else {}
+        rows = [
+            {key: run.shown(key) for key in run.point if key != SEED}
+            | {SEED: run.point[SEED], **look(folders[name])._asdict(), "seconds": seconds.get(name)}
+            for name, run in runs.items()
+        ]
+        return pd.DataFrame(rows, index=pd.Index(runs, name="id"))
+
+    @speaking
+    def run(
+        self,
+        *,
+        jobs: int | None = None,
+        max_runs: int | None = None,
+        retry_failed: bool = False,
+        engine: str = "local",
+        engine_settings: Mapping[str, Any] | None = None,
+        progress: bool | None = None,
+    ) -> bool:
+        """Run what is missing; after an interruption call it again.
+
+        Args:
+            jobs: runs at a time; default: the cores.
+            max_runs: begin no more than so many.
+            retry_failed: also go on with runs that failed.
+            engine: ``local``, ``ray``, ``slurm`` or ``module:Object``.
+            engine_settings: of the engine.
+            progress: as of `optnas.run`.
+
+        Returns:
+            Whether every run is finished; `plan` tells of the others why they are not.
+        """
+        from optnas.search.showing import Line
+        from optnas.study.progress import Watch
+        from optnas.study.runner import Runner, at_a_time, engine_of
+
+        self._write()
+        abreast = at_a_time(jobs, self._settings.get("run.threads"))
+        carrier = engine_of(engine, engine_settings or {}, self.out)
+        runner = Runner(self._study, self.out, carrier, abreast, max_runs, retry_failed)
+        watch = Watch(self._study.runs, runner.folders)
+        with Line(progress) as line:
+            runner.on_tick = lambda: line.show(watch.look().line(abreast))
+            whole = runner.go()
+            line.show(watch.look().line(abreast))
+        return whole
+
+    @speaking
+    def table(self, **options: Any) -> pd.DataFrame:
+        """One row for each run and epoch; options as of `optnas.study.table`."""
+        from optnas.study.tables import table
+
+        return table(self._written(), self.out, **options)
+
+    @speaking
+    def compare(
+        self,
+        by: Sequence[str] = (),
+        responses: Sequence[str] = (),
+        *,
+        to: str | Path | None = None,
+        **options: Any,
+    ) -> pd.DataFrame:
+        """Every pair of arms within seeds.
+
+        Args:
+            by: axes whose values make the arms; default: all of them.
+            responses: such as ``accuracy``, ``auc accuracy`` or ``train_loss``; default: the
+                benchmark's accuracy of the derived cell, and the supernet's.
+            to: also write compare.csv, .tex, .pdf and .png into this folder.
+            **options: as of `optnas.study.compare`.
+
+        Returns:
+            One row per response and pair: ``arm`` minus ``other`` over ``n`` seeds, ``difference``
+            with its interval from ``low`` to ``high``, ``p``, ``p_holm`` and further columns
+            (docs/studies.md); ``attrs["remarks"]`` says what the seeds cannot decide.
+        """
+        import pandas as pd
+
+        from optnas.report.comparison import as_plain, write_comparison
+        from optnas.study.comparing import compare
+
+        found = compare(self._written(), self.out, by, responses, **options)
+        if to is not None:
+            write_comparison(found, Path(to))
+        rows, remarks = [], []
+        for each in map(as_plain, found):
+            about = {"response": each["response"], "unit": each["unit_of_difference"]}
+            for row in each["rows"]:
+                arm, other = row.pop("arms")
+                rows.append({**about, "arm": arm, "other": other, **row})
+            remarks += each["remarks"]
+        table = pd.DataFrame(rows)
+        table.attrs["remarks"] = list(dict.fromkeys(remarks))
+        return table
+
+    @speaking
+    def report(self, to: str | Path | None = None, **options: Any) -> Path:
+        """Write report.html and figures/; options as of `optnas.report.report`.
+
+        Args:
+            to: where to; default: the study's folder.
+            **options: as of `optnas.report.report`.
+
+        Returns:
+            The page.
+        """
+        from optnas.report.build import report
+
+        return report(self._written(), self.out, to, **options)
+
+    def _written(self) -> str:
+        """The name of the study's file, which is there."""
+        self._write()
+        return self._name
+
+    def _write(self) -> None:
+        from optnas.base.files import write_text, writing
+        from optnas.base.toml import dump_toml
+
+        if self._document is None:
+            return
+        try:
+            text = dump_toml(self._document)
+        except TypeError as error:
+            raise UserError(
+                f"holds what no TOML file can ({error})",
+                where=LABEL,
+                remedy="leave out what is None",
+            ) from error
+        with writing("the study", key="--out", path=self.out):
+            self.out.mkdir(parents=True, exist_ok=True)
+            write_text(self.out / FILE, text)
+
+
+def _document(declared: Mapping[str, Any]) -> dict[str, Any]:
+    """What the study's file would hold: the keys of [study], and grids."""
+    from optnas.base.toml import nest
+
+    table = {key: value for key, value in declared.items() if key != "grid"}
+    if isinstance(table.get("base"), Mapping):
+        table["base"] = nest(table["base"], f"{LABEL}: base")
+    grid = declared.get("grid", {})
+    return {"study": table, "grid": [grid] if isinstance(grid, Mapping) else grid}
+
+
+class Studies(types.ModuleType):
+    """The module ``optnas.study``; called, it declares a study."""
+
+    if TYPE_CHECKING:
+        Runner: type[Any]
+        compare: Callable[..., Any]
+        export: Callable[..., Any]
+        judge: Callable[..., Any]
+        load_study: Callable[..., Study]
+        table: Callable[..., pd.DataFrame]
+
+    def __call__(
+        self,
+        declared: Mapping[str, Any] | str | Path,
+        *,
+        out: str | Path,
+        settings: Mapping[str, Any] | None = None,
+    ) -> DeclaredStudy:
+        """Declare a study: grids of settings under seeds.
+
+        Args:
+            declared: the keys of a study's file without ``[study]``: ``name``, ``seeds``, ``base``,
+                and ``grid``, one grid or a list of them; classes and functions may stand for names.
+                Or a shipped name, or the path of a file.
+            out: the study's folder.
+            settings: dotted keys that lie over every run and change no number: ``run.*`` and
+                ``data.folder``.
+
+        Raises:
+            UserError: anything in it is unknown, ill-typed, out of range or contradictory.
+        """
+        return DeclaredStudy(declared, out, settings)
+
+
+module: Any = optnas.study
+module.__class__ = Studies
+study: Studies = module

@@ -1,0 +1,109 @@
+"""A run as a value: what its folder says, read when it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optnas.base.records import RunFolder
+from optnas.base.toml import flat
+from optnas.search.words import speaking
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from optnas.report.pictures import Picture
+    from optnas.spaces import Architecture
+    from optnas.spaces.network.module import NetworkModule
+
+
+class Run:
+    """A search in its folder, finished or not; nothing is kept, so that a running one is followed.
+
+    Args:
+        path: the run's folder.
+
+    Raises:
+        UserError: there is no run in it.
+    """
+
+    @speaking
+    def __init__(self, path: str | Path):
+        self.folder = RunFolder(Path(path))
+        self.folder.read_config()
+
+    def __repr__(self) -> str:
+        from optnas.measures.drawing import run_label
+        from optnas.study.folder import look
+
+        config, (state, reason) = self.folder.read_config(), look(self.folder)
+        told = f"{run_label(config)}, {config['data']['name']}, seed {config['search']['seed']}"
+        return f"<Run {self.folder.path}: {told}: {state}{reason and f' ({reason})'}>"
+
+    @property
+    @speaking
+    def settings(self) -> dict[str, Any]:
+        """Every setting by its dotted key; `optnas.run` takes them as they are."""
+        config = self.folder.read_config()
+        return flat({k: v for k, v in config.items() if k not in ("format", "identity")})
+
+    @property
+    @speaking
+    def result(self) -> dict[str, Any] | None:
+        """How it ended, the content of result.json; None while it has not."""
+        return self.folder.read_result()
+
+    @property
+    @speaking
+    def epochs(self) -> pd.DataFrame:
+        """One row per epoch, as of `optnas.load`."""
+        from optnas.search.api import load
+
+        return load(self.folder.path)
+
+    @property
+    @speaking
+    def measures(self) -> dict[str, pd.DataFrame]:
+        """What each measure found, by its label: one row per line, its values under their names."""
+        import pandas as pd
+
+        found = {}
+        for label in self.folder.measures.labels():
+            lines = self.folder.read_measures(label)
+            heads = [{key: line[key] for key in ("epoch", "status")} for line in lines]
+            rows = [head | line["values"] for head, line in zip(heads, lines, strict=True)]
+            found[label] = pd.json_normalize(rows)
+        return found
+
+    @property
+    @speaking
+    def architecture(self) -> Architecture:
+        """The derived cell after the last recorded epoch."""
+        from optnas.spaces import build_space
+
+        space = build_space(self.folder.read_config()["space"])
+        return space.parse(self.folder.read_some_epochs()[-1]["architecture"])
+
+    @speaking
+    def supernet(self, epoch: int | None = None) -> NetworkModule:
+        """The trained supernet, as of `optnas.supernet`; by default that of the last epoch."""
+        from optnas.search.modules import supernet
+
+        return supernet(self.folder.path, epoch=epoch)
+
+    @speaking
+    def plot(
+        self, path: str | Path | None = None, figure: str = "epochs", **options: Any
+    ) -> Picture:
+        """A figure of this run: a notebook shows it, ``plot().drawing`` is matplotlib's.
+
+        Args:
+            path: also write it to this file, which ends in .png, .svg or .pdf.
+            figure: a registered figure.
+            **options: the figure's own.
+        """
+        from optnas.report.pictures import picture_of, plot_figure
+
+        if path is not None:
+            plot_figure(figure, [self.folder], path, options)
+        return picture_of(figure, [self.folder], options)
