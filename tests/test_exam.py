@@ -15,6 +15,7 @@ from optnas.search.api import nest
 from optnas.search.exam import Subject, examine, subjects
 from optnas.search.exam.parts import OF_KIND
 from optnas.search.exam.searches import OF_AN_ALGORITHM
+from optnas.spaces import build_space
 
 # One space in the default tier, the others in the slow one.
 VARIANTS = [
@@ -24,6 +25,8 @@ VARIANTS = [
         marks=[] if space_name == "toy" else pytest.mark.slow,
     )
     for space_name, space in every_space()
+    # One with a network of its own: tests/test_nas_bench_macro.py.
+    if build_space({"name": space_name}).network is None
     for name, changes in every_variant()
 ]
 EVERYTHING = subjects(None)

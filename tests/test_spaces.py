@@ -68,6 +68,8 @@ def test_strings_equal_the_naive_twin_and_round_trip(operations: Operations) -> 
     cell = SPACE.architecture(operations)
     assert cell.string == str(cell) == naive_string(operations)
     assert SPACE.parse(f" {cell.string}\n") == cell
+    for text in (str(operations), str(list(operations)), ",".join(map(str, operations))):
+        assert SPACE.parse(f" {text}\n") == cell
     assert cell.operation_names == tuple(NAMES[operation] for operation in operations)
     assert [cell.count(name) for name in NAMES] == [operations.count(i) for i in range(5)]
 
@@ -103,6 +105,8 @@ def test_cells_and_spaces_are_values() -> None:
         (BEST.rpartition("+")[0], "this is no cell of nas-bench-201"),
         (BEST + "|none~3|", "this is no cell of nas-bench-201"),
         ("", "this is no cell of nas-bench-201"),
+        ("(3, 1, 3, 1, 1)", "write 6 indices from 0 to 4: 0 none, 1 skip_connect"),
+        ("3,1,3,1,1,5", "write 6 indices from 0 to 4: 0 none, 1 skip_connect"),
         ("|nor_conv_3x3~0|\n+", "this is no cell of nas-bench-201"),
     ],
 )

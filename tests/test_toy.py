@@ -52,7 +52,9 @@ def test_every_cell_round_trips() -> None:
     assert all(function_string(cells[place]) == f for f, ps in grouped.items() for place in ps)
 
 
-@pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+@pytest.mark.parametrize(
+    "space", [space for space in SPACES if space.network is None], ids=lambda space: space.name
+)
 def test_the_supernet_equals_its_naive_twin(space: Space) -> None:
     def normal(*shape: int, seed: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)

@@ -9,7 +9,7 @@ from optnas.base.registry import register
 from optnas.spaces.base import Space
 
 
-@register("algorithm", "darts-minus")
+@register("algorithm", "darts-minus", needs=("auxiliary-skip",))
 def darts_minus(
     beta: float = 1.0,
     hypergradient: HypergradientName = "first-order",
@@ -22,6 +22,7 @@ def darts_minus(
     Edge j -> i computes sum_o A[e, o] o(x_j) + beta_t x_j with
     beta_t = beta max(0, 1 - (epoch - 1) / D): beta in the first epoch, beta / D in epoch D. Where
     skip is the identity (all of NAS-Bench-201) that is softmax(alpha) + beta_t on the skip column.
+    On a strided edge the network has an auxiliary skip with weights of its own, of weight beta_t.
 
     Args:
         beta: weight of the auxiliary skip in the first epoch.

@@ -16,7 +16,12 @@ app = typer.Typer(help="Ask a benchmark table.")
 
 @app.command()
 def query(
-    architecture: Annotated[str, typer.Argument(metavar="ARCH|INDEX", help="string or index")],
+    architecture: Annotated[
+        str,
+        typer.Argument(
+            metavar="ARCH|INDEX", help="string, operation indices such as 3,1,3,1,1,1, or index"
+        ),
+    ],
     table: Annotated[
         str, typer.Option(help="name of a table, or auto: the preferred one that is there")
     ] = "auto",

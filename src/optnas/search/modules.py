@@ -17,7 +17,7 @@ from optnas.search.settings.layers import reread
 from optnas.search.standalone.cell import CONFIG, checkpoint_of, find, read_checkpoint
 from optnas.search.state import build_state
 from optnas.spaces import Architecture, build_space
-from optnas.spaces.network import Network, Statistics
+from optnas.spaces.network import Statistics, build_fixed
 from optnas.spaces.network.module import NetworkModule, Pictures, read_saved
 
 SUFFIX = ".safetensors"
@@ -79,7 +79,7 @@ def _module(
     seed: int = 0,
     statistics: Statistics | None = None,
 ) -> NetworkModule:
-    built = Network(
+    built = build_fixed(
         architecture,
         channels=sizes["channels"],
         cells=sizes["cells"],
@@ -90,7 +90,7 @@ def _module(
     facts = {"space": dict(space), "architecture": architecture.string, "sizes": dict(sizes)}
     if statistics is None:
         statistics = built.initial_statistics()
-    module = NetworkModule(built.weights, built.forward, statistics, pictures, facts)
+    module = NetworkModule(built.weights, built.__call__, statistics, pictures, facts)
     return module.eval()
 
 

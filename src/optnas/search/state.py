@@ -197,9 +197,12 @@ def build_state(settings: Settings) -> SearchState:
     train, valid = _load_halves(settings, dataset, device)
     chosen = settings.algorithm
     algorithm = algorithm_of(settings, space)
+    asked_for = registry.needs_in("algorithm", chosen.name, chosen.settings, key="algorithm")
+    needs = frozenset(each.need for each in asked_for)
     supernet = build_network(
         space,
         algorithm.mixed_cell,
+        auxiliary="auxiliary-skip" in needs,
         channels=settings.supernet.channels,
         cells=settings.supernet.cells,
         classes=dataset.classes,
@@ -212,8 +215,6 @@ def build_state(settings: Settings) -> SearchState:
     tracked = settings.supernet.batch_norm == "running"
     asked = settings.augmentation
     augmentation = Augmentation(asked.crop_padding, asked.flip, asked.cutout)
-    asked_for = registry.needs_in("algorithm", chosen.name, chosen.settings, key="algorithm")
-    needs = frozenset(each.need for each in asked_for)
     own = [stream for need, stream in STREAM_OF.items() if need in needs]
     generators = {name: named_generator(seed, name) for name in (*STREAMS, *own)}
     if algorithm.mixed_cell is not None and "own-cell" not in needs:

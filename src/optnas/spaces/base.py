@@ -21,7 +21,7 @@ from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
 from optnas.spaces.operations.base import Operation
 
 if TYPE_CHECKING:
-    from optnas.spaces.network.protocol import BuildNetwork
+    from optnas.spaces.network.protocol import BuildFixed, BuildNetwork
 
 Operations = tuple[int, ...]
 Edge = tuple[int, int]
@@ -101,6 +101,9 @@ class Space:
             the space's cells, `optnas.spaces.network.Supernet`.
         wirings: the kinds of cell; by default one, of these nodes and edges. For several see
             `of_wirings`.
+        fixed: builds the network of one architecture, to be trained from scratch, where the space
+            brings a network of its own; None if none is known.
+        halvings: how often the network halves height and width.
 
     Raises:
         ValueError: edges are out of order or not forward, or an operation index is out of range.
@@ -119,6 +122,8 @@ class Space:
     )
     network: BuildNetwork | None = field(default=None, repr=False)
     wirings: tuple[Wiring, ...] = ()
+    fixed: BuildFixed | None = field(default=None, repr=False)
+    halvings: int = 2
 
     def __post_init__(self) -> None:
         if not self.wirings:
@@ -255,19 +260,23 @@ class Space:
     def parse(
         self, text: str, *, where: object = COMMAND_LINE, key: str = "architecture"
     ) -> Architecture:
-        """The cell a string such as ``|op~0|+|op~0|op~1|`` stands for.
+        """The cell a string such as ``|op~0|+|op~0|op~1|``, or ``(0, 3, 1)``, stands for.
 
         Args:
-            text: the string; white space around it is ignored.
+            text: the string, or the indices of its operations in the order of the edges, with
+                commas between them and perhaps brackets around; white space around it is ignored.
             where: the file or command line it was written in, for the error.
             key: its dotted key, for the error.
 
         Returns:
-            The cell whose `Architecture.string` is the text.
+            The cell whose `Architecture.string` or `Architecture.operations` is the text.
 
         Raises:
             UserError: the text has another shape, or names an operation that is not in the space.
         """
+        indices = _indices(text)
+        if indices is not None:
+            return self._of_indices(indices, text, where, key)
         groups = re.split("[+ ]", text.strip())
         tokens = [token for group in groups for token in group.strip("|").split("|")]
         chosen = [token.partition("~")[0] for token in tokens]
@@ -290,6 +299,18 @@ class Space:
                     remedy=did_you_mean(name, self.operations),
                 )
         return self.architecture([self.operations.index(name) for name in chosen])
+
+    def _of_indices(self, indices: list[int], text: str, where: object, key: str) -> Architecture:
+        if len(indices) == self.edge_count and max(indices) < self.operation_count:
+            return self.architecture(indices)
+        raise UserError(
+            f"this is no cell of {self.name}",
+            where=where,
+            key=key,
+            value=text,
+            remedy=f"write {self.edge_count} indices from 0 to {self.operation_count - 1}:"
+            f" {', '.join(f'{i} {name}' for i, name in enumerate(self.operations))}",
+        )
 
     def architecture_at(self, index: int) -> Architecture:
         """The cell at a place of the official order.
@@ -397,6 +418,16 @@ class Architecture:
             remedy = did_you_mean(name, self.space.operations)
             raise ValueError(f"{self.space.name} has no operation {name!r}; {remedy}")
         return self.operation_names.count(name)
+
+
+def _indices(text: str) -> list[int] | None:
+    """Operation indices such as ``0, 3, 1``, perhaps in brackets; None of another text."""
+    text = text.strip()
+    if text[:1] + text[-1:] in ("()", "[]"):
+        text = text[1:-1].strip()
+    parts = [part.strip() for part in text.removesuffix(",").split(",")]
+    listed = "," in text and all(re.fullmatch("[0-9]{1,9}", part) for part in parts)
+    return [int(part) for part in parts] if listed else None
 
 
 @functools.cache

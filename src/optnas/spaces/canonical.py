@@ -105,7 +105,7 @@ def unique_string(architecture: Architecture, *, consider_zero: bool = True) -> 
             elif space.is_identity(edge, index):
                 term = strings[source]
             else:
-                term = f"({strings[source]})@{space.operations[index]}"
+                term = f"({strings[source]})@{_name(space, edge, index)}"
             terms[node].append(term)
         strings.append("+".join(sorted(terms[node])))
     return strings[-1]
@@ -119,8 +119,9 @@ def function_string(architecture: Architecture) -> str:
     ``o[k](v_i)`` for one with, where the number k is that edge's own. Two convolutions of one input
     are so distinct terms, while a node used twice brings the same numbers twice: its value is
     shared. Edges are numbered so that the result is the smallest string of all numberings, hence
-    equal strings if and only if the expressions differ by names of weights only. Algebra of single
-    operations is not used, such as average pooling being linear.
+    equal strings if and only if the expressions differ by names of weights only. On a strided edge
+    ``o/2`` stands for o. Algebra of single operations is not used, such as average pooling being
+    linear.
 
     Returns:
         The output's expression, or ``#`` for a cell that is not connected.
@@ -200,11 +201,16 @@ def _edge_terms(cell: Architecture, numbers: Mapping[int, int]) -> list[tuple[st
             added = values[source]
         else:
             number = f"[{numbers[edge]}]" if edge in numbers else ""
-            name = f"{space.operations[index]}{number}"
+            name = f"{_name(space, edge, index)}{number}"
             added = (f"{name}({'+'.join(values[source])})",)
         terms.append(added)
         values[target] = tuple(sorted(values[target] + added))
     return terms
+
+
+def _name(space: Space, edge: int, index: int) -> str:
+    # An operation that halves the sides is another function.
+    return space.operations[index] + ("/2" if edge in space.strided else "")
 
 
 def _output(cell: Architecture, numbers: Mapping[int, int]) -> str:

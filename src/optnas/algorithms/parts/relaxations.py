@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from optnas.algorithms.base import Draw, EpochsOrRun, Progress, Relax
-from optnas.base.errors import UserError
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
 from optnas.spaces.base import Space
@@ -45,30 +44,21 @@ def gumbel(draw: Draw, like_EO: Tensor) -> Tensor:
     return -(-uniform_EO.log()).log().to(like_EO)
 
 
-@register("relaxation", "softmax-with-skip")
+@register("relaxation", "softmax-with-skip", needs=("auxiliary-skip",))
 def softmax_with_skip(beta: float = 1.0, decay_epochs: EpochsOrRun = 0, *, space: Space) -> Relax:
     """A = softmax(alpha) + beta max(0, 1 - (epoch - 1) / D) on the skip column.
 
-    Equal to an auxiliary skip connection of that weight beside every edge, because skip is the
-    identity there.
+    Equal to an auxiliary skip connection of that weight beside every edge whose skip is the
+    identity. On a strided edge the network takes what a row has over 1 for the weight of an
+    auxiliary skip of its own.
 
     Args:
         beta: weight in the first epoch.
         decay_epochs: D, the epochs after which nothing of it would be left; 0 for those of the run.
         space: the search space; the program supplies it, for the column of its skip.
 
-    Raises:
-        UserError: the space has strided edges, whose skip is not the identity.
-
     Reference: Chu et al., ICLR 2021, equation 2.
     """
-    if space.strided:
-        raise UserError(
-            "an auxiliary skip is more weight on the skip only where that is the identity",
-            key="space.name",
-            value=space.name,
-            remedy="choose a space without strided edges, or another relaxation",
-        )
 
     def relax(alpha_EO: Tensor, progress: Progress) -> Tensor:
         boost_O = torch.zeros_like(alpha_EO[0])

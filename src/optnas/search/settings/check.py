@@ -61,8 +61,8 @@ def check(settings: Settings, images: SearchImages) -> None:
         UserError: they do.
     """
     _check_values(settings.model_dump())
-    _check_consistency(settings, images)
     space = build_space(settings.space.model_dump())
+    _check_consistency(settings, images, space)
     if space.network is None:
         space.check_operations()
     elif not settings.supernet.head_affine:
@@ -71,7 +71,7 @@ def check(settings: Settings, images: SearchImages) -> None:
     check_measures(settings)
     _check_needs(settings, space)
     _check_simplex(settings)
-    _check_judging(settings, algorithm_of(settings, space))
+    _check_judging(settings, space, algorithm_of(settings, space))
 
 
 def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
@@ -91,14 +91,14 @@ def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
                 )
 
 
-def _check_consistency(settings: Settings, images: SearchImages) -> None:
+def _check_consistency(settings: Settings, images: SearchImages, space: Space) -> None:
     search, supernet, data = settings.search, settings.supernet, settings.data
     refuse(
         *halves_too_large(data, images),
         rises("weight_optimizer", settings.weight_optimizer),
         rises("arch_optimizer", settings.arch_optimizer),
         (
-            data.resolution % 4 != 0,
+            space.network is None and data.resolution % 4 != 0,
             "data.resolution",
             data.resolution,
             "the supernet halves height and width twice",
@@ -111,7 +111,7 @@ def _check_consistency(settings: Settings, images: SearchImages) -> None:
             f"larger than a half (train {data.train_size}, valid {data.valid_size})",
             "lower it, or raise data.train_size and data.valid_size",
         ),
-        single_value(data, "train_size", "search.batch_size", search.batch_size),
+        single_value(data, space, "train_size", "search.batch_size", search.batch_size),
         (
             supernet.batch_norm == "batch" and supernet.arch_step_updates_statistics,
             "supernet.arch_step_updates_statistics",
@@ -151,30 +151,37 @@ def halves_too_large(data: ImagesSection, images: SearchImages) -> list[Contradi
     ]
 
 
-def _one_pixel(data: ImagesSection) -> bool:
-    """Whether a channel of the last stage has one pixel, after two halvings of the sides."""
-    return data.resolution < 8
+def _one_pixel(data: ImagesSection, space: Space) -> bool:
+    """Whether a channel of the last stage has one pixel, after all halvings of the sides."""
+    return data.resolution <= 2**space.halvings
 
 
-def single_value(data: ImagesSection, half: str, key: str, batch_size: int) -> Contradiction:
+def _more_pixels(space: Space) -> str:
+    return f"raise data.resolution to {2 ** (space.halvings + 1)}"
+
+
+def single_value(
+    data: ImagesSection, space: Space, half: str, key: str, batch_size: int
+) -> Contradiction:
     """What `refuse` is to refuse of passes that end with a batch norm of a single value.
 
     Variances of a batch need two values per channel; one image has one pixel there if it is small.
 
     Args:
         data: sizes and resolution.
+        space: whose network halves the sides.
         half: key of the half's size; the pass keeps its short last batch.
         key: of the size of a batch.
         batch_size: its value.
     """
     size = getattr(data, half)
     return (
-        _one_pixel(data) and size % batch_size == 1,
+        _one_pixel(data, space) and size % batch_size == 1,
         f"data.{half}",
         size,
         "the last batch would be one image of one pixel per channel in the last stage "
         f"({key} = {batch_size}, data.resolution = {data.resolution})",
-        "change it by one, or raise data.resolution to 8",
+        f"change it by one, or {_more_pixels(space)}",
     )
 
 
@@ -198,16 +205,17 @@ def algorithm_of(settings: Settings, space: Space) -> Algorithm:
     return algorithm
 
 
-def _check_judging(settings: Settings, algorithm: Algorithm) -> None:
+def _check_judging(settings: Settings, space: Space, algorithm: Algorithm) -> None:
     """Refuse batches of one value per channel in passes over the validation half."""
     data, search, judging = settings.data, settings.search, settings.evaluation
-    if not _one_pixel(data):
+    if not _one_pixel(data, space):
         return
     if search.valid_order == "passes":
-        refuse(single_value(data, "valid_size", "search.batch_size", search.batch_size))
+        refuse(single_value(data, space, "valid_size", "search.batch_size", search.batch_size))
     # A selection judges by the statistics of each batch, whatever the run tracks.
     if settings.supernet.batch_norm == "batch" or algorithm.select is not None:
-        refuse(single_value(data, "valid_size", "evaluation.batch_size", judging.batch_size))
+        key = "evaluation.batch_size"
+        refuse(single_value(data, space, "valid_size", key, judging.batch_size))
 
 
 def rises(section: str, optimizer: OptimizerSection) -> Contradiction:
@@ -264,11 +272,12 @@ def check_measures(settings: Settings) -> None:
         UserError: a measure is one of these, or normalises batches of one value per channel.
     """
     halves = {"train": settings.data.train_size, "valid": settings.data.valid_size}
+    space = build_space(settings.space.model_dump())
     columns = dict.fromkeys(RECORD.keys() - set(OF_MEASURES), "the search")
     for label, section in settings.measures.items():
         measure: Measure = registry.find("measure", section.name)(**section.settings)
         taken = section.every > 0 or bool(section.at)
-        if taken and section.settings.get("batch_size") == 1 and _one_pixel(settings.data):
+        if taken and section.settings.get("batch_size") == 1 and _one_pixel(settings.data, space):
             raise UserError(
                 "a batch norm would meet a single value per channel in the last stage "
                 f"(data.resolution = {settings.data.resolution})",
@@ -281,13 +290,13 @@ def check_measures(settings: Settings) -> None:
             settings.evaluation.batch_size,
             settings.supernet.batch_norm == "batch",
         )
-        if taken and least == 1 and _one_pixel(settings.data):
+        if taken and least == 1 and _one_pixel(settings.data, space):
             raise UserError(
                 "one of its batches would be one image of one pixel per channel in the last stage "
                 f"(data.resolution = {settings.data.resolution}), which a batch norm cannot take",
                 key=f"measures.{label}.images",
                 value=section.settings.get("images"),
-                remedy="change it by one, or raise data.resolution to 8",
+                remedy=f"change it by one, or {_more_pixels(space)}",
             )
         for half, count in measure.images.items():
             if taken and count > halves[half]:
@@ -318,6 +327,8 @@ def _check_needs(settings: Settings, space: Space) -> None:
             raise virtual.not_known(settings.weight_optimizer.name, key, name)
         if need == "own-cell":
             space.check_takes("mixed_cell", f"{key}={name} brings one")
+        if need == "auxiliary-skip" and space.strided:
+            space.check_takes("auxiliary", f"{key}={name} has an auxiliary skip")
         if need == "train-batch" and settings.search.step_order != "arch-first":
             raise UserError(
                 f"{key}={name} needs {registry.NEEDS[need]}",

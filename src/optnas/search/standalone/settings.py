@@ -235,7 +235,7 @@ def _complete(document: dict[str, Any], space: Space, folder: Path | None) -> Tr
         "sources": sources([document["data"], document["optimizer"]]),
     }
     settings = validated(TrainingSettings, document | identity)
-    _check(settings, images)
+    _check(settings, space, images)
     return settings
 
 
@@ -256,7 +256,7 @@ def _fingerprint(images: SearchImages, test: object) -> str:
     return hashlib.sha256(both.encode()).hexdigest()
 
 
-def _check(settings: TrainingSettings, images: SearchImages) -> None:
+def _check(settings: TrainingSettings, space: Space, images: SearchImages) -> None:
     data, training, size = settings.data, settings.training, images.dataset.size
     every = data.split == ALL
     refuse(
@@ -276,7 +276,7 @@ def _check(settings: TrainingSettings, images: SearchImages) -> None:
             "remove it, or set data.split=random-halves",
         ),
         rises("optimizer", settings.optimizer),
-        single_value(data, "train_size", "training.batch_size", training.batch_size),
+        single_value(data, space, "train_size", "training.batch_size", training.batch_size),
         (
             data.test == "rest" and data.train_size + data.valid_size >= size,
             "data.train_size",

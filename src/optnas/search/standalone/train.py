@@ -27,7 +27,7 @@ from optnas.optimizers.stepping import take_step, to_evaluation_point
 from optnas.search.checkpoints import compare
 from optnas.search.standalone.settings import TrainingSettings
 from optnas.spaces import Architecture
-from optnas.spaces.network import Network, Statistics
+from optnas.spaces.network import FixedNetwork, Statistics, build_fixed
 
 DTYPE = torch.float32
 
@@ -108,7 +108,7 @@ def new_network(
     architecture: Architecture,
     seed: int,
     device: torch.device | str = "cpu",
-) -> Network:
+) -> FixedNetwork:
     """The network of an architecture before its first step.
 
     Args:
@@ -118,7 +118,7 @@ def new_network(
         seed: names initial weights.
         device: of the weights.
     """
-    return Network(
+    return build_fixed(
         architecture,
         channels=settings.network.channels,
         cells=settings.network.cells,
@@ -264,7 +264,7 @@ def train(
 
 
 def _step(
-    network: Network,
+    network: FixedNetwork,
     optimizer: torch.optim.Optimizer,
     batch: Batch,
     statistics: Statistics | None,
@@ -287,7 +287,7 @@ def _step(
     return seen[0]
 
 
-def accuracy(network: Network, statistics: Statistics | None, images: Images) -> float:
+def accuracy(network: FixedNetwork, statistics: Statistics | None, images: Images) -> float:
     """Percent of the images, not augmented, that are classified right under running statistics."""
     return mean_scores(
         lambda images_BCHW: network(images_BCHW, statistics=statistics).logits_BK,

@@ -131,6 +131,37 @@ class SearchNetwork(Protocol):
         return logits
 
 
+class FixedNetwork(Protocol):
+    """The network of one architecture, to be trained from scratch.
+
+    Attributes:
+        weights: the network weights by name, leaves that require gradients.
+    """
+
+    weights: dict[str, Tensor]
+
+    def initial_statistics(self) -> Statistics:
+        """Running means of 0 and variances of 1."""
+        ...
+
+    def __call__(
+        self, x_BCHW: Tensor, *, statistics: Statistics | None, update: bool = False
+    ) -> Output:
+        """Logits of a batch; for the modes see `SearchNetwork.__call__`.
+
+        Args:
+            x_BCHW: normalised images.
+            statistics: running statistics, or None to use and keep none.
+            update: whether running statistics move.
+
+        Returns:
+            Logits and statistics.
+        """
+        ...
+
+
 # Space and `Sizes` by keyword -> network. One that takes other mixed cells has the keyword
-# ``mixed_cell``, as `Supernet` has.
+# ``mixed_cell``, as `Supernet` has; one that may hold an auxiliary skip has ``auxiliary``.
 BuildNetwork = Callable[..., SearchNetwork]
+# Architecture and `Sizes` by keyword -> network.
+BuildFixed = Callable[..., FixedNetwork]
