@@ -103,7 +103,8 @@ def find(what: str | Path, space: str | None = None) -> Found:
     """The cell that a run's folder, an architecture string or an index stands for.
 
     Args:
-        what: a folder with a finished run, a string such as ``|op~0|+...``, or an index.
+        what: a folder with a finished run, a string such as ``|op~0|+...``, operation indices with
+            commas between them, or an index.
         space: of a cell that no run found; that of the default protocol if None.
 
     Raises:
@@ -116,7 +117,7 @@ def find(what: str | Path, space: str | None = None) -> Found:
     cells = build_space(section)
     if re.fullmatch(r"[+-]?[0-9]{1,20}", text):
         return Found(cells.architecture_at(int(text)), section)
-    if "|" not in text:
+    if not {"|", ","} & set(text):
         raise UserError(
             "there is no run in a folder of this name, and it is no architecture",
             key="RUN|ARCH",

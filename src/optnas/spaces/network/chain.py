@@ -201,12 +201,18 @@ class FixedChain(_Layered, FixedNetwork):
         )
 
     def __call__(
-        self, x_BCHW: Tensor, *, statistics: Statistics | None, update: bool = False
+        self,
+        x_BCHW: Tensor,
+        *,
+        weights: Mapping[str, Tensor] | None = None,
+        statistics: Statistics | None,
+        update: bool = False,
     ) -> Output:
         """Logits of a batch; for the modes see `SearchNetwork.__call__`.
 
         Args:
             x_BCHW: normalised images.
+            weights: network weights to use instead of the network's own.
             statistics: running statistics, or None to use and keep none.
             update: whether running statistics move.
 
@@ -218,4 +224,4 @@ class FixedChain(_Layered, FixedNetwork):
             (placed,) = self.placed[edge]
             return placed(x, held, normalise)
 
-        return self.run(only, x_BCHW, None, statistics, update)
+        return self.run(only, x_BCHW, weights, statistics, update)

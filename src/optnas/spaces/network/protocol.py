@@ -145,12 +145,18 @@ class FixedNetwork(Protocol):
         ...
 
     def __call__(
-        self, x_BCHW: Tensor, *, statistics: Statistics | None, update: bool = False
+        self,
+        x_BCHW: Tensor,
+        *,
+        weights: Mapping[str, Tensor] | None = None,
+        statistics: Statistics | None,
+        update: bool = False,
     ) -> Output:
         """Logits of a batch; for the modes see `SearchNetwork.__call__`.
 
         Args:
             x_BCHW: normalised images.
+            weights: network weights to use instead of the network's own.
             statistics: running statistics, or None to use and keep none.
             update: whether running statistics move.
 
