@@ -9,6 +9,7 @@ Shapes: B images, C channels, H and W sides, E edges, O operations, K classes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -122,13 +123,14 @@ class NaiveSupernet(nn.Module):
         self.head_linear = nn.Linear(4 * channels, classes)
 
     def forward(self, x_BCHW: Tensor, op_weights_EO: Tensor) -> Tensor:
-        """Logits, [B, K]."""
+        """Logits, [B, K]; operation weights [E, O], or [L, E, O] with those of each cell."""
+        own = iter(op_weights_EO) if op_weights_EO.ndim == 3 else itertools.repeat(op_weights_EO)
         x_BCHW = self.stem_norm(self.stem_conv(x_BCHW))
         for stage, cells in enumerate(self.stages):
             if stage > 0:
                 x_BCHW = self.reductions[stage - 1](x_BCHW)
             for cell in cells:
-                x_BCHW = cell(x_BCHW, op_weights_EO)
+                x_BCHW = cell(x_BCHW, next(own))
         return self.head_linear(self.head_norm(x_BCHW).relu().mean((2, 3)))
 
     def named_weights(self) -> dict[str, nn.Parameter]:

@@ -79,6 +79,7 @@ CASES: dict[str, dict[str, Any]] = {
     "pc-darts": {"algorithm__name": "pc-darts"},
     "oles": {"algorithm__name": "oles"},
     "gaea": {"algorithm__name": "gaea"},
+    "lambda-darts": {"algorithm__name": "lambda-darts"},
     "composed": COMPOSED,
     "composed, perturbed": {**COMPOSED, "algorithm__perturbation": "uniform"},
     "toy": {"space__name": "toy", "benchmark__table": "toy"},

@@ -16,7 +16,7 @@ import pytest
 import optnas
 from optnas.algorithms.base import Algorithm, Selection, Trial, WeightGradients
 from optnas.algorithms.bilevel import Bilevel, Hypergradient, Loss, LossValue, VirtualStep
-from optnas.algorithms.progress import Draw, Progress
+from optnas.algorithms.progress import Draw, InnerStep, Progress
 from optnas.base import registry
 from optnas.measures.snapshot import Snapshot
 from optnas.spaces.base import Space, Wiring
@@ -35,6 +35,8 @@ RECEIVED: dict[Any, str] = {
     Progress: "Received by `relax`, `perturb` and `on_weight_gradients`; it is `problem.progress` "
     "in a hypergradient, `trial.progress` in a selection, `snapshot.progress` in a measure.",
     Draw: 'It is `progress.draw`, in a part registered with `needs=("draw",)`.',
+    InnerStep: "It is `progress.inner`, in `on_weight_gradients` of an algorithm registered with "
+    '`needs=("inner-step",)`.',
     Bilevel: "Received by a hypergradient as `problem`, beside alpha and `relax`.",
     Loss: "Both losses of `problem`, and those of its `more_train_batches`.",
     LossValue: "What a loss returns.",

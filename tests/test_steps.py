@@ -117,6 +117,7 @@ class Twin:
         gates: weight of the zero-one loss of sigmoid gates, None for a softmax.
         floor: of operation weights on the simplex, which are then what is held here as alpha, and
             are multiplied by exponentiated gradients; None for a softmax.
+        harmony: weight of the alignment of cells in the last epoch.
         also_counts: whose gradient counts in the clipping norm beside the weights'.
         tracked: whether evaluation uses running statistics.
         arch_updates: whether the alpha step's forward moves the running statistics.
@@ -138,6 +139,7 @@ class Twin:
         single_level: bool = False,
         gates: float | None = None,
         floor: float | None = None,
+        harmony: float = 0.0,
         also_counts: str = "op-weights",
         tracked: bool = True,
         arch_updates: bool = True,
@@ -164,12 +166,13 @@ class Twin:
         self.single_level = single_level
         self.steps, self.path, self.path_centred = 0, 0.0, 0.0
         self.first_EO = self.second_EO = torch.zeros_like(self.alpha_EO)
-        self.beta, self.sampled, self.gates = beta, sampled, gates
+        self.beta, self.sampled, self.gates, self.harmony = beta, sampled, gates, harmony
         self.stream, self.draws = (named_generator(3, name) for name in ("perturbation", "draws"))
         self.clipped: list[bool] = []
 
     def begin(self, epoch: int) -> None:
         self.penalty = self.beta * (epoch - 1) / self.epochs
+        self.pull = self.harmony * (epoch - 1) / (self.epochs - 1)
         last, steps = (1.0, self.epochs) if self.sampled == "soft" else (0.1, self.epochs - 1)
         self.tau = 10 + (last - 10) * (epoch - 1) / steps
         self.radius = 0.03 + (0.3 - 0.03) * (epoch - 1) / self.epochs
@@ -315,12 +318,28 @@ class Twin:
         loss = F.cross_entropy(logits, train.labels_B)
         self.optimizer.zero_grad()
         loss.backward()
+        if self.pull:
+            self.harmonise(train, perturbed_EO)
         also = {"nothing": [], "alpha": [alpha_EO], "op-weights": [used_EO]}[self.also_counts]
         counted = [*self.net.parameters(), *also]
         self.clipped.append(bool(nn.utils.clip_grad_norm_(counted, MAX_NORM) > MAX_NORM))
         self.optimizer.step()
         right = int((logits.argmax(-1) == train.labels_B).sum())
         return float(loss.detach()) * len(train.labels_B), right
+
+    def harmonise(self, train: Batch, A_EO: Tensor) -> None:
+        """Subtract the gradient of the mean cosine of two cells' gradients."""
+        cells = [A_EO.clone().requires_grad_() for _ in range(3)]
+        loss, named = self.loss(train, torch.stack(cells)), list(self.net.parameters())
+        g = torch.autograd.grad(loss, cells, create_graph=True)
+        cosines = [
+            F.cosine_similarity(g[i].flatten(), g[j].flatten(), dim=0)
+            for i, j in ((0, 1), (0, 2), (1, 2))
+        ]
+        slopes = torch.autograd.grad(sum(cosines) / 3, named, allow_unused=True)
+        for w, slope in zip(named, slopes, strict=True):
+            if slope is not None:
+                w.grad = w.grad - self.pull * slope
 
     def noise(self, like: Tensor) -> Tensor:
         uniform = torch.rand(like.shape, generator=self.stream, dtype=torch.float64)
@@ -376,6 +395,10 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "fair-darts": ({"algorithm": {"name": "fair-darts"}}, {"gates": 10.0}),
     # The floor is reached in the second step.
     "gaea": ({"algorithm": {"name": "gaea", "floor": 0.2}} | PLAIN_ON_ALPHA, {"floor": 0.2}),
+    "lambda-darts": (
+        {"algorithm": {"name": "lambda-darts", "derivative": "exact"}},
+        {"harmony": 0.25},
+    ),
     "darts, SGD on alpha": (SGD_ON_ALPHA, {"arch": "SGD"}),
     "darts, clipping counts weights only": (WEIGHTS_ONLY, {"also_counts": "nothing"}),
     "sdarts-rs, clipping counts alpha": (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,26 @@ class Draw:
 
 
 @dataclass(frozen=True)
+class InnerStep:
+    """What `on_weight_gradients` may ask of the weight step it looks at.
+
+    Attributes:
+        weights: the network weights where the gradients were taken, leaves.
+        op_weights_EO: the operation weights they were taken at, perturbed if the algorithm
+            perturbs; detached.
+        train_loss: operation weights ``[E, O]``, or ``[L, E, O]`` with a matrix for each cell ->
+            the loss of the step's batch under batch statistics, differentiable in them and in
+            ``weights``; no statistics move.
+        cells: L, the number of cells.
+    """
+
+    weights: Mapping[str, Tensor]
+    op_weights_EO: Tensor
+    train_loss: Callable[[Tensor], Tensor]
+    cells: int
+
+
+@dataclass(frozen=True)
 class Progress:
     """Where the search stands. Epochs count from 1; 0 is the state before the first.
 
@@ -61,6 +81,8 @@ class Progress:
         noise_EO: U(0, 1) in double precision, one number per operation weight, drawn ahead for this
             weight step where a perturbation is registered with ``needs=("noise",)``; None
             elsewhere.
+        inner: the weight step, in `on_weight_gradients` of an algorithm that is registered with
+            ``needs=("inner-step",)``; None elsewhere.
     """
 
     epoch: int
@@ -68,6 +90,7 @@ class Progress:
     draw: Draw | None = None
     memory: Memory = field(default_factory=dict)
     noise_EO: Tensor | None = None
+    inner: InnerStep | None = None
 
     @property
     def fraction(self) -> float:

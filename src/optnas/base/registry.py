@@ -80,6 +80,7 @@ NEEDS = {
     "own-cell": "a space whose network takes another mixed cell",
     "auxiliary-skip": "a skip beside the operations, where edges are strided one of its own",
     "noise": "a uniform number per operation weight and weight step, in `Progress.noise_EO`",
+    "inner-step": "the train loss of a weight step at any operation weights, in `Progress.inner`",
 }
 
 _FACTORIES: Registered = {}

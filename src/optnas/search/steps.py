@@ -18,6 +18,7 @@ from torch import Tensor
 
 from optnas.algorithms.base import Draw, Progress, WeightGradients
 from optnas.algorithms.bilevel import Bilevel, Hypergradient, Loss, LossValue, Weights
+from optnas.algorithms.progress import InnerStep
 from optnas.base.errors import UserError
 from optnas.base.seeds import named_generator
 from optnas.data.batches import epoch_batches, fresh_batch
@@ -130,6 +131,22 @@ def _with_draw(state: SearchState, progress: Progress) -> Progress:
     return dataclasses.replace(progress, draw=Draw(seed_of(state.generators[DRAWS])))
 
 
+def _with_inner_step(
+    state: SearchState, train: Batch, op_weights_EO: Tensor, progress: Progress
+) -> Progress:
+    """Progress with the weight step that is taken, for an algorithm that needs it."""
+    if "inner-step" not in state.needs:
+        return progress
+    weights, loss = state.supernet.weights, batch_loss(state, train)
+    inner = InnerStep(
+        weights=weights,
+        op_weights_EO=op_weights_EO,
+        train_loss=lambda op_weights_EO: loss(op_weights_EO, weights).loss,
+        cells=state.supernet.cells,
+    )
+    return dataclasses.replace(progress, inner=inner)
+
+
 def _more_batches(state: SearchState) -> Callable[[int], list[Loss]]:
     """Further train batches of the alpha step that begins, by a stream of their own."""
     stream = state.generators.get(MORE_BATCHES)
@@ -210,7 +227,8 @@ def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
         if look is not None:
             nonlocal seen
             leaves = state.supernet.weights.items()
-            seen = look({name: w.grad for name, w in leaves if w.grad is not None}, progress)
+            now = _with_inner_step(state, train, perturbed_EO.detach(), progress)
+            seen = look({name: w.grad for name, w in leaves if w.grad is not None}, now)
             for name, gradient in seen.gradients.items():
                 state.supernet.weights[name].grad = gradient
         counted = list(state.supernet.weights.values())

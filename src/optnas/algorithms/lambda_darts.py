@@ -1,0 +1,130 @@
+"""Lambda-DARTS: network weights for which all cells ask for the same operations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from optnas.algorithms import parts
+from optnas.algorithms.base import (
+    Algorithm,
+    DerivativeName,
+    HypergradientName,
+    Progress,
+    WeightGradients,
+)
+from optnas.base.lazy import lazy
+from optnas.base.registry import register
+from optnas.spaces.base import Space
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = lazy("torch")
+
+AlignmentName = Literal["cosine", "sign"]
+
+
+@register("algorithm", "lambda-darts", needs=("inner-step",))
+def lambda_darts(
+    weight: float = 0.25,
+    alignment: AlignmentName = "cosine",
+    derivative: DerivativeName = "finite-difference",
+    displacement: Annotated[float, Field(gt=0)] = 1e-4,
+    hypergradient: HypergradientName = "first-order",
+    *,
+    space: Space,
+) -> Algorithm:
+    """DARTS whose network weights descend L_train - lambda_t Lambda, see `aligned`.
+
+    Lambda is the mean alignment of two cells' gradients g_l = d L_train / d A_l, each cell l having
+    operation weights A_l = A of its own. With p = d Lambda / d g, gradients of the weights get
+
+        - lambda_t (d/de) d L_train(w, A + e p) / d w  at  e = 0
+
+    by double backward, or as published by a central difference with |e p| = ``displacement``.
+    lambda_t = weight (t - 1) / (T - 1) in epoch t of T.
+
+    Args:
+        weight: lambda of the last epoch.
+        alignment: ``cosine``, or ``sign`` for the products of entries as far as their signs go.
+        derivative: ``finite-difference`` or ``exact``.
+        displacement: length of e p in all cells together.
+        hypergradient: the gradient that moves alpha.
+        space: the search space; the program supplies it, for its kinds of cell.
+
+    Reference: Movahedi et al., ICLR 2023, and its published code; deviations in
+    docs/algorithms/lambda-darts.md.
+    """
+    rows = [len(wiring.edges) for wiring in space.wirings]
+
+    def look(gradients: Mapping[str, Tensor], progress: Progress) -> WeightGradients:
+        share = weight * max(progress.epoch - 1, 0) / max(progress.epochs - 1, 1)
+        if share == 0:
+            return WeightGradients()
+        inner = progress.inner
+        assert inner is not None
+        leaves = [inner.weights[name] for name in gradients]
+        A_LEO = inner.op_weights_EO.expand(inner.cells, -1, -1).clone().requires_grad_()
+
+        def by_cell(exactly: bool) -> Tensor:
+            loss = inner.train_loss(A_LEO)
+            return torch.autograd.grad(loss, A_LEO, create_graph=exactly)[0]
+
+        def by_weights(e_LEO: Tensor) -> tuple[Tensor, ...]:
+            return torch.autograd.grad(inner.train_loss(A_LEO.detach() + e_LEO), leaves)
+
+        if derivative == "exact":
+            value = aligned(by_cell(exactly=True), rows, alignment)
+            slopes = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
+        else:
+            g_LEO = by_cell(exactly=False).requires_grad_()
+            (p_LEO,) = torch.autograd.grad(aligned(g_LEO, rows, alignment), g_LEO)
+            e = displacement / p_LEO.norm().clamp(min=torch.finfo(p_LEO.dtype).tiny)
+            sides = by_weights(e * p_LEO), by_weights(-e * p_LEO)
+            slopes = tuple((ahead - back) / (2 * e) for ahead, back in zip(*sides, strict=True))
+        return WeightGradients(
+            {
+                name: gradients[name] - share * slope
+                for name, slope in zip(gradients, slopes, strict=True)
+            }
+        )
+
+    return Algorithm(
+        relax=parts.softmax,
+        perturb=parts.unperturbed,
+        hypergradient=hypergradient,
+        discretize=parts.argmax_per_edge,
+        on_weight_gradients=look,
+    )
+
+
+def aligned(g_LEO: Tensor, rows: list[int], alignment: AlignmentName) -> Tensor:
+    """Lambda: the mean over pairs of cells of <g_i, g_j> / n_ij.
+
+    n_ij = |g_i| |g_j| (``cosine``) or <|g_i|, |g_j|> (``sign``), of the rows of each kind of cell
+    by themselves; kinds are added. A cell is of those kinds for whose rows it has a gradient.
+
+    Args:
+        g_LEO: gradients of each cell.
+        rows: how many each kind has.
+        alignment: ``cosine`` or ``sign``.
+    """
+    total = g_LEO.new_zeros(())
+    for own_LRO in g_LEO.split(rows, dim=1):
+        g_LN = own_LRO.flatten(1)
+        square_L = g_LN.square().sum(1)
+        has_L = square_L > 0
+        if alignment == "cosine":
+            length_L = square_L.masked_fill(~has_L, 1.0).sqrt()
+            size_LL = length_L[:, None] * length_L
+        else:
+            size_LL = g_LN.abs() @ g_LN.abs().T
+        pairs_LL = (has_L[:, None] & has_L & (size_LL > 0)).triu(1)
+        each_LL = (g_LN @ g_LN.T) / size_LL.masked_fill(~pairs_LL, 1.0)
+        mean = each_LL.masked_fill(~pairs_LL, 0.0).sum() / pairs_LL.sum().clamp(min=1)
+        total = total + mean
+    return total
