@@ -118,11 +118,11 @@ def aligned(g_LEO: Tensor, rows: list[int], alignment: AlignmentName) -> Tensor:
         g_LN = own_LRO.flatten(1)
         square_L = g_LN.square().sum(1)
         has_L = square_L > 0
-        if alignment == "cosine":
+        if alignment == "sign":
+            size_LL = g_LN.abs() @ g_LN.abs().T
+        else:
             length_L = square_L.masked_fill(~has_L, 1.0).sqrt()
             size_LL = length_L[:, None] * length_L
-        else:
-            size_LL = g_LN.abs() @ g_LN.abs().T
         pairs_LL = (has_L[:, None] & has_L & (size_LL > 0)).triu(1)
         each_LL = (g_LN @ g_LN.T) / size_LL.masked_fill(~pairs_LL, 1.0)
         mean = each_LL.masked_fill(~pairs_LL, 0.0).sum() / pairs_LL.sum().clamp(min=1)
