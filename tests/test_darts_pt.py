@@ -106,14 +106,14 @@ def test_a_search_that_selects_equals_the_twin_decision_by_decision(
     state, source = (build_state(settings(CHOSEN, own)) for _ in range(2))
     twin, session = Selecting(state, weights=weights), Session(state)
     judged: list[Judgement] = []
-    evaluate = steps._Trial.evaluate
+    evaluate = steps.SearchTrial.evaluate
 
     def spied(trial: Any, op_weights_EO: Tensor) -> tuple[float, float]:
         found = evaluate(trial, op_weights_EO)
         judged.append(Judgement(op_weights_EO.clone(), found[1]))
         return found
 
-    monkeypatch.setattr(steps._Trial, "evaluate", spied)
+    monkeypatch.setattr(steps.SearchTrial, "evaluate", spied)
     session.train_epoch()  # epoch 0: nothing is trained yet
     for epoch in range(1, EPOCHS + 1):
         session.train_epoch()

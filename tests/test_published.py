@@ -55,6 +55,7 @@ METHODS = (
     "darts-pt",
     "oles",
     "pr-darts",
+    "robust-darts",
     "single-level",
     "pc-darts",
     "gaea",
@@ -372,7 +373,7 @@ def test_edges_are_decided_when_the_published_code_does(
     memories = {}
     for epoch in range(1, epochs + 1):
         before = state.weight_optimizer
-        with unittest.mock.patch.object(steps._Trial, "evaluate", return_value=(0.0, 0.0)):
+        with unittest.mock.patch.object(steps.SearchTrial, "evaluate", return_value=(0.0, 0.0)):
             steps.select(state, Progress(epoch, epochs))
         memories[epoch] = int((state.memory["chosen_E"] >= 0).sum())
         anew = epoch == state.algorithm.select.begins(epochs)  # type: ignore[union-attr]
@@ -444,7 +445,7 @@ def test_the_run_s_cell_is_the_selected_one_everywhere(tmp_path: Path) -> None:
 def test_a_selection_killed_half_way_gives_the_same_cell(calls: int, tmp_path: Path) -> None:
     """Killed while it judges: in its first epoch, or between the decisions of its last."""
     settings = selecting(10)
-    folder, evaluate = RunFolder(tmp_path / "run"), steps._Trial.evaluate
+    folder, evaluate = RunFolder(tmp_path / "run"), steps.SearchTrial.evaluate
     left = itertools.count(calls, -1)
 
     def killed(trial: Any, op_weights_EO: Tensor) -> tuple[float, float]:
@@ -454,7 +455,7 @@ def test_a_selection_killed_half_way_gives_the_same_cell(calls: int, tmp_path: P
 
     with folder.created(settings.document()):
         with (
-            unittest.mock.patch.object(steps._Trial, "evaluate", killed),
+            unittest.mock.patch.object(steps.SearchTrial, "evaluate", killed),
             pytest.raises(KeyboardInterrupt),
         ):
             run(settings, folder)

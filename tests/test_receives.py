@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import optnas
-from optnas.algorithms.base import Algorithm, Selection, Trial, WeightGradients
+from optnas.algorithms.base import Algorithm, Selection, Trial, Turn, Watch, WeightGradients
 from optnas.algorithms.bilevel import Bilevel, Hypergradient, Loss, LossValue, VirtualStep
 from optnas.algorithms.progress import Draw, InnerStep, Progress
 from optnas.base import registry
@@ -43,7 +43,7 @@ RECEIVED: dict[Any, str] = {
     VirtualStep: "It is `problem.virtual_step`.",
     Hypergradient: "",
     WeightGradients: "Handed back by `on_weight_gradients`.",
-    Trial: "Received by the `choose` of a selection.",
+    Trial: "Received by the `choose` of a selection, and by the `look` of a watch.",
     Snapshot: "Received by a measure.",
     SearchNetwork: "It is `snapshot.supernet`.",
     Space: "Received by any factory that has a parameter `space`.",
@@ -53,6 +53,8 @@ RECEIVED: dict[Any, str] = {
     Output: "What a network returns.",
     Statistics: "Those of a network's batch norms.",
     Selection: "An algorithm's `select`.",
+    Watch: "An algorithm's `watch`.",
+    Turn: "Handed back by the `look` of a watch.",
     Algorithm: "What the factory of an algorithm returns.",
 }
 NEEDS = (

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from optnas.algorithms.base import Relax as Relax
     from optnas.algorithms.base import Selection as Selection
     from optnas.algorithms.base import Trial as Trial
+    from optnas.algorithms.base import Turn as Turn
+    from optnas.algorithms.base import Watch as Watch
     from optnas.algorithms.base import WeightGradients as WeightGradients
     from optnas.algorithms.bilevel import Bilevel as Bilevel
     from optnas.algorithms.bilevel import Hypergradient as Hypergradient
@@ -100,7 +102,8 @@ _HOME = {
     for module, names in {
         "algorithms.base": (
             *("Algorithm", "ComputeHypergradient", "Discretize", "Draw", "HypergradientName"),
-            *("Memory", "Perturb", "Progress", "Relax", "Selection", "Trial", "WeightGradients"),
+            *("Memory", "Perturb", "Progress", "Relax", "Selection", "Trial", "Turn", "Watch"),
+            "WeightGradients",
         ),
         "algorithms.bilevel": ("Bilevel", "Hypergradient"),
         "analysis.claims.declare": ("Claim",),

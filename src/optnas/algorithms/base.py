@@ -41,6 +41,8 @@ __all__ = [
     "Relax",
     "Selection",
     "Trial",
+    "Turn",
+    "Watch",
     "WeightGradients",
 ]
 
@@ -85,17 +87,20 @@ OnWeightGradients = Callable[[Mapping[str, "Tensor"], Progress], WeightGradients
 
 
 class Trial(Protocol):
-    """What a selection may ask of the search it decides, at the beginning of an epoch.
+    """What a selection, or a watch, may ask of the search it decides.
 
     Attributes:
         alpha_EO: architecture parameters, detached; to be read only.
         op_weights_EO: the operation weights as they are judged, detached.
-        progress: the epoch that begins, and the memory so far.
+        progress: the epoch that begins (a selection) or has ended (a watch), and the memory so far.
+        weight_decay: of the network weights, the largest of the optimizer's groups; 0 where it has
+            none.
     """
 
     alpha_EO: Tensor
     op_weights_EO: Tensor
     progress: Progress
+    weight_decay: float
 
     def evaluate(self, op_weights_EO: Tensor) -> tuple[float, float]:
         """Loss in nats and accuracy in percent of operation weights.
@@ -110,6 +115,16 @@ class Trial(Protocol):
 
     def generator(self) -> torch.Generator:
         """A CPU generator that depends on the run's seed and the epoch alone."""
+        ...
+
+    def alpha_hessian(self, batches: int, batch_size: int) -> Tensor:
+        """d2 L_val(w, relax(alpha)) / d alpha2 with w fixed, ``[E O, E O]``, float64 on the CPU.
+
+        Args:
+            batches: it is the mean over so many; the first images of the validation half, without
+                augmentation, the same in every epoch, each batch normalised by its own statistics.
+            batch_size: images of each; 0 for that of a training step.
+        """
         ...
 
 
@@ -134,6 +149,46 @@ class Selection:
     rate: float
 
 
+class Turn(NamedTuple):
+    """What a watch decides after an epoch.
+
+    Attributes:
+        memory: what is to be remembered from then on, by name; the rest of the memory stays. After
+            a way back it joins what was remembered at that epoch.
+        back: the epoch to whose end the search goes back; None leaves it where it is. The epochs
+            after it are cut from the records and kept in turns.jsonl.
+        decay: by what the weight decay of the network weights is multiplied.
+        ends: whether the search ends there. Asked again afterwards, the watch says so again.
+        reason: of a way back or an end, in one clause.
+    """
+
+    memory: Memory = MappingProxyType({})
+    back: int | None = None
+    decay: float = 1.0
+    ends: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A look at the search after some epochs, which may take it back to an earlier one, or end it.
+
+    Attributes:
+        look: what is decided; asked again, as after a kill, it decides the same.
+        every: it looks at epochs that are multiples of this, but not after the last.
+        back: how many epochs before a look a way back may lead, to epochs that it looked at.
+        images: of the validation half that a batch of a look needs.
+        raises_decay: whether a turn may raise the weight decay; a weight optimizer without any is
+            then refused.
+    """
+
+    look: Callable[[Trial], Turn]
+    every: int
+    back: int
+    images: int = 0
+    raises_decay: bool = False
+
+
 @dataclass(frozen=True)
 class Algorithm:
     """A differentiable architecture search, as a choice of parts.
@@ -148,6 +203,8 @@ class Algorithm:
             ``valid_accuracy_NAME``.
         start: the memory before the first epoch, if anything is in it.
         select: how the last epochs choose the cell; None leaves that to ``discretize``.
+        watch: how it looks at the search after an epoch, to take it back or to end it; a run does,
+            a `Session` by itself does not.
         initial: space and generator -> alpha before the first step, drawn on the CPU in double
             precision; ``supernet.alpha_scale`` is then not read. None draws all columns from
             N(0, ``alpha_scale``^2), the operations first.
@@ -167,6 +224,7 @@ class Algorithm:
     also_validate: Mapping[str, Relax] = field(default_factory=dict)
     start: Callable[[], Memory] | None = None
     select: Selection | None = None
+    watch: Watch | None = None
     initial: Initial | None = None
     columns: int = 0
     on_weight_gradients: OnWeightGradients | None = None

@@ -5,6 +5,8 @@
     epochs.jsonl       one strict JSON object per epoch, epoch 0 first
     result.json        how it ended: status done, interrupted, diverged, failed or timeout
     warnings.txt       one line per thing that went wrong beside the numbers; seldom there
+    turns.jsonl        one JSON object per way back of a search that watches itself, with the
+                       records it left behind; seldom there
     checkpoints/last.pt, previous.pt of the epoch before, and epoch-N.pt for each epoch kept
                        (checkpoints.keep)
     measures/          what measures found, see `optnas.base.measurements`
@@ -85,6 +87,7 @@ class RunFolder:
         self.environment = path / "environment.json"
         self.epochs = path / "epochs.jsonl"
         self.result = path / "result.json"
+        self.turns = path / "turns.jsonl"
         self.warnings = path / "warnings.txt"
         self.checkpoint = path / "checkpoints" / "last.pt"
         self.previous = path / "checkpoints" / "previous.pt"
@@ -282,11 +285,7 @@ class RunFolder:
         starts = self.read_starts()
         self.measures.check()
         self._check_records(records)
-        self._truncate(records.size)
-        self.measures.cut(epoch)
-        for later in self.kept_epochs():
-            if later > epoch:
-                self.kept(later).unlink()
+        self.cut(records, epoch)
         self.checkpoint.parent.mkdir(exist_ok=True)
         write_text(self.environment, dump_json([*starts, dict(environment)], indent=1) + "\n")
         self.result.unlink(missing_ok=True)
@@ -295,6 +294,31 @@ class RunFolder:
         former = self._former() if epoch >= 0 else None
         if former is not None:  # this run has replaced it
             shutil.rmtree(former.path, ignore_errors=True)
+
+    def cut(self, records: Written, epoch: int) -> None:
+        """Cut off what is later than an epoch: records, lines of measures, kept checkpoints.
+
+        Args:
+            records: those up to the epoch.
+            epoch: the last that stays, -1 for none.
+        """
+        self._truncate(records.size)
+        self.measures.cut(epoch)
+        for later in self.kept_epochs():
+            if later > epoch:
+                self.kept(later).unlink()
+
+    def note_turn(self, turn: Mapping[str, Any]) -> None:
+        """Note a way back with the records that it leaves behind; noted twice it stands there once.
+
+        Args:
+            turn: strict JSON values; ``back`` is the last epoch whose record stays.
+        """
+        records = [each for each in self.read_epochs() if each["epoch"] > turn["back"]]
+        line = dump_json({**turn, "records": records}) + "\n"
+        before = read_text(self.turns) if present(self.turns) else ""
+        if not before.endswith(line):
+            write_text(self.turns, before + line)
 
     def read_starts(self) -> list[dict[str, Any]]:
         """Versions and machine of each start, the latest last; none where nothing says.

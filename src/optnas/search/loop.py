@@ -20,6 +20,7 @@ from optnas.search.session import Session
 from optnas.search.settings.model import Settings
 from optnas.search.state import SearchState, build_state
 from optnas.search.trackers.guard import Guarded, tracker_of
+from optnas.search.turns import forget, watched
 
 OnEpoch = Callable[[Record], None]
 Result = dict[str, Any]  # the content of result.json
@@ -59,29 +60,36 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
             on_epoch(record)
 
         try:
-            last = _loop(session, folder, tell)
+            last, ended = _loop(session, folder, tell)
         except DivergedError as error:
             return finish("diverged", epoch=state.epoch, reason=str(error))
-        return finish("done", **_outcome(state, last))
+        return finish("done", **_outcome(state, last), **({"ended": ended} if ended else {}))
 
 
-def _loop(session: Session, folder: RunFolder, on_epoch: OnEpoch) -> Record:
-    """Every epoch from here on; the last record."""
-    state, record = session.state, None
+def _loop(session: Session, folder: RunFolder, on_epoch: OnEpoch) -> tuple[Record, str]:
+    """Every epoch from here on; the last record, and why the search ended early if it did."""
+    state, record, ended = session.state, None, ""
     while state.epoch < state.settings.search.epochs:
         started = time.perf_counter()
+        turn = watched(state, folder)
+        if turn is not None:
+            record, ended = None, turn.reason if turn.ends else ""
+            if turn.ends:
+                break
+            continue
         trained = session.train_epoch()
         record = {"epoch": state.epoch, **trained, **session.measure()}
         record["seconds"] = time.perf_counter() - started
         state.seconds += record["seconds"]
         state.records = folder.append(record)
         session.observe(folder)
-        if keeps(state):
+        if keeps(state.settings, state.epoch):
             save(state, folder.kept(state.epoch))
         save(state, folder.checkpoint, keep=folder.previous)
         on_epoch(record)
+    forget(state, folder, before=state.epoch + 1)
     # Killed between the last checkpoint and the result: the record is there already.
-    return record or folder.read_epochs()[-1]
+    return record or folder.read_epochs()[-1], ended
 
 
 def _outcome(state: SearchState, last: Record) -> dict[str, Any]:

@@ -50,16 +50,16 @@ class Wanted:
     cadence: Cadence | None
 
 
-def keeps(state: SearchState) -> bool:
-    """Whether the settings want the checkpoint of the state's epoch to be kept.
+def keeps(settings: Settings, epoch: int) -> bool:
+    """Whether the settings want the checkpoint of an epoch to be kept.
 
     Args:
-        state: a search after an epoch.
+        settings: of the search.
+        epoch: one of it.
 
     Returns:
         The answer; the last epoch needs none of its own, it is in last.pt.
     """
-    settings, epoch = state.settings, state.epoch
     wanted = settings.checkpoints.keep
     if epoch == settings.search.epochs:
         return False

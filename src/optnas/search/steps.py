@@ -22,6 +22,8 @@ from optnas.algorithms.progress import InnerStep
 from optnas.base.errors import UserError
 from optnas.base.seeds import named_generator
 from optnas.data.batches import epoch_batches, fresh_batch
+from optnas.measures.curvature.hessian import in_logits
+from optnas.measures.curvature.maths import expansion
 from optnas.measures.evaluation import (
     Batch,
     Score,
@@ -34,6 +36,7 @@ from optnas.optimizers.stepping import take_step
 from optnas.optimizers.virtual import coupled_decay, virtual_step, virtual_steps
 from optnas.search.describe import centred
 from optnas.search.draws import seed_of
+from optnas.search.observe import snapshot_of
 from optnas.search.state import DRAWS, MORE_BATCHES, SearchState, weight_optimizer_of
 from optnas.spaces.network import Output, Statistics
 
@@ -267,15 +270,23 @@ def _attacked_loss(state: SearchState, train: Batch) -> Callable[[Tensor], Tenso
     return loss
 
 
-class _Trial:
-    """The search in the hands of a selection, see `optnas.algorithms.base.Trial`."""
+class SearchTrial:
+    """The search in the hands of its algorithm, see `optnas.algorithms.base.Trial`.
+
+    Args:
+        state: between two epochs.
+        progress: the epoch that is decided about, with the memory.
+    """
 
     def __init__(self, state: SearchState, progress: Progress):
         self._state, self.progress = state, progress
         self.alpha_EO = state.alpha_EO.detach()
         self.op_weights_EO = state.algorithm.relax(self.alpha_EO, progress)
+        groups = state.weight_optimizer.param_groups
+        self.weight_decay = max(float(group.get("weight_decay", 0.0)) for group in groups)
 
     def evaluate(self, op_weights_EO: Tensor) -> tuple[float, float]:
+        """As of `Trial`."""
         state = self._state
         return evaluate(
             state.supernet,
@@ -286,7 +297,17 @@ class _Trial:
             dtype=state.dtype,
         )
 
+    def alpha_hessian(self, batches: int, batch_size: int) -> Tensor:
+        """As of `Trial`."""
+        snapshot, found = snapshot_of(self._state), []
+        for batch in snapshot.batches("valid", batches, batch_size or None):
+            here = expansion(snapshot.supernet, batch, snapshot.op_weights_EO, None)
+            gradient_P, alpha_EO = here.gradient_EO.reshape(-1), snapshot.alpha_EO.cpu()
+            found.append(in_logits(gradient_P, here.hessian_PP, snapshot.relax, alpha_EO))
+        return torch.stack(found).mean(0)
+
     def generator(self) -> torch.Generator:
+        """As of `Trial`."""
         return named_generator(self._state.settings.search.seed, f"selection-{self.progress.epoch}")
 
 
@@ -303,7 +324,7 @@ def select(state: SearchState, progress: Progress) -> None:
         return
     if progress.epoch == selection.begins(progress.epochs):
         state.weight_optimizer = weight_optimizer_of(state.settings, state.supernet)
-    state.remember(selection.choose(_Trial(state, remembering(state, progress))))
+    state.remember(selection.choose(SearchTrial(state, remembering(state, progress))))
 
 
 def recalibrated_statistics(state: SearchState, progress: Progress) -> Statistics | None:

@@ -98,7 +98,7 @@ class Watch:
         todo, total, done, running = 0.0, 0, 0, []
         for name, (state, epochs, _) in seen.items():
             asked = self.runs[name].settings.search.epochs
-            if state == "diverged":
+            if state in FINISHED:  # some end before their last epoch
                 asked = epochs
             total, done = total + asked, done + min(epochs, asked)
             todo += max(0, asked - epochs) * rates.get(self._keys[name], overall or 0.0)

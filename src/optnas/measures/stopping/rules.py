@@ -15,12 +15,11 @@ import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from optnas.base.errors import UserError
+from optnas.algorithms.robust_darts import check_rule, growth
 from optnas.base.records import FIRST_EPOCH
 from optnas.base.registry import register
 
@@ -85,26 +84,6 @@ class Decision(NamedTuple):
     asked: int
 
 
-def local_means(values: Sequence[float], window: int) -> list[float]:
-    """Moving averages, a window centred at each value and cut off at both ends.
-
-        m_j = mean of v_i over max(0, j - h) <= i <= min(n - 1, j + h),    h = (window - 1) / 2
-
-    Args:
-        values: the values v_0 .. v_{n-1}.
-        window: an odd number of values.
-
-    Returns:
-        As many means.
-
-    Example:
-        >>> local_means([1.0, 2.0, 6.0, 3.0], 3)
-        [1.5, 3.0, 3.6666666666666665, 4.5]
-    """
-    half = window // 2
-    return [fmean(values[max(0, j - half) : j + half + 1]) for j in range(len(values))]
-
-
 @register("stopping", "eigenvalue", needs=("curvature",))
 def eigenvalue(
     run: Trajectory,
@@ -137,31 +116,24 @@ def eigenvalue(
     that to its own, enters the means but is not asked. Deviation: an evaluation that is in step is
     asked even if it is the last.
     """
-    if window % 2 == 0:
-        raise UserError(
-            "an even number has no middle", key="window", value=window, remedy="use an odd one"
-        )
-    if not (math.isfinite(ratio) and ratio > 0):
-        raise UserError("is no positive number", key="ratio", value=ratio, remedy="such as 1.3")
+    check_rule(window, ratio)
     epochs, values = run.curvature.every(every)
-    means, half, asked = local_means(values, window), window // 2, 0
-    for i in range(half + delta, len(epochs) - _ends_out_of_step(epochs)):
-        before = i - half - delta
-        if epochs[before] < start:
-            continue
-        asked += 1
-        if _grows(means[before], means[i - half], ratio):
-            return Decision(epochs[i], epochs[before], asked)
-    return Decision(None, None, asked)
+    found = growth(
+        epochs,
+        values,
+        window=window,
+        ratio=ratio,
+        start=start,
+        delta=delta,
+        unasked=int(_ends_out_of_step(epochs)),
+    )
+    if found.at is None or found.since is None:
+        return Decision(None, None, found.asked)
+    return Decision(epochs[found.at], epochs[found.since], found.asked)
 
 
 def _ends_out_of_step(epochs: Sequence[int]) -> bool:
     return len(epochs) > 2 and epochs[-1] - epochs[-2] < epochs[-2] - epochs[-3]
-
-
-def _grows(before: float, now: float, ratio: float) -> bool:
-    """Whether now / before > ratio, also where before is 0."""
-    return now / before > ratio if before else now > 0
 
 
 @register("stopping", "skips", needs=("skips",))

@@ -24,7 +24,7 @@ from optnas.search.session import Session
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.settings.model import DEFAULT_MEASURES, Settings
 from optnas.search.state import build_state
-from optnas.search.steps import select
+from optnas.search.steps import SearchTrial, select
 
 # A search of a second on data that come with the packages; shared with the tests.
 TINY: dict[str, Any] = {
@@ -235,12 +235,35 @@ def _weight_gradients(use: Sections) -> None:
         session.train_epoch()
 
 
+def _watch(use: Sections) -> None:
+    """After every epoch of a search it looks twice, decides the same, and changes nothing."""
+    session = Session(build_state(tiny(use, {"search": {"epochs": LONG}})))
+    state = session.state
+    watch = state.algorithm.watch
+    assert watch is not None
+    for _ in range(1 + LONG):
+        session.train_epoch()
+        if state.epoch % watch.every:
+            continue
+        tensors = {f"{name} of the memory": each for name, each in state.memory.items()}
+        with untouched(alpha=state.alpha_EO, **tensors, **state.supernet.weights):
+            one, other = (watch.look(SearchTrial(state, session.progress)) for _ in range(2))
+        found = difference(one._asdict(), other._asdict(), "the turn")
+        demand(found is None, f"asked again after epoch {state.epoch} decides another {found}")
+        if one.back is not None:
+            far = state.epoch - one.back
+            demand(0 < far <= watch.back, f"goes back by {far} epochs, and says {watch.back}")
+            demand(one.back % watch.every == 0, f"goes back to epoch {one.back}, not looked at")
+        state.remember(one.memory)
+
+
 # Of algorithms that have what the attribute of this name says.
 OF_SOME: dict[str, dict[str, Callable[[Sections], None]]] = {
     "on_weight_gradients": {
         "on_weight_gradients: the same twice, changes nothing": _weight_gradients
     },
     "select": {"a selection asked again chooses the same, and changes nothing": _selection},
+    "watch": {"a watch asked again decides the same, and changes nothing": _watch},
     "start": {"memory: the same start, in every checkpoint": _memory},
 }
 OF_AN_ALGORITHM = {

@@ -71,7 +71,9 @@ def check(settings: Settings, images: SearchImages) -> None:
     check_measures(settings)
     _check_needs(settings, space)
     _check_simplex(settings)
-    _check_judging(settings, space, algorithm_of(settings, space))
+    algorithm = algorithm_of(settings, space)
+    _check_judging(settings, space, algorithm)
+    _check_watch(settings, algorithm)
 
 
 def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
@@ -216,6 +218,35 @@ def _check_judging(settings: Settings, space: Space, algorithm: Algorithm) -> No
     if settings.supernet.batch_norm == "batch" or algorithm.select is not None:
         key = "evaluation.batch_size"
         refuse(single_value(data, space, "valid_size", key, judging.batch_size))
+
+
+def _check_watch(settings: Settings, algorithm: Algorithm) -> None:
+    """Refuse a watch that looks at more images than there are, or raises a decay of nothing."""
+    watch, data = algorithm.watch, settings.data
+    if watch is None:
+        return
+    if watch.images > data.valid_size:
+        raise UserError(
+            f"its watch needs {watch.images} images of the valid half, which has {data.valid_size}",
+            key="algorithm.name",
+            value=settings.algorithm.name,
+            remedy="lower its batch_size, or raise data.valid_size",
+        )
+    if watch.raises_decay and not _decays(settings.weight_optimizer.settings):
+        raise UserError(
+            f"{settings.algorithm.name} raises the weight decay, and the network weights have none",
+            key="weight_optimizer.name",
+            value=settings.weight_optimizer.name,
+            remedy="set weight_optimizer.weight_decay above 0, such as 3e-4",
+        )
+
+
+def _decays(optimizer: Mapping[str, Any]) -> bool:
+    """Whether the settings of an optimizer, or of one inside it, have a weight decay above 0."""
+    return any(
+        _decays(value) if isinstance(value, Mapping) else key == "weight_decay" and value > 0
+        for key, value in optimizer.items()
+    )
 
 
 def rises(section: str, optimizer: OptimizerSection) -> Contradiction:

@@ -1,0 +1,211 @@
+"""RobustDARTS: DARTS that watches its top eigenvalue, and stops or decays more where it grows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+
+from pydantic import Field
+
+from optnas.algorithms import parts
+from optnas.algorithms.base import Algorithm, HypergradientName, Trial, Turn, Watch
+from optnas.base.errors import UserError
+from optnas.base.lazy import lazy
+from optnas.base.registry import register
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazy("torch")
+
+Count = Annotated[int, Field(ge=1)]
+# Memory: epochs that were looked at, the eigenvalues there; the epoch at which it ended, 0 before.
+LOOKED, EIGENVALUES, ENDED = "looked", "eigenvalues", "ended"
+
+
+class Growth(NamedTuple):
+    """Where a rule's local mean has grown too much.
+
+    Attributes:
+        at: the place of the value at which that is seen; None where it never is.
+        since: the place of the mean it has grown from, None likewise.
+        asked: how many places had enough before them to decide.
+    """
+
+    at: int | None
+    since: int | None
+    asked: int
+
+
+def local_means(values: Sequence[float], window: int) -> list[float]:
+    """Moving averages, a window centred at each value and cut off at both ends.
+
+        m_j = mean of v_i over max(0, j - h) <= i <= min(n - 1, j + h),    h = (window - 1) / 2
+
+    Args:
+        values: the values v_0 .. v_{n-1}.
+        window: an odd number of values.
+
+    Returns:
+        As many means.
+
+    Example:
+        >>> local_means([1.0, 2.0, 6.0, 3.0], 3)
+        [1.5, 3.0, 3.6666666666666665, 4.5]
+    """
+    half = window // 2
+    return [fmean(values[max(0, j - half) : j + half + 1]) for j in range(len(values))]
+
+
+def check_rule(window: int, ratio: float) -> None:
+    """Refuse what `growth` cannot use.
+
+    Args:
+        window: values in a local mean.
+        ratio: growth of it.
+
+    Raises:
+        UserError: the window is even, or the ratio no positive number.
+    """
+    if window % 2 == 0:
+        raise UserError(
+            "an even number has no middle", key="window", value=window, remedy="use an odd one"
+        )
+    if not (math.isfinite(ratio) and ratio > 0):
+        raise UserError("is no positive number", key="ratio", value=ratio, remedy="such as 1.3")
+
+
+def growth(
+    epochs: Sequence[int],
+    values: Sequence[float],
+    *,
+    window: int,
+    ratio: float,
+    start: int,
+    delta: int,
+    unasked: int = 0,
+) -> Growth:
+    """The first place i at which m_(i-h) / m_b > ratio, b = i - h - delta, epoch of b >= start.
+
+    With h = (window - 1) / 2 and m of `local_means`, m_(i-h) is the mean of the last ``window``
+    values.
+
+    Args:
+        epochs: ascending.
+        values: one per epoch.
+        window: as `check_rule` lets it pass.
+        ratio: likewise.
+        start: the earliest epoch that may be returned.
+        delta: values between the two means.
+        unasked: values at the end that enter the means but are not asked.
+    """
+    means, half, asked = local_means(values, window), window // 2, 0
+    for i in range(half + delta, len(epochs) - unasked):
+        before = i - half - delta
+        if epochs[before] < start:
+            continue
+        asked += 1
+        if _grows(means[before], means[i - half], ratio):
+            return Growth(i, before, asked)
+    return Growth(None, None, asked)
+
+
+def _grows(before: float, now: float, ratio: float) -> bool:
+    """Whether now / before > ratio, also where before is 0."""
+    return now / before > ratio if before else now > 0
+
+
+@register("algorithm", "robust-darts", needs=("memory",))
+def robust_darts(
+    reaction: Literal["stop", "adapt"] = "stop",
+    decay_factor: Annotated[float, Field(gt=1)] = 10.0,
+    decay_max: Annotated[float, Field(gt=0)] = 0.03,
+    every: Count = 2,
+    batches: Count = 1,
+    batch_size: Annotated[int, Field(ge=0)] = 0,
+    diagonal: Annotated[float, Field(ge=0)] = 0.0,
+    window: Count = 5,
+    ratio: float = 1.3,
+    start: Count = 10,
+    delta: Count = 4,
+    hypergradient: HypergradientName = "first-order",
+) -> Algorithm:
+    """DARTS that goes back to an earlier epoch where the loss gets too sharp in alpha.
+
+    After every so many epochs the largest eigenvalue of d2 L_val / d alpha2, w fixed, is taken.
+    Where its local mean grows too fast, by the rule of `growth`, the search goes back to epoch b:
+    ``stop`` ends it there (DARTS-ES), ``adapt`` goes on from there with the weight decay of w
+    multiplied, until that is at its maximum (DARTS-ADA).
+
+    Args:
+        reaction: ``stop`` or ``adapt``.
+        decay_factor: what the weight decay is multiplied by; of ``adapt``.
+        decay_max: the largest weight decay; of ``adapt``.
+        every: epochs between two eigenvalues.
+        batches: of the validation half, over which the Hessian is a mean.
+        batch_size: images of each; 0 for that of a training step.
+        diagonal: added to the Hessian's diagonal; published code adds alpha's weight decay, 0.001.
+        window: eigenvalues in a local mean, an odd number.
+        ratio: growth of the local mean from which on the search goes back.
+        start: the earliest epoch to go back to.
+        delta: eigenvalues between the two local means.
+        hypergradient: the gradient that moves alpha.
+
+    Raises:
+        UserError: the window is even, the ratio no positive number, or a batch of one image.
+
+    Reference: Zela et al., ICLR 2020, and its published code. Deviations: the Hessian is that of
+    the same clean images each time, see docs/algorithms/robust-darts.md.
+    """
+    check_rule(window, ratio)
+    if batch_size == 1:
+        raise UserError(
+            "batch statistics need two images", key="batch_size", value=1, remedy="raise it"
+        )
+
+    def look(trial: Trial) -> Turn:
+        memory, epoch = trial.progress.memory, trial.progress.epoch
+        if int(memory[ENDED]):
+            return Turn(ends=True, reason=_told(ratio, int(memory[ENDED])))
+        top = float(torch.linalg.eigvalsh(trial.alpha_hessian(batches, batch_size))[-1]) + diagonal
+        epochs = [*memory[LOOKED].tolist(), epoch]
+        values = [*memory[EIGENVALUES].tolist(), top]
+        found = growth(epochs, values, window=window, ratio=ratio, start=start, delta=delta)
+        rises = found.at == len(epochs) - 1
+        if rises and found.since is not None and reaction == "stop":
+            ended = {ENDED: torch.tensor(epoch)}
+            return Turn(ended, epochs[found.since], ends=True, reason=_told(ratio, epoch))
+        if rises and found.since is not None and trial.weight_decay < decay_max * (1 - 1e-9):
+            factor = min(decay_factor, decay_max / trial.weight_decay)
+            told = f"{_told(ratio, epoch)}, weight decay {trial.weight_decay * factor:g}"
+            return Turn({}, epochs[found.since], factor, reason=told)
+        looked = torch.tensor(epochs, dtype=torch.int64)
+        return Turn({LOOKED: looked, EIGENVALUES: torch.tensor(values, dtype=torch.float64)})
+
+    def nothing() -> dict[str, torch.Tensor]:
+        return {
+            LOOKED: torch.zeros(0, dtype=torch.int64),
+            EIGENVALUES: torch.zeros(0, dtype=torch.float64),
+            ENDED: torch.tensor(0),
+        }
+
+    return Algorithm(
+        relax=parts.softmax,
+        perturb=parts.unperturbed,
+        hypergradient=hypergradient,
+        discretize=parts.argmax_per_edge,
+        start=nothing,
+        watch=Watch(
+            look,
+            every=every,
+            back=every * (window // 2 + delta),
+            images=batch_size,
+            raises_decay=reaction == "adapt",
+        ),
+    )
+
+
+def _told(ratio: float, epoch: int) -> str:
+    return f"the top eigenvalue's local mean has grown more than {ratio:g}-fold by epoch {epoch}"

@@ -1,0 +1,81 @@
+"""An algorithm's watch over its search: ways back to an earlier epoch, and an early end.
+
+A search is taken back by its own checkpoints: one is kept at each epoch that the watch may lead
+back to. What came after that epoch is cut from the records, as after a kill, and moved to
+turns.jsonl, so that records are always those of one search.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from optnas.algorithms.base import Turn
+from optnas.base.errors import UserError
+from optnas.base.records import FIRST_EPOCH, RunFolder
+from optnas.search.checkpoints import restore, save
+from optnas.search.observe import keeps
+from optnas.search.state import SearchState
+from optnas.search.steps import SearchTrial, remembering
+
+log = logging.getLogger("optnas")
+
+
+def watched(state: SearchState, folder: RunFolder) -> Turn | None:
+    """Let the algorithm look at its search, where it watches it and this epoch is due.
+
+    A kill at any point leaves a checkpoint from which the same is decided again.
+
+    Args:
+        state: between two epochs; changed: its memory, or all of it after a way back.
+        folder: of the run; its records and checkpoints follow the state.
+
+    Returns:
+        The turn that was taken, if one was.
+
+    Raises:
+        UserError: the way back leads to an epoch that the watch did not look at.
+    """
+    watch, epoch = state.algorithm.watch, state.epoch
+    if watch is None or epoch < FIRST_EPOCH or epoch % watch.every:
+        return None
+    started = time.perf_counter()
+    # As it is before the look: where a way back ends, the search is looked at again.
+    save(state, folder.kept(epoch))
+    forget(state, folder, before=epoch - watch.back)
+    turn = watch.look(SearchTrial(state, remembering(state, state.progress(epoch))))
+    if turn.back is None:
+        state.remember(turn.memory)
+        return turn if turn.ends else None
+    there = folder.kept(turn.back)
+    if turn.back >= epoch or not there.exists():
+        raise UserError(
+            f"goes back to epoch {turn.back} after epoch {epoch}, where it did not look",
+            key="algorithm.name",
+            value=state.settings.algorithm.name,
+            remedy="go back by at most Watch.back epochs, to a multiple of Watch.every",
+        )
+    told = f"{turn.reason}: back to epoch {turn.back}"
+    told += ", where the search ends" if turn.ends else ""
+    folder.note_turn({"epoch": epoch, "back": turn.back, "ends": turn.ends, "reason": turn.reason})
+    seconds = state.seconds
+    restore(state, there)
+    state.remember(turn.memory)
+    for group in state.weight_optimizer.param_groups:
+        if "weight_decay" in group:
+            group["weight_decay"] *= turn.decay
+    state.seconds = seconds + time.perf_counter() - started
+    save(state, folder.checkpoint)
+    folder.previous.unlink(missing_ok=True)  # its records are cut
+    folder.cut(state.records, state.epoch)
+    log.warning("optnas: %s", told)
+    return turn
+
+
+def forget(state: SearchState, folder: RunFolder, before: int) -> None:
+    """Remove kept checkpoints of earlier epochs that only the watch wanted."""
+    if state.algorithm.watch is None:
+        return
+    for epoch in folder.kept_epochs():
+        if epoch < before and not keeps(state.settings, epoch):
+            folder.kept(epoch).unlink()

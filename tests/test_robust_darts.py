@@ -1,0 +1,183 @@
+"""A search that watches itself: its end, its way back, and kills in the middle of either.
+
+Beside automl/RobustDARTS, 3dec3fe: 4.5e-16, the largest relative difference of local means. Its
+`EVLocalAvg` and the algorithm's watch were handed 2,000 random sequences of 25 eigenvalues: the
+same 1,617 stop, at the same epoch, for the same epoch before. The rule's twin is in
+`tests/test_stopping.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import assert_same, fingerprint, tiny_settings
+
+from optnas.base.errors import UserError
+from optnas.base.records import RunFolder
+from optnas.search import turns
+from optnas.search.checkpoints import restore
+from optnas.search.exam.searches import trace, traced
+from optnas.search.loop import run
+from optnas.search.session import Session
+from optnas.search.settings.model import Settings
+from optnas.search.state import SearchState, build_state
+
+# Two neighbouring eigenvalues are compared; with 50 on the diagonal they always grow half-fold.
+WATCHED = {
+    "algorithm__name": "robust-darts",
+    "algorithm__every": 1,
+    "algorithm__window": 1,
+    "algorithm__delta": 1,
+    "algorithm__start": 2,
+    "algorithm__ratio": 0.5,
+    "algorithm__diagonal": 50.0,
+    "algorithm__batch_size": 8,
+    "weight_optimizer__weight_decay": 3e-4,
+    "search__epochs": 5,
+}
+ADAPTS = WATCHED | {"algorithm__reaction": "adapt"}
+NEVER = WATCHED | {"algorithm__ratio": 1e9}
+
+
+def settings_of(changes: dict[str, Any]) -> Settings:
+    return tiny_settings(**changes)
+
+
+def after(settings: Settings, folder: RunFolder) -> SearchState:
+    state = build_state(settings)
+    restore(state, folder.checkpoint)
+    return state
+
+
+def searched(settings: Settings, path: Path) -> RunFolder:
+    folder = RunFolder(path)
+    with folder.created(settings.document()):
+        assert run(settings, folder)["status"] == "done"
+    return folder
+
+
+def lines_of(folder: RunFolder) -> list[dict[str, Any]]:
+    """The ways back, without times."""
+    found = [json.loads(line) for line in folder.turns.read_text().splitlines()]
+    for record in itertools.chain.from_iterable(line["records"] for line in found):
+        del record["seconds"]
+    return found
+
+
+def without_time(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+
+
+def test_it_ends_at_the_epoch_before_the_growth(tmp_path: Path) -> None:
+    """The records are the first of a search that never turns; what came after is kept apart."""
+    measured = {"measures__sharpness__every": 1}
+    folder = searched(settings_of(WATCHED | measured), tmp_path / "ends")
+    never = searched(settings_of(NEVER | measured), tmp_path / "never")
+    records, result = without_time(folder.read_epochs()), folder.read_result()
+    assert result is not None
+    assert records == without_time(never.read_epochs())[:3]
+    assert (result["epochs"], result["architecture"]) == (2, records[-1]["architecture"])
+    assert (
+        result["ended"] == "the top eigenvalue's local mean has grown more than 0.5-fold by epoch 3"
+    )
+    (line,) = lines_of(folder)
+    assert (line["epoch"], line["back"], line["ends"]) == (3, 2, True)
+    assert line["records"] == without_time(never.read_epochs())[3:4]
+    assert folder.kept_epochs() == [0]  # that the settings keep
+    assert [each["epoch"] for each in folder.read_measures("sharpness")] == [0, 1, 2]
+    memory = after(settings_of(NEVER | measured), never).memory
+    tops = [record["alpha_hessian_max"] for record in never.read_epochs()]
+    # After the last epoch nobody looks.
+    assert memory["looked"].tolist() == [1, 2, 3, 4]
+    assert memory["eigenvalues"].tolist() == pytest.approx([50 + top for top in tops[1:5]])
+    assert run(settings_of(WATCHED | measured), folder) == {
+        **result,
+        "seconds": pytest.approx(0, abs=1e3),
+    }
+    assert without_time(folder.read_epochs()) == records
+
+
+def test_it_goes_on_from_there_with_more_decay(tmp_path: Path) -> None:
+    """Beside a plain search whose decay is set by hand after epoch 2."""
+    settings = settings_of(ADAPTS)
+    folder = searched(settings, tmp_path / "run")
+    found = [line["reason"].rpartition(" ")[2] for line in lines_of(folder)]
+    assert found == ["0.003", "0.03"]
+    session = Session(build_state(settings_of(NEVER)))
+    for epoch in range(6):
+        session.train_epoch()
+        if epoch == 2:
+            (group,) = session.state.weight_optimizer.param_groups
+            group["weight_decay"] = 3e-4 * 10 * (0.03 / 3e-3)
+    assert_same(fingerprint(session.state), fingerprint(after(settings, folder)))
+    result = folder.read_result()
+    assert result is not None
+    assert (len(folder.read_epochs()), result["epochs"]) == (6, 5)
+    assert "ended" not in result
+
+
+@pytest.fixture(scope="module")
+def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunFolder]:
+    """A search that ends and one that adapts, never killed."""
+    folder = tmp_path_factory.mktemp("whole")
+    return {
+        "stop": searched(settings_of(WATCHED), folder / "stop"),
+        "adapt": searched(settings_of(ADAPTS), folder / "adapt"),
+    }
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("changes", "call"),
+    [
+        *((WATCHED, call) for call in ("save", "cut", "epoch")),
+        *((ADAPTS, call) for call in ("restore", "save", "cut", "epoch")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.get("algorithm__reaction", "stop"),
+)
+def test_a_kill_in_a_way_back_changes_nothing(
+    changes: dict[str, Any],
+    call: str,
+    wholes: dict[str, RunFolder],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Killed before the first of each of these, and after each epoch."""
+    settings = settings_of(changes)
+    whole = wholes[changes.get("algorithm__reaction", "stop")]
+    expected = traced(whole)
+    if call == "epoch":
+        for stop in (2, 3):
+            assert_same(trace(settings, stop), expected)
+        return
+    where = RunFolder if call == "cut" else turns
+    real, left = getattr(where, call), iter([True])
+    in_turn = itertools.chain([False] * {"save": 3}.get(call, 0), left, itertools.repeat(False))
+
+    def killed(*args: Any, **named: Any) -> Any:
+        started = call == "cut" and not (tmp_path / "run" / "turns.jsonl").exists()
+        if not started and next(in_turn):
+            raise KeyboardInterrupt
+        return real(*args, **named)
+
+    monkeypatch.setattr(where, call, killed)
+    folder = RunFolder(tmp_path / "run")
+    with folder.created(settings.document()):
+        with pytest.raises(KeyboardInterrupt):
+            run(settings, folder)
+        assert run(settings, folder)["status"] == "done"
+    assert_same(traced(folder), expected)
+    assert lines_of(folder) == lines_of(whole)
+
+
+def test_what_it_cannot_do_is_refused_beforehand() -> None:
+    with pytest.raises(UserError, match=r"weight_optimizer\.name = 'SGD': robust-darts raises"):
+        settings_of(ADAPTS | {"weight_optimizer__weight_decay": 0.0})
+    with pytest.raises(UserError, match="its watch needs 99 images of the valid half"):
+        settings_of(ADAPTS | {"algorithm__batch_size": 99})
+    with pytest.raises(UserError, match=r"algorithm\.window = 4: an even number has no middle"):
+        settings_of(ADAPTS | {"algorithm__window": 4})
