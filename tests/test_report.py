@@ -276,14 +276,20 @@ def test_a_picture_that_cannot_be_written_is_told_as_elsewhere(tmp_path: Path) -
         write_pictures([data.drawn(n, figure_of(n, made)) for n in ("F7", "F13")], [], folder)
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Path]:
-    """A study of synthetic runs through the real code, of which one diverged and one is missing."""
+def scale_module() -> Any:
+    """The benchmark that writes synthetic runs through the real code."""
     spec = importlib.util.spec_from_file_location("scale", ROOT / "benchmarks/study_scale.py")
     assert spec is not None
     assert spec.loader is not None
     scale = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(scale)
+    return scale
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Path]:
+    """A study of synthetic runs through the real code, of which one diverged and one is missing."""
+    scale = scale_module()
     folder = tmp_path_factory.mktemp("report")
     name, out = tiny_study(folder, "[0, 1, 2]", GRID, search__epochs=5), folder / "out"
     first, missing, *_ = runs = list(load_study(name).runs.values())
@@ -349,7 +355,70 @@ def test_the_page_is_whole_and_holds_its_data(written: tuple[str, Path, Path]) -
     for run in load_study(name).runs.values():
         assert run.settings.hash in text
     assert f"optnas study run {name}" in text
-    assert text.count('class="claim"') >= 20
+    assert 3 < text.count('class="claim"') < 20
+    assert "No run of this study is of the arms of: " in text
+    # The study at hand comes first: its arms, then the lines that decide.
+    assert text.index('<section id="comparison">') < text.index('<section id="design">')
+    assert text.count('<li class="apart">') + text.count('<li>\n<span class="pairname">') == 2 * 15
+    assert "3 seeds: no interval; 6 are the fewest for p &lt; .05" in text
+    assert "Holm over the 15 pairs of this table" in text
+    for ending in ("csv", "tex", "svg", "pdf", "png"):
+        assert (page.parent / "figures" / f"compare.{ending}").stat().st_size > 100
+    rows = re.search(r'(?s)id="every-run">.*?<tbody>(.*?)</tbody>', text)
+    assert rows is not None
+    assert rows[1].count("<tr>") == len(load_study(name).runs)
+
+
+OWN = """
+from optnas import register
+from optnas.measures.figures import Curve, Figure, Panel, Row, Seed
+
+@register("figure", "flat")
+def flat(runs):
+    seeds = [Seed(1, run.path.name, [1.0, 2.0]) for run in runs]
+    curve = Curve("SGD + SGD", [0, 1], seeds, "#000000")
+    return Figure("Flat", [Row("", [Panel("p", "u", [curve])])])
+"""
+CLAIM = """
+id = "mine"
+text = "SGD is better."
+source = "me"
+parts = [{ name = "p", response = { column = "supernet accuracy" }, contrast = [{ axis = \
+"weight_optimizer.name", plus = "SGD", minus = "AdamW" }], direction = "greater" }]
+"""
+
+
+@pytest.mark.thorough
+def test_own_claims_figures_and_labels_stand_in_the_report(tmp_path: Path) -> None:
+    grid = """
+    [[grid]]
+    weight_optimizer = [{ name = "SGD" }, { name = "AdamW", label = "mine & own" }]
+    """
+    name, out = tiny_study(tmp_path, "[0]", grid, search__epochs=1), tmp_path / "out"
+    scale = scale_module()
+    for run in load_study(name).runs.values():
+        scale.write_run(run, RunFolder(out / run.id), 1)
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "mine.toml").write_text(CLAIM)
+    (tmp_path / "own.py").write_text(OWN)
+    page = report(
+        name,
+        out,
+        claims=[str(tmp_path / "claims")],
+        figures=[f"{tmp_path / 'own.py'}:flat"],
+        recorded=True,
+    )
+    text = page.read_text()
+    assert re.findall(r'<span class="id">(\w+)</span>', text) == ["mine"]
+    assert '<section id="flat">' in text
+    legend = json.dumps(Elements(text).data["data-F7"])
+    assert "mine & own + Adam" in legend
+    assert "AdamW" not in legend
+    assert "mine & own + Adam" in (page.parent / "figures" / "T1.csv").read_text()
+    assert "(mine &amp; own) - (SGD)" not in text
+    assert "mine &amp; own - SGD" in text
+    with pytest.raises(UserError, match="--figure"):
+        report(name, out, figures=["flatt"], recorded=True)
 
 
 @pytest.mark.thorough
@@ -424,6 +493,17 @@ def test_a_browser_draws_every_chart_and_asks_for_nothing(
         )
         wide = page.evaluate("return document.documentElement.scrollWidth")
         assert wide <= width
+        runs = "[...document.querySelectorAll('#every-run tbody tr')]"
+        shown = f"{runs}.filter((row) => !row.hidden).map((row) => row.cells[1].textContent)"
+        page.evaluate("document.querySelectorAll('#every-run th button')[1].click()")
+        seeds = page.evaluate(f"return {shown}")
+        assert seeds == sorted(seeds)
+        page.evaluate("document.querySelectorAll('#every-run th button')[1].click()")
+        assert page.evaluate(f"return {shown}") == seeds[::-1]
+        sift = "const i = document.querySelector('[data-sift]'); i.value = 'adam 2 done';"
+        page.evaluate(f"{sift} i.dispatchEvent(new Event('input'))")
+        assert set(page.evaluate(f"return {shown}")) == {"2"}
+        assert 0 < len(page.evaluate(f"return {shown}")) < 6
         first = "document.querySelector('#F7 .plot')"
         hidden = f"{first}.data.filter((t) => t.visible === false)"
         page.evaluate("document.querySelector('#F7 .legend button').click()")

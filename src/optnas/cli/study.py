@@ -295,6 +295,16 @@ def report(
     run: Annotated[
         list[str] | None, typer.Option("--run", metavar="ID", help="a run that gets a page")
     ] = None,
+    which: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--claims", metavar="NAME|FILE|FOLDER", help="judge these; all: the registered ones"
+        ),
+    ] = None,
+    figure: Annotated[
+        list[str] | None,
+        typer.Option("--figure", metavar="NAME|FILE:NAME", help="a further figure of runs"),
+    ] = None,
     benchmark: Annotated[
         str | None, typer.Option("--table", help="ask this benchmark table for all runs")
     ] = None,
@@ -312,6 +322,8 @@ def report(
         out,
         to,
         runs=run or (),
+        claims=which,
+        figures=figure or (),
         benchmark=benchmark,
         recorded=recorded,
         data=data,

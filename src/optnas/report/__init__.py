@@ -7,6 +7,9 @@
     data        a figure ready to draw: means and bands over runs, the ends of axes
     static      a figure as a picture
     pictures    figures by name: for `optnas plot`, for the page, as files for a paper
+    comparison  every pair of arms: words, files, forest plot
+    runs        the table of runs that a reader may sort and filter
+    labels      what the study calls its optimizers, in every figure
     summary     T1: the table of algorithms and pairs
     cells       drawings of a cell as SVG text
     pages       the pages of single runs

@@ -15,7 +15,8 @@ import numpy as np
 
 from optnas.analysis.claims.declare import NAMES as NAMES_OF_ARMS
 from optnas.analysis.claims.judge import judge
-from optnas.analysis.claims.render import by_family, evidence
+from optnas.analysis.claims.read import choose_claims
+from optnas.analysis.claims.render import by_family, evidence, in_reach
 from optnas.analysis.references import references
 from optnas.base import registry
 from optnas.base.errors import UserError
@@ -24,12 +25,24 @@ from optnas.base.loading import registered_by
 from optnas.base.records import RunFolder
 from optnas.measures.figures import Row
 from optnas.report import summary
+from optnas.report.comparison import (
+    heading,
+    interval,
+    remarks,
+    strips,
+    tick,
+    write_comparison,
+)
 from optnas.report.data import Drawn
 from optnas.report.inventory import Entry, chosen, counted, inventory, study_command
+from optnas.report.labels import Labels
 from optnas.report.material import Material, answering_table, material_of
 from optnas.report.pages import page
 from optnas.report.pictures import Absent, Picture, figure_of_report, write_pictures
+from optnas.report.runs import listing
 from optnas.spaces.tables import data_folder
+from optnas.study.axes import axes_of
+from optnas.study.comparing import compare_runs
 from optnas.study.declare import STUDIES
 from optnas.study.folder import opened
 from optnas.study.tables import table_of
@@ -43,6 +56,8 @@ def report(
     to: str | Path | None = None,
     *,
     runs: Sequence[str] = (),
+    claims: Sequence[str] | None = None,
+    figures: Sequence[str] = (),
     benchmark: str | None = None,
     recorded: bool = False,
     data: Path | None = None,
@@ -55,6 +70,8 @@ def report(
         out: the study's folder, or a folder of records.
         to: where to write; default: ``out``.
         runs: ids of the runs that get a page; default: the newest `NEWEST`.
+        claims: names, files, folders of files, ``all`` for the registered ones; default: those.
+        figures: further figures by name or as ``./file.py:function``.
         benchmark: ask this benchmark table instead of each run's own.
         recorded: take benchmark accuracies as the runs recorded them; needs no table.
         data: the data folder; default: the variable ``OPTNAS_DATA``.
@@ -64,19 +81,26 @@ def report(
         The path of ``report.html``.
 
     Raises:
-        UserError: the study or a record is wrong, no run has a record yet, a run named is not
-            there, or the folder cannot be written.
+        UserError: the study, a record, a claim or a figure is wrong, no run has a record yet, a run
+            named is not there, or the folder cannot be written.
     """
+    judged = choose_claims(claims)
+    for each in figures:
+        registry.find("figure", each, key="--figure")
     loaded, folders = opened(study, Path(out), data, numbers_version)
     entries = inventory(loaded, folders)
     paged = chosen(entries, runs, NEWEST)
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)
     known = data_folder(data)
     material = material_of(table, list(folders.values()), known, entries=entries)
-    figures, absent = figures_of(material, {entry.id: entry.folder for entry in entries})
-    lines = summary.summary(material)
+    labels = Labels(loaded)
+    drawings, absent = figures_of(material, {entry.id: entry.folder for entry in entries}, figures)
+    drawings = [_labelled(each, labels) for each in drawings]
+    lines = labels.within(summary.summary(material))
     answering = answering_table(table, known)
-    findings = judge(table, references=references(answering) if answering else None)
+    findings = judge(table, judged, references=references(answering) if answering else None)
+    listed, rest = in_reach(findings)
+    compared = compare_runs(loaded, folders, table) if axes_of(loaded) else []
     target = Path(out if to is None else to)
     text = _render(
         study=loaded,
@@ -86,14 +110,21 @@ def report(
         version=importlib.metadata.version("optnas"),
         entries=entries,
         counts=counted(entries),
-        figures=figures,
-        absent=absent,
+        strips=[strips(each) for each in compared],
+        listing=listing(loaded, entries, material.runs),
+        figures=drawings,
+        absent=labels.within(absent),
         columns=summary.COLUMNS,
         summary=lines,
         summary_fields=[dataclasses.asdict(line) for line in lines],
         told=summary.told,
         findings=findings,
-        families=by_family(findings),
+        families=by_family(listed),
+        rest=rest,
+        interval=interval,
+        remarks=remarks,
+        heading=heading,
+        tick=tick,
         evidence=evidence,
         pages=[page(entry) for entry in paged],
         benchmark=material.benchmark,
@@ -103,7 +134,9 @@ def report(
     )
     with writing("the report", key="--to", path=target):
         (target / "figures").mkdir(parents=True, exist_ok=True)
-        write_pictures(figures, [each.name for each in absent], target / "figures")
+        write_pictures(drawings, [each.name for each in absent], target / "figures")
+        if compared:
+            write_comparison(compared, target / "figures")
         write_text(target / "figures" / "T1.csv", summary.as_csv(lines))
         write_text(target / "figures" / "T1.tex", summary.as_latex(lines))
         write_text(target / "report.html", text)
@@ -111,9 +144,9 @@ def report(
 
 
 def figures_of(
-    material: Material, folders: Mapping[str, RunFolder]
+    material: Material, folders: Mapping[str, RunFolder], more: Sequence[str] = ()
 ) -> tuple[list[Drawn | Picture], list[Absent]]:
-    """Every registered figure with ``in_report``, and those of files that the study names.
+    """Every registered figure with ``in_report``, those of files that the study names, and more.
 
     A figure of runs is handed those that are done, at the held value of every setting but
     algorithm and pair, and in which everything that it ``needs`` was measured.
@@ -121,6 +154,7 @@ def figures_of(
     Args:
         material: what figures are made of.
         folders: the runs by id.
+        more: figures that are asked for, by name or address.
 
     Returns:
         The figures, and those that these runs cannot supply.
@@ -133,6 +167,7 @@ def figures_of(
     found: list[Drawn | Picture] = []
     absent = []
     named, broken = _registered(folders.values())
+    named |= {_plain_name(each): each for each in more if each not in named.values()}
     for name, address in named.items():
         needs = registry.facts("figure", address).get("needs", ())
         runs = [run for run in ready if all(_measured(run, label) for label in needs)]
@@ -178,6 +213,21 @@ def _files(folders: Iterable[RunFolder]) -> list[str]:
         for section in folder.read_config().get("measures", {}).values()
     ]
     return list(dict.fromkeys(n.rpartition(":")[0] for n in names if ".py:" in n))
+
+
+def _plain_name(address: str) -> str:
+    """A figure's name on the page: that of its function, for ``./file.py:function``."""
+    return re.sub(r"[^\w-]", "-", address.rpartition(":")[2])
+
+
+def _labelled(figure: Drawn | Picture, labels: Labels) -> Drawn | Picture:
+    if isinstance(figure, Drawn):
+        return labels.within(figure)
+    from matplotlib.text import Text
+
+    for each in figure.drawing.findobj(Text):
+        each.set_text(labels.of(each.get_text()))
+    return dataclasses.replace(figure, title=labels.of(figure.title))
 
 
 def _place(name: str) -> tuple[bool, int, str]:

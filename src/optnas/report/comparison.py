@@ -8,7 +8,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from optnas.analysis.compare import Pair
 from optnas.base.escapes import for_csv, for_latex
@@ -201,6 +201,56 @@ def write_comparison(comparisons: Sequence[Comparison], folder: Path) -> list[Pa
     for kind in FORMATS:
         write_figure(drawing, folder / f"{NAME}.{kind}", dpi=DPI)
     return [folder / f"{NAME}.{kind}" for kind in ("csv", "tex", *FORMATS)]
+
+
+# --- page ---------------------------------------------------------------------------------------
+
+
+class Strip(NamedTuple):
+    """One pair as the page draws it: places between 0 and 1 from left to right, None for none."""
+
+    pair: Pair
+    name: str
+    mean: float | None
+    low: float | None
+    high: float | None
+    seeds: list[float]
+
+
+class Strips(NamedTuple):
+    """The pairs of a comparison on one axis: its marks by place, and where 0 is."""
+
+    comparison: Comparison
+    marks: list[tuple[float, str]]
+    zero: float
+    rows: list[Strip]
+
+
+def strips(comparison: Comparison) -> Strips:
+    """A comparison for the page."""
+    from matplotlib.ticker import MaxNLocator
+
+    tested = [pair for pair in comparison.pairs if pair.n]
+    values = [0.0, *(value for pair in tested for value in pair.seeds.values())]
+    values += [end for pair in tested for end in (pair.low, pair.high) if math.isfinite(end)]
+    marks = [float(mark) for mark in MaxNLocator(4).tick_values(min(values), max(values))]
+    low, span = marks[0], marks[-1] - marks[0]
+
+    def place(value: float) -> float | None:
+        return (value - low) / span if math.isfinite(value) else None
+
+    rows = [
+        Strip(
+            pair,
+            minus(pair),
+            place(pair.difference),
+            place(pair.low),
+            place(pair.high),
+            [(value - low) / span for value in pair.seeds.values()],
+        )
+        for pair in comparison.pairs
+    ]
+    return Strips(comparison, [((m - low) / span, f"{m:g}") for m in marks], -low / span, rows)
 
 
 # --- picture ------------------------------------------------------------------------------------

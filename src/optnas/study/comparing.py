@@ -15,7 +15,7 @@ from optnas.analysis.claims.declare import TRANSFORMS, WITH_ANOTHER, Response
 from optnas.analysis.compare import ALPHA, Centre, Pair, Value, centres, too_few
 from optnas.analysis.compare import compare as compare_values
 from optnas.analysis.runs import Runs
-from optnas.base.columns import SUPERNET_ACCURACY, Better, quantity_of
+from optnas.base.columns import Better, quantity_of
 from optnas.base.errors import UserError, did_you_mean
 from optnas.base.records import RunFolder
 from optnas.study.axes import Axis, arms_of, axes_of, chosen_axes
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_ARMS = 12  # of which all pairs are compared unless axes are named
-PRIMARY = "accuracy"
+PRIMARY, SUPERNET = "accuracy", "supernet accuracy"
 # Of one run alone: nothing that needs another arm or a reference.
 ALONE = [
     name for name in TRANSFORMS if name not in (*WITH_ANOTHER, "at-equal-train-loss", "collapse")
@@ -122,18 +122,33 @@ def compare_runs(
     axes = axes_of(study)
     families = _families(study, axes, by)
     runs = Runs(table)
-    asked = [_parsed(each, runs) for each in responses] or _default(runs)
-    states = {name: state_of(folder) for name, folder in folders.items()}
-    known = {
-        str(folders[name].read_identity()["hash"])[:ID_LENGTH]: name
-        for name, state in states.items()
-        if state == "done"
-    }
+    asked = [_parsed(each, runs) for each in responses] or default_responses(runs)
+    known, states = _known(folders, table)
     return [
         _comparison(study, runs, known, states, axes, family, response)
         for family in families
         for response in asked
     ]
+
+
+def _known(
+    folders: Mapping[str, RunFolder], table: pd.DataFrame
+) -> tuple[dict[str, str], dict[str, State]]:
+    """The run of each id in a table, and the state of each run.
+
+    A record of an earlier numbers version stands in the table by the hash that it had then.
+    """
+    seen = dict(table[["id", "state"]].drop_duplicates("id").to_numpy().tolist())
+    known: dict[str, str] = {}
+    states: dict[str, State] = {}
+    for name, folder in folders.items():
+        own = name
+        if name not in seen and state_of(folder) not in ("missing", "unreadable"):
+            own = str(folder.read_identity()["hash"])[:ID_LENGTH]
+        if own in seen:
+            known[own] = name
+        states[name] = seen[own] if own in seen else state_of(folder)
+    return known, states
 
 
 def _families(study: Study, axes: Sequence[Axis], by: Sequence[str]) -> list[list[Axis]]:
@@ -203,7 +218,7 @@ def _comparison(
         by=tuple(axis.key for axis in family),
         over=tuple(axis.key for axis in others),
         response=str(response),
-        words=_words(response),
+        words=words_of(response),
         unit=response.unit(column.unit, difference=False),
         of_difference=response.unit(column.unit, difference=True),
         better=better,
@@ -214,8 +229,8 @@ def _comparison(
     )
 
 
-def _words(response: Response) -> str:
-    """A response for the head of a table, such as ``benchmark accuracy, CIFAR-10, final``."""
+def words_of(response: Response) -> str:
+    """A response for the head of a table, such as ``train loss, final``."""
     name = response.column
     quantity = quantity_of(column_of(name).name)
     words = name if quantity is None else quantity.words or name
@@ -229,11 +244,12 @@ def _better(response: Response) -> Better:
     return column_of(response.column).better if response.transform in levels else "neither"
 
 
-def _default(runs: Runs) -> list[Response]:
+def default_responses(runs: Runs) -> list[Response]:
+    """The benchmark's accuracy of the derived cell, if a table was asked, and the supernet's."""
     asked = [c for c in map(str, runs.table) if c.startswith("benchmark.") and runs.has(c)]
     asked = [column for column in asked if column != "benchmark.table"]
     primary = PRIMARY if column_of(PRIMARY).name in asked else next(iter(asked), None)
-    return [Response(column=each) for each in (primary, SUPERNET_ACCURACY) if each is not None]
+    return [Response(column=each) for each in (primary, SUPERNET) if each is not None]
 
 
 def _parsed(text: str, runs: Runs) -> Response:

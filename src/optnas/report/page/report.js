@@ -213,6 +213,40 @@
     element.dataset.opened = "true";
   }
 
+  function sortBy(table, at) {
+    const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
+    const down = heads[at].getAttribute("aria-sort") === "ascending";
+    heads.forEach((head, place) => head.setAttribute("aria-sort", place !== at ? "none" : down ? "descending" : "ascending"));
+    const text = (row) => row.cells[at].textContent.trim();
+    const order = (a, b) => {
+      const x = text(a), y = text(b);
+      if (x === "" || y === "") return (x === "") - (y === ""); // what has no value stays below
+      const sign = down ? -1 : 1;
+      return sign * (isNaN(x) || isNaN(y) ? x.localeCompare(y, "en", { numeric: true }) : x - y);
+    };
+    body.append(...[...body.rows].sort(order));
+  }
+
+  function sift(input) {
+    const table = document.getElementById(input.dataset.sift), told = document.querySelector(`[data-shown="${input.dataset.sift}"]`);
+    const show = () => {
+      const words = input.value.toLowerCase().split(/\s+/).filter(Boolean), rows = [...table.tBodies[0].rows];
+      // A number is a whole cell, so that seed 1 is not seed 10; other words may stand anywhere.
+      const holds = (row, word) => [...row.cells].some((cell) => (isNaN(word) ? cell.textContent.toLowerCase().includes(word) : cell.textContent.trim() === word));
+      for (const row of rows) row.hidden = !words.every((word) => holds(row, word));
+      told.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} runs`;
+    };
+    input.addEventListener("input", show);
+    show();
+  }
+
+  for (const table of document.querySelectorAll("table.sortable")) {
+    table.tHead.querySelectorAll("button").forEach((button, at) => button.addEventListener("click", () => sortBy(table, at)));
+  }
+  document.querySelectorAll("[data-sift]").forEach(sift);
+  for (const link of document.querySelectorAll("#every-run a")) {
+    link.addEventListener("click", () => { document.querySelector(link.getAttribute("href")).open = true; });
+  }
   for (const element of document.querySelectorAll("details.run")) {
     element.addEventListener("toggle", () => drawRun(element), { once: true });
   }
