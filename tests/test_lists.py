@@ -13,8 +13,11 @@ from tiny import TINY
 from optnas.base import registry
 from optnas.search import api
 
-# What lists say of some kinds beyond name, needs and summary.
-FURTHER = {"optimizer": ["refuses"]}
+# What lists say of some kinds beyond name, needs and summary, in this order.
+KEYS = {
+    "optimizer": ("name", "needs", "refuses", "summary"),
+    "algorithm": ("name", "year", "step_cost", "needs", "summary", "paper"),
+}
 EXPECTED = {"oracle", "fixed"}
 
 
@@ -26,8 +29,7 @@ def told(capfd: pytest.CaptureFixture[str], *words: str) -> Any:
 @pytest.mark.parametrize("kind", registry.KINDS)
 def test_every_kind_is_listed(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
     found = told(capfd, "list", kind)
-    keys = ["name", "needs", *FURTHER.get(kind, []), "summary"]
-    assert {tuple(each) for each in found} == {tuple(keys)}
+    assert {tuple(each) for each in found} == {KEYS.get(kind, ("name", "needs", "summary"))}
     assert {each["name"] for each in found} >= set(registry.names(kind))
     for each in found:
         assert each["summary"], each

@@ -46,7 +46,12 @@ def beta_decay(
     return part
 
 
-@register("algorithm", "beta-darts")
+@register(
+    "algorithm",
+    "beta-darts",
+    paper="beta-DARTS: Beta-Decay Regularization for Differentiable Architecture Search",
+    year=2022,
+)
 def beta_darts(weight: float = 50.0, hypergradient: HypergradientName = "first-order") -> Algorithm:
     """DARTS whose alpha descends L_val(w, softmax(alpha)) + c_t mean_e logsumexp_o alpha[e, o].
 

@@ -11,7 +11,7 @@ from optnas.base.registry import register
 from optnas.base.schema import Part
 
 
-@register("algorithm", "composed")
+@register("algorithm", "composed", paper=None, year=None)
 def composed(
     relaxation: Annotated[Any, Part("relaxation")] = "softmax",
     perturbation: Annotated[Any, Part("perturbation")] = "none",

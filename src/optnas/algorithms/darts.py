@@ -8,7 +8,7 @@ from optnas.algorithms.composed import composed
 from optnas.base.registry import register
 
 
-@register("algorithm", "darts")
+@register("algorithm", "darts", paper="DARTS: Differentiable Architecture Search", year=2019)
 def darts(hypergradient: HypergradientName = "first-order") -> Algorithm:
     """Differentiable architecture search.
 

@@ -9,7 +9,13 @@ from optnas.base.registry import register
 from optnas.spaces.base import Space
 
 
-@register("algorithm", "darts-minus", needs=("auxiliary-skip",))
+@register(
+    "algorithm",
+    "darts-minus",
+    needs=("auxiliary-skip",),
+    paper="DARTS-: Robustly Stepping out of Performance Collapse Without Indicators",
+    year=2021,
+)
 def darts_minus(
     beta: float = 1.0,
     hypergradient: HypergradientName = "first-order",

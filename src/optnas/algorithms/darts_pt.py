@@ -21,7 +21,12 @@ else:
 CHOSEN, OPEN = "chosen_E", -1
 
 
-@register("algorithm", "darts-pt")
+@register(
+    "algorithm",
+    "darts-pt",
+    paper="Rethinking Architecture Selection in Differentiable NAS",
+    year=2021,
+)
 def darts_pt(
     share: float = 0.2,
     rate: float = 0.1,

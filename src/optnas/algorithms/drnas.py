@@ -98,7 +98,13 @@ def dirichlet_kl(
     return part
 
 
-@register("algorithm", "drnas", needs=("draw",))
+@register(
+    "algorithm",
+    "drnas",
+    needs=("draw",),
+    paper="DrNAS: Dirichlet Neural Architecture Search",
+    year=2021,
+)
 def drnas(kl: float = 0.0, hypergradient: HypergradientName = "first-order") -> Algorithm:
     """Differentiable architecture search with Dirichlet samples, see `dirichlet`.
 

@@ -76,7 +76,12 @@ def zero_one(
     return part
 
 
-@register("algorithm", "fair-darts")
+@register(
+    "algorithm",
+    "fair-darts",
+    paper="Fair DARTS: Eliminating Unfair Advantages in Differentiable Architecture Search",
+    year=2020,
+)
 def fair_darts(
     weight: float = 10.0,
     distance: Distance = "squared",

@@ -21,7 +21,13 @@ else:
     torch = lazy("torch")
 
 
-@register("algorithm", "gaea", on_simplex=True)
+@register(
+    "algorithm",
+    "gaea",
+    on_simplex=True,
+    paper="Geometry-Aware Gradient Algorithms for Neural Architecture Search",
+    year=2021,
+)
 def gaea(
     floor: Annotated[float, Field(gt=0, lt=1)] = 1e-5,
     hypergradient: HypergradientName = "first-order",

@@ -53,7 +53,13 @@ def hard_gumbel(tau_start: float = 10.0, tau_end: float = 0.1) -> Relax:
     return relax
 
 
-@register("algorithm", "gdas", needs=("draw",))
+@register(
+    "algorithm",
+    "gdas",
+    needs=("draw",),
+    paper="Searching for a Robust Neural Architecture in Four GPU Hours",
+    year=2019,
+)
 def gdas(
     tau_start: float = 10.0,
     tau_end: float = 0.1,

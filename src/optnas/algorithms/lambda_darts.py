@@ -28,7 +28,13 @@ else:
 AlignmentName = Literal["cosine", "sign"]
 
 
-@register("algorithm", "lambda-darts", needs=("inner-step",))
+@register(
+    "algorithm",
+    "lambda-darts",
+    needs=("inner-step",),
+    paper="Λ-DARTS: Mitigating Performance Collapse by Harmonizing Operation Selection among Cells",
+    year=2023,
+)
 def lambda_darts(
     weight: float = 0.25,
     alignment: AlignmentName = "cosine",

@@ -27,7 +27,13 @@ EDGES = ".edges."
 STEPS, STOPPED, SUM, TRAIN, VALID = "steps", "stopped/", "sum/", "train/", "valid/"
 
 
-@register("algorithm", "oles", needs=("memory",))
+@register(
+    "algorithm",
+    "oles",
+    needs=("memory",),
+    paper="Operation-Level Early Stopping for Robustifying Differentiable NAS",
+    year=2023,
+)
 def oles(
     threshold: float = 0.4,
     window: Annotated[int, Field(ge=1)] = 20,

@@ -51,7 +51,13 @@ def normalised_edges(space: Space) -> Relax:
     return relax
 
 
-@register("algorithm", "pc-darts", needs=("own-cell",))
+@register(
+    "algorithm",
+    "pc-darts",
+    needs=("own-cell",),
+    paper="PC-DARTS: Partial Channel Connections for Memory-Efficient Architecture Search",
+    year=2020,
+)
 def pc_darts(
     k: Annotated[int, Field(ge=1)] = 2,
     warmup: float = 0.3,

@@ -104,7 +104,13 @@ def _temperature(start: float, end: float, progress: Progress) -> float:
     return start + (end - start) * elapsed
 
 
-@register("algorithm", "pr-darts", needs=("draw",))
+@register(
+    "algorithm",
+    "pr-darts",
+    needs=("draw",),
+    paper="Theory-Inspired Path-Regularized Differential Network Architecture Search",
+    year=2020,
+)
 def pr_darts(
     tau_start: Positive = 1.0,
     tau_end: Positive = 0.1,

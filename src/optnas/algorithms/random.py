@@ -8,7 +8,7 @@ from optnas.algorithms.composed import composed
 from optnas.base.registry import register
 
 
-@register("algorithm", "random")
+@register("algorithm", "random", paper=None, year=None)
 def random() -> Algorithm:
     """A supernet trained under its initial, nearly uniform operation weights.
 

@@ -8,7 +8,13 @@ from optnas.algorithms.composed import composed
 from optnas.base.registry import register
 
 
-@register("algorithm", "sdarts-adv", needs=("noise",))
+@register(
+    "algorithm",
+    "sdarts-adv",
+    needs=("noise",),
+    paper="Stabilizing Differentiable Architecture Search via Perturbation-based Regularization",
+    year=2020,
+)
 def sdarts_adv(
     radius_start: float = 0.03,
     radius_end: float = 0.3,

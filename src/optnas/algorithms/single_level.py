@@ -39,7 +39,13 @@ def train_gradient(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hyper
     return Hypergradient(gradient_EO, statistics if problem.update else None, loss=loss.detach())
 
 
-@register("algorithm", "single-level", needs=("train-batch",))
+@register(
+    "algorithm",
+    "single-level",
+    needs=("train-batch",),
+    paper="Single-DARTS: Towards Stable Architecture Search",
+    year=2021,
+)
 def single_level() -> Algorithm:
     """DARTS with min over w and alpha of L_train(w, softmax(alpha)): no validation half is seen.
 

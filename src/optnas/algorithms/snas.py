@@ -45,7 +45,13 @@ def soft_gumbel(tau_start: float = 10.0, tau_end: float = 1.0) -> Relax:
     return relax
 
 
-@register("algorithm", "snas", needs=("draw",))
+@register(
+    "algorithm",
+    "snas",
+    needs=("draw",),
+    paper="SNAS: Stochastic Neural Architecture Search",
+    year=2019,
+)
 def snas(
     tau_start: float = 10.0,
     tau_end: float = 1.0,

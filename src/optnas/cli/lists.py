@@ -79,14 +79,36 @@ def components(kind: str) -> list[dict[str, Any]]:
 
     Returns:
         By name: ``name``; ``needs``, what it says it needs; ``summary``, the first line of its
-        docstring; of optimizers ``refuses``, where they cannot serve. One that cannot be loaded has
-        the reason as its summary.
+        docstring; of optimizers ``refuses``, where they cannot serve; of algorithms ``paper``,
+        ``year`` and ``step_cost``, how many times as long as one of DARTS a step takes, each None
+        where nobody said or measured it. One that cannot be loaded has the reason as its summary.
     """
     from optnas.base import registry
 
     if kind == "optimizer":
         return _optimizers()
+    if kind == "algorithm":
+        return [_algorithm(name) for name in registry.names(kind)]
     return [_component(kind, name) for name in registry.names(kind)]
+
+
+def _algorithm(name: str) -> dict[str, Any]:
+    from optnas.algorithms.costs import step_costs
+    from optnas.base import registry
+
+    said = _component("algorithm", name)
+    try:
+        facts = registry.facts("algorithm", name)
+    except UserError:
+        facts = {}
+    return {
+        "name": name,
+        "year": facts.get("year"),
+        "step_cost": step_costs().get(name),
+        "needs": said["needs"],
+        "summary": said["summary"],
+        "paper": facts.get("paper"),
+    }
 
 
 def _component(kind: str, name: str) -> dict[str, Any]:

@@ -96,14 +96,21 @@ def print_measures() -> None:
             say(f"  finds     {key} [{quantity.unit}{better}]")
 
 
+# Columns whose title, or whose word for nothing, is not their key or a dash.
+TITLES = {"summary": "what it is", "step_cost": "<step / DARTS"}
+MISSING = {"step_cost": "not measured"}
+
+
 def print_components(found: Sequence[Mapping[str, Any]]) -> None:
-    """Components, one per line: name, what it needs, what else its kind says, what it is."""
-    heads = [*(key for key in found[0] if key != "summary"), "summary"]
-    rows = [[_cell(each[key]) for key in heads] for each in found]
-    say("\n".join(aligned((*heads[:-1], "what it is"), rows)))
+    """Components, one per line: name, what it needs, what it is, and what else its kind says."""
+    heads = list(found[0])
+    rows = [[_cell(each[key], MISSING.get(key, "-")) for key in heads] for each in found]
+    say("\n".join(aligned([TITLES.get(key, key) for key in heads], rows)))
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, missing: str) -> str:
     if isinstance(value, list):
-        value = ", ".join(value)
-    return "-" if value in (None, "") else str(value)
+        return ", ".join(value) or missing
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return missing if value is None else str(value)
