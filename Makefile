@@ -65,6 +65,7 @@ figures: .venv/installed ## Rebuild figures and quoted numbers of the documents 
 	$(BIN)/python results/pilot.py
 	$(BIN)/python results/inside.py
 	$(BIN)/python results/numerics.py
+	$(BIN)/python results/optimizers.py
 
 clean: ## Remove the demo and caches; .venv stays
 	rm -rf demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -132,7 +132,7 @@ def _short(why: str) -> str:
     share, percent, _ = told.partition(" %")
     if percent and share.isdigit():
         return f"**{share} %**" if int(share) < 1000 else "**lost**"
-    return told
+    return f"**{told.partition(' the trace')[0]}**"
 
 
 PARTS: dict[str, Callable[[list[Row]], str]] = {"matrix": matrix}
