@@ -117,7 +117,13 @@ def _grows(before: float, now: float, ratio: float) -> bool:
     return now / before > ratio if before else now > 0
 
 
-@register("algorithm", "robust-darts", needs=("memory",))
+@register(
+    "algorithm",
+    "robust-darts",
+    needs=("memory",),
+    paper="Understanding and Robustifying Differentiable Architecture Search",
+    year=2020,
+)
 def robust_darts(
     reaction: Literal["stop", "adapt"] = "stop",
     decay_factor: Annotated[float, Field(gt=1)] = 10.0,
