@@ -24,7 +24,8 @@ def train(
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="the training's folder")],
     protocol: Annotated[
-        str, typer.Option(help="training protocol: cpu, nas-bench-201 (published), a TOML file")
+        str,
+        typer.Option(help="training protocol: a shipped name (docs/training.md), or a TOML file"),
     ] = "cpu",
     epochs: Annotated[int | None, typer.Option(help="training.epochs")] = None,
     seeds: Annotated[
