@@ -138,7 +138,8 @@ def test_another_label_column_is_another_half(home: Path, tmp_path: Path) -> Non
     pq.write_table(rows.append_column("other", pa.array([1, 0, 1, 0])), file)
     asked = parquet(None, str(file)), parquet(None, str(file), label="other")
     assert [load(each, [0, 1], 32)[1] for each in asked] == [[0, 1], [1, 0]]
-    assert len(list((home / "halves").iterdir())) == 2
+    # Two halves, and the mean and standard deviation of either data set.
+    assert len(list((home / "halves").iterdir())) == 4
 
 
 def test_the_command_shows_and_clears(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -164,7 +164,7 @@ def test_a_space_of_ones_own_needs_one_file_and_no_table(
     assert command("plot", "out", "-o", "out.svg") == 0
     assert command("plot", "out", "--figure", "mixed-cell", "-o", "cell.svg") == 0
     out = capsys.readouterr().out
-    assert "benchmark: table none\n" in out
+    assert "benchmark: none; no table is asked about these images (digits)\n" in out
     assert " none " in out.splitlines()[-3]
     last = api.load("out").iloc[-1]
     assert last["benchmark.table"] == "none"

@@ -23,6 +23,7 @@ from optnas.cli import (
     benchmark,
     benchmark_train,
     cache,
+    data,
     doctor,
     exam,
     lists,
@@ -61,6 +62,7 @@ app.command(cls=listing("stopping"))(stopping.stopping)
 app.command(hidden=True, context_settings={"ignore_unknown_options": True})(stopping.stop)
 benchmark.app.command()(benchmark_train.train)
 app.add_typer(benchmark.app, name="benchmark")
+app.add_typer(data.app, name="data")
 app.add_typer(protocol.app, name="protocol")
 app.add_typer(study.app, name="study")
 

@@ -37,7 +37,7 @@ def search(
     from optnas.search import api
 
     dotted = dotted_settings(overrides, device=device, threads=threads, data=data)
-    with EpochTable() as table:
+    with EpochTable(out) as table:
         result = api.run(
             dotted,
             out=out,
@@ -63,6 +63,6 @@ def resume(
     from optnas.search import api
 
     dotted = dotted_settings(overrides, device=device, threads=threads, data=data)
-    with EpochTable() as table:
+    with EpochTable(out) as table:
         result = api.resume(out, dotted, on_epoch=table.add, where=COMMAND_LINE, progress=False)
     _finish(result, out)

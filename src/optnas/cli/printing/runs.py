@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,9 +43,14 @@ def epoch_line(record: Record) -> str:
 
 
 class EpochTable:
-    """The table of epochs while a search runs: live on a terminal, else a plain line per epoch."""
+    """The table of epochs while a search runs: live on a terminal, else a plain line per epoch.
 
-    def __init__(self) -> None:
+    Args:
+        out: the run's folder.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._folder = RunFolder(out)
         self._lines: list[str] = []
         self._live: Any = None
 
@@ -59,12 +65,8 @@ class EpochTable:
     def add(self, record: Record) -> None:
         """Show one more epoch."""
         if not self._lines:
-            bench = record["benchmark"]
-            asked = [
-                f"{dataset}, split {bench['split']}, in percent" for dataset in bench["accuracy"]
-            ]
-            note = ", ".join([f"benchmark: table {bench['table']}", *asked[:1]])
-            self._show(f"{note}\n{HEADER}")
+            searched = self._folder.read_config()["data"]["name"]
+            self._show(f"{benchmark_note(record['benchmark'], searched)}\n{HEADER}")
         self._show(epoch_line(record))
 
     def _show(self, text: str) -> None:
@@ -82,14 +84,34 @@ class EpochTable:
             self._live.__exit__(*error)
 
 
+def benchmark_note(bench: Mapping[str, Any], searched: str) -> str:
+    """What the column of benchmark accuracies is.
+
+    Args:
+        bench: the answer of a record.
+        searched: name of the data set of the search.
+    """
+    asked = next(iter(bench["accuracy"]), None)
+    if asked is None:
+        return f"benchmark: none; no table is asked about these images ({searched})"
+    note = f"benchmark: table {bench['table']}, {asked}, split {bench['split']}, in percent"
+    return note if searched in bench["accuracy"] else f"{note}: trained there, not on {searched}"
+
+
 def print_outcome(result: Mapping[str, Any], out: Path) -> None:
     """Say how a run ended."""
     if result["status"] == "done":
         bench = result["benchmark"]
+        searched = RunFolder(out).read_config()["data"]["name"]
         values = ", ".join(f"{name} {value:.2f} %" for name, value in bench["accuracy"].items())
         say(f"done: {result['architecture']}")
         if values:
-            say(f"benchmark (table {bench['table']}, split {bench['split']}): {values}")
+            other = "" if searched in bench["accuracy"] else f"; trained there, not on {searched}"
+            say(f"benchmark (table {bench['table']}, split {bench['split']}): {values}{other}")
+        else:
+            say(benchmark_note(bench, searched))
+            alone = shlex.quote(str(out.with_name(f"{out.name}-alone")))
+            say(f"train the cell to know: optnas train {shlex.quote(str(out))} --out {alone}")
         # A run that was finished by an earlier version has no note.
         if "note" in result:
             say(f"data: {result['note']}")

@@ -69,7 +69,7 @@ def print_trained(result: Mapping[str, Any], out: Path) -> None:
             f"epochs {epochs}"
         )
     if not result["tables"]:
-        say(f"no table knows this cell on {name}")
+        say(f"no table knows the cell on these images ({name})")
     say(f"the trained network: optnas.network({str(out)!r})")
 
 
@@ -84,6 +84,6 @@ def _accuracy(of_part: Mapping[str, Any], seeds: list[int]) -> str:
         return f"{of_part['mean']:.2f} % (one seed, so no interval)"
     low, high = of_part["interval"]
     return (
-        f"{of_part['mean']:.2f} %, 95 % interval of the mean {low:.2f} to {min(high, 100):.2f} "
+        f"{of_part['mean']:.2f} %, 95 % interval of the mean {low:.2f} to {high:.2f} "
         f"({len(seeds)} seeds: {each})"
     )

@@ -8,12 +8,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from optnas.base import cache
 from optnas.base.errors import UserError
 from optnas.base.files import regular
 
@@ -21,6 +22,27 @@ Rows = tuple[np.ndarray, np.ndarray]
 # Mean and standard deviation of each channel.
 Moments = tuple[tuple[float, ...], tuple[float, ...]]
 MEASURED_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an image is in its file.
+
+    Attributes:
+        name: what to call it: its path, or its row.
+        label: its class.
+        size: width and height in pixels.
+        mode: its colours in words.
+        digest: equal where two images are, pixel for pixel; empty of one that is refused.
+        reason: why it is refused, and what to do; empty if it is not.
+    """
+
+    name: str
+    label: int
+    size: tuple[int, int]
+    mode: str
+    digest: bytes
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +73,11 @@ class Dataset:
         published_rows: the rows in the order in which lists of rows were published for these
             images, ``int64 [size]``; None: in that order they are.
         class_names: of each class; empty where they have none.
+        layout: what beside the files' bytes says which image has which label, such as the names of
+            folders; part of the fingerprint. Empty where nothing does.
+        split: the split of a search that names none.
+        inspect: tells what each image is in its file, in order of the rows, images that `decode`
+            refuses included; None: all are as `decode` returns them.
     """
 
     name: str
@@ -69,14 +96,20 @@ class Dataset:
     decoder: str = field(default="", compare=False)
     published_rows: Callable[[], np.ndarray] | None = field(default=None, repr=False, compare=False)
     class_names: tuple[str, ...] = ()
+    layout: str = field(default="", repr=False)
+    split: str = "halves"
+    inspect: Callable[[], Iterator[Seen]] | None = field(default=None, repr=False, compare=False)
 
     def fingerprint(self) -> str:
-        """Identify the data by the bytes of `files`, one after the other.
+        """Identify the data by the bytes of `files`, one after the other, and by `layout`.
 
         Returns:
             The SHA-256 digest, 64 hexadecimal digits.
         """
-        return _digest(self.files, stamps(self.files))
+        digest = _digest(self.files, stamps(self.files))
+        if not self.layout:
+            return digest
+        return hashlib.sha256(f"{digest}\n{self.layout}".encode()).hexdigest()
 
     def read(self, indices_N: np.ndarray | None = None) -> Rows:
         """Decode the asked rows and no other.
@@ -112,6 +145,19 @@ class Dataset:
         """
         if self.mean:
             return self.mean, self.std
+        if not self.decoder:
+            return self._measured()
+
+        def good(found: cache.Arrays) -> bool:
+            shape = (2, self.channels)
+            return found.keys() == {"moments"} and found["moments"].shape == shape
+
+        name = f"{self.name}-{cache.digest(self.decoder, self.fingerprint(), 'moments-1')}"
+        found = cache.cached("halves", name, good, lambda: {"moments": np.array(self._measured())})
+        mean, std = found["moments"].tolist()
+        return tuple(mean), tuple(std)
+
+    def _measured(self) -> Moments:
         total, squares = [0] * self.channels, [0] * self.channels
         for start in range(0, self.size, MEASURED_AT_ONCE):
             stop = min(start + MEASURED_AT_ONCE, self.size)

@@ -6,10 +6,9 @@ Rows are counted through all files, from 0. Shape letters as in `optnas.data.set
 
 from __future__ import annotations
 
-import io
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib import metadata
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,24 +16,16 @@ import numpy as np
 
 from optnas.base.errors import UserError
 from optnas.base.files import regular
-from optnas.data.sets.base import Rows
+from optnas.data.sets.base import Rows, Seen
 from optnas.data.sets.layouts import FIX_FILE, checked_label
+from optnas.data.sets.pictures import Fit, fitted, in_colour, look, opened, pillow
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from PIL.Image import Image
 
-# Another number where decoding changes. Libraries of other versions may round JPEG otherwise.
+# Another number where decoding changes.
 DECODING = "1"
-FORMATS = ("PNG", "JPEG")
-# How files of formats begin that are known and not read: byte offset, bytes, name.
-OTHERS = (
-    *((8, b"WEBP", "WEBP"), (0, b"BM", "BMP"), (0, b"GIF8", "GIF"), (4, b"ftyp", "AVIF or HEIF")),
-    *((0, b"II*\0", "TIFF"), (0, b"MM\0*", "TIFF"), (0, b"\0\0\0\x0cjP", "JPEG 2000")),
-)
-WHITE_16 = 65535
-PRINTED = ("CMYK", "YCCK", "LAB")
 IMAGE_COLUMNS = ("img", "image")
 
 
@@ -46,19 +37,22 @@ class Encoded:
         files: in order of their rows.
         label_columns: names the label column may have; the first that is there is read.
         classes: labels are 0 to classes - 1.
-        resolution: height and width of every image.
+        resolution: height and width of every image that is handed out.
+        fit: how images of other sizes are brought to it; None refuses them.
     """
 
     files: tuple[Path, ...]
     label_columns: tuple[str, ...]
     classes: int
     resolution: int
+    fit: Fit | None = None
 
     @property
     def decoder(self) -> str:
         """See `optnas.data.sets.base.Dataset`."""
         columns = " ".join(self.label_columns)
-        return f"encoded {DECODING}, pillow {metadata.version('pillow')}, labels of {columns}"
+        fit = "" if self.fit is None else f", {self.fit} to {self.resolution}"
+        return f"encoded {DECODING}, {pillow()}, labels of {columns}{fit}"
 
     def size(self) -> int:
         """Number of rows; only the files' descriptions are read.
@@ -87,6 +81,28 @@ class Encoded:
         side = self.resolution
         images_NHWC = np.empty((len(indices_N), side, side, 3), dtype=np.uint8)
         labels_N = np.empty(len(indices_N), dtype=np.int64)
+        for place, cell in self._cells(indices_N):
+            images_NHWC[place] = self._pixels(cell)
+            labels_N[place] = cell.label(self.classes)
+        return images_NHWC, labels_N
+
+    def inspect(self) -> Iterator[Seen]:
+        """What each image is, in order; see `optnas.data.sets.base.Dataset`.
+
+        Yields:
+            One for each row.
+        """
+        for _, cell in self._cells(np.arange(self.size())):
+            told = f"{cell.path.name}, {cell.key}"
+            seen = look(cell.data, cell.path, cell.key, told, cell.label(self.classes))
+            square = (self.resolution, self.resolution)
+            if self.fit is None and not seen.reason and seen.size != square:
+                error = self._of_another_size(cell, seen.size)
+                seen = replace(seen, reason=f"{error.reason}; {error.remedy}")
+            yield seen
+
+    def _cells(self, indices_N: np.ndarray) -> Iterator[tuple[int, _Cell]]:
+        # The place of each row in indices_N, and what stands in it.
         first = 0
         for path in self.files:
             with open_parquet(path) as file:
@@ -98,14 +114,48 @@ class Encoded:
                     labels = table[label_column].combine_chunks()
                     for place in places.tolist():
                         row = int(indices_N[place]) - first
-                        data, label = encoded[row - start].as_py(), labels[row - start].as_py()
-                        key = f"{image_column} of row {row}"
-                        images_NHWC[place] = _pixels(path, key, data, side)
-                        labels_N[place] = checked_label(
-                            label, range(self.classes), path, f"{label_column} of row {row}"
-                        )
+                        found = encoded[row - start].as_py(), labels[row - start].as_py()
+                        yield place, _Cell(path, row, image_column, label_column, *found)
                 first += file.metadata.num_rows
-        return images_NHWC, labels_N
+
+    def _pixels(self, cell: _Cell) -> np.ndarray:
+        with opened(cell.data, cell.path, cell.key) as image:
+            if self.fit is None and image.size != (self.resolution, self.resolution):
+                raise self._of_another_size(cell, image.size)
+            pixels_HWC = in_colour(image, cell.path, cell.key)
+        return pixels_HWC if self.fit is None else fitted(pixels_HWC, self.resolution, self.fit)
+
+    def _of_another_size(self, cell: _Cell, size: tuple[int, int]) -> UserError:
+        side = f"{self.resolution}x{self.resolution}"
+        return UserError(
+            f"the image is not {side}",
+            where=cell.path,
+            key=cell.key,
+            value=f"{size[0]}x{size[1]}",
+            remedy=f"make every image {side}",
+        )
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """An image and a label as they stand in a row of a file."""
+
+    path: Path
+    row: int
+    image_column: str
+    label_column: str
+    data: bytes | None
+    value: int | None
+
+    @property
+    def key(self) -> str:
+        """What to call the image in errors."""
+        return f"{self.image_column} of row {self.row}"
+
+    def label(self, classes: int) -> int:
+        """The label, checked."""
+        key = f"{self.label_column} of row {self.row}"
+        return checked_label(self.value, range(classes), self.path, key)
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
@@ -215,8 +265,28 @@ def first_image_size(path: Path, label_columns: tuple[str, ...]) -> tuple[int, i
         groups = _row_groups(path, file, np.zeros(1, dtype=np.int64), [f"{image}.bytes"])
         _, _, table = next(groups)
         data = table[image].combine_chunks().field("bytes")[0].as_py()
-    with _opened(path, f"{image} of row 0", data) as opened:
-        return opened.size
+    with opened(data, path, f"{image} of row 0") as first:
+        return first.size
+
+
+def class_names(path: Path, label: str) -> tuple[str, ...]:
+    """The names that Hugging Face's writer keeps of the classes of a column.
+
+    Args:
+        path: a parquet file.
+        label: the label column.
+
+    Returns:
+        The names in order of the labels; empty where the file has none.
+    """
+    with open_parquet(path) as file:
+        text = (file.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
+    try:
+        names = json.loads(text)["info"]["features"][label]["names"]
+    except (ValueError, LookupError, TypeError):
+        return ()
+    listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return tuple(names) if listed else ()
 
 
 def _row_groups(
@@ -238,71 +308,3 @@ def _row_groups(
                 ) from error
             yield start, places, table
         start = stop
-
-
-def _undecodable(path: Path, key: str) -> UserError:
-    return UserError("the image cannot be decoded", where=path, key=key, remedy=FIX_FILE)
-
-
-def _opened(path: Path, key: str, data: bytes | None) -> Image:
-    from PIL import Image
-
-    try:
-        return Image.open(io.BytesIO(data or b""), formats=FORMATS)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        for offset, mark, name in OTHERS:
-            if (data or b"").startswith(mark, offset):
-                raise UserError(
-                    f"the image is {name}, and {' and '.join(FORMATS)} are read",
-                    where=path,
-                    key=key,
-                    remedy="convert the images to PNG",
-                ) from error
-        raise _undecodable(path, key) from error
-
-
-def _pixels(path: Path, key: str, data: bytes | None, side: int) -> np.ndarray:
-    with _opened(path, key, data) as image:
-        width, height = image.size
-        if (width, height) != (side, side):
-            raise UserError(
-                f"the image is not {side}x{side}",
-                where=path,
-                key=key,
-                value=f"{width}x{height}",
-                remedy=f"make every image {side}x{side}",
-            )
-        try:
-            return _in_colour(path, key, image)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise _undecodable(path, key) from error
-
-
-def _in_colour(path: Path, key: str, image: Image) -> np.ndarray:
-    """An image as a viewer shows it, ``uint8 [H, W, 3]``; what has no such meaning is refused.
-
-    Turned as its orientation says; grey in three equal channels; 16 bits to 8 by
-    round(255 v / 65535); a palette by its colours; an alpha channel dropped where all of it is
-    opaque. docs/data.md has the table.
-
-    Raises:
-        refused: it has transparent pixels, or the colours of a printer.
-    """
-    from PIL import ImageOps
-
-    def refused(reason: str, remedy: str) -> UserError:
-        return UserError(reason, where=path, key=key, value=image.mode, remedy=remedy)
-
-    if image.mode in PRINTED:
-        raise refused("its colours are those of a printer", "convert the images to RGB")
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):
-        if "transparency" in upright.info:
-            raise refused("it has a transparent grey", "store the images without transparency")
-        grey_HW = np.asarray(upright).astype(np.int64)
-        return np.repeat(np.rint(grey_HW * 255 / WHITE_16).astype(np.uint8)[..., None], 3, axis=-1)
-    if upright.has_transparency_data:
-        upright = upright.convert("RGBA")
-        if upright.getchannel("A").getextrema() != (255, 255):
-            raise refused("it has transparent pixels", "put the images on one background colour")
-    return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,25 +10,39 @@ from optnas.base.errors import UserError
 from optnas.base.registry import register
 from optnas.data.sets import layouts
 from optnas.data.sets.base import Dataset
-from optnas.data.sets.encoded import Encoded, first_image_size, read_labels, row_count
+from optnas.data.sets.encoded import (
+    Encoded,
+    class_names,
+    first_image_size,
+    read_labels,
+    row_count,
+)
+from optnas.data.sets.pictures import Fit, check_side
 
-PATTERN = "train-*.parquet"
+PATTERN = "{}-*.parquet"
+TEST = ("test", "validation")  # how files of test images begin, the first that are there
 REMEDY = "set data.path to a parquet file, or to a folder with train-*.parquet"
 
 
-@register("dataset", "parquet")
-def parquet(folder: Path | None, path: str, label: str = "label") -> Dataset:
-    """Images of one size with labels 0 to K - 1; the images define mean and std.
+@register("dataset", "parquet", own=True)
+def parquet(
+    folder: Path | None, path: str, label: str = "label", side: int = 0, fit: Fit = "crop"
+) -> Dataset:
+    """Images with labels 0 to K - 1, as the hubs hand them out; the images define mean and std.
 
     Only labels and the first image's size are read here. Grey images are read as colour. Crops
     move by an eighth of the width, as on CIFAR-10; set ``augmentation.flip=false`` where a mirrored
-    image no longer shows its class.
+    image no longer shows its class. Class names are read where Hugging Face's writer kept them.
 
     Args:
         folder: not used, the files are given by path.
-        path: a parquet file, or a folder of which ``train-*.parquet`` are read. Where it lies is
-            no part of a run's identity; what it holds is.
+        path: a parquet file, or a folder of which ``train-*.parquet`` are read, and
+            ``test-*.parquet``, else ``validation-*.parquet``, as test images. Where it lies is no
+            part of a run's identity; what it holds is.
         label: name of the label column; the image column is ``img`` or ``image``.
+        side: height and width that images of any size are brought to, a multiple of 4; 0: all have
+            one square size.
+        fit: how, as in ``folder``.
 
     Raises:
         UserError: the files are missing or damaged, lack a column, or their labels or image sizes
@@ -35,40 +50,62 @@ def parquet(folder: Path | None, path: str, label: str = "label") -> Dataset:
     """
     place = Path(path)
     if place.is_dir():
-        files = layouts.matching(place, PATTERN, REMEDY)
+        files = layouts.matching(place, PATTERN.format("train"), REMEDY)
     elif place.is_file():
         files = (place,)
     else:
         raise UserError("there is no such file", key="data.path", value=path, remedy=REMEDY)
     for each in files:
         row_count(each, (label,))
-    classes = _classes(files, label)
-    width, height = first_image_size(files[0], (label,))
+    classes, names = _classes(files, label), class_names(files[0], label)
+    if side:
+        check_side(side)
+    width = side or _native(files[0], label)
+
+    def dataset(files: tuple[Path, ...], test: tuple[Path, ...]) -> Dataset:
+        rows = Encoded(files, (label,), classes, width, fit if side else None)
+        size = rows.size()
+        return Dataset(
+            name="parquet",
+            classes=classes,
+            channels=3,
+            resolution=width,
+            size=size,
+            mean=(),
+            std=(),
+            crop_padding=width // 8,
+            flip=True,
+            note=_note(place, files, size, classes),
+            files=files,
+            decode=rows.decode,
+            decoder=rows.decoder,
+            test=functools.partial(dataset, test, ()) if test else None,
+            class_names=names if len(names) == classes else (),
+            inspect=rows.inspect,
+        )
+
+    return dataset(files, _test_files(place))
+
+
+def _test_files(place: Path) -> tuple[Path, ...]:
+    for name in TEST:
+        pattern = PATTERN.format(name)
+        if place.is_dir() and any(place.glob(pattern)):
+            return layouts.matching(place, pattern, REMEDY)
+    return ()
+
+
+def _native(path: Path, label: str) -> int:
+    width, height = first_image_size(path, (label,))
     if width != height:
         raise UserError(
             "the image is not square",
-            where=files[0],
+            where=path,
             key="image of row 0",
             value=f"{width}x{height}",
-            remedy="crop or pad all images to one square size",
+            remedy="set data.side=32, or crop or pad all images to one square size",
         )
-    rows = Encoded(files, (label,), classes, width)
-    size = rows.size()
-    return Dataset(
-        name="parquet",
-        classes=classes,
-        channels=3,
-        resolution=width,
-        size=size,
-        mean=(),
-        std=(),
-        crop_padding=width // 8,
-        flip=True,
-        note=_note(place, files, size, classes),
-        files=files,
-        decode=rows.decode,
-        decoder=rows.decoder,
-    )
+    return width
 
 
 def _note(place: Path, files: Sequence[Path], size: int, classes: int) -> str:

@@ -67,8 +67,7 @@ def _complete(merged: dict[str, Any]) -> Settings:
         complete_optimizer(merged, section)
     merged.setdefault("benchmark", {}).setdefault("table", "auto")
     if merged["benchmark"]["table"] == "auto":
-        space_name = build_space(merged["space"]).name
-        merged["benchmark"]["table"] = tables.default_table(_folder(merged), space_name)
+        merged["benchmark"]["table"] = _default_table(merged)
     for section in ("evaluation", "run", "measures", "checkpoints"):
         merged.setdefault(section, {})
     for label in DEFAULT_MEASURES:
@@ -82,6 +81,15 @@ def _complete(merged: dict[str, Any]) -> Settings:
     settings = validated(Settings, merged | identity)
     check(settings, data)
     return settings
+
+
+def _default_table(merged: Mapping[str, Any]) -> str:
+    """The preferred table of the space; none for data of the user's own, which no table knows."""
+    name = merged["data"]["name"]
+    ours = registry.find("dataset", name).__module__.partition(".")[0] == "optnas"
+    if registry.facts("dataset", name).get("own", not ours):
+        return tables.NO_TABLE.name
+    return tables.default_table(_folder(merged), build_space(merged["space"]).name)
 
 
 def sources(tables: Iterable[Any]) -> dict[str, str]:
@@ -125,15 +133,10 @@ def complete_data(merged: dict[str, Any]) -> SearchImages:
     Raises:
         UserError: there is no such data set, its files are not there, or a setting is wrong.
     """
-    data = dict(merged["data"])
-    general = {key: data.pop(key) for key in DATA_KEYS if key in data}
-    factory = registry.find("dataset", general["name"], key="data.name")
-    own = registry.complete_settings(
-        factory, data, section="data", skip=("folder",), besides=DATA_KEYS
-    )
+    dataset, own = _opened(merged["data"])
+    general = {key: merged["data"][key] for key in DATA_KEYS if key in merged["data"]}
     folder = _folder(merged)
-    dataset: Dataset = factory(folder=folder, **own)
-    general.setdefault("split", "halves")
+    general.setdefault("split", dataset.split)
     images = SearchImages(dataset, _fixed_split(general, dataset))
     for key, count in images.available.items():
         general.setdefault(key, count)
@@ -148,6 +151,29 @@ def complete_data(merged: dict[str, Any]) -> SearchImages:
         augmentation.setdefault("crop_padding", scaled)
     augmentation.setdefault("flip", dataset.flip)
     return images
+
+
+def open_dataset(data: Mapping[str, Any]) -> Dataset:
+    """The images that a section ``data`` names; what it says of splits is passed over.
+
+    Args:
+        data: the section.
+
+    Raises:
+        UserError: there is no such data set, its files are not there, or a setting is wrong.
+    """
+    return _opened(data)[0]
+
+
+def _opened(data: Mapping[str, Any]) -> tuple[Dataset, dict[str, Any]]:
+    """A data set, and its own settings with every default."""
+    factory = registry.find("dataset", data["name"], key="data.name")
+    given = {key: value for key, value in data.items() if key not in DATA_KEYS}
+    own = registry.complete_settings(
+        factory, given, section="data", skip=("folder",), besides=DATA_KEYS
+    )
+    dataset: Dataset = factory(folder=_folder({"data": data}), **own)
+    return dataset, own
 
 
 def _fixed_split(general: Mapping[str, Any], dataset: Dataset) -> FixedSplit | None:

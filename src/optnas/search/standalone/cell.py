@@ -389,8 +389,9 @@ def summary(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Returns:
         ``seeds``; ``judged_on``, the part that counts: test images where there are any;
-        ``accuracy`` by part, with ``per_seed``, ``mean`` and ``interval``, 95 % by Student's t,
-        None of a single seed; and ``diverged``, the seeds whose last train loss is not finite.
+        ``accuracy`` by part, with ``per_seed``, ``mean`` and ``interval``, 95 % by Student's t
+        within 0 to 100, None of a single seed; and ``diverged``, the seeds whose last train loss is
+        not finite.
     """
     accuracy = {}
     for split in SPLITS:
@@ -399,7 +400,7 @@ def summary(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             accuracy[split] = {
                 "per_seed": values.tolist(),
                 "mean": float(values.mean()),
-                "interval": list(mean_interval(values)) if len(values) > 1 else None,
+                "interval": _interval(values) if len(values) > 1 else None,
             }
     return {
         "seeds": [each["seed"] for each in entries],
@@ -407,6 +408,11 @@ def summary(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "accuracy": accuracy,
         "diverged": [each["seed"] for each in entries if each["train_loss"] is None],
     }
+
+
+def _interval(values: torch.Tensor) -> list[float]:
+    low, high = mean_interval(values)
+    return [max(low, 0.0), min(high, 100.0)]
 
 
 def tables_say(cell: Architecture, dataset: str, folder: Path | None) -> list[dict[str, Any]]:
