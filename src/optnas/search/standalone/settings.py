@@ -35,9 +35,10 @@ from optnas.spaces import Space
 SHELF = Shelf("training protocol", "search/standalone")
 # Raised whenever a change moves the numbers of a training; tables of different numbers never mix.
 NUMBERS_VERSION = 1
-# Keys of [data] that only stand-alone training has, with the defaults they came with: at these they
-# are no part of a training's identity.
+# Settings that trainings had no key for at first, with the defaults they came with: at these they
+# are no part of a training's identity: keys of [data] that a search has not, settings of schedules.
 OWN_DATA_KEYS = {"test": "rest", "split_seed": 0}
+LATER = {"final_share": 0.0}
 ALL = "all"  # a split: every labelled image trains
 COMPONENTS = ("data", "optimizer")
 # What another split starts afresh.
@@ -119,9 +120,13 @@ class TrainingSettings(pydantic.BaseModel):
         document = self.model_dump(exclude={"space", "fingerprint", "sources"})
         for key in PLACES:
             document["data"].pop(key, None)
-        for key, default in OWN_DATA_KEYS.items():
-            if document["data"][key] == default:
-                del document["data"][key]
+        for table, later in (
+            (document["data"], OWN_DATA_KEYS),
+            (document["optimizer"]["schedule"], LATER),
+        ):
+            for key, default in later.items():
+                if table.get(key) == default:
+                    del table[key]
         return document
 
     def images(self) -> Dataset:
