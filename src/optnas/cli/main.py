@@ -34,6 +34,7 @@ from optnas.cli import (
     stopping,
     study,
     train,
+    watch,
 )
 from optnas.cli.common import listing
 from optnas.cli.streams import guarded
@@ -58,6 +59,7 @@ app.command(cls=listing("measure"))(measure.measure)
 app.command()(exam.exam)
 app.command()(cache.cache)
 app.command()(doctor.doctor)
+app.command()(watch.watch)
 app.command(cls=listing("stopping"))(stopping.stopping)
 app.command(hidden=True, context_settings={"ignore_unknown_options": True})(stopping.stop)
 benchmark.app.command()(benchmark_train.train)

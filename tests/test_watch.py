@@ -1,0 +1,112 @@
+"""`optnas watch`: runs under way, finished and failed; how it ends."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from cases import command, interrupted_run
+from rich.console import Console
+from tiny import TINY
+
+import optnas
+from optnas.base.records import RunFolder
+from optnas.cli.printing.watch import braille, spark
+from optnas.cli.watch import follow
+from optnas.study.following import following
+
+STUDY = """
+[study]
+name = "both"
+seeds = [0]
+[[grid]]
+arch_optimizer = [{ name = "Adam", label = "mine" }, { name = "SGD" }]
+[study.base]
+"""
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("watch")
+    optnas.run(TINY | {"search.epochs": 1}, out=folder / "done")
+    interrupted_run(folder / "broken", arch_optimizer__name="SGD")
+    RunFolder(folder / "broken").finish("failed", reason="it broke [/red] here")
+    interrupted_run(folder / "under-way", search__seed=1)
+    return folder
+
+
+def shown(capfd: pytest.CaptureFixture[str], *words: str) -> str:
+    assert command("watch", *words, "--once") == 0
+    return capfd.readouterr().out
+
+
+def test_runs_in_every_state(out: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    one = shown(capfd, str(out / "done"))
+    assert "SGD + Adam, seed 0: done, epoch 1 of 1" in one
+    assert "nothing yet" in one  # of the alpha-Hessian, which TINY does not take
+    with RunFolder(out / "under-way").locked():
+        many = shown(capfd, str(out))
+    assert "1 done, 1 failed, 1 running; 3/4 epochs; about " in many
+    assert "left with 1 at a time" in many
+    assert "failed: it broke [/red] here" in many
+    assert "darts: SGD + SGD" in many
+
+
+def test_a_study_says_what_is_missing(
+    out: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lines = (f"{key} = {value!r}" for key, value in (TINY | {"search.epochs": 1}).items())
+    (tmp_path / "both.toml").write_text(STUDY + "\n".join(lines))
+    told = shown(capfd, str(tmp_path / "both.toml"), "--out", str(out))
+    assert "1 done, 1 missing; 1/2 epochs" in told
+    assert [line.split()[:3] for line in told.splitlines()[2:]] == [
+        ["mine", "1/1", "10.00"],
+        ["SGD", "0/1", "-"],
+    ]
+
+
+def test_it_ends_when_all_is_over_and_with_an_interruption(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    follow(following(str(out / "done"), None), console, once=False)
+    looks: list[float] = []
+
+    def wait(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", wait)
+    follow(following(str(out / "under-way"), None), console, once=False)
+    assert len(looks) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("nowhere",), "there is no study of this name"),
+        (("quickstart",), "a study needs the folder of its runs; add --out DIR"),
+        ((".",), "there is no run in this folder; name a run's folder"),
+    ],
+)
+def test_what_cannot_be_watched(
+    words: tuple[str, ...],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command("watch", *words) == 2
+    assert told in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_curves_as_signs() -> None:
+    assert braille([0, 3], 1, 1, 1) == [chr(0x2800 + 0x40 + 0x08)]
+    assert braille([None, 1.0, None], 2, 1, 3) == [chr(0x2800 + 0x08) + chr(0x2800)]
+    assert spark([0, 7], 0, 7, 4, 3) == "▁█"
+    assert spark([0, 7], 0, 7, 4, 1) == "▁▁▁█"
+    assert spark([], 0, 1, 4, 1) == ""
