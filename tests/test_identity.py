@@ -80,6 +80,7 @@ CASES: dict[str, dict[str, Any]] = {
     "oles": {"algorithm__name": "oles"},
     "gaea": {"algorithm__name": "gaea"},
     "lambda-darts": {"algorithm__name": "lambda-darts"},
+    "rsps": {"algorithm__name": "rsps"},
     "composed": COMPOSED,
     "composed, perturbed": {**COMPOSED, "algorithm__perturbation": "uniform"},
     "toy": {"space__name": "toy", "benchmark__table": "toy"},

@@ -348,6 +348,9 @@ class Twin:
     def perturbed(self, A_EO: Tensor, train: Batch) -> Tensor:
         if self.perturbation == "none":
             return A_EO
+        if self.perturbation == "cell":
+            draws_EO = torch.rand(A_EO.shape, generator=self.stream, dtype=torch.float64)
+            return F.one_hot(draws_EO.argmax(-1), A_EO.shape[-1]).double()
         start_EO = clip_rows(A_EO + self.noise(A_EO))
         return start_EO if self.perturbation == "uniform" else self.attacked(A_EO, start_EO, train)
 
@@ -387,6 +390,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sdarts-adv": ({"algorithm": {"name": "sdarts-adv"}}, {"perturbation": "attack"}),
     "darts-minus": ({"algorithm": {"name": "darts-minus"}}, {"auxiliary": True}),
     "random": ({"algorithm": {"name": "random"}}, {"frozen": True}),
+    "rsps": ({"algorithm": {"name": "rsps"}}, {"frozen": True, "perturbation": "cell"}),
     "beta-darts": ({"algorithm": {"name": "beta-darts"}}, {"beta": 50.0}),
     "single-level": ({"algorithm": {"name": "single-level"}}, {"single_level": True}),
     "gdas": ({"algorithm": {"name": "gdas"}}, {"sampled": "hard"}),

@@ -82,16 +82,17 @@ def darts_pt(
         return {CHOSEN: chosen_E}
 
     return Algorithm(
-        relax=_relax,
+        relax=softmax_or_chosen,
         perturb=parts.unperturbed,
         hypergradient=hypergradient,
         discretize=parts.argmax_per_edge,
         start=lambda: {CHOSEN: torch.full((space.edge_count,), OPEN)},
-        select=Selection(begins=begins, choose=choose, cell=_cell, rate=rate),
+        select=Selection(begins=begins, choose=choose, cell=chosen_or_usual, rate=rate),
     )
 
 
-def _relax(alpha_EO: Tensor, progress: Progress) -> Tensor:
+def softmax_or_chosen(alpha_EO: Tensor, progress: Progress) -> Tensor:
+    """The softmax; one-hot rows for the edges whose operation the memory tells."""
     op_weights_EO = parts.softmax(alpha_EO, progress)
     if CHOSEN not in progress.memory:
         return op_weights_EO
@@ -113,6 +114,7 @@ def _least_dispensable(trial: Trial, op_weights_EO: Tensor, edge: int) -> int:
     return accuracies.index(min(accuracies))
 
 
-def _cell(choice: list[int], memory: Memory) -> list[int]:
+def chosen_or_usual(choice: list[int], memory: Memory) -> list[int]:
+    """The operations that the memory tells, elsewhere those of the discretization."""
     chosen = memory[CHOSEN].tolist()
     return [own if own != OPEN else usual for own, usual in zip(chosen, choice, strict=True)]
