@@ -37,7 +37,13 @@ def drawn_cell(
     return torch.zeros_like(op_weights_EO).scatter(-1, drawn_E1, 1.0)
 
 
-@register("algorithm", "rsps", needs=("noise",))
+@register(
+    "algorithm",
+    "rsps",
+    paper="Random Search and Reproducibility for Neural Architecture Search",
+    year=2019,
+    needs=("noise",),
+)
 def rsps(cells: Annotated[int, Field(ge=1)] = 100, *, space: Space) -> Algorithm:
     """Random search with parameter sharing: alpha stays, each weight step trains a random cell.
 
