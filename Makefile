@@ -66,6 +66,7 @@ figures: .venv/installed ## Rebuild figures and quoted numbers of the documents 
 	$(BIN)/python results/inside.py
 	$(BIN)/python results/numerics.py
 	$(BIN)/python results/optimizers.py
+	$(BIN)/python results/theory.py
 
 clean: ## Remove the demo and caches; .venv stays
 	rm -rf demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

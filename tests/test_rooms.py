@@ -17,10 +17,10 @@ import pytest
 import optnas
 
 ROOT = Path(optnas.__file__).parent
-# From the ground up. `theory` comes between analysis and study.
+# From the ground up.
 ROOMS = (
     *("base", "data", "spaces", "algorithms", "optimizers", "measures", "search"),
-    *("analysis", "study", "report", "cli"),
+    *("analysis", "theory", "study", "report", "cli"),
 )
 
 

@@ -56,7 +56,7 @@ KINDS = {
     "engine": Kind(("study.engines",), ("optnas.engines",)),
     "figure": Kind(("measures", "report"), ("optnas.figures",), own_needs=True),
     "hypergradient": Kind(("algorithms",), ("optnas.hypergradients",)),
-    "measure": Kind(("measures",), ("optnas.measures", "optnas.metrics")),
+    "measure": Kind(("measures", "theory"), ("optnas.measures", "optnas.metrics")),
     "operation": Kind(("spaces",), ("optnas.operations",)),
     "optimizer": Kind(("optimizers",), ("optnas.optimizers",)),
     "perturbation": Kind(("algorithms",), ("optnas.perturbations",)),

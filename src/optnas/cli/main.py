@@ -33,6 +33,7 @@ from optnas.cli import (
     search,
     stopping,
     study,
+    theory,
     train,
     watch,
 )
@@ -67,6 +68,7 @@ app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(data.app, name="data")
 app.add_typer(protocol.app, name="protocol")
 app.add_typer(study.app, name="study")
+app.add_typer(theory.app, name="theory")
 
 
 def _tell(kind: str, error: object) -> None:

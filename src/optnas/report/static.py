@@ -38,6 +38,7 @@ STYLES: dict[str, Any] = {
     "none": "none",
 }
 GREY = "#666666"
+DECADES = 3  # of a logarithmic axis; beyond, 2 and 5 between them leave no room for any number
 PAPER: dict[Any, Any] = {
     # Long numbers would push the unit out of the picture.
     "axes.formatter.offset_threshold": 2,
@@ -304,7 +305,9 @@ def _draw_panel(ax: Axes, panel: Chart) -> None:
         ax.axhline(line.value, color=GREY, linewidth=0.8, linestyle=STYLES[line.dash], zorder=1)
     if panel.log:
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        low, high = panel.range or (1.0, 1.0)
+        wide = high / low > 10**DECADES
+        ax.yaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
         ax.yaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     if panel.range is not None:

@@ -1,0 +1,188 @@
+"""The tables and pictures of docs/theory.md, from what `optnas theory convergence` stored.
+
+optnas theory convergence --dataset cifar10 --out DIR    then keep DIR/convergence.json as
+                                                         results/theory/convergence-cifar10.json
+python results/theory.py                                 redraw docs/images/theory-*, rewrite the
+                                                         built parts of the page
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from documents import as_table, built
+
+from optnas.base.files import write_text
+from optnas.report import static
+from optnas.report.data import drawn
+from optnas.theory import pictures
+
+HERE = Path(__file__).parent
+DOCUMENT = HERE.parent / "docs" / "theory.md"
+IMAGES = HERE.parent / "docs" / "images"
+DATASETS = ("cifar10", "digits")
+Stored = dict[str, dict[str, Any]]
+
+
+def stored() -> Stored:
+    """What the command stored, by data set."""
+    return {
+        name: json.loads((HERE / "theory" / f"convergence-{name}.json").read_text())
+        for name in DATASETS
+    }
+
+
+def told(each: dict[str, Any], digits: int = 3) -> str:
+    """An estimate and its interval."""
+    if each["low"] is None:
+        return f"{each['mean']:.{digits}g}"
+    return f"{each['mean']:.{digits}g} [{each['low']:.{digits}g}, {each['high']:.{digits}g}]"
+
+
+def where(found: Stored) -> str:
+    """What was run."""
+    rows = []
+    for name, each in found.items():
+        s = each["settings"]
+        sizes = f"{s['nodes']}, {s['channels']}, {s['samples']}"
+        rows.append(
+            [name, sizes, s["activation"], s["steps"], s["seeds"], f"`{each['hash'][:16]}`"]
+        )
+    return as_table(["images", "h, m, n", "activation", "steps", "seeds", "hash"], rows)
+
+
+def verdicts(found: Stored, claim: str) -> str:
+    """Every reading of a claim, at the chosen size."""
+    rows = []
+    for name, each in found.items():
+        for verdict in each["verdicts"]:
+            computed = verdict["how"] == "computed"
+            if (
+                verdict["claim"] == claim
+                and not verdict["size"]
+                and name in (DATASETS[:1] if computed else DATASETS)
+            ):
+                rows.append(
+                    [
+                        *(verdict["reading"], "-" if computed else name),
+                        *(shown(verdict), verdict["says"], verdict["verdict"]),
+                    ]
+                )
+    rows.sort(key=lambda row: [each[0] for each in rows].index(row[0]))
+    quantity = next(v["quantity"] for v in found[DATASETS[0]]["verdicts"] if v["claim"] == claim)
+    return as_table(["reading", "images", quantity, "claimed", "verdict"], rows)
+
+
+def shown(verdict: dict[str, Any]) -> str:
+    """The estimate of a verdict."""
+    return told({"mean": verdict["estimate"], **verdict})
+
+
+def sizes(found: Stored) -> str:
+    """Verdicts at other sizes, on the first data set."""
+    of_first = [v for v in found[DATASETS[0]]["verdicts"] if v["how"] == "tested"]
+    names = list(dict.fromkeys(v["size"] for v in of_first if v["size"]))
+    kinds = list(dict.fromkeys((v["claim"], v["reading"]) for v in of_first if v["size"]))
+    rows = []
+    for claim, reading in kinds:
+        cells = [
+            next(
+                v for v in of_first if (v["claim"], v["reading"], v["size"]) == (claim, reading, n)
+            )
+            for n in names
+        ]
+        rows.append(
+            [claim, reading, *(f"{v['estimate']:.2f} {MARKS[v['verdict']]}" for v in cells)]
+        )
+    return as_table(["claim", "reading", *names], rows)
+
+
+def bounds(found: Stored) -> str:
+    """The bound by the number of samples."""
+    rows = []
+    for name, each in found.items():
+        for row in each["estimates"]["bound"]:
+            n = row["samples"]
+            margin = row["margin"]
+            rows.append(
+                [
+                    *(name, n, f"{2 / n:.3f}"),
+                    *(told(margin["slowest"]), told(margin["labels"]), told(row["formula"])),
+                ]
+            )
+    heads = ["images", "n", "2 / n", "slowest direction", "classes as targets"]
+    return as_table([*heads, "lambda_min(K) phi / lambda_min(G)"], rows)
+
+
+def drifts(found: Stored) -> str:
+    """The drift of the Gram matrix by width."""
+    rows = [
+        [name, row["channels"], *(told(row[key], 2) for key in ("gd", "momentum", "adam"))]
+        for name, each in found.items()
+        for row in each["estimates"]["drift"]
+    ]
+    return as_table(["images", "m", "gradient descent", "momentum", "Adam"], rows)
+
+
+def predictors(found: Stored) -> str:
+    """Spearman's correlation of predictors with the measured rate."""
+    rows = [
+        [name, *(told(each["estimates"]["cells"][name], 2) for each in found.values())]
+        for name in found[DATASETS[0]]["estimates"]["cells"]
+    ]
+    return as_table(["predictor", *found], rows)
+
+
+def controls(found: Stored) -> str:
+    """The negative controls."""
+    rows = []
+    for name in found[DATASETS[0]]["estimates"]["controls"]:
+        cells = [each["estimates"]["controls"][name] for each in found.values()]
+        rows.append([name, *(told(cell, 2) if abs(cell["mean"]) > 1e-9 else "0" for cell in cells)])
+    return as_table(["change", *found], rows)
+
+
+def blocks(found: Stored) -> str:
+    """lambda_min of the blocks of G, before and after training, on the first data set."""
+    rows = [
+        [name, *(told(each[when], 2) for when in ("before", "after"))]
+        for name, each in found[DATASETS[0]]["estimates"]["blocks"].items()
+    ]
+    return as_table(["block", "before training", "after"], rows)
+
+
+def skips(found: Stored) -> str:
+    """Loss decrease of cells with a part of their convolutions turned into skips."""
+    rows = [
+        [name, how, *(told(each) for each in of.values())]
+        for name, every in found.items()
+        for how, of in every["estimates"]["shares"].items()
+    ]
+    shares = found[DATASETS[0]]["estimates"]["shares"]["one rate"]
+    return as_table(
+        ["images", "learning rate", *(f"{100 * float(s):g} % skips" for s in shares)], rows
+    )
+
+
+MARKS = {"supported": "(+)", "contradicted": "(-)", "inconclusive": "(?)"}
+PARTS = {
+    "where": where,
+    **{claim: (lambda found, c=claim: verdicts(found, c)) for claim in ("H7", "H8", "H9", "H13")},
+    **{
+        each.__name__: each for each in (sizes, bounds, drifts, predictors, controls, blocks, skips)
+    },
+}
+
+
+def main() -> None:
+    """Redraw the figures of the first data set, rewrite the page."""
+    found = stored()
+    for name, figure in pictures.figures(found[DATASETS[0]]).items():
+        static.write(drawn(name, figure), IMAGES / f"theory-{name}.png", captioned=True, dpi=130)
+    write_text(DOCUMENT, built(DOCUMENT.read_text(), PARTS, found))
+
+
+if __name__ == "__main__":
+    main()

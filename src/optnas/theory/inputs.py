@@ -1,0 +1,74 @@
+"""Samples of unit norm from real images, and the targets that are fitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from optnas.base.errors import UserError
+from optnas.base.registry import find
+from optnas.data.images import resize
+from optnas.data.sets.base import Dataset
+from optnas.spaces.tables import data_folder
+from optnas.theory.cell import Problem
+
+
+def opened(name: str, folder: Path | None) -> Dataset:
+    """A data set by name; ``folder`` as of the variable OPTNAS_DATA where it is not given."""
+    dataset: Dataset = find("dataset", name, key="--dataset")(data_folder(folder))
+    return dataset
+
+
+def problem(dataset: Dataset, samples: int, side: int, generator: torch.Generator) -> Problem:
+    """Images drawn without replacement, shrunk, centred and scaled to ||X_i||_F = 1.
+
+    The target is +1 for the upper half of the classes, -1 for the lower.
+
+    Args:
+        dataset: where the images come from.
+        samples: n.
+        side: height and width after shrinking, in pixels.
+        generator: of the rows.
+
+    Raises:
+        UserError: the data set is smaller, or an image has pixels of one value only.
+    """
+    if not 2 <= samples <= dataset.size:
+        raise UserError(
+            f"{dataset.name} has {dataset.size:,} images, and two samples are needed at least",
+            key="--samples",
+            value=samples,
+            remedy=f"set it from 2 to {dataset.size}",
+        )
+    rows = torch.randperm(dataset.size, generator=generator)[:samples]
+    images, labels = dataset.read(np.sort(rows.numpy()))
+    return scaled(torch.from_numpy(images), torch.from_numpy(labels), dataset.classes, side)
+
+
+def scaled(images_NHWC: Tensor, labels_N: Tensor, classes: int, side: int) -> Problem:
+    """Images shrunk, centred and scaled to ||X_i||_F = 1; targets as of `problem`.
+
+    Args:
+        images_NHWC: ``uint8``.
+        labels_N: 0 to ``classes`` - 1.
+        classes: how many.
+        side: height and width after shrinking, in pixels.
+
+    Raises:
+        UserError: an image has pixels of one value only.
+    """
+    pixels_NCP = resize(images_NHWC, side).double().permute(0, 3, 1, 2).flatten(2)
+    centred_NCP = pixels_NCP - pixels_NCP.mean((1, 2), keepdim=True)
+    norms_N = centred_NCP.flatten(1).norm(dim=1)
+    if not bool((norms_N > 0).all()):
+        raise UserError(
+            "an image has pixels of one value only",
+            key="side",
+            value=side,
+            remedy="use larger images",
+        )
+    targets_N = torch.where(labels_N < classes / 2, -1.0, 1.0).double()
+    return Problem(centred_NCP / norms_N[:, None, None], targets_N)

@@ -1,0 +1,215 @@
+"""The theorem's cell against closed forms and a naive twin; the algebra of phi; the command."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from optnas.base.errors import UserError
+from optnas.base.json import digest
+from optnas.cli.main import app
+from optnas.theory import formula, judged, pictures
+from optnas.theory.cell import Cell, Problem, forward, gram, least, uniform
+from optnas.theory.convergence import Settings
+from optnas.theory.descent import Start, centred, elasticities, matched_rate, stable_rate, train
+
+
+def samples(count: int, colours: int, positions: int) -> Problem:
+    generator = torch.Generator().manual_seed(5)
+    images = torch.randn(count, colours, positions, generator=generator, dtype=torch.float64)
+    images /= images.flatten(1).norm(dim=1)[:, None, None]
+    return Problem(images, torch.ones(count, dtype=torch.float64))
+
+
+# --- two nodes, linear, one position: everything has a closed form -------------------------------
+
+SKIP, CONV, CHANNELS = 0.4, 0.7, 6
+LINEAR = uniform(2, CHANNELS, "identity", SKIP, CONV)
+START = Start(samples(3, 5, 1), seed=1)
+
+
+def test_the_linear_cell_has_its_closed_form() -> None:
+    """X_0 = W x / sqrt(m), X_1 = (a2 + a3 V / sqrt(m)) X_0; of a patch only the centre is there."""
+    parameters = START.parameters(LINEAR)
+    centre = slice(4, None, 9)
+    W, V = (each.detach()[:, centre].numpy() for each in (parameters.stem, parameters.conv[0, 1]))
+    U, T = parameters.heads_LMP.detach()[:, :, 0].numpy()
+    x = START.problem.images_NCP[:, :, 0].numpy()
+    tau = CHANNELS**-0.5
+    X0 = tau * x @ W.T
+    X1 = SKIP * X0 + CONV * tau * X0 @ V.T
+    back = U + SKIP * T + CONV * tau * V.T @ T
+    found = gram(LINEAR, parameters, START.problem.images_NCP)
+    outputs = forward(LINEAR, parameters, START.problem.images_NCP).outputs_N.detach()
+    assert np.allclose(outputs, X0 @ U + X1 @ T, atol=1e-12)
+    assert np.allclose(found.heads[0].detach(), X0 @ X0.T, atol=1e-12)
+    assert np.allclose(found.heads[1].detach(), X1 @ X1.T, atol=1e-12)
+    assert np.allclose(found.conv[0, 1], (CONV * tau) ** 2 * (T @ T) * X0 @ X0.T, atol=1e-12)
+    assert np.allclose(found.stem, tau**2 * (back @ back) * x @ x.T, atol=1e-12)
+
+
+def test_a_small_residual_falls_as_the_tangent_kernel_says() -> None:
+    """F(k) / F(0) = (1 - eta lambda / n)^(2k) along an eigenvector: with the 1 / n of the loss."""
+    cell = uniform(3, 8, "tanh", SKIP, CONV)
+    start = Start(samples(5, 3, 4), seed=0)
+    whole = gram(cell, start.parameters(cell), start.problem.images_NCP).whole
+    values, vectors = torch.linalg.eigh(whole)
+    rate = stable_rate(cell, start)
+    assert math.isclose(rate, 0.5 * 5 / float(values[-1]), rel_tol=1e-12)
+    losses = train(cell, centred(cell, start, 1e-6 * vectors[:, 0]), "gd", rate, 4).losses
+    factor = (1 - rate * float(values[0]) / 5) ** 2
+    assert losses == pytest.approx([0.1e-12 * factor**k for k in range(5)], rel=1e-5)
+
+
+def test_elasticities_of_a_power_are_its_exponents() -> None:
+    """In the linear cell the Gram matrix of the last convolution is a3^2 times what has no a2."""
+
+    def quantities(cell: Cell) -> dict[str, float]:
+        found = gram(cell, START.parameters(cell), START.problem.images_NCP)
+        return {"last": least(found.last_convolutions)}
+
+    found = elasticities(quantities, LINEAR)
+    assert found["conv"]["last"] == pytest.approx(2.0, abs=1e-6)
+    assert found["skip"]["last"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_adam_is_matched_to_the_first_step_of_gradient_descent() -> None:
+    cell = uniform(3, 4, "softplus", SKIP, CONV)
+    start = centred(cell, Start(samples(4, 1, 4), seed=2))
+    rate = stable_rate(cell, start)
+    adam = train(cell, start, "adam", matched_rate(cell, start, "adam", rate), 1).losses[1]
+    assert adam == pytest.approx(train(cell, start, "gd", rate, 1).losses[1], rel=1e-2)
+
+
+# --- the Gram matrix against gradients, one by one ------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["softplus", "tanh"])
+def test_the_gram_matrix_is_that_of_the_gradients(activation: str) -> None:
+    cell = uniform(4, 4, activation, SKIP, CONV)
+    problem = samples(3, 2, 9)
+    parameters = Start(problem, seed=3).parameters(cell)
+    outputs_N = forward(cell, parameters, problem.images_NCP).outputs_N
+    rows = [torch.autograd.grad(u, parameters.leaves(), retain_graph=True) for u in outputs_N]
+    found = gram(cell, parameters, problem.images_NCP)
+    blocks = [found.stem, *found.conv.values()]
+    for place, block in enumerate(blocks):
+        flat = torch.stack([row[place].flatten() for row in rows])
+        assert torch.allclose(block, flat @ flat.T, atol=1e-12)
+    flat = torch.stack([torch.cat([each.flatten() for each in row]) for row in rows])
+    assert torch.allclose(found.whole, flat @ flat.T, atol=1e-12)
+    last = sum(found.conv[source, 3] for source in range(3))
+    assert torch.allclose(found.last_convolutions, torch.as_tensor(last))
+
+
+# --- the algebra of phi ---------------------------------------------------------------------------
+
+
+def printed(b: float) -> float:
+    """E_skip at h = 4 and equal weights: phi = a^2 (1 + b^2 + b^4)."""
+    return 2 * (b**2 + 2 * b**4) / (1 + b**2 + b**4)
+
+
+def skip_elasticity(cell: Cell, auxiliary: float = 0.0, reading: str = "deck") -> float:
+    found = formula.phi(cell, auxiliary)[reading]
+    assert found.skip_elasticity is not None
+    assert found.conv_elasticity == pytest.approx(2)
+    return found.skip_elasticity
+
+
+def test_equal_weights_never_depend_more_on_skip_at_four_nodes() -> None:
+    for b in np.linspace(0.01, 1, 34):
+        cell = uniform(4, 1, "tanh", b, 0.3)
+        assert skip_elasticity(cell) == pytest.approx(printed(b))
+        assert max(skip_elasticity(cell, reading=r) for r in formula.READINGS) < 2 + 1e-12
+    assert printed(1.0) == 2
+
+
+def test_unequal_weights_reverse_it_where_ratio_times_skip_squared_exceeds_one() -> None:
+    for ratio, b in ((0.9, 1.0), (4.1, 0.5), (3.9, 0.5), (26.0, 0.2), (24.0, 0.2)):
+        base = uniform(4, 1, "tanh", b, 0.3)
+        cell = Cell(1, "tanh", base.skip, {**base.conv, (0, 3): 0.1, (2, 3): 0.1 * ratio})
+        for reading in formula.READINGS:
+            assert (skip_elasticity(cell, reading=reading) > 2) == (ratio * b**2 > 1)
+
+
+def test_an_auxiliary_skip_raises_the_dependence_until_far_beyond_one() -> None:
+    """E(b, beta) = b f(b + beta), f(x) = printed(x) / x, which rises up to x = 1.206."""
+    for b in (0.05, 0.2, 1 / 3, 0.6, 0.8):
+        cell = uniform(4, 1, "tanh", b, 0.3)
+        for beta in (0.1, 0.5, 1.0):
+            x = b + beta
+            assert skip_elasticity(cell, beta) == pytest.approx(b * printed(x) / x)
+            assert skip_elasticity(cell, beta) > skip_elasticity(cell)
+        assert skip_elasticity(cell, 50.0) < skip_elasticity(cell)
+    # The derivative itself, unlike the elasticity, only ever rises: d phi / d b = a^2 (2x + 4x^3).
+    x = np.linspace(0.01, 4, 400)
+    turn = x[np.argmax(printed(x) / x)]
+    assert turn == pytest.approx(1.206, abs=0.01)
+    assert printed(0.83) / 0.83 > printed(1.83) / 1.83  # one weight for which 1 is far beyond
+
+
+# --- the page ---------------------------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.thorough
+def test_the_page_quotes_what_the_command_stored() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "results"))
+        module = importlib.import_module("theory")
+    found = module.stored()
+    text = module.DOCUMENT.read_text()
+    assert set(re.findall(r"<!-- built: (.*) -->", text)) == set(module.PARTS)
+    assert module.built(text, module.PARTS, found) == text, "make figures"
+    for name, each in found.items():
+        assert each["data"]["name"] == each["settings"]["dataset"] == name
+        assert each["hash"] == digest({key: each[key] for key in ("settings", "data")})
+        assert judged.verdicts(each) == each["verdicts"]
+    for name in pictures.figures(found["digits"]):
+        assert f"(images/theory-{name}.png)" in text
+        assert (module.IMAGES / f"theory-{name}.png").exists()
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+TINY = [
+    *("--nodes", "3", "--channels", "2", "--samples", "4", "--side", "2", "--steps", "4"),
+    *("--cells", "4", "--seeds", "2", "--jobs", "1"),
+]
+
+
+@pytest.mark.thorough
+def test_the_command_writes_numbers_and_figures(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        app, ["theory", "convergence", *TINY, "--json", "--out", str(tmp_path)]
+    )
+    assert done.exit_code == 0, done.output
+    stored = json.loads((tmp_path / "convergence.json").read_text())
+    assert json.loads(done.stdout) == stored
+    assert {each["claim"] for each in stored["verdicts"]} == {"H7", "H8", "H9", "H13"}
+    assert all(each["verdict"] == "inconclusive" for each in stored["verdicts"] if each["n"] == 2)
+    assert stored["estimates"]["controls"]["a sample twice"]["mean"] == pytest.approx(0, abs=1e-9)
+    assert len(list(tmp_path.glob("convergence-*.png"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"nodes": 2}, "--nodes = 2: is at least 3"),
+        ({"activation": "tahn"}, "did you mean tanh"),
+        ({"weight": 0.0}, "--weight = 0.0: is a positive weight"),
+    ],
+)
+def test_bad_sizes_are_refused(settings: dict, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        Settings(**settings).check()
