@@ -22,7 +22,7 @@ from optnas.theory import pictures
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "theory.md"
 IMAGES = HERE.parent / "docs" / "images"
-DATASETS = ("cifar10", "digits")
+DATASETS = ("digits",)
 Stored = dict[str, dict[str, Any]]
 
 
@@ -35,10 +35,12 @@ def stored() -> Stored:
 
 
 def told(each: dict[str, Any], digits: int = 3) -> str:
-    """An estimate and its interval."""
-    if each["low"] is None:
-        return f"{each['mean']:.{digits}g}"
-    return f"{each['mean']:.{digits}g} [{each['low']:.{digits}g}, {each['high']:.{digits}g}]"
+    """An estimate and its interval, without exponents."""
+    mean, low, high = (
+        None if each[end] is None else f"{float(f'{each[end]:.{digits}g}'):g}"
+        for end in ("mean", "low", "high")
+    )
+    return str(mean) if low is None else f"{mean} [{low}, {high}]"
 
 
 def where(found: Stored) -> str:
@@ -70,7 +72,8 @@ def verdicts(found: Stored, claim: str) -> str:
                         *(shown(verdict), verdict["says"], verdict["verdict"]),
                     ]
                 )
-    rows.sort(key=lambda row: [each[0] for each in rows].index(row[0]))
+    order = list(dict.fromkeys(row[0] for row in rows))
+    rows.sort(key=lambda row: order.index(row[0]))
     quantity = next(v["quantity"] for v in found[DATASETS[0]]["verdicts"] if v["claim"] == claim)
     return as_table(["reading", "images", quantity, "claimed", "verdict"], rows)
 
@@ -146,9 +149,9 @@ def controls(found: Stored) -> str:
 
 def blocks(found: Stored) -> str:
     """lambda_min of the blocks of G, before and after training, on the first data set."""
+    of = found[DATASETS[0]]["estimates"]["blocks"]
     rows = [
-        [name, *(told(each[when], 2) for when in ("before", "after"))]
-        for name, each in found[DATASETS[0]]["estimates"]["blocks"].items()
+        [name, told(of["before"][name], 2), told(of["after"][name], 2)] for name in of["before"]
     ]
     return as_table(["block", "before training", "after"], rows)
 

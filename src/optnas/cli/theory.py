@@ -120,7 +120,7 @@ def _hand_over(
 
     if out is not None:
         with writing("the results", key="--out", path=out):
-            write_text(out / f"{name}.json", dump_json(told, indent=1) + "\n")
+            write_text(out / f"{name}.json", dump_json(told) + "\n")
         for title, figure in figures.items():
             static.write(drawn(title, figure), out / f"{title}.png", captioned=True)
     if as_json:

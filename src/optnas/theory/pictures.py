@@ -62,11 +62,13 @@ def _curve(
     return Curve(label, list(x), seeds, *look)
 
 
-def _points(label: str, told: Sequence[Found], at: int) -> Curve:
-    """Estimates without an order, with their own intervals."""
+def _points(label: str, told: Sequence[Found], at: int, shift: float = 0.0) -> Curve:
+    """Estimates without an order, with their own intervals, beside those of other curves."""
     ends = [[each[end] for each in told] for end in ("mean", "low", "high")]
     seeds = [Seed(0, "estimate", *ends)]
-    return Curve(label, list(range(len(told))), seeds, COLOURS[at], "none", MARKERS[at])
+    return Curve(
+        label, [k + shift for k in range(len(told))], seeds, COLOURS[at], "none", MARKERS[at]
+    )
 
 
 def _plain(label: str, x: Sequence[float], values: Sequence[float | None], at: int) -> Curve:
@@ -104,8 +106,8 @@ def _bound(found: Found) -> Figure:
     )
     widths = [row["channels"] for row in seeds[0]["drift"]]
     moved = Panel(
-        "drift of G over lambda_min(G(0)), largest",
-        "||G(k) - G(0)|| / lambda_min",
+        "largest ||G(k) - G(0)|| over lambda_min(G(0))",
+        "drift / lambda_min",
         [
             _curve(
                 found,
@@ -193,7 +195,12 @@ def _elasticity(found: Found) -> Figure:
         "elasticity of the rate in skip",
         "% per %",
         [
-            _points(words, [measured_at[f"{q}{suffix}"] for suffix in ("", AT_EQUAL_LOSS)], k)
+            _points(
+                words,
+                [measured_at[f"{q}{suffix}"] for suffix in ("", AT_EQUAL_LOSS)],
+                k,
+                (k - 1) / 20,
+            )
             for k, (q, words) in enumerate(OPTIMIZERS.items())
         ],
         x="compared at",
