@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from optnas.analysis.curves import at_loss, common_loss
+from optnas.base.columns import TOP_EIGENVALUE
 from optnas.base.errors import UserError
 from optnas.base.measurements import Line
 from optnas.base.records import RunFolder
@@ -172,9 +173,9 @@ Value = Callable[[Run], float | None]
 def _sharpness(run: Run) -> float | None:
     """Top eigenvalue of the alpha-Hessian, of the record of the same epoch or the last before."""
     known = [
-        record["alpha_hessian_max"]
+        record[TOP_EIGENVALUE]
         for record in run.records
-        if record.get("alpha_hessian_max") is not None and record["epoch"] <= run.lines[-1]["epoch"]
+        if record.get(TOP_EIGENVALUE) is not None and record["epoch"] <= run.lines[-1]["epoch"]
     ]
     return None if not known else float(known[-1])
 
