@@ -245,6 +245,7 @@ def mentions(path: Path) -> list[str]:
                 words.append(name)
     own = {space.name for space in SPACES} | {str(space.size) for space in SPACES if space != TOY}
     own |= {f"{space.size:,}" for space in SPACES if space != TOY} | {"nasbench"}
+    own -= {"darts"}  # an algorithm too
 
     def plain(word: str) -> str:
         return word.lower().replace("_", "").replace("-", "")

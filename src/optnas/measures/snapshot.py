@@ -92,7 +92,8 @@ class Snapshot:
     @property
     def choice(self) -> list[int]:
         """The cell of this epoch, one operation per edge."""
-        return self.algorithm.cell(self.alpha_EO, self.progress)
+        choice = self.algorithm.cell(without_none(self.alpha_EO, self.space), self.progress)
+        return strongest(choice, self.op_weights_EO, self.space)
 
     def relax(self, alpha_EO: Tensor) -> Tensor:
         """Operation weights of an alpha, as in this epoch."""
@@ -194,3 +195,36 @@ class Snapshot:
     def generator(self) -> torch.Generator:
         """A CPU generator that depends on the run's seed, the measure and the epoch alone."""
         return named_generator(self.seed, f"measure/{self.name}/{self.progress.epoch}")
+
+
+def without_none(read_EO: Tensor, space: Space) -> Tensor:
+    """What a discretization reads where a derived cell has no ``none`` on the edges that it keeps.
+
+    Args:
+        read_EO: alpha or operation weights.
+        space: what is searched.
+
+    Returns:
+        The same; the column of ``none`` is -inf where derived cells leave edges out.
+    """
+    if not space.keeps_some:
+        return read_EO
+    read_EO = read_EO.clone()
+    read_EO[:, space.none] = -torch.inf
+    return read_EO
+
+
+def strongest(choice: Sequence[int], op_weights_EO: Tensor, space: Space) -> list[int]:
+    """The cell with the edges that its space keeps, by the weight of the operation chosen on each.
+
+    Args:
+        choice: one operation per edge.
+        op_weights_EO: operation weights.
+        space: what is searched.
+
+    Reference: Liu, Simonyan and Yang, ICLR 2019, section 2.4.
+    """
+    if not space.keeps_some:
+        return list(choice)
+    strength_E = op_weights_EO[range(len(choice)), list(choice)]
+    return space.kept(choice, strength_E.tolist())

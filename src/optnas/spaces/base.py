@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
+from optnas.spaces import genotype
 from optnas.spaces.operations.base import Operation
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Wiring:
         output: ``sum``: the last node; ``concat``: all nodes that are no inputs, joined along the
             channels.
         strided: places in ``edges`` of those that halve height and width.
+        kept: how many edges into each node a derived cell keeps, the strongest, with no ``none``
+            among their operations; 0 is all of them, with whatever operation.
 
     Raises:
         ValueError: edges are out of order or not forward, or a strided one is not there.
@@ -68,6 +71,7 @@ class Wiring:
     inputs: int = 1
     output: Literal["sum", "concat"] = "sum"
     strided: tuple[int, ...] = ()
+    kept: int = 0
 
     def __post_init__(self) -> None:
         forward = all(
@@ -133,6 +137,8 @@ class Space:
         named = {self.skip, *self.weighted} | (set() if self.none is None else {self.none})
         if not named <= set(range(len(self.operations))):
             raise ValueError(f"an operation index of {self.name} is out of range")
+        if self.none is None and self.keeps_some:
+            raise ValueError(f"{self.name} leaves edges out and has no operation that outputs zero")
 
     @classmethod
     def of_wirings(
@@ -187,6 +193,28 @@ class Space:
             found |= {before + edge for edge in wiring.strided}
             before += len(wiring.edges)
         return frozenset(found)
+
+    @property
+    def keeps_some(self) -> bool:
+        """Whether derived cells leave edges out."""
+        return any(wiring.kept for wiring in self.wirings)
+
+    def kept(self, choice: Sequence[int], strength_E: Sequence[float]) -> list[int]:
+        """A choice of operations with ``none`` on the edges that a derived cell leaves out.
+
+        Args:
+            choice: one operation per edge.
+            strength_E: of each edge; of equally strong ones the first is kept.
+        """
+        left, before = list(choice), 0
+        for wiring in self.wirings:
+            for target in range(wiring.inputs, wiring.nodes) if wiring.kept else ():
+                into = [before + e for e, (_, to) in enumerate(wiring.edges) if to == target]
+                for edge in sorted(into, key=lambda e: -strength_E[e])[wiring.kept :]:
+                    assert self.none is not None
+                    left[edge] = self.none
+            before += len(wiring.edges)
+        return left
 
     def is_identity(self, edge: int, operation: int) -> bool:
         """Whether an operation is the identity on an edge."""
@@ -269,7 +297,8 @@ class Space:
             key: its dotted key, for the error.
 
         Returns:
-            The cell whose `Architecture.string` or `Architecture.operations` is the text.
+            The cell whose `Architecture.string`, `Architecture.operations` or
+            `Architecture.genotype` is the text.
 
         Raises:
             UserError: the text has another shape, or names an operation that is not in the space.
@@ -277,6 +306,8 @@ class Space:
         indices = _indices(text)
         if indices is not None:
             return self._of_indices(indices, text, where, key)
+        if text.strip().startswith(genotype.BEGINS):
+            return genotype.parse(text, self, where=where, key=key)
         groups = re.split("[+ ]", text.strip())
         tokens = [token for group in groups for token in group.strip("|").split("|")]
         chosen = [token.partition("~")[0] for token in tokens]
@@ -286,8 +317,7 @@ class Space:
                 where=where,
                 key=key,
                 value=text,
-                remedy=f"write {self._join(['op'] * self.edge_count)}"
-                f" with each op one of: {', '.join(self.operations)}",
+                remedy=f"write {self.example} with each op one of: {', '.join(self.operations)}",
             )
         for name in chosen:
             if name not in self.operations:
@@ -355,6 +385,11 @@ class Space:
         for operations in _in_order(self):
             yield Architecture(operations, self)
 
+    @property
+    def example(self) -> str:
+        """How a cell is written, with ``op`` for every operation."""
+        return self._join(["op"] * self.edge_count)
+
     def _join(self, names: Sequence[str]) -> str:
         # One group per target node: |op~source|op~source|, groups joined by +, kinds by a blank.
         rest, kinds = iter(names), []
@@ -404,6 +439,15 @@ class Architecture:
         Cells of several kinds have a blank between them.
         """
         return self.space._join(self.operation_names)
+
+    @property
+    def genotype(self) -> str:
+        """As code around DARTS writes it, see `optnas.spaces.genotype`.
+
+        Raises:
+            UserError: the space's derived cells keep every edge.
+        """
+        return genotype.genotype(self)
 
     def __str__(self) -> str:
         return self.string

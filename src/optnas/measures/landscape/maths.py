@@ -25,7 +25,7 @@ from optnas.measures.landscape.directions import (
     without_row_means,
 )
 from optnas.measures.landscape.surfaces import Grid, Plane, PointSpace, PointStatistics, Surface
-from optnas.measures.snapshot import Snapshot
+from optnas.measures.snapshot import Snapshot, strongest, without_none
 from optnas.spaces.network import Statistics
 
 # --- what judges a point ----------------------------------------------------------------------
@@ -156,14 +156,18 @@ class Chart:
             One operation per edge; the derived cell at zero.
         """
         snapshot, algorithm = self.snapshot, self.snapshot.algorithm
+        space, progress = snapshot.space, snapshot.progress
         if self.space == "logits":
             moved_EO = self.centre.double() + shift_EO.to(snapshot.device)
-            return algorithm.cell(self._whole(moved_EO), snapshot.progress)
+            whole_EO = self._whole(moved_EO)
+            choice = algorithm.cell(without_none(whole_EO, space), progress)
+            return strongest(choice, algorithm.relax(whole_EO, progress), space)
         read_EO = self.op_weights(shift_EO).double()
         if not algorithm.columns:
             moved_EO = read_EO - snapshot.op_weights_EO.double()
             read_EO = snapshot.alpha_EO.double().softmax(-1) + moved_EO
-        return algorithm.chosen(read_EO, snapshot.progress)
+        choice = algorithm.chosen(without_none(read_EO, space), progress)
+        return strongest(choice, read_EO, space)
 
 
 class Directions(NamedTuple):

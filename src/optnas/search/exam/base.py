@@ -15,7 +15,11 @@ from optnas.base import registry
 from optnas.spaces import Space, build_space
 
 # Parts are built for this space; what a search runs on is the default of its settings.
-SPACE: Space = build_space({"name": registry.names("space")[0]})
+SPACE: Space = next(
+    space
+    for name in registry.names("space")
+    if (space := build_space({"name": name})).is_one_sum and not space.strided
+)
 
 
 class FailedError(Exception):

@@ -1,0 +1,191 @@
+"""The space of DARTS: its network, its derived cells, genotypes.
+
+Run once beside quark0/darts (f276dd3, cnn/model_search.py, on the CPU in float64, C = 4, five
+cells, random alpha, the same weights): logits differ by 2.1e-15, gradients of alpha by 1.6e-16, of
+the network weights by 2.1e-15, running means by 4e-18, logits by running statistics by 4e-17, and
+the derived cell is the published `genotype()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from tiny import assert_same, fingerprint, tiny_settings, trained
+from torch import Tensor
+
+from optnas.algorithms.parts import argmax_per_edge
+from optnas.base.errors import UserError
+from optnas.measures.snapshot import strongest, without_none
+from optnas.search.checkpoints import restore, save
+from optnas.search.session import Session
+from optnas.search.state import build_state
+from optnas.spaces.darts import DARTS, EDGES, S3
+from optnas.spaces.network import build_network
+
+# What quark0/darts prints for its second-order search on CIFAR-10, cnn/genotypes.py.
+DARTS_V2 = (
+    "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), "
+    "('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), "
+    "('dil_conv_3x3', 2)], normal_concat=[2, 3, 4, 5], reduce=[('max_pool_3x3', 0), "
+    "('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 1), ('max_pool_3x3', 0), "
+    "('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=[2, 3, 4, 5])"
+)
+TINY_DARTS = {
+    "space__name": "darts",
+    "benchmark__table": "none",
+    "supernet__channels": 2,
+    "data__train_size": 24,
+    "data__valid_size": 24,
+}
+
+
+def norm(x: Tensor) -> Tensor:
+    """Batch norm by the batch, without affine terms."""
+    mean, variance = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), correction=0, keepdim=True)
+    return (x - mean) / (variance + 1e-5).sqrt()
+
+
+def plain_operation(name: str, x: Tensor, stride: int, w: dict[str, Tensor]) -> Tensor:
+    """One operation, written out."""
+    if name == "none":
+        return 0 * x[:, :, ::stride, ::stride]
+    if name == "max_pool_3x3":
+        return norm(F.max_pool2d(x, 3, stride, 1))
+    if name == "avg_pool_3x3":
+        return norm(F.avg_pool2d(x, 3, stride, 1, count_include_pad=False))
+    if name == "skip_connect":
+        return x if stride == 1 else factorized(x, w["conv_1"], w["conv_2"])
+    kernel, dilation = int(name[-1]), 2 if name.startswith("dil") else 1
+    for i in range(1 if name.startswith("dil") else 2):
+        channels, pad = x.shape[1], dilation * (kernel - 1) // 2
+        x = F.conv2d(
+            x.relu(), w[f"depth_{i}"], None, stride if i == 0 else 1, pad, dilation, channels
+        )
+        x = norm(F.conv2d(x, w[f"point_{i}"]))
+    return x
+
+
+def factorized(x: Tensor, one: Tensor, two: Tensor) -> Tensor:
+    x = x.relu()
+    halves = [F.conv2d(x, one, stride=2), F.conv2d(x[:, :, 1:, 1:], two, stride=2)]
+    return norm(torch.cat(halves, 1))
+
+
+def plain(x: Tensor, alphas: Sequence[Tensor], w: dict[str, Tensor], names: Sequence[str]) -> Tensor:
+    """The network of five cells, operation by operation."""
+
+    def under(prefix: str) -> dict[str, Tensor]:
+        found = {key: value for key, value in w.items() if key.startswith(f"{prefix}.")}
+        return {k.removeprefix(f"{prefix}.").removesuffix(".weight"): v for k, v in found.items()}
+
+    s = norm(F.conv2d(x, w["stem.conv.weight"], padding=1))
+    s = s * w["stem.norm.weight"][:, None, None] + w["stem.norm.bias"][:, None, None]
+    s0 = s1 = s
+    for i in range(5):
+        reduction, after = i in (1, 3), i - 1 in (1, 3)
+        first, second = under(f"cells.{i}.input_0"), under(f"cells.{i}.input_1")
+        a = (
+            factorized(s0, first["conv_1"], first["conv_2"])
+            if after
+            else norm(F.conv2d(s0.relu(), first["conv"]))
+        )
+        nodes = [a, norm(F.conv2d(s1.relu(), second["conv"]))]
+        row = 0
+        for _ in range(4):
+            total: Tensor | float = 0.0
+            for j in range(len(nodes)):
+                stride = 2 if reduction and j < 2 else 1
+                for o, name in enumerate(names):
+                    own = under(f"cells.{i}.edges.{row}.{name}")
+                    weight = alphas[int(reduction)][row].softmax(-1)[o]
+                    total = total + weight * plain_operation(name, nodes[j], stride, own)
+                row += 1
+            assert isinstance(total, Tensor)
+            nodes.append(total)
+        s0, s1 = s1, torch.cat(nodes[2:], 1)
+    return F.linear(s1.mean((2, 3)), w["head.linear.weight"], w["head.linear.bias"])
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("space", [DARTS, S3], ids=lambda space: space.name)
+def test_the_network_equals_its_plain_twin(space) -> None:  # type: ignore[no-untyped-def]
+    network = build_network(
+        space,
+        None,
+        channels=4,
+        cells=1,
+        classes=10,
+        image_channels=3,
+        generator=torch.Generator().manual_seed(1),
+        dtype=torch.float64,
+    )
+    drawn = torch.Generator().manual_seed(2)
+    x = torch.randn(4, 3, 12, 12, generator=drawn, dtype=torch.float64)
+    y = torch.randint(10, (4,), generator=drawn)
+    alpha = torch.randn(28, len(space.operations), generator=drawn, dtype=torch.float64)
+    alpha.requires_grad_()
+    leaves = [alpha, *network.weights.values()]
+    logits, _ = network(x, alpha.softmax(-1), statistics=None)
+    expected = plain(x, alpha.split(14), network.weights, space.operations)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-10)
+    gradients = [torch.autograd.grad(F.cross_entropy(z, y), leaves) for z in (logits, expected)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-10)
+
+
+def test_a_derived_cell_keeps_two_edges_per_node() -> None:
+    alpha = torch.randn(28, 8, generator=torch.Generator().manual_seed(0))
+    alpha[:, 0] = 9.0  # zero is no candidate
+    weights = alpha.softmax(-1)
+    choice = strongest(argmax_per_edge(without_none(alpha, DARTS)), weights, DARTS)
+    for kind in range(2):
+        for target in range(2, 6):
+            rows = [14 * kind + e for e, (_, to) in enumerate(EDGES) if to == target]
+            best = {row: max(range(1, 8), key=lambda o, row=row: weights[row, o]) for row in rows}
+            kept = sorted(rows, key=lambda row: -float(weights[row, best[row]]))[:2]
+            assert [choice[row] for row in rows] == [best[r] if r in kept else 0 for r in rows]
+
+
+def test_genotypes_are_cells() -> None:
+    cell = DARTS.parse(DARTS_V2)
+    assert DARTS.parse(cell.genotype) == DARTS.parse(cell.string) == cell
+    assert cell.count("none") == 28 - 16
+    assert cell.genotype.startswith(
+        "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), "
+    )
+    assert ("('skip_connect', 0), ('sep_conv_3x3', 1)") in cell.genotype  # the earlier source first
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Genotype(normal=[], reduce=[])", "normal has 0 edges; name 2 for each of 4 nodes"),
+        ("Genotype(normal=[])", r"no genotype; write Genotype\(normal=\[\(operation, source\)"),
+        ("Genotype(normal=open('x'))", "no genotype"),
+        ("Genotype(" * 500, "no genotype"),
+        (DARTS_V2.replace("sep_conv_3x3", "sep_conv_3x4", 1), "no operation.* sep_conv_3x3"),
+        (DARTS_V2.replace("('skip_connect', 0)", "('skip_connect', 7)", 1), "no edge from 7"),
+        (DARTS_V2.replace("('sep_conv_3x3', 1)", "('sep_conv_3x3', 0)", 1), "or has it twice"),
+    ],
+)
+def test_what_is_no_genotype_is_told(text: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        DARTS.parse(text)
+
+
+@pytest.mark.thorough
+def test_a_search_resumes_and_derives_a_genotype(tmp_path: Path) -> None:
+    whole = trained(TINY_DARTS, 2)
+    save(trained(TINY_DARTS, 1), tmp_path / "last.pt")
+    state = build_state(tiny_settings(**TINY_DARTS))
+    restore(state, tmp_path / "last.pt")
+    session = Session(state)
+    session.train_epoch()
+    assert_same(fingerprint(state), fingerprint(whole))
+    cell = session.snapshot.space.architecture(session.snapshot.choice)
+    assert cell.count("none") == 12
+    assert DARTS.parse(cell.genotype) == cell
+    assert set(session.measure()) >= {"valid_loss", "alpha_hessian_max"}
