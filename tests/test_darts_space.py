@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from tiny import assert_same, fingerprint, tiny_settings, trained
+from cases import command
+from tiny import TINY, assert_same, fingerprint, tiny_settings, trained
 from torch import Tensor
 
 from optnas.algorithms.parts import argmax_per_edge
 from optnas.base.errors import UserError
+from optnas.base.records import RunFolder
 from optnas.measures.snapshot import strongest, without_none
 from optnas.search.checkpoints import restore, save
 from optnas.search.session import Session
@@ -75,7 +77,9 @@ def factorized(x: Tensor, one: Tensor, two: Tensor) -> Tensor:
     return norm(torch.cat(halves, 1))
 
 
-def plain(x: Tensor, alphas: Sequence[Tensor], w: dict[str, Tensor], names: Sequence[str]) -> Tensor:
+def plain(
+    x: Tensor, alphas: Sequence[Tensor], w: dict[str, Tensor], names: Sequence[str]
+) -> Tensor:
     """The network of five cells, operation by operation."""
 
     def under(prefix: str) -> dict[str, Tensor]:
@@ -188,4 +192,14 @@ def test_a_search_resumes_and_derives_a_genotype(tmp_path: Path) -> None:
     cell = session.snapshot.space.architecture(session.snapshot.choice)
     assert cell.count("none") == 12
     assert DARTS.parse(cell.genotype) == cell
-    assert set(session.measure()) >= {"valid_loss", "alpha_hessian_max"}
+
+
+@pytest.mark.thorough
+def test_a_run_tells_its_genotype(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = {key.replace("__", "."): value for key, value in TINY_DARTS.items()}
+    small = {"space.name": "darts-s3", "measures.sharpness.every": 0, "search.epochs": 1}
+    words = [f"{key}={value}" for key, value in (TINY | settings | small).items()]
+    assert command("search", *words, "--out", str(tmp_path / "run")) == 0
+    result = RunFolder(tmp_path / "run").read_result()
+    assert S3.parse(result["genotype"]).string == result["architecture"]
+    assert f"genotype: {result['genotype']}" in capsys.readouterr().out

@@ -33,7 +33,9 @@ def every_space() -> list[tuple[str, dict[str, Any]]]:
     spaces = []
     for name in registry.names("space"):
         with contextlib.suppress(UserError):  # no table holds its cells
-            spaces.append((name, {"space__name": name, "benchmark__table": default_table(None, name)}))
+            spaces.append(
+                (name, {"space__name": name, "benchmark__table": default_table(None, name)})
+            )
     return spaces
 
 

@@ -47,6 +47,7 @@ class Done(Ended):
     seconds: Seconds
     note: str = ""
     architecture: str
+    genotype: str = ""  # of spaces whose cells leave edges out
     benchmark: Answer
     valid_accuracy: float
     alpha_path_length: float = 0.0  # of numbers version 1

@@ -94,12 +94,14 @@ def _loop(session: Session, folder: RunFolder, on_epoch: OnEpoch) -> tuple[Recor
 
 def _outcome(state: SearchState, last: Record) -> dict[str, Any]:
     keys = ("architecture", "benchmark", "valid_accuracy", "alpha_path_length_centred")
+    cell = state.space.parse(last["architecture"])
     return {
         "hash": state.settings.hash,
         "epochs": state.epoch,
         "seconds": state.seconds,
         "note": state.note,
         **{key: last[key] for key in keys},
+        **({"genotype": cell.genotype} if state.space.keeps_some else {}),
     }
 
 

@@ -69,9 +69,7 @@ def parse(text: str, space: Space, *, where: object = COMMAND_LINE, key: str) ->
             [(str(name), int(source)) for name, source in given[w.name]] for w in space.wirings
         ]
     except (AssertionError, SyntaxError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise UserError(
-            "this is no genotype", remedy=f"write {BEGINS}{shape})", **told
-        ) from error
+        raise UserError("this is no genotype", remedy=f"write {BEGINS}{shape})", **told) from error
     chosen = []
     for wiring, gene in zip(space.wirings, genes, strict=True):
         nodes = wiring.nodes - wiring.inputs

@@ -105,6 +105,8 @@ def print_outcome(result: Mapping[str, Any], out: Path) -> None:
         searched = RunFolder(out).read_config()["data"]["name"]
         values = ", ".join(f"{name} {value:.2f} %" for name, value in bench["accuracy"].items())
         say(f"done: {result['architecture']}")
+        if "genotype" in result:
+            say(f"genotype: {result['genotype']}")
         if values:
             other = "" if searched in bench["accuracy"] else f"; trained there, not on {searched}"
             say(f"benchmark (table {bench['table']}, split {bench['split']}): {values}{other}")
