@@ -171,7 +171,7 @@ def _optimizer(subject: Subject) -> dict[str, Check]:
     found: dict[str, Check] = {}
     for section, label in LAYERS.items():
         checks = _in_searches(on(section), searches.SEARCHES)
-        demanded = [name for name, toy in optimizers.TOYS.items() if toy.demanded]
+        demanded = [name for name, each in optimizers.TOYS.items() if each.demanded]
         checks |= {f"solves {name}": solving(section, name) for name in demanded}
         found |= {f"{label}: {title}": check for title, check in checks.items()}
     return found

@@ -1,4 +1,4 @@
-"""Bilevel toy problems with a known solution: does an optimizer on one level find it?
+"""Small bilevel problems with a known solution: does an optimizer on one level find it?
 
 An optimizer may run and resume without an error and still not solve anything. In each problem one
 level is moved by the optimizer under examination, the other by plain gradient descent, in turns as
@@ -65,7 +65,7 @@ TOYS = {
 
 
 def solves(subject: Subject, section: str, name: str) -> None:
-    """The optimizer comes within a tenth of its first distance of a toy problem's solution.
+    """The optimizer comes within a tenth of its first distance of the solution of a small problem.
 
     Args:
         subject: the optimizer.
@@ -87,10 +87,10 @@ def solves(subject: Subject, section: str, name: str) -> None:
     demand(False, f"{100 * left[best]:.0f} % of the distance are left at its best rate, {best}")
 
 
-def _left(subject: Subject, section: str, toy: Toy, rate: float) -> float:
+def _left(subject: Subject, section: str, problem: Toy, rate: float) -> float:
     """The share of the distance to the solution that is left after all steps."""
-    H, C = _curvature(toy), toy.coupling * _rotation(2)
-    D = -C.T if toy.opposed else C.T
+    H, C = _curvature(problem), problem.coupling * _rotation(2)
+    D = -C.T if problem.opposed else C.T
     solution_N, start_N, y_N = (
         scale * example(seed, N) for seed, scale in ((3, 2), (4, 1), (5, 1))
     )
@@ -116,13 +116,13 @@ def _left(subject: Subject, section: str, toy: Toy, rate: float) -> float:
 
     def other() -> None:
         nonlocal y_N
-        y_N = y_N - RATE_OF_OTHER * (toy.other * y_N - D @ x())
+        y_N = y_N - RATE_OF_OTHER * (problem.other * y_N - D @ x())
 
     alpha_first = (examined, other) if section == ALPHA else (other, examined)
     to_training_point(optimizer)
     for step in range(STEPS):
         set_learning_rate(optimizer, rate * (1 + math.cos(math.pi * step / STEPS)) / 2)
-        noise_N = toy.noise * torch.randn(N, generator=draws, dtype=torch.float64)
+        noise_N = problem.noise * torch.randn(N, generator=draws, dtype=torch.float64)
         for move in alpha_first:
             move()
         if not torch.cat([x(), y_N]).norm() < LOST * first:
@@ -148,7 +148,7 @@ def _rotation(seed: int) -> Tensor:
     return q
 
 
-def _curvature(toy: Toy) -> Tensor:
-    smallest, largest = map(math.log10, toy.eigenvalues)
+def _curvature(problem: Toy) -> Tensor:
+    smallest, largest = map(math.log10, problem.eigenvalues)
     values_N = torch.logspace(smallest, largest, N, dtype=torch.float64)
     return _rotation(1) @ values_N.diag() @ _rotation(1).T
