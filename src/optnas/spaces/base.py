@@ -14,18 +14,18 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
 from optnas.spaces import genotype
 from optnas.spaces.operations.base import Operation
+from optnas.spaces.wiring import Edge, Wiring
 
 if TYPE_CHECKING:
     from optnas.spaces.network.protocol import BuildFixed, BuildNetwork
 
 Operations = tuple[int, ...]
-Edge = tuple[int, int]
 Order = Callable[[int, int], Sequence[Operations]]
 
 
@@ -44,44 +44,6 @@ def lexicographic(edge_count: int, operation_count: int) -> list[Operations]:
         [(0, 0), (0, 1), (1, 0), (1, 1)]
     """
     return list(itertools.product(range(operation_count), repeat=edge_count))
-
-
-@dataclass(frozen=True)
-class Wiring:
-    """How the cells of one kind are wired.
-
-    Args:
-        name: of the kind, such as ``normal``.
-        nodes: number of nodes; the first ``inputs`` of them are the cell's inputs.
-        edges: (source, target) pairs with source < target, sorted by target, then by source.
-        inputs: how many inputs there are: outputs of the cells before, the last one last.
-        output: ``sum``: the last node; ``concat``: all nodes that are no inputs, joined along the
-            channels.
-        strided: places in ``edges`` of those that halve height and width.
-        kept: how many edges into each node a derived cell keeps, the strongest, with no ``none``
-            among their operations; 0 is all of them, with whatever operation.
-
-    Raises:
-        ValueError: edges are out of order or not forward, or a strided one is not there.
-    """
-
-    name: str
-    nodes: int
-    edges: tuple[Edge, ...]
-    inputs: int = 1
-    output: Literal["sum", "concat"] = "sum"
-    strided: tuple[int, ...] = ()
-    kept: int = 0
-
-    def __post_init__(self) -> None:
-        forward = all(
-            0 <= source < target and self.inputs <= target < self.nodes
-            for source, target in self.edges
-        )
-        if not forward or list(self.edges) != sorted(set(self.edges), key=lambda edge: edge[::-1]):
-            raise ValueError(f"edges of {self.name} must run forward, sorted by target and source")
-        if not set(self.strided) <= set(range(len(self.edges))):
-            raise ValueError(f"a strided edge of {self.name} is out of range")
 
 
 @dataclass(frozen=True)
@@ -307,7 +269,9 @@ class Space:
         if indices is not None:
             return self._of_indices(indices, text, where, key)
         if text.strip().startswith(genotype.BEGINS):
-            return genotype.parse(text, self, where=where, key=key)
+            none = self._left_out(where=where, key=key)
+            names = genotype.read(text, self.wirings, self.operations, none, where=where, key=key)
+            return self.architecture([self.operations.index(name) for name in names])
         groups = re.split("[+ ]", text.strip())
         tokens = [token for group in groups for token in group.strip("|").split("|")]
         chosen = [token.partition("~")[0] for token in tokens]
@@ -385,6 +349,16 @@ class Space:
         for operations in _in_order(self):
             yield Architecture(operations, self)
 
+    def _left_out(self, **told: Any) -> str:
+        """The operation on edges that a derived cell leaves out."""
+        if self.none is None or not self.keeps_some:
+            raise UserError(
+                f"cells of {self.name} have no genotype, they keep every edge",
+                remedy=f"write {self.example}",
+                **told,
+            )
+        return self.operations[self.none]
+
     @property
     def example(self) -> str:
         """How a cell is written, with ``op`` for every operation."""
@@ -447,7 +421,8 @@ class Architecture:
         Raises:
             UserError: the space's derived cells keep every edge.
         """
-        return genotype.genotype(self)
+        space = self.space
+        return genotype.written(space.wirings, self.operation_names, space._left_out())
 
     def __str__(self) -> str:
         return self.string

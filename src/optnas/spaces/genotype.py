@@ -10,51 +10,48 @@ the earlier source comes first, which is the same cell.
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
-from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
-
-if TYPE_CHECKING:
-    from optnas.spaces.base import Architecture, Space
+from optnas.base.errors import UserError, did_you_mean
+from optnas.spaces.wiring import Wiring
 
 BEGINS = "Genotype("
 
 
-def genotype(architecture: Architecture) -> str:
+def written(wirings: Sequence[Wiring], names: Sequence[str], none: str) -> str:
     """A cell as code around DARTS writes it.
 
     Args:
-        architecture: of a space whose derived cells keep some edges per node.
-
-    Raises:
-        UserError: the space's derived cells keep every edge.
+        wirings: its kinds.
+        names: of the operations, by edge.
+        none: the one on edges that are left out.
     """
-    space = architecture.space
-    _check(space)
-    words, rest = [], iter(architecture.operation_names)
-    for wiring in space.wirings:
-        chosen = [(name, edge[0]) for edge in wiring.edges if (name := next(rest)) != _none(space)]
+    words, rest = [], iter(names)
+    for wiring in wirings:
+        chosen = [(name, edge[0]) for edge in wiring.edges if (name := next(rest)) != none]
         words.append(f"{wiring.name}={chosen}")
         words.append(f"{wiring.name}_concat=range({wiring.inputs}, {wiring.nodes})")
     return f"{BEGINS}{', '.join(words)})"
 
 
-def parse(text: str, space: Space, *, where: object = COMMAND_LINE, key: str) -> Architecture:
-    """The cell that a genotype stands for.
+def read(
+    text: str, wirings: Sequence[Wiring], operations: Sequence[str], none: str, **told: Any
+) -> list[str]:
+    """The names of the operations that a genotype stands for, by edge.
 
     Args:
         text: the genotype.
-        space: its space.
-        where: where it was written, for the error.
-        key: its key, for the error.
+        wirings: the kinds of cell.
+        operations: those there are.
+        none: the one on edges that are left out.
+        **told: where the text was written and under which key, for the error.
 
     Raises:
-        UserError: the text is no genotype of the space.
+        UserError: the text is no genotype of these cells.
     """
-    _check(space, where=where, key=key)
-
-    told: dict[str, Any] = {"where": where, "key": key, "value": text}
-    shape = ", ".join(f"{w.name}=[(operation, source), ...]" for w in space.wirings)
+    told |= {"value": text}
+    shape = ", ".join(f"{w.name}=[(operation, source), ...]" for w in wirings)
     try:
         (statement,) = ast.parse(text.strip(), mode="exec").body
         assert isinstance(statement, ast.Expr)
@@ -65,13 +62,19 @@ def parse(text: str, space: Space, *, where: object = COMMAND_LINE, key: str) ->
             for word in call.keywords
             if not str(word.arg).endswith("_concat")
         }
-        genes = [
-            [(str(name), int(source)) for name, source in given[w.name]] for w in space.wirings
-        ]
-    except (AssertionError, SyntaxError, ValueError, TypeError, KeyError, RecursionError) as error:
+        genes = [[(str(name), int(source)) for name, source in given[w.name]] for w in wirings]
+    except (
+        AssertionError,
+        KeyError,
+        MemoryError,
+        RecursionError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise UserError("this is no genotype", remedy=f"write {BEGINS}{shape})", **told) from error
-    chosen = []
-    for wiring, gene in zip(space.wirings, genes, strict=True):
+    found: list[str] = []
+    for wiring, gene in zip(wirings, genes, strict=True):
         nodes = wiring.nodes - wiring.inputs
         if len(gene) != wiring.kept * nodes:
             raise UserError(
@@ -79,35 +82,19 @@ def parse(text: str, space: Space, *, where: object = COMMAND_LINE, key: str) ->
                 remedy=f"name {wiring.kept} for each of {nodes} nodes",
                 **told,
             )
-        names = dict.fromkeys(wiring.edges, _none(space))
+        names = dict.fromkeys(wiring.edges, none)
         for place, (name, source) in enumerate(gene):
             edge = (source, wiring.inputs + place // wiring.kept)
-            if name not in space.operations:
+            if name not in operations:
                 raise UserError(
-                    f"'{name}' is no operation of {space.name}",
-                    remedy=did_you_mean(name, space.operations),
-                    **told,
+                    f"'{name}' is no operation here", remedy=did_you_mean(name, operations), **told
                 )
-            if edge not in names or names[edge] != _none(space):
+            if edge not in names or names[edge] != none:
                 raise UserError(
                     f"{wiring.name} has no edge from {source} into node {edge[1]}, or has it twice",
                     remedy="name sources before the node, each once",
                     **told,
                 )
             names[edge] = name
-        chosen += [space.operations.index(name) for name in names.values()]
-    return space.architecture(chosen)
-
-
-def _none(space: Space) -> str:
-    assert space.none is not None, "what is not kept is none"
-    return space.operations[space.none]
-
-
-def _check(space: Space, **told: Any) -> None:
-    if not space.keeps_some:
-        raise UserError(
-            f"cells of {space.name} have no genotype, they keep every edge",
-            remedy=f"write {space.example}",
-            **told,
-        )
+        found += names.values()
+    return found
