@@ -8,20 +8,24 @@ from typing import Any
 
 import pytest
 import torch
-from cases import command
+from cases import command, copied
 from tiny import TINY, assert_same, tiny_settings
 
 import optnas
 from optnas import UserError
+from optnas.analysis.claims.columns import column_of
 from optnas.base.records import RunFolder
 from optnas.search.checkpoints import read_content
 from optnas.search.settings.layers import Layer
-from optnas.search.standalone.cell import Epoch, find, tables_say
+from optnas.search.standalone.cell import Epoch, find, plan, tables_say
+from optnas.search.standalone.journal import held
 from optnas.search.standalone.settings import load_settings
 from optnas.search.standalone.train import load_parts
 from optnas.search.standalone.train import train as train_whole
 from optnas.search.state import build_state
 from optnas.spaces import NAS_BENCH_201
+from optnas.study.alone import Trained, train_cells
+from optnas.study.tables import table_of
 
 CELL = "|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|none~2|"
 DATA = {"name": "digits", "train_size": 96, "valid_size": 64}
@@ -184,6 +188,40 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert (out, err.count("\n")) == ("", 1)
     assert told in err
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_study_of_data_without_a_table_is_judged_by_its_trained_cells(
+    searched: Path, tmp_path: Path
+) -> None:
+    runs = {name: RunFolder(tmp_path / name) for name in ("a", "b", "c")}
+    for name in "ab":  # one cell on the same images: one training
+        copied(searched, runs[name].path)
+    with runs["c"].created(tiny_settings().document()):
+        pass
+    given = {"training.epochs": 1, "training.seeds": [3, 4], "training.batch_size": 16}
+    given["network.channels"] = 2
+    lines: list[int] = []
+
+    def go(**more: Any) -> Trained:
+        return train_cells(runs, tmp_path, given, on_epoch=lambda e: lines.append(e.seed), **more)
+
+    (cell,) = {plan(runs[name].path, given).hash[:16] for name in "ab"}
+    place = tmp_path / "cells" / cell
+    place.mkdir(parents=True)
+    with held(place / "trainings.jsonl", place):
+        assert go() == Trained(0, 0, 1, {"unfinished": 1})
+    assert go() == Trained(2, 1, 0, {"unfinished": 1})
+    assert lines == [3, 4]
+    assert go() == Trained(2, 1, 0, {"unfinished": 1})
+    assert lines == [3, 4]
+    table = table_of([runs[name] for name in "ab"], recorded=True)
+    result = json.loads((place / "result.json").read_text())
+    found = table["measure.alone.test"].dropna().tolist()
+    assert found == [result["accuracy"]["test"]["mean"]] * 2
+    assert table["epoch"][table["measure.alone.valid"].notna()].tolist() == [2, 2]
+    column = column_of("measure.alone.test")
+    assert (column.unit, column.better) == ("%", "higher")
+    assert "optnas study train" in column.supplied_by
 
 
 def test_what_a_search_has_not_finished_is_not_trained(searched: Path, tmp_path: Path) -> None:

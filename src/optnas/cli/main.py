@@ -33,6 +33,7 @@ from optnas.cli import (
     search,
     stopping,
     study,
+    study_train,
     theory,
     train,
     watch,
@@ -67,6 +68,7 @@ benchmark.app.command()(benchmark_train.train)
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(data.app, name="data")
 app.add_typer(protocol.app, name="protocol")
+study.app.command()(study_train.train)
 app.add_typer(study.app, name="study")
 app.add_typer(theory.app, name="theory")
 

@@ -16,6 +16,8 @@ from optnas.base.columns import quantity_of as recorded
 from optnas.measures.base import Measure, Quantity
 
 MEASURE = "measure."
+# Not taken of a search: the found cell trained by itself, `optnas.study.alone`.
+ALONE = "alone"
 PERCENTILE = "percentile."
 OP_WEIGHT = "op_weight."
 # What a claim may call a column.
@@ -64,6 +66,8 @@ def column_of(name: str) -> Column:
 def _measured(column: str) -> Quantity | None:
     """What a measure says of its quantity; one that is a table has a column per entry."""
     _, label, *rest = column.split(".")
+    if label == ALONE:
+        return Quantity("percent", "higher")
     if label not in registry.names("measure"):
         return None
     measure: Measure = registry.find("measure", label)()
@@ -73,6 +77,8 @@ def _measured(column: str) -> Quantity | None:
 def _supplied_by(column: str, quantity: Quantity | None) -> str:
     if column.startswith(MEASURE):
         label = column.split(".")[1]
+        if label == ALONE:
+            return "train the cells: optnas study train"
         if label not in registry.names("measure"):
             return f"no measure '{label}' comes with this version: register one that finds it"
         return f"take the measure '{label}' on these runs, then tabulate them again"

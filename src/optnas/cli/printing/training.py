@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -12,8 +13,10 @@ from optnas.cli.printing.text import plural, say
 from optnas.spaces.tables.coverage import epochs_label
 
 if TYPE_CHECKING:
-    from optnas.search.standalone.cell import Epoch, Found, OnEpoch, OnStart
+    from optnas.base.records import RunFolder
+    from optnas.search.standalone.cell import Epoch, Found, OnEpoch, OnStart, Plan
     from optnas.search.standalone.settings import TrainingSettings
+    from optnas.study.alone import Trained
 
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
 PAUSE = 5.0  # seconds between lines where nobody looks on
@@ -87,3 +90,26 @@ def _accuracy(of_part: Mapping[str, Any], seeds: list[int]) -> str:
         f"{of_part['mean']:.2f} %, 95 % interval of the mean {low:.2f} to {high:.2f} "
         f"({len(seeds)} seeds: {each})"
     )
+
+
+def print_run(run: RunFolder, planned: Plan, result: Mapping[str, Any]) -> None:
+    """What the cell of a run of a study is worth alone."""
+    part = result["judged_on"]
+    of_part = result["accuracy"][part]
+    cell = planned.found.architecture
+    say(f"{run.path.name}  {PARTS[part]} {of_part['mean']:6.2f} %  {cell}", flush=True)
+
+
+def print_cells(trained: Trained, study: str, out: Path) -> None:
+    """What was trained of a study, and where to go on."""
+    say(f"trained: {plural(trained.cells, 'cell')} of {plural(trained.runs, 'run')}")
+    if trained.busy:
+        say(f"{plural(trained.busy, 'cell')} left to another process")
+    for state, count in trained.unfinished.items():
+        say(f"{plural(count, 'run')} {state}: no cell yet")
+    if trained.runs:
+        names = shlex.quote(study), shlex.quote(str(out))
+        say(
+            f"compare: optnas study compare {names[0]} --out {names[1]} "
+            "--response measure.alone.test --recorded"
+        )

@@ -160,6 +160,45 @@ def _found_by(folder: Path, space: str | None) -> Found:
     return Found(cell, section, folder, settings)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A training that is known in full, before an image is read.
+
+    Attributes:
+        found: what is trained.
+        settings: how.
+    """
+
+    found: Found
+    settings: TrainingSettings
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of everything that can move a number: equal cells on equal images are one."""
+        return digest([self.settings.hash, self.found.architecture.string])
+
+
+def plan(
+    what: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    protocol: str = DEFAULT_PROTOCOL,
+    space: str | None = None,
+    where: object = "settings",
+) -> Plan:
+    """What `train` would do; its arguments.
+
+    Raises:
+        UserError: there is no such cell, or a setting is wrong.
+    """
+    found, given = find(what, space), nest(settings or {}, where)
+    complete = load_settings(
+        found.architecture.space, protocol, below=found.below, over=[Layer(where, given)]
+    )
+    _check_images(found, complete, given)
+    return Plan(found, complete)
+
+
 def train(
     what: str | Path,
     settings: Mapping[str, Any] | None = None,
@@ -179,7 +218,7 @@ def train(
         what: the folder of a finished run, an architecture string, or an index.
         settings: dotted keys over the protocol, such as ``{"training.epochs": 5}``.
         out: the folder of the training.
-        protocol: a shipped training protocol (``cpu``, ``nas-bench-201``) or a TOML file. Images
+        protocol: a shipped training protocol (``cpu``, the published recipe) or a TOML file. Images
             are those of the run unless protocol or settings name others.
         space: of a cell that no run found.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -199,14 +238,32 @@ def train(
         >>> train("runs/a", {"training.epochs": 5}, out="runs/a-alone")  # doctest: +SKIP
         {'status': 'done', ...}
     """
-    found, folder = find(what, space), Path(out)
-    cell, given = found.architecture, nest(settings or {}, where)
-    complete = load_settings(cell.space, protocol, below=found.below, over=[Layer(where, given)])
-    _check_images(found, complete, given)
+    planned = plan(what, settings, protocol=protocol, space=space, where=where)
+    return carry_out(
+        planned, Path(out), device=device, threads=threads, on_start=on_start, on_epoch=on_epoch
+    )
+
+
+def carry_out(
+    planned: Plan,
+    folder: Path,
+    *,
+    device: str = "auto",
+    threads: int = 1,
+    on_start: OnStart = lambda found, settings, sizes: None,
+    on_epoch: OnEpoch = lambda epoch: None,
+) -> dict[str, Any]:
+    """Train what is planned, from wherever its folder stands; see `train`.
+
+    Raises:
+        UserError: the folder is taken or holds another training.
+    """
+    found, complete = planned.found, planned.settings
+    cell, seeds = found.architecture, complete.training.seeds
     _refuse_occupied(folder)
     parts = load_parts(complete, pick_device(device))
-    document = document_of(found, complete, parts)
-    identity, seeds = document["identity"], complete.training.seeds
+    document = document_of(planned, parts)
+    identity = document["identity"]
     with _made(folder), held(folder / JOURNAL, folder), exactly(threads):
         entries = begin(folder / JOURNAL, {"format": FORMAT, "cell": cell.string, **identity})
         finished = {entry["seed"]: entry for entry in entries}
@@ -220,14 +277,13 @@ def train(
             seconds = _to_the_end(training, seed, folder, identity["hash"], on_epoch)
             finished[seed] = entry_of(cell, seed, training.outcome(), seconds)
             add(folder / JOURNAL, finished[seed])
+        data = complete.data
         result = {
             "status": "done",
             "architecture": cell.string,
-            "data": {"name": complete.data.name, "note": parts.dataset.note, **sizes_of(parts)},
+            "data": {"name": data.name, "note": parts.dataset.note, **sizes_of(parts)},
             **summary([finished[seed] for seed in seeds]),
-            "tables": tables_say(
-                cell, complete.data.name, data_folder(complete.data.place("folder"))
-            ),
+            "tables": tables_say(cell, data.name, data_folder(data.place("folder"))),
             **identity,
         }
         write_text(folder / RESULT, dump_json(result, indent=1) + "\n")
@@ -279,8 +335,9 @@ def _made(folder: Path) -> Iterator[None]:
         raise
 
 
-def document_of(found: Found, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
+def document_of(planned: Plan, parts: Parts) -> dict[str, Any]:
     """The content of training.toml."""
+    found, settings = planned.found, planned.settings
     dataset, (mean, std) = parts.dataset, parts.dataset.moments()
     searched = {} if found.settings is None else {"searched": found.settings.hash}
     return {
@@ -296,7 +353,7 @@ def document_of(found: Found, settings: TrainingSettings, parts: Parts) -> dict[
             "std": list(std),
         },
         "identity": {
-            "hash": digest([settings.hash, found.architecture.string]),
+            "hash": planned.hash,
             "fingerprint": settings.fingerprint,
             "numbers_version": NUMBERS_VERSION,
             **searched,

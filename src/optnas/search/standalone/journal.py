@@ -16,6 +16,7 @@ from typing import Any
 from optnas.base.errors import UserError
 from optnas.base.files import append_text, lock
 from optnas.base.json import read_lines
+from optnas.base.records import BusyError
 from optnas.base.toml import read_text
 from optnas.search.standalone.train import Trained
 from optnas.spaces import Architecture
@@ -56,9 +57,10 @@ def held(journal: Path, out: Path) -> Iterator[None]:
         training is finished leaves no journal behind.
 
     Raises:
-        UserError: another process holds it, or it cannot be written.
+        BusyError: another process holds it.
+        UserError: it cannot be written.
     """
-    busy = UserError(
+    busy = BusyError(
         "another process is training here",
         where=journal,
         remedy="wait for it, or choose another --out",
