@@ -78,7 +78,6 @@ if TYPE_CHECKING:
     from optnas.spaces import build_space as build_space
     from optnas.spaces.base import Architecture as Architecture
     from optnas.spaces.base import Space as Space
-    from optnas.spaces.base import Wiring as Wiring
     from optnas.spaces.network.cells import Placed as Placed
     from optnas.spaces.network.cells import SearchCell as SearchCell
     from optnas.spaces.network.layers import Layers as Layers
@@ -94,6 +93,7 @@ if TYPE_CHECKING:
     from optnas.spaces.tables import data_folder as data_folder
     from optnas.spaces.tables import load_table as load_table
     from optnas.spaces.tables.trained import trained as trained
+    from optnas.spaces.wiring import Wiring as Wiring
     from optnas.study.engines.base import Engine as Engine
 
 # where each name is
@@ -130,7 +130,7 @@ _HOME = {
         "search.state": ("build_state",),
         "search.trackers.base": ("Tracker",),
         "spaces": ("build_space",),
-        "spaces.base": ("Architecture", "Space", "Wiring"),
+        "spaces.base": ("Architecture", "Space"),
         "spaces.network.cells": ("Placed", "SearchCell"),
         "spaces.network.layers": ("Layers",),
         "spaces.network.protocol": ("Output", "SearchNetwork"),
@@ -141,6 +141,7 @@ _HOME = {
             *("data_folder", "load_table"),
         ),
         "spaces.tables.trained": ("trained",),
+        "spaces.wiring": ("Wiring",),
         "study.engines.base": ("Engine",),
     }.items()
     for name in names

@@ -12,9 +12,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from optnas.base.registry import register
-from optnas.spaces.base import Space, Wiring
+from optnas.spaces.base import Space
 from optnas.spaces.operations import darts as operations
 from optnas.spaces.operations.nasbench201 import none
+from optnas.spaces.wiring import Wiring
 
 if TYPE_CHECKING:
     from optnas.spaces.network.protocol import SearchNetwork

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Unpack
 
 from optnas.base.registry import register
-from optnas.spaces.base import Architecture, Space, Wiring
+from optnas.spaces.base import Architecture, Space
+from optnas.spaces.wiring import Wiring
 
 if TYPE_CHECKING:
     from optnas.spaces.network.protocol import FixedNetwork, SearchNetwork, Sizes

@@ -13,13 +13,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from optnas.spaces.base import Space, Wiring
+from optnas.spaces.base import Space
 from optnas.spaces.network.cells import Normalise, Placed
 from optnas.spaces.network.layers import Layers
 from optnas.spaces.network.protocol import Output, SearchNetwork
 from optnas.spaces.network.statistics import Statistics
 from optnas.spaces.operations.base import Site
 from optnas.spaces.operations.darts import halved, halved_filters
+from optnas.spaces.wiring import Wiring
 
 STEM = 3
 
