@@ -81,6 +81,7 @@ CASES: dict[str, dict[str, Any]] = {
     "gaea": {"algorithm__name": "gaea"},
     "lambda-darts": {"algorithm__name": "lambda-darts"},
     "rsps": {"algorithm__name": "rsps"},
+    "a2m": {"algorithm__name": "a2m"},
     "composed": COMPOSED,
     "composed, perturbed": {**COMPOSED, "algorithm__perturbation": "uniform"},
     "toy": {"space__name": "toy", "benchmark__table": "toy"},

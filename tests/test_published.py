@@ -20,9 +20,10 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from optnas.algorithms import parts
+from optnas.algorithms.a2m import uphill
 from optnas.algorithms.base import Draw, Progress, WeightGradients
 from optnas.algorithms.beta_darts import beta_decay
-from optnas.algorithms.bilevel import Bilevel, Hypergradient
+from optnas.algorithms.bilevel import Bilevel, Hypergradient, LossValue
 from optnas.algorithms.drnas import dirichlet, dirichlet_kl
 from optnas.algorithms.fair_darts import zero_one
 from optnas.algorithms.gdas import hard_gumbel
@@ -62,6 +63,7 @@ METHODS = (
     "gaea",
     "lambda-darts",
     "rsps",
+    "a2m",
 )
 PAIRS = list(itertools.product(("SGD", "Adam"), repeat=2))
 
@@ -624,3 +626,50 @@ def test_the_most_accurate_of_k_drawn_cells_wins(tmp_path: Path) -> None:
     assert result["architecture"] == before.space.architecture(best).string
     for name, weight in before.supernet.weights.items():
         assert torch.equal(weight, after.supernet.weights[name])
+
+
+# --- a2m ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reading", ["published", "paper"])
+def test_alpha_descends_the_loss_from_a_step_uphill(reading: Any) -> None:
+    """By double backward, where the loss is smooth; the twin of its steps is in test_steps.py.
+
+    Beside AI-Tech-Research-Lab/AsquaredM, 5a303f9: 5.0e-15. Ten steps of its architect and of its
+    training loop on a network of two channels in double precision, with rho from 0.01 to 3, with
+    and without beta decay: the largest difference of alpha and w.
+    """
+    updates: list[bool] = []
+
+    def smooth(A_EO: Tensor, weights: Any = None, *, update: bool = False) -> LossValue:
+        updates.append(update)
+        return LossValue((A_EO.sin() * normal(1)).sum() + (A_EO.sum(0) ** 2).sum() / 9, None)
+
+    problem: Any = dataclasses.replace(
+        IDLE, valid_loss=smooth, update=True, progress=Progress(3, 4)
+    )
+    rho, weight = 0.3, 2.0
+    part = uphill(rho, 1e-4, reading, beta_decay(weight, parts.first_order))
+    found = part(problem, normal(0), lambda alpha_EO: alpha_EO)
+    assert updates == [True, False, False, False]
+
+    def penalty(alpha_EO: Tensor) -> Tensor:
+        return weight * 2 / 4 * alpha_EO.logsumexp(-1).mean()
+
+    def gradient(leaf_EO: Tensor) -> Tensor:
+        loss = smooth(leaf_EO).loss + penalty(leaf_EO)
+        return torch.autograd.grad(loss, leaf_EO, create_graph=True)[0]
+
+    leaf_EO = normal(0).requires_grad_()
+    u_EO = leaf_EO + rho * gradient(leaf_EO)
+    v_EO = gradient(u_EO)
+    centre_EO = leaf_EO if reading == "paper" else u_EO.detach().requires_grad_()
+    (curved_EO,) = torch.autograd.grad(gradient(centre_EO), centre_EO, v_EO.detach())
+    assert_close(found.gradient_EO, (v_EO + rho * curved_EO).detach(), rtol=1e-6, atol=1e-6)
+    if reading == "paper":
+        (whole_EO,) = torch.autograd.grad(smooth(u_EO).loss + penalty(u_EO), leaf_EO)
+        assert_close(found.gradient_EO, whole_EO, rtol=1e-6, atol=1e-6)
+    assert_close(found.loss, smooth(u_EO).loss.detach())
+    assert_close(found.penalty, penalty(u_EO).detach())
+    idle = uphill(hypergradient=parts.frozen)(problem, normal(0), lambda alpha_EO: alpha_EO)
+    assert idle.gradient_EO is None

@@ -118,6 +118,8 @@ class Twin:
         floor: of operation weights on the simplex, which are then what is held here as alpha, and
             are multiplied by exponentiated gradients; None for a softmax.
         harmony: weight of the alignment of cells in the last epoch.
+        uphill: length of a step uphill, from whose end alpha descends; 0 if there is none.
+        at_alpha: whether the second derivative of that is taken before the step.
         also_counts: whose gradient counts in the clipping norm beside the weights'.
         tracked: whether evaluation uses running statistics.
         arch_updates: whether the alpha step's forward moves the running statistics.
@@ -140,6 +142,8 @@ class Twin:
         gates: float | None = None,
         floor: float | None = None,
         harmony: float = 0.0,
+        uphill: float = 0.0,
+        at_alpha: bool = False,
         also_counts: str = "op-weights",
         tracked: bool = True,
         arch_updates: bool = True,
@@ -164,6 +168,7 @@ class Twin:
             self.alpha_EO = torch.full((6, 5), 0.2, dtype=torch.float64)
         self.optimizer = weights(self.net.parameters())
         self.single_level = single_level
+        self.uphill, self.at_alpha = uphill, at_alpha
         self.steps, self.path, self.path_centred = 0, 0.0, 0.0
         self.first_EO = self.second_EO = torch.zeros_like(self.alpha_EO)
         self.beta, self.sampled, self.gates, self.harmony = beta, sampled, gates, harmony
@@ -235,7 +240,22 @@ class Twin:
             loss = self.loss(valid, self.relaxed(alpha_EO))
         loss = self.penalised(loss, alpha_EO)
         (g_EO,) = torch.autograd.grad(loss, alpha_EO)
+        if self.uphill:
+            g_EO = self.from_uphill(valid, alpha_EO.detach(), g_EO)
         self.move_alpha(g_EO)
+
+    def from_uphill(self, valid: Batch, alpha_EO: Tensor, g_EO: Tensor) -> Tensor:
+        """v + rho H v, v the gradient at alpha + rho g, H v from two more gradients."""
+
+        def gradient(leaf_EO: Tensor) -> Tensor:
+            leaf_EO = leaf_EO.clone().requires_grad_()
+            return torch.autograd.grad(self.loss(valid, leaf_EO.softmax(-1)), leaf_EO)[0]
+
+        above_EO = alpha_EO + self.uphill * g_EO
+        v_EO = gradient(above_EO)
+        centre_EO = alpha_EO if self.at_alpha else above_EO
+        curved_EO = (gradient(centre_EO + 0.01 * v_EO) - gradient(centre_EO - 0.01 * v_EO)) / 0.02
+        return v_EO + self.uphill * curved_EO
 
     def virtual_weights(self, train: Batch, alpha_EO: Tensor) -> dict[str, Tensor]:
         """w - lr (mu b + g + wd w), or the same with Nesterov, differentiable in alpha."""
@@ -402,6 +422,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "lambda-darts": (
         {"algorithm": {"name": "lambda-darts", "derivative": "exact"}},
         {"harmony": 0.25},
+    ),
+    "a2m": ({"algorithm": {"name": "a2m", "rho": 3.0}}, {"uphill": 3.0}),
+    "a2m, as in the paper": (
+        {"algorithm": {"name": "a2m", "rho": 3.0, "reading": "paper"}},
+        {"uphill": 3.0, "at_alpha": True},
     ),
     "darts, SGD on alpha": (SGD_ON_ALPHA, {"arch": "SGD"}),
     "darts, clipping counts weights only": (WEIGHTS_ONLY, {"also_counts": "nothing"}),
