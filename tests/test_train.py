@@ -15,12 +15,14 @@ import optnas
 from optnas import UserError
 from optnas.analysis.claims.columns import column_of
 from optnas.base.records import RunFolder
+from optnas.base.seeds import named_generator
 from optnas.search.checkpoints import read_content
 from optnas.search.settings.layers import Layer
-from optnas.search.standalone.cell import Epoch, find, plan, tables_say
+from optnas.search.standalone.cell import Epoch, tables_say
+from optnas.search.standalone.found import find, plan
 from optnas.search.standalone.journal import held
 from optnas.search.standalone.settings import load_settings
-from optnas.search.standalone.train import load_parts
+from optnas.search.standalone.train import Training, load_parts, new_network
 from optnas.search.standalone.train import train as train_whole
 from optnas.search.state import build_state
 from optnas.spaces import NAS_BENCH_201
@@ -76,6 +78,35 @@ def test_killed_in_any_epoch_and_resumed_equals_uninterrupted(tmp_path: Path) ->
 
 def only(seed: int, expected: int) -> None:
     assert seed == expected
+
+
+def test_a_plain_loop_of_torch_trains_the_same_network() -> None:
+    """The published recipe written out: SGD with Nesterov momentum under torch's own cosine."""
+    given = {"data": DATA, "network": {"channels": 3}, "augmentation": {"crop_padding": 0}}
+    given["training"] = {"epochs": 3, "batch_size": 32}
+    settings = load_settings(NAS_BENCH_201, "cpu", over=[Layer("test", given)])
+    parts, cell, seed = load_parts(settings), NAS_BENCH_201.parse(CELL), 4
+    own = Training(settings, parts, cell, seed)
+    net = new_network(settings, parts.dataset, cell, seed)
+    sgd = torch.optim.SGD(net.weights.values(), 0.1, 0.9, weight_decay=5e-4, nesterov=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, T_max=3)
+    order, statistics = named_generator(seed, "train-order"), net.initial_statistics()
+    images = parts.train
+    for _ in range(3):
+        own.train_epoch()
+        total = 0.0
+        for at in torch.randperm(len(images), generator=order).split(32):
+            pixels = images.images_NCHW[at] / 255
+            pixels = (pixels - images.mean_C.view(-1, 1, 1)) / images.std_C.view(-1, 1, 1)
+            out = net(pixels.float(), statistics=statistics, update=True)
+            loss = torch.nn.functional.cross_entropy(out.logits_BK, images.labels_N[at])
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
+            assert out.statistics is not None
+            statistics, total = out.statistics, total + loss.item() * len(at)
+        schedule.step()
+        assert own.losses[-1] == pytest.approx(total / len(images), rel=1e-4)
 
 
 @pytest.fixture(scope="module")

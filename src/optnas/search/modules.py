@@ -14,7 +14,8 @@ from optnas.base.toml import nest, read_toml
 from optnas.search.checkpoints import restore
 from optnas.search.observe import snapshot_of
 from optnas.search.settings.layers import reread
-from optnas.search.standalone.cell import CONFIG, checkpoint_of, find, read_checkpoint
+from optnas.search.standalone.cell import CONFIG, checkpoint_of, read_checkpoint
+from optnas.search.standalone.found import find
 from optnas.search.state import build_state
 from optnas.spaces import Architecture, build_space
 from optnas.spaces.network import Statistics, build_fixed

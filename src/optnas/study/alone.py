@@ -14,7 +14,8 @@ from typing import Any
 
 from optnas.analysis.claims.columns import ALONE
 from optnas.base.records import BusyError, RunFolder
-from optnas.search.standalone.cell import DEFAULT_PROTOCOL, OnEpoch, Plan, carry_out, plan
+from optnas.search.standalone.cell import OnEpoch, carry_out
+from optnas.search.standalone.found import DEFAULT_PROTOCOL, Plan, plan
 from optnas.study.declare import ID_LENGTH
 from optnas.study.folder import state_of
 

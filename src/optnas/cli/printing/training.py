@@ -14,7 +14,8 @@ from optnas.spaces.tables.coverage import epochs_label
 
 if TYPE_CHECKING:
     from optnas.base.records import RunFolder
-    from optnas.search.standalone.cell import Epoch, Found, OnEpoch, OnStart, Plan
+    from optnas.search.standalone.cell import Epoch, OnEpoch, OnStart
+    from optnas.search.standalone.found import Found, Plan
     from optnas.search.standalone.settings import TrainingSettings
     from optnas.study.alone import Trained
 

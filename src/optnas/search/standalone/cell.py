@@ -13,7 +13,6 @@ been killed.
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,56 +23,23 @@ import torch
 
 from optnas.base.errors import UserError
 from optnas.base.files import present, write_text, writing
-from optnas.base.json import digest, dump_json, parse_json
-from optnas.base.records import RunFolder
-from optnas.base.toml import dump_toml, nest, read_text
-from optnas.data.splits import KINDS
+from optnas.base.json import dump_json, parse_json
+from optnas.base.toml import dump_toml, read_text
 from optnas.measures.intervals import mean_interval
 from optnas.search.checkpoints import compare, read_content, write_content
 from optnas.search.environment import describe_environment, exactly
-from optnas.search.settings.layers import Layer, default_space
-from optnas.search.settings.model import RunSection, Settings
+from optnas.search.settings.model import RunSection
+from optnas.search.standalone.found import DEFAULT_PROTOCOL, Found, Plan, plan
 from optnas.search.standalone.journal import add, begin, entry_of, held
-from optnas.search.standalone.settings import NUMBERS_VERSION, TrainingSettings, load_settings
+from optnas.search.standalone.settings import NUMBERS_VERSION, TrainingSettings
 from optnas.search.standalone.train import Parts, Training, load_parts
 from optnas.search.state import pick_device
-from optnas.spaces import Architecture, build_space
+from optnas.spaces import Architecture
 from optnas.spaces.tables import data_folder, sources
 
 FORMAT = 1
 CONFIG, JOURNAL, RESULT = "training.toml", "trainings.jsonl", "result.json"
-DEFAULT_PROTOCOL = "cpu"
 SPLITS = ("test", "valid")
-# The split of a search that depends on its seed.
-SEEDED = "random-halves"
-
-
-@dataclass(frozen=True)
-class Found:
-    """What is to be trained.
-
-    Attributes:
-        architecture: the cell.
-        space: the ``[space]`` section that names its space.
-        run: the run that found it, None if none did.
-        settings: of that run.
-    """
-
-    architecture: Architecture
-    space: Mapping[str, Any]
-    run: Path | None = None
-    settings: Settings | None = None
-
-    @property
-    def below(self) -> list[Layer]:
-        """What holds unless something else is said: the images as the search saw them."""
-        if self.run is None or self.settings is None:
-            return []
-        data, own = self.settings.data, self.settings.augmentation
-        seed = {"split_seed": self.settings.search.seed} if data.split == SEEDED else {}
-        flips = {"crop_padding": own.crop_padding, "flip": own.flip}
-        document = {"data": {**data.model_dump(), **seed}, "augmentation": flips}
-        return [Layer(RunFolder(self.run).config, document)]
 
 
 @dataclass(frozen=True)
@@ -95,108 +61,8 @@ class Epoch:
     seconds: float
 
 
-OnStart = Callable[["Found", TrainingSettings, Mapping[str, int]], None]
+OnStart = Callable[[Found, TrainingSettings, Mapping[str, int]], None]
 OnEpoch = Callable[[Epoch], None]
-
-
-def find(what: str | Path, space: str | None = None) -> Found:
-    """The cell that a run's folder, an architecture string or an index stands for.
-
-    Args:
-        what: a folder with a finished run, a string such as ``|op~0|+...``, operation indices with
-            commas between them, or an index.
-        space: of a cell that no run found; that of the default protocol if None.
-
-    Raises:
-        UserError: it is none of these, or the run has not found a cell.
-    """
-    text = str(what)
-    if Path(text).is_dir():
-        return _found_by(Path(text), space)
-    section = {"name": space} if space is not None else {"name": default_space().name}
-    cells = build_space(section)
-    if re.fullmatch(r"[+-]?[0-9]{1,20}", text):
-        return Found(cells.architecture_at(int(text)), section)
-    if not {"|", ","} & set(text):
-        raise UserError(
-            "there is no run in a folder of this name, and it is no architecture",
-            key="RUN|ARCH",
-            value=text,
-            remedy="name a run's folder (optnas list shows them), a cell as "
-            f"'{cells.architecture_at(0)}', or its index",
-        )
-    return Found(cells.parse(text, key="RUN|ARCH"), section)
-
-
-def _found_by(folder: Path, space: str | None) -> Found:
-    run = RunFolder(folder)
-    document, result = run.read_config(), run.read_result()
-    status = "unfinished" if result is None else result["status"]
-    if result is None or status != "done":
-        raise UserError(
-            f"this run is {status}: it has found no cell yet"
-            if status != "diverged"
-            else "this run diverged: it has found no cell",
-            where=folder,
-            remedy="train a cell of your choice: optnas train ARCH data.name=NAME --out DIR"
-            if status == "diverged"
-            else f"optnas resume {folder}",
-        )
-    try:
-        settings = Settings.recorded(document)
-    except ValueError as error:
-        raise UserError(
-            "holds no complete settings", where=run.config, remedy="restore the file"
-        ) from error
-    section = settings.space.model_dump()
-    if space not in (None, section["name"]):
-        raise UserError(
-            f"the run searched {section['name']}",
-            key="--space",
-            value=space,
-            remedy="leave it out",
-        )
-    cell = build_space(section).parse(result["architecture"], where=run.result)
-    return Found(cell, section, folder, settings)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A training that is known in full, before an image is read.
-
-    Attributes:
-        found: what is trained.
-        settings: how.
-    """
-
-    found: Found
-    settings: TrainingSettings
-
-    @property
-    def hash(self) -> str:
-        """SHA-256 of everything that can move a number: equal cells on equal images are one."""
-        return digest([self.settings.hash, self.found.architecture.string])
-
-
-def plan(
-    what: str | Path,
-    settings: Mapping[str, Any] | None = None,
-    *,
-    protocol: str = DEFAULT_PROTOCOL,
-    space: str | None = None,
-    where: object = "settings",
-) -> Plan:
-    """What `train` would do; its arguments.
-
-    Raises:
-        UserError: there is no such cell, or a setting is wrong.
-    """
-    found, given = find(what, space), nest(settings or {}, where)
-    complete = load_settings(
-        found.architecture.space, protocol, below=found.below, over=[Layer(where, given)]
-    )
-    _check_images(found, complete, given)
-    return Plan(found, complete)
 
 
 def train(
@@ -288,24 +154,6 @@ def carry_out(
         }
         write_text(folder / RESULT, dump_json(result, indent=1) + "\n")
     return result
-
-
-def _check_images(found: Found, complete: TrainingSettings, given: Mapping[str, Any]) -> None:
-    """Refuse images that have changed since the search, unless others were asked for."""
-    asked = given.get("data", {})
-    if found.settings is None or "name" in asked or "path" in asked:
-        return
-    own = found.settings.data
-    same = complete.data.name == own.name and own.split not in KINDS
-    if same and complete.images().fingerprint() != found.settings.fingerprint:
-        raise UserError(
-            "the images are not those that the run searched on",
-            where=found.run,
-            key="data.name",
-            value=complete.data.name,
-            remedy="undo their change, or write which images are meant, such as "
-            f"data.name={complete.data.name}",
-        )
 
 
 def _refuse_occupied(folder: Path) -> None:
