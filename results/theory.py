@@ -22,7 +22,7 @@ from optnas.theory import pictures
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "theory.md"
 IMAGES = HERE.parent / "docs" / "images"
-DATASETS = ("digits",)
+DATASETS = ("cifar10", "digits")
 Stored = dict[str, dict[str, Any]]
 
 
