@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
+from cases import command
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import tiny_settings
@@ -21,6 +22,7 @@ from optnas.base.errors import UserError
 from optnas.spaces import NAS_BENCH_201, Space, tables
 from optnas.spaces.tables import analog, data_folder, load_table, official
 from optnas.spaces.tables.coverage import Coverage, Question
+from optnas.spaces.tables.doubts import doubts
 from optnas.spaces.tables.table import Measurements, Table
 from optnas.spaces.tables.told import describe_benchmark
 
@@ -190,6 +192,29 @@ def test_a_table_in_a_file_of_ones_own(tmp_path: Path) -> None:
     file.write_text(MINE.replace("SPACE", "elsewhere"))
     with pytest.raises(UserError, match=r"cells of elsewhere, and the space is nas-bench-201; use"):
         tiny_settings(benchmark__table=f"{file}:mine")
+
+
+@pytest.mark.parametrize("name", ["toy", "nas-bench-macro", "nb201-12"])
+def test_validation_accuracies_are_what_they_are_called(name: str) -> None:
+    source = tables.find_source(name)
+    if source.present(data_folder(None)):
+        assert doubts(source.load(data_folder(None))) == []
+
+
+def test_a_test_accuracy_called_validation_is_told(tmp_path: Path, capsys: Any) -> None:
+    """As where only one training of each cell is given, under the name of validation."""
+    analog = load_table("analog-nasbench", folder=None)
+    noise = np.random.default_rng(0).normal(0, 0.25, analog.size)
+    called = Measurements(analog.values(analog.coverage.questions[0]) + noise)
+    mine = dataclasses.replace(
+        analog, name="mine", measurements={Question("cifar10", "valid", 200): called}
+    )
+    (told,) = doubts(mine)
+    assert "(cifar10, split valid, epochs 200) are test accuracies of the table analog-nas" in told
+    (tmp_path / "mine.py").write_text(MINE.replace("SPACE", "nas-bench-201"))
+    assert command("benchmark", "query", "3", "--table", f"{tmp_path}/mine.py:mine") == 0
+    out = capsys.readouterr().out
+    assert "warning: its validation accuracies (cifar10, split valid, epochs 7) are test" in out
 
 
 def test_a_space_without_a_table() -> None:
@@ -394,6 +419,26 @@ def test_every_row_equals_the_naive_reader(official_table: Table) -> None:
         values = official_table.values(Question(dataset, "test", 200))
         assert values.tolist() == [float(row[column]) for row in rows]
     assert [NAS_BENCH_201.index(NAS_BENCH_201.parse(row[1])) for row in rows] == list(range(15_625))
+
+
+@needs_data
+def test_the_half_trained_table_has_losses() -> None:
+    half, cell = load_table("nb201-half", folder=Path(DATA)), NAS_BENCH_201.architecture_at(0)
+    question = Question("cifar10-half", "test", 200)
+    assert half.accuracy(cell, question) == 81.52
+    assert half.loss(cell, question) == pytest.approx(0.57610, abs=1e-5)
+    official = load_table("official", folder=Path(DATA)).values(Question("cifar10", "test", 200))
+    assert scipy.stats.kendalltau(official, half.values(question))[0] > 0.8
+
+
+def test_a_half_trained_table_of_another_skeleton_is_refused(tmp_path: Path) -> None:
+    rows = [f"{i},{cell},90.5,0.4,16,5" for i, cell in enumerate(NAS_BENCH_201.all())]
+    rows[3] = rows[3].replace(",16,", ",32,")
+    write_csv(tmp_path, b"")
+    text = "\n".join(["uid,architecture,accuracy,loss,C,N", *rows]).encode()
+    (tmp_path / "nas-bench-201/half-train-test.csv.gz").write_bytes(gzip.compress(text, 1))
+    with pytest.raises(UserError, match=r"line 5: C = '32': this is no number from 16 to 16; repl"):
+        load_table("nb201-half", folder=tmp_path)
 
 
 @needs_data

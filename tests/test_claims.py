@@ -181,6 +181,21 @@ def test_a_claim_of_ones_own_from_a_file(tmp_path: Path, monkeypatch: pytest.Mon
         find_claim("missing.toml")
 
 
+def test_the_noise_floor_is_the_margin_of_an_equivalence_that_fixes_none(tmp_path: Path) -> None:
+    text = MINE.replace('"less"', '"equivalent"').replace('"skips" }', '"benchmark.cifar10" }')
+    file, table = tmp_path / "mine.toml", study(ALL, world(1))
+    file.write_text(text)
+    floor = {"benchmark.cifar10": ((93.0, 0.25), (80.0, 0.40))}
+    assert judged(table, str(file), noise=floor).parts[0].hypothesis == "within 0.25 of 0"
+    unknown = judged(table, str(file))
+    assert unknown.verdict == "not testable"
+    assert unknown.parts[0].missing == (
+        "no noise floor of benchmark.cifar10 is known, which would be the margin"
+    )
+    file.write_text(text + "margin = 0.1\n")
+    assert judged(table, str(file), noise=floor).parts[0].hypothesis == "within 0.1 of 0"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [

@@ -16,6 +16,7 @@ from cases import command, copied, interrupted_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optnas.analysis.references import references as of_a_study
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.cli.printing.text import aligned
@@ -23,7 +24,7 @@ from optnas.report.reference_lines import find_references
 from optnas.spaces import tables
 from optnas.spaces.tables import Measurements, Question, Table, load_table
 from optnas.spaces.tables.published import Published, published
-from optnas.spaces.tables.random_search import choice_probabilities, random_search
+from optnas.spaces.tables.random_search import choice_probabilities, random_search, random_searches
 from optnas.spaces.tables.references import BUDGETS, DEFAULT, NAMES, references
 
 TEST, VALID = Question("digits", "test", 3), Question("digits", "valid", 3)
@@ -186,6 +187,38 @@ def test_published_rows_stand_beside_their_own_measurements_only() -> None:
 
 
 @pytest.mark.parametrize("mark", [pytest.param("", marks=needs_data)])
+def test_a_search_need_not_be_an_oracle(mark: str) -> None:
+    folder = CSV.parents[1]
+    table = load_table("official", folder=folder)
+    question, hundred, _ = table.coverage.questions
+    found = {
+        (each.cells, each.words): round(each.mean, 2)
+        for cells in (1, 10, 100, 500)
+        for each in random_searches(table, question, cells)
+    }
+    twelve, half = "12-epoch validation", "half-trained test"
+    assert found == {
+        (1, ""): 87.06,
+        **{(10, ""): 93.10, (10, twelve): 92.58, (10, half): 93.04},
+        **{(100, ""): 93.85, (100, twelve): 93.73, (100, half): 93.78},
+        **{(500, ""): 94.12, (500, twelve): 94.00, (500, half): 94.01},
+    }
+    assert [each.words for each in random_searches(table, hundred, 10)] == ["", twelve]
+    # Pictures: all of them, the range that of searches somebody could do, and the noise below.
+    lines, remark = find_references(None, "official", question, folder)
+    assert [(line.label, line.band is not None) for line in lines] == [
+        ("best cell of the table", False),
+        ("best of 10 random cells (oracle: by test)", False),
+        (f"best of 10 random cells (by {half})", True),
+        (f"best of 10 random cells (by {twelve})", True),
+        ("random cell, mean", False),
+    ]
+    assert remark.endswith("in points: 0.25 at 93 % and more, 0.40 at 80 % and more")
+    # Tables and claims.
+    assert len(of_a_study(table)) == 4
+
+
+@pytest.mark.parametrize("mark", [pytest.param("", marks=needs_data)])
 def test_the_official_table_agrees_with_published_rows(mark: str) -> None:
     table = load_table("official", folder=CSV.parents[1])
     for question, optimum in zip(table.coverage.questions, (94.37, 73.51, 47.31), strict=True):
@@ -293,7 +326,9 @@ def test_published_and_random_search_are_printed(capsys: pytest.CaptureFixture[s
     assert "OLES: paper of OLES (NeurIPS 2023); NOT VERIFIED" in capsys.readouterr().out
     assert command("benchmark", "random-search", "1", "7", "--table", "analog-nasbench") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[4] for line in lines[2:]] == ["1", "7"]
+    numbered = [line for line in lines[2:] if " random cell" in line]
+    assert list(dict.fromkeys(line.split()[4] for line in numbered)) == ["1", "7"]
+    assert lines[-1].endswith("in points: 0.25 at 93 % and more, 0.40 at 80 % and more")
     assert command("benchmark", "random-search", "0", "--table", "analog-nasbench") == 2
 
 

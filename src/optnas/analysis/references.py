@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from optnas.spaces.tables.random_search import random_search
-from optnas.spaces.tables.table import Table
+from optnas.spaces.tables.noise import noise_floor, noise_told
+from optnas.spaces.tables.random_search import random_search, random_searches
+from optnas.spaces.tables.table import Noise, Table
 
 RANDOM_CELL = "random cell"
 BUDGET = 10
@@ -18,7 +19,8 @@ def references(table: Table, cells: int = BUDGET) -> dict[str, dict[str, float]]
 
     The two accuracies are exact expectations, see `optnas.spaces.tables.random_search`. The search
     keeps the best of some cells by the table's validation accuracy; by the test accuracy itself
-    where the table has no other, which is called an oracle, because no search could do that.
+    where the table has no other, which is called an oracle, because no search could do that. Beside
+    it are the searches that choose by another table of the space, where one is there.
 
     Args:
         table: the benchmark table.
@@ -35,7 +37,19 @@ def references(table: Table, cells: int = BUDGET) -> dict[str, dict[str, float]]
     found: dict[str, dict[str, float]] = {}
     for question in table.coverage.headline:
         column = f"benchmark.{question.dataset}"
-        search = random_search(table, question, cells)
         found.setdefault(RANDOM_CELL, {})[column] = random_search(table, question, 1).mean
-        found.setdefault(search.label, {})[column] = search.mean
+        for search in random_searches(table, question, cells):
+            found.setdefault(search.label, {})[column] = search.mean
     return found
+
+
+def noise_of(table: Table) -> dict[str, Noise]:
+    """The noise floors of a table's headline, by column of the tidy table."""
+    floors = {f"benchmark.{q.dataset}": noise_floor(table, q) for q in table.coverage.headline}
+    return {column: floor for column, floor in floors.items() if floor}
+
+
+def noise_words(table: Table) -> dict[str, str]:
+    """The same in words."""
+    told = {f"benchmark.{q.dataset}": noise_told(table, q) for q in table.coverage.headline}
+    return {column: words for column, words in told.items() if words}

@@ -108,7 +108,7 @@ def random_search(
     from optnas.cli.printing.tables import print_random_search
     from optnas.search.settings.layers import default_space
     from optnas.spaces.tables import data_folder, default_table, find_source
-    from optnas.spaces.tables.random_search import random_search as search
+    from optnas.spaces.tables.random_search import random_searches
     from optnas.spaces.tables.references import BUDGETS
 
     folder = data_folder(data)
@@ -116,5 +116,10 @@ def random_search(
     loaded = find_source(name).load(folder)
     loaded.require_whole()
     budgets = cells or [k for k in BUDGETS if k <= loaded.size]
-    found = [search(loaded, q, k) for q in loaded.coverage.headline for k in budgets]
+    found = [
+        each
+        for question in loaded.coverage.headline
+        for k in budgets
+        for each in random_searches(loaded, question, k)
+    ]
     print_random_search(loaded, found)

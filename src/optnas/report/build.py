@@ -17,7 +17,7 @@ from optnas.analysis.claims.declare import NAMES as NAMES_OF_ARMS
 from optnas.analysis.claims.judge import judge
 from optnas.analysis.claims.read import choose_claims
 from optnas.analysis.claims.render import by_family, evidence, in_reach
-from optnas.analysis.references import references
+from optnas.analysis.references import noise_of, noise_words, references
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.files import write_text, writing
@@ -36,7 +36,7 @@ from optnas.report.comparison import (
 from optnas.report.data import Drawn
 from optnas.report.inventory import Entry, chosen, counted, inventory, study_command
 from optnas.report.labels import Labels
-from optnas.report.material import Material, answering_table, material_of
+from optnas.report.material import Material, material_of
 from optnas.report.pages import page
 from optnas.report.pictures import Absent, Picture, figure_of_report, write_pictures
 from optnas.report.runs import listing
@@ -45,7 +45,7 @@ from optnas.study.axes import axes_of
 from optnas.study.comparing import compare_runs
 from optnas.study.declare import STUDIES
 from optnas.study.folder import opened
-from optnas.study.tables import table_of
+from optnas.study.tables import answering_table, table_of
 
 NEWEST = 50
 
@@ -98,9 +98,15 @@ def report(
     drawings = [_labelled(each, labels) for each in drawings]
     lines = labels.within(summary.summary(material))
     answering = answering_table(table, known)
-    findings = judge(table, judged, references=references(answering) if answering else None)
+    findings = judge(
+        table,
+        judged,
+        references=references(answering) if answering else None,
+        noise=noise_of(answering) if answering else None,
+    )
     listed, rest = in_reach(findings)
-    compared = compare_runs(loaded, folders, table) if axes_of(loaded) else []
+    noise = noise_words(answering) if answering else {}
+    compared = compare_runs(loaded, folders, table, noise=noise) if axes_of(loaded) else []
     target = Path(out if to is None else to)
     text = _render(
         study=loaded,

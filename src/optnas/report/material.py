@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 
 from optnas.analysis.runs import Runs, Selection
-from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.measures.drawing import NAMES
 from optnas.report.inventory import Entry
 from optnas.report.reference_lines import Benchmark, benchmark_of, find_references
-from optnas.spaces.tables import Question, Table, load_table
+from optnas.spaces.tables import Question
 from optnas.study.folder import check_readable, state_of
-from optnas.study.tables import table_of
+from optnas.study.tables import answering_table, common_table, table_of
 
 PRIMARY = "benchmark.cifar10"
 
@@ -102,17 +101,3 @@ def _benchmark(
         told = next(each for each in recorded if dataset in each["accuracy"])
         question = Question(dataset, told["split"], told["epochs"])
     return benchmark_of(name, question, folder, reference)
-
-
-def common_table(table: pd.DataFrame) -> str:
-    """The benchmark table that answered most runs."""
-    return str(table.drop_duplicates("id")["benchmark.table"].mode()[0])
-
-
-def answering_table(table: pd.DataFrame, folder: Path | None) -> Table | None:
-    """The benchmark table that answered most runs, None if it is not there or none was asked."""
-    try:
-        found = load_table(common_table(table), folder=folder)
-    except UserError:
-        return None
-    return found if found.coverage.questions else None

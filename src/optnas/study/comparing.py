@@ -14,14 +14,16 @@ from optnas.analysis.claims.columns import NAMES, column_of
 from optnas.analysis.claims.declare import TRANSFORMS, WITH_ANOTHER, Response
 from optnas.analysis.compare import ALPHA, Centre, Pair, Value, centres, too_few
 from optnas.analysis.compare import compare as compare_values
+from optnas.analysis.references import noise_words
 from optnas.analysis.runs import Runs
 from optnas.base.columns import Better, quantity_of
 from optnas.base.errors import UserError, did_you_mean
 from optnas.base.records import RunFolder
+from optnas.spaces.tables import data_folder
 from optnas.study.axes import Axis, arms_of, axes_of, chosen_axes
 from optnas.study.declare import ID_LENGTH, Study
 from optnas.study.folder import State, opened, state_of
-from optnas.study.tables import table_of
+from optnas.study.tables import answering_table, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +93,9 @@ def compare(
     """
     loaded, folders = opened(study, Path(out), data, numbers_version)
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)
-    return compare_runs(loaded, folders, table, by, responses)
+    answering = answering_table(table, data_folder(data))
+    noise = noise_words(answering) if answering else {}
+    return compare_runs(loaded, folders, table, by, responses, noise)
 
 
 def compare_runs(
@@ -100,6 +104,7 @@ def compare_runs(
     table: pd.DataFrame,
     by: Sequence[str] = (),
     responses: Sequence[str] = (),
+    noise: Mapping[str, str] | None = None,
 ) -> list[Comparison]:
     """Compare the arms of a study whose runs are at hand.
 
@@ -112,6 +117,7 @@ def compare_runs(
         responses: such as ``accuracy``, ``auc accuracy`` or ``final measure.gap.gap``: a column or
             a name that claims use, with one of `ALONE` before it. By default the benchmark's
             accuracy of the derived cell, if a table was asked, and the supernet's.
+        noise: what to say of the benchmark's noise beside a column of it.
 
     Returns:
         One comparison per set of axes and response. Holm's correction runs over its pairs.
@@ -125,7 +131,7 @@ def compare_runs(
     asked = [_parsed(each, runs) for each in responses] or default_responses(runs)
     known, states = _known(folders, table)
     return [
-        _comparison(study, runs, known, states, axes, family, response)
+        _comparison(study, runs, known, states, axes, family, response, noise or {})
         for family in families
         for response in asked
     ]
@@ -189,6 +195,7 @@ def _comparison(
     axes: Sequence[Axis],
     family: Sequence[Axis],
     response: Response,
+    noise: Mapping[str, str],
 ) -> Comparison:
     others = [axis for axis in axes if axis not in family]
     names = list(study.runs)
@@ -214,6 +221,7 @@ def _comparison(
     column = column_of(response.column)
     tested = [pair for pair in pairs if pair.n]
     remarks = too_few(max(pair.n for pair in tested), len(tested)) if tested else []
+    remarks += [noise[column.name]] if column.name in noise else []
     return Comparison(
         by=tuple(axis.key for axis in family),
         over=tuple(axis.key for axis in others),

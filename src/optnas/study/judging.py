@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from optnas.analysis.claims.judge import Finding
     from optnas.analysis.references import References
     from optnas.analysis.tuning import RateArm
+    from optnas.spaces.tables.table import Noise
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Ledger:
         states: how many of its runs are done, missing, and so on.
         findings: one per claim and learning-rate arm.
         table: the benchmark table behind accuracies and reference lines.
-        remark: why there are no reference lines; mostly empty.
+        remark: the table's noise floor, or why there are no reference lines.
         tuned: the tuned learning rates, where a sweep was given.
         left_out: of each run that cannot be read, also of the sweep, the reason.
     """
@@ -80,14 +81,14 @@ def judge(
     runs = runs_of(study, Path(out), data=data, numbers_version=numbers_version)
     frame = table_of(runs, benchmark=benchmark, data=data, recorded=recorded)
     name = _table_name(frame, benchmark, hold or {})
-    lines, remark = _references(name, data)
+    lines, noise, remark = _references(name, data)
     swept = [] if sweep is None else find_runs(Path(sweep))
     arms = [] if sweep is None else [_tuned(Path(sweep), swept)]
     looks = [look(run) for run in runs]
     return Ledger(
         name=str(out) if study is None else study,
         states=Counter(state for state, _ in looks),
-        findings=judge_table(frame, chosen, lines, lr_arms=arms, hold=hold),
+        findings=judge_table(frame, chosen, lines, noise=noise, lr_arms=arms, hold=hold),
         table=name,
         remark=remark,
         tuned="; ".join(map(str, arms)),
@@ -101,17 +102,19 @@ def _table_name(frame: pd.DataFrame, asked: str | None, hold: Mapping[str, Any])
     return str(held or frame.drop_duplicates("id")["benchmark.table"].mode().iloc[0])
 
 
-def _references(table: str, data: Path | None) -> tuple[References, str]:
-    """A random cell and a random search, or why they cannot be had."""
-    from optnas.analysis.references import references
+def _references(table: str, data: Path | None) -> tuple[References, Mapping[str, Noise], str]:
+    """Random cell and searches, the noise floor, and this in words, or why they are not there."""
+    from optnas.analysis.references import noise_of, noise_words, references
     from optnas.spaces.tables import NO_TABLE, data_folder, load_table
 
     if table == NO_TABLE.name:
-        return {}, "no reference lines: the runs asked no benchmark table"
+        return {}, {}, "no reference lines: the runs asked no benchmark table"
     try:
-        return references(load_table(table, folder=data_folder(data))), ""
+        answering = load_table(table, folder=data_folder(data))
+        told = "; ".join(f"{column}: {words}" for column, words in noise_words(answering).items())
+        return references(answering), noise_of(answering), told
     except UserError as error:
-        return {}, f"no reference lines: {error.reason}; {error.remedy}"
+        return {}, {}, f"no reference lines: {error.reason}; {error.remedy}"
 
 
 def _tuned(sweep: Path, runs: list[RunFolder]) -> RateArm:

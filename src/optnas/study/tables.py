@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from optnas.spaces.base import Space
+    from optnas.spaces.tables import Table
 
 FORMATS = (".csv", ".parquet")
 
@@ -289,3 +290,19 @@ def check_format(path: Path) -> None:
             value=str(path),
             remedy=f"end it in {' or '.join(FORMATS)}",
         )
+
+
+def common_table(table: pd.DataFrame) -> str:
+    """The benchmark table that answered most runs."""
+    return str(table.drop_duplicates("id")["benchmark.table"].mode()[0])
+
+
+def answering_table(table: pd.DataFrame, folder: Path | None) -> Table | None:
+    """The benchmark table that answered most runs, None if it is not there or none was asked."""
+    from optnas.spaces.tables import load_table
+
+    try:
+        found = load_table(common_table(table), folder=folder)
+    except UserError:
+        return None
+    return found if found.coverage.questions else None

@@ -11,6 +11,8 @@ from typing import Any, Literal, Self
 import pydantic
 from pydantic import Field
 
+from optnas.analysis.claims.columns import column_of
+
 Value = str | bool | int | float
 # A setting's value, or a bound on it: {above = 0}.
 Condition = Value | dict[Literal["above", "below"], float]
@@ -121,6 +123,8 @@ class Part(Declared):
     every combination of ``average``. ``along`` names the setting of a curve, for the two shapes.
     ``half_of`` is the contrast that direction ``less-than-half`` measures this one against: less
     than half as large, whatever the signs.
+    ``margin`` is that of direction ``equivalent``; a level of a benchmark accuracy may leave it to
+    the noise floor of the table, the smallest deviation of one training.
     ``against`` is the value to compare with, or the name of a reference such as ``random cell``.
     A part that is not ``primary`` is reported and does not decide; with a ``gate`` it is asked only
     once the part of that name is decided.
@@ -144,7 +148,11 @@ class Part(Declared):
     def _coherent(self) -> Self:
         if self.contrast and self.terms:
             raise ValueError("give 'contrast' or 'terms', not both")
-        if (self.direction == "equivalent") != (self.margin is not None):
+        # A benchmark's noise floor is the margin where a claim on its accuracies fixes none.
+        column = column_of(self.response.column).name
+        floor = column.startswith("benchmark.") and self.response.transform in LEVELS
+        equivalent = self.direction == "equivalent"
+        if (self.margin is not None) != equivalent and not (equivalent and floor):
             raise ValueError("'margin' belongs to direction 'equivalent', and to no other")
         if (self.direction == "less-than-half") != (self.half_of is not None):
             raise ValueError("'half_of' belongs to direction 'less-than-half', and to no other")
@@ -227,7 +235,8 @@ class Part(Declared):
     def hypothesis(self) -> str:
         """What the claim says of the contrast."""
         if self.direction == "equivalent":
-            return f"within {self.margin:g} of {_value(self.against)}"
+            margin = "one training's deviation" if self.margin is None else f"{self.margin:g}"
+            return f"within {margin} of {_value(self.against)}"
         if self.half_of is not None:
             axes = "".join(
                 f" x ({each.axis}: {_value(each.plus)} - {_value(each.minus)})"

@@ -96,6 +96,11 @@ def _missing_columns(part: Part, selection: Selection, setting: Setting) -> tupl
         column = column_of(name)
         if not selection.runs.has(column.name):
             return f"no run has the column {column.name}", column.supplied_by
+    if part.direction == "equivalent" and part.margin is None:
+        return (
+            f"no noise floor of {response.column} is known, which would be the margin",
+            "write a margin into the claim, or give a benchmark table with a noise floor",
+        )
     needed = [part.against] if isinstance(part.against, str) else []
     needed += [RANDOM_CELL] if response.transform == "collapse" else []
     for name in needed:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from optnas.analysis.claims import Claim, Control, find_claim, names
 from optnas.analysis.claims.columns import column_of
-from optnas.analysis.claims.declare import Change, label
+from optnas.analysis.claims.declare import Change, Part, label
 from optnas.analysis.claims.evaluate import arms_are_there, evaluate
 from optnas.analysis.claims.evidence import gated, judge_primary
 from optnas.analysis.claims.families import Endpoint, Role, family_of
@@ -34,6 +34,7 @@ from optnas.analysis.multiplicity import holm
 from optnas.analysis.references import References
 from optnas.analysis.runs import SEED, Mask, Runs, Selection
 from optnas.analysis.tuning import ARMS, RateArm, rate_arms
+from optnas.spaces.tables.table import Noise
 
 DECIDED = ("supported", "contradicted")
 
@@ -89,6 +90,7 @@ def judge(
     claims: Iterable[str | Claim] | None = None,
     references: References | None = None,
     *,
+    noise: Mapping[str, Noise] | None = None,
     lr_arms: Iterable[RateArm] = (),
     hold: Mapping[str, Any] | None = None,
 ) -> list[Finding]:
@@ -107,6 +109,8 @@ def judge(
         table: one row per run and epoch; runs that are not ``done`` are left out and counted.
         claims: names, files or claims; all registered ones if not given.
         references: by name (``random cell``), then by column; see `optnas.analysis.references`.
+        noise: the benchmark's noise floor by column: its smallest deviation is the margin of an
+            equivalence whose claim fixes none.
         lr_arms: learning-rate arms beside ``default`` and ``same``, such as that of
             `optnas.analysis.tuning.tune`.
         hold: values at which to hold settings that vary in the table and that a claim does not
@@ -121,6 +125,7 @@ def judge(
         each if isinstance(each, Claim) else find_claim(each)
         for each in (names() if claims is None else claims)
     ]
+    chosen = [_with_margins(each, noise or {}) for each in chosen]
     arms = [*rate_arms(runs), *lr_arms]
     if not arms:
         arms = [RateArm("as run", ({},))]
@@ -156,6 +161,18 @@ def _counted(endpoint: Endpoint, runs: Runs) -> Mask:
         return np.zeros(len(runs), bool)
     both = zip(runs.settings[SEED], runs.settings["protocol"], strict=True)
     return np.array([endpoint.counts(int(seed), protocol) for seed, protocol in both], bool)
+
+
+def _with_margins(claim: Claim, noise: Mapping[str, Noise]) -> Claim:
+    """The claim with the smallest deviation as margin of an equivalence that has none."""
+
+    def complete(part: Part) -> Part:
+        floor = noise.get(column_of(part.response.column).name, ())
+        if part.direction != "equivalent" or part.margin is not None or not floor:
+            return part
+        return part.model_copy(update={"margin": min(deviation for _, deviation in floor)})
+
+    return claim.model_copy(update={"parts": tuple(map(complete, claim.parts))})
 
 
 def _setting(claim: Claim, references: References) -> Setting:

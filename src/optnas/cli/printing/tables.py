@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,19 +19,35 @@ if TYPE_CHECKING:
 
 def print_query(table: Table, cell: Architecture, questions: Sequence[Question]) -> None:
     """What a table says of a cell; regret, rank and percentile need a table with every cell."""
-    rows = [_query_row(table, cell, question) for question in questions]
+    losses = any(table.loss(cell, question) is not None for question in questions)
+    rows = [_query_row(table, cell, question, losses) for question in questions]
     say(f"{cell.string}  (index {cell.space.index(cell)} of {cell.space.name})")
     say(f"table {table.name}: {table.provenance}")
     say(
         f"{'data set':<16} {'split':<6} {'epochs':<11} {'accuracy %':>10} {'spread':>7} "
-        f"{'trials':>6} {'regret':>8} {'rank':>6} {'percentile':>10}"
+        f"{'trials':>6} {'regret':>8} {'rank':>6} {'percentile':>10}{'    loss' if losses else ''}"
     )
     say("\n".join(rows))
-    if table.held is not None:
+    if table.held is None:
+        _say_what_to_know(table, questions)
+    else:
         say(f"imported in part, {table.held.sum()} of {len(table.held)} cells: no regret or rank")
 
 
-def _query_row(table: Table, cell: Architecture, question: Question) -> str:
+def _say_what_to_know(table: Table, questions: Iterable[Question]) -> None:
+    """Warnings, and how much one training is worth."""
+    from optnas.spaces.tables.doubts import doubts
+    from optnas.spaces.tables.noise import noise_told
+
+    for warning in doubts(table):
+        say(f"warning: {warning}")
+    for question in dict.fromkeys(questions):
+        told = noise_told(table, question)
+        if told:
+            say(f"{question}: {told}")
+
+
+def _query_row(table: Table, cell: Architecture, question: Question, losses: bool) -> str:
     whole = table.held is None
     return " ".join(
         (
@@ -42,6 +58,7 @@ def _query_row(table: Table, cell: Architecture, question: Question) -> str:
             number(table.regret(cell, question) if whole else None, 8, 2),
             number(table.rank(cell, question) if whole else None, 6, 0),
             number(table.percentile(cell, question) if whole else None, 10, 2),
+            *([number(table.loss(cell, question), 7, 3)] if losses else []),
         )
     )
 
@@ -93,6 +110,7 @@ def print_random_search(table: Table, found: Sequence[RandomSearch]) -> None:
         for each in found
     ]
     say("\n".join(aligned(heads, rows)))
+    _say_what_to_know(table, [each.question for each in found])
 
 
 class CellProgress:

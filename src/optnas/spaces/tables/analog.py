@@ -29,6 +29,7 @@ from optnas.base.registry import register
 from optnas.spaces import NAS_BENCH_201, Architecture
 from optnas.spaces.tables.cache import cached
 from optnas.spaces.tables.coverage import Coverage
+from optnas.spaces.tables.official import NOISE
 from optnas.spaces.tables.table import Accuracies, Measurements, Table, TableSource
 
 NAME = "analog-nasbench"
@@ -124,7 +125,7 @@ def load(path: Path | None = None) -> Table:
     size = NAS_BENCH_201.size
     accuracies = cached(NAME, checksum, COVERAGE.datasets, size, lambda: _convert(data))
     measurements = {q: Measurements(accuracies[q.dataset]) for q in COVERAGE.questions}
-    return Table(NAME, NAS_BENCH_201.name, PROVENANCE, measurements)
+    return Table(NAME, NAS_BENCH_201.name, PROVENANCE, measurements, noise={"cifar10": NOISE})
 
 
 def _convert(data: bytes) -> Mapping[str, Accuracies]:

@@ -1,16 +1,26 @@
-"""Compressed CSV files with one row per cell in official order, every line checked."""
+"""Compressed CSV files with one row per cell in official order, every line checked.
+
+A table that is one such file in the user's data folder is a `CsvTable`.
+"""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from optnas.base.errors import UserError
-from optnas.spaces.tables.table import Accuracies
+from optnas.base.files import regular
+from optnas.spaces.base import Space
+from optnas.spaces.tables.cache import cached
+from optnas.spaces.tables.coverage import Coverage, Question
+from optnas.spaces.tables.folders import DATA_VARIABLE
+from optnas.spaces.tables.table import Accuracies, Choice, Measurements, Noise, Table, TableSource
 
 REPLACE = "replace the file by an intact copy"
 PERCENT = (0.0, 100.0)
@@ -37,6 +47,98 @@ class Layout:
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that hold numbers."""
         return tuple(self.header.split(",")[len(self.named(0)) :])
+
+
+@dataclass(frozen=True)
+class CsvTable:
+    """A table that is one file in the data folder.
+
+    Args:
+        name: the table's name.
+        space: whose cells it holds.
+        path: the file, from the data folder.
+        layout: of its lines.
+        asked: the questions it answers, the headline first, with the column of each.
+        losses: the column of the loss, of those questions that have one.
+        provenance: one sentence on where the numbers come from.
+        chooses: as of `TableSource`.
+        noise: as of `Table`.
+        origin: where the file is from, one clause, if it is to be had.
+    """
+
+    name: str
+    space: Space
+    path: str
+    layout: Layout
+    asked: Mapping[Question, str]
+    provenance: str
+    losses: Mapping[Question, str] = field(default_factory=dict)
+    chooses: Mapping[str, Choice] = field(default_factory=dict)
+    noise: Mapping[str, Noise] = field(default_factory=dict)
+    origin: str = ""
+
+    @property
+    def obtain(self) -> str:
+        """How one gets it."""
+        origin = f" ({self.origin})" if self.origin else ""
+        return f"set {DATA_VARIABLE} to the folder that holds {self.path}{origin}"
+
+    def load(self, folder: Path | None) -> Table:
+        """Read the table, from the user's cache after the first time.
+
+        Args:
+            folder: the data folder.
+
+        Raises:
+            UserError: there is no folder, the file is missing or unreadable, or its content is not
+                the table.
+        """
+        if folder is None:
+            raise UserError(
+                f"the {self.name} table needs a data folder",
+                key="table",
+                value=self.name,
+                remedy=f"{self.obtain}, or use the table auto",
+            )
+        path = folder / self.path
+        try:
+            data = regular(path).read_bytes()
+        except OSError as error:
+            raise UserError(
+                f"cannot read the {self.name} table ({error.strerror})",
+                where=path,
+                remedy=f"put {path.name} there, or use the table auto",
+            ) from error
+        columns = cached(
+            self.name,
+            hashlib.sha256(data).hexdigest(),
+            self.layout.columns,
+            self.layout.size,
+            lambda: read_csv(data, self.layout, where=path),
+        )
+        measurements = {
+            question: Measurements(
+                columns[column],
+                loss=columns[self.losses[question]] if question in self.losses else None,
+            )
+            for question, column in self.asked.items()
+        }
+        return Table(
+            self.name, self.space.name, self.provenance, measurements, folder, noise=self.noise
+        )
+
+    def source(self) -> TableSource:
+        """Its declaration."""
+        return TableSource(
+            name=self.name,
+            space_name=self.space.name,
+            provenance=self.provenance,
+            coverage=Coverage(tuple(self.asked)),
+            obtain=self.obtain,
+            present=lambda folder: folder is not None and (folder / self.path).is_file(),
+            load=self.load,
+            chooses=self.chooses,
+        )
 
 
 def read_csv(data: bytes, layout: Layout, *, where: object) -> Mapping[str, Accuracies]:

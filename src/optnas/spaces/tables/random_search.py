@@ -2,7 +2,8 @@
 
 Random search of k: draw k different cells, all sets of k equally likely; keep the one with the best
 score; report its accuracy. The score is the validation accuracy where the table has one. Scored by
-the reported accuracy itself it is an oracle, which no search could be, and is called so.
+the reported accuracy itself it is an oracle, which no search could be, and is called so. Other
+tables of the space may offer a score that has not seen what is reported (`random_searches`).
 
 Let the N cells be sorted by score, ascending, i = 1..N. The kept cell is among the first i if and
 only if all k are:
@@ -22,7 +23,7 @@ import numpy as np
 
 from optnas.base.errors import UserError
 from optnas.spaces.tables.coverage import Question
-from optnas.spaces.tables.table import Accuracies, Table
+from optnas.spaces.tables.table import Accuracies, Table, sources
 
 QUANTILES = (0.05, 0.95)
 
@@ -39,6 +40,7 @@ class RandomSearch:
         std: its standard deviation over searches, in percentage points.
         low: the accuracy that 5 % of searches do not exceed.
         high: the accuracy that 95 % of searches do not exceed.
+        words: what the best was chosen by, if another table said it.
     """
 
     cells: int
@@ -48,6 +50,7 @@ class RandomSearch:
     std: float
     low: float
     high: float
+    words: str = ""
 
     @property
     def is_oracle(self) -> bool:
@@ -60,7 +63,9 @@ class RandomSearch:
         if self.cells == 1:
             return "random cell, mean"
         oracle = "oracle: " if self.is_oracle else ""
-        return f"best of {self.cells} random cells ({oracle}by {self.scored_by.split})"
+        return (
+            f"best of {self.cells} random cells ({oracle}by {self.words or self.scored_by.split})"
+        )
 
 
 def choice_probabilities(scores: Accuracies, cells: int) -> Accuracies:
@@ -108,7 +113,43 @@ def random_search(
             remedy=f"use 1 to {table.size}",
         )
     scored_by = scored_by or validation_of(table, question)
-    weights = choice_probabilities(table.ask(scored_by).accuracy, cells)
+    return _search(values, table.ask(scored_by).accuracy, cells, question, scored_by)
+
+
+def random_searches(table: Table, question: Question, cells: int) -> list[RandomSearch]:
+    """Random search, and the same with the choice left to other tables of the space.
+
+    Args:
+        table: the benchmark table.
+        question: what the reported accuracy is of.
+        cells: k, the number of different cells drawn.
+
+    Returns:
+        `random_search`, and for a test accuracy and more than one cell a search for each table that
+        is there and says what to choose by on this data set (`TableSource.chooses`).
+    """
+    found = [random_search(table, question, cells)]
+    if question.split != "test" or cells == 1:
+        return found
+    values = table.ask(question).accuracy
+    for source in sources(table.space_name):
+        choice = source.chooses.get(question.dataset)
+        if choice is None or source.name == table.name or not source.present(table.folder):
+            continue
+        scores = source.load(table.folder).ask(choice.question).accuracy
+        found.append(_search(values, scores, cells, question, choice.question, choice.words))
+    return found
+
+
+def _search(
+    values: Accuracies,
+    scores: Accuracies,
+    cells: int,
+    question: Question,
+    scored_by: Question,
+    words: str = "",
+) -> RandomSearch:
+    weights = choice_probabilities(scores, cells)
     mean = float(weights @ values)
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weights[order])
@@ -116,7 +157,7 @@ def random_search(
     places = np.minimum(np.searchsorted(reached, QUANTILES), len(values) - 1)
     low, high = values[order][places].tolist()
     std = float(np.sqrt(weights @ (values - mean) ** 2))
-    return RandomSearch(cells, question, scored_by, mean, std, low, high)
+    return RandomSearch(cells, question, scored_by, mean, std, low, high, words)
 
 
 def validation_of(table: Table, question: Question) -> Question:

@@ -7,6 +7,8 @@
 | ``random-search`` | ``best-of-K`` for K = 1, 10 and 100 |
 | ``optimum`` | the best cell |
 | ``published`` | published results, where they are of the same measurements |
+
+A random search that is an oracle has those beside it that are none, see `random_searches`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from optnas.base.errors import UserError, did_you_mean
 from optnas.spaces.tables.coverage import Question
 from optnas.spaces.tables.published import published
-from optnas.spaces.tables.random_search import random_search
+from optnas.spaces.tables.random_search import random_searches
 from optnas.spaces.tables.table import Table
 
 BUDGETS = (1, 10, 100)
@@ -36,12 +38,14 @@ class Reference:
         accuracy: percent.
         band: percent, from where to where 90 % of searches fall; None where there is no such range.
         is_published: quoted from a document, not computed from the table.
+        is_oracle: the search chose by what is reported.
     """
 
     label: str
     accuracy: float
     band: tuple[float, float] | None = None
     is_published: bool = False
+    is_oracle: bool = False
 
 
 def references(names: Iterable[str], table: Table, question: Question) -> list[Reference]:
@@ -78,21 +82,24 @@ def check_names(names: Iterable[str]) -> None:
 def _rows(name: str, table: Table, question: Question) -> Iterator[Reference]:
     check_names([name])
     if name == "random-cell":
-        yield _random(table, question, 1)
+        yield from _random(table, question, 1)
     elif name == "random-search":
-        yield from (_random(table, question, k) for k in BUDGETS if k <= table.size)
+        for cells in BUDGETS:
+            if cells <= table.size:
+                yield from _random(table, question, cells)
     elif name == "optimum":
         yield Reference("best cell of the table", float(table.ask(question).accuracy.max()))
     elif name == "published":
         yield from _published(table, question)
     else:
-        yield _random(table, question, int(name.removeprefix("best-of-")))
+        yield from _random(table, question, int(name.removeprefix("best-of-")))
 
 
-def _random(table: Table, question: Question, cells: int) -> Reference:
-    found = random_search(table, question, cells)
-    # The range of single cells would fill the picture, and says nothing about a search.
-    return Reference(found.label, found.mean, (found.low, found.high) if cells > 1 else None)
+def _random(table: Table, question: Question, cells: int) -> Iterator[Reference]:
+    for found in random_searches(table, question, cells):
+        # The range of single cells would fill the picture, and says nothing about a search.
+        band = (found.low, found.high) if cells > 1 else None
+        yield Reference(found.label, found.mean, band, is_oracle=found.is_oracle)
 
 
 def _published(table: Table, question: Question) -> Iterator[Reference]:

@@ -7,9 +7,9 @@ that no number is quoted for a question nobody asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from optnas.spaces.tables.coverage import NOT_STATED, Coverage, Question
 KIND = "table"
 Accuracies = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
+# From this accuracy in percent on, one training has this standard deviation in points; the highest
+# accuracy comes first.
+Noise = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,14 +35,16 @@ class Measurements:
         accuracy: percent, the mean where there were several trials.
         spread: standard deviation over trials in percentage points, where it is known.
         count: number of trials, where it is known.
+        loss: cross-entropy in nats on the same images, where it is known.
     """
 
     accuracy: Accuracies
     spread: Accuracies | None = None
     count: Counts | None = None
+    loss: Accuracies | None = None
 
     def __post_init__(self) -> None:
-        for values in (self.accuracy, self.spread, self.count):
+        for values in (self.accuracy, self.spread, self.count, self.loss):
             if values is not None:
                 values.flags.writeable = False
 
@@ -56,6 +61,7 @@ class Table:
         folder: the data folder it was looked for in, to tell which other tables are there.
         held: which cells it has, None for all. Questions about all cells have no answer unless it
             has all.
+        noise: of one training, by data set, where it is known from elsewhere than `Measurements`.
     """
 
     name: str
@@ -64,6 +70,7 @@ class Table:
     measurements: Mapping[Question, Measurements]
     folder: Path | None = None
     held: npt.NDArray[np.bool_] | None = None
+    noise: Mapping[str, Noise] = field(default_factory=dict)
 
     @property
     def coverage(self) -> Coverage:
@@ -177,6 +184,19 @@ class Table:
         """
         measured, place = self._of_cell(architecture, question)
         return None if measured.count is None else int(measured.count[place])
+
+    def loss(self, architecture: Architecture, question: Question) -> float | None:
+        """The loss of a cell.
+
+        Args:
+            architecture: a cell of the table's space.
+            question: data set, split, epochs.
+
+        Returns:
+            Nats; None where it is not known.
+        """
+        measured, place = self._of_cell(architecture, question)
+        return None if measured.loss is None else float(measured.loss[place])
 
     def regret(self, architecture: Architecture, question: Question) -> float:
         """How far a cell is below the best of this table: max_b acc(b) - acc(a).
@@ -296,6 +316,18 @@ def _summary(values: Accuracies) -> dict[str, Any]:
     }
 
 
+class Choice(NamedTuple):
+    """What a search that reports another table's test accuracy may choose its cells by.
+
+    Attributes:
+        question: to the table that offers it.
+        words: what it is, in two or three words.
+    """
+
+    question: Question
+    words: str
+
+
 @dataclass(frozen=True)
 class TableSource:
     """A table that may or may not be there, as its file declares it.
@@ -308,6 +340,8 @@ class TableSource:
         obtain: how one gets it, one clause in the imperative.
         present: whether it can be read, given the data folder.
         load: reads it, given the data folder.
+        chooses: by data set, what a search may choose by: validation accuracies, or accuracies of
+            trainings that no other table of the space reports.
     """
 
     name: str
@@ -317,6 +351,7 @@ class TableSource:
     obtain: str
     present: Callable[[Path | None], bool]
     load: Callable[[Path | None], Table]
+    chooses: Mapping[str, Choice] = field(default_factory=dict)
 
 
 def find_source(name: str, *, key: str = KIND) -> TableSource:
