@@ -289,7 +289,7 @@ def test_who_can_answer_and_how_to_get_it(home: Path) -> None:
         analog.accuracy(cell, ask)
     with pytest.raises(UserError, match=r"epochs = 100: .* no known table can answer"):
         load_table("nats-tss", folder=None).accuracy(cell, ask._replace(epochs=100))
-    with pytest.raises(UserError, match=r"split = 'valid': .*the table nats-tss can answer"):
+    with pytest.raises(UserError, match=r"split = 'valid': .*the table nats-tss or nb201-12 "):
         analog.questions(split="valid")
 
 
