@@ -6,7 +6,9 @@ Shapes: E edges, O operations.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,7 +35,14 @@ from optnas.measures.landscape.directions import orthogonalised, top_eigenvector
 from optnas.measures.landscape.figure import landscape as landscape_figure
 from optnas.measures.landscape.measure import landscape
 from optnas.measures.landscape.read import F4, f4_data, read_landscapes
-from optnas.measures.landscape.surfaces import Surface, fit_quadratic, path_numbers, surface_numbers
+from optnas.measures.landscape.surfaces import (
+    Surface,
+    fit_quadratic,
+    path_numbers,
+    projected,
+    smoothness,
+    surface_numbers,
+)
 from optnas.report.data import drawn
 from optnas.report.static import draw
 from optnas.search import api
@@ -293,6 +302,45 @@ def test_numbers_are_over_the_disc() -> None:
     assert found["cells"] == 2
 
 
+def test_smoothness_is_the_largest_change_of_the_slope_between_neighbours() -> None:
+    axis = np.linspace(-0.3, 0.3, 7)
+    x, y = np.meshgrid(axis, axis, indexing="ij")
+    assert smoothness(axis, 4 * x**2 - 5 * y**2 + x) == pytest.approx(10)
+    assert smoothness(axis, 3 * x * y) == pytest.approx(3)
+    rough = np.random.default_rng(0).normal(size=(7, 7))
+    slope = np.stack(np.gradient(rough, axis, axis, edge_order=2), axis=-1)
+    inside = [(i, j) for i in range(7) for j in range(7) if x[i, j] ** 2 + y[i, j] ** 2 <= 0.0901]
+    naive = max(
+        np.linalg.norm(slope[p] - slope[q]) / (0.1 * math.dist(p, q))
+        for p, q in itertools.combinations(inside, 2)
+        if max(abs(p[0] - q[0]), abs(p[1] - q[1])) == 1
+    )
+    assert smoothness(axis, rough) == pytest.approx(naive)
+    assert math.isnan(smoothness(axis, np.where(x > 0.1, np.nan, rough)))
+
+
+def test_a_way_is_projected_by_least_squares() -> None:
+    generator = np.random.default_rng(0)
+    directions, centre = generator.normal(size=(2, 3, 4)), generator.normal(size=(3, 4))
+    directions -= directions.mean(-1, keepdims=True)
+    planted = generator.normal(size=(9, 2))
+    inside = centre + np.einsum("tk,keo->teo", planted, directions)
+    # A constant of a row of alpha is seen by no softmax.
+    way = projected(inside + generator.normal(size=(9, 3, 1)), centre, directions)
+    assert way.points_T2 == pytest.approx(planted)
+    assert way.share == pytest.approx(1)
+    free = generator.normal(size=(9, 3, 4))
+    free -= free.mean(-1, keepdims=True)
+    found = projected(centre + free, centre, directions)
+    flat, basis = free.reshape(9, -1), directions.reshape(2, -1)
+    nearest = [np.linalg.lstsq(basis.T, each, rcond=None)[0] for each in flat]
+    assert found.points_T2 == pytest.approx(np.array(nearest))
+    left = flat - np.array(nearest) @ basis
+    spread = [np.sum((each - each.mean(0)) ** 2) for each in (left, flat)]
+    assert found.share == pytest.approx(1 - spread[0] / spread[1])
+    assert math.isnan(projected(np.stack([centre] * 3), centre, directions).share)
+
+
 def test_numbers_of_a_path() -> None:
     shares = np.array([0.0, 0.5, 1.0])
     found = path_numbers(shares, np.array([1.0, 4.0, 3.0]), np.array([70.0, 20.0, 30.0]))
@@ -366,6 +414,14 @@ def test_heights_and_colours_are_in_common(runs: Path) -> None:
     assert len({ax.get_zlim() for ax in surfaces}) == 1  # type: ignore[attr-defined]
     maps = [panel.grid for panel in figure.rows[0].panels if panel.grid is not None]
     low, high = (end(end(each.values.ravel()) for each in maps) for end in (min, max))
+    ways = [each.way for each in maps]
+    assert [len(way) for way in ways] == [2, 2, 2]  # epochs 0 and 1; the search ends in the middle
+    assert ways[0][-1] == pytest.approx((0, 0))
+    remarks = [panel.remarks[0] for panel in figure.rows[0].panels]
+    told = (
+        r"orange line: the way of operation weights, [\d.e-]+ % of whose variance is in the plane"
+    )
+    assert all(re.match(told, each) for each in remarks)
     [common] = {panel.range for panel in ready.rows[0].panels}
     assert common == pytest.approx((low, high), 1e-5)
     assert [panel.title.partition("seed")[2] for panel in ready.rows[0].panels] == [

@@ -94,6 +94,7 @@ class Grid:
         contours: another quantity on the same grid, drawn as white lines; empty for none.
         contours_unit: what it is, with its unit.
         surface: whether pictures show it as a surface too, above the map.
+        way: points (x, y) of a trajectory that ends in the middle, drawn as a line.
     """
 
     axis: Sequence[float]
@@ -103,6 +104,7 @@ class Grid:
     contours: Table2D | None = None
     contours_unit: str = ""
     surface: bool = False
+    way: Sequence[tuple[float, float]] = ()
 
 
 @dataclass(frozen=True)

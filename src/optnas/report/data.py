@@ -69,6 +69,7 @@ class Map:
     contours: list[Values]
     contours_unit: str
     surface: bool
+    way: list[Values]
 
 
 @dataclass(frozen=True)
@@ -206,6 +207,7 @@ def _chart(panel: Panel) -> Chart:
             contours,
             found.contours_unit,
             found.surface,
+            [plain(point) for point in found.way],
         )
     curves = _apart([each for curve in panel.curves if (each := mean_of(curve)) is not None])
     lines, remarks, ticks = list(panel.lines), list(panel.remarks), list(panel.ticks)

@@ -39,6 +39,7 @@ STYLES: dict[str, Any] = {
 }
 GREY = "#666666"
 DECADES = 3  # of a logarithmic axis; beyond, 2 and 5 between them leave no room for any number
+WAY = "#D55E00"  # of a trajectory in a map
 PAPER: dict[Any, Any] = {
     # Long numbers would push the unit out of the picture.
     "axes.formatter.offset_threshold": 2,
@@ -392,6 +393,12 @@ def _draw_map(ax: Axes, panel: Chart, grid: Map) -> None:
         lines = ax.contour(axis, axis, heights, 6, colors="white", linewidths=0.7)
         ax.clabel(lines, fontsize=5, fmt="%g")
     outline = [Stroke(linewidth=2.0, foreground="black"), Normal()]
+    if grid.way:
+        way = np.array([numbers(point) for point in grid.way])
+        thin = [Stroke(linewidth=2.0, foreground="white"), Normal()]
+        ax.plot(*way.T, "-o", color=WAY, linewidth=0.9, markersize=1.8, path_effects=thin)
+        half = (axis[1] - axis[0]) / 2
+        ax.set(xlim=(axis[0] - half, axis[-1] + half), ylim=(axis[0] - half, axis[-1] + half))
     ax.plot(0, 0, "+", color="white", markersize=7, path_effects=outline)
     ax.set_xlabel(panel.x, fontsize=6)
     ax.set_ylabel(panel.unit)

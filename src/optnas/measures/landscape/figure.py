@@ -90,7 +90,7 @@ def f4(
         for place, each in enumerate(found)
     ]
     row = accuracy_row(found, titles)
-    first = replace(row.panels[0], remarks=remarks)
+    first = replace(row.panels[0], remarks=[*row.panels[0].remarks, *remarks])
     title, _, told = caption(found).partition("\n")
     words = (
         f"{told}. Drawn is the lowest seed of each algorithm; the table has mean ± sd over seeds."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from optnas.base.errors import UserError
 from optnas.base.registry import register
 from optnas.measures.base import Measure, Quantity, Values
-from optnas.measures.landscape.surfaces import Plane, PointSpace, PointStatistics
+from optnas.measures.landscape.surfaces import SMOOTHNESS_UNIT, Plane, PointSpace, PointStatistics
 
 if TYPE_CHECKING:
     from optnas.measures.base import Arrays
@@ -33,6 +33,7 @@ QUANTITIES = {
     "accuracy_residual": Quantity(POINTS, "lower"),
     "curvature_x": Quantity("nats per squared unit of x"),
     "curvature_y": Quantity("nats per squared unit of y"),
+    "loss_smoothness": Quantity(SMOOTHNESS_UNIT, "lower"),
     "cells": Quantity("cells"),
     **{
         f"path_{name}{mode}": Quantity(unit, "lower")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from optnas.measures.drawing import COLOURS, NAMES
 from optnas.measures.figures import Curve, Grid, Panel, Row, Seed, Table
-from optnas.measures.landscape.read import Column, Landscape, Scalar
+from optnas.measures.landscape.read import Column, Landscape, Scalar, way_of
+from optnas.measures.landscape.surfaces import SMOOTHNESS_UNIT, Way
 
 TITLES = {"darts": "DARTS", "sdarts-rs": "SDARTS-RS", "sdarts-adv": "SDARTS-ADV"}
 AXES = {
@@ -26,12 +29,13 @@ TABLE = {
     "worst_accuracy_drop": ("worst drop within the radius", 1),
     "accuracy_residual": ("accuracy off its quadratic fit", 2),
     "mean_loss_rise": ("mean rise of the loss", 3),
+    "loss_smoothness": ("largest change of the loss's slope", 1),
     "loss_residual": ("loss off its quadratic fit", 3),
     "curvature_x": ("curvature of the loss along x", 2),
     "curvature_y": ("curvature of the loss along y", 2),
     "path_accuracy_drop_recalibrated": ("worst drop towards the cell", 1),
 }
-UNITS = {"percent": "%", "percentage points": "points"}
+UNITS = {"percent": "%", "percentage points": "points", SMOOTHNESS_UNIT: "nats"}
 
 
 def caption(found: Sequence[Landscape]) -> str:
@@ -51,12 +55,14 @@ def caption(found: Sequence[Landscape]) -> str:
 
 def accuracy_row(found: Sequence[Landscape], titles: Sequence[str]) -> Row:
     """Maps of the validation accuracy with contours of the loss; pictures show surfaces too."""
+    ways = [way_of(each) for each in found]
     panels = [
         Panel(
             title,
             "y",
             x=_direction(each),
             scale="accuracy",
+            remarks=_told_way(each, way),
             grid=Grid(
                 each.arrays["axis"].tolist(),
                 each.arrays["accuracy"],
@@ -64,11 +70,26 @@ def accuracy_row(found: Sequence[Landscape], titles: Sequence[str]) -> Row:
                 contours=each.arrays["loss"],
                 contours_unit="loss (nats)",
                 surface=True,
+                way=[] if way is None else [(x, y) for x, y in way.points_T2.tolist()],
             ),
         )
-        for each, title in zip(found, titles, strict=True)
+        for each, title, way in zip(found, titles, ways, strict=True)
     ]
     return Row("", panels)
+
+
+def _told_way(found: Landscape, way: Way | None) -> list[str]:
+    """How much of the search's way the plane shows, and which epochs lie beside the picture."""
+    if way is None:
+        return []
+    of = "operation weights" if found.settings["space"] == "op-weights" else "alpha"
+    told = (
+        f"orange line: the way of {of}, {100 * way.share:.3g} % of whose variance is in the plane"
+    )
+    beyond = np.flatnonzero(np.abs(way.points_T2).max(axis=1) > found.arrays["axis"][-1])
+    if len(beyond):
+        told += f"; epochs {beyond[0]} to {beyond[-1]} are outside"
+    return [told]
 
 
 def benchmark_row(found: Sequence[Landscape]) -> Row:

@@ -13,6 +13,7 @@ from optnas.base.errors import UserError
 from optnas.base.measurements import Line
 from optnas.base.records import RunFolder
 from optnas.measures.drawing import pair_name, require_runs
+from optnas.measures.landscape.surfaces import SMOOTHNESS_UNIT, Way, projected, smoothness
 
 LABEL = "landscape"
 # The deck's figure F4, from left to right.
@@ -56,6 +57,25 @@ class Landscape:
     def seed(self) -> int:
         """The run's seed."""
         return int(self.config["search"]["seed"])
+
+
+def way_of(found: Landscape) -> Way | None:
+    """The search's way to the point of a landscape, projected into its plane.
+
+    Returns:
+        Of the operation weights or of alpha, whichever the plane is in, from epoch 0 to that of the
+        landscape; None where the landscape's directions were not kept, or nothing moved.
+    """
+    if "directions" not in found.arrays:
+        return None
+    directions_2EO = np.asarray(found.arrays["directions"], float)
+    key = "op_weights" if found.settings["space"] == "op-weights" else "alpha"
+    records = [each for each in found.run.read_epochs() if each["epoch"] <= found.epoch]
+    # Alpha may have further columns than those of the operations.
+    operations = directions_2EO.shape[-1]
+    trajectory_TEO = np.array([each[key] for each in records], float)[..., :operations]
+    way = projected(trajectory_TEO, trajectory_TEO[-1], directions_2EO)
+    return way if np.isfinite(way.share) else None
 
 
 @dataclass(frozen=True)
@@ -180,7 +200,11 @@ def _of_run(run: RunFolder, label: str, epoch: int, wanted: Mapping[str, Any]) -
         _tell_apart(lines[0], lines[1], run)
     (line,) = lines
     arrays = run.measures.arrays(line)
-    return Landscape(run, config, last, line["settings"], line["values"], line["units"], arrays)
+    values, units = dict(line["values"]), dict(line["units"])
+    if "loss_smoothness" not in values:  # measured before there was this quantity
+        values["loss_smoothness"] = smoothness(arrays["axis"], arrays["loss"])
+        units["loss_smoothness"] = SMOOTHNESS_UNIT
+    return Landscape(run, config, last, line["settings"], values, units, arrays)
 
 
 def _tell_apart(one: Line, other: Line, run: RunFolder) -> None:

@@ -120,8 +120,13 @@
     };
     const contours = { x: grid.axis, y: grid.axis, z: grid.contours, type: "contour", ncontours: 7, contours: { coloring: "none", showlabels: true, labelfont: { size: 9, color: "#ffffff" } }, line: { color: "#ffffff", width: 1 }, showscale: false, hoverinfo: "skip" };
     const centre = { x: [0], y: [0], mode: "markers", type: "scatter", marker: { symbol: "cross-thin", size: 10, line: { width: 2, color: "#ffffff" } }, hoverinfo: "skip" };
+    const way = { x: grid.way.map((point) => point[0]), y: grid.way.map((point) => point[1]), mode: "lines+markers", type: "scatter", line: { width: 2, color: "#d55e00" }, marker: { size: 5, color: "#d55e00", line: { width: 1, color: "#ffffff" } }, hovertemplate: "epoch %{pointNumber}: x %{x:.3g}, y %{y:.3g}<extra></extra>" };
+    if (grid.way.length) {
+      const half = (grid.axis[1] - grid.axis[0]) / 2, ends = [grid.axis[0] - half, grid.axis[grid.axis.length - 1] + half];
+      settings.xaxis.range = ends; settings.yaxis.range = ends;
+    }
     place.labels = [];
-    return Plotly.newPlot(place, [map, ...(grid.contours.length ? [contours] : []), centre], settings, CONFIG);
+    return Plotly.newPlot(place, [map, ...(grid.contours.length ? [contours] : []), ...(grid.way.length ? [way] : []), centre], settings, CONFIG);
   }
 
   function listen(legend, plots) {
