@@ -18,7 +18,7 @@ endif
 export OMP_NUM_THREADS = 1
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-slow check format figures clean
+.PHONY: help demo test test-slow check format figures tutorial clean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -67,6 +67,9 @@ figures: .venv/installed ## Rebuild figures and quoted numbers of the documents 
 	$(BIN)/python results/numerics.py
 	$(BIN)/python results/optimizers.py
 	$(BIN)/python results/theory.py
+
+tutorial: .venv/installed ## Run the tutorial; rebuild docs/tutorial.ipynb (a minute or two)
+	rm -rf demo/tutorial && $(BIN)/python results/tutorial.py demo/tutorial
 
 clean: ## Remove the demo and caches; .venv stays
 	rm -rf demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

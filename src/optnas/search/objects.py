@@ -282,7 +282,7 @@ def _source(thing: Any) -> str | None:
         text = inspect.getsource(thing)
     if text is None and isinstance(thing, type):
         text = _in_a_cell(thing)
-    text = text and textwrap.dedent(text)
+    text = text and textwrap.dedent(text).strip("\n") + "\n"  # a cell may lack the last one
     try:
         ast.parse(text or "")
     except SyntaxError:

@@ -1,0 +1,54 @@
+"""The tutorial: its notebook is its script, executed, and it runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cases import environment
+
+ROOT = Path(__file__).parents[1]
+BUILDER = ROOT / "results" / "tutorial.py"
+
+
+def shown(notebook: Path) -> str:
+    """All outputs of an executed notebook as text."""
+    cells = json.loads(notebook.read_text())["cells"]
+    outputs = [each for cell in cells for each in cell.get("outputs", ())]
+    texts = [each.get("text") or each["data"]["text/plain"] for each in outputs]
+    return "\n".join("".join(text) for text in texts)
+
+
+def test_the_notebook_is_that_of_the_script() -> None:
+    spec = importlib.util.spec_from_file_location("tutorial", BUILDER)
+    assert spec is not None
+    assert spec.loader is not None
+    builder: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(builder)
+    cells = json.loads(builder.NOTEBOOK.read_text())["cells"]
+    told = [(cell["cell_type"], cell["source"]) for cell in cells]
+    script = builder.cells_of(builder.TUTORIAL.read_text())
+    assert told == [(cell["cell_type"], cell["source"]) for cell in script]
+    assert "7 are the fewest for p < .05" in shown(builder.NOTEBOOK)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_tutorial_runs(tmp_path: Path) -> None:
+    notebook = tmp_path / "tutorial.ipynb"
+    done = subprocess.run(
+        [sys.executable, BUILDER, tmp_path / "work", notebook],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "EG" in shown(notebook)
+    assert (tmp_path / "work" / "figures" / "compare.pdf").is_file()
+    assert len(list((tmp_path / "work" / "runs" / "eg").glob("*/result.json"))) == 18
