@@ -23,7 +23,7 @@ from optnas.base.errors import UserError
 from optnas.cli.printing.runs import benchmark_note
 from optnas.data.check import check
 from optnas.data.sets.base import Dataset
-from optnas.data.sets.folder import folder_of_images
+from optnas.data.sets.folder import folder
 from optnas.data.sets.idx import Idx
 from optnas.data.sets.mnist import mnist
 from optnas.data.sets.parquet import parquet
@@ -54,7 +54,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def opened(root: Path, **settings: Any) -> Dataset:
-    return folder_of_images(None, str(root), **settings)
+    return folder(None, str(root), **settings)
 
 
 # ---- a folder

@@ -64,6 +64,7 @@ class Cifar:
         label_columns: names of the label column in parquet.
         train: the training images.
         test: the test images.
+        class_names: in order of the labels; empty where they are not kept here.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Cifar:
     label_columns: tuple[str, ...]
     train: Part
     test: Part
+    class_names: tuple[str, ...] = ()
 
     def open(self, folder: Path | None) -> Dataset:
         """The training images, from whichever layout is there.
@@ -143,6 +145,7 @@ class Cifar:
             decoder=rows.decoder,
             test=test,
             published_rows=published,
+            class_names=self.class_names,
         )
 
 

@@ -34,6 +34,10 @@ CIFAR10 = Cifar(
         10_000,
     ),
     test=Part("test", ("test_batch",), ((3, 8, 8, 0, 6, 6, 1, 6, 3, 1),), 10_000),
+    class_names=(
+        *("airplane", "automobile", "bird", "cat", "deer"),
+        *("dog", "frog", "horse", "ship", "truck"),
+    ),
 )
 
 

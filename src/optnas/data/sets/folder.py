@@ -104,7 +104,7 @@ class Pictures:
 
 
 @register("dataset", NAME, own=True)
-def folder_of_images(
+def folder(
     folder: Path | None, path: str, side: int = 32, fit: Fit = "crop", test_every: int = 5
 ) -> Dataset:
     """Images of any size, a sub-folder for each class; the images define mean and std.
