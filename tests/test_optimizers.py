@@ -513,8 +513,10 @@ def test_exponentiated_gradients_multiply_what_the_softmax_gives() -> None:
     assert torch.equal(leaf_EO, before_EO)
     assert "network weights are no such rows" in refused(given)
     assert "floor must be above 0" in refused(given | {"floor": 0.0}, "arch_optimizer")
-    with pytest.raises(UserError, match=r"arch_optimizer\.name .* gaea makes that of every"):
-        tiny_settings(algorithm__name="gaea", arch_optimizer=given)
+    inside = {"name": "sam", "lr": 0.1, "base": {"name": "exponentiated-gradient"}}
+    for refused_too, key in ((given, "name"), (inside, r"base\.name")):
+        with pytest.raises(UserError, match=rf"arch_optimizer\.{key} .* gaea makes that of every"):
+            tiny_settings(algorithm__name="gaea", arch_optimizer=refused_too)
 
 
 @pytest.mark.parametrize(

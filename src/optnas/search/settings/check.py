@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -370,17 +370,26 @@ def _check_needs(settings: Settings, space: Space) -> None:
 
 
 def _check_simplex(settings: Settings) -> None:
-    """Refuse to leave straight steps for the simplex twice."""
-    algorithm, optimizer = settings.algorithm.name, settings.arch_optimizer.name
+    """Refuse an optimizer of the simplex where the algorithm steps there with any optimizer."""
+    algorithm, optimizer = settings.algorithm.name, settings.arch_optimizer
     if not registry.facts("algorithm", algorithm).get("on_simplex"):
         return
-    refuse(
-        (
-            not signatures.is_torchs(optimizer)
-            and registry.facts("optimizer", optimizer).get("on_simplex", False),
-            "arch_optimizer.name",
-            optimizer,
-            f"steps on the simplex, and {algorithm} makes that of every optimizer's step",
-            "use SGD with lr=0.1, momentum=0 and weight_decay=0, or algorithm.name=darts",
+    for key, name in _optimizers("arch_optimizer", optimizer.name, optimizer.settings):
+        refuse(
+            (
+                not signatures.is_torchs(name)
+                and registry.facts("optimizer", name).get("on_simplex", False),
+                key,
+                name,
+                f"steps on the simplex, and {algorithm} makes that of every optimizer's step",
+                "use SGD with lr=0.1, momentum=0 and weight_decay=0, or algorithm.name=darts",
+            )
         )
-    )
+
+
+def _optimizers(section: str, name: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The dotted key and the name of an optimizer and of those inside it."""
+    yield f"{section}.name", name
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and "name" in value:
+            yield from _optimizers(f"{section}.{key}", value["name"], value)
