@@ -63,3 +63,13 @@ def test_the_benchmark_steps_by_turns() -> None:
     assert found["darts"]["step_cost"] == 1
     assert found["random"]["step_cost"] < 1 < found[module.UNROLLED]["step_cost"]
     assert set(registry.names("algorithm")) < set(module.labels())
+
+
+def test_list_and_page_have_what_was_measured() -> None:
+    module = loaded("results/algorithms.py")
+    stored = module.stored()
+    assert {"commit", "command", "processor", "torch"} <= stored.keys()
+    assert module.costs(stored["rows"]) == module.COSTS.read_text()
+    assert module.table(stored["rows"]) in (ROOT / "docs" / "algorithms.md").read_text()
+    (darts,) = (each for each in components("algorithm") if each["name"] == "darts")
+    assert darts["step_cost"] == 1.0

@@ -134,6 +134,7 @@ def test_shipped_studies(images: None, tmp_path: Path) -> None:
         "fair-lr": (2, 6 * (9 + 4 - 1)),
         "frozen": (6, 2),
         "noise": (6, 2),
+        "indicator": (12, 2 * (12 + 1 + 1 + 1 + 1)),
         # as deck without the control; second order under four pairs; momenta at one effective rate
         "optdarts": (10, 16 + 4 * (8 + 8) + 2 * 4 + 4 * 4),
         "optdarts-cpu": (24, 12),

@@ -51,7 +51,7 @@ def study(
             "augmentation.cutout": 0,
         }
         for section, rates in LR.items():
-            settings[f"{section}.lr"] = rates[arm[f"{section}.name"]]
+            settings[f"{section}.lr"] = rates.get(arm[f"{section}.name"])
         settings |= arm
         facts = {
             "id": f"{number:04d}",

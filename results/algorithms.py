@@ -1,0 +1,72 @@
+"""The table of docs/algorithms.md and the costs that `optnas list algorithms` tells.
+
+python benchmarks/algorithms.py --json results/numerics/algorithms.json
+python results/algorithms.py            rewrite src/optnas/algorithms/costs.json and the page
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from documents import as_table, built
+
+from optnas.base import registry
+from optnas.base.files import write_text
+
+ROOT = Path(__file__).parents[1]
+STORED = ROOT / "results" / "numerics" / "algorithms.json"
+COSTS = ROOT / "src" / "optnas" / "algorithms" / "costs.json"
+DOCUMENT = ROOT / "docs" / "algorithms.md"
+# Algorithms that share a page.
+PAGES = {"sdarts-rs": "sdarts", "sdarts-adv": "sdarts"}
+Rows = list[dict[str, Any]]
+
+
+def stored() -> dict[str, Any]:
+    """What the benchmark wrote."""
+    found: dict[str, Any] = json.loads(STORED.read_text())
+    return found
+
+
+def costs(rows: Rows) -> str:
+    """The file of the package: of each registered algorithm, to two digits after the point."""
+    of_all = {row["algorithm"]: round(row["step_cost"], 2) for row in rows}
+    own = {name: cost for name, cost in of_all.items() if name in registry.names("algorithm")}
+    return json.dumps(own, indent=1) + "\n"
+
+
+def table(rows: Rows) -> str:
+    """What was measured, beside what each algorithm says of itself."""
+    lines = []
+    for row in rows:
+        name, _, hypergradient = row["algorithm"].partition(", ")
+        facts = registry.facts("algorithm", name)
+        link = f"[`{name}`](algorithms/{PAGES.get(name, name)}.md)"
+        lines.append(
+            (
+                f"{link}, {hypergradient}" if hypergradient else link,
+                facts["paper"] or "-",
+                facts["year"] or "-",
+                f"{row['step_cost']:.2f}",
+                f"{row['memory']:.2f}",
+                ", ".join(facts["needs"]) or "-",
+            )
+        )
+    return as_table(("algorithm", "paper", "year", "step", "memory", "needs"), lines)
+
+
+PARTS: dict[str, Callable[[Rows], str]] = {"algorithms": table}
+
+
+def main() -> None:
+    """Write both."""
+    rows = stored()["rows"]
+    write_text(COSTS, costs(rows))
+    write_text(DOCUMENT, built(DOCUMENT.read_text(), PARTS, rows))
+
+
+if __name__ == "__main__":
+    main()

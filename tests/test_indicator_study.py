@@ -1,0 +1,92 @@
+"""The study `indicator` has the arms that claims I1 to I4 ask for, which decide what they say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tidy import Arm, study
+
+from optnas.analysis.claims import find_claim
+from optnas.analysis.claims.judge import judge
+from optnas.base.toml import dump_toml, flat
+from optnas.study.declare import STUDIES, load_study
+
+pytestmark = pytest.mark.thorough
+
+CLAIMS = ["I1", "I2", "I3", "I4"]
+SEEDS = len(STUDIES.load("indicator")[1]["study"]["seeds"])
+
+
+@pytest.fixture(scope="module")
+def arms(tmp_path_factory: pytest.TempPathFactory) -> list[Arm]:
+    """The settings of the study's runs of one seed; images are counted, not read."""
+    folder = tmp_path_factory.mktemp("study")
+    images = folder / "data" / "cifar10"
+    images.mkdir(parents=True)
+    image = [{"bytes": b"", "path": ""}] * 50_000
+    pq.write_table(pa.table({"img": image, "label": [0] * 50_000}), images / "train-0.parquet")
+    document = STUDIES.load("indicator")[1]
+    document["study"]["seeds"] = [32]
+    path = folder / "indicator.toml"
+    path.write_text(dump_toml(document))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPTNAS_DATA", str(folder / "data"))
+        runs = load_study(str(path)).runs.values()
+    kept = []
+    for run in runs:
+        settings = flat(run.settings.document())
+        plain = {k: v for k, v in settings.items() if isinstance(v, (str, bool, int, float))}
+        kept.append({k: v for k, v in plain.items() if k not in ("search.seed", "search.epochs")})
+    return kept
+
+
+def regularized(arm: Arm) -> bool:
+    plain = (arm["algorithm.name"], arm["arch_optimizer.name"]) == ("darts", "Adam")
+    decays = arm["weight_optimizer.weight_decay"], arm.get("arch_optimizer.weight_decay")
+    return not plain or arm["augmentation.cutout"] > 0 or decays != (3e-4, 1e-3)
+
+
+def world(arms: list[Arm], level: float, gain: float, best: str = "") -> Any:
+    """Regularizers add a gain to a level; one of them may rank cells."""
+
+    def respond(arm: Arm, generator: np.random.Generator) -> dict[str, Any]:
+        epochs = arm["search.epochs"]
+        noise = 0.01 * generator.normal(size=epochs + 1)
+        value = level + gain * regularized(arm) + noise
+        told = 0.2 + noise if arm["algorithm.name"] == best else value
+        rise = np.arange(epochs + 1)
+        shuffled = rise if regularized(arm) == (gain > 0) else generator.permutation(rise)
+        return {
+            "measure.indicator.tau": value,
+            "measure.indicator.tau_top": value,
+            "measure.indicator.tau_minus_convolutions": told,
+            "valid_accuracy": 40.0 + rise,
+            "benchmark.cifar10": 80.0 + shuffled,
+        }
+
+    return study(arms, respond, seeds=SEEDS)
+
+
+def test_every_part_finds_its_arms_and_says_what_was_planted(arms: list[Arm]) -> None:
+    found = {f.id: f for f in judge(world(arms, -0.3, 0.1), CLAIMS)}
+    assert {name: f.verdict for name, f in found.items()} == dict.fromkeys(CLAIMS, "supported")
+    for name in CLAIMS:
+        assert len(found[name].parts) == len(find_claim(name).parts)
+        assert all(part.n == SEEDS for part in found[name].parts)
+    # One part per regularizer: an arm of the study that no claim asks for would be run for nothing.
+    named = {part.name for part in find_claim("I2").parts}
+    assert {part.name for part in find_claim("I1").parts} == named | {"none"}
+    assert len(named) == sum(regularized(arm) for arm in arms) / 2
+
+
+def test_one_regularizer_that_ranks_cells_is_found(arms: list[Arm]) -> None:
+    (finding,) = judge(world(arms, -0.3, 0.1, best="beta-darts"), ["I1"])
+    assert finding.verdict == "contradicted"
+    against = [part.name for part in finding.parts if part.verdict == "contradicted"]
+    assert against == ["beta decay"]
+    (worse,) = judge(world(arms, -0.3, -0.1), ["I2"])
+    assert worse.verdict == "contradicted"
