@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from cases import command, copied
+from cases import command, console, copied, start
 from tiny import TINY, assert_same, tiny_settings
 
 import optnas
@@ -74,6 +77,30 @@ def test_killed_in_any_epoch_and_resumed_equals_uninterrupted(tmp_path: Path) ->
     assert added["accuracy"]["test"]["per_seed"][0] == again.test
     with pytest.raises(UserError, match=r"trainings\.jsonl: holds trainings of other settings"):
         optnas.train(CELL, {**SMALL, "training": {"epochs": 4}}, out=cut)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_no_more_than_an_epoch_is_lost(tmp_path: Path) -> None:
+    words = ["train", CELL, "data.name=digits", "data.train_size=400", "data.valid_size=64"]
+    words += ["network.channels=4", "--epochs", "30", "--seeds", "0,1", "--out"]
+    assert console([*words, "whole"], tmp_path)[0] == 0
+    for pause in (0.0, 0.11, 0.3, 0.05):
+        process = start([*words, "cut"], tmp_path)
+        before = kept(tmp_path / "cut")
+        while kept(tmp_path / "cut") == before:
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(pause)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    code, _, errors = console([*words, "cut"], tmp_path)
+    assert (code, errors) == (0, [])
+    assert_same(of(tmp_path / "cut"), of(tmp_path / "whole"))
+
+
+def kept(folder: Path) -> list[tuple[str, int]]:
+    """The checkpoints there, and when each was written."""
+    return sorted((p.name, p.stat().st_mtime_ns) for p in (folder / "checkpoints").glob("*.pt"))
 
 
 def only(seed: int, expected: int) -> None:
