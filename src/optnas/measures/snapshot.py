@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from optnas.algorithms.base import Algorithm, Progress
+from optnas.algorithms.bilevel import Bilevel
 from optnas.base.seeds import named_generator
 from optnas.data.augmentation import Augmentation
 from optnas.data.images import Images
@@ -56,6 +57,9 @@ class Snapshot:
         evaluation_size: images of a batch in a pass over a half.
         augmentation: what is done to the images in training.
         augmented: whether it is done to those of a pass over a half too.
+        bilevel: a train batch, a validation batch and further train batches -> the bilevel problem
+            at this moment, as a hypergradient receives it: at the live weights, with the steps of
+            the live weight optimizer, for a measure registered with ``needs=("virtual-step",)``.
     """
 
     name: str
@@ -74,6 +78,7 @@ class Snapshot:
     evaluation_size: int
     augmentation: Augmentation
     augmented: bool
+    bilevel: Callable[[Batch, Batch, Sequence[Batch]], Bilevel]
 
     def seen_by(self, name: str) -> Snapshot:
         """The same moment in the eyes of a measure; of one named by path, its own name counts."""

@@ -8,20 +8,23 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from optnas.algorithms.bilevel import Bilevel
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.json import dump_json
 from optnas.base.measurements import Arrays, Line, identity
 from optnas.base.records import RunFolder
 from optnas.measures.base import Cadence, Measure, Values
+from optnas.measures.evaluation import Batch
 from optnas.measures.snapshot import Snapshot
 from optnas.search.checkpoints import restore
 from optnas.search.environment import computing
+from optnas.search.problem import batch_loss, bilevel_of
 from optnas.search.settings.complete import sources
 from optnas.search.settings.model import MeasureSection, Settings
 from optnas.search.state import SearchState, build_state
@@ -114,6 +117,12 @@ def snapshot_of(state: SearchState, name: str = "record") -> Snapshot:
     alpha_EO = state.alpha_EO.detach()
     supernet = copy.copy(state.supernet)
     supernet.weights = {n: weight.detach() for n, weight in state.supernet.weights.items()}
+
+    def bilevel(train: Batch, valid: Batch, more: Sequence[Batch]) -> Bilevel:
+        further = [batch_loss(state, batch) for batch in more]
+        losses = batch_loss(state, train), batch_loss(state, valid)
+        return bilevel_of(state, *losses, lambda count: further[:count], progress)
+
     return Snapshot(
         name=name,
         progress=progress,
@@ -131,6 +140,7 @@ def snapshot_of(state: SearchState, name: str = "record") -> Snapshot:
         evaluation_size=settings.evaluation.batch_size,
         augmentation=state.augmentation,
         augmented=settings.evaluation.augmented,
+        bilevel=bilevel,
     )
 
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from optnas.algorithms.base import Draw, Progress, WeightGradients
-from optnas.algorithms.bilevel import Bilevel, Hypergradient, Loss, LossValue, Weights
+from optnas.algorithms.bilevel import Hypergradient, Loss, LossValue, Weights
 from optnas.algorithms.progress import InnerStep
 from optnas.base.errors import UserError
 from optnas.base.seeds import named_generator
@@ -33,39 +32,15 @@ from optnas.measures.evaluation import (
     score_of,
 )
 from optnas.optimizers.stepping import take_step
-from optnas.optimizers.virtual import coupled_decay, virtual_step, virtual_steps
 from optnas.search.describe import centred
 from optnas.search.draws import seed_of
 from optnas.search.observe import snapshot_of
+from optnas.search.problem import batch_loss, bilevel_of, forward
 from optnas.search.state import DRAWS, MORE_BATCHES, SearchState, weight_optimizer_of
-from optnas.spaces.network import Output, Statistics
+from optnas.spaces.network import Statistics
 
 # Batches that batch-norm statistics are collected anew from, as schedulefree's authors advise.
 RECALIBRATION_BATCHES = 50
-
-
-def _forward(state: SearchState, batch: Batch, op_weights_EO: Tensor, **modes: Any) -> Output:
-    """The network on a batch, multiplied as the settings say; logits are of the search's type."""
-    with state.lowered():
-        logits_BK, statistics = state.supernet(batch.images_BCHW, op_weights_EO, **modes)
-    return Output(logits_BK.to(state.dtype), statistics)
-
-
-def batch_loss(state: SearchState, batch: Batch) -> Loss:
-    """The cross-entropy of a batch under batch statistics, as a function of A and w."""
-
-    def loss(op_weights_EO: Tensor, weights: Weights, *, update: bool = False) -> LossValue:
-        logits, statistics = _forward(
-            state,
-            batch,
-            op_weights_EO,
-            weights=weights,
-            statistics=state.statistics if update else None,
-            update=update,
-        )
-        return LossValue(F.cross_entropy(logits, batch.labels_B), statistics)
-
-    return loss
 
 
 def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress) -> None:
@@ -88,19 +63,13 @@ def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress
 
     def closure() -> Tensor:
         losses: list[Tensor] = []
-        weights = state.supernet.weights
-        problem = Bilevel(
-            weights=weights,
-            train_loss=batch_loss(state, train),
-            valid_loss=_remembered(batch_loss(state, valid), losses),
-            virtual_step=virtual_step(state.weight_optimizer, weights),
+        problem = bilevel_of(
+            state,
+            batch_loss(state, train),
+            _remembered(batch_loss(state, valid), losses),
+            more_train_batches,
+            progress,
             update=state.settings.supernet.arch_step_updates_statistics and not found,
-            progress=progress,
-            weight_decay=lambda: coupled_decay(state.weight_optimizer, weights),
-            more_train_batches=more_train_batches,
-            weight_lr=lambda: float(state.weight_optimizer.param_groups[0]["lr"]),
-            cells=state.supernet.cells,
-            virtual_steps=virtual_steps(state.weight_optimizer, weights),
         )
         here = state.algorithm.hypergradient(
             problem, state.alpha_EO, lambda alpha_EO: state.algorithm.relax(alpha_EO, progress)
@@ -215,7 +184,7 @@ def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
     def closure() -> Tensor:
         op_weights_EO = perturbed_EO.detach().requires_grad_(counts_arch)
         moves = state.statistics is not None and not scores
-        logits, after = _forward(
+        logits, after = forward(
             state,
             train,
             op_weights_EO,
@@ -264,7 +233,7 @@ def _attacked_loss(state: SearchState, train: Batch) -> Callable[[Tensor], Tenso
     held = {name: weight.detach() for name, weight in state.supernet.weights.items()}
 
     def loss(op_weights_EO: Tensor) -> Tensor:
-        logits, _ = _forward(state, train, op_weights_EO, weights=held, statistics=state.statistics)
+        logits, _ = forward(state, train, op_weights_EO, weights=held, statistics=state.statistics)
         return F.cross_entropy(logits, train.labels_B)
 
     return loss

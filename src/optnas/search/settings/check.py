@@ -308,6 +308,8 @@ def check_measures(settings: Settings) -> None:
     for label, section in settings.measures.items():
         measure: Measure = registry.find("measure", section.name)(**section.settings)
         taken = section.every > 0 or bool(section.at)
+        if taken:
+            _check_steps(settings, f"measures.{label}", section.name)
         if taken and section.settings.get("batch_size") == 1 and _one_pixel(settings.data, space):
             raise UserError(
                 "a batch norm would meet a single value per channel in the last stage "
@@ -348,6 +350,13 @@ def check_measures(settings: Settings) -> None:
                     remedy="rename the quantity, or give the measure another label",
                 )
             columns[column] = f"measures.{label}"
+
+
+def _check_steps(settings: Settings, key: str, name: str) -> None:
+    """Refuse a measure of the weight optimizer's steps where these are not known."""
+    needs = registry.facts("measure", name).get("needs", ())
+    if "virtual-step" in needs and settings.weight_optimizer.name not in virtual.RULES:
+        raise virtual.not_known(settings.weight_optimizer.name, key, name)
 
 
 def _check_needs(settings: Settings, space: Space) -> None:

@@ -1,0 +1,85 @@
+"""The bilevel problem of a search at a moment, as `optnas.algorithms.bilevel` describes it.
+
+Shapes: B batch, E edges, O operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from optnas.algorithms.base import Progress
+from optnas.algorithms.bilevel import Bilevel, Loss, LossValue, Weights
+from optnas.measures.evaluation import Batch
+from optnas.optimizers.virtual import coupled_decay, virtual_step, virtual_steps
+from optnas.search.state import SearchState
+from optnas.spaces.network import Output
+
+
+def forward(state: SearchState, batch: Batch, op_weights_EO: Tensor, **modes: Any) -> Output:
+    """The network on a batch, multiplied as the settings say; logits are of the search's type.
+
+    Args:
+        state: of the search.
+        batch: images and labels.
+        op_weights_EO: the operation weights.
+        **modes: further arguments of the network.
+    """
+    with state.lowered():
+        logits_BK, statistics = state.supernet(batch.images_BCHW, op_weights_EO, **modes)
+    return Output(logits_BK.to(state.dtype), statistics)
+
+
+def batch_loss(state: SearchState, batch: Batch) -> Loss:
+    """The cross-entropy of a batch under batch statistics, as a function of A and w."""
+
+    def loss(op_weights_EO: Tensor, weights: Weights, *, update: bool = False) -> LossValue:
+        logits, statistics = forward(
+            state,
+            batch,
+            op_weights_EO,
+            weights=weights,
+            statistics=state.statistics if update else None,
+            update=update,
+        )
+        return LossValue(F.cross_entropy(logits, batch.labels_B), statistics)
+
+    return loss
+
+
+def bilevel_of(
+    state: SearchState,
+    train: Loss,
+    valid: Loss,
+    more: Callable[[int], list[Loss]],
+    progress: Progress,
+    *,
+    update: bool = False,
+) -> Bilevel:
+    """What a hypergradient is asked with.
+
+    Args:
+        state: unchanged, whatever is asked.
+        train: the loss of the train batch about to be used.
+        valid: that of the validation batch.
+        more: those of further train batches.
+        progress: where the search stands.
+        update: whether the step's own forward pass moves the running statistics.
+    """
+    weights, optimizer = state.supernet.weights, state.weight_optimizer
+    return Bilevel(
+        weights=weights,
+        train_loss=train,
+        valid_loss=valid,
+        virtual_step=virtual_step(optimizer, weights),
+        update=update,
+        progress=progress,
+        weight_decay=lambda: coupled_decay(optimizer, weights),
+        more_train_batches=more,
+        weight_lr=lambda: float(optimizer.param_groups[0]["lr"]),
+        cells=state.supernet.cells,
+        virtual_steps=virtual_steps(optimizer, weights),
+    )
