@@ -79,6 +79,7 @@ def noise(
     Kept checkpoints that have no line of the measure noise are measured first, about a minute each.
     """
     from optnas.search import api
+    from optnas.theory import pictures
     from optnas.theory.compared import compared
 
     runs = runs_at([Path(word) for word in words if "=" not in word or Path(word).is_dir()])
@@ -89,7 +90,7 @@ def noise(
     for run in runs:
         api.measure(run.path, {"noise": chosen}, run_settings, on_line=_tell, where=COMMAND_LINE)
     found = compared(runs)
-    _hand_over("noise", found, out, {}, as_json=as_json)
+    _hand_over("noise", found, out, {"noise": pictures.noise(found)}, as_json=as_json)
 
 
 def _tell(label: str, line: dict[str, Any]) -> None:
@@ -128,4 +129,4 @@ def _hand_over(
         return
     print_verdicts(told["verdicts"])
     if out is not None:
-        say(f"wrote {out / name}.json and {len(figures)} figures")
+        say(f"wrote {out / name}.json and {', '.join(f'{title}.png' for title in figures)}")

@@ -24,8 +24,10 @@ FIRST, SECOND = "SGD", "Adam"
 # Compared; whether the theory has SGD below or above Adam, "" where it says nothing.
 QUANTITIES: Mapping[str, str] = {
     **dict.fromkeys(("pooled", "standardised", "by_coordinate"), "< 0"),
-    **dict.fromkeys(("pooled_surrogate", "kurtosis", "hill", "noise", "weight_norm"), ""),
-    **dict.fromkeys(("lambda_max", "trace", "sam"), "< 0"),
+    **dict.fromkeys(("pooled_surrogate", "standardised_surrogate", "by_coordinate_surrogate"), ""),
+    **dict.fromkeys(("kurtosis", "hill", "noise", "weight_norm"), ""),
+    # Raw curvature compares norms of w as much as basins: told, and not judged.
+    **dict.fromkeys(("lambda_max", "trace", "sam"), ""),
     **dict.fromkeys(("lambda_max_scaled", "trace_scaled", "asam", "filter"), "< 0"),
 }
 FEWEST = 6  # runs that a correlation needs

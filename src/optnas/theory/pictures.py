@@ -1,20 +1,20 @@
-"""Figures of `optnas theory convergence`, of what the seeds found and nothing else."""
+"""Figures of `optnas theory`, of what was found and nothing else."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from optnas.measures.drawing import COLOURS, MARKERS
+from optnas.measures.drawing import COLOURS, MARKERS, pair_look
 from optnas.measures.figures import Curve, Figure, Grid, Line, Panel, Row, Seed
 from optnas.theory import formula
 from optnas.theory.cell import Cell, uniform
 from optnas.theory.convergence import AT_EQUAL_LOSS
-from optnas.theory.judged import estimates
+from optnas.theory.judged import estimate, estimates
 
 Found = dict[str, Any]
 OPTIMIZERS = {"gd": "gradient descent", "momentum": "momentum", "adam": "Adam"}
@@ -32,6 +32,16 @@ PREDICTORS = {
     "mean convolution": "conv",
 }
 MAP_ENDS, MAP_POINTS = 3.0, 49
+# Of the measure `noise`, and their ticks.
+TAILS = {
+    "pooled": "pooled",
+    "pooled_surrogate": "Gaussian",
+    "standardised": "standardised",
+    "standardised_surrogate": "Gaussian",
+    "by_coordinate": "by coordinate",
+    "by_coordinate_surrogate": "Gaussian",
+}
+RISES = {"sam": "SAM", "asam": "ASAM", "filter": "filter"}
 
 
 def figures(found: Found) -> dict[str, Figure]:
@@ -281,3 +291,31 @@ def _predictors(found: Found) -> Figure:
         [Row("", [ranks]), Row("Convolutions turned into skips, h = 6", panels, "share")],
         _told(found),
     )
+
+
+def noise(found: Found) -> Figure:
+    """Tail indices beside those of Gaussian surrogates, and rises of the loss, by weight optimizer.
+
+    Args:
+        found: as `optnas.theory.compared.compared` returns it.
+    """
+    panels = [
+        _by_optimizer(found, "tail index of the gradient noise", "alpha", TAILS),
+        _by_optimizer(found, "rise of the train loss around w", "nats", RISES),
+    ]
+    return Figure(
+        "Noise and flatness of w",
+        [Row("", [panel], "optimizer of w") for panel in panels],
+        f"{len(found['runs'])} runs at the last epoch that was measured; bars: exact 95 % "
+        "intervals over seeds. Gaussian: noise of the same standard deviation on each coordinate.",
+    )
+
+
+def _by_optimizer(found: Found, title: str, unit: str, names: Mapping[str, str]) -> Panel:
+    curves = []
+    for k, optimizer in enumerate(sorted({run["weight_optimizer"] for run in found["runs"]})):
+        of_one = [run for run in found["runs"] if run["weight_optimizer"] == optimizer]
+        told = [estimate([run["values"][name] for run in of_one]) for name in names]
+        colour = pair_look(f"{optimizer} + Adam")[0]
+        curves.append(replace(_points(optimizer, told, k, (k - 0.5) / 10), colour=colour))
+    return Panel(title, unit, curves, x="", ticks=list(names.values()))
