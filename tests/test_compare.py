@@ -176,7 +176,7 @@ def test_the_axes_chosen_make_the_arms(compared: tuple[str, Path]) -> None:
     [pair] = own.pairs
     assert (pair.arms, pair.n, pair.difference) == ((LABEL, "Adam"), 5, 10.0)
     assert (own.over, own.better) == (("weight_optimizer",), "higher")
-    assert own.remarks == ("5 seeds: no interval; 6 are the fewest for p < .05",)
+    assert own.remarks[0] == "5 seeds: no interval; 6 are the fewest for p < .05"
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,14 @@ from optnas.base.records import RunFolder
 from optnas.measures.figures import Row
 from optnas.report import summary
 from optnas.report.comparison import (
+    NAME,
+    forest,
     heading,
     interval,
     remarks,
     strips,
     tick,
-    write_comparison,
+    write_tables,
 )
 from optnas.report.data import Drawn
 from optnas.report.inventory import Entry, chosen, counted, inventory, study_command
@@ -106,7 +108,9 @@ def report(
     )
     listed, rest = in_reach(findings)
     noise = noise_words(answering) if answering else {}
-    compared = compare_runs(loaded, folders, table, noise=noise) if axes_of(loaded) else []
+    axes = axes_of(loaded)
+    compared = compare_runs(loaded, folders, table, noise=noise, axes=axes) if axes else []
+    forests = [Picture(NAME, "Comparison of the arms", forest(compared))] if compared else []
     target = Path(out if to is None else to)
     text = _render(
         study=loaded,
@@ -117,7 +121,7 @@ def report(
         entries=entries,
         counts=counted(entries),
         strips=[strips(each) for each in compared],
-        listing=listing(loaded, entries, material.runs),
+        listing=listing(loaded, axes, entries, material.runs),
         figures=drawings,
         absent=labels.within(absent),
         columns=summary.COLUMNS,
@@ -140,9 +144,9 @@ def report(
     )
     with writing("the report", key="--to", path=target):
         (target / "figures").mkdir(parents=True, exist_ok=True)
-        write_pictures(drawings, [each.name for each in absent], target / "figures")
+        write_pictures([*drawings, *forests], [each.name for each in absent], target / "figures")
         if compared:
-            write_comparison(compared, target / "figures")
+            write_tables(compared, target / "figures")
         write_text(target / "figures" / "T1.csv", summary.as_csv(lines))
         write_text(target / "figures" / "T1.tex", summary.as_latex(lines))
         write_text(target / "report.html", text)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from optnas.analysis.compare import Pair
+from optnas.analysis.compare import Pair, too_few
 from optnas.base.escapes import for_csv, for_latex
 from optnas.base.files import write_text, writing
 from optnas.measures.drawing import COLOURS, FORMATS, write_figure
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NAME = "compare"
 WIDTH, ROW, HEAD, FOOT, LETTER = 7.2, 0.26, 0.45, 0.5, 0.052  # inches
+MOST_DRAWN = 60  # pairs of a comparison in the forest plot
 LONGEST = 56  # letters of a line that names a pair
 READING = (
     "strokes: seeds; bar: exact 95 % interval (six seeds at least); filled: told apart by p after "
@@ -76,7 +77,8 @@ def remarks(comparison: Comparison) -> list[str]:
             f"{comparison.threshold:g} decides instead"
         )
     told += comparison.remarks
-    if comparison.remarks and len(comparison.by) > 1 and m > 1:
+    most = max((pair.n for pair in comparison.pairs), default=0)
+    if len(comparison.by) > 1 and m > 1 and too_few(most, m, comparison.alpha):
         told.append(f"fewer pairs: --by {' or --by '.join(comparison.by)}")
     empty = [minus(pair) for pair in comparison.pairs if not pair.n]
     if empty:
@@ -180,6 +182,14 @@ def _latex_row(pair: Pair) -> str:
     return rf"{' & '.join([*cells, told or 'no'])} \\"
 
 
+def write_tables(comparisons: Sequence[Comparison], folder: Path) -> None:
+    """Write ``compare.csv`` and ``compare.tex``; errors as of `write_comparison`."""
+    with writing("the comparison", key="--to", path=folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / f"{NAME}.csv", as_csv(comparisons))
+        write_text(folder / f"{NAME}.tex", as_latex(comparisons))
+
+
 def write_comparison(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
     """Write ``compare.csv``, ``compare.tex`` and the forest plot in every format.
 
@@ -194,10 +204,7 @@ def write_comparison(comparisons: Sequence[Comparison], folder: Path) -> list[Pa
         UserError: the folder cannot be written.
     """
     drawing = forest(comparisons)
-    with writing("the comparison", key="--to", path=folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / f"{NAME}.csv", as_csv(comparisons))
-        write_text(folder / f"{NAME}.tex", as_latex(comparisons))
+    write_tables(comparisons, folder)
     for kind in FORMATS:
         write_figure(drawing, folder / f"{NAME}.{kind}", dpi=DPI)
     return [folder / f"{NAME}.{kind}" for kind in ("csv", "tex", *FORMATS)]
@@ -264,7 +271,8 @@ def forest(comparisons: Sequence[Comparison]) -> Figure:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    heights = [HEAD + ROW * max(1, len(each.pairs)) + FOOT for each in comparisons]
+    counts = [min(max(1, len(each.pairs)), MOST_DRAWN) for each in comparisons]
+    heights = [HEAD + ROW * count + FOOT for count in counts]
     whole = sum(heights) + FOOT / 2
     left = min(0.45, 0.03 + LETTER * min(_longest(comparisons), LONGEST) / WIDTH)
     with rc_context({"font.size": 7}):
@@ -274,6 +282,8 @@ def forest(comparisons: Sequence[Comparison]) -> Figure:
             axes = height - HEAD - FOOT
             ends = (left, (top - HEAD - axes) / whole, 0.76 - left, axes / whole)
             over = f"averaged over {', '.join(each.over)}" if each.over else ""
+            if len(each.pairs) > MOST_DRAWN:
+                over += f"   the first {MOST_DRAWN} of {len(each.pairs)} pairs; all: {NAME}.csv"
             drawing.text(0.01, (top - 0.17) / whole, heading(each), va="center", weight="bold")
             drawing.text(0.01, (top - 0.34) / whole, over, va="center", fontsize=6, color=GREY)
             _draw(drawing.add_axes(ends), each)
@@ -287,7 +297,7 @@ def _longest(comparisons: Sequence[Comparison]) -> int:
 
 
 def _draw(ax: Axes, comparison: Comparison) -> None:
-    pairs = comparison.pairs
+    pairs = comparison.pairs[:MOST_DRAWN]
     ax.axvline(0, color=GREY, linewidth=0.8, zorder=0)
     for place, pair in enumerate(pairs):
         colour = COLOURS[0] if pair.evidence else GREY

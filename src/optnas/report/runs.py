@@ -9,7 +9,7 @@ from typing import NamedTuple
 from optnas.analysis.claims.columns import column_of
 from optnas.analysis.runs import Runs
 from optnas.report.inventory import Entry
-from optnas.study.axes import arms_of, axes_of
+from optnas.study.axes import Axis, arms_of
 from optnas.study.comparing import default_responses, words_of
 from optnas.study.declare import Study
 
@@ -30,11 +30,12 @@ class Listing(NamedTuple):
     runs: list[Listed]
 
 
-def listing(study: Study, entries: Sequence[Entry], runs: Runs) -> Listing:
+def listing(study: Study, axes: Sequence[Axis], entries: Sequence[Entry], runs: Runs) -> Listing:
     """Every run of a study, with the numbers that its arms are compared by.
 
     Args:
         study: the study.
+        axes: its axes.
         entries: its runs, there or not, in its order.
         runs: those that are done.
     """
@@ -45,7 +46,7 @@ def listing(study: Study, entries: Sequence[Entry], runs: Runs) -> Listing:
         (f"{each.column} ({unit})", words_of(each))
         for each, unit in zip(responses, units, strict=True)
     ]
-    arms = arms_of(axes_of(study), list(study.runs))
+    arms = arms_of(axes, list(study.runs))
     found = []
     for entry, (name, run) in zip(entries, study.runs.items(), strict=True):
         values = [

@@ -12,6 +12,7 @@ from optnas.study.declare import SEED, PlannedRun, Study, describe_settings, sho
 
 PAIR = ("weight_optimizer", "arch_optimizer")
 # Sections that move no number of a run.
+UNTOLD = {"fingerprint", "sources"}
 IDLE = ("measures", "run", "tracking", "checkpoints")
 
 
@@ -64,7 +65,7 @@ def axes_of(study: Study) -> list[Axis]:
 
 def _settings_of(study: Study) -> dict[str, dict[str, Any]]:
     return {
-        name: describe_settings(run.settings.document()) | {SEED: None}
+        name: describe_settings(run.settings.model_dump(exclude=UNTOLD)) | {SEED: None}
         for name, run in study.runs.items()
     }
 

@@ -105,6 +105,7 @@ def compare_runs(
     by: Sequence[str] = (),
     responses: Sequence[str] = (),
     noise: Mapping[str, str] | None = None,
+    axes: Sequence[Axis] | None = None,
 ) -> list[Comparison]:
     """Compare the arms of a study whose runs are at hand.
 
@@ -118,6 +119,7 @@ def compare_runs(
             a name that claims use, with one of `ALONE` before it. By default the benchmark's
             accuracy of the derived cell, if a table was asked, and the supernet's.
         noise: what to say of the benchmark's noise beside a column of it.
+        axes: of the study, where they are known already.
 
     Returns:
         One comparison per set of axes and response. Holm's correction runs over its pairs.
@@ -125,7 +127,7 @@ def compare_runs(
     Raises:
         UserError: the study does not vary an axis, or no run has a response.
     """
-    axes = axes_of(study)
+    axes = axes_of(study) if axes is None else axes
     families = _families(study, axes, by)
     runs = Runs(table)
     asked = [_parsed(each, runs) for each in responses] or default_responses(runs)
