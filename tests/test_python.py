@@ -36,16 +36,23 @@ def cell(text: str, **given: Any) -> dict[str, Any]:
 
 
 OWN = """
+import functools
 import math
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 from optnas import Algorithm, Cadence, Measure, Progress, Quantity, Snapshot, Values, parts
 
 FLOOR = 1e-8
 loss = []  # of another cell; a local name below
 
+@functools.cache
+def floor(width):
+    return FLOOR * width
+
 def projected(weights):
-    return weights.clamp(min=FLOOR)
+    clip_grad_norm_([], 1.0)  # itself decorated
+    return weights.clamp(min=floor(1))
 
 class Base(torch.optim.Optimizer):
     pass
@@ -137,6 +144,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         )["f"],
         "uses two things called h",
     ),
+    "an instance that is used": (
+        lambda: cell("def f():\n    return ones\n", ones=torch.ones(2))["f"],
+        "uses ones: nothing says how an instance of Tensor was made",
+    ),
     "of a function": (
         lambda: cell("def f():\n    return g\n", g=optnas.parts.conjugate_gradient())["f"],
         "uses g, which was made inside a function of another package",
@@ -152,6 +163,14 @@ def test_what_has_no_source_is_refused(case: str, tmp_path: Path) -> None:
     assert str(refused.value).startswith("settings: algorithm.name = ")
     assert reason in str(refused.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_was_edited_is_not_taken_for_the_object() -> None:
+    settings = ONE | {"arch_optimizer.name": cell(OWN)["EG"]}
+    found = Path(optnas.settings_of(settings).arch_optimizer.name.rpartition(":")[0])
+    found.write_text(found.read_text() + "# mine\n")
+    with pytest.raises(optnas.UserError, match="was edited since it was written"):
+        optnas.settings_of(settings)
 
 
 def test_a_file_is_not_left_for_settings_that_are_refused(tmp_path: Path) -> None:
@@ -211,6 +230,7 @@ def test_progress(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[
          "lower it, or set 'measures.sharpness.every': 0"),
         ("ask one of them for all: --table official", "ask one of them for all: table='official'"),
         ("to read them add --numbers-version 1", "to read them add numbers_version=1"),
+        ("wait, or: optnas train runs/a --out DIR", "wait, or: optnas train runs/a --out DIR"),
         ("write algorithm.name=NAME", "write 'algorithm.name': NAME"),
         ("pip install 'optnas[optim]'", "pip install 'optnas[optim]'"),
     ],

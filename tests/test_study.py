@@ -659,7 +659,7 @@ def test_records_of_an_earlier_version_are_named_and_not_counted(
     assert told in capsys.readouterr().out
     with pytest.raises(UserError, match=told) as refused:
         study.table(name, out)
-    assert refused.value.remedy == "to read them add --numbers-version 1"
+    assert refused.value.remedy == "to read them add numbers_version=1"
     asked = ["--out", str(out), "--numbers-version", "1", "-o", str(tmp_path / "a.csv")]
     assert command("study", "table", name, *asked) == 0
     whole = study.table(name, before).drop(columns="id")

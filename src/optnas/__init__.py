@@ -150,12 +150,13 @@ _MODULES = {"parts": "algorithms.parts"}
 # Functions whose errors, said for a command line, are told in Python's words here.
 _SPEAKING = (
     *("build_space", "build_state", "examine", "find_runs", "load", "load_table"),
-    *("plot_figure", "plot_runs", "trained"),
+    *("network", "plot_figure", "plot_runs", "supernet", "train", "trained"),
 )
 
 __all__ = sorted([*_HOME, *_MODULES])
 
 moved.answer()
+__version__: str  # of the installed distribution, looked up when it is asked for
 # From now on the module can be called, however it is imported.
 importlib.import_module(f"{__name__}.report.declared")
 

@@ -115,7 +115,10 @@ def _name_of(value: Any, key: str, where: object, new: list[Path]) -> str:
         writer.parts.append(f"def {name}(**supplied):\n    return {body}\n")
     text = "\n\n\n".join([HEADER + "\n".join(["", *writer.imports]), *writer.parts])
     path = FOLDER / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:DIGITS]}.py"
-    if not path.exists():
+    if path.exists():
+        if path.read_text() != text:
+            raise refuse(f"{path} was edited since it was written; remove it, or name it itself")
+    else:
         try:
             FOLDER.mkdir(exist_ok=True)
             write_text(path, text)
@@ -160,7 +163,9 @@ class _Writer:
         Raises:
             UserError: it means another already, or nothing says how the value is made.
         """
-        value = inspect.unwrap(value) if isinstance(value, types.FunctionType) else value
+        inner = inspect.unwrap(value) if callable(value) else value
+        if isinstance(inner, types.FunctionType) and _is_own(inner):
+            value = inner  # its source has the decorator
         if name in self._bound:
             if self._bound[name] is not value:
                 raise self._refuse(f"uses two things called {name}")
@@ -193,7 +198,11 @@ class _Writer:
         elif isinstance(value, (type, types.FunctionType)):
             raise self._refuse(f"uses {name}, which was made inside a function of another package")
         else:
-            self.parts.append(f"{name} = {self.expression(value)}")
+            try:
+                made = self.expression(value)
+            except UserError as error:
+                raise self._refuse(f"uses {name}: {error.reason}") from error
+            self.parts.append(f"{name} = {made}")
 
     def _define(self, thing: Any) -> None:
         """The source of a class or function, behind what it uses."""

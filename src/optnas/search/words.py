@@ -20,6 +20,8 @@ ARGUMENTS = "arguments"  # the place of what is no setting
 # An option, with or without its value; a dotted setting and its value.
 OPTION = re.compile(r"--(?P<name>[a-z][a-z-]*)(?: (?P<value>[^\s,;]+)$)?")
 SETTING = re.compile(r"\b(?P<key>[a-z_]+(?:\.[\w-]+)+)=(?P<value>[^\s,;]+)")
+# What stands on a command line without an option, and the argument it is.
+WORDS = {"DIR...": "runs", "-o": "path", "RUN|ARCH": "what"}
 COMMANDS = (
     (r"add --overwrite", r"pass overwrite=True"),
     (r"optnas resume (\S+)", r"optnas.resume(\1)"),
@@ -48,6 +50,8 @@ def in_python(text: str) -> str:
 
     for command, said in COMMANDS:
         text = re.sub(command, functools.partial(call, said=said), text)
+    if re.search(r"\boptnas [a-z]", text):  # a command that has no function
+        return text
     text = SETTING.sub(lambda found: f"{found['key']!r}: {_value(found['value'])}", text)
     return OPTION.sub(_argument, text)
 
@@ -90,8 +94,9 @@ def told(where: object = ARGUMENTS) -> Iterator[None]:
             raise error from cause
         key, place = error.key, error.where
         if place == COMMAND_LINE:
-            is_option = key is None or key.startswith("--")
-            key = key and key.removeprefix("--").replace("-", "_") if is_option else key
+            is_option = key is None or key.startswith("--") or key in WORDS
+            if key is not None and is_option:
+                key = WORDS.get(key) or key.removeprefix("--").replace("-", "_")
             place = ARGUMENTS if is_option else where
         remedy = error.remedy and in_python(error.remedy)
         kind = type(error)

@@ -6,6 +6,7 @@ study.table("pairs-cpu", out="runs/pairs-cpu")    # a pandas DataFrame, one row 
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,15 @@ _HOME = {
 __all__ = ["Runner", "compare", "export", "judge", "load_study", "table"]
 
 
+@functools.cache
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    found = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    if isinstance(found, type):
+        return found
+    from optnas.search.words import speaking
+
+    function = speaking(found)
+    function.__module__ = __name__  # where pickle finds it
+    return function
