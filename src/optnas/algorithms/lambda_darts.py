@@ -74,24 +74,21 @@ def lambda_darts(
         inner = progress.inner
         assert inner is not None
         leaves = [inner.weights[name] for name in gradients]
-        A_LEO = inner.op_weights_EO.expand(inner.cells, -1, -1).clone().requires_grad_()
-
-        def by_cell(exactly: bool) -> Tensor:
-            loss = inner.train_loss(A_LEO)
-            return torch.autograd.grad(loss, A_LEO, create_graph=exactly)[0]
-
-        def by_weights(e_LEO: Tensor) -> tuple[Tensor, ...]:
-            return torch.autograd.grad(inner.train_loss(A_LEO.detach() + e_LEO), leaves)
-
+        A_LEO = inner.op_weights_LEO
         if derivative == "exact":
-            value = aligned(by_cell(exactly=True), rows, alignment)
+            leaf_LEO = A_LEO.clone().requires_grad_()
+            (g_LEO,) = torch.autograd.grad(inner.train_loss(leaf_LEO), leaf_LEO, create_graph=True)
+            value = aligned(g_LEO, rows, alignment)
             slopes = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
         else:
-            g_LEO = by_cell(exactly=False).requires_grad_()
+            g_LEO = inner.gradient_LEO.clone().requires_grad_()
             (p_LEO,) = torch.autograd.grad(aligned(g_LEO, rows, alignment), g_LEO)
             e = displacement / p_LEO.norm().clamp(min=torch.finfo(p_LEO.dtype).tiny)
-            sides = by_weights(e * p_LEO), by_weights(-e * p_LEO)
-            slopes = tuple((ahead - back) / (2 * e) for ahead, back in zip(*sides, strict=True))
+            ahead, back = (
+                torch.autograd.grad(inner.train_loss(A_LEO + each * p_LEO), leaves)
+                for each in (e, -e)
+            )
+            slopes = tuple((a - b) / (2 * e) for a, b in zip(ahead, back, strict=True))
         return WeightGradients(
             {
                 name: gradients[name] - share * slope

@@ -53,18 +53,17 @@ class InnerStep:
 
     Attributes:
         weights: the network weights where the gradients were taken, leaves.
-        op_weights_EO: the operation weights they were taken at, perturbed if the algorithm
-            perturbs; detached.
-        train_loss: operation weights ``[E, O]``, or ``[L, E, O]`` with a matrix for each cell ->
-            the loss of the step's batch under batch statistics, differentiable in them and in
-            ``weights``; no statistics move.
-        cells: L, the number of cells.
+        op_weights_LEO: the operation weights they were taken at, perturbed if the algorithm
+            perturbs, once for each of the L cells; detached.
+        gradient_LEO: the gradient of the loss in them, as if each cell had its own; detached.
+        train_loss: operation weights ``[E, O]`` or ``[L, E, O]`` -> the loss of the step's batch
+            under batch statistics, differentiable in them and in ``weights``; no statistics move.
     """
 
     weights: Mapping[str, Tensor]
-    op_weights_EO: Tensor
+    op_weights_LEO: Tensor
+    gradient_LEO: Tensor
     train_loss: Callable[[Tensor], Tensor]
-    cells: int
 
 
 @dataclass(frozen=True)

@@ -104,17 +104,16 @@ def _with_draw(state: SearchState, progress: Progress) -> Progress:
 
 
 def _with_inner_step(
-    state: SearchState, train: Batch, op_weights_EO: Tensor, progress: Progress
+    state: SearchState, train: Batch, op_weights_LEO: Tensor, progress: Progress
 ) -> Progress:
-    """Progress with the weight step that is taken, for an algorithm that needs it."""
-    if "inner-step" not in state.needs:
-        return progress
+    """Progress with the weight step that is taken, whose gradients are there."""
     weights, loss = state.supernet.weights, batch_loss(state, train)
+    assert op_weights_LEO.grad is not None
     inner = InnerStep(
         weights=weights,
-        op_weights_EO=op_weights_EO,
+        op_weights_LEO=op_weights_LEO.detach(),
+        gradient_LEO=op_weights_LEO.grad,
         train_loss=lambda op_weights_EO: loss(op_weights_EO, weights).loss,
-        cells=state.supernet.cells,
     )
     return dataclasses.replace(progress, inner=inner)
 
@@ -180,14 +179,18 @@ def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
     counts_arch = clipping.max_norm > 0 and clipping.also_counts != "nothing"
     scores: list[Score] = []  # empty until the first evaluation is done
     look, seen = state.algorithm.on_weight_gradients, WeightGradients()
+    by_cell = "inner-step" in state.needs
 
     def closure() -> Tensor:
-        op_weights_EO = perturbed_EO.detach().requires_grad_(counts_arch)
+        used_EO = op_weights_EO = perturbed_EO.detach().requires_grad_(counts_arch or by_cell)
+        if by_cell:
+            used_EO = op_weights_EO.expand(state.supernet.cells, -1, -1).clone()
+            used_EO.retain_grad()
         moves = state.statistics is not None and not scores
         logits, after = forward(
             state,
             train,
-            op_weights_EO,
+            used_EO,
             statistics=state.statistics if moves else None,
             update=moves,
         )
@@ -199,7 +202,7 @@ def weight_step(state: SearchState, train: Batch, progress: Progress) -> Score:
         if look is not None:
             nonlocal seen
             leaves = state.supernet.weights.items()
-            now = _with_inner_step(state, train, perturbed_EO.detach(), progress)
+            now = _with_inner_step(state, train, used_EO, progress) if by_cell else progress
             seen = look({name: w.grad for name, w in leaves if w.grad is not None}, now)
             for name, gradient in seen.gradients.items():
                 state.supernet.weights[name].grad = gradient
