@@ -17,9 +17,12 @@ from torch.testing import assert_close
 from optnas.algorithms import parts
 from optnas.algorithms.base import Progress
 from optnas.base.errors import UserError
+from optnas.measures.evaluation import Batch
+from optnas.measures.indicator import costs
+from optnas.measures.indicator.oneshot import score_cells
 from optnas.search import api
 from optnas.spaces import build_space, functions
-from optnas.spaces.network import build_fixed, build_network
+from optnas.spaces.network import Statistics, build_fixed, build_network
 from optnas.spaces.tables import Question, load_table
 
 MACRO = build_space({"name": "nas-bench-macro"})
@@ -239,6 +242,42 @@ def test_every_algorithm_searches_it_or_says_in_one_line_why_not(tmp_path: Any) 
     # Partial channels: what bypasses the operations cannot double its width.
     no = "its network takes no mixed_cell"
     assert refused == {"pc-darts": no, "pc-darts-unrolled": no}
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_one_shot_scores_are_those_of_networks_with_the_shared_weights(calibrated: bool) -> None:
+    net, judged = net_of(), [Batch(normal(6, 2, 8, 8, seed=k), torch.arange(6) % 5) for k in (1, 2)]
+    calibration = [Batch(normal(8, 2, 8, 8, seed=3), torch.arange(8) % 5)] if calibrated else []
+    cells = [MACRO.architecture(map(int, key)) for key in ("02012100", "11111221", "02012100")]
+    found = score_cells(net, cells, judged, calibration=calibration)
+    for place, cell in enumerate(cells):
+        generator = torch.Generator().manual_seed(1)
+        alone = build_fixed(cell, **SIZES, generator=generator, dtype=torch.float64)
+        shared = {name: net.weights.get(name, weight) for name, weight in alone.weights.items()}
+        statistics = None
+        for batch in calibration:
+            zero = alone.initial_statistics().mean_S
+            after = alone(
+                batch.images_BCHW, weights=shared, statistics=Statistics(zero, zero), update=True
+            ).statistics
+            assert after is not None
+            statistics = Statistics(after.mean_S / 0.1, after.variance_S / 0.1)
+        losses = [
+            F.cross_entropy(
+                alone(batch.images_BCHW, weights=shared, statistics=statistics).logits_BK,
+                batch.labels_B,
+            )
+            for batch in judged
+        ]
+        assert_close(found.loss_N[place], torch.stack(losses).mean().detach(), **TIGHT)
+
+
+@pytest.mark.thorough
+def test_costs_are_those_that_were_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(costs, "CHANNELS", 32)
+    monkeypatch.setattr(costs, "_counted", costs._counted.__wrapped__)
+    cell = MACRO.architecture(map(int, "02012100"))
+    assert (costs.parameters(cell), costs.flops(cell)) == (890_666, 47_327_744)
 
 
 def test_sides_may_be_odd_and_the_last_pixel_counts() -> None:

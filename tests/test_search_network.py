@@ -286,7 +286,7 @@ def test_what_is_a_theorem_about_one_network_refuses_another_in_one_line() -> No
         state = build_state(settings)
         restore(state, folder.checkpoint)
     cells = [state.space.architecture([0] * 10)]
-    with pytest.raises(UserError, match="the network of a space that brings none, and this run"):
+    with pytest.raises(UserError, match="one kind of cell, from one input to the sum"):
         score_cells(state.supernet, cells, [batch()])
     with pytest.raises(UserError, match="one kind of cell, from one input to the sum"):
         function_string(cells[0])

@@ -1,11 +1,13 @@
 """What a cell's stand-alone network costs, and other ways to rank cells without training.
 
 The network is that of NAS-Bench-201: 16 channels, 5 cells per stage, affine batch norms, 32x32
-images, 10 classes. Every edge counts, dead ones too, as the benchmark built them.
+images, 10 classes. Every edge counts, dead ones too, as the benchmark built them. A space that
+brings a network of its own is asked for that of the cell, of the same sizes.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -24,6 +26,8 @@ def parameters(cell: Architecture) -> int:
     Returns:
         The number, that of the NATS-Bench archive times a million.
     """
+    if cell.space.network is not None:
+        return _counted(cell)[0]
     stem = 9 * IMAGE_CHANNELS * CHANNELS + 2 * CHANNELS
     reductions = sum(9 * c * 2 * c + 9 * 4 * c * c + 2 * c * c + 2 * 4 * c for c in WIDTHS[:-1])
     head = 2 * WIDTHS[-1] + WIDTHS[-1] * CLASSES + CLASSES
@@ -43,6 +47,8 @@ def flops(cell: Architecture) -> int:
     Returns:
         The number, that of the NATS-Bench archive times a million.
     """
+    if cell.space.network is not None:
+        return _counted(cell)[1]
     sides = [SIDE >> stage for stage in range(len(WIDTHS))]
     stem = SIDE**2 * 9 * IMAGE_CHANNELS * CHANNELS
     reductions = sum(
@@ -55,6 +61,33 @@ def flops(cell: Architecture) -> int:
         s * s * _filters(operation, Site(c, c)) for operation in _built(cell) for s, c in pairs
     )
     return stem + reductions + head + cells
+
+
+@functools.lru_cache(maxsize=10_000)
+def _counted(cell: Architecture) -> tuple[int, int]:
+    """Weights, and multiplications per image, of the network that a space brings for a cell.
+
+    Both are 0 of all cells, so that nothing is ranked, where it brings none.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode  # takes seconds to import
+
+    build = cell.space.fixed
+    if build is None:
+        return 0, 0
+    network = build(
+        cell,
+        channels=CHANNELS,
+        cells=CELLS,
+        classes=CLASSES,
+        image_channels=IMAGE_CHANNELS,
+        generator=torch.Generator().manual_seed(0),
+    )
+    image = torch.zeros(1, IMAGE_CHANNELS, SIDE, SIDE)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(image, statistics=network.initial_statistics())
+    weights = sum(weight.numel() for weight in network.weights.values())
+    return weights, counter.get_total_flops() // 2
 
 
 def _built(cell: Architecture) -> list[Operation]:

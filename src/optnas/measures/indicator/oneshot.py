@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from optnas.base.errors import UserError
-from optnas.measures.evaluation import Batch
+from optnas.measures.evaluation import Batch, recalibrated
 from optnas.spaces import Architecture, edge_expressions, supernet_string, without_dead_edges
 from optnas.spaces.network import Supernet
 from optnas.spaces.network.cells import Normalise, SearchCell
@@ -91,6 +90,8 @@ def score_cells(
        edges, are kept.
     4. No autograd.
 
+    Of a network of another kind only 2 and 4 hold.
+
     Args:
         network: the network; its weights are used.
         cells: cells of its space, disconnected ones too (their logits are the same for all images).
@@ -103,24 +104,22 @@ def score_cells(
         Scores in the order of the cells, on the CPU.
 
     Raises:
-        UserError: the network is another than `Supernet` around mixed cells of the usual kind.
+        UserError: the space has several kinds of cell, whose functions have no name.
     """
-    if ONE_SHOT not in network.offers:
-        raise UserError(
-            "cells are scored in the network of a space that brings none, and this run has another",
-            key="measures.indicator",
-            remedy="leave the measure out, or search in a space without a network of its own",
-        )
-    supernet = cast(Supernet, network)
     functions = [
         _Function(name, cell, edge_expressions(cell)) for name, cell in distinct(cells).items()
     ]
+    merged = ONE_SHOT in network.offers
     with torch.inference_mode():
         scored = {
             name: score
             for start in range(0, len(functions), CHUNK)
-            for name, score in _score(
-                supernet, functions[start : start + CHUNK], batches, calibration
+            for name, score in (
+                _score(
+                    cast(Supernet, network), functions[start : start + CHUNK], batches, calibration
+                )
+                if merged
+                else _one_by_one(network, functions[start : start + CHUNK], batches, calibration)
             )
         }
     scores = [scored[supernet_string(cell)] for cell in cells]
@@ -128,6 +127,29 @@ def score_cells(
         torch.stack([score.loss_N for score in scores]),
         torch.stack([score.correct_NI for score in scores]),
     )
+
+
+def _one_by_one(
+    network: SearchNetwork,
+    functions: Sequence[_Function],
+    batches: Sequence[Batch],
+    calibration: Sequence[Batch],
+) -> Iterator[tuple[str, Scores]]:
+    """The network at the one-hot operation weights of each function."""
+    like = next(iter(network.weights.values()))
+    for function in functions:
+        cell = function.cell
+        one_hot_EO = torch.eye(cell.space.operation_count, dtype=like.dtype, device=like.device)[
+            list(cell.operations)
+        ]
+        statistics = recalibrated(network, one_hot_EO, calibration) if calibration else None
+        losses, correct = [], []
+        for batch in batches:
+            logits_BK = network(batch.images_BCHW, one_hot_EO, statistics=statistics).logits_BK
+            losses.append(F.cross_entropy(logits_BK, batch.labels_B, reduction="none"))
+            correct.append(logits_BK.argmax(dim=1) == batch.labels_B)
+        loss = torch.cat(losses).double().mean().cpu()
+        yield function.name, Scores(loss, torch.cat(correct).cpu())
 
 
 def _score(
