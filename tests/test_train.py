@@ -170,6 +170,13 @@ def test_a_found_cell_is_trained_and_judged_on_the_images_of_its_search(
     assert result["searched"] == found.settings.hash  # type: ignore[union-attr]
     assert result["tables"] == []
 
+    # Anything of Python's may be named in its settings.
+    adam = GIVEN | {"optimizer": {"name": torch.optim.Adam}, "optimizer.lr": 1e-3}
+    optnas.train(
+        searched, adam | {"training": GIVEN["training"] | {"epochs": 1}}, out=tmp_path / "u"
+    )
+    assert 'name = "Adam"' in (tmp_path / "u" / "training.toml").read_text()
+
     # Written and read back it is the same function; trained on, its statistics move.
     module.save(tmp_path / "cell.safetensors")
     again = optnas.network(tmp_path / "cell.safetensors")
@@ -224,7 +231,10 @@ def test_a_table_is_asked_about_the_data_set_that_was_trained_on() -> None:
         (["6"], "data.name: needs a name; write data.name=NAME"),
         (["6", "data.name=digits", "--seeds", "x"], "--seeds = 'x': is no list of whole numbers"),
         (["6", "data.name=digits", "--epochs", "0"], "training.epochs = 0: is out of range"),
-        (["6", "data.name=digits", "data.split=all"], "data.test = 'none': there would be no"),
+        (
+            ["6", "data.name=digits", "data.split=all"],
+            "data.split = 'all': trains on every image of digits",
+        ),
         (["6", "data.name=digits", "data.test=set"], "digits has no test images of its own"),
         (["6", "data.name=digits", "serach.epochs=1"], "serach: there is no such section"),
         (["6", "data.name=digits", "--protocol", "cpuu"], "did you mean cpu?"),

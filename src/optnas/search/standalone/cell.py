@@ -28,6 +28,7 @@ from optnas.base.toml import dump_toml, read_text
 from optnas.measures.intervals import mean_interval
 from optnas.search.checkpoints import compare, read_content, write_content
 from optnas.search.environment import describe_environment, exactly
+from optnas.search.objects import named
 from optnas.search.settings.model import RunSection
 from optnas.search.standalone.found import DEFAULT_PROTOCOL, Found, Plan, plan
 from optnas.search.standalone.journal import add, begin, entry_of, held
@@ -82,7 +83,8 @@ def train(
 
     Args:
         what: the folder of a finished run, an architecture string, or an index.
-        settings: dotted keys over the protocol, such as ``{"training.epochs": 5}``.
+        settings: dotted keys over the protocol, such as ``{"training.epochs": 5}``, or nested
+            tables; where a name is due also an object, as of `optnas.run`.
         out: the folder of the training.
         protocol: a shipped training protocol (``cpu``, the published recipe) or a TOML file. Images
             are those of the run unless protocol or settings name others.
@@ -104,7 +106,8 @@ def train(
         >>> train("runs/a", {"training.epochs": 5}, out="runs/a-alone")  # doctest: +SKIP
         {'status': 'done', ...}
     """
-    planned = plan(what, settings, protocol=protocol, space=space, where=where)
+    with named(settings or {}, where) as plain:
+        planned = plan(what, plain, protocol=protocol, space=space, where=where)
     return carry_out(
         planned, Path(out), device=device, threads=threads, on_start=on_start, on_epoch=on_epoch
     )

@@ -291,9 +291,9 @@ def _check(settings: TrainingSettings, space: Space, images: SearchImages) -> No
         ),
         (
             data.test == "none" and data.valid_size == 0,
-            "data.test",
-            "none",
-            "there would be no image to judge the network by",
+            "data.split",
+            data.split,
+            f"trains on every image of {data.name}, and there are no test images to judge by",
             "set data.split=halves or random-halves",
         ),
         (
