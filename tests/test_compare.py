@@ -22,6 +22,7 @@ from optnas.report.comparison import as_latex
 from optnas.study.axes import axes_of, beside
 from optnas.study.comparing import compare as compare_study
 from optnas.study.declare import load_study
+from optnas.study.tables import table
 
 LABEL = "50% & _EG_"
 GRID = f"""
@@ -177,6 +178,17 @@ def test_the_axes_chosen_make_the_arms(compared: tuple[str, Path]) -> None:
     assert (pair.arms, pair.n, pair.difference) == ((LABEL, "Adam"), 5, 10.0)
     assert (own.over, own.better) == (("weight_optimizer",), "higher")
     assert own.remarks[0] == "5 seeds: no interval; 6 are the fewest for p < .05"
+
+
+def test_the_table_names_the_arm_of_each_run(compared: tuple[str, Path]) -> None:
+    found = table(*compared, recorded=True).drop_duplicates("id")
+    counts = found["arm"].value_counts().to_dict()
+    assert counts == {
+        "SGD + Adam": 6,
+        f"SGD + {LABEL}": 6,
+        "AdamW (lr 0.001) + Adam": 6,
+        f"AdamW (lr 0.001) + {LABEL}": 5,
+    }
 
 
 @pytest.mark.parametrize(

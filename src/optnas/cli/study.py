@@ -145,11 +145,18 @@ def table(
 ) -> None:
     """Write one row for each run and epoch: settings, record, benchmark asked again, measures."""
     from optnas.study import tables
-    from optnas.study.folder import look, runs_of
+    from optnas.study.folder import look
 
     tables.check_format(output)
-    runs = runs_of(study, out, data=data, numbers_version=numbers_version)
-    frame = tables.table_of(runs, benchmark=benchmark, data=data, recorded=recorded, arrays=arrays)
+    frame, runs = tables.tabulated(
+        study,
+        out,
+        benchmark=benchmark,
+        data=data,
+        recorded=recorded,
+        arrays=arrays,
+        numbers_version=numbers_version,
+    )
     tables.write_table(frame, output)
     say(f"wrote {output}: {len(frame)} rows of {frame['id'].nunique()} runs")
     for state, reason in map(look, runs):

@@ -21,9 +21,9 @@ from optnas.base.errors import UserError, did_you_mean
 from optnas.base.records import RunFolder
 from optnas.spaces.tables import data_folder
 from optnas.study.axes import Axis, arms_of, axes_of, chosen_axes
-from optnas.study.declare import ID_LENGTH, Study
-from optnas.study.folder import State, opened, state_of
-from optnas.study.tables import answering_table, table_of
+from optnas.study.declare import Study
+from optnas.study.folder import State, opened
+from optnas.study.tables import answering_table, known_runs, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,32 +131,12 @@ def compare_runs(
     families = _families(study, axes, by)
     runs = Runs(table)
     asked = [_parsed(each, runs) for each in responses] or default_responses(runs)
-    known, states = _known(folders, table)
+    known, states = known_runs(folders, table)
     return [
         _comparison(study, runs, known, states, axes, family, response, noise or {})
         for family in families
         for response in asked
     ]
-
-
-def _known(
-    folders: Mapping[str, RunFolder], table: pd.DataFrame
-) -> tuple[dict[str, str], dict[str, State]]:
-    """The run of each id in a table, and the state of each run.
-
-    A record of an earlier numbers version stands in the table by the hash that it had then.
-    """
-    seen = dict(table[["id", "state"]].drop_duplicates("id").to_numpy().tolist())
-    known: dict[str, str] = {}
-    states: dict[str, State] = {}
-    for name, folder in folders.items():
-        own = name
-        if name not in seen and state_of(folder) not in ("missing", "unreadable"):
-            own = str(folder.read_identity()["hash"])[:ID_LENGTH]
-        if own in seen:
-            known[own] = name
-        states[name] = seen[own] if own in seen else state_of(folder)
-    return known, states
 
 
 def _families(study: Study, axes: Sequence[Axis], by: Sequence[str]) -> list[list[Axis]]:

@@ -11,8 +11,9 @@ from optnas.base.errors import UserError
 from optnas.base.escapes import for_csv
 from optnas.base.files import write_atomically, writing
 from optnas.base.records import Record, RunFolder
-from optnas.study.declare import ID_LENGTH, describe_settings
-from optnas.study.folder import runs_of, state_of
+from optnas.study.axes import arms_of, axes_of
+from optnas.study.declare import ID_LENGTH, Study, describe_settings
+from optnas.study.folder import State, opened, runs_of, state_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +36,9 @@ def table(
 ) -> pd.DataFrame:
     """Every epoch of every run of a study.
 
-    Columns: ``id``, ``state``, ``completed`` (whether the run is done); every setting under its
-    dotted key, lists as JSON text; every value of the epoch's record under its name;
+    Columns: ``id``, ``state``, ``completed`` (whether the run is done); ``arm``, the run's values
+    of the study's axes in words, with its labels (not without a study, or an axis); every setting
+    under its dotted key, lists as JSON text; every value of the epoch's record under its name;
     ``benchmark.DATASET``, the derived cell's test accuracy in percent, asked of the table again;
     ``percentile.DATASET``, the percent of the table's cells that are not better than it;
     ``op_weight.OPERATION``, the mean over edges of the recorded operation weights;
@@ -61,8 +63,68 @@ def table(
     Example:
         >>> table("quickstart", "demo").groupby("id").last()  # doctest: +SKIP
     """
-    runs = runs_of(study, Path(out), data=data, numbers_version=numbers_version)
-    return table_of(runs, benchmark=benchmark, data=data, recorded=recorded, arrays=arrays)
+    return tabulated(
+        study,
+        out,
+        benchmark=benchmark,
+        data=data,
+        recorded=recorded,
+        arrays=arrays,
+        numbers_version=numbers_version,
+    )[0]
+
+
+def tabulated(
+    study: str | None,
+    out: str | Path,
+    *,
+    data: Path | None = None,
+    numbers_version: int | None = None,
+    **chosen: Any,
+) -> tuple[pd.DataFrame, list[RunFolder]]:
+    """The table of `table`, and the runs that were read for it; arguments as there."""
+    if study is None:
+        runs = runs_of(None, Path(out), numbers_version=numbers_version)
+        return table_of(runs, data=data, **chosen), runs
+    loaded, folders = opened(study, Path(out), data, numbers_version)
+    runs = list(folders.values())
+    return with_arms(table_of(runs, data=data, **chosen), loaded, folders), runs
+
+
+def with_arms(frame: pd.DataFrame, study: Study, folders: Mapping[str, RunFolder]) -> pd.DataFrame:
+    """The table of a study's runs with a column ``arm``, where the study has axes.
+
+    Args:
+        frame: of `table_of`; changed.
+        study: the study.
+        folders: of its runs, by id.
+    """
+    axes = axes_of(study)
+    if axes:
+        arms, (known, _) = arms_of(axes, list(study.runs)), known_runs(folders, frame)
+        named = frame["id"].map(lambda each: arms[known[each]])
+        frame.insert(list(frame).index("completed") + 1, "arm", named)
+    return frame
+
+
+def known_runs(
+    folders: Mapping[str, RunFolder], table: pd.DataFrame
+) -> tuple[dict[str, str], dict[str, State]]:
+    """The run of each id in a table, and the state of each run.
+
+    A record of an earlier numbers version stands in the table by the hash that it had then.
+    """
+    seen = dict(table[["id", "state"]].drop_duplicates("id").to_numpy().tolist())
+    known: dict[str, str] = {}
+    states: dict[str, State] = {}
+    for name, folder in folders.items():
+        own = name
+        if name not in seen and state_of(folder) not in ("missing", "unreadable"):
+            own = str(folder.read_identity()["hash"])[:ID_LENGTH]
+        if own in seen:
+            known[own] = name
+        states[name] = seen[own] if own in seen else state_of(folder)
+    return known, states
 
 
 def table_of(
