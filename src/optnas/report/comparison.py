@@ -76,7 +76,7 @@ def remarks(comparison: Comparison) -> list[str]:
             f"p is for a number of seeds fixed beforehand; where seeds are added, E of "
             f"{comparison.threshold:g} decides instead"
         )
-    told += comparison.remarks
+    told += filter(None, [comparison.noise, *comparison.remarks])
     most = max((pair.n for pair in comparison.pairs), default=0)
     if len(comparison.by) > 1 and m > 1 and too_few(most, m, comparison.alpha):
         told.append(f"fewer pairs: --by {' or --by '.join(comparison.by)}")

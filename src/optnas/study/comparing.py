@@ -43,7 +43,7 @@ class Comparison:
     ``by`` are the axes whose values make the arms, ``over`` those that are averaged over within a
     seed. ``better`` is the direction in which a run is better by the response. ``unfinished``
     counts the runs of each arm that are not done, by state. ``remarks`` say what the number of
-    seeds cannot decide.
+    seeds cannot decide; ``noise`` is the benchmark's noise floor, if the response is of it.
     """
 
     by: tuple[str, ...]
@@ -57,6 +57,7 @@ class Comparison:
     pairs: tuple[Pair, ...]
     unfinished: Mapping[str, Mapping[State, int]]
     remarks: tuple[str, ...]
+    noise: str = ""
     alpha: float = ALPHA
 
     @property
@@ -203,7 +204,6 @@ def _comparison(
     column = column_of(response.column)
     tested = [pair for pair in pairs if pair.n]
     remarks = too_few(max(pair.n for pair in tested), len(tested)) if tested else []
-    remarks += [noise[column.name]] if column.name in noise else []
     return Comparison(
         by=tuple(axis.key for axis in family),
         over=tuple(axis.key for axis in others),
@@ -216,6 +216,7 @@ def _comparison(
         pairs=tuple(pairs),
         unfinished=unfinished,
         remarks=tuple(remarks),
+        noise=noise.get(column.name, ""),
     )
 
 
