@@ -1,7 +1,8 @@
-"""The tables of docs/numerics.md and docs/gpu.md, from what the benchmarks stored.
+"""Tables of docs/numerics.md, hypergradients.md and gpu.md, from what the benchmarks stored.
 
 python benchmarks/batch_norm.py --json results/numerics/batch_norm.json
 python benchmarks/second_order.py --json results/numerics/second_order.json
+python benchmarks/hypergradient_error.py --json results/numerics/hypergradient_error.json
 python benchmarks/gpu.py --algorithms darts --peer DIR --json FILE       two runs: gpu.json
 python results/numerics.py              print the tables
 """
@@ -12,6 +13,8 @@ import json
 import statistics
 from pathlib import Path
 from typing import Any
+
+from scipy.stats import t
 
 STORED = Path(__file__).parent / "numerics"
 
@@ -89,6 +92,60 @@ def numbers(place: list[str], moments: list[dict[str, Any]]) -> list[str]:
     return [*place, *(f"{statistics.median(column):.2f}" for column in zip(*values, strict=True))]
 
 
+HYPERGRADIENTS = {
+    "first order": "first_order_cosine",
+    "unrolled, finite difference": "unrolled_cosine",
+    "unrolled, exact": "unrolled_exact_cosine",
+    "k-step, 2": "two_steps_cosine",
+    "k-step, 5": "five_steps_cosine",
+    "value-function, 2": "value_function_cosine",
+    "neumann, 3": "neumann_cosine",
+    "conjugate-gradient, 5": "conjugate_gradient_cosine",
+    "an unroll of half the length": "half_cosine",
+    "the reference on other batches": "noise_cosine",
+}
+
+
+def interval(values: list[float]) -> str:
+    """Mean over seeds with its 95 % interval (Student's t)."""
+    mean, half = statistics.fmean(values), statistics.stdev(values) / len(values) ** 0.5
+    half *= float(t.ppf(0.975, len(values) - 1))
+    return f"{mean:.2f} [{mean - half:.2f}, {mean + half:.2f}]"
+
+
+def hypergradients() -> str:
+    """Cosines with the long unroll, by weight optimizer and epoch, and CPU seconds of one."""
+    found = stored("hypergradient_error")
+    moments = [(w, epoch) for w in ("SGD", "Adam") for epoch in (1, 3)]
+    rows = []
+    for label, key in HYPERGRADIENTS.items():
+        taken = found["seconds"].get(key.removesuffix("_cosine"))
+        rows.append([label, *(interval(at(found, *each, key)) for each in moments)])
+        rows[-1].append("" if taken is None else f"{taken:.2f}")
+    heads = ["cosine with the reference", *(f"{w}, epoch {epoch}" for w, epoch in moments)]
+    return table([*heads, "s"], rows)
+
+
+def gains() -> str:
+    """What each cosine is above that of the first order, within seeds."""
+    found = stored("hypergradient_error")
+    rows = []
+    for label, key in list(HYPERGRADIENTS.items())[1:8]:
+        cells = []
+        for w in ("SGD", "Adam"):
+            columns = [at(found, w, e, k) for e in (1, 3) for k in (key, "first_order_cosine")]
+            pairs = zip(*columns, strict=True)
+            cells.append(interval([(a - b + c - d) / 2 for a, b, c, d in pairs]))
+        rows.append([label, *cells])
+    return table(["cosine minus that of the first order", "SGD", "Adam"], rows)
+
+
+def at(found: dict[str, Any], optimizer: str, epoch: int, key: str) -> list[float]:
+    """A number at a moment, one per seed."""
+    here = {"weight_optimizer": optimizer, "epoch": epoch}
+    return [row[key] for row in found["rows"] if here.items() <= row.items()]
+
+
 def gpu() -> str:
     """Steps of DARTS on a GPU, beside the peer's of the same process."""
     rows = [
@@ -108,7 +165,7 @@ def gpu() -> str:
 
 def main() -> None:
     """Print the tables."""
-    for part in (batch_norms(), alphas(), second_orders(), gpu()):
+    for part in (batch_norms(), alphas(), second_orders(), hypergradients(), gains(), gpu()):
         print(part, end="\n\n")
 
 

@@ -1,4 +1,4 @@
-"""docs/numerics.md and docs/gpu.md quote what the benchmarks stored and nothing else."""
+"""docs/numerics.md, hypergradients.md and gpu.md quote what the benchmarks stored, nothing else."""
 
 from __future__ import annotations
 
@@ -12,9 +12,16 @@ pytestmark = pytest.mark.thorough
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("name", ["batch_norms", "alphas", "second_orders", "gpu"])
+PAGES = {
+    **dict.fromkeys(("batch_norms", "alphas", "second_orders"), "numerics"),
+    **dict.fromkeys(("hypergradients", "gains"), "hypergradients"),
+    "gpu": "gpu",
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_every_row_is_rebuilt(name: str) -> None:
-    page = ROOT / "docs" / ("gpu.md" if name == "gpu" else "numerics.md")
+    page = ROOT / "docs" / f"{PAGES[name]}.md"
     spec = importlib.util.spec_from_file_location("numerics", ROOT / "results" / "numerics.py")
     assert spec is not None
     assert spec.loader is not None
