@@ -119,7 +119,7 @@ def folder(
     Args:
         folder: not used, the images are given by path.
         path: the folder. Where it lies is no part of a run's identity; what it holds is.
-        side: height and width of the images that the network sees, in pixels; of 4 a multiple.
+        side: height and width of the images that the network sees, in pixels; a multiple of 4.
         fit: ``crop`` cuts out and scales the middle square of each image, ``stretch`` scales height
             and width apart.
         test_every: each so many-th image of a class is a test image, 0 for none; of no effect where
@@ -146,11 +146,11 @@ def folder(
         *labelled, test = [LABELLED, *reversed(beside)]
         train_files = [each for part in labelled for each in _files(root / part, classes)]
         test_files = _files(root / test, classes)
-        told = f"test images from {test}/"
+        told = f"those of {test}/"
     else:
         classes = tuple(each.name for each in _folders(root))
         train_files, test_files = _shared_out(_files(root, classes), test_every)
-        told = f"each {_ordinal(test_every)} image of a class is a test image"
+        told = f"each {_ordinal(test_every)} of a class"
     if len(classes) < 2:
         raise UserError(
             f"has {'one class folder' if classes else 'no class folder'}, and two are needed",
@@ -162,7 +162,8 @@ def folder(
     def dataset(of: list[tuple[Path, int]], test: list[tuple[Path, int]]) -> Dataset:
         paths, labels = tuple(path for path, _ in of), tuple(label for _, label in of)
         pictures = Pictures(root, classes, paths, labels, side, fit)
-        count = f"{len(of):,} labelled and {len(test):,} test images of {len(classes)} classes"
+        held = f" and {len(test):,} test images ({told})" if test else " and no test images"
+        shown = "the middle square" if fit == "crop" else "stretched"
         return Dataset(
             name=NAME,
             classes=len(classes),
@@ -173,8 +174,8 @@ def folder(
             std=(),
             crop_padding=side // 8,
             flip=True,
-            note=f"{count} from the folder {root.resolve().name}, {told if test else 'none'}; seen "
-            f"at {side}x{side} pixels ({'the middle square' if fit == 'crop' else 'stretched'})",
+            note=f"{len(of):,} labelled images{held} of {len(classes)} classes from the folder "
+            f"{root.resolve().name}, seen at {side}x{side} pixels ({shown})",
             files=paths,
             decode=pictures.decode,
             decoder=f"folder {DECODING}, {pillow()}, {fit} to {side}",
