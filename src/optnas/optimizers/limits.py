@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 
-from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.schema import part_of
 from optnas.optimizers import signatures, virtual
@@ -18,20 +14,13 @@ from optnas.optimizers.stepping import takes_closure
 SECTION = "arch_optimizer"  # all can move alpha
 
 
-def facts(name: str) -> Mapping[str, Any]:
-    """What an optimizer said of itself when it was registered; those of torch said nothing."""
-    return {} if signatures.is_torchs(name) else registry.facts("optimizer", name)
-
-
 def needs(name: str) -> list[str]:
     """What has to be there: the extra of optnas that has its package, an inner optimizer.
 
     Args:
         name: a class of torch.optim or a registered name.
     """
-    if signatures.is_torchs(name):
-        return []
-    package = facts(name).get("package")
+    package = signatures.facts(name).get("package")
     extras = [f"optnas[{signatures.EXTRAS[package]}]"] if package else []
     settings = signatures.describe("optimizer", name, f"{SECTION}.name").settings
     inner = [key for key, setting in settings.items() if part_of(setting.hint) is not None]
@@ -52,11 +41,11 @@ def refuses(name: str) -> list[str]:
         found.append("w")
     elif name not in virtual.RULES:
         found.append("w with a hypergradient that needs virtual-step")
-    given = facts(name).get("examined_with", {})
+    given = signatures.facts(name).get("examined_with", {})
     settings = signatures.complete_settings(name, given, section=SECTION)
     leaf = torch.zeros(2, 2, requires_grad=True)
     optimizer = construct(name, settings, [leaf], ["alpha"])
-    if facts(name).get("on_simplex"):
+    if signatures.facts(name).get("on_simplex"):
         found.append("an algorithm that steps on the simplex itself")
     if takes_closure(optimizer):
         found.append("being an inner optimizer")

@@ -140,6 +140,11 @@ def is_torchs(name: str) -> bool:
     return name in torch_optimizers()
 
 
+def facts(name: str) -> Mapping[str, Any]:
+    """What an optimizer said of itself when it was registered; those of torch said nothing."""
+    return {} if is_torchs(name) else registry.facts("optimizer", name)
+
+
 def complete_settings(
     name: str,
     given: Mapping[str, Any],
@@ -209,7 +214,7 @@ def describe(kind: str, name: str, key: str) -> Component:
             remedy=did_you_mean(name, offered) + " (or write module:Class)",
         )
     factory = _found(name, key)
-    if not for_alpha and registry.facts("optimizer", name).get("on_simplex"):
+    if not for_alpha and facts(name).get("on_simplex"):
         raise UserError(
             "it moves rows of alpha on the simplex, and network weights are no such rows",
             key=key,

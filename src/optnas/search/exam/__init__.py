@@ -276,8 +276,8 @@ def examine(
 
 
 def _facts(subject: Subject) -> Mapping[str, Any]:
-    if subject.kind == "optimizer" and signatures.is_torchs(subject.name):
-        return {}
+    if subject.kind == "optimizer":
+        return signatures.facts(subject.name)
     return registry.facts(subject.kind, subject.name)
 
 

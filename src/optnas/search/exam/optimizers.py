@@ -14,9 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from optnas.optimizers import limits
 from optnas.optimizers.adapter import construct, set_learning_rate
-from optnas.optimizers.signatures import complete_settings
+from optnas.optimizers.signatures import complete_settings, facts
 from optnas.optimizers.stepping import take_step, to_evaluation_point, to_training_point
 from optnas.search.exam.base import NotExaminedError, Subject, demand, example
 
@@ -76,7 +75,7 @@ def solves(subject: Subject, section: str, name: str) -> None:
         FailedError: at no rate; the nearest is told.
         NotExaminedError: it moves rows of a simplex, where no solution lies.
     """
-    if limits.facts(subject.name).get("on_simplex"):
+    if facts(subject.name).get("on_simplex"):
         raise NotExaminedError("the solution is no point of a simplex")
     left = dict[float, float]()
     for rate in RATES:

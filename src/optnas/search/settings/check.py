@@ -386,8 +386,7 @@ def _check_simplex(settings: Settings) -> None:
     for key, name in _optimizers("arch_optimizer", optimizer.name, optimizer.settings):
         refuse(
             (
-                not signatures.is_torchs(name)
-                and registry.facts("optimizer", name).get("on_simplex", False),
+                signatures.facts(name).get("on_simplex", False),
                 key,
                 name,
                 f"steps on the simplex, and {algorithm} makes that of every optimizer's step",
