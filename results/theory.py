@@ -1,7 +1,9 @@
-"""The tables and pictures of docs/theory.md, from what `optnas theory convergence` stored.
+"""The tables and pictures of docs/theory.md, from what `optnas theory` stored.
 
 optnas theory convergence --dataset cifar10 --out DIR    then keep DIR/convergence.json as
                                                          results/theory/convergence-cifar10.json
+optnas theory noise DIR... --out DIR                     of the runs that docs/theory.md names; kept
+                                                         as results/theory/noise.json
 python results/theory.py                                 redraw docs/images/theory-*, rewrite the
                                                          built parts of the page
 """
@@ -169,12 +171,44 @@ def skips(found: Stored) -> str:
     )
 
 
+def noise(found: Stored) -> str:
+    """SGD minus Adam, within seeds, and the means of both."""
+    of = pairs()
+    rows = []
+    for quantity, at_loss in of["estimates"]["at equal train loss"].items():
+        means = []
+        for name in ("SGD", "Adam"):
+            runs = [run for run in of["runs"] if run["weight_optimizer"] == name]
+            means.append(sum(run["values"][quantity] for run in runs) / len(runs))
+        at_end = of["estimates"]["at the last epoch"][quantity]
+        rows.append([f"`{quantity}`", *(f"{m:.4g}" for m in means), told(at_loss), told(at_end)])
+    heads = ["quantity", "SGD, last", "Adam, last", "SGD - Adam at equal train loss"]
+    return as_table([*heads, "at the last epoch"], rows)
+
+
+def links(found: Stored) -> str:
+    """The chain from the optimizer to the gap, link by link."""
+    rows = []
+    for name, each in pairs()["links"].items():
+        known = each["spearman"] is not None
+        value = told({"mean": each["spearman"], **each}, 2) if known else "-"
+        rows.append([name, value, each["n"]])
+    return as_table(["link", "Spearman over runs", "n"], rows)
+
+
+def pairs() -> dict[str, Any]:
+    """What `optnas theory noise` stored."""
+    content: dict[str, Any] = json.loads((HERE / "theory" / "noise.json").read_text())
+    return content
+
+
 MARKS = {"supported": "(+)", "contradicted": "(-)", "inconclusive": "(?)"}
 PARTS = {
     "where": where,
     **{claim: (lambda found, c=claim: verdicts(found, c)) for claim in ("H7", "H8", "H9", "H13")},
     **{
-        each.__name__: each for each in (sizes, bounds, drifts, predictors, controls, blocks, skips)
+        each.__name__: each
+        for each in (sizes, bounds, drifts, predictors, controls, blocks, skips, noise, links)
     },
 }
 
@@ -184,6 +218,8 @@ def main() -> None:
     found = stored()
     for name, figure in pictures.figures(found[DATASETS[0]]).items():
         static.write(drawn(name, figure), IMAGES / f"theory-{name}.png", captioned=True, dpi=130)
+    figure = drawn("noise", pictures.noise(pairs()))
+    static.write(figure, IMAGES / "theory-noise.png", captioned=True, dpi=130)
     write_text(DOCUMENT, built(DOCUMENT.read_text(), PARTS, found))
 
 
