@@ -162,6 +162,26 @@ def test_an_auxiliary_skip_raises_the_dependence_until_far_beyond_one() -> None:
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def _says_what_the_page_says(verdicts: list[dict]) -> None:
+    """The list at the head of the page, at the chosen size."""
+
+    def those(claim: str, words: str) -> set[str]:
+        return {
+            each["verdict"]
+            for each in verdicts
+            if each["claim"] == claim and not each["size"] and words in each["reading"]
+        }
+
+    printed = judged.READINGS["printed"]
+    assert those("H7", f"{printed}; targets that leave the residual") == {"contradicted"}
+    assert those("H7", judged.READINGS["with 1/n"]) == {"supported"}
+    assert those("H8", "") == {"contradicted"}
+    assert those("H13", f"{judged.RATE}; an auxiliary skip of weight 1, as") == {"contradicted"}
+    assert those("H13", f"{judged.RATE}; an auxiliary skip of weight 10") == {"supported"}
+    assert those("H13", "the first gradient") == {"supported"}
+    assert those("H9", "at equal train loss") == {"contradicted"}
+
+
 @pytest.mark.thorough
 def test_the_page_quotes_what_the_command_stored() -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -175,6 +195,7 @@ def test_the_page_quotes_what_the_command_stored() -> None:
         assert each["data"]["name"] == each["settings"]["dataset"] == name
         assert each["hash"] == digest({key: each[key] for key in ("settings", "data")})
         assert judged.verdicts(each) == each["verdicts"]
+        _says_what_the_page_says(each["verdicts"])
     for name in pictures.figures(found["digits"]):
         assert f"(images/theory-{name}.png)" in text
         assert (module.IMAGES / f"theory-{name}.png").exists()
