@@ -30,9 +30,7 @@ def convergence(
     nodes: Annotated[int, typer.Option(help="h, nodes of the cell")] = 4,
     channels: Annotated[int, typer.Option(help="m, channels of a node")] = 16,
     samples: Annotated[int, typer.Option(help="n, images trained on")] = 12,
-    activation: Annotated[
-        str, typer.Option(help="softplus, tanh, identity or square")
-    ] = "softplus",
+    activation: Annotated[str, typer.Option(help="softplus or tanh")] = "softplus",
     weight: Annotated[float, typer.Option(help="of skip and convolution on every edge")] = 1 / 3,
     steps: Annotated[int, typer.Option(help="full-batch steps of training")] = 40,
     cells: Annotated[int, typer.Option(help="random cells whose rates are ranked")] = 24,

@@ -31,9 +31,7 @@ KERNEL = 3
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": F.softplus,
     "tanh": torch.tanh,
-    # Polynomials: what the theorem excludes.
-    "identity": lambda x: x,
-    "square": torch.square,
+    "identity": lambda x: x,  # a polynomial, which the theorem excludes: the control
 }
 Edge = tuple[int, int]  # source, target
 
