@@ -196,6 +196,11 @@ def test_the_page_quotes_what_the_command_stored() -> None:
         assert each["hash"] == digest({key: each[key] for key in ("settings", "data")})
         assert judged.verdicts(each) == each["verdicts"]
         _says_what_the_page_says(each["verdicts"])
+    flat = {each["reading"].split()[0]: each["verdict"] for each in module.pairs()["verdicts"]}
+    assert {name for name, verdict in flat.items() if verdict == "supported"} == {
+        *("lambda_max_scaled", "trace_scaled", "filter")
+    }
+    assert set(flat.values()) == {"supported", "inconclusive"}
     for name in pictures.figures(found["digits"]):
         assert f"(images/theory-{name}.png)" in text
         assert (module.IMAGES / f"theory-{name}.png").exists()
