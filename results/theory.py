@@ -39,7 +39,7 @@ def stored() -> Stored:
 def told(each: dict[str, Any], digits: int = 3) -> str:
     """An estimate and its interval, without exponents."""
     mean, low, high = (
-        None if each[end] is None else f"{float(f'{round(each[end], 9):.{digits}g}'):g}"
+        None if each[end] is None else f"{float(f'{round(each[end], 9) + 0.0:.{digits}g}'):g}"
         for end in ("mean", "low", "high")
     )
     return str(mean) if low is None else f"{mean} [{low}, {high}]"
