@@ -1,5 +1,10 @@
 """Hypergradients on problems whose answer is known, and what they leave alone.
 
+Beside prolearner/hypertorch, 6241dfa, on the weights of a supernet of two channels after an epoch
+under SGD with momentum, in double precision, relative to the gradient: `fixed_point` and `neumann`
+7.3e-16, `reverse` and `k_step` 2.0e-15, `CG` and `conjugate_gradient` 2.8e-16 (at a weight decay of
+50: where curvature is negative ours ends and published code goes on).
+
 Symbols: x all network weights joined, a alpha as a vector, lr, mu, wd those of SGD.
 Shapes: E edges, O operations.
 """
