@@ -21,6 +21,7 @@ from optnas.measures.evaluation import Batch
 from optnas.measures.indicator import costs
 from optnas.measures.indicator.oneshot import score_cells
 from optnas.search import api
+from optnas.search.state import build_state
 from optnas.spaces import build_space, functions
 from optnas.spaces.network import Statistics, build_fixed, build_network
 from optnas.spaces.tables import Question, load_table
@@ -241,7 +242,11 @@ def test_every_algorithm_searches_it_or_says_in_one_line_why_not(tmp_path: Any) 
             refused[name] = error.reason.partition(", and")[0]
     # Partial channels: what bypasses the operations cannot double its width.
     no = "its network takes no mixed_cell"
-    assert refused == {"pc-darts": no, "pc-darts-unrolled": no}
+    one = "compares cells of a network"
+    assert refused == {
+        **{"pc-darts": no, "pc-darts-unrolled": no},
+        **{"lambda-darts": one, "lambda-darts-unrolled": one},
+    }
 
 
 @pytest.mark.parametrize("calibrated", [False, True])
@@ -278,6 +283,12 @@ def test_costs_are_those_that_were_published(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(costs, "_counted", costs._counted.__wrapped__)
     cell = MACRO.architecture(map(int, "02012100"))
     assert (costs.parameters(cell), costs.flops(cell)) == (890_666, 47_327_744)
+
+
+def test_what_compares_cells_is_refused_where_there_is_one() -> None:
+    settings = tiny_settings(**ON_MACRO, algorithm__name="lambda-darts")
+    with pytest.raises(UserError, match="that of nas-bench-macro is one cell; choose another"):
+        build_state(settings)
 
 
 def test_sides_may_be_odd_and_the_last_pixel_counts() -> None:

@@ -31,7 +31,7 @@ AlignmentName = Literal["cosine", "sign"]
 @register(
     "algorithm",
     "lambda-darts",
-    needs=("inner-step",),
+    needs=("inner-step", "several-cells"),
     paper="Λ-DARTS: Mitigating Performance Collapse by Harmonizing Operation Selection among Cells",
     year=2023,
 )

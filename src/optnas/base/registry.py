@@ -78,6 +78,7 @@ NEEDS = {
     "memory": "tensors remembered from step to step, in `Progress.memory`",
     "draw": "a random draw per step, in `Progress.draw`",
     "own-cell": "a space whose network takes another mixed cell",
+    "several-cells": "a network of more than one cell",
     "auxiliary-skip": "a skip beside the operations, where edges are strided one of its own",
     "noise": "a uniform number per operation weight and weight step, in `Progress.noise_EO`",
     "inner-step": "the train loss of a weight step at any operation weights, in `Progress.inner`",

@@ -212,6 +212,13 @@ def build_state(settings: Settings) -> SearchState:
         dtype=dtype,
         device=device,
     )
+    if "several-cells" in needs and supernet.cells < 2:
+        raise UserError(
+            f"compares cells of a network, and that of {space.name} is one cell",
+            key="algorithm.name",
+            value=chosen.name,
+            remedy="choose another space or algorithm",
+        )
     tracked = settings.supernet.batch_norm == "running"
     asked = settings.augmentation
     augmentation = Augmentation(asked.crop_padding, asked.flip, asked.cutout)
