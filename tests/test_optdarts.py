@@ -32,7 +32,7 @@ AUGMENTED = {"evaluation__augmented": True}
 # --- every value --------------------------------------------------------------------------------
 
 CONSTANT = {"name": "constant", "warmup_epochs": 0}
-COSINE = {"name": "cosine", "warmup_epochs": 0}
+COSINE = {"name": "cosine", "warmup_epochs": 0, "final_share": 0.0}
 SGD = {"name": "SGD", "momentum": 0.9, "dampening": 0, "weight_decay": 3e-4, "nesterov": False}
 ADAM = {"name": "Adam", "betas": [0.5, 0.999], "eps": 1e-8, "weight_decay": 3e-4, "amsgrad": False}
 WEIGHTS = {
