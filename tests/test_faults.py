@@ -21,7 +21,7 @@ from optnas.base.errors import Origins, UserError, fault_of
 from optnas.base.records import RunFolder
 from optnas.base.registry import supply
 from optnas.base.toml import dump_toml
-from optnas.search import api, loop
+from optnas.search import api, loop, words
 from optnas.search.session import Session
 from optnas.study.declare import PlannedRun, load_study
 from optnas.study.folder import look, prepare
@@ -66,7 +66,7 @@ def test_whose_fault_it_is(case: str) -> None:
     assert fault_of(told) == fault
 
 
-@pytest.mark.parametrize("told", [Origins("a.toml").told, lambda: api._told("a.toml")])
+@pytest.mark.parametrize("told", [Origins("a.toml").told, lambda: words.told("a.toml")])
 def test_an_error_that_names_its_place_is_not_its_own_cause(told: Any) -> None:
     with pytest.raises(UserError) as caught, told(), told():
         raise UserError("wrong", where="b.toml") from ValueError("no number")
