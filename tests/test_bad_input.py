@@ -34,7 +34,7 @@ from optnas.search import api
 # settings of a search on the command line | key and value that are told | a part of the remedy
 SETTINGS = """
 algorithm.name=dartz | algorithm.name = 'dartz' | did you mean darts?
-algorithm.name=xyz | algorithm.name = 'xyz' | use one of: beta-darts, composed, darts
+algorithm.name=xyz | algorithm.name = 'xyz' | use one of: a2m, beta-darts, composed, darts
 serach.epochs=3 | serach.epochs = 3 | did you mean search?
 search.epoch=3 | search.epoch = 3 | did you mean epochs?
 algorithm.hypergradint=unrolled | algorithm.hypergradint = 'unrolled' | mean hypergradient?

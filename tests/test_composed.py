@@ -251,7 +251,7 @@ REFUSED: list[tuple[str, Any, str, str]] = [
         "also_validate",
         {"a": "b"},
         "also_validate.a.name = 'b'",
-        "use one of: dirichlet, hard-gumbel",
+        "use one of: dirichlet, hard-concrete, hard-gumbel",
     ),
     ("relaxation", "./mine.py", "relaxation.name = './mine.py'", "write ./mine.py:NAME"),
     (

@@ -234,8 +234,8 @@ def second(share: float = 2.0):
 REFUSED = """
 darst | command line: TARGET = 'darst' | did you mean darts?
 darts --kind algoritm | command line: --kind = 'algoritm' | algorithm?
-darts --kind space | command line: TARGET = 'darts' | use one of: nas-b
-darts hypergradien=frozen | command line: algorithm.hypergradien = 'frozen' | hypergradient
+sdarts-rs --kind space | command line: TARGET = 'sdarts-rs' | use one of: darts
+darts --kind algorithm hypergradien=frozen | command line: algorithm.hypergradien = 'frozen' | hypergradient
 SGD a=1 --kind optimizer | command line: weight_optimizer.a = 1 | use one of
 SGD momentum=-1 | command line: weight_optimizer.momentum = -1.0 | change its value
 --kind schedule | command line: KEY=VALUE | name one
@@ -243,13 +243,13 @@ SGD momentum=-1 | command line: weight_optimizer.momentum = -1.0 | change its va
 ./broken.py | ./broken.py | and that the file runs
 ./empty.py | command line: TARGET = './empty.py' | ./empty.py:NAME
 ./mine.py --kind space | command line: TARGET = './mine.py' | KIND
-./mine.py:frist --kind discretization | command line: discretization NAME | did you mean first
+./mine.py:frist --kind discretization | command line: discretization.name | did you mean first
 ./mine.py:unregistered | command line: TARGET = './mine.py:unregistered' | --kind
 ./mine.py:first edge=x | command line: discretization.edge = 'x' | write one such as 0
 ./choosy.py:second | command line: relaxation.share = 2.0 | lower it
 gap batches=0 | command line: measure.batches = 0 | raise it
 gap batch=1 | command line: measure.batch = 1 | did you mean batches?
-./mine.py:first --kind space | command line: space NAME = './mine.py:first' | a s
+./mine.py:first --kind space | command line: space.name = './mine.py:first' | name a s
 """
 
 
