@@ -12,6 +12,7 @@ import pytest
 
 import optnas
 from optnas.base import moved, registry
+from optnas.base.errors import UserError
 
 OLD = Path(__file__).parent / "templates" / "extending-0.1.0.md"
 
@@ -28,6 +29,14 @@ def test_an_old_path_leads_to_what_took_its_place(name: str) -> None:
             assert getattr(old, each) is not None
     with pytest.raises(AttributeError, match="no attribute 'nowhere'"):
         old.nowhere  # noqa: B018
+
+
+def test_an_old_module_in_the_place_of_a_function_is_called_as_that(tmp_path: Path) -> None:
+    sys.modules.pop("optnas.supernet", None)
+    with pytest.warns(DeprecationWarning, match="is now"):
+        importlib.import_module("optnas.supernet")
+    with pytest.raises(UserError, match="no run in this folder"):
+        optnas.supernet(tmp_path / "nowhere")
 
 
 @pytest.mark.thorough

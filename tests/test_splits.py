@@ -93,7 +93,9 @@ def test_all_lists_are_used_by_default(folder: Path) -> None:
 def test_the_benchmark_protocols_ask_for_the_file(name: str, protocol: str, folder: Path) -> None:
     write_files(folder, archive_files("imagenet16-120", pixels(20, 16), [1] * 20))
     asked = {"data.name": name, "protocol": protocol, "data.folder": str(folder)}
-    with pytest.raises(UserError, match=r"split_file: .*=test-file needs .* 'data.split_file': PATH"):
+    with pytest.raises(
+        UserError, match=r"split_file: .*=test-file needs .* 'data.split_file': PATH"
+    ):
         api.settings_of(asked)
 
 

@@ -61,6 +61,18 @@ MOVED: dict[str, tuple[str, ...]] = {
 }
 
 
+class _Callable(types.ModuleType):
+    """An old module that is named as a function of the package is now, and is called as that.
+
+    Importing it puts it in the function's place.
+    """
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """What the function gives."""
+        package: Any = sys.modules["optnas"]
+        return package.__getattr__(self.__name__.partition(".")[2])(*arguments, **named)
+
+
 class _Old(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds the modules of `MOVED`."""
 
@@ -95,6 +107,9 @@ class _Old(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
 
         module.__getattr__ = found  # type: ignore[method-assign]
+        package: Any = sys.modules["optnas"]
+        if module.__name__.partition(".")[2] in package.__all__:
+            module.__class__ = _Callable
 
 
 def answer() -> None:
