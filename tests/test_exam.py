@@ -235,7 +235,7 @@ REFUSED = """
 darst | command line: TARGET = 'darst' | did you mean darts?
 darts --kind algoritm | command line: --kind = 'algoritm' | algorithm?
 snas --kind space | command line: TARGET = 'snas' | use one of: darts
-darts --kind algorithm hypergradien=frozen | algorithm.hypergradien = 'frozen' | hypergradient
+darts --kind algorithm hyp=frozen | command line: algorithm.hyp = 'frozen' | hypergradient
 SGD a=1 --kind optimizer | command line: weight_optimizer.a = 1 | use one of
 SGD momentum=-1 | command line: weight_optimizer.momentum = -1.0 | change its value
 --kind schedule | command line: KEY=VALUE | name one
