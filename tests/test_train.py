@@ -23,7 +23,7 @@ from optnas.search.checkpoints import read_content
 from optnas.search.settings.layers import Layer
 from optnas.search.standalone.cell import Epoch, tables_say
 from optnas.search.standalone.found import find, plan
-from optnas.search.standalone.journal import held
+from optnas.search.standalone.journal import begin, held
 from optnas.search.standalone.settings import load_settings
 from optnas.search.standalone.train import Training, load_parts, new_network
 from optnas.search.standalone.train import train as train_whole
@@ -304,3 +304,13 @@ def test_what_a_search_has_not_finished_is_not_trained(searched: Path, tmp_path:
     (tmp_path / "full" / "notes.txt").touch()
     with pytest.raises(UserError, match="holds something else already"):
         optnas.train(CELL, SMALL, out=tmp_path / "full")
+
+
+def test_another_command_leaves_a_training_that_was_begun(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    with held(journal, tmp_path):
+        begin(journal, {"format": 1, "cell": "a", "hash": "a"})
+    before = journal.read_text()
+    with pytest.raises(UserError), held(journal, tmp_path):
+        begin(journal, {"format": 1, "cell": "b", "hash": "b"})
+    assert journal.read_text() == before

@@ -95,7 +95,8 @@ def _versions() -> Iterator[Check]:
 
     python = SpecifierSet(installed.metadata("optnas")["Requires-Python"])
     own = f"Python {platform.python_version()}, optnas {installed.version('optnas')}"
-    if platform.python_version() not in python:
+    fits = platform.python_version() in python
+    if not fits:
         yield Check("versions", "wrong", own, f"use Python {python}")
     needed = [Requirement(each) for each in installed.requires("optnas") or ()]
     needed = [each for each in needed if not each.marker or each.marker.evaluate({"extra": ""})]
@@ -110,7 +111,7 @@ def _versions() -> Iterator[Check]:
             wrong[str(each)] = f"{each.name} is {there}, and optnas needs {each}"
     for requirement, reason in wrong.items():
         yield Check("versions", "wrong", reason, f'pip install "{requirement}"')
-    if not wrong:
+    if fits and not wrong:
         yield Check("versions", "ok", f"{own}, and the {len(needed)} packages it needs")
 
 

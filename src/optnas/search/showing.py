@@ -90,7 +90,7 @@ class Epochs(Line):
         told = [f"epoch {epoch} of {self._epochs}", f"valid {record['valid_accuracy']:.2f} %"]
         table, accuracy = record["benchmark"]["table"], record["benchmark"]["accuracy"]
         told += [f"{name} {value:.2f} % ({table})" for name, value in [*accuracy.items()][:1]]
-        if self._first is None:
+        if self._first is None or epoch <= self._first[0]:  # a search may go back
             self._first = epoch, now
         elif epoch < self._epochs:
             begun, since = self._first

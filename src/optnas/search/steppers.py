@@ -12,6 +12,7 @@ epoch only tensors change. Whatever a step is given is copied to where the recor
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn, Protocol
@@ -59,6 +60,12 @@ def eager(step: Step, state: SearchState) -> Iterator[Step]:
     yield step
 
 
+@functools.cache
+def _own_stream(device: int) -> torch.cuda.Stream:
+    """One for all epochs of a process: libraries keep memory for each stream they have seen."""
+    return torch.cuda.Stream(device)
+
+
 @contextlib.contextmanager
 def graph(step: Step, state: SearchState) -> Iterator[Step]:
     """From an epoch's second step on, batches of full size are steps of one CUDA graph.
@@ -71,7 +78,7 @@ def graph(step: Step, state: SearchState) -> Iterator[Step]:
     """
     # Autograd runs a leaf's part of the backward pass on the stream of its first use, and a graph
     # may not depend on the default one.
-    before, own = torch.cuda.current_stream(), torch.cuda.Stream()
+    before, own = torch.cuda.current_stream(), _own_stream(torch.cuda.current_device())
     own.wait_stream(before)
     with Recorded(step, state, captured) as recorded:
         with torch.cuda.stream(own):

@@ -65,6 +65,7 @@ def held(journal: Path, out: Path) -> Iterator[None]:
         where=journal,
         remedy="wait for it, or choose another --out",
     )
+    made = not journal.exists()
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(lock(journal, busy))
@@ -78,7 +79,8 @@ def held(journal: Path, out: Path) -> Iterator[None]:
         try:
             yield
         except UserError:
-            if read_text(journal).count("\n") <= 1:
+            # What stood here before stays, for the command that began it.
+            if made and read_text(journal).count("\n") <= 1:
                 journal.unlink()
             raise
 
