@@ -18,6 +18,7 @@ from tiny import TINY
 
 import optnas
 from optnas.report.declared import DeclaredStudy
+from optnas.search.showing import Epochs
 from optnas.search.words import in_python
 from optnas.study.engines.base import Job
 from optnas.study.worker import execute
@@ -337,3 +338,11 @@ def test_the_report_of_a_study_from_a_dictionary(tmp_path: Path) -> None:
     assert study.run(jobs=1, progress=False)
     assert study.report() == Path("mine/report.html")
     assert (tmp_path / "mine" / "report.html").stat().st_size > 1e5
+
+
+def test_progress_of_a_search_that_goes_back() -> None:
+    """As robust-darts does, also after a resume."""
+    benchmark: dict[str, Any] = {"table": "none", "accuracy": {}}
+    with Epochs(20, False) as shown:
+        for epoch in (12, 13, 11, 12, 12):
+            shown.add({"epoch": epoch, "valid_accuracy": 1.0, "benchmark": benchmark})
