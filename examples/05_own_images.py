@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 import optnas
 
@@ -36,9 +36,12 @@ def make(folder: Path) -> None:
 
 
 def main() -> None:
-    shutil.rmtree(OUT, ignore_errors=True)
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else OUT / "images"
-    if folder == OUT / "images":
+    given = len(sys.argv) > 1
+    folder = Path(sys.argv[1]) if given else OUT / "images"
+    # Images of your own are left alone, wherever they lie.
+    for mine in (OUT / "a", OUT / "alone", *(() if given else (folder,))):
+        shutil.rmtree(mine, ignore_errors=True)
+    if not given:
         make(folder)
     images = {"data.name": "folder", "data.path": str(folder), "data.side": 16}
     found = optnas.run(images | {"search.epochs": 3, "measures.sharpness.every": 0}, out=OUT / "a")
@@ -49,8 +52,10 @@ def main() -> None:
     print(f"its test accuracy, trained alone: {low:.1f} to {high:.1f} % (95 % interval, 3 seeds)")
 
     module = optnas.network(OUT / "alone")  # a torch.nn.Module
-    path = next(path for path in sorted(folder.rglob("*")) if path.is_file())
-    seen = np.asarray(Image.open(path).convert("RGB").resize((16, 16))) / 255
+    path = next(path for path in sorted(folder.rglob("*.*")) if path.name[0] != ".")
+    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    # The middle square, as in training.
+    seen = np.asarray(ImageOps.fit(image, (16, 16), Image.Resampling.BILINEAR)) / 255
     logits = module(torch.tensor(seen).permute(2, 0, 1)[None])
     print(f"{path} shows {module.pictures.class_names[int(logits.argmax())]}")
 

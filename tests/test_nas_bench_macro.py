@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -313,3 +314,19 @@ def test_the_table_has_three_trainings_of_each_function() -> None:
     grouped = functions(MACRO)
     assert len(grouped) == 3969
     assert all(len({values[place] for place in places}) == 1 for places in grouped.values())
+
+
+def test_the_page_has_the_noise_of_the_table() -> None:
+    table = load_table("nas-bench-macro", folder=None)
+    means = table.values(ASKED)
+    spreads = np.array([table.spread(cell, ASKED) for cell in MACRO.all()])
+    page = (Path(__file__).parents[1] / "docs" / "spaces.md").read_text()
+    bins = [(means >= low) & (means < high) for low, high in ((75, 85), (85, 90), (90, 92))]
+    bins.append(means >= 92)
+    noise = [float(np.sqrt(np.square(spreads[inside]).mean())) for inside in bins]
+    for name, numbers in (
+        ("networks", [f"{inside.sum():,}" for inside in bins]),
+        ("one training, points", [f"{each:.2f}" for each in noise]),
+        ("a mean of three, points", [f"{each / 3**0.5:.2f}" for each in noise]),
+    ):
+        assert f"| {name} | {' | '.join(numbers)} |" in page

@@ -87,7 +87,7 @@ def noise(
     _made(out)
     for run in runs:
         api.measure(run.path, {"noise": chosen}, run_settings, on_line=_tell, where=COMMAND_LINE)
-    found = compared(runs)
+    found = compared(runs, **{key: v for key, v in chosen.items() if key not in ("every", "at")})
     _hand_over("noise", found, out, {"noise": pictures.noise(found)}, as_json=as_json)
 
 

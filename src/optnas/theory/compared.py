@@ -15,7 +15,6 @@ from optnas.base.columns import TOP_EIGENVALUE
 from optnas.base.errors import UserError
 from optnas.base.measurements import Line
 from optnas.base.records import RunFolder
-from optnas.measures.drawing import require_runs
 from optnas.measures.lines import measured
 from optnas.theory.judged import estimate, over_seeds
 
@@ -59,11 +58,12 @@ class Run(NamedTuple):
         return float(self.lines[-1]["values"][quantity])
 
 
-def compared(folders: Sequence[RunFolder]) -> Found:
+def compared(folders: Sequence[RunFolder], **chosen: Any) -> Found:
     """Pairs of runs that differ in the weight optimizer, and the chain from noise to the gap.
 
     Args:
         folders: runs with lines of the measure ``noise``, of SGD and of Adam on w.
+        **chosen: settings of the measure, where lines of several settings are there.
 
     Returns:
         The runs, estimates of SGD minus Adam at equal train loss and at the end, verdicts, links.
@@ -71,8 +71,7 @@ def compared(folders: Sequence[RunFolder]) -> Found:
     Raises:
         UserError: there is no run, none was measured, or there is no pair.
     """
-    require_runs("noise", folders)
-    lines = measured("noise", folders)
+    lines = measured("noise", folders, **chosen)
     runs = [
         Run(folder, folder.read_config(), folder.read_epochs(), each)
         for folder, each in zip(folders, lines, strict=True)

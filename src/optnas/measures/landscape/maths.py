@@ -162,12 +162,12 @@ class Chart:
             whole_EO = self._whole(moved_EO)
             choice = algorithm.cell(without_none(whole_EO, space), progress)
             return strongest(choice, algorithm.relax(whole_EO, progress), space)
-        read_EO = self.op_weights(shift_EO).double()
+        point_EO = read_EO = self.op_weights(shift_EO).double()
         if not algorithm.columns:
-            moved_EO = read_EO - snapshot.op_weights_EO.double()
+            moved_EO = point_EO - snapshot.op_weights_EO.double()
             read_EO = snapshot.alpha_EO.double().softmax(-1) + moved_EO
         choice = algorithm.chosen(without_none(read_EO, space), progress)
-        return strongest(choice, read_EO, space)
+        return strongest(choice, point_EO, space)
 
 
 class Directions(NamedTuple):
