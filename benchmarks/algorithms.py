@@ -151,6 +151,8 @@ def main() -> None:
     """Time, measure memory, print a table and a line of JSON."""
     arguments = parsed()
     torch.set_num_threads(1)
+    if arguments.json and arguments.names:
+        sys.exit("--json stores every algorithm's row: leave the names out")
     if arguments.memory:
         print(growth_mib(arguments.names[0]))
         return

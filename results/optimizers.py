@@ -78,6 +78,8 @@ def examine_all(wanted: list[str]) -> None:
         "torch": torch.__version__,
         "processor": processor(),
     }
+    if unknown := set(wanted) - set(names()):
+        sys.exit(f"no optimizer: {', '.join(sorted(unknown))}")
     for name, settings in [*((name, {}) for name in names()), *MORE]:
         if wanted and name not in wanted:
             continue
@@ -85,7 +87,7 @@ def examine_all(wanted: list[str]) -> None:
         kept = [r for r in stored() if (r["name"], r["settings"]) != (name, settings)]
         order = sorted([*kept, row], key=lambda r: (r["name"].lower(), len(r["settings"])))
         STORED.parent.mkdir(exist_ok=True)
-        STORED.write_text(json.dumps(order, indent=1) + "\n")
+        write_text(STORED, json.dumps(order, indent=1) + "\n")
         print(name, settings, {k: v for k, v in row["checks"].items() if v}, flush=True)
 
 

@@ -8,6 +8,7 @@ same 1,617 stop, at the same epoch, for the same epoch before. The rule's twin i
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -16,8 +17,10 @@ from typing import Any
 import pytest
 from tiny import assert_same, fingerprint, tiny_settings
 
+from optnas.algorithms.base import Algorithm, Turn, Watch
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
+from optnas.search import state as state_module
 from optnas.search import turns
 from optnas.search.checkpoints import restore
 from optnas.search.exam.searches import trace, traced
@@ -118,6 +121,25 @@ def test_it_goes_on_from_there_with_more_decay(tmp_path: Path) -> None:
     assert result is not None
     assert (len(folder.read_epochs()), result["epochs"]) == (6, 5)
     assert "ended" not in result
+
+
+def test_a_second_way_back_keeps_what_the_first_has_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leads to an epoch before the first one's, whose checkpoint has the decay of before."""
+    script = {4: Turn(back=3, decay=10.0), 5: Turn(back=1, decay=2.0)}
+    watch = Watch(lambda trial: script.pop(trial.progress.epoch, Turn()), every=1, back=4)
+    plain = state_module.algorithm_of
+
+    def scripted(*given: Any) -> Algorithm:
+        return dataclasses.replace(plain(*given), watch=watch)
+
+    monkeypatch.setattr(state_module, "algorithm_of", scripted)
+    settings = settings_of(NEVER | {"search__epochs": 6})
+    state = after(settings, searched(settings, tmp_path / "run"))
+    assert script == {}
+    (group,) = state.weight_optimizer.param_groups
+    assert group["weight_decay"] == pytest.approx(3e-4 * 10 * 2)
 
 
 @pytest.fixture(scope="module")

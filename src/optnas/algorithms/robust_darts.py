@@ -175,7 +175,9 @@ def robust_darts(
         memory, epoch = trial.progress.memory, trial.progress.epoch
         if int(memory[ENDED]):
             return Turn(ends=True, reason=_told(ratio, int(memory[ENDED])))
-        top = float(torch.linalg.eigvalsh(trial.alpha_hessian(batches, batch_size))[-1]) + diagonal
+        hessian_PP = trial.alpha_hessian(batches, batch_size)
+        finite = bool(hessian_PP.isfinite().all())  # else no rule holds
+        top = float(torch.linalg.eigvalsh(hessian_PP)[-1]) + diagonal if finite else math.nan
         epochs = [*memory[LOOKED].tolist(), epoch]
         values = [*memory[EIGENVALUES].tolist(), top]
         found = growth(epochs, values, window=window, ratio=ratio, start=start, delta=delta)

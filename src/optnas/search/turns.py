@@ -59,11 +59,13 @@ def watched(state: SearchState, folder: RunFolder) -> Turn | None:
     told += ", where the search ends" if turn.ends else ""
     folder.note_turn({"epoch": epoch, "back": turn.back, "ends": turn.ends, "reason": turn.reason})
     seconds = state.seconds
+    # Of the decay now: the checkpoint may be older than the last time it was raised.
+    decays = [group.get("weight_decay") for group in state.weight_optimizer.param_groups]
     restore(state, there)
     state.remember(turn.memory)
-    for group in state.weight_optimizer.param_groups:
-        if "weight_decay" in group:
-            group["weight_decay"] *= turn.decay
+    for group, decay in zip(state.weight_optimizer.param_groups, decays, strict=True):
+        if decay is not None:
+            group["weight_decay"] = decay * turn.decay
     state.seconds = seconds + time.perf_counter() - started
     save(state, folder.checkpoint)
     folder.previous.unlink(missing_ok=True)  # its records are cut

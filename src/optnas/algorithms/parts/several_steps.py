@@ -114,6 +114,7 @@ def value_function(
 
         def reached(share: float) -> Weights:
             def along(loss: Loss) -> GradientsAt:
+                @torch.enable_grad()
                 def gradients(weights: Weights) -> Sequence[Tensor]:
                     at = {name: w.detach().requires_grad_() for name, w in weights.items()}
                     inner = loss(held_EO, at).loss
@@ -123,8 +124,8 @@ def value_function(
 
                 return gradients
 
-            found = problem.virtual_steps([along(loss) for loss in batches])
-            return {name: weight.detach() for name, weight in found.items()}
+            with torch.no_grad():
+                return problem.virtual_steps([along(loss) for loss in batches])
 
         batches = [problem.train_loss, *problem.more_train_batches(steps - 1)]
         z, y = reached(0.0), reached(1 / multiplier)
