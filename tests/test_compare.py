@@ -248,3 +248,18 @@ def test_the_latex_table_is_a_table(compared: tuple[str, Path]) -> None:
     bare = re.sub(r"\\[%&_#]|\$[^$]*\$", "", text)
     assert not re.search(r"[%_#$^~]", bare)
     assert bare.count("{") == bare.count("}")
+
+
+def test_labels_of_several_grids_hold_together(tmp_path: Path) -> None:
+    """Of another axis, and of a point that an earlier grid has without a label."""
+    grids = """
+[[grid]]
+"arch_optimizer.name" = ["Adam", "SGD"]
+[[grid]]
+arch_optimizer = [{ name = "Adam", label = "base" }]
+[[grid]]
+weight_optimizer = [{ name = "SGD", lr = 0.5, label = "mySGD" }, { name = "Adam", label = "my" }]
+"""
+    axes = {axis.key: axis for axis in axes_of(load_study(tiny_study(tmp_path, "[0]", grids)))}
+    assert set(axes["weight_optimizer"].values.values()) == {"SGD", "mySGD", "my"}
+    assert set(axes["arch_optimizer"].values.values()) == {"base", "SGD"}

@@ -291,3 +291,12 @@ def test_lines_are_strict_json_in_order_of_epochs(tmp_path: Path) -> None:
     assert [json.loads(line)["epoch"] for line in text.splitlines()] == [2, 10]
     assert kept.read("x", k=[1]) == kept.read("x")
     assert kept.read("x", k=[2]) == kept.read("y") == []
+
+
+def test_a_line_that_replaces_is_the_only_one(tmp_path: Path) -> None:
+    """Whatever the settings of the lines before: of a label that a run has once."""
+    held = Measurements(tmp_path / "measures")
+    line = {"epoch": 3, "status": "ok", "values": {"test": 90.0}, "units": {"test": "percent"}}
+    for epochs in (20, 100):
+        held.replace("alone", {**line, "settings": {"epochs": epochs}})
+    assert [line["settings"] for line in held.read("alone")] == [{"epochs": 100}]

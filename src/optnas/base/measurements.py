@@ -105,6 +105,16 @@ class Measurements:
                 remedy="measure again: optnas measure DIR NAME --again",
             ) from error
 
+    def replace(self, label: str, line: Line) -> None:
+        """Write the one line of a label, over all that it had; atomic.
+
+        Args:
+            label: the measure.
+            line: strict JSON values.
+        """
+        self.path.mkdir(exist_ok=True)
+        self._write(label, [line])
+
     def put(self, label: str, line: Line, arrays: Arrays) -> None:
         """Write a line in its place, over one of the same epoch and settings; atomic.
 

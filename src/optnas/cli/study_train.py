@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
-from optnas.base.errors import COMMAND_LINE, EXIT_DONE
+from optnas.base.errors import COMMAND_LINE
 from optnas.cli.common import DataFolder
 from optnas.cli.study import Name, Out
 from optnas.cli.train import Device, Epochs, Protocol, Seeds, Threads, Words, given
@@ -42,4 +40,3 @@ def train(
         where=COMMAND_LINE,
     )
     print_cells(told, study, out)
-    raise typer.Exit(EXIT_DONE)

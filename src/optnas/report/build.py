@@ -177,7 +177,10 @@ def figures_of(
     found: list[Drawn | Picture] = []
     absent = []
     named, broken = _registered(folders.values())
-    named |= {_plain_name(each): each for each in more if each not in named.values()}
+    for each in more:
+        if each not in named.values():
+            name, file = _plain_name(each), Path(each.rpartition(":")[0]).stem
+            named[f"{file}-{name}" if name in named else name] = each
     for name, address in named.items():
         needs = registry.facts("figure", address).get("needs", ())
         runs = [run for run in ready if all(_measured(run, label) for label in needs)]

@@ -137,7 +137,7 @@ class DeclaredStudy:
         """One row for each run and epoch; options as of `optnas.study.table`."""
         from optnas.study.tables import table
 
-        return table(self._written(), self.out, **options)
+        return table(self._written(), self.out, **self._read(options))
 
     @speaking
     def compare(
@@ -167,7 +167,7 @@ class DeclaredStudy:
         from optnas.report.comparison import as_plain, write_comparison
         from optnas.study.comparing import compare
 
-        found = compare(self._written(), self.out, by, responses, **options)
+        found = compare(self._written(), self.out, by, responses, **self._read(options))
         if to is not None:
             write_comparison(found, Path(to))
         rows, remarks = [], []
@@ -194,7 +194,12 @@ class DeclaredStudy:
         """
         from optnas.report.build import report
 
-        return report(self._written(), self.out, to, **options)
+        return report(self._written(), self.out, to, **self._read(options))
+
+    def _read(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options of what reads the study's file again, with the data folder it was made with."""
+        folder = self._settings.get("data.folder")
+        return {**({} if folder is None else {"data": Path(folder)}), **options}
 
     def _written(self) -> str:
         """The name of the study's file, which is there."""

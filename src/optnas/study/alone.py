@@ -32,12 +32,14 @@ class Trained:
         cells: different trainings behind them.
         busy: trainings that another process is at.
         unfinished: runs that have found no cell, by state.
+        judged_on: ``test``, or ``valid`` where the data have no test images.
     """
 
     runs: int
     cells: int
     busy: int
     unfinished: Mapping[str, int]
+    judged_on: str = "test"
 
 
 # A run, its cell, and what came of it.
@@ -95,25 +97,29 @@ def train_cells(
             except BusyError:
                 busy.add(key)
         if key in results:
-            folders[name].measures.put(ALONE, line_of(planned, results[key], protocol), {})
+            ended = folders[name].read_result() or {}
+            # One line per run: the training that was asked for last.
+            line = line_of(planned, results[key], protocol, ended["epochs"])
+            folders[name].measures.replace(ALONE, line)
             on_run(folders[name], planned, results[key])
     trained = sum(planned.hash in results for planned in plans.values())
-    return Trained(trained, len(results), len(busy), unfinished)
+    judged_on = next((each["judged_on"] for each in results.values()), "test")
+    return Trained(trained, len(results), len(busy), unfinished, judged_on)
 
 
-def line_of(planned: Plan, result: Mapping[str, Any], protocol: str) -> dict[str, Any]:
+def line_of(planned: Plan, result: Mapping[str, Any], protocol: str, epoch: int) -> dict[str, Any]:
     """The line of the measure: means over seeds in percent, and all that names the training.
 
     Args:
         planned: the training.
         result: the content of its result.json.
         protocol: its name.
+        epoch: the last of the search.
     """
-    assert planned.found.settings is not None
     means = {part: told["mean"] for part, told in result["accuracy"].items()}
     training = planned.settings.training
     return {
-        "epoch": planned.found.settings.search.epochs,
+        "epoch": epoch,
         "status": "ok",
         "settings": {
             "protocol": protocol,

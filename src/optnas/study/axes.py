@@ -83,8 +83,12 @@ def _axis(
 ) -> Axis:
     words: dict[str, str] = {}
     named: dict[str, frozenset[str]] = {}
-    # A label of one grid holds in all.
-    for name in sorted(runs, key=lambda each: not runs[each].labels):
+
+    def untold(name: str) -> list[bool]:
+        """A label of one grid holds in all, and then what a grid says at all."""
+        return [not _below(each, key) for each in (runs[name].labels, runs[name].point)]
+
+    for name in sorted(runs, key=untold):
         value = resolved[name]
         if value not in words:
             words[value] = _words(key, runs[name], settings[name])
@@ -103,7 +107,8 @@ def _words(key: str, run: PlannedRun, settings: Mapping[str, Any]) -> str:
     told = [each for each in run.point if f"{each}.".startswith(f"{key}.")]
     if told:
         return ", ".join(run.shown(each) for each in told)
-    return shown_value(key, settings.get(f"{key}.name", settings.get(key)))
+    name = settings.get(f"{key}.name")
+    return shown_value(key, settings.get(key)) if name is None else str(name)
 
 
 def _named(key: str, run: PlannedRun) -> frozenset[str]:

@@ -141,7 +141,9 @@ def study_of(
         # What no file wrote (a default, a contradiction) is told of the grid that met it.
         resolved = resolve([*layers, over], default=where)
         run = PlannedRun(resolved.hash[:ID_LENGTH], resolved, point, labels)
-        runs.setdefault(run.id, run)
+        known = runs.get(run.id)
+        if known is None or (labels and not known.labels):
+            runs[run.id] = run
         declared += 1
     return Study(title, question, note, label, runs, declared, timeout)
 

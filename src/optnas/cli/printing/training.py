@@ -112,5 +112,5 @@ def print_cells(trained: Trained, study: str, out: Path) -> None:
         names = shlex.quote(study), shlex.quote(str(out))
         say(
             f"compare: optnas study compare {names[0]} --out {names[1]} "
-            "--response measure.alone.test --recorded"
+            f"--response measure.alone.{trained.judged_on} --recorded"
         )
