@@ -7,6 +7,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from typer.testing import CliRunner
 
 from optnas.base.errors import UserError
 from optnas.base.json import digest
+from optnas.base.records import RunFolder
 from optnas.cli.main import app
-from optnas.theory import formula, judged, pictures
+from optnas.theory import compared, formula, judged, pictures
 from optnas.theory.cell import Cell, Problem, forward, gram, least, uniform
 from optnas.theory.convergence import Settings
 from optnas.theory.descent import Start, centred, elasticities, matched_rate, stable_rate, train
@@ -239,3 +241,21 @@ def test_the_command_writes_numbers_and_figures(tmp_path: Path) -> None:
 def test_bad_sizes_are_refused(settings: dict, told: str) -> None:
     with pytest.raises(UserError, match=told):
         Settings(**settings).check()
+
+
+def test_pairs_are_alike_but_for_the_weight_optimizer(tmp_path: Path) -> None:
+    def run(optimizer: str, **others: Any) -> compared.Run:
+        config = {
+            "algorithm": {"name": "darts", "driver": others.get("driver", "")},
+            "data": {"name": others.get("data", "digits")},
+            "search": {"seed": others.get("seed", 0)},
+            "weight_optimizer": {"name": optimizer, "lr": len(optimizer)},
+        }
+        return compared.Run(RunFolder(tmp_path), config, [], [])
+
+    driven = [run(name, driver=driver) for name in ("SGD", "Adam") for driver in ("SGD", "Adam")]
+    assert len(compared._pairs(driven)) == 2
+    with pytest.raises(UserError, match="there is no pair"):
+        compared._pairs([run("SGD"), run("Adam", data="cifar10")])
+    with pytest.raises(UserError, match="another run is of this seed"):
+        compared._pairs([run("SGD"), run("SGD")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -15,13 +15,15 @@ from optnas.base.columns import TOP_EIGENVALUE
 from optnas.base.errors import UserError
 from optnas.base.measurements import Line
 from optnas.base.records import RunFolder
+from optnas.base.toml import flat
+from optnas.measures.drawing import ALIKE, APART
 from optnas.measures.lines import measured
 from optnas.theory.judged import estimate, over_seeds
 
 Found = dict[str, Any]
 FIRST, SECOND = "SGD", "Adam"
 # Compared; whether the theory has SGD below or above Adam, "" where it says nothing.
-QUANTITIES: Mapping[str, str] = {
+QUANTITIES: Mapping[str, Literal["< 0", "> 0", ""]] = {
     **dict.fromkeys(("pooled", "standardised", "by_coordinate"), "< 0"),
     **dict.fromkeys(("pooled_surrogate", "standardised_surrogate", "by_coordinate_surrogate"), ""),
     **dict.fromkeys(("kurtosis", "hill", "noise", "weight_norm"), ""),
@@ -115,12 +117,17 @@ def compared(folders: Sequence[RunFolder], **chosen: Any) -> Found:
 
 
 def _pairs(runs: Sequence[Run]) -> list[tuple[Run, Run]]:
-    """SGD and Adam, alike in all that names an arm but the weight optimizer, by seed."""
+    """SGD and Adam, alike in every setting that counts but the weight optimizer's, by seed."""
+    apart = {*APART, "weight_optimizer"}
+    alike = set(ALIKE) - {"search.seed"}
     by_arm: dict[tuple[Any, ...], Run] = {}
     for run in runs:
-        config = run.config
-        names = (config["algorithm"]["name"], config["arch_optimizer"]["name"])
-        key = (*names, config["search"]["seed"], config["weight_optimizer"]["name"])
+        counts = sorted(
+            (setting, repr(value))
+            for setting, value in flat(run.config).items()
+            if setting.partition(".")[0] not in apart and setting not in alike
+        )
+        key = (*counts, run.config["weight_optimizer"]["name"])
         if key in by_arm:
             raise UserError(
                 f"another run is of this seed and these optimizers: {by_arm[key].folder.path}",
@@ -160,7 +167,7 @@ def _edge(run: Run) -> float | None:
 def _verdicts(known: Mapping[str, Sequence[float]]) -> list[Found]:
     words = {quantity: f"{quantity} of w at equal train loss" for quantity in QUANTITIES}
     return [
-        asdict(over_seeds("H10", words[quantity], "SGD minus Adam", known[quantity], "< 0"))
+        asdict(over_seeds("H10", words[quantity], "SGD minus Adam", known[quantity], says))
         for quantity, says in QUANTITIES.items()
         if says and known[quantity]
     ]

@@ -262,14 +262,14 @@ def _difference(ratio: float, skip: float, weight: float) -> float:
 
 def _predictors(found: Found) -> Figure:
     settings = found["settings"]
-    names = list(PREDICTORS)
+    cells = estimates(found)["cells"]
     ranks = Panel(
         "Spearman's correlation with the measured rate",
         "1",
         [
             _points(
                 f"{settings['cells']} random cells per seed, {settings['seeds']} seeds",
-                [estimates(found)["cells"][name] for name in names],
+                [cells[name] for name in PREDICTORS],
                 0,
             )
         ],
