@@ -21,6 +21,7 @@ from torch import Tensor
 from optnas.algorithms.parts import argmax_per_edge
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
+from optnas.measures.landscape.maths import Chart
 from optnas.measures.snapshot import strongest, without_none
 from optnas.search.checkpoints import restore, save
 from optnas.search.session import Session
@@ -206,3 +207,20 @@ def test_a_run_tells_its_genotype(tmp_path: Path, capsys: pytest.CaptureFixture[
     result = RunFolder(tmp_path / "run").read_result()
     assert S3.parse(result["genotype"]).string == result["architecture"]
     assert f"genotype: {result['genotype']}" in capsys.readouterr().out
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("algorithm", ["darts", "fair-darts", "pr-darts"])
+@pytest.mark.parametrize("where", ["logits", "op-weights"])
+def test_an_undisplaced_point_derives_the_cell_of_its_search(algorithm: str, where: str) -> None:
+    changes = TINY_DARTS | {"space__name": "darts-s3", "algorithm__name": algorithm}
+    state = build_state(tiny_settings(**changes))
+    session = Session(state)
+    session.train_epoch()
+    drawn = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        state.alpha_EO.copy_(torch.randn(state.alpha_EO.shape, generator=drawn))
+    snapshot = session.snapshot
+    chart = Chart(snapshot, where)
+    shift_EO = torch.zeros(chart.centre.shape, dtype=torch.float64)
+    assert chart.choice(shift_EO) == snapshot.choice
