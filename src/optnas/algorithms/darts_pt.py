@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from optnas.algorithms import parts
-from optnas.algorithms.base import Algorithm, HypergradientName, Memory, Progress, Selection, Trial
+from optnas.algorithms.base import Algorithm, HypergradientName, Memory, Selection, Trial
+from optnas.algorithms.chosen import CHOSEN, OPEN, chosen_or_usual, projected, softmax_or_chosen
 from optnas.base.errors import UserError
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 else:
     torch = lazy("torch")
-
-# Memory: the operation chosen for each edge, -1 where none is yet.
-CHOSEN, OPEN = "chosen_E", -1
 
 
 @register(
@@ -78,7 +76,7 @@ def darts_pt(
             open_N = (chosen_E == OPEN).nonzero()[:, 0]
             edge = int(open_N[int(torch.randint(len(open_N), (), generator=generator))])
             chosen_E[edge] = _least_dispensable(trial, op_weights_EO, edge)
-            op_weights_EO = _projected(op_weights_EO, chosen_E)
+            op_weights_EO = projected(op_weights_EO, chosen_E)
         return {CHOSEN: chosen_E}
 
     return Algorithm(
@@ -91,20 +89,6 @@ def darts_pt(
     )
 
 
-def softmax_or_chosen(alpha_EO: Tensor, progress: Progress) -> Tensor:
-    """The softmax; one-hot rows for the edges whose operation the memory tells."""
-    op_weights_EO = parts.softmax(alpha_EO, progress)
-    if CHOSEN not in progress.memory:
-        return op_weights_EO
-    return _projected(op_weights_EO, progress.memory[CHOSEN])
-
-
-def _projected(op_weights_EO: Tensor, chosen_E: Tensor) -> Tensor:
-    """Rows of decided edges replaced by one-hot ones; no gradient reaches them."""
-    one_hot_EO = torch.zeros_like(op_weights_EO).scatter(-1, chosen_E.clamp(min=0)[:, None], 1.0)
-    return torch.where((chosen_E == OPEN)[:, None], op_weights_EO, one_hot_EO)
-
-
 def _least_dispensable(trial: Trial, op_weights_EO: Tensor, edge: int) -> int:
     accuracies = []
     for operation in range(op_weights_EO.shape[-1]):
@@ -112,9 +96,3 @@ def _least_dispensable(trial: Trial, op_weights_EO: Tensor, edge: int) -> int:
         without_EO[edge, operation] = 0.0
         accuracies.append(trial.evaluate(without_EO)[1])
     return accuracies.index(min(accuracies))
-
-
-def chosen_or_usual(choice: list[int], memory: Memory) -> list[int]:
-    """The operations that the memory tells, elsewhere those of the discretization."""
-    chosen = memory[CHOSEN].tolist()
-    return [own if own != OPEN else usual for own, usual in zip(chosen, choice, strict=True)]

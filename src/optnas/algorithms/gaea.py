@@ -62,10 +62,5 @@ def gaea(
             -math.log(space.operation_count),
             dtype=torch.float64,
         ),
-        project=lambda alpha_EO: log_floored(alpha_EO, floor),
+        project=lambda alpha_EO: parts.log_floored(alpha_EO, floor),
     )
-
-
-def log_floored(log_EO: Tensor, floor: float) -> Tensor:
-    """log(u / sum_o u) with u = max(exp(log), floor)."""
-    return log_EO.clamp(min=math.log(floor)).log_softmax(-1)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm, Memory, Progress, Selection, Trial
-from optnas.algorithms.darts_pt import CHOSEN, OPEN, chosen_or_usual, softmax_or_chosen
+from optnas.algorithms.chosen import CHOSEN, OPEN, chosen_or_usual, softmax_or_chosen
 from optnas.algorithms.parts.perturbations import TrainLoss
 from optnas.base.lazy import lazy
 from optnas.base.registry import register

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from optnas.algorithms.gaea import log_floored
+from optnas.algorithms.parts import log_floored
 from optnas.base.registry import register
 
 

@@ -7,7 +7,7 @@ from optnas.algorithms.parts.discretizations import argmax_per_edge
 from optnas.algorithms.parts.hypergradients import first_order, frozen, hypergradient, unrolled
 from optnas.algorithms.parts.implicit import conjugate_gradient, neumann
 from optnas.algorithms.parts.perturbations import Radius, attack, uniform, unperturbed
-from optnas.algorithms.parts.relaxations import gumbel, softmax, softmax_with_skip
+from optnas.algorithms.parts.relaxations import gumbel, log_floored, softmax, softmax_with_skip
 from optnas.algorithms.parts.several_steps import k_step, value_function
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "gumbel",
     "hypergradient",
     "k_step",
+    "log_floored",
     "neumann",
     "softmax",
     "softmax_with_skip",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from optnas.algorithms.base import Draw, EpochsOrRun, Progress, Relax
@@ -67,3 +68,8 @@ def softmax_with_skip(beta: float = 1.0, decay_epochs: EpochsOrRun = 0, *, space
         return softmax(alpha_EO, progress) + boost_O
 
     return relax
+
+
+def log_floored(log_EO: Tensor, floor: float) -> Tensor:
+    """log(u / sum_o u) with u = max(exp(log), floor)."""
+    return log_EO.clamp(min=math.log(floor)).log_softmax(-1)

@@ -4,7 +4,7 @@ A rule is a pure function of a `Trajectory`, registered as ``stopping``; nothing
 Importable without torch.
 """
 
-from optnas.algorithms.robust_darts import local_means
+from optnas.algorithms.growth import local_means
 from optnas.measures.stopping.hessians import read_hessians
 from optnas.measures.stopping.replay import Replay, Rule, choose, replay, summary
 from optnas.measures.stopping.rules import (

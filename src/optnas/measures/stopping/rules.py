@@ -19,7 +19,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from optnas.algorithms.robust_darts import check_rule, growth
+from optnas.algorithms.growth import check_rule, growth
 from optnas.base.records import FIRST_EPOCH
 from optnas.base.registry import register
 
