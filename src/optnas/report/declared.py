@@ -126,10 +126,15 @@ class DeclaredStudy:
         carrier = engine_of(engine, engine_settings or {}, self.out)
         runner = Runner(self._study, self.out, carrier, abreast, max_runs, retry_failed)
         watch = Watch(self._study.runs, runner.folders)
+
+        def look() -> None:
+            if line.shown:  # looking reads the records of every run that goes on
+                line.show(watch.look().line(abreast))
+
         with Line(progress) as line:
-            runner.on_tick = lambda: line.show(watch.look().line(abreast))
+            runner.on_tick = look
             whole = runner.go()
-            line.show(watch.look().line(abreast))
+            look()
         return whole
 
     @speaking

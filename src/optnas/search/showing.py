@@ -33,6 +33,13 @@ class Line:
             self._live.__enter__()
         return self
 
+    @property
+    def shown(self) -> bool:
+        """Whether anybody sees the text."""
+        if self._live is not None or self._wanted:
+            return True
+        return self._wanted is not False and _in_notebook()
+
     def show(self, text: str) -> None:
         """Show another text in its place."""
         if text == self._last:

@@ -137,14 +137,17 @@ def carry_out(
         entries = begin(folder / JOURNAL, {"format": FORMAT, "cell": cell.string, **identity})
         finished = {entry["seed"]: entry for entry in entries}
         missing = [seed for seed in seeds if seed not in finished]
+        training = None
         if missing:
-            Training(complete, parts, cell, missing[0])  # what it refuses, nothing is left of
+            training = Training(complete, parts, cell, missing[0])
+            # What it refuses, nothing is left of.
             _note_start(folder, document, RunSection(threads=threads, device=device))
         on_start(found, complete, sizes_of(parts))
         for seed in missing:
-            training = Training(complete, parts, cell, seed)
+            training = training or Training(complete, parts, cell, seed)
             seconds = _to_the_end(training, seed, folder, identity["hash"], on_epoch)
             finished[seed] = entry_of(cell, seed, training.outcome(), seconds)
+            training = None
             add(folder / JOURNAL, finished[seed])
         data = complete.data
         result = {
