@@ -18,31 +18,27 @@ import optnas
 OUT = Path("runs/own")
 
 
-def make(folder: Path) -> None:
-    """Noisy stripes, a noisy chessboard, noisy rings, in random colours and places."""
+def make(folder: Path) -> Path:
+    """Noisy stripes, chessboards and rings in random colours and places, the same every time."""
     random = np.random.default_rng(0)
     y, x = np.mgrid[:40, :48]
     for name in ("stripes", "chess", "rings"):
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
         for number in range(200):
-            across, down, far = random.uniform(0, 6, 3)
-            rings = np.sin(np.hypot(x - 20 - across, y - 17 - down) / 2 + far)
-            stripes, other = np.sin(x / 2 + across), np.sin(y / 2 + down)
-            wave = {"stripes": stripes, "chess": stripes * other, "rings": rings}[name]
+            across, down = random.uniform(0, 6, 2)
+            stripes, rows = np.sin(x / 2 + across), np.sin(y / 2 + down)
+            rings = np.sin(np.hypot(x - 20 - across, y - 17 - down) / 2)
+            wave = {"stripes": stripes, "chess": stripes * rows, "rings": rings}[name]
             colours = 128 + 70 * wave[..., None] * random.uniform(0.3, 1, 3)
-            pixels = colours + random.normal(0, 125, (40, 48, 3))
-            image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-            image.save(folder / name / f"{number:03}.png")
+            pixels = (colours + random.normal(0, 125, (40, 48, 3))).clip(0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number:03}.png")
+    return folder
 
 
 def main() -> None:
-    given = len(sys.argv) > 1
-    folder = Path(sys.argv[1]) if given else OUT / "images"
-    # Images of your own are left alone, wherever they lie.
-    for mine in (OUT / "a", OUT / "alone", *(() if given else (folder,))):
-        shutil.rmtree(mine, ignore_errors=True)
-    if not given:
-        make(folder)
+    for earlier in (OUT / "a", OUT / "alone"):
+        shutil.rmtree(earlier, ignore_errors=True)
+    folder = Path(sys.argv[1]) if sys.argv[1:] else make(OUT / "images")
     images = {"data.name": "folder", "data.path": str(folder), "data.side": 16}
     found = optnas.run(images | {"search.epochs": 3, "measures.sharpness.every": 0}, out=OUT / "a")
     print(f"{found['note']}\nfound: {found['architecture']}")
@@ -54,8 +50,7 @@ def main() -> None:
     module = optnas.network(OUT / "alone")  # a torch.nn.Module
     path = next(path for path in sorted(folder.rglob("*.*")) if path.name[0] != ".")
     image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    # The middle square, as in training.
-    seen = np.asarray(ImageOps.fit(image, (16, 16), Image.Resampling.BILINEAR)) / 255
+    seen = np.asarray(ImageOps.fit(image, (16, 16), Image.Resampling.BILINEAR)) / 255  # as trained
     logits = module(torch.tensor(seen).permute(2, 0, 1)[None])
     print(f"{path} shows {module.pictures.class_names[int(logits.argmax())]}")
 
