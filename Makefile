@@ -18,7 +18,7 @@ endif
 export OMP_NUM_THREADS = 1
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-slow check format figures tutorial clean
+.PHONY: help demo test test-slow check format figures tutorial docs clean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -72,5 +72,8 @@ figures: .venv/installed ## Rebuild figures and quoted numbers of the documents 
 tutorial: .venv/installed ## Run the tutorial; rebuild docs/tutorial.ipynb (a minute or two)
 	rm -rf demo/tutorial && $(BIN)/python results/tutorial.py demo/tutorial
 
-clean: ## Remove the demo and caches; .venv stays
-	rm -rf demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+docs: .venv/installed-dev ## The documentation site, into site/; open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+clean: ## Remove the demo, the site and caches; .venv stays
+	rm -rf demo site .pytest_cache .mypy_cache .ruff_cache .hypothesis

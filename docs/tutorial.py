@@ -46,11 +46,10 @@ one.plot()
 # %% [markdown]
 # ## An optimizer of your own
 #
-# Any `torch.optim.Optimizer` will do, defined right here. With $w = \mathrm{softmax}(\alpha)$ and $g$ the
-# gradient of the validation loss in $w$, exponentiated gradient is $w \leftarrow w\,e^{-\eta g} / \sum w\,e^{-\eta
-# g}$, which in logits is $\alpha \leftarrow \alpha - \eta g$. The search hands the optimizer the gradient in
-# $\alpha$, which is $w\,(g - \langle w, g\rangle)$; divided by $w$ it is $g$ up to a constant per row, and softmax does
-# not see that constant.
+# Any `torch.optim.Optimizer` will do, defined right here. With `w = softmax(alpha)` and `g` the gradient of the
+# validation loss in `w`, exponentiated gradient is `w <- w exp(-lr g) / sum(w exp(-lr g))`, which in logits is
+# `alpha <- alpha - lr g`. The search hands the optimizer the gradient in `alpha`, which is `w (g - <w, g>)`; divided
+# by `w` it is `g` up to a constant per row, and softmax does not see that constant.
 
 # %%
 class EG(torch.optim.Optimizer):

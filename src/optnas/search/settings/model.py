@@ -52,39 +52,58 @@ class Component(pydantic.BaseModel):
 
 
 class SearchSection(Section):
-    """The alternation. Epochs are passes over the training half."""
+    """The alternation of the two steps."""
 
-    epochs: int = Field(40, ge=1)
-    seed: int = Field(0, ge=0, lt=2**63)
-    batch_size: int = Field(64, ge=2)
-    step_order: Literal["arch-first", "weights-first"] = "arch-first"
-    valid_order: Literal["fresh-batches", "independent-images", "passes"] = "fresh-batches"
+    epochs: int = Field(40, ge=1, description="passes over the training half")
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**63,
+        description="of data order, initial weights, initial alpha and every draw",
+    )
+    batch_size: int = Field(64, ge=2, description="images of a batch, of either half")
+    step_order: Literal["arch-first", "weights-first"] = Field(
+        "arch-first", description="which of the two steps of an iteration comes first"
+    )
+    valid_order: Literal["fresh-batches", "independent-images", "passes"] = Field(
+        "fresh-batches",
+        description="batches of the alpha step: each the first of a fresh permutation; each image "
+        "drawn by itself; or passes over the half, one after another",
+    )
 
 
 class SupernetSection(Section):
-    """Size and modes of the supernet.
+    """Size and modes of the supernet."""
 
-    ``head_affine``: whether the batch norm before the head has a weight and a bias;
-    ``alpha_scale``: standard deviation of initial alpha; ``dtype``: of network weights, alpha and
-    optimizer states; ``precision``: how float32 numbers are multiplied, see docs/gpu.md.
-    """
-
-    channels: int = Field(8, ge=1)
-    cells: int = Field(1, ge=1)
-    batch_norm: Literal["running", "batch"] = "running"
-    head_affine: bool = True
-    arch_step_updates_statistics: bool = True
-    alpha_scale: float = Field(1e-3, ge=0)
-    dtype: Literal["float32", "float64"] = "float32"
-    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    channels: int = Field(8, ge=1, description="of the first stage")
+    cells: int = Field(1, ge=1, description="per stage")
+    batch_norm: Literal["running", "batch"] = Field(
+        "running",
+        description="what normalises in an evaluation: running statistics, or those of the batch",
+    )
+    head_affine: bool = Field(
+        True, description="whether the batch norm before the head has a weight and a bias"
+    )
+    arch_step_updates_statistics: bool = Field(
+        True, description="whether the forward pass of the alpha step moves running statistics"
+    )
+    alpha_scale: float = Field(1e-3, ge=0, description="standard deviation of initial alpha")
+    dtype: Literal["float32", "float64"] = Field(
+        "float32", description="of network weights, alpha and optimizer states"
+    )
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        "float32", description="how float32 numbers are multiplied, see docs/gpu.md"
+    )
 
 
 class ImagesSection(Component):
     """Which images, how many of each half, and at which resolution."""
 
-    train_size: int = Field(ge=1, strict=True)
-    valid_size: int = Field(ge=1, strict=True)
-    resolution: int = Field(ge=4, strict=True)
+    train_size: int = Field(ge=1, strict=True, description="images that train the network weights")
+    valid_size: int = Field(ge=1, strict=True, description="images that train alpha")
+    resolution: int = Field(
+        ge=4, strict=True, description="height and width that images are brought to, in pixels"
+    )
 
     @property
     def dataset_settings(self) -> dict[str, Any]:
@@ -104,16 +123,22 @@ class ImagesSection(Component):
 class DataSection(ImagesSection):
     """The images of a search, and which of them are each half."""
 
-    split: Literal["halves", "random-halves", "file", "test-file"]
+    split: Literal["halves", "random-halves", "file", "test-file"] = Field(
+        description="which images are which half, see docs/data.md"
+    )
 
 
 class AugmentationSection(Section):
-    """Crop padding and cutout side in pixels; ``validation``: also for the alpha step's batches."""
+    """Of training batches."""
 
-    crop_padding: int = Field(ge=0)
-    flip: bool
-    cutout: int = Field(0, ge=0)
-    validation: bool = True
+    crop_padding: int = Field(
+        ge=0, description="pixels added on each side before a random crop; 0: no crop"
+    )
+    flip: bool = Field(description="mirror half of the images")
+    cutout: int = Field(
+        0, ge=0, description="side of the square that is blanked, in pixels; 0: none"
+    )
+    validation: bool = Field(True, description="also for the batches of the alpha step")
 
 
 class OptimizerSection(Component):
@@ -123,33 +148,41 @@ class OptimizerSection(Component):
 
 
 class ClippingSection(Section):
-    """Clipping in the weight step; 0 is none. ``also_counts``: a further gradient in the norm."""
+    """Clipping in the weight step."""
 
-    max_norm: float = Field(5.0, ge=0)
-    also_counts: Literal["nothing", "alpha", "op-weights"] = "nothing"
+    max_norm: float = Field(
+        5.0, ge=0, description="largest norm of the gradient in the weight step; 0: no clipping"
+    )
+    also_counts: Literal["nothing", "alpha", "op-weights"] = Field(
+        "nothing", description="a further gradient that counts in the norm"
+    )
 
 
 class EvaluationSection(Section):
-    """The pass over the validation half, in order; ``augmented``: its images as those of training.
+    """The pass over the validation half, in order."""
 
-    Crops and flips of an augmented pass are the same in every run of a seed, epoch by epoch.
-    """
-
-    batch_size: int = Field(256, ge=2)
-    augmented: bool = False
+    batch_size: int = Field(
+        256, ge=2, description="images of a batch of the pass over the validation half"
+    )
+    augmented: bool = Field(
+        False,
+        description="crop and flip its images as in training, alike in every run of a seed",
+    )
 
 
 class BenchmarkSection(Section):
     """The table that is asked for the derived cell's accuracy."""
 
-    table: str
+    table: str = Field(description="the table that is asked for the derived cell's accuracy")
 
 
 class MeasureSection(Component):
     """A measure, its own settings, and the epochs at which it is taken. Moves no number."""
 
-    every: int
-    at: list[int | str]
+    every: int = Field(
+        description="taken at epoch 0, at each multiple of this number, and at the last; 0: not so"
+    )
+    at: list[int | str] = Field(description="taken at these epochs; end is the last one")
 
     @property
     def own_name(self) -> str:
@@ -163,21 +196,23 @@ class MeasureSection(Component):
 
 
 class CheckpointsSection(Section):
-    """Which epochs' checkpoints are kept for measures afterwards. Moves no number.
+    """Which epochs' checkpoints are kept for measures afterwards. Moves no number."""
 
-    ``keep``: ``named`` keeps the first, the last, and those that a measure's ``at`` names; ``all``;
-    or a list of epochs. The last is always kept.
-    """
-
-    keep: str | list[int | str] = "named"
+    keep: str | list[int | str] = Field(
+        default="named",
+        description="epochs kept for measures: named (the first, the last, and those that a "
+        "measure's at names), all, or a list; the last always",
+    )
 
 
 class RunSection(Section):
     """Where the numbers are computed. Not part of a run's identity."""
 
-    device: str = "auto"
-    threads: int = Field(1, ge=1)
-    stepper: Literal["eager", "graph"] = "eager"
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    threads: int = Field(1, ge=1, description="CPU threads")
+    stepper: Literal["eager", "graph"] = Field(
+        default="eager", description="how steps are taken: by Python, or replayed from a CUDA graph"
+    )
 
 
 class Settings(pydantic.BaseModel):

@@ -46,42 +46,49 @@ OF_SPLIT = ("split", "split_file", "split_seed", *SIZES)
 
 
 class NetworkSection(Section):
-    """Channels of the first stage, cells per stage."""
+    """Size of the network."""
 
-    channels: int = Field(ge=1)
-    cells: int = Field(ge=1)
+    channels: int = Field(ge=1, description="of the first stage")
+    cells: int = Field(ge=1, description="per stage")
 
 
 class PartedSection(ImagesSection):
-    """Which images, and what they serve for; parted here, without a published list.
+    """Which images, and what they serve for; parted here, without a published list."""
 
-    ``split``: ``halves`` and ``random-halves`` are those of a search, ``all`` trains on every
-    labelled image and validates on none. ``test``: the data set's own test images (``set``), the
-    labelled images in neither part (``rest``), or ``none``; by default the first of these that
-    there is. ``split_seed``: of random halves, that
-    of the search whose parts these are to be.
-    """
-
-    valid_size: int = Field(ge=0, strict=True)
-    split: Literal["halves", "random-halves", "all"]
-    test: Literal["rest", "set", "none"] = "rest"
-    split_seed: int = Field(0, ge=0, lt=2**63, strict=True)
+    valid_size: int = Field(ge=0, strict=True, description="images that validate")
+    split: Literal["halves", "random-halves", "all"] = Field(
+        description="halves, random-halves: as in a search; all: every labelled image trains"
+    )
+    test: Literal["rest", "set", "none"] = Field(
+        "rest",
+        description="test images: the data set's own (set), the labelled images in neither part "
+        "(rest), or none; by default the first of these that there is",
+    )
+    split_seed: int = Field(
+        0,
+        ge=0,
+        lt=2**63,
+        strict=True,
+        description="of random halves: that of the search whose parts these are to be",
+    )
 
 
 class AugmentationSection(Section):
-    """Of training batches: crop padding and cutout side in pixels."""
+    """Of training batches."""
 
-    crop_padding: int = Field(ge=0)
-    flip: bool
-    cutout: int = Field(ge=0)
+    crop_padding: int = Field(
+        ge=0, description="pixels added on each side before a random crop; 0: no crop"
+    )
+    flip: bool = Field(description="mirror half of the images")
+    cutout: int = Field(ge=0, description="side of the square that is blanked, in pixels; 0: none")
 
 
 class TrainingSection(Section):
-    """Epochs are passes over the training images; every cell is trained once per seed."""
+    """How long, and how often."""
 
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=2)
-    seeds: list[int] = Field(min_length=1)
+    epochs: int = Field(ge=1, description="passes over the training images")
+    batch_size: int = Field(ge=2, description="images of a batch")
+    seeds: list[int] = Field(min_length=1, description="every cell is trained once per seed")
 
 
 class TrainingSettings(pydantic.BaseModel):
