@@ -62,6 +62,34 @@ def run_study(name: str, out: Path, engine: InProcess | None = None, **more: Any
     return runner
 
 
+@pytest.mark.thorough
+def test_what_is_in_a_queue_is_not_begun_and_what_is_handed_over_not_waited_for(
+    tmp_path: Path,
+) -> None:
+    name, out = tiny_study(tmp_path, "[0, 1]"), tmp_path / "out"
+    one, *others = load_study(name).runs
+    engine = InProcess(hook=lambda folder: 0)  # that never begins
+    engine.root = out
+    queue = {(out / one).resolve(): "job 4_1, pending"}
+    told: list[tuple[str, str, str]] = []
+    runner = Runner(load_study(name), out, engine, jobs=9, queue=lambda: queue)
+    runner.on_change = lambda run, state, why: told.append((run.id, state, why))
+    runner.hand_over()
+    assert engine.started == others
+    assert told == [
+        (one, "queued", "job 4_1, pending"),
+        *((each, "queued", "from epoch 0") for each in others),
+    ]
+    # Its job is gone without a trace: whoever stays begins it.
+    engine = InProcess()
+    engine.root = out
+    runner = Runner(load_study(name), out, engine, jobs=9, queue=lambda: queue)
+    runner.on_tick = queue.clear
+    assert runner.go()
+    assert engine.started == [*others, one]
+    assert_each_completed_once(name, out)
+
+
 # --- declared -------------------------------------------------------------------------------------
 
 
@@ -328,6 +356,9 @@ plan quickstart --out s.toml | command line: --out = 's.toml' | name the study's
 run quickstart | command line | see optnas study run --help
 run quickstart --out r --engine locl | command line: --engine = 'locl' | did you mean local?
 run quickstart --out r --engine-set gpus=1 | command line: engine.gpus = 1 | leave it out
+run quickstart -o r --engine slurm --engine-set tim=4 | command line: engine.tim = 4 | time?
+run quickstart -o r --engine slurm --engine-set time=4h | command line: engine.time = '4h' | as 90
+run quickstart --out r --detach | command line: --detach | name one with a queue: --engine slurm
 table quickstart --out r -o t.xls | command line: -o = 't.xls' | end it in .csv or .parquet
 table quickstart --out r -o t.csv | command line: --out | run it first
 table --out r -o t.csv | command line: --out | run it first

@@ -1,9 +1,8 @@
-"""Engines beyond processes: a local Ray cluster that loses a node, submitit's local executor."""
+"""The engine for Ray: a cluster of this machine that loses a node."""
 
 from __future__ import annotations
 
 import fcntl
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,17 +10,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from cases import console, finish, start
+from cases import console
 from studies import (
     PAIR,
     assert_each_completed_once,
-    end_workers,
     timeless_table,
     tiny_study,
 )
 
 from optnas.base import registry
-from optnas.base.records import RunFolder
 from optnas.study.declare import load_study
 from optnas.study.folder import epochs_of, state_of
 from optnas.study.runner import Runner
@@ -143,44 +140,6 @@ def test_fractions_of_a_gpu_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> No
     engine = registry.find("engine", "ray")(gpus=0.25, retries=2)
     assert engine.start(Job(Path("a"), {}, 2)) == "reference"
     assert asked == {"num_cpus": 2, "num_gpus": 0.25, "max_retries": 2, "max_calls": 1}
-
-
-def test_submitit(whole: Any, tmp_path: Path) -> None:
-    name = tiny_study(tmp_path, "[0]", PAIR)
-    out = tmp_path / "out"
-    words = ["study", "run", name, "--out", str(out), "--jobs", "2", "--engine", "slurm"]
-    words += ["--engine-set", "cluster=local"]
-    code, told, err = console(words, tmp_path)
-    assert (code, err) == (0, []), told
-    assert_each_completed_once(name, out)
-    pd.testing.assert_frame_equal(timeless_table(name, out), whole(name))
-
-
-def test_submitit_is_interrupted(tmp_path: Path) -> None:
-    name = tiny_study(tmp_path, search__epochs=4000)
-    out = tmp_path / "out"
-    words = ["study", "run", name, "--out", str(out), "--engine", "slurm"]
-    runner = start([*words, "--engine-set", "cluster=local"], tmp_path)
-    (run,) = (RunFolder(out / each) for each in load_study(name).runs)
-    try:
-        while epochs_of(run) < 2:
-            assert runner.poll() is None
-        runner.send_signal(signal.SIGINT)
-        code, _, err = finish(runner)
-        # submitit's local controller tells of its own interruption too.
-        assert code == 130
-        assert "optnas: interrupted; run the same command again" in err
-        assert state_of(run) in ("interrupted", "unfinished")
-    finally:
-        end_workers(out)
-
-
-def test_no_slurm_here(tmp_path: Path) -> None:
-    words = ["study", "run", "quickstart", "--out", "out", "--engine", "slurm"]
-    code, out, err = console(words, tmp_path, PATH=os.environ["PATH"])
-    assert (code, out, len(err)) == (2, [], 1)
-    assert "write cluster=local" in err[0]
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_ray_cluster_here(alone_with_ray: None, tmp_path: Path) -> None:

@@ -73,6 +73,9 @@ def run(
     engine_set: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="a setting of the engine")
     ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="submit what is missing and leave it to the cluster")
+    ] = False,
     device: Device = None,
     threads: Threads = None,
     data: DataFolder = None,
@@ -82,18 +85,29 @@ def run(
     from optnas.cli.printing.study import StudyLines, print_note
     from optnas.study.declare import load_study
     from optnas.study.progress import Watch
-    from optnas.study.runner import Runner, at_a_time, engine_of
+    from optnas.study.runner import runner_of
 
-    abreast = at_a_time(jobs, threads)
     loaded = load_study(study, dotted_settings(None, device=device, threads=threads, data=data))
     print_note(loaded)
     given = {".".join(parts): value for parts, value in map(parse_override, engine_set or [])}
-    runner = Runner(loaded, out, engine_of(engine, given, out), abreast, max_runs, retry_failed)
-    watch = Watch(loaded.runs, runner.folders)
-    with StudyLines(watch.look, abreast) as lines:
+    runner = runner_of(
+        loaded,
+        out,
+        engine,
+        given,
+        jobs=jobs,
+        threads=threads,
+        max_runs=max_runs,
+        retry_failed=retry_failed,
+        detached=detach,
+    )
+    watch = Watch(loaded.runs, runner.folders, runner.queue)
+    with StudyLines(watch.look, runner.abreast) as lines:
         runner.on_change, runner.on_tick = lines.change, lines.tick
-        whole = runner.go()
-    say(watch.look().line(abreast))
+        if detach:
+            runner.hand_over()
+        whole = detach or runner.go()
+    say(watch.look().line(runner.abreast))
     raise typer.Exit(EXIT_DONE if whole else EXIT_FAILED)
 
 
@@ -109,17 +123,29 @@ def status(
     from optnas.base.json import dump_json
     from optnas.cli.printing.study import print_status
     from optnas.study.declare import load_study
-    from optnas.study.folder import locate, of_edited_files, other_versions, standing
-    from optnas.study.progress import Watch
+    from optnas.study.folder import (
+        locate,
+        of_edited_files,
+        other_versions,
+        standing,
+        with_queue,
+    )
+    from optnas.study.runner import queued_in
 
     loaded = load_study(study, dotted_settings(None, data=data))
     folders = locate(loaded.runs.values(), out)
+    queued, unknown = queued_in(out)
     if as_json:
         told = [standing(folder) | {"id": name} for name, folder in folders.items()]
+        for each, folder in zip(told, folders.values(), strict=True):
+            each["status"] = with_queue(each["status"], folder, queued)
+            each["job"] = queued.get(folder.path.resolve())
         typer.echo(dump_json(told, indent=1))
     else:
         edited = of_edited_files(loaded.runs.values(), out)
-        print_status(loaded, Watch(loaded.runs, folders), other_versions(out), edited)
+        print_status(loaded, folders, other_versions(out), edited, queued)
+        for why in unknown:
+            say(why)
 
 
 @app.command()

@@ -119,17 +119,24 @@ class DeclaredStudy:
         """
         from optnas.search.showing import Line
         from optnas.study.progress import Watch
-        from optnas.study.runner import Runner, at_a_time, engine_of
+        from optnas.study.runner import runner_of
 
         self._write()
-        abreast = at_a_time(jobs, self._settings.get("run.threads"))
-        carrier = engine_of(engine, engine_settings or {}, self.out)
-        runner = Runner(self._study, self.out, carrier, abreast, max_runs, retry_failed)
-        watch = Watch(self._study.runs, runner.folders)
+        runner = runner_of(
+            self._study,
+            self.out,
+            engine,
+            engine_settings or {},
+            jobs=jobs,
+            threads=self._settings.get("run.threads"),
+            max_runs=max_runs,
+            retry_failed=retry_failed,
+        )
+        watch = Watch(self._study.runs, runner.folders, runner.queue)
 
         def look() -> None:
             if line.shown:  # looking reads the records of every run that goes on
-                line.show(watch.look().line(abreast))
+                line.show(watch.look().line(runner.abreast))
 
         with Line(progress) as line:
             runner.on_tick = look

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +17,7 @@ from optnas.study.starts import StartLog
 State = Literal[
     "missing",
     "unfinished",
+    "queued",
     "running",
     "interrupted",
     "failed",
@@ -34,8 +35,10 @@ STATES: tuple[State, ...] = (
     "interrupted",
     "unfinished",
     "running",
+    "queued",
     "missing",
 )
+WAITING: tuple[State, ...] = ("missing", "unfinished", "interrupted")  # for someone to go on
 
 
 class Look(NamedTuple):
@@ -96,6 +99,17 @@ def check_readable(run: RunFolder) -> list[Record]:
 def state_of(run: RunFolder) -> State:
     """The state of `look`."""
     return look(run).state
+
+
+def with_queue(state: State, run: RunFolder, queued: Container[Path]) -> State:
+    """The state of a run beside a cluster's queue, of which its folder knows nothing.
+
+    Args:
+        state: as its folder says.
+        run: its folder.
+        queued: folders that are in the queue, absolute.
+    """
+    return "queued" if state in WAITING and run.path.resolve() in queued else state
 
 
 def epochs_of(run: RunFolder) -> int:

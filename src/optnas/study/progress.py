@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from optnas.base.records import FINISHED, RunFolder
 from optnas.search.settings.model import Settings
 from optnas.search.showing import duration
 from optnas.study.declare import PlannedRun
-from optnas.study.folder import STATES, State, look_and_read
+from optnas.study.folder import STATES, State, look_and_read, with_queue
 
 
 def cost_key(settings: Settings, *, optimizers: bool = True) -> str:
@@ -57,16 +58,17 @@ class Progress:
     seconds: float | None
     running: tuple[tuple[str, int, int], ...]
 
-    def line(self, jobs: int) -> str:
+    def line(self, jobs: int | None = None) -> str:
         """One line for people.
 
         Args:
-            jobs: how many runs go on at a time.
+            jobs: how many runs go on at a time; None: those that do now.
 
         Returns:
             Such as ``12 done, 2 running, 34 missing; 490/1920 epochs; about 4 h 10 min left``.
         """
         left = ""
+        jobs = max(1, len(self.running)) if jobs is None else jobs
         if self.seconds is not None and self.epochs < self.total:
             left = f"; about {duration(self.seconds / max(1, jobs))} left with {jobs} at a time"
         return f"{counts(self.states)}; {self.epochs}/{self.total} epochs{left}"
@@ -78,10 +80,16 @@ class Watch:
     Args:
         runs: the study's runs by id.
         folders: their folders by id.
+        queue: folders that are in a cluster's queue.
     """
 
-    def __init__(self, runs: Mapping[str, PlannedRun], folders: Mapping[str, RunFolder]):
-        self.runs, self.folders = runs, folders
+    def __init__(
+        self,
+        runs: Mapping[str, PlannedRun],
+        folders: Mapping[str, RunFolder],
+        queue: Callable[[], Container[Path]] | None = None,
+    ):
+        self.runs, self.folders, self._queue = runs, folders, queue
         self._keys = {name: cost_key(run.settings) for name, run in runs.items()}
         self._finished: dict[str, tuple[State, int, float]] = {}
 
@@ -92,7 +100,8 @@ class Watch:
             Counts and an estimate: a missing epoch takes the mean time of an epoch of runs like
             it, or of all runs where none like it has begun.
         """
-        seen = {name: self._look_at(name) for name in self.runs}
+        queued: Container[Path] = () if self._queue is None else self._queue()
+        seen = {name: self._look_at(name, queued) for name in self.runs}
         rates = self._rates(seen)
         overall = rates.get("")
         todo, total, done, running = 0.0, 0, 0, []
@@ -107,11 +116,12 @@ class Watch:
         states = Counter(state for state, _, _ in seen.values())
         return Progress(states, done, total, None if overall is None else todo, tuple(running))
 
-    def _look_at(self, name: str) -> tuple[State, int, float]:
+    def _look_at(self, name: str, queued: Container[Path]) -> tuple[State, int, float]:
         if name in self._finished:
             return self._finished[name]
         folder = self.folders[name]
         (state, _), records = look_and_read(folder)
+        state = with_queue(state, folder, queued)
         epochs = max(0, len(records) - 1)
         if state == "done":
             result: dict[str, Any] = folder.read_result() or {}

@@ -30,6 +30,8 @@ REMIND = 6.0  # seconds after which an interruption is sent again
 
 # Told of every change: the run, its new state, and in a few words why.
 OnChange = Callable[[PlannedRun, State, str], None]
+# Folders of runs that are in a cluster's queue, whoever submitted them, and where in it.
+Queue = Callable[[], Mapping[Path, str]]
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Runner:
             environment refused (memory, disk, a signal) is tried again in any case.
         on_change: told of every change.
         on_tick: called about once a second.
+        queue: the engine's, if its jobs go on without a runner; what is in it is not begun again.
     """
 
     study: Study
@@ -56,9 +59,11 @@ class Runner:
     retry_failed: bool = False
     on_change: OnChange = lambda run, state, why: None
     on_tick: Callable[[], None] = lambda: None
+    queue: Queue | None = None
 
     def __post_init__(self) -> None:
         self.folders: dict[str, RunFolder] = locate(self.study.runs.values(), self.out)
+        self.abreast: int | None = self.jobs  # that compute at a time; None: a cluster decides
         self.waiting = deque(self.study.runs)
         self.under_way: dict[Any, str] = {}
         self.elsewhere: set[str] = set()
@@ -99,6 +104,16 @@ class Runner:
         judged = self.begun if limited else set(self.study.runs)
         return all(state_of(self.folders[name]) in FINISHED for name in judged)
 
+    def hand_over(self) -> None:
+        """Begin all that is missing and leave it to the cluster.
+
+        Raises:
+            UserError: nothing can be written, or the cluster refuses.
+        """
+        self._fill()
+        self.engine.wait(list(self.under_way), 0)  # sees to it that they are submitted
+        self.engine.close()
+
     def _allowed(self, name: str) -> bool:
         return self.max_runs is None or name in self.begun or len(self.begun) < self.max_runs
 
@@ -108,20 +123,27 @@ class Runner:
         return any(self._allowed(name) for name in self.waiting)
 
     def _fill(self) -> None:
+        queued = self._queued() if self.waiting else {}
         for name in list(self.waiting):
             if len(self.under_way) >= self.jobs:
                 break
             if self._allowed(name):
                 self.waiting.remove(name)
-                self._begin(name)
+                self._begin(name, queued)
 
-    def _begin(self, name: str) -> None:
+    def _queued(self) -> Mapping[Path, str]:
+        return {} if self.queue is None else self.queue()
+
+    def _begin(self, name: str, queued: Mapping[Path, str]) -> None:
         run, folder = self.study.runs[name], self.folders[name]
         state, reason = look(folder)
         if state in FINISHED:
             self._settle(folder, state)
         elif state == "running":
             self.elsewhere.add(name)
+        elif folder.path.resolve() in queued:
+            self.elsewhere.add(name)
+            self.on_change(run, "queued", queued[folder.path.resolve()])
         elif state == "unreadable":
             self.on_change(run, state, reason)
         elif state in ("failed", "timeout") and not self._again(name):
@@ -144,7 +166,8 @@ class Runner:
                     raise self._full(error) from error
                 raise
             self.under_way[handle] = name
-            self.on_change(run, "running", f"from epoch {self._epochs[name]}")
+            begun: State = "running" if self.queue is None else "queued"
+            self.on_change(run, begun, f"from epoch {self._epochs[name]}")
 
     def _again(self, name: str) -> bool:
         """Whether a run that failed is begun once more."""
@@ -238,9 +261,10 @@ class Runner:
                 log.settle(state)
 
     def _look_elsewhere(self) -> None:
+        queued = self._queued() if self.elsewhere else {}
         for name in list(self.elsewhere):
             state = state_of(self.folders[name])
-            if state != "running":
+            if state != "running" and self.folders[name].path.resolve() not in queued:
                 self.elsewhere.remove(name)
                 self.waiting.append(name)
                 if state in FINISHED:
@@ -302,18 +326,74 @@ def at_a_time(jobs: int | None, threads: int | None) -> int:
     return jobs
 
 
-def engine_of(name: str, given: Mapping[str, Any], out: Path) -> Engine:
-    """The engine of a name.
+def runner_of(
+    study: Study,
+    out: Path,
+    engine: str,
+    given: Mapping[str, Any],
+    *,
+    jobs: int | None = None,
+    threads: int | None = None,
+    max_runs: int | None = None,
+    retry_failed: bool = False,
+    detached: bool = False,
+) -> Runner:
+    """The runner of a study with the engine of a name.
 
     Args:
-        name: a registered one, or ``module:Object``.
+        study: the study.
+        out: its folder.
+        engine: a registered one, or ``module:Object``.
         given: its settings.
+        jobs: as of `at_a_time`; a cluster with a queue decides by itself.
+        threads: likewise.
+        max_runs: as of `Runner`, and the next.
+        retry_failed: see there.
+        detached: whether the runs shall go on without the runner.
+
+    Raises:
+        UserError: a name, a number or a setting is wrong.
+    """
+    abreast = at_a_time(jobs, threads)
+    factory = registry.find("engine", engine, key="--engine")
+    queue = registry.facts("engine", engine).get("queue")
+    if detached and queue is None:
+        raise UserError(
+            "runs of this engine end with the command",
+            key="--detach",
+            remedy=f"name one with a queue: --engine {' or '.join(_queues())}",
+        )
+    settings = registry.complete_settings(factory, given, section="engine", skip=("out", "jobs"))
+    carrier: Engine = registry.supply(
+        factory, settings, {"out": out, "jobs": jobs}, section="engine"
+    )
+    runner = Runner(study, out, carrier, abreast, max_runs, retry_failed)
+    if queue is not None:
+        runner.queue, runner.jobs = queue(out), len(study.runs)
+        runner.abreast = jobs
+    return runner
+
+
+def queued_in(out: Path) -> tuple[dict[Path, str], list[str]]:
+    """What clusters still have of a study.
+
+    Args:
         out: the study's folder.
 
     Returns:
-        The engine. A name or setting that is wrong is a `UserError`.
+        Folders of runs that are in a queue, and where in it; why a queue cannot be asked.
     """
-    factory = registry.find("engine", name, key="--engine")
-    settings = registry.complete_settings(factory, given, section="engine", skip=("out",))
-    engine: Engine = registry.supply(factory, settings, {"out": out}, section="engine")
-    return engine
+    found: dict[Path, str] = {}
+    unknown = []
+    for name, queue in _queues().items():
+        try:
+            found |= queue(out)()
+        except UserError as error:
+            unknown.append(f"what {name} has in its queue is not known: {error}")
+    return found, unknown
+
+
+def _queues() -> dict[str, Callable[[Path], Queue]]:
+    """The queue of each registered engine that has one, by name."""
+    facts = {name: registry.facts("engine", name) for name in registry.names("engine")}
+    return {name: each["queue"] for name, each in facts.items() if "queue" in each}

@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from optnas.base.records import RunFolder
 from optnas.cli.printing.text import aligned, say
 from optnas.study.axes import Beside, axes_of, beside
 from optnas.study.declare import PlannedRun, Study, describe_settings
-from optnas.study.folder import State, look, state_of, told_versions
+from optnas.study.folder import State, look, state_of, told_versions, with_queue
 from optnas.study.progress import Progress, Watch, counts, duration
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ class StudyLines:
 
     Args:
         look: the study now.
-        jobs: how many runs go on at a time.
+        jobs: how many runs go on at a time; None: whatever a cluster lets.
     """
 
-    def __init__(self, look: Callable[[], Progress], jobs: int):
+    def __init__(self, look: Callable[[], Progress], jobs: int | None):
         self._look, self._jobs = look, jobs
         self._live: Any = None
         self._last = 0.0
@@ -217,26 +218,33 @@ def plan_document(
 
 def print_status(
     study: Study,
-    watch: Watch,
+    folders: Mapping[str, RunFolder],
     others: Mapping[int, int] = MappingProxyType({}),
     edited: str = "",
+    queued: Mapping[Path, str] = MappingProxyType({}),
 ) -> None:
     """How far a study is, and each run that is under way or needs attention.
 
     Args:
         study: the study.
-        watch: looks at its folders.
+        folders: of its runs by id.
         others: as in `print_plan`.
         edited: likewise.
+        queued: folders that are in a cluster's queue, and where in it.
     """
-    progress = watch.look()
+    progress = Watch(study.runs, folders, lambda: queued).look()
     for name, epochs, asked in progress.running:
-        say(f"{'running':<11} {name}  epoch {epochs}/{asked}  {study.runs[name].label}")
-    for name, folder in watch.folders.items():
+        where = queued.get(folders[name].path.resolve())
+        at = f"epoch {epochs}/{asked}" + (f" ({where})" if where else "")
+        say(f"{'running':<11} {name}  {at}  {study.runs[name].label}")
+    for name, folder in folders.items():
         state, reason = look(folder)
-        if state in (*WRONG, "interrupted", "unfinished"):
+        state = with_queue(state, folder, queued)
+        if state == "queued":
+            reason = f"({queued[folder.path.resolve()]})"
+        if state in (*WRONG, "interrupted", "unfinished", "queued"):
             say(f"{state:<11} {name}  {study.runs[name].label}  {reason}".rstrip())
-    say(f"study {study.name}: {progress.line(max(1, len(progress.running)))}")
+    say(f"study {study.name}: {progress.line()}")
     for warning in _warnings(others, edited):
         say(warning)
 

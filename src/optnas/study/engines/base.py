@@ -27,12 +27,17 @@ class Engine(Protocol):
     """Carries jobs out, each in a process of its own.
 
     A factory registered with ``@register("engine", NAME)`` returns one; its parameters are the
-    settings of ``--engine-set``, and the program supplies ``out``, the study's folder. What the
-    engine calls a job (a process, a reference) is its own affair, as long as it can be hashed.
+    settings of ``--engine-set``, and the program supplies ``out``, the study's folder, and
+    ``jobs``, what ``--jobs`` asks for. What the engine calls a job (a process, a reference) is its
+    own affair, as long as it can be hashed.
+
+    Where jobs go on without the runner and the cluster decides how many do, the factory is
+    registered with ``queue=QUEUE``: ``QUEUE(out)`` is a function that returns the folders which are
+    in the cluster's queue, whoever submitted them, each with where in it.
     """
 
     def start(self, job: Job) -> Any:
-        """Begin a job.
+        """Begin a job; an engine may wait for further ones until it is asked to `wait`.
 
         Returns:
             The engine's own handle of it.

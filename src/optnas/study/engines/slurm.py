@@ -1,67 +1,242 @@
-"""Runs as jobs of a Slurm cluster, through submitit; a preempted job is queued again.
+"""Runs in job arrays of a Slurm cluster, through submitit; what the cluster kills is queued again.
 
-Every node must see the study's folder, the data and this installation under the same paths.
-submitit's own files lie in ``OUT/.submitit``.
+Every node must see the study's folder, the data and this installation under the same paths. Jobs
+outlive the runner that submitted them. submitit's own files lie in ``OUT/.submitit``.
 """
 
 from __future__ import annotations
 
+import math
+import os
+import re
+import shutil
+import subprocess
 import time
-from collections.abc import Collection
+import traceback
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from optnas.base.errors import UserError
+from optnas.base.files import append_text
+from optnas.base.json import dump_json, read_lines
+from optnas.base.records import RunFolder
 from optnas.base.registry import register
 from optnas.study.engines.base import Engine, Job
+from optnas.study.folder import epochs_of
 from optnas.study.worker import execute
 
-POLL = 0.5  # seconds
+NAME = "optnas"  # of every job, by which squeue finds them
+MOST = 1000  # jobs of one array; Slurm's own default is 1001
+POLL = 0.5  # seconds between looks at the last answer of squeue
+# Seconds between two questions: the longer nothing has changed, the more.
+SOONEST, LATEST = 1.0, 30.0
+ENDLESS = 1_000_000  # how often submitit may queue a job again that reached its time limit
+# After a kill, mostly for its memory, which Slurm takes for the end of the job.
+AGAIN = (
+    "code=$?",
+    'if [ "$code" -eq 137 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 3 ]; then '
+    'scontrol requeue "$SLURM_JOB_ID"; fi',
+    'exit "$code"',
+)
+TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
 
 
-class _Execute:
-    """What a job calls. ``checkpoint`` is submitit's: called before a preemption, queued again."""
+class Submitted:
+    """What was submitted for a study, and which of it the cluster still has.
 
-    def __call__(self, folder: str, settings: dict[str, Any]) -> int:
-        return execute(Path(folder), settings)
+    ``OUT/.submitit/submitted.jsonl`` has a line per job, with the folders of its runs. squeue is
+    asked seldom; where it does not answer, what it said last holds.
 
-    def checkpoint(self, folder: str, settings: dict[str, Any]) -> Any:
+    Args:
+        out: the study's folder.
+    """
+
+    def __init__(self, out: Path):
+        self._out = out.resolve()
+        self._log = self._out / ".submitit" / "submitted.jsonl"
+        self._alive: dict[str, str] | None = None
+        self._asked = self._changed = -math.inf
+
+    def __call__(self) -> dict[Path, str]:
+        """Folders of runs in jobs that wait or run, each with its job and the job's state.
+
+        Raises:
+            UserError: the file is damaged, or squeue has never answered.
+        """
+        jobs = read_lines(self._log)
+        alive = self.alive() if jobs else {}
+        return {
+            self._out / folder: f"job {each['job']}, {alive[each['job']].lower()}"
+            for each in jobs
+            if each["job"] in alive
+            for folder in each["folders"]
+        }
+
+    def add(self, jobs: Mapping[str, Iterable[Path]]) -> None:
+        """Note jobs that were submitted just now, and the folders of their runs."""
+        lines = [
+            {"job": job, "folders": [os.path.relpath(each, self._out) for each in folders]}
+            for job, folders in jobs.items()
+        ]
+        append_text(self._log, "".join(dump_json(line) + "\n" for line in lines))
+        self._alive = {**(self._alive or {}), **dict.fromkeys(jobs, "PENDING")}
+        self._changed = time.monotonic()
+
+    def alive(self) -> Mapping[str, str]:
+        """The state of each job called `NAME` that has not ended, by job."""
+        now = time.monotonic()
+        if now - self._asked < min(LATEST, max(SOONEST, (now - self._changed) / 10)):
+            return self._alive or {}
+        self._asked = now
+        try:
+            found = dict(_jobs())
+        except UserError:
+            if self._alive is None:
+                raise
+            return self._alive
+        if found != self._alive:
+            self._alive, self._changed = found, now
+        return found
+
+
+def _jobs() -> Iterator[tuple[str, str]]:
+    for line in _told("squeue", "--noheader", "--array", f"--name={NAME}", "--format=%i %T"):
+        job, state = line.split()
+        yield job, state
+
+
+def _told(*command: str) -> list[str]:
+    """The lines that a program of Slurm prints."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", "") or str(error)
+        raise UserError(
+            f"the cluster does not answer ({' '.join(said.split())})",
+            key=command[0],
+            remedy="give the same command again, on a login node of the cluster",
+        ) from error
+    return done.stdout.splitlines()
+
+
+class _Work:
+    """What a job executes: its runs, dealt out to its tasks, one after the other in each."""
+
+    def __call__(self, runs: Sequence[tuple[str, dict[str, Any]]]) -> None:
+        self._before = _epochs(runs)
+        for folder, settings in runs[int(os.environ["SLURM_PROCID"]) :: _tasks()]:
+            try:
+                execute(Path(folder), settings)
+            except Exception:  # the folder says so too; the next run goes on
+                traceback.print_exc()
+
+    def checkpoint(self, runs: Sequence[tuple[str, dict[str, Any]]]) -> Any:
+        """submitit's: called near the time limit and before a preemption, to be queued again."""
         import submitit
 
-        return submitit.helpers.DelayedSubmission(self, folder, settings)
+        if _epochs(runs) == self._before:
+            raise SystemExit("no new epoch in the time of a job: it is not queued again")
+        return submitit.helpers.DelayedSubmission(_Work(), runs)
+
+
+def _tasks() -> int:
+    return int(os.environ["SLURM_NTASKS"])
+
+
+def _epochs(runs: Sequence[tuple[str, dict[str, Any]]]) -> int:
+    return sum(epochs_of(RunFolder(Path(folder))) for folder, _ in runs)
+
+
+@dataclass(eq=False)
+class Handle:
+    """A run, and the job it was submitted in: empty before that."""
+
+    run: Job
+    job: str = ""
 
 
 class _Slurm:
-    def __init__(self, folder: Path, cluster: str, parameters: dict[str, Any]):
-        submitit = _import_submitit()
-        self._executor: Any = submitit.AutoExecutor(folder=folder, cluster=cluster)
-        self._executor.update_parameters(**parameters)
+    """Runs that were begun are submitted together when they are waited for next."""
 
-    def start(self, job: Job) -> Any:
-        self._executor.update_parameters(cpus_per_task=job.threads)
-        return self._executor.submit(_Execute(), str(job.folder), dict(job.settings))
+    def __init__(self, executor: Any, submitted: Submitted, parameters: dict[str, Any], runs: int):
+        self._executor, self._submitted = executor, submitted
+        self._parameters, self._runs = parameters, runs
+        self._begun: list[Handle] = []
+        self._unwanted: set[str] = set()
 
-    def wait(self, handles: Collection[Any], seconds: float) -> dict[Any, str]:
+    def start(self, job: Job) -> Handle:
+        self._begun.append(Handle(job))
+        return self._begun[-1]
+
+    def wait(self, handles: Collection[Handle], seconds: float) -> dict[Any, str]:
+        self._submit()
+        self._cancel()
         until = time.monotonic() + seconds
         while True:
-            ended = {handle: _how(handle) for handle in handles if handle.done()}
+            alive = self._submitted.alive()
+            ended = {
+                each: f"job {each.job} ended" if each.job else "was not submitted"
+                for each in handles
+                if each.job not in alive
+            }
             if ended or time.monotonic() >= until:
                 return ended
             time.sleep(min(POLL, seconds))
 
-    def interrupt(self, handle: Any) -> None:
-        handle.cancel(check=False)
+    def interrupt(self, handle: Handle) -> None:
+        if handle in self._begun:
+            self._begun.remove(handle)
+        else:
+            self._unwanted.add(handle.job)
 
     def close(self) -> None:
         pass
 
+    def _submit(self) -> None:
+        begun, self._begun = self._begun, []
+        for threads in sorted({each.run.threads for each in begun}):
+            alike = [each for each in begun if each.run.threads == threads]
+            parameters = {"cpus_per_task": threads, **self._parameters}
+            # srun does not take it over from sbatch since Slurm 22.05.
+            parameters["srun_args"] = [f"--cpus-per-task={parameters['cpus_per_task']}"]
+            self._executor.update_parameters(**parameters)
+            for batch in _parts(list(_parts(alike, self._runs)), MOST):
+                self._submit_array(batch)
 
-def _how(job: Any) -> str:
-    try:
-        return f"exit code {job.result()}"
-    except Exception as error:  # whatever the job raised, wrapped by submitit in one way or another
-        lines = str(error).strip().splitlines()
-        return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+    def _submit_array(self, batch: Sequence[Sequence[Handle]]) -> None:
+        """An array with a job per element."""
+        work = [
+            [(str(each.run.folder), dict(each.run.settings)) for each in runs] for runs in batch
+        ]
+        try:
+            jobs = self._executor.map_array(_Work(), work)
+        except Exception as error:  # submitit has several
+            raise _not_taken(str(error)) from error
+        carried = {job.job_id: runs for job, runs in zip(jobs, batch, strict=True)}
+        self._submitted.add({job: [each.run.folder for each in carried[job]] for job in carried})
+        for job, runs in carried.items():
+            for each in runs:
+                each.job = job
+
+    def _cancel(self) -> None:
+        unwanted, self._unwanted = self._unwanted & self._submitted.alive().keys(), set()
+        if unwanted:
+            _told("scancel", *sorted(unwanted))
+
+
+def _parts(things: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (things[i : i + size] for i in range(0, len(things), size))
+
+
+def _not_taken(said: str) -> UserError:
+    return UserError(
+        f"the cluster does not take such a job ({' '.join(said.split())})",
+        key="--engine",
+        value="slurm",
+        remedy="change it by --engine-set; sinfo and sacctmgr tell what there is",
+    )
 
 
 def _import_submitit() -> Any:
@@ -77,39 +252,110 @@ def _import_submitit() -> Any:
     return submitit
 
 
-@register("engine", "slurm")
+@register("engine", "slurm", queue=Submitted)
 def slurm(
     out: Path,
-    cluster: Literal["slurm", "local"] = "slurm",
-    minutes: int = 24 * 60,
+    jobs: int | None = None,
+    time: int | str = "1-00:00:00",
     partition: str = "",
+    account: str = "",
+    qos: str = "",
+    constraint: str = "",
     gpus: int = 0,
+    cpus_per_task: int = 0,
     memory_gb: int = 4,
+    runs_per_job: int = 1,
+    tasks_per_job: int = 1,
+    setup: tuple[str, ...] = (),
 ) -> Engine:
     """A Slurm cluster.
 
     Args:
         out: the study's folder.
-        cluster: ``local`` runs the same jobs as processes of this machine.
-        minutes: time limit of one job; a job that reaches it goes on in another.
-        partition: of the cluster; empty is its default.
-        gpus: GPUs of one run.
-        memory_gb: memory of one run.
+        jobs: how many runs go on at a time; None: as many as the cluster lets.
+        time: limit per run, as Slurm writes it: ``90`` (minutes), ``4:00:00``, ``1-12``; a job that
+            reaches its limit goes on in another.
+        partition: of the cluster; empty is its default, as for the next three.
+        account: that pays.
+        qos: quality of service.
+        constraint: features of the nodes, such as ``a100``.
+        gpus: GPUs of a job, shared by its tasks.
+        cpus_per_task: cores of a run; 0: as many as the run has threads.
+        memory_gb: memory of a run.
+        runs_per_job: how many runs a job carries out, one for each task at least.
+        tasks_per_job: how many of them beside each other; the others follow.
+        setup: lines of shell before it, such as ``module load cuda``.
 
     Raises:
-        UserError: submitit is not installed, or there is no Slurm on this machine.
+        UserError: submitit is not installed, there is no Slurm on this machine, or the cluster
+            takes no such jobs.
     """
-    parameters: dict[str, Any] = {"timeout_min": minutes, "mem_gb": memory_gb, "name": "optnas"}
-    if gpus:
-        parameters["gpus_per_node"] = gpus
-    if partition:
-        parameters["slurm_partition"] = partition
-    try:
-        return _Slurm(out.resolve() / ".submitit", cluster, parameters)
-    except RuntimeError as error:
+    numbers = {"runs_per_job": runs_per_job, "tasks_per_job": tasks_per_job, "memory_gb": memory_gb}
+    for key, value in numbers.items():
+        if value < 1:
+            raise UserError("is at least 1", key=key, value=value, remedy="leave it out")
+    for key, value in {"gpus": gpus, "cpus_per_task": cpus_per_task}.items():
+        if value < 0:
+            raise UserError("is not negative", key=key, value=value, remedy="leave it out")
+    runs = max(runs_per_job, tasks_per_job)
+    minutes = _minutes(str(time)) * math.ceil(runs / tasks_per_job)
+    asked = {
+        "time": minutes,
+        "mem": f"{memory_gb * tasks_per_job}GB",
+        "ntasks_per_node": tasks_per_job,
+        "partition": partition,
+        "account": account,
+        "qos": qos,
+        "constraint": constraint,
+        "gpus_per_node": gpus,
+        "cpus_per_task": cpus_per_task,
+    }
+    asked = {key: value for key, value in asked.items() if value}
+    submitit = _import_submitit()
+    _try_out(asked)
+    executor = submitit.SlurmExecutor(out.resolve() / ".submitit", max_num_timeout=ENDLESS)
+    parameters = {
+        **asked,
+        "job_name": NAME,
+        "setup": list(setup),
+        "teardown": list(AGAIN),
+        "array_parallelism": MOST if jobs is None else max(1, jobs // tasks_per_job),
+        "additional_parameters": {"requeue": True},
+    }
+    return _Slurm(executor, Submitted(out), parameters, runs)
+
+
+def _try_out(asked: Mapping[str, Any]) -> None:
+    """Ask the cluster for such a job without submitting one, before anything is written."""
+    if shutil.which("sbatch") is None:
         raise UserError(
-            f"cannot submit here ({error})",
-            key="engine.cluster",
-            value=cluster,
-            remedy="start it on a login node of the cluster, or write cluster=local",
-        ) from error
+            "there is no sbatch here",
+            key="--engine",
+            value="slurm",
+            remedy="give the command on a login node of the cluster, or leave --engine out",
+        )
+    flags = [f"--{key.replace('_', '-')}={value}" for key, value in asked.items()]
+    tried = subprocess.run(
+        ["sbatch", "--test-only", *flags, "--wrap=true"], capture_output=True, text=True
+    )
+    if tried.returncode:
+        raise _not_taken(tried.stderr)
+
+
+def _minutes(text: str) -> int:
+    """Slurm's own reading: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S; rounded up."""
+    found = TIME.fullmatch(text)
+    if found is not None:
+        days, *parts = (int(part or 0) for part in found.groups())
+        hours_first = found["days"] or found["third"]
+        weights = (3600, 60, 1) if hours_first else (60, 1, 0)
+        seconds = 86400 * days + sum(a * b for a, b in zip(parts, weights, strict=True))
+        minutes = math.ceil(seconds / 60)
+        if minutes:
+            return minutes
+    raise UserError(
+        "is no time as Slurm writes it",
+        key="time",
+        value=text,
+        remedy="write minutes as 90, hours as 4:00:00, days as 1-12:00:00",
+    )

@@ -1,0 +1,243 @@
+"""The engine for Slurm: a real cluster of this machine, whose jobs are killed and queued again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from cases import console, finish, start
+from studies import PAIR, assert_each_completed_once, timeless_table, tiny_study
+
+from optnas.base import registry
+from optnas.base.errors import UserError
+from optnas.base.records import RunFolder
+from optnas.study.declare import load_study
+from optnas.study.engines.slurm import _minutes
+from optnas.study.folder import epochs_of, state_of
+from optnas.study.starts import StartLog
+
+DAEMONS = ("slurmctld", "slurmd", "munged")
+HERE = all(shutil.which(each) for each in (*DAEMONS, "sbatch")) and os.getuid() == 0
+EPOCHS = 40
+# The daemons of one machine, without systemd, cgroups and accounts.
+CONFIG = """
+ClusterName=optnas
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+SlurmUser=root
+AuthInfo=socket={folder}/munge/socket
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobRequeue=1
+KillWait=2
+SchedulerType=sched/builtin
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+NodeName=node NodeHostname={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=3000
+PartitionName=all Nodes=ALL Default=YES State=UP
+"""
+
+
+def slurm(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, slurm("scontrol", "show", "job")
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """munged, slurmctld and slurmd of one's own, ended with the tests."""
+    folder = tmp_path_factory.mktemp("slurm")
+    for each in ("munge", "state", "spool"):
+        (folder / each).mkdir(mode=0o700)
+    key = folder / "munge" / "key"
+    key.write_bytes(os.urandom(1024))
+    key.chmod(0o400)
+    free = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    ports = [each.getsockname()[1] for each in free]
+    for each in free:
+        each.close()
+    config = folder / "slurm.conf"
+    host = socket.gethostname().partition(".")[0]
+    config.write_text(CONFIG.format(folder=folder, ports=ports, host=host))
+    files = [f"--{w}={folder}/munge/{w.removesuffix('-file')}" for w in ("socket", "pid-file")]
+    files += [f"--{w}={folder}/munge/{w.removesuffix('-file')}" for w in ("log-file", "seed-file")]
+    commands = [
+        ["munged", "--foreground", "--force", f"--key-file={key}", *files],
+        ["slurmctld", "-D", "-f", str(config)],
+        ["slurmd", "-D", "-N", "node", "-f", str(config)],
+    ]
+    patch, daemons = pytest.MonkeyPatch(), []
+    patch.setenv("SLURM_CONF", str(config))
+    with (folder / "log").open("wb") as log:
+        try:
+            for command in commands:
+                daemons.append(subprocess.Popen(command, stdout=log, stderr=log))
+                time.sleep(0.5)
+            until(lambda: "idle" in slurm("sinfo", "--noheader"))
+            yield
+        finally:
+            subprocess.run(["scancel", "--user=root"], check=False)
+            for daemon in reversed(daemons):
+                daemon.terminate()
+                daemon.wait(30)
+            patch.undo()
+
+
+def words(name: str, out: Path, *more: str) -> list[str]:
+    settings = ["time=30", "memory_gb=1", *more]
+    sets = [word for each in settings for word in ("--engine-set", each)]
+    return ["study", "run", name, "--out", str(out), "--engine", "slurm", *sets]
+
+
+def steps(out: Path) -> dict[str, int]:
+    """The processes that carry jobs out, by job."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes()
+            variables = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"submitit.core._submit" in command and os.fsencode(out) in command:
+            told = dict(each.decode().split("=", 1) for each in variables if b"=" in each)
+            if "SLURM_PROCID" in told and not command.startswith(b"srun"):
+                job = f"{told['SLURM_ARRAY_JOB_ID']}_{told['SLURM_ARRAY_TASK_ID']}"
+                found[job] = int(entry.name)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not HERE, reason="needs slurmctld, slurmd and munge")
+def test_killed_jobs_are_queued_again_and_end_as_if_nothing_had_been(
+    cluster: None, tmp_path: Path
+) -> None:
+    name = tiny_study(tmp_path, "[0, 1]", PAIR, search__epochs=EPOCHS)
+    out = tmp_path / "out"
+    runs = [RunFolder(out / each) for each in load_study(name).runs]
+    began = time.monotonic()
+
+    def tell(what: str, *lines: str) -> None:
+        print("\n".join([f"{time.monotonic() - began:5.1f} s  {what}", *lines]))
+
+    def status() -> list[str]:
+        code, told, err = console(["study", "status", name, "--out", str(out)], tmp_path)
+        assert (code, err) == (0, [])
+        return told
+
+    # The runner leaves at once.
+    pairs = words(name, out, "runs_per_job=2")
+    code, told, err = console([*pairs, "--detach"], tmp_path)
+    tell("study run --detach", *told)
+    assert (code, err) == (0, [])
+    submitted = (out / ".submitit" / "submitted.jsonl").read_text()
+    jobs = [json.loads(line)["job"] for line in submitted.splitlines()]
+    assert len(jobs) == 2
+    # Nobody submits what is in the queue already.
+    assert console([*pairs, "--detach"], tmp_path)[0] == 0
+    assert (out / ".submitit" / "submitted.jsonl").read_text() == submitted
+
+    first = [runs[0], runs[2]]
+    until(lambda: all(epochs_of(each) >= 2 for each in first))
+    told = status()
+    tell("study status", *told)
+    assert sum(line.startswith("running") for line in told) == 2
+    assert sum(line.startswith("queued") for line in told) == 2
+    assert {job for job in jobs for line in told if f"job {job}, running" in line} == set(jobs)
+
+    # One is killed as for its memory, the other told that its time is nearly over.
+    os.kill(steps(out)[jobs[0]], signal.SIGKILL)
+    slurm("scancel", "--signal=USR2", jobs[1])
+    for job in jobs:
+        until(lambda job=job: "Restarts=1" in slurm("scontrol", "show", "job", job))
+        until(lambda job=job: "PENDING" in slurm("scontrol", "show", "job", job))
+    told = status()
+    tell("kill -9 of one, signal before the time limit of the other", *told)
+    assert sum(line.startswith("queued") for line in told) == 4
+    reached = [epochs_of(each) for each in first]
+    assert max(reached) < EPOCHS
+    for job in jobs:  # a cluster waits two minutes by itself
+        slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+    # A runner that stays waits for them.
+    code, told, err = console(pairs, tmp_path)
+    tell("study run", *told)
+    assert (code, err) == (0, [])
+    assert (out / ".submitit" / "submitted.jsonl").read_text() == submitted
+    assert_each_completed_once(name, out)
+    starts = [[e["event"] for e in StartLog(each).read()].count("start") for each in runs]
+    assert starts == [2, 1, 2, 1], reached
+    tell("whole", *status())
+    whole = tmp_path / "whole"
+    assert console(["study", "run", name, "--out", str(whole)], tmp_path)[0] == 0
+    pd.testing.assert_frame_equal(timeless_table(name, out), timeless_table(name, whole))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not HERE, reason="needs slurmctld, slurmd and munge")
+def test_a_job_that_is_gone_is_submitted_again_and_ctrl_c_cancels(
+    cluster: None, tmp_path: Path
+) -> None:
+    name = tiny_study(tmp_path, "[0, 1]", search__epochs=4000)
+    out = tmp_path / "out"
+    runs = [RunFolder(out / each) for each in load_study(name).runs]
+    runner = start(words(name, out, "tasks_per_job=2"), tmp_path)  # both beside each other
+    until(lambda: all(epochs_of(each) >= 2 for each in runs))
+    slurm("scancel", "--name=optnas")
+    until(lambda: all(len(StartLog(each).read()) == 2 for each in runs))
+    runner.send_signal(signal.SIGINT)
+    code, told, err = finish(runner)
+    print("\n".join(told))
+    assert (code, err) == (130, ["optnas: interrupted; run the same command again"])
+    assert slurm("squeue", "--noheader") == ""
+    assert {state_of(each) for each in runs} == {"unfinished"}
+
+
+def test_time_as_slurm_reads_it() -> None:
+    read = {"90": 90, "10:30": 11, "4:00:00": 240, "1-12": 2160, "1-0:30": 1470, "0-0:0:1": 1}
+    assert {text: _minutes(text) for text in read} == read
+    for text in ("", "4h", "0", "1:2:3:4", "-5"):
+        with pytest.raises(UserError, match="is no time as Slurm writes it"):
+            _minutes(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, "--engine = 'slurm': there is no sbatch here; give the command on a login node"),
+        ({"time": "4h"}, "time = '4h': is no time as Slurm writes it; write minutes as 90"),
+        ({"gpus": -1}, "gpus = -1: is not negative"),
+        ({"runs_per_job": 0}, "runs_per_job = 0: is at least 1"),
+    ],
+)
+def test_what_is_refused(
+    settings: dict[str, object], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError) as caught:
+        registry.find("engine", "slurm")(out=tmp_path / "out", **settings)
+    assert told in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
