@@ -8,7 +8,7 @@ PYTHON ?= python3
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 BIN := .venv/bin
 JOBS ?= 2
-SOURCES := src tests benchmarks examples results
+SOURCES := src tests benchmarks examples results scripts
 
 # Data beside the checkout is used where it exists; nothing else looks there.
 ifneq ($(wildcard ../shared/data),)
@@ -18,7 +18,7 @@ endif
 export OMP_NUM_THREADS = 1
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-slow check format figures tutorial docs clean
+.PHONY: help demo test test-slow check release-check format figures tutorial docs clean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -55,6 +55,9 @@ check: .venv/installed-dev ## Format, lint (docstrings too), types, fast tests: 
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n $(JOBS) -m "not slow and not thorough"
+
+release-check: .venv/installed-dev ## What must hold before a version leaves the house (docs/releasing.md)
+	$(BIN)/python scripts/release.py
 
 format: .venv/installed-dev ## Format and fix what can be fixed
 	$(BIN)/ruff format $(SOURCES)

@@ -65,6 +65,7 @@ arch_optimizer.foreach=2020-01-01 | arch_optimizer.foreach = 2020-01-01 | write 
 weight_optimizer=1 weight_optimizer.lr=1 | weight_optimizer = 1 | give it one way
 search.epochs=-1 | search.epochs = -1 | use 1 or more
 search.batch_size=0 | search.batch_size = 0 | use 2 or more
+algorithm.name=rsps search.epochs=1 | search.epochs = 1 | raise it
 search.seed=-1 | search.seed = -1 | use 0 or more
 data.resolution=0 | data.resolution = 0 | use 4 or more
 --threads 0 | run.threads = 0 | use 1 or more

@@ -64,26 +64,40 @@ CASES: dict[str, dict[str, Any]] = {
     "warm-up": {"weight_optimizer__schedule__warmup_epochs": 1},
     "sam": {**SAM, "weight_optimizer__base": {"name": "SGD", "momentum": 0.9}},
     "sam over Adam": {**SAM, "weight_optimizer__base": {"name": "Adam"}},
+    "asam": {**SAM, "weight_optimizer__name": "asam", "weight_optimizer__base": {"name": "SGD"}},
+    "lookahead": {
+        "weight_optimizer__name": "lookahead",
+        "weight_optimizer__lr": 0.1,
+        "weight_optimizer__base": {"name": "Adam"},
+    },
+    "muon": {
+        "weight_optimizer__name": "muon",
+        "weight_optimizer__lr": 0.1,
+        "weight_optimizer__rest": {"name": "AdamW", "lr": 0.1},
+    },
+    "exponentiated-gradient": {
+        "arch_optimizer__name": "exponentiated-gradient",
+        "arch_optimizer__lr": 0.1,
+    },
+    **{
+        name: {"weight_optimizer__name": name, "weight_optimizer__lr": 0.1}
+        for name in ("adabelief", "lion", "schedule-free-adamw", "schedule-free-sgd", "soap")
+    },
     "unrolled": {"algorithm__hypergradient": "unrolled"},
     "unrolled exactly": {
         "algorithm__hypergradient": {"name": "unrolled", "derivative": "exact"},
     },
-    "sdarts-rs": {"algorithm__name": "sdarts-rs"},
-    "sdarts-adv": {"algorithm__name": "sdarts-adv"},
-    "darts-minus": {"algorithm__name": "darts-minus"},
-    "random": {"algorithm__name": "random"},
-    "fair-darts": {"algorithm__name": "fair-darts"},
-    "snas": {"algorithm__name": "snas"},
-    "drnas": {"algorithm__name": "drnas"},
-    "single-level": {"algorithm__name": "single-level"},
-    "pc-darts": {"algorithm__name": "pc-darts"},
-    "oles": {"algorithm__name": "oles"},
-    "gaea": {"algorithm__name": "gaea"},
-    "lambda-darts": {"algorithm__name": "lambda-darts"},
-    "rsps": {"algorithm__name": "rsps"},
-    "a2m": {"algorithm__name": "a2m"},
-    "composed": COMPOSED,
+    **{
+        name: {"algorithm__name": name}
+        for name in registry.names("algorithm")
+        if name != "darts"  # that is "tiny"
+    },
     "composed, perturbed": {**COMPOSED, "algorithm__perturbation": "uniform"},
+    **{
+        f"space {name}": {"space__name": name, "benchmark__table": "none"}
+        for name in registry.names("space")
+        if name not in ("nas-bench-201", "toy")  # "tiny", and with its table
+    },
     "toy": {"space__name": "toy", "benchmark__table": "toy"},
     "protocol nas-bench-201": {"protocol": "nas-bench-201", "supernet__cells": 1},
     "protocol nats-bench": {"protocol": "nats-bench", "supernet__cells": 1},

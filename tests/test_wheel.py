@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from cases import Answer, environment
 from test_docs import ROOT, my_package
+from test_release import script
 from tiny import TINY
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-OFFLINE = ("--no-deps", "--no-index", "--no-build-isolation")
+release = script()
 MINE = """
 from optnas import register
 
@@ -26,20 +25,15 @@ def cubed(): return lambda alpha_EO, progress: (alpha_EO + alpha_EO**3).softmax(
 def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The scripts of a fresh environment with both wheels, which sees the dependencies."""
     folder = tmp_path_factory.mktemp("installed")
-    package, wheels, home = folder / "package", folder / "wheels", folder / "venv"
+    package, wheels = folder / "package", folder / "wheels"
     package.mkdir()
     my_package(package)
-    subprocess.run([*PIP, "wheel", *OFFLINE, "-w", wheels, ROOT, package], check=True)
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
-    python = home / "bin" / "python"
-    built = [str(wheel) for wheel in wheels.glob("*.whl")]
+    subprocess.run(
+        [*release.PIP, "wheel", *release.OFFLINE, "-w", wheels, ROOT, package], check=True
+    )
+    built = sorted(wheels.glob("*.whl"))
     assert len(built) == 2
-    subprocess.run([*PIP, "--python", python, "install", *OFFLINE, *built], check=True)
-    # A path in a .pth file is searched, but .pth files in it are not read: not the checkout's.
-    (site,) = home.glob("lib/python*/site-packages")
-    searched = [path for path in sys.path if Path(path).name == "site-packages"]
-    (site / "dependencies.pth").write_text("\n".join(searched))
-    return python.parent
+    return release.environment(folder / "venv", built)
 
 
 def installed(scripts: Path, name: str, *arguments: str, cwd: Path) -> Answer:

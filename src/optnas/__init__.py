@@ -14,7 +14,7 @@ import functools
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from optnas.base import moved
+from optnas.base import moved, system
 
 if TYPE_CHECKING:
     from optnas.algorithms import parts as parts
@@ -155,6 +155,7 @@ _SPEAKING = (
 
 __all__ = sorted([*_HOME, *_MODULES])
 
+system.refuse_windows()
 moved.answer()
 __version__: str  # of the installed distribution, looked up when it is asked for
 # From now on the module can be called, however it is imported.

@@ -14,6 +14,7 @@ import time
 import traceback
 from pathlib import Path
 from types import FrameType
+from typing import Annotated
 
 import typer
 
@@ -52,6 +53,29 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="A laboratory for optimizer pairs in differentiable architecture search.",
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        from optnas.cli.printing.text import say
+
+        say(f"optnas {version('optnas')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version."),
+    ] = False,
+) -> None:
+    """What can stand before a command: told by its own function, also where no command follows."""
+
+
 app.command()(search.search)
 app.command()(search.resume)
 app.command(epilog=train.EPILOG)(train.train)

@@ -73,6 +73,7 @@ def check(settings: Settings, images: SearchImages) -> None:
     _check_simplex(settings)
     algorithm = algorithm_of(settings, space)
     _check_judging(settings, space, algorithm)
+    _check_selection(settings, algorithm)
     _check_watch(settings, algorithm)
 
 
@@ -218,6 +219,21 @@ def _check_judging(settings: Settings, space: Space, algorithm: Algorithm) -> No
     if settings.supernet.batch_norm == "batch" or algorithm.select is not None:
         key = "evaluation.batch_size"
         refuse(single_value(data, space, "valid_size", key, judging.batch_size))
+
+
+def _check_selection(settings: Settings, algorithm: Algorithm) -> None:
+    """Refuse a selection that leaves no epoch to train in: it would choose by untrained weights."""
+    select, epochs = algorithm.select, settings.search.epochs
+    refuse(
+        (
+            select is not None and select.rate == 0 and select.begins(epochs) <= 1,
+            "search.epochs",
+            epochs,
+            f"{settings.algorithm.name} selects its cell from the first epoch on, and meanwhile "
+            "trains no weight",
+            "raise it, so that an epoch of training comes before",
+        )
+    )
 
 
 def _check_watch(settings: Settings, algorithm: Algorithm) -> None:
