@@ -33,18 +33,6 @@ SEARCH = (
     *("data.name=digits", "data.train_size=64", "data.valid_size=64", "search.epochs=1"),
     *("search.batch_size=32", "supernet.channels=4", "measures.sharpness.batch_size=32"),
 )
-# Of a source distribution: what its tests need beside themselves, and what a reader expects.
-SOURCES = (
-    "src",
-    "tests",
-    "docs",
-    "results",
-    "examples",
-    "benchmarks",
-    "scripts",
-    "constraints.txt",
-)
-TEXTS = ("LICENSE", "README.md", "CHANGELOG.md", "CITATION.cff")
 
 
 class FailedError(Exception):
@@ -63,12 +51,12 @@ def answer(words: Iterable[object], cwd: Path = ROOT) -> str:
     It sees nothing of the checkout's `src`, and no data.
     """
     without = ("PYTHONPATH", "OPTNAS_DATA")
-    environment = {key: value for key, value in os.environ.items() if key not in without}
+    variables = {key: value for key, value in os.environ.items() if key not in without}
     words = [str(word) for word in words]
     done = subprocess.run(
         words,
         cwd=cwd,
-        env=environment | {"OMP_NUM_THREADS": "1"},
+        env=variables | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -215,7 +203,7 @@ class Release:
         return f"metadata {read.metadata_version}, {read.license_expression}"
 
     def contents(self) -> str:
-        """The wheel has every file of the package and no other, both have the licence."""
+        """The wheel has every file of the package and no other, the sources all of the commit."""
         package = self.sources / "src"
         expected = {str(each.relative_to(package)) for each in package.rglob("*") if each.is_file()}
         with zipfile.ZipFile(self.wheel) as wheel:
@@ -224,8 +212,9 @@ class Release:
         differ = sorted(names ^ expected)
         demand(not differ, f"of the wheel or the sources alone: {differ[:5]}")
         demand("licenses/LICENSE" in about, "the wheel has no licence")
-        lacking = [each for each in (*SOURCES, *TEXTS) if not (self.sources / each).exists()]
-        demand(not lacking, f"the source distribution lacks {lacking}")
+        committed = answer(["git", "ls-files"], self.root).splitlines()
+        lacking = [each for each in committed if not (self.sources / each).exists()]
+        demand(not lacking, f"the source distribution lacks {lacking[:5]}")
         return f"{len(names)} files in the wheel"
 
     def install(self) -> str:

@@ -66,7 +66,7 @@ def test_the_version_is_the_same_everywhere(
     release = module.Release(copied_texts(tmp_path), tmp_path, tmp_path)
     assert module.checked(release, others)
     for name, old, new in (
-        ("CITATION.cff", "version: ", "version: 9."),
+        ("CITATION.cff", "(?m)^version: ", "version: 9."),
         ("CHANGELOG.md", r"\(\d{4}-\d\d-\d\d\)", "(unreleased)"),
         ("CHANGELOG.md", "### Numbers", "### Figures"),
     ):
