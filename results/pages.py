@@ -273,7 +273,8 @@ def commands() -> Iterator[tuple[str, str]]:
     groups = {n: c for n, c in whole.commands.items() if hasattr(c, "commands")}
     plain = {n: c for n, c in whole.commands.items() if n not in groups and not c.hidden}
     texts = [_command(each, name, context) for name, each in plain.items()]
-    yield "reference/commands/optnas.md", "\n".join(["# optnas\n", *texts])
+    own = [f"`optnas {' '.join(each.opts)}`: {each.help}\n" for each in whole.params]
+    yield "reference/commands/optnas.md", "\n".join(["# optnas\n", *own, *texts])
     for name, group in groups.items():
         text = _command(group, name, context).replace("## ", "# ", 1)
         yield f"reference/commands/{name}.md", text.replace("\n### ", "\n## ")

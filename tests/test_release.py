@@ -77,7 +77,7 @@ def test_the_version_is_the_same_everywhere(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_release_without_its_tests_and_its_commit(tmp_path: Path) -> None:
     """Build, metadata, contents, an environment of its own, doctor and a search in it."""
     words = ["scripts/release.py", "--without", "clean", "tests", "--dist", tmp_path]
