@@ -29,17 +29,11 @@ MEASURES = sorted((ROOT / "docs" / "measures").glob("*.md"))
 OPTIMIZERS = ROOT / "docs" / "optimizers.md"
 LONG = (
     *("hypergradients", "measures", "python", "spaces", "stopping", "studies", "tracking"),
-    "training",
+    *("training", "command-line", "extending", "data", "benchmarks"),
 )
 PAGES = sorted((ROOT / "docs" / "algorithms").glob("*.md"))
 EXECUTED = [
-    *(
-        pytest.param(path, marks=pytest.mark.thorough)
-        for path in (
-            *(ROOT / "README.md", ROOT / "docs" / "command-line.md"),
-            *(EXTENDING, DATA, ROOT / "docs" / "benchmarks.md"),
-        )
-    ),
+    pytest.param(ROOT / "README.md", marks=pytest.mark.thorough),
     *(
         pytest.param(path, marks=pytest.mark.slow)
         for path in (*PAGES, *MEASURES, OPTIMIZERS, *(ROOT / "docs" / f"{n}.md" for n in LONG))
@@ -214,7 +208,7 @@ def test_examples_are_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= (200 if path == BY_HAND else 59)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=of)
 def test_examples_run(path: Path, tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
