@@ -20,23 +20,28 @@ from tensorboard.backend.event_processing.event_accumulator import (
 from tiny import TINY, tiny_settings
 
 from optnas import UserError
-from optnas.base.records import Record
+from optnas.base.records import Record, RunFolder
 from optnas.search import api
+from optnas.search.settings.model import Settings
+from optnas.search.trackers import guard
 
 BOARD = {"tracking.name": "tensorboard"}
 NOTES = '''
 """Writes down every call; fails where it is told to."""
 import json
+import time
 from pathlib import Path
 
 class Notes:
-    def __init__(self, fails: str = "never", log: str = "calls.jsonl"):
-        self.fails, self.log = fails, log
+    def __init__(self, fails: str = "never", hangs: str = "never", log: str = "calls.jsonl"):
+        self.fails, self.hangs, self.log = fails, hangs, log
     def _note(self, call, what):
         with Path(self.log).open("a") as file:
             file.write(json.dumps([call, what]) + "\\n")
         if self.fails == call:
             raise OSError("the server\\nis gone")
+        if self.hangs == call:
+            time.sleep(2)
     def start(self, settings, folder):
         self._note("start", len(folder.read_epochs()))
     def record(self, record):
@@ -202,6 +207,44 @@ def test_a_failing_tracker_is_told_once_and_the_run_goes_on(
     assert [(r.levelno, r.getMessage()) for r in caplog.records if r.name == "optnas"] == [
         (logging.WARNING, f"optnas: warning: {line}")
     ]
+
+
+def test_a_tracker_that_does_not_answer_is_let_go(
+    notes: Callable[[], list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "LIMIT_S", 0.1)
+    own = {"tracking.name": "./notes.py:Notes", "tracking.hangs": "record", "search.epochs": 2}
+    assert api.run(TINY | own, out="run")["status"] == "done"
+    assert notes() == [["start", 0], ["record", 0]]
+    (line,) = Path("run/warnings.txt").read_text().splitlines()
+    assert "stopped at epoch 0 (TimeoutError: no answer within 0.1 seconds); the run goes" in line
+
+
+def test_what_was_taken_back_is_told_anew(tmp_path: Path, notes: Callable[[], list[Any]]) -> None:
+    """A watched search goes back to an earlier epoch, and on from there another way."""
+    api.run(TINY | BOARD, out=tmp_path / "board")
+    folder = RunFolder(tmp_path / "board")
+    settings = Settings.recorded(folder.read_config())
+    noted = tiny_settings(tracking__name="./notes.py:Notes")
+    told = [guard.tracker_of(each, folder) for each in (settings, noted)]
+    for tracker in told:
+        tracker.start(settings)
+    kept, *others = folder.read_epochs()
+    others = [each | {"valid_loss": each["valid_loss"] + 1} for each in others]
+    for count in (1, 2):
+        lines = [json.dumps(each) + "\n" for each in [kept, *others[:count]]]
+        folder.result.unlink(missing_ok=True)
+        folder.epochs.write_text("".join(lines))
+        for tracker in told:
+            tracker.record(others[count - 1])
+    for tracker in told:
+        tracker.finish("done")
+    assert [value for _, value in scalars(folder.path, "valid_loss")] == pytest.approx(
+        [kept["valid_loss"], *(each["valid_loss"] for each in others)]
+    )
+    assert_board_is(folder.path)
+    again = [["finish", "interrupted"], ["start", 2], ["record", 2], ["finish", "done"]]
+    assert notes() == [["start", 3], *again]
 
 
 def test_a_missing_extra_is_told_before_the_run_starts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,14 +16,16 @@ from optnas.search.settings.model import Settings
 from optnas.search.trackers.base import Tracker
 
 log = logging.getLogger("optnas")
+LIMIT_S = 120  # importing a library from a slow disk takes most of a minute
 
 
 class Guarded:
-    """Passes calls on until the first one that raises.
+    """Passes calls on until the first one that raises or does not come back in time.
 
     The failure is one line in the run's ``warnings.txt`` and one on stderr; no call follows it. A
     search of hours is worth more than its curves on a screen, which a resume or a second look at
-    epochs.jsonl can draw again.
+    epochs.jsonl can draw again. A search that is taken back to an earlier epoch is a new start to
+    its tracker.
 
     Args:
         tracker: whom to pass them on to.
@@ -33,32 +36,59 @@ class Guarded:
     def __init__(self, tracker: Tracker, name: str, folder: RunFolder):
         self._tracker: Tracker | None = tracker
         self._name, self._folder = name, folder
-        self._started = False
+        self._settings: Settings | None = None
+        self._told = -1  # the last epoch that it has been told of
+        self._call: threading.Thread | None = None
 
     def start(self, settings: Settings) -> None:
         """See `Tracker.start`."""
-        self._started = True
-        self._pass_on(lambda tracker: tracker.start(settings, self._folder), "at the start")
+        self._settings = settings
+
+        def start(tracker: Tracker) -> None:
+            self._told = len(self._folder.read_epochs()) - 1
+            tracker.start(settings, self._folder)
+
+        self._pass_on(start, "at the start")
 
     def record(self, record: Record) -> None:
         """See `Tracker.record`."""
-        when = f"at epoch {record['epoch']}"
-        self._pass_on(lambda tracker: tracker.record(record), when)
+        epoch = record["epoch"]
+        if self._settings is not None and epoch <= self._told:
+            self._pass_on(lambda tracker: tracker.finish("interrupted"), f"before epoch {epoch}")
+            self.start(self._settings)  # the record is among those so far
+            return
+        self._told = epoch
+        self._pass_on(lambda tracker: tracker.record(record), f"at epoch {epoch}")
 
     def finish(self, status: Status) -> None:
         """See `Tracker.finish`; nothing if it was never started."""
-        if self._started:
+        if self._settings is not None:
             self._pass_on(lambda tracker: tracker.finish(status), "at the end")
 
     def _pass_on(self, call: Callable[[Tracker], Any], when: str) -> None:
         if self._tracker is None:
             return
-        try:
-            call(self._tracker)
-        except Exception as error:  # another's code, or another's server
+        tracker, earlier, failures = self._tracker, self._call, list[BaseException]()
+
+        def attempt() -> None:
+            try:
+                if earlier is not None:  # alive if Ctrl-C came while it was waited for
+                    earlier.join()
+                call(tracker)
+            except BaseException as error:  # another's code, or another's server
+                failures.append(error)
+
+        # A thread, since nothing else can leave a server that does not answer.
+        self._call = threading.Thread(target=attempt, name="tracking", daemon=True)
+        self._call.start()
+        self._call.join(LIMIT_S)
+        if self._call.is_alive():
+            failures.append(TimeoutError(f"no answer within {LIMIT_S} seconds"))
+        if failures:
             self._tracker = None
             line = (
-                f"tracking by {self._name} stopped {when} ({type(error).__name__}: {error}); "
+                f"tracking by {self._name} stopped {when} "
+                f"({type(failures[0]).__name__}: {failures[0]}); "
                 f"the run goes on, {self._folder.epochs} has every epoch"
             )
             line = " ".join(line.split())
