@@ -6,6 +6,7 @@ tensorboard --logdir runs
 
 from __future__ import annotations
 
+import shutil
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,8 @@ class TensorBoard:
     """Writes the records as scalars, the architecture as text, the settings as text and hparams.
 
     Step is the epoch. A start writes whatever epochs of epochs.jsonl are not there yet (a process
-    was killed between record and event, or tracking begins late) and declares void what is there
-    of later ones, so that a resumed run has each step once.
+    was killed between record and event, or tracking begins late), and all anew if there is one
+    that is void, so that a resumed run has each step once.
 
     Args:
         alpha: also one curve per edge and operation.
@@ -68,8 +69,12 @@ class TensorBoard:
             return present.get(record["epoch"]) == np.float32(record[WITNESS])
 
         first = len(list(takewhile(there, records)))
+        if first < len(present):
+            # Tensorboard's own way, to purge, fails where two starts fall into one second.
+            shutil.rmtree(path)
+            first, present = 0, {}
         self._curves = Curves(settings, folder, self._alpha)
-        self._writer = SummaryWriter(path, purge_step=first if present else None)
+        self._writer = SummaryWriter(path)
         if not present:
             self._describe(settings)
         self._write(records[first:])
