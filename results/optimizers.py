@@ -1,4 +1,4 @@
-"""The matrix of docs/optimizers.md: which optimizer passes what on which level.
+"""The matrix of docs/optimizers/matrix.md: which optimizer passes what on which level.
 
 python results/optimizers.py --examine [NAME ...]   sit the exam again, all or these; minutes each
 python results/optimizers.py                        rewrite the page from what is stored
@@ -29,7 +29,7 @@ from optnas.search.exam.searches import SEARCHES
 
 HERE = Path(__file__).parent
 STORED = HERE / "optimizers" / "exam.json"
-DOCUMENT = HERE.parent / "docs" / "optimizers.md"
+DOCUMENT = HERE.parent / "docs" / "optimizers" / "matrix.md"
 # Beside each name at its defaults: what the shipped protocols move w and alpha with.
 MORE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("SGD", {"momentum": 0.9}),

@@ -328,21 +328,27 @@ MADE: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "COMPONENTS": components,
     "COMMANDS": commands,
 }
-FOLDERS = ("algorithms", "measures", "decisions")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Make pages, and put them where the navigation names them in capitals."""
     config.extra["made"] = made = {"reference/settings.md": settings(), **dict(tutorial())}
-    pages = {
-        folder.upper(): [f"{folder}/{each.name}" for each in sorted((DOCS / folder).glob("*.md"))]
-        for folder in FOLDERS
-    }
+    folders = [each for each in DOCS.iterdir() if each.is_dir()]
+    pages = {folder.name.upper(): _topic(folder) for folder in folders}
     for marker, make in MADE.items():
         made |= (found := dict(make()))
         pages[marker] = list(found)
     config.nav = _filled(config.nav, pages)
     return config
+
+
+def _topic(folder: Path) -> list[str]:
+    """The page of a topic and those of its folder, in the order in which the page links to them."""
+    page = folder.with_suffix(".md")
+    text = page.read_text() if page.exists() else ""
+    held = {f"{folder.name}/{each.name}": each.name for each in folder.glob("*.md")}
+    order = {link: text.find(f"({link}") % (len(text) + 1) for link in held}
+    return [page.name] * bool(text) + sorted(held, key=lambda link: (order[link], link))
 
 
 def _filled(nav: Any, pages: Mapping[str, list[str]]) -> Any:

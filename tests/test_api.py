@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 from tiny import TINY
+from topics import pages_of
 
 import optnas
 from optnas import UserError
 
 ROOT = Path(__file__).parent.parent
 ROWS = re.findall(r"(?m)^\| `(\w+)` \| (.+) \|$", (ROOT / "docs" / "api.md").read_text())
-DOCUMENTS = [ROOT / "docs" / "extending.md", ROOT / "docs" / "benchmarks.md"]
+DOCUMENTS = [*pages_of("extending"), *pages_of("benchmarks")]
 
 
 def test_the_page_lists_every_name_once_and_no_other() -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from tiny import tiny_settings
+from topics import pages_of, text_of
 
 from optnas.base import registry
 from optnas.base.errors import UserError
@@ -23,20 +24,23 @@ from optnas.search.loop import run
 from optnas.search.settings.model import Settings
 
 ROOT = Path(__file__).parent.parent
-EXTENDING = ROOT / "docs" / "extending.md"
-DATA = ROOT / "docs" / "data.md"
-MEASURES = sorted((ROOT / "docs" / "measures").glob("*.md"))
-OPTIMIZERS = ROOT / "docs" / "optimizers.md"
-LONG = (
-    *("hypergradients", "measures", "python", "spaces", "stopping", "studies", "tracking"),
-    *("training", "command-line", "extending", "data", "benchmarks"),
+# Topics whose pages run one after the other in one folder.
+TOPICS = (
+    *("benchmarks", "command-line", "data", "extending", "hypergradients", "optimizers"),
+    *("stopping", "studies"),
 )
+MEASURES = sorted((ROOT / "docs" / "measures").glob("*.md"))
+ALONE = ("measures", "python", "spaces", "tracking", "training")
 PAGES = sorted((ROOT / "docs" / "algorithms").glob("*.md"))
 EXECUTED = [
-    pytest.param(ROOT / "README.md", marks=pytest.mark.thorough),
+    pytest.param([ROOT / "README.md"], marks=pytest.mark.thorough),
     *(
-        pytest.param(path, marks=pytest.mark.slow)
-        for path in (*PAGES, *MEASURES, OPTIMIZERS, *(ROOT / "docs" / f"{n}.md" for n in LONG))
+        pytest.param(pages, marks=pytest.mark.slow)
+        for pages in (
+            *([page] for page in (*PAGES, *MEASURES)),
+            *([ROOT / "docs" / f"{name}.md"] for name in ALONE),
+            *map(pages_of, TOPICS),
+        )
     ),
 ]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -131,10 +135,10 @@ def execute(
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("path", EXECUTED, ids=of)
-def test_the_blocks_of_a_document_run(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pages", EXECUTED, ids=lambda pages: of(pages[0]))
+def test_the_blocks_of_a_document_run(pages: list[Path], tmp_path: Path) -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for block in blocks_of(path.read_text()):
+    for path, block in [(page, each) for page in pages for each in blocks_of(page.read_text())]:
         if targets := make_targets(block):
             for target in targets:
                 assert re.search(rf"(?m)^{target}:", makefile), f"make {target}"
@@ -162,7 +166,7 @@ def test_blocks_are_found_and_excused() -> None:
 
 def test_the_templates_are_what_the_document_says(tmp_path: Path, monkeypatch: Any) -> None:
     """Addressed by path: settings with defaults, a misspelt one answered, bad values told."""
-    for block in blocks_of(EXTENDING.read_text()):
+    for block in blocks_of(text_of("extending")):
         if block.language == "python":
             command_of(block, tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -182,7 +186,7 @@ def test_the_templates_are_what_the_document_says(tmp_path: Path, monkeypatch: A
 
 def my_package(folder: Path) -> dict[str, dict[str, str]]:
     """The distribution of the document, its templates in it; what it declares by group."""
-    text = EXTENDING.read_text()
+    text = text_of("extending")
     (declared,) = re.findall(r"```toml\n(\[build.*?)```", text, flags=re.DOTALL)
     (folder / "pyproject.toml").write_text(declared)
     package = folder / "my_package"
@@ -275,9 +279,7 @@ def flat(document: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def test_the_table_of_protocols_is_that_of_the_files() -> None:
-    rows = re.findall(
-        r"(?m)^\| `([\w.-]+)`[^|]*\| (.*) \|$", (ROOT / "docs" / "protocols.md").read_text()
-    )
+    rows = re.findall(r"(?m)^\| `([\w.-]+)`[^|]*\| (.*) \|$", text_of("protocols"))
     rows = [(key, cells.split(" | ")) for key, cells in rows if cells.count(" | ") == 6]
     assert len(rows) > 30
     names = ("cpu", "sdarts", "nas-bench-201", "nats-bench", "optdarts", "optdarts-cpu", "ex-darts")
@@ -301,7 +303,7 @@ def test_the_table_of_protocols_is_that_of_the_files() -> None:
 
 
 def test_every_recorded_key_is_defined(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "concepts.md").read_text()
+    text = text_of("concepts")
     for algorithm in ("darts", "darts-minus"):
         settings = tiny_settings(algorithm__name=algorithm, search__epochs=1)
         folder = RunFolder(tmp_path / algorithm)

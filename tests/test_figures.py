@@ -14,6 +14,7 @@ from studies import PAIR, tiny_study
 from tidy import arms
 from tidy import study as planted_study
 from tiny import TINY
+from topics import text_of
 
 from optnas import UserError
 from optnas.analysis.runs import Runs, Selection
@@ -36,8 +37,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def template(name: str, folder: Path) -> Path:
-    """A file of docs/extending.md, as a reader saves it."""
-    text = (ROOT / "docs/extending.md").read_text()
+    """A file of the pages about extending, as a reader saves it."""
+    text = text_of("extending")
     found = re.search(rf"```python\n(# {name}\n.*?)```", text, re.DOTALL)
     assert found is not None
     (folder / name).write_text(found[1])

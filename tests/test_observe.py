@@ -10,6 +10,7 @@ import pytest
 import torch
 from cases import timeless
 from tiny import TINY, tiny_settings
+from topics import text_of
 
 from optnas.algorithms.base import Progress
 from optnas.analysis.claims.columns import column_of
@@ -38,7 +39,7 @@ def session(**changes: Any) -> Session:
 
 
 def test_the_page_has_the_table_of_columns() -> None:
-    page = (ROOT / "docs" / "concepts.md").read_text().partition("## What an epoch records")[2]
+    page = text_of("concepts").partition("## What an epoch records")[2]
     lines = [line for line in page.partition("\n## ")[0].splitlines() if line.startswith("| `")]
     told = {key.strip("`"): rest for key, *rest in (line[2:].split(" | ") for line in lines)}
     assert list(told) == list(record.RECORD)

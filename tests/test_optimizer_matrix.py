@@ -1,4 +1,4 @@
-"""The matrix of docs/optimizers.md is what the exam said, and says it of every optimizer."""
+"""The matrix of docs/optimizers/matrix.md is what the exam said, and says it of every optimizer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROWS = MODULE.stored()
 
 
 def test_the_page_has_what_is_stored() -> None:
-    assert MODULE.matrix(ROWS) in (ROOT / "docs" / "optimizers.md").read_text()
+    assert MODULE.matrix(ROWS) in (ROOT / "docs" / "optimizers" / "matrix.md").read_text()
 
 
 def test_every_optimizer_was_examined_in_every_check() -> None:

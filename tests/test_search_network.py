@@ -19,6 +19,7 @@ from cases import console, finish, start, timeless, tiny_search
 from naive_supernet import NaiveSupernet
 from partial import naive_partial
 from tiny import train_batch, valid_batch
+from topics import text_of
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -50,7 +51,6 @@ from optnas.spaces.network.protocol import ONE_SHOT, TANGENTS
 from optnas.spaces.operations.base import Operation
 from optnas.spaces.operations.nasbench201 import avg_pool_3x3, nor_conv_3x3
 
-EXTENDING = Path(__file__).parent.parent / "docs" / "extending.md"
 TIGHT = {"rtol": 1e-10, "atol": 1e-10}
 SIZES: dict[str, Any] = {"channels": 3, "cells": 2, "classes": 5, "image_channels": 2}
 SHAPE = (NAS_BENCH_201.edge_count, NAS_BENCH_201.operation_count)
@@ -445,12 +445,12 @@ def test_a_network_that_takes_no_other_mixed_cell_says_so() -> None:
         tiny(TWO, {"supernet": {"head_affine": False}})
 
 
-# --- the template of docs/extending.md --------------------------------------------------------
+# --- the template of docs/extending/operation.md ----------------------------------------------
 
 
 @pytest.fixture(name="template")
 def _template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    (text,) = re.findall(r"```python\n(# my_operation\.py\n.*?)```", EXTENDING.read_text(), re.S)
+    (text,) = re.findall(r"```python\n(# my_operation\.py\n.*?)```", text_of("extending"), re.S)
     (tmp_path / "my_operation.py").write_text(text)
     monkeypatch.chdir(tmp_path)
     return {"space": {"name": "./my_operation.py:dilated"}, "benchmark": {"table": "none"}}

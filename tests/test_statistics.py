@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from topics import text_of
 
 from optnas.analysis import (
     effects,
@@ -331,7 +331,7 @@ def test_five_seeds_show_nothing() -> None:
 
 # --- the page -------------------------------------------------------------------------------------
 
-PAGE = (Path(__file__).resolve().parents[1] / "docs" / "statistics.md").read_text()
+PAGE = text_of("statistics")
 
 
 def two_humps(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

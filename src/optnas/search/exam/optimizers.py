@@ -44,7 +44,7 @@ class Toy(NamedTuple):
         opposed: D is -C' instead of C': what one level gains from the other, the other loses.
         noise: standard deviation of n, drawn anew in each step.
         demanded: by the exam. What many optimizers in use cannot solve is for the matrix of
-            docs/optimizers.md alone.
+            docs/optimizers/matrix.md alone.
     """
 
     eigenvalues: tuple[float, float]
