@@ -346,6 +346,8 @@ def _topic(folder: Path) -> list[str]:
     """The page of a topic and those of its folder, in the order in which the page links to them."""
     page = folder.with_suffix(".md")
     text = page.read_text() if page.exists() else ""
+    # Its list of them comes first, then what else it links to.
+    text = "".join(re.findall(r"(?m)^- \[.*\n", text)) + text
     held = {f"{folder.name}/{each.name}": each.name for each in folder.glob("*.md")}
     order = {link: text.find(f"({link}") % (len(text) + 1) for link in held}
     return [page.name] * bool(text) + sorted(held, key=lambda link: (order[link], link))

@@ -1,6 +1,6 @@
-"""docs/receives.md: what parts receive and hand back, written from the classes themselves.
+"""docs/receives.md and its folder: what parts receive and hand back, written from the classes.
 
-``python tests/test_receives.py`` writes the page anew.
+``python tests/test_receives.py`` writes the pages anew.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from topics import text_of
 
 import optnas
 from optnas.algorithms.base import Algorithm, Selection, Trial, Turn, Watch, WeightGradients
@@ -25,12 +26,25 @@ from optnas.spaces.network.statistics import Statistics
 from optnas.spaces.operations.base import Operation, Site
 
 PAGE = Path(__file__).parent.parent / "docs" / "receives.md"
+FOLDER = PAGE.with_suffix("")
 HEAD = """# What parts receive, and hand back
 
 Written by `python tests/test_receives.py` from annotations and docstrings. How these values are
 used: [extending.md](extending.md). `Weights` and `Memory` are tables of tensors by name. Shapes:
 B images, E edges, O operations.
 """
+# name of a page -> its title, whose values it has
+PAGES: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "steps": ("Of a step", (Progress, Draw, InnerStep, WeightGradients)),
+    "hypergradients": (
+        "Of a hypergradient",
+        (Bilevel, Loss, LossValue, VirtualStep, Hypergradient),
+    ),
+    "algorithms": ("Of an algorithm", (Algorithm, Trial, Selection, Watch, Turn)),
+    "measures": ("Of a measure", (Snapshot, Statistics)),
+    "spaces": ("Of a space", (Space, Wiring)),
+    "networks": ("Of a network", (SearchNetwork, Output, Operation, Site)),
+}
 RECEIVED: dict[Any, str] = {
     Progress: "Received by `relax`, `perturb` and `on_weight_gradients`; it is `problem.progress` "
     "in a hypergradient, `trial.progress` in a selection, `snapshot.progress` in a measure.",
@@ -128,23 +142,35 @@ def described(function: Any) -> str:
     return " ".join(" ".join(told).split())
 
 
-def page() -> str:
-    parts = [HEAD]
-    for cls, who in RECEIVED.items():
-        text = " ".join([*who.split(), *sections(cls)[""].split()])
+def pages() -> dict[Path, str]:
+    """Every page: path and text."""
+    needs = [f"- `{need}`: {words}." for need, words in registry.NEEDS.items()]
+    listed = [
+        f"- [{title}](receives/{name}.md): {', '.join(f'`{cls.__name__}`' for cls in held)}"
+        for name, (title, held) in PAGES.items()
+    ]
+    text = "\n".join([HEAD, *listed, f"\n## Needs\n\n{NEEDS}\n", *needs, ""])
+    return {PAGE: text} | {
+        FOLDER / f"{name}.md": page(title, held) for name, (title, held) in PAGES.items()
+    }
+
+
+def page(title: str, held: tuple[Any, ...]) -> str:
+    parts = [f"# {title}\n\nPart of [what parts receive, and hand back](../receives.md).\n"]
+    for cls in held:
+        text = " ".join([*RECEIVED[cls].split(), *sections(cls)[""].split()])
         parts.append(f"## {cls.__name__}\n\n{text}\n")
         lines = []
         for name, kind, text in members(cls):
             shown = f"`{cls.__name__}{kind}`" if name == "__call__" else f"`{name}{kind}`"
             lines.append(f"- {shown if kind.startswith('(') else f'`{name}`, `{kind}`'}: {text}")
         parts.append("\n".join(lines) + "\n")
-    needs = [f"- `{need}`: {words}." for need, words in registry.NEEDS.items()]
-    parts.append(f"## Needs\n\n{NEEDS}\n\n" + "\n".join(needs) + "\n")
     return "\n".join(parts)
 
 
-def test_the_page_is_current() -> None:
-    assert PAGE.read_text() == page(), "python tests/test_receives.py writes it anew"
+def test_the_pages_are_current() -> None:
+    written = {path: path.read_text() for path in [PAGE, *FOLDER.glob("*.md")]}
+    assert written == pages(), "python tests/test_receives.py writes them anew"
 
 
 @pytest.mark.parametrize("cls", RECEIVED, ids=lambda cls: cls.__name__)
@@ -155,7 +181,7 @@ def test_every_member_is_there_and_described(cls: Any) -> None:
     of_a_tuple = set(dir(tuple)) if issubclass(cls, tuple) else set()
     answered = {name for name in dir(cls) if not name.startswith("_")} - of_a_tuple
     assert answered | set(cls.__annotations__) == set(listed) - {"__call__"}
-    text = PAGE.read_text().partition(f"\n## {cls.__name__}\n")[2].partition("\n## ")[0]
+    text = text_of("receives").partition(f"\n## {cls.__name__}\n")[2].partition("\n## ")[0]
     for name in set(listed) - {"__call__"}:
         assert re.search(rf"(?m)^- `{name}[`(]", text), name
 
@@ -178,4 +204,6 @@ def test_every_value_that_a_part_meets_has_its_section() -> None:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    FOLDER.mkdir(exist_ok=True)
+    for path, text in pages().items():
+        path.write_text(text)

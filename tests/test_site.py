@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 # About two screens. What is generated, or compared with the code line by line, is not counted.
 WORDS, LINES = 900, 150
-TABLES = {"api.md", "receives.md"}
+TABLES = {"api.md", "receives"}
 MADE = re.compile(r"(?s)<!-- (?:built: [\w-]+|ledger) -->.*?<!-- end of \w+ -->")
 # Written before there was a limit, still to be split.
 WAITING = {"pilot.md", "spaces.md", "theory.md"}
@@ -39,7 +39,7 @@ NO_NETWORK = dict.fromkeys(
     "page", sorted(DOCS.rglob("*.md")), ids=lambda path: str(path.relative_to(DOCS))
 )
 def test_no_page_is_over_two_screens(page: Path) -> None:
-    if str(page.relative_to(DOCS)) in TABLES | WAITING:
+    if {page.name, page.parent.name} & (TABLES | WAITING):
         return
     text = MADE.sub("", page.read_text())
     words = sum(any(map(str.isalnum, word)) for word in text.split())

@@ -33,7 +33,7 @@ UNTRAINED = ("train_loss", "train_accuracy", "weight_lr", "arch_lr")
 
 
 class Session:
-    """The loop `optnas.search.loop` drives one of these; so may tests, timings and selections.
+    """A search, epoch by epoch: `optnas.search.loop` drives one, and so may any program.
 
     Args:
         state: of a search between two epochs; changed by training, by nothing else.
