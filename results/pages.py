@@ -33,7 +33,7 @@ from optnas.cli import lists
 from optnas.cli.main import app
 from optnas.search import protocols
 from optnas.search.settings.model import DataSection, MeasureSection, Settings
-from optnas.search.standalone.settings import TrainingSettings
+from optnas.search.standalone.settings import SHELF, TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -56,6 +56,19 @@ NAMED = {
     "tracking": "tracker",
     "optimizer": "optimizer",
 }
+# What fills a setting that has neither a default nor a value in the protocol.
+FILLED = {
+    "data": "of the data set",
+    "augmentation": "of the data set",
+    "benchmark": "a table of the space",
+    "measures": "of the measure",
+    "weight_optimizer": "of the protocol, else `constant`",
+    "arch_optimizer": "of the protocol, else `constant`",
+}
+PLACES = (
+    "Where the files lie is in `data.folder` (else in the variable `OPTNAS_DATA`) and, of the two "
+    "splits that are lists, in `data.split_file`: [splits](../data/splits.md).\n"
+)
 WORDS = {
     "integer": "whole number",
     "number": "number",
@@ -213,11 +226,11 @@ def settings() -> str:
         "it. A section that names a component has the settings of that component too: "
         "[components](components/algorithms.md). How settings are given: "
         "[the command line](../command-line.md); what each protocol has: "
-        "[protocols](../protocols.md).\n",
+        "[protocols](../protocols.md), one of which `protocol` names.\n",
         *sections(Settings, protocols.load("cpu")[1]),
         "## Settings of a training\n",
         "Of `optnas train` ([the found cell, trained](../training.md)).\n",
-        *sections(TrainingSettings, {}, level="###"),
+        *sections(TrainingSettings, SHELF.load("cpu")[1], level="###"),
     ]
     return linked("\n".join(lines), page)
 
@@ -242,6 +255,8 @@ def sections(
             plural = registry.KINDS[kind].groups[0].removeprefix("optnas.")
             link = f"[{plural}](components/{plural}.md)"
             yield f"`{name}.name` is one of {link}, with its settings.\n"
+        if section is DataSection:
+            yield PLACES
         rows = list(_rows(name, section, described, protocol.get(key, {})))
         if rows:
             yield "| setting | values | default | meaning |\n|---|---|---|---|\n" + "\n".join(rows)
@@ -255,10 +270,8 @@ def _rows(
         if key == "name":
             continue
         default = spelt(given.get(key, EMPTY if field.is_required() else field.default))
-        if default == "required":  # filled from the data set, or from the component
-            default = (
-                "by data set" if issubclass(section, DataSection.__mro__[1]) else "given by it"
-            )
+        if default == "required":
+            default = FILLED.get(name.partition(".")[0], default)
         kind = "a schedule" if key == "schedule" else told(described["properties"][key])
         meaning = field.description or ""
         if key == "schedule":
