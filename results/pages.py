@@ -40,7 +40,7 @@ DOCS = ROOT / "docs"
 # Parameters of factories that the program supplies; what is left is for users to set.
 SUPPLIED = {
     "dataset": ("folder",),
-    "engine": ("out",),
+    "engine": ("out", "jobs"),
     "figure": ("runs", "material", "table", "folder", "reference"),
     "optimizer": ("params", "names"),
     "stopping": ("run",),
