@@ -1,11 +1,12 @@
-"""The tables and pictures of docs/theory.md, from what `optnas theory` stored.
+"""The tables and pictures of docs/theory.md and docs/theory/, from what `optnas theory` stored.
 
 optnas theory convergence --dataset cifar10 --out DIR    then keep DIR/convergence.json as
                                                          results/theory/convergence-cifar10.json
+optnas theory skips --dataset cifar10 --out DIR          likewise, as skips-cifar10.json
 optnas theory noise DIR... --out DIR                     of the runs that docs/theory.md names; kept
                                                          as results/theory/noise.json
 python results/theory.py                                 redraw docs/images/theory-*, rewrite the
-                                                         built parts of the page
+                                                         built parts of the pages
 """
 
 from __future__ import annotations
@@ -22,18 +23,17 @@ from optnas.report.data import drawn
 from optnas.theory import pictures
 
 HERE = Path(__file__).parent
-DOCUMENT = HERE.parent / "docs" / "theory.md"
-IMAGES = HERE.parent / "docs" / "images"
+DOCS = HERE.parent / "docs"
+PAGES = [DOCS / "theory.md", *sorted((DOCS / "theory").glob("*.md"))]
+IMAGES = DOCS / "images"
 DATASETS = ("cifar10", "digits")
 Stored = dict[str, dict[str, Any]]
 
 
-def stored() -> Stored:
-    """What the command stored, by data set."""
-    return {
-        name: json.loads((HERE / "theory" / f"convergence-{name}.json").read_text())
-        for name in DATASETS
-    }
+def stored(command: str = "convergence") -> Stored:
+    """What a command stored, by data set."""
+    files = {name: HERE / "theory" / f"{command}-{name}.json" for name in DATASETS}
+    return {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
 
 
 def told(each: dict[str, Any], digits: int = 3) -> str:
@@ -58,26 +58,17 @@ def where(found: Stored) -> str:
 
 
 def verdicts(found: Stored, claim: str) -> str:
-    """Every reading of a claim, at the chosen size."""
-    rows = []
-    for name, each in found.items():
+    """Every reading of a claim at the chosen size, data sets side by side."""
+    by_reading: dict[str, list[dict[str, Any]]] = {}
+    for each in found.values():
         for verdict in each["verdicts"]:
-            computed = verdict["how"] == "computed"
-            if (
-                verdict["claim"] == claim
-                and not verdict["size"]
-                and name in (DATASETS[:1] if computed else DATASETS)
-            ):
-                rows.append(
-                    [
-                        *(verdict["reading"], "-" if computed else name),
-                        *(shown(verdict), verdict["says"], verdict["verdict"]),
-                    ]
-                )
-    order = list(dict.fromkeys(row[0] for row in rows))
-    rows.sort(key=lambda row: order.index(row[0]))
-    quantity = next(v["quantity"] for v in found[DATASETS[0]]["verdicts"] if v["claim"] == claim)
-    return as_table(["reading", "images", quantity, "claimed", "verdict"], rows)
+            if verdict["claim"] == claim and not verdict["size"]:
+                by_reading.setdefault(verdict["reading"], []).append(verdict)
+    rows = []
+    for reading, judged in by_reading.items():
+        said = dict.fromkeys(verdict["verdict"] for verdict in judged)
+        rows.append([reading, *map(shown, judged), judged[0]["says"], " / ".join(said)])
+    return as_table(["reading", *found, "claimed", "verdict"], rows)
 
 
 def shown(verdict: dict[str, Any]) -> str:
@@ -171,6 +162,19 @@ def skips(found: Stored) -> str:
     )
 
 
+def supernets(found: Stored) -> str:
+    """Train loss of supernets with operations turned into skips, and what is said of it."""
+    rows = []
+    trained = stored("skips")
+    for name, each in trained.items():
+        for share, by_epoch in each["estimates"].items():
+            rows.append([name, f"{100 * float(share):g} %", told(by_epoch[0]), told(by_epoch[-1])])
+    heads = ["images", "skips", "train loss after the first epoch", "after the last"]
+    hashes = ", ".join(f"{name} `{each['hash'][:16]}`" for name, each in trained.items())
+    tables = [as_table(heads, rows), verdicts(trained, "H8")]
+    return "\n\n".join([*tables, f"Hashes: {hashes}."])
+
+
 def noise(found: Stored) -> str:
     """SGD minus Adam, within seeds, and the means of both."""
     of = pairs()
@@ -202,25 +206,33 @@ def pairs() -> dict[str, Any]:
     return content
 
 
+CLAIMS = ("H7", "H8", "H9", "H13")
 MARKS = {"supported": "(+)", "contradicted": "(-)", "inconclusive": "(?)"}
 PARTS = {
     "where": where,
-    **{claim: (lambda found, c=claim: verdicts(found, c)) for claim in ("H7", "H8", "H9", "H13")},
+    **{claim.replace(" ", "-"): (lambda found, c=claim: verdicts(found, c)) for claim in CLAIMS},
     **{
         each.__name__: each
-        for each in (sizes, bounds, drifts, predictors, controls, blocks, skips, noise, links)
+        for each in (
+            *(sizes, bounds, drifts, predictors, controls, blocks, skips, noise, links),
+            supernets,
+        )
     },
 }
 
 
 def main() -> None:
-    """Redraw the figures of the first data set, rewrite the page."""
+    """Redraw the figures of the first data set, rewrite the pages."""
     found = stored()
-    for name, figure in pictures.figures(found[DATASETS[0]]).items():
+    first = DATASETS[0]
+    figures = pictures.figures(found[first]) | {
+        "skips": pictures.skips(stored("skips")[first]),
+        "noise": pictures.noise(pairs()),
+    }
+    for name, figure in figures.items():
         static.write(drawn(name, figure), IMAGES / f"theory-{name}.png", captioned=True, dpi=130)
-    figure = drawn("noise", pictures.noise(pairs()))
-    static.write(figure, IMAGES / "theory-noise.png", captioned=True, dpi=130)
-    write_text(DOCUMENT, built(DOCUMENT.read_text(), PARTS, found))
+    for page in PAGES:
+        write_text(page, built(page.read_text(), PARTS, found))
 
 
 if __name__ == "__main__":

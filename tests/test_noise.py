@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,7 @@ import optnas
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.cli.main import app
-from optnas.theory import flatness, tails
-from optnas.theory.compared import compared
+from optnas.theory import compared, flatness, stability, tails
 
 
 def test_scales_look_like_heavy_tails_until_they_are_taken_off() -> None:
@@ -83,6 +83,86 @@ def test_what_is_scale_aware_does_not_see_the_scale() -> None:
     assert found[1][1:] == pytest.approx(found[0][1:], rel=2e-2)
 
 
+SMALL = 1e-6  # so that no gradient moves what Adam averages
+CASES = {
+    "SGD": lambda w: torch.optim.SGD([w], lr=0.1, momentum=0.9, dampening=0.5),
+    "Nesterov": lambda w: torch.optim.SGD([w], lr=0.1, momentum=0.9, nesterov=True),
+    "Adam": lambda w: torch.optim.Adam([w], lr=0.1, eps=1e-30),
+}
+
+
+def hold(optimizer: torch.optim.Optimizer, w: torch.Tensor) -> None:
+    """Adam's P is 4, its averages are old."""
+    if "exp_avg_sq" in optimizer.state[w]:
+        optimizer.state[w]["step"].fill_(10_000.0)
+        optimizer.state[w]["exp_avg_sq"].fill_(16.0)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_steps_grow_beyond_the_threshold_and_not_before(name: str) -> None:
+    """w of the loss h w^2 / 2, h a little below and above; Adam's P is set to 4."""
+    for share, grows in ((0.97, False), (1.03, True)):
+        w = torch.full((1,), SMALL, dtype=torch.float64, requires_grad=True)
+        optimizer = CASES[name](w)
+        assert stability.dynamics_of(optimizer) is None  # before its first step
+        w.grad = torch.zeros_like(w)
+        optimizer.step()
+        hold(optimizer, w)
+        found = stability.dynamics_of(optimizer)
+        assert found is not None
+        h = share * found.threshold * float(found.scale_W)
+        assert float(found.scale_W) == pytest.approx(4.0 if name == "Adam" else 1.0, rel=1e-3)
+        for _ in range(400):
+            w.grad = h * w.detach()
+            hold(optimizer, w)
+            optimizer.step()
+        assert (abs(w.item()) > SMALL) == grows
+
+
+def test_noise_holds_a_quadratic_loss_at_the_stationary_rise() -> None:
+    """10,000 chains of heavy ball with unit noise, small steps: h E[w^2] / 2 = gain / 4."""
+    generator = torch.Generator().manual_seed(0)
+    w = torch.zeros(10_000, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.SGD([w], lr=0.02, momentum=0.8)
+    for _ in range(300):
+        noise = torch.randn(w.shape, generator=generator, dtype=torch.float64)
+        w.grad = 0.5 * w.detach() + noise
+        optimizer.step()
+    found = stability.dynamics_of(optimizer)
+    assert found is not None
+    assert found.gain == pytest.approx(0.1)
+    rise = 0.5 * float(w.detach().square().mean()) / 2
+    assert rise == pytest.approx(found.gain / 4, rel=0.05)
+
+
+def test_rises_and_blocks_of_a_quadratic() -> None:
+    product, size = flatness.hessian(quadratic, WEIGHTS)
+    scale_W = torch.tensor([1.0, 1.0, 1.0, 4.0, 1.0]).double()
+    of_steps = stability.preconditioned(product, scale_W)
+    (top,) = flatness.top_eigenvalues(of_steps, size, 1, seed=0)
+    assert top == pytest.approx(5, rel=1e-2)  # 4 / 4 is not the largest any more
+    along = torch.eye(5, dtype=torch.float64)[:2]
+    length2 = flatness.norm(WEIGHTS) ** 2
+    flat = torch.cat([each.flatten() for each in WEIGHTS.values()])
+    step = stability.SHARE * length2**0.5
+    expected = [step * BENDS[k] * flat[k] + step**2 * BENDS[k] / 2 for k in range(2)]
+    assert stability.rise(quadratic, WEIGHTS, along) == pytest.approx(float(sum(expected)) / 2)
+    parts = {"cells.0.a": WEIGHTS["a"], "head.b": torch.full((2,), 3.0).double()}
+    of_parts = flatness.by_part(
+        lambda w: quadratic({"a": w["cells.0.a"], "b": w["head.b"][:1]}), parts, seed=0
+    )
+    assert of_parts == pytest.approx({"cells.0": 4 * 30.0, "head": 5 * 18.0}, rel=1e-2)
+
+
+def test_a_partial_correlation_has_the_third_taken_out() -> None:
+    held = np.repeat([0.0, 1.0], 6)
+    own = np.tile([1.0, 2, 3, 4, 5, 6], 2)
+    assert compared._partial(
+        np.stack([own + 10 * held, own - 10 * held, held], 1)
+    ) == pytest.approx(1)
+    assert math.isnan(compared._partial(np.stack([held, own, held], 1)))
+
+
 @pytest.mark.thorough
 def test_two_runs_are_compared_at_equal_train_loss(tmp_path: Path) -> None:
     for name in ("SGD", "Adam"):
@@ -94,9 +174,11 @@ def test_two_runs_are_compared_at_equal_train_loss(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert found["pairs"] == 1
-    assert found["runs"][0]["edge of stability"] > 0
-    assert found["runs"][1]["edge of stability"] is None
+    edges = [run["values"]["edge"] for run in found["runs"]]
+    assert min(edges) > 0
+    assert found["estimates"]["at equal norm"]["asam"]["n"] == 1
+    assert found["mediation"]["Adam on w and gap, flatness of w held"]["value"] is None
     assert {each["verdict"] for each in found["verdicts"]} == {"inconclusive"}
     assert found["links"]["Adam on w -> rise under ASAM"]["spearman"] is None  # two runs
     with pytest.raises(UserError, match="no pair of runs"):
-        compared([RunFolder(Path(runs[0]))])
+        compared.compared([RunFolder(Path(runs[0]))])

@@ -18,7 +18,7 @@ from optnas.base.errors import UserError
 from optnas.base.json import digest
 from optnas.base.records import RunFolder
 from optnas.cli.main import app
-from optnas.theory import compared, formula, judged, pictures
+from optnas.theory import compared, formula, judged, pictures, skips
 from optnas.theory.cell import Cell, Problem, forward, gram, least, uniform
 from optnas.theory.convergence import Settings
 from optnas.theory.descent import Start, centred, elasticities, matched_rate, stable_rate, train
@@ -159,6 +159,37 @@ def test_an_auxiliary_skip_raises_the_dependence_until_far_beyond_one() -> None:
     assert printed(0.83) / 0.83 > printed(1.83) / 1.83  # one weight for which 1 is far beyond
 
 
+# --- figure 2 on supernets --------------------------------------------------------------------
+
+
+def test_the_parts_that_are_turned_into_skips_are_nested_and_exact() -> None:
+    initial = {s: skips.turned(s).initial for s in skips.SHARES}
+    before: set[int] = set()
+    for share, draw in initial.items():
+        assert draw is not None
+        alpha_EO = draw(skips.eight_edges(), torch.Generator().manual_seed(0))
+        assert torch.equal(alpha_EO.sum(1), torch.ones(16, dtype=torch.float64))
+        chosen = set(alpha_EO[:, 1].nonzero().flatten().tolist())
+        assert len({e for e in chosen if e < 8}) == len({e for e in chosen if e >= 8}) == 8 * share
+        assert before <= chosen
+        before = chosen
+
+
+@pytest.mark.thorough
+def test_the_command_trains_supernets_with_skips(tmp_path: Path) -> None:
+    sizes = ["--images", "64", "--epochs", "2", "--cells", "1", "--channels", "2", "--seeds", "1"]
+    given = ["--dataset", "digits", *sizes, "--jobs", "1", "--json", "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, ["theory", "skips", *given])
+    assert done.exit_code == 0, done.output
+    stored = json.loads((tmp_path / "skips.json").read_text())
+    assert json.loads(done.stdout) == stored
+    (seed,) = stored["seeds"]
+    assert len({tuple(losses) for losses in seed["losses"].values()}) == 3
+    assert len(set(seed["hashes"].values())) == 3
+    assert {each["verdict"] for each in stored["verdicts"]} == {"inconclusive"}
+    assert (tmp_path / "skips.png").exists()
+
+
 # --- the page ---------------------------------------------------------------------------------
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -190,9 +221,14 @@ def test_the_page_quotes_what_the_command_stored() -> None:
         patch.syspath_prepend(str(ROOT / "results"))
         module = importlib.import_module("theory")
     found = module.stored()
-    text = module.DOCUMENT.read_text()
+    assert module.PAGES[1:] == sorted((ROOT / "docs" / "theory").glob("*.md"))
+    text = "".join(page.read_text() for page in module.PAGES)
     assert set(re.findall(r"<!-- built: (.*) -->", text)) == set(module.PARTS)
     assert module.built(text, module.PARTS, found) == text, "make figures"
+    for each in module.stored("skips").values():
+        assert each["hash"] == digest({key: each[key] for key in ("settings", "data")})
+        assert skips.verdicts(each["seeds"]) == each["verdicts"]
+        assert {v["verdict"] for v in each["verdicts"]} == {"supported"}
     for name, each in found.items():
         assert each["data"]["name"] == each["settings"]["dataset"] == name
         assert each["hash"] == digest({key: each[key] for key in ("settings", "data")})
@@ -203,8 +239,8 @@ def test_the_page_quotes_what_the_command_stored() -> None:
         *("lambda_max_scaled", "trace_scaled", "filter")
     }
     assert set(flat.values()) == {"supported", "inconclusive"}
-    for name in pictures.figures(found["digits"]):
-        assert f"(images/theory-{name}.png)" in text
+    for name in [*pictures.figures(found["digits"]), "skips", "noise"]:
+        assert f"(../images/theory-{name}.png)" in text
         assert (module.IMAGES / f"theory-{name}.png").exists()
 
 

@@ -1,4 +1,4 @@
-"""``theory convergence``, ``theory noise``: the theory behind the comparison, tested."""
+"""``theory convergence``, ``skips``, ``noise``: the theory behind the comparison, tested."""
 
 from __future__ import annotations
 
@@ -48,13 +48,44 @@ def convergence(
         dataset, side, nodes, channels, samples, activation, weight, steps, cells, seeds
     )
     settings.check()
-    if jobs < 1:
-        raise UserError("is at least 1", key="--jobs", value=jobs, remedy="raise it")
+    _check_jobs(jobs)
     _made(out)
     _tell_time(room.estimated_seconds(settings, data) * seeds / min(jobs, seeds))
     found = room.convergence(settings, data, jobs)
     told = found | {"estimates": judged.estimates(found), "verdicts": judged.verdicts(found)}
     _hand_over("convergence", told, out, pictures.figures(found), as_json=as_json)
+
+
+@app.command()
+def skips(
+    dataset: Annotated[
+        str, typer.Option(help="where the images come from; auto: cifar10 if it is here, or digits")
+    ] = "auto",
+    images: Annotated[int, typer.Option(help="trained on")] = 800,
+    channels: Annotated[int, typer.Option(help="C, channels of the first cells")] = 4,
+    cells: Annotated[int, typer.Option(help="N, normal cells per stage, of 3 N + 2 in all")] = 2,
+    epochs: Annotated[int, typer.Option(help="passes over the images")] = 8,
+    lr: Annotated[float, typer.Option(help="initial learning rate of SGD")] = 0.025,
+    seeds: Annotated[int, typer.Option(help="seeds; six are the fewest for an interval")] = 6,
+    jobs: Annotated[int, typer.Option(help="seeds side by side, each on one core")] = 2,
+    as_json: AsJson = False,
+    out: Out = None,
+    data: DataFolder = None,
+) -> None:
+    """Figure 2 of PR-DARTS: do supernets train faster with operations turned into skips?"""
+    from optnas.theory import inputs, pictures
+    from optnas.theory import skips as room
+
+    if dataset == "auto":
+        dataset = inputs.best_here(data)
+        print(f"optnas: on images of {dataset}", file=sys.stderr, flush=True)
+    settings = room.Settings(dataset, images, channels, cells, epochs, lr, seeds)
+    settings.check()
+    _check_jobs(jobs)
+    _made(out)
+    _tell_time(room.estimated_seconds(settings, data) * seeds / min(jobs, seeds))
+    found = room.skips(settings, data, jobs)
+    _hand_over("skips", found, out, {"skips": pictures.skips(found)}, as_json=as_json)
 
 
 @app.command()
@@ -95,6 +126,11 @@ def _tell(label: str, line: dict[str, Any]) -> None:
     seconds = line["cost"]["seconds"]
     words = f"optnas: {label} at epoch {line['epoch']}: {line['status']}, {seconds:.0f} s"
     print(words, file=sys.stderr, flush=True)
+
+
+def _check_jobs(jobs: int) -> None:
+    if jobs < 1:
+        raise UserError("is at least 1", key="--jobs", value=jobs, remedy="raise it")
 
 
 def _made(out: Path | None) -> None:

@@ -57,6 +57,7 @@ class Snapshot:
         evaluation_size: images of a batch in a pass over a half.
         augmentation: what is done to the images in training.
         augmented: whether it is done to those of a pass over a half too.
+        weight_optimizer: the live one, for a measure that reads its rate and state.
         bilevel: a train batch, a validation batch and further train batches -> the bilevel problem
             at this moment, as a hypergradient receives it: at the live weights, with the steps of
             the live weight optimizer, for a measure registered with ``needs=("virtual-step",)``.
@@ -78,6 +79,7 @@ class Snapshot:
     evaluation_size: int
     augmentation: Augmentation
     augmented: bool
+    weight_optimizer: torch.optim.Optimizer
     bilevel: Callable[[Batch, Batch, Sequence[Batch]], Bilevel]
 
     def seen_by(self, name: str) -> Snapshot:

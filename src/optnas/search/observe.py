@@ -140,6 +140,7 @@ def snapshot_of(state: SearchState, name: str = "record") -> Snapshot:
         evaluation_size=settings.evaluation.batch_size,
         augmentation=state.augmentation,
         augmented=settings.evaluation.augmented,
+        weight_optimizer=state.weight_optimizer,
         bilevel=bilevel,
     )
 

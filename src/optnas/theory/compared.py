@@ -1,4 +1,7 @@
-"""SGD and Adam supernets compared by noise and flatness, at equal train loss, within seeds."""
+"""SGD and Adam supernets compared by noise and flatness, within seeds.
+
+At equal train loss, at equal norm of w, and at the last epoch.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,9 @@ QUANTITIES: Mapping[str, Literal["< 0", "> 0", ""]] = {
     # Raw curvature compares norms of w as much as basins: told, and not judged.
     **dict.fromkeys(("lambda_max", "trace", "sam"), ""),
     **dict.fromkeys(("lambda_max_scaled", "trace_scaled", "asam", "filter"), "< 0"),
+    "largest_part": "< 0",
+    **dict.fromkeys(("edge", "escape_random", "stationary"), ""),
+    "escape": "> 0",  # the noise of SGD leads out of a basin, that of Adam is without its shape
 }
 FEWEST = 6  # runs that a correlation needs
 LEVEL, DRAWS = 0.95, 2000
@@ -48,16 +54,40 @@ class Run(NamedTuple):
         """Train loss by epoch, from epoch 1."""
         return [record["train_loss"] for record in self.records if record["epoch"] > 0]
 
+    @property
+    def shortness(self) -> list[float]:
+        """Minus the norm of w of each line: it falls as the norm grows."""
+        return [-value for value in self.values("weight_norm", self.lines)]
+
+    def values(self, quantity: str, lines: Sequence[Line]) -> list[float]:
+        """A number of the measure by line, NaN where there is none.
+
+        Raises:
+            UserError: the lines are of a version without it.
+        """
+        if any(quantity not in line["values"] for line in lines):
+            raise UserError(
+                f"the measure noise was taken without {quantity}, by an earlier version",
+                where=self.folder.path,
+                remedy=f"measure it once more: optnas measure {self.folder.path} noise --again",
+            )
+        found = [line["values"][quantity] for line in lines]
+        return [math.nan if value is None else float(value) for value in found]
+
     def at_level(self, quantity: str, level: float) -> float:
         """A number of the measure where the train loss first falls to a level; NaN if it is not."""
         rows = [line for line in self.lines if line["epoch"] > 0]
         by_epoch = {record["epoch"]: record["train_loss"] for record in self.records}
         losses = [by_epoch[line["epoch"]] for line in rows]
-        return at_loss(losses, [line["values"][quantity] for line in rows], level)
+        return at_loss(losses, self.values(quantity, rows), level)
+
+    def at_norm(self, quantity: str, shortness: float) -> float:
+        """A number of the measure where the norm of w first grows to a level, as `at_level`."""
+        return at_loss(self.shortness, self.values(quantity, self.lines), shortness)
 
     def at_end(self, quantity: str) -> float:
         """A number of the measure at the last epoch that has one."""
-        return float(self.lines[-1]["values"][quantity])
+        return self.values(quantity, self.lines[-1:])[0]
 
 
 def compared(folders: Sequence[RunFolder], **chosen: Any) -> Found:
@@ -68,7 +98,8 @@ def compared(folders: Sequence[RunFolder], **chosen: Any) -> Found:
         **chosen: settings of the measure, where lines of several settings are there.
 
     Returns:
-        The runs, estimates of SGD minus Adam at equal train loss and at the end, verdicts, links.
+        The runs, estimates of SGD minus Adam at equal train loss, at equal norm and at the end,
+        verdicts, links, and how far they go.
 
     Raises:
         UserError: there is no run, none was measured, or there is no pair.
@@ -81,6 +112,7 @@ def compared(folders: Sequence[RunFolder], **chosen: Any) -> Found:
     pairs = _pairs(runs)
     differences = {
         "at equal train loss": {q: [_at_equal_loss(*p, q) for p in pairs] for q in QUANTITIES},
+        "at equal norm": {q: [_at_equal_norm(*p, q) for p in pairs] for q in QUANTITIES},
         "at the last epoch": {
             q: [one.at_end(q) - other.at_end(q) for one, other in pairs] for q in QUANTITIES
         },
@@ -99,8 +131,7 @@ def compared(folders: Sequence[RunFolder], **chosen: Any) -> Found:
                 "hash": run.config["identity"]["hash"],
                 "seed": run.config["search"]["seed"],
                 "weight_optimizer": run.config["weight_optimizer"]["name"],
-                "edge of stability": _edge(run),
-                "values": {quantity: run.at_end(quantity) for quantity in QUANTITIES},
+                "values": {quantity: _plain(run.at_end(quantity)) for quantity in QUANTITIES},
             }
             for run in runs
         ],
@@ -113,6 +144,7 @@ def compared(folders: Sequence[RunFolder], **chosen: Any) -> Found:
         },
         "verdicts": _verdicts(known["at equal train loss"]),
         "links": {name: _link(runs, *ends) for name, ends in _LINKS.items()},
+        "mediation": _mediation(pairs),
     }
 
 
@@ -155,13 +187,13 @@ def _at_equal_loss(one: Run, other: Run, quantity: str) -> float:
     return one.at_level(quantity, level) - other.at_level(quantity, level)
 
 
-def _edge(run: Run) -> float | None:
-    """The end's eta lambda_max / (2 (1 + momentum)): from 1 on heavy ball is unstable."""
-    optimizer = run.config["weight_optimizer"]
-    if optimizer["name"] != FIRST:
-        return None
-    rate = run.records[run.lines[-1]["epoch"]]["weight_lr"]
-    return float(rate * run.at_end("lambda_max") / (2 * (1 + optimizer.get("momentum", 0.0))))
+def _at_equal_norm(one: Run, other: Run, quantity: str) -> float:
+    level = common_loss([one.shortness, other.shortness])
+    return one.at_norm(quantity, level) - other.at_norm(quantity, level)
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _verdicts(known: Mapping[str, Sequence[float]]) -> list[Found]:
@@ -176,6 +208,7 @@ def _verdicts(known: Mapping[str, Sequence[float]]) -> list[Found]:
 # --- the chain, link by link ------------------------------------------------------------------
 
 Value = Callable[[Run], float | None]
+Statistic = Callable[[np.ndarray], float]
 
 
 def _sharpness(run: Run) -> float | None:
@@ -213,15 +246,77 @@ def _link(runs: Sequence[Run], cause: Value, effect: Value) -> Found:
     """Spearman's correlation over runs with a bootstrap interval; no cause is shown by it."""
     both = [(cause(run), effect(run)) for run in runs]
     known = np.array([pair for pair in both if None not in pair], float).reshape(-1, 2)
-    n = len(known)
-    if n < FEWEST or min(len(set(column)) for column in known.T) < 2:
-        return {"spearman": None, "low": None, "high": None, "n": n}
-    drawn = np.random.default_rng(0).integers(n, size=(DRAWS, n))
-    resampled = [known[rows] for rows in drawn]
-    values = [_spearman(rows) for rows in resampled if np.ptp(rows, axis=0).min() > 0]
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return {"spearman": _spearman(known), "low": float(low), "high": float(high), "n": n}
+    told = _resampled(known, np.arange(len(known)), _spearman)
+    return {"spearman": told.pop("value"), **told}
+
+
+def _resampled(rows: np.ndarray, blocks: np.ndarray, statistic: Statistic) -> Found:
+    """A statistic of rows with a bootstrap interval: whole blocks of rows are drawn."""
+    n = len(rows)
+    if n < FEWEST or min(len(set(column)) for column in rows.T) < 2:
+        return {"value": None, "low": None, "high": None, "n": n}
+    names = np.unique(blocks)
+    drawn = np.random.default_rng(0).choice(names, size=(DRAWS, len(names)))
+    places = {name: np.flatnonzero(blocks == name) for name in names}
+    resampled = [rows[np.concatenate([places[name] for name in each])] for each in drawn]
+    values = [statistic(each) for each in resampled if np.ptp(each, axis=0).min() > 0]
+    known = [value for value in values if math.isfinite(value)]
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return {"value": statistic(rows), "low": float(low), "high": float(high), "n": n}
 
 
 def _spearman(rows: np.ndarray) -> float:
     return float(stats.spearmanr(*rows.T).statistic)
+
+
+# --- mediation, as far as the design allows ---------------------------------------------------
+
+NOT_IDENTIFIED = (
+    "The design sets the weight optimizer and nothing else. So the difference between optimizers "
+    "within seeds is its total effect on each quantity. Flatness of w and curvature in alpha are "
+    "not set: what makes w flat may make the gap small by other ways, and the share of the effect "
+    "that goes through flatness is not identified. A partial correlation is what is left after "
+    "ranks are regressed on ranks, no effect."
+)
+
+
+def _mediation(pairs: Sequence[tuple[Run, Run]]) -> Found:
+    """Total effects of the optimizer within seeds, and correlations with a third held."""
+    ends = {"flatness of w": _flatness, "curvature in alpha": _sharpness, "gap": _gap}
+    total = {}
+    for name, of in ends.items():
+        both = [(of(one), of(other)) for one, other in pairs]
+        known = [one - other for one, other in both if one is not None and other is not None]
+        total[name] = estimate(known) if known else None
+    rows, blocks = [], []
+    for block, pair in enumerate(pairs):
+        for run in pair:
+            row = (_optimizer(run), _flatness(run), _gap(run))
+            if None not in row:
+                rows.append(row)
+                blocks.append(block)
+    table, of_seeds = np.array(rows, float).reshape(-1, 3), np.array(blocks)
+    return {
+        "total effect, SGD minus Adam": total,
+        "Adam on w and gap, flatness of w held": _resampled(
+            table[:, [0, 2, 1]], of_seeds, _partial
+        ),
+        "flatness of w and gap, Adam on w held": _resampled(
+            table[:, [1, 2, 0]], of_seeds, _partial
+        ),
+        "not identified": NOT_IDENTIFIED,
+    }
+
+
+def _partial(rows: np.ndarray) -> float:
+    """Correlation of the ranks of the first two columns, each without its regression on the third.
+
+    NaN where the third leaves nothing of one of them.
+    """
+    x, y, held = (stats.rankdata(column) for column in rows.T)
+    base = np.stack([np.ones_like(held), held], axis=1)
+    left = [each - base @ np.linalg.lstsq(base, each, rcond=None)[0] for each in (x, y)]
+    sizes = [float(np.linalg.norm(each)) for each in left]
+    if min(sizes) < 1e-9 * len(rows):
+        return math.nan
+    return float(left[0] @ left[1] / (sizes[0] * sizes[1]))

@@ -136,6 +136,27 @@ def top_eigenvalues(
     return sorted((float(value) for value in values), reverse=True)
 
 
+def by_part(loss: Loss, weights: Weights, seed: int) -> dict[str, float]:
+    """The largest eigenvalue of each part's block of the Hessian, times the part's squared norm.
+
+    Args:
+        loss: of all weights.
+        weights: their parts are named by what is before the first dot, of cells with the number.
+        seed: of the first vectors.
+    """
+    parts: dict[str, Weights] = {}
+    for name, each in weights.items():
+        first, second, *_ = [*name.split("."), ""]
+        part = f"{first}.{second}" if second.isdigit() else first
+        parts.setdefault(part, {})[name] = each
+    found = {}
+    for part, own in parts.items():
+        product, size = hessian(lambda moved: loss({**weights, **moved}), own)
+        (top,) = top_eigenvalues(product, size, 1, seed)
+        found[part] = top * norm(own) ** 2
+    return found
+
+
 def trace(
     product: Callable[[Tensor], Tensor], size: int, draws: int, generator: torch.Generator
 ) -> float:

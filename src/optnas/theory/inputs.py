@@ -22,6 +22,15 @@ def opened(name: str, folder: Path | None) -> Dataset:
     return dataset
 
 
+def best_here(folder: Path | None) -> str:
+    """CIFAR-10 where the data folder has it, else the digits that are embedded."""
+    try:
+        opened("cifar10", folder).fingerprint()
+    except UserError:
+        return "digits"
+    return "cifar10"
+
+
 def problem(dataset: Dataset, samples: int, side: int, generator: torch.Generator) -> Problem:
     """Images drawn without replacement, shrunk, centred and scaled to ||X_i||_F = 1.
 

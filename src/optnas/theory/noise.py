@@ -1,20 +1,24 @@
 """The noise of weight gradients and the flatness of the train loss, at one moment of a search.
 
-Shapes: N minibatches, J coordinates.
+Shapes: N minibatches, J coordinates, W all weights, D draws.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from optnas.base.errors import UserError
 from optnas.base.registry import register
 from optnas.measures.base import Cadence, Measure, Quantity, Values
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
+    from torch import Tensor
 
     from optnas.measures.snapshot import Snapshot
+    from optnas.theory.flatness import Loss, Weights
 
 TAILS = ("pooled", "standardised", "by_coordinate", "kurtosis", "hill")
 QUANTITIES = {
@@ -30,6 +34,12 @@ QUANTITIES = {
     "sam": Quantity("nats", "lower"),
     "asam": Quantity("nats", "lower"),
     "filter": Quantity("nats", "lower"),
+    "parts": Quantity("nats, by part"),
+    "largest_part": Quantity("nats", "lower"),
+    "edge": Quantity("1"),
+    "escape": Quantity("nats"),
+    "escape_random": Quantity("nats"),
+    "stationary": Quantity("nats"),
 }
 
 
@@ -50,7 +60,16 @@ def noise(
 
     Flatness is of L on the first ``images`` training images, see `optnas.theory.flatness`:
     ``lambda_max`` and ``trace`` of the Hessian, and both times |w|^2, which a rescaling of w leaves
-    as they are; ``sam``, ``asam`` and ``filter`` are rises of L.
+    as they are; ``sam``, ``asam`` and ``filter`` are rises of L. ``parts`` has the largest
+    eigenvalue of the block of each part of the network (stem, a cell, the head) times the part's
+    squared norm.
+
+    Of the weight optimizer at the moment (`optnas.theory.stability`; null of one that is not known
+    there): ``edge``, the largest eigenvalue, of P^-1/2 H P^-1/2 under Adam, over the threshold
+    beyond which steps grow; ``escape``, the mean rise of L where w moves by 5 % of its norm along
+    the optimizer's own noise P^-1 u, u with the covariance of the gradient noise;
+    ``escape_random`` the same along white noise;
+    ``stationary``, the rise at which that noise holds a quadratic loss.
 
     Args:
         batches: minibatches; at least 16.
@@ -72,15 +91,15 @@ def noise(
     def measure(snapshot: Snapshot) -> Values:
         from optnas.theory import tails
 
-        noise_NJ, ratio = _noise(snapshot, batches, coordinates)
+        noise = _noise(snapshot, batches, coordinates, draws)
         seed = snapshot.generator().initial_seed()
-        found: dict[str, Any] = {**tails.told(noise_NJ, seed), "noise": ratio}
-        return Values(found | _flatness(snapshot, images, eigenvalues, draws))
+        found: dict[str, Any] = {**tails.told(noise.moving_NJ, seed), "noise": noise.ratio}
+        return Values(found | _around(snapshot, noise, images, eigenvalues, draws))
 
     return Measure(
         measure,
         QUANTITIES,
-        cost="a forward and backward pass over `batches` minibatches, some 50 Hessian products on "
+        cost="a forward and backward pass over `batches` minibatches, some 300 Hessian products on "
         "`images` images; a minute",
         cadence=Cadence(at=("end",)),
         quick={"batches": 16, "coordinates": 50, "images": 16, "eigenvalues": 1, "draws": 1},
@@ -88,8 +107,23 @@ def noise(
     )
 
 
-def _noise(snapshot: Snapshot, batches: int, coordinates: int) -> tuple[np.ndarray, float]:
-    """The noise on the coordinates that have any, and its size over that of the mean gradient."""
+class Noise(NamedTuple):
+    """The noise of the gradient.
+
+    Attributes:
+        moving_NJ: on those of the chosen coordinates that have any.
+        ratio: its size over that of the mean gradient.
+        variance: mean over minibatches of its square, by chosen coordinate, and which those are.
+        directions_DW: draws with its covariance.
+    """
+
+    moving_NJ: np.ndarray
+    ratio: float
+    variance: tuple[Tensor, Tensor]
+    directions_DW: Tensor
+
+
+def _noise(snapshot: Snapshot, batches: int, coordinates: int, draws: int) -> Noise:
     import torch
 
     from optnas.theory.flatness import gradient, loss_of
@@ -97,23 +131,33 @@ def _noise(snapshot: Snapshot, batches: int, coordinates: int) -> tuple[np.ndarr
     generator = snapshot.generator()
     weights = snapshot.supernet.weights
     size = sum(each.numel() for each in weights.values())
-    chosen = torch.randperm(size, generator=generator)[:coordinates].sort().values
+    chosen_J = torch.randperm(size, generator=generator)[:coordinates].sort().values
+    # Sums of noises with random weights have its covariance; centred weights leave the mean out.
+    own = torch.Generator().manual_seed(generator.initial_seed() + 1)
+    shares_DN = torch.randn(draws, batches, generator=own, dtype=torch.float64)
+    shares_DN -= shares_DN.mean(1, keepdim=True)
+    directions_DW = torch.zeros(draws, size, dtype=torch.float64)
     rows = []
-    for _ in range(batches):
+    for n in range(batches):
         order = torch.randperm(len(snapshot.images["train"]), generator=generator)
         batch = snapshot.augmented_batch("train", order[: snapshot.batch_size], generator)
         by = gradient(loss_of(snapshot, batch), weights)
-        flat = torch.cat([each.flatten() for each in by.values()]).double().cpu()
-        rows.append(flat[chosen])
+        flat_W = torch.cat([each.flatten() for each in by.values()]).double().cpu()
+        directions_DW += torch.outer(shares_DN[:, n], flat_W)
+        rows.append(flat_W[chosen_J])
     gradients_NJ = torch.stack(rows)
     mean_J = gradients_NJ.mean(0)
     noise_NJ = gradients_NJ - mean_J
     ratio = float(noise_NJ.square().mean().sqrt() / mean_J.square().mean().sqrt())
     # Operations that the cell does not reach have no gradient.
-    return noise_NJ[:, noise_NJ.abs().amax(0) > 0].numpy(), ratio
+    moving_NJ = noise_NJ[:, noise_NJ.abs().amax(0) > 0].numpy()
+    return Noise(moving_NJ, ratio, (noise_NJ.square().mean(0), chosen_J), directions_DW)
 
 
-def _flatness(snapshot: Snapshot, images: int, eigenvalues: int, draws: int) -> dict[str, Any]:
+def _around(
+    snapshot: Snapshot, noise: Noise, images: int, eigenvalues: int, draws: int
+) -> dict[str, Any]:
+    """Flatness of the loss of some images, and what the weight optimizer makes of it."""
     import torch
 
     from optnas.theory import flatness
@@ -127,7 +171,7 @@ def _flatness(snapshot: Snapshot, images: int, eigenvalues: int, draws: int) -> 
     length, bend = flatness.norm(weights), flatness.trace(product, size, draws, generator)
     with torch.no_grad():
         value = float(loss(weights))
-    return {
+    of_weights = {
         "loss": value,
         "weight_norm": length,
         "lambda_max": found[0],
@@ -138,4 +182,40 @@ def _flatness(snapshot: Snapshot, images: int, eigenvalues: int, draws: int) -> 
         "sam": flatness.sam_rise(loss, weights),
         "asam": flatness.sam_rise(loss, weights, adaptive=True),
         "filter": flatness.filter_rise(loss, weights, draws, generator),
+    }
+    parts = flatness.by_part(loss, weights, generator.initial_seed())
+    return {
+        **of_weights,
+        "parts": parts,
+        "largest_part": max(parts.values()),
+        **_dynamics(snapshot, noise, loss, weights, product),
+    }
+
+
+def _dynamics(
+    snapshot: Snapshot,
+    noise: Noise,
+    loss: Loss,
+    weights: Weights,
+    product: Callable[[Tensor], Tensor],
+) -> dict[str, float | None]:
+    import torch
+
+    from optnas.theory import flatness, stability
+
+    dynamics = stability.dynamics_of(snapshot.weight_optimizer)
+    if dynamics is None:
+        return dict.fromkeys(("edge", "escape", "escape_random", "stationary"))
+    seed, (variance_J, chosen_J) = snapshot.generator().initial_seed(), noise.variance
+    scale_W = dynamics.scale_W.double().cpu()
+    of_steps = stability.preconditioned(product, scale_W)
+    (top,) = flatness.top_eigenvalues(of_steps, len(scale_W), 1, seed)
+    own = torch.Generator().manual_seed(seed + 2)
+    random_DW = torch.randn(noise.directions_DW.shape, generator=own, dtype=torch.float64)
+    held_J = dynamics.gain * variance_J / (4 * scale_W[chosen_J])
+    return {
+        "edge": top / dynamics.threshold,
+        "escape": stability.rise(loss, weights, noise.directions_DW / scale_W),
+        "escape_random": stability.rise(loss, weights, random_DW),
+        "stationary": float(held_J.mean()) * len(scale_W),
     }

@@ -293,6 +293,33 @@ def _predictors(found: Found) -> Figure:
     )
 
 
+def skips(found: Found) -> Figure:
+    """Train loss by epoch of supernets with a part of their operations turned into skips.
+
+    Args:
+        found: as `optnas.theory.skips.skips` returns it.
+    """
+    s = found["settings"]
+    epochs = range(1, s["epochs"] + 1)
+    curves = [
+        _curve(
+            found,
+            f"{100 * float(share):g} % skips",
+            epochs,
+            [seed["losses"][share] for seed in found["seeds"]],
+            k,
+        )
+        for k, share in enumerate(found["estimates"])
+    ]
+    return Figure(
+        "Operations turned into skips",
+        [Row("", [Panel("train loss", "nats", curves, x="epoch")], "share")],
+        f"Supernets of {3 * s['cells'] + 2} cells, {s['channels']} channels, eight edges of 3x3 "
+        f"convolutions or skips; {s['images']} images of {s['dataset']}, SGD at {s['lr']:g}, "
+        f"{s['seeds']} seeds.",
+    )
+
+
 def noise(found: Found) -> Figure:
     """Tail indices beside those of Gaussian surrogates, and rises of the loss, by weight optimizer.
 
