@@ -175,6 +175,28 @@ def supernets(found: Stored) -> str:
     return "\n\n".join([*tables, f"Hashes: {hashes}."])
 
 
+def branches(found: Stored) -> str:
+    """Two branches against the deep cell, and the deep cell with only the second stem."""
+    rows = []
+    for name, each in found.items():
+        for row in each["estimates"]["branches"]:
+            for cell in ("shallow", "stem only"):
+                rows.append([name, row["nodes"], cell, *(told(v, 2) for v in row[cell].values())])
+    heads = ["rate", "own rate", "lambda_min", "last convolutions"]
+    order = list(found[DATASETS[0]]["estimates"]["branches"][0]["shallow"])
+    return as_table(["images", "h", "cell", *(h for h in order if h in heads)], rows)
+
+
+def widths(found: Stored) -> str:
+    """The last node's kernel by width."""
+    rows = []
+    for name, each in found.items():
+        for row in each["estimates"]["drift"]:
+            rows.append([name, row["channels"], told(row["head"], 2)])
+        rows.append([name, "infinite", told(row["head at infinite width"], 2)])
+    return as_table(["images", "m", "lambda_min of the last node's kernel"], rows)
+
+
 def noise(found: Stored) -> str:
     """SGD minus Adam, within seeds, and the means of both."""
     of = pairs()
@@ -206,7 +228,7 @@ def pairs() -> dict[str, Any]:
     return content
 
 
-CLAIMS = ("H7", "H8", "H9", "H13")
+CLAIMS = ("H7", "H8", "H9", "H13", "theorem 4")
 MARKS = {"supported": "(+)", "contradicted": "(-)", "inconclusive": "(?)"}
 PARTS = {
     "where": where,
@@ -215,7 +237,7 @@ PARTS = {
         each.__name__: each
         for each in (
             *(sizes, bounds, drifts, predictors, controls, blocks, skips, noise, links),
-            supernets,
+            *(supernets, branches, widths),
         )
     },
 }

@@ -7,7 +7,8 @@ With image X of one sample, m channels, nodes 0 .. h-1, fixed weights a2 of skip
     u = sum_s <U_s, X_s>,    F = 1 / (2 n) sum_i (u_i - y_i)^2
 
 Phi takes the 3 x 3 positions around each, zeros outside. The zero operation adds nothing. Every
-parameter is drawn from N(0, 1).
+parameter is drawn from N(0, 1). A node that begins a branch has conv(W_stem,l; X), of a stem of its
+own, added to it.
 
 Shapes: N samples, C channels of the image, M channels of a node, R = 9 rows of a patch per channel,
 P positions, L nodes (targets), S nodes (sources).
@@ -52,12 +53,14 @@ class Cell:
         activation: a key of `ACTIVATIONS`.
         skip: a2 by edge; every edge s < l of the cell is a key.
         conv: a3 by edge, likewise.
+        begins: nodes that read the image through a stem of their own; the first does.
     """
 
     channels: int
     activation: str
     skip: Mapping[Edge, float]
     conv: Mapping[Edge, float]
+    begins: tuple[int, ...] = (0,)
 
     @property
     def nodes(self) -> int:
@@ -68,6 +71,22 @@ class Cell:
     def edges(self) -> list[Edge]:
         """Every edge, by target, then by source."""
         return edges_of(self.nodes)
+
+    def branched(self, *, cut: bool = True) -> Cell:
+        """Two branches of half the depth: the middle node begins one, the last node reads both.
+
+        Args:
+            cut: no edge leads from the first half into the second but those into the last node;
+                else the middle node only gets its own stem, and the cell is as deep as before.
+        """
+        half, last = self.nodes // 2, self.nodes - 1
+        left = {e for e in self.edges if cut and e[0] < half <= e[1] < last}
+        return replace(
+            self,
+            skip={edge: 0.0 if edge in left else value for edge, value in self.skip.items()},
+            conv={edge: 0.0 if edge in left else value for edge, value in self.conv.items()},
+            begins=(0, half),
+        )
 
     def scaled(self, skip: float = 1.0, conv: float = 1.0, auxiliary: float = 0.0) -> Cell:
         """The cell with its weights multiplied, then an auxiliary skip added to every edge."""
@@ -90,15 +109,15 @@ def uniform(nodes: int, channels: int, activation: str, skip: float, conv: float
 
 
 class Parameters(NamedTuple):
-    """What is trained: W_stem [M, R C], W by edge [M, R M], U [L, M, P]."""
+    """What is trained: W_stem by node [M, R C], W by edge [M, R M], U [L, M, P]."""
 
-    stem: Tensor
+    stems: dict[int, Tensor]
     conv: dict[Edge, Tensor]
     heads_LMP: Tensor
 
     def leaves(self) -> list[Tensor]:
-        """All tensors: the stem, the convolutions by edge, the heads."""
-        return [self.stem, *self.conv.values(), self.heads_LMP]
+        """All tensors: the stems, the convolutions by edge, the heads."""
+        return [*self.stems.values(), *self.conv.values(), self.heads_LMP]
 
 
 def initial(cell: Cell, problem: Problem, generator: torch.Generator) -> Parameters:
@@ -112,7 +131,10 @@ def initial(cell: Cell, problem: Problem, generator: torch.Generator) -> Paramet
     rows = KERNEL**2
     stem = draw(cell.channels, rows * colours)
     conv = {edge: draw(cell.channels, rows * cell.channels) for edge in cell.edges}
-    return Parameters(stem, conv, draw(cell.nodes, cell.channels, positions))
+    heads_LMP = draw(cell.nodes, cell.channels, positions)
+    # Last, so that cells with and without further stems share the other parameters.
+    more = {node: draw(cell.channels, rows * colours) for node in cell.begins[1:]}
+    return Parameters({0: stem, **more}, conv, heads_LMP)
 
 
 class Convolution(NamedTuple):
@@ -123,11 +145,11 @@ class Convolution(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """A pass over all samples: outputs, nodes, and every convolution, the stem's first."""
+    """A pass over all samples: outputs, nodes, every convolution of a stem and of an edge."""
 
     outputs_N: Tensor
     nodes: list[Tensor]
-    stem: Convolution
+    stems: dict[int, Convolution]
     conv: dict[Edge, Convolution]
 
 
@@ -150,11 +172,13 @@ def forward(cell: Cell, parameters: Parameters, images_NCP: Tensor) -> Pass:
     def before(weight: Tensor, columns: Tensor) -> Convolution:
         return Convolution(weight @ columns, columns)
 
-    stem = before(parameters.stem, patches(images_NCP))
-    nodes, columns, conv = [scale * activation(stem.before)], [], {}
+    images = patches(images_NCP)
+    stems = {node: before(weight, images) for node, weight in parameters.stems.items()}
+    begun = {node: scale * activation(stem.before) for node, stem in stems.items()}
+    nodes, columns, conv = [begun[0]], [], {}
     for target in range(1, cell.nodes):
         columns.append(patches(nodes[-1]))
-        node = torch.zeros_like(nodes[0])
+        node = begun.get(target, torch.zeros_like(nodes[0]))
         for source in range(target):
             edge = source, target
             conv[edge] = before(parameters.conv[edge], columns[source])
@@ -165,7 +189,7 @@ def forward(cell: Cell, parameters: Parameters, images_NCP: Tensor) -> Pass:
         ((head * node).sum((1, 2)) for head, node in zip(parameters.heads_LMP, nodes, strict=True)),
         torch.zeros(len(images_NCP), dtype=images_NCP.dtype),
     )
-    return Pass(outputs_N, nodes, stem, conv)
+    return Pass(outputs_N, nodes, stems, conv)
 
 
 def residuals(cell: Cell, parameters: Parameters, problem: Problem) -> Tensor:
@@ -181,14 +205,15 @@ def mean_squared(residuals_N: Tensor) -> Tensor:
 class Gram(NamedTuple):
     """Gram matrices [N, N] of the gradients of u_i, by block of parameters; G is their sum."""
 
-    stem: Tensor
+    stems: dict[int, Tensor]
     conv: dict[Edge, Tensor]
     heads: list[Tensor]
 
     @property
     def whole(self) -> Tensor:
         """G = sum over all blocks."""
-        return self.stem + sum(self.conv.values()) + sum(self.heads)
+        stems = torch.stack([*self.stems.values()]).sum(0)
+        return stems + sum(self.conv.values()) + sum(self.heads)
 
     @property
     def last_convolutions(self) -> Tensor:
@@ -212,7 +237,7 @@ def gram(cell: Cell, parameters: Parameters, images_NCP: Tensor) -> Gram:
         images_NCP: samples.
     """
     found = forward(cell, parameters, images_NCP)
-    convolutions = [found.stem, *found.conv.values()]
+    convolutions = [*found.stems.values(), *found.conv.values()]
     inner = [each.before for each in convolutions]
     slopes = torch.autograd.grad(found.outputs_N.sum(), inner)  # samples do not meet in a pass
     with torch.no_grad():
@@ -225,7 +250,9 @@ def gram(cell: Cell, parameters: Parameters, images_NCP: Tensor) -> Gram:
             each.view(count, positions, count, positions).sum((1, 3)).detach() for each in grams
         ]
         heads = [node.flatten(1) @ node.flatten(1).T for node in found.nodes]
-    return Gram(blocks[0], dict(zip(found.conv, blocks[1:], strict=True)), heads)
+    stems = dict(zip(found.stems, blocks, strict=False))
+    conv = dict(zip(found.conv, blocks[len(stems) :], strict=True))
+    return Gram(stems, conv, heads)
 
 
 def _inner(values_NRP: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from torch import Tensor
 from optnas.base.errors import UserError, did_you_mean
 from optnas.base.json import digest
 from optnas.base.seeds import named_generator
-from optnas.theory import descent, formula, inputs
+from optnas.theory import descent, formula, inputs, width
 from optnas.theory.cell import (
     Cell,
     Gram,
@@ -47,6 +47,7 @@ SAMPLES = (4, 6, 8, 10, 12, 16, 24)
 WIDTHS = (8, 16, 32, 64)
 SHARES = (0.0, 0.375, 0.625)  # of operations turned into skips
 SHARED_NODES = 6
+BRANCHED_NODES = (4, 6)
 AT_EQUAL_LOSS = ", at equal loss"
 FEW = 10  # steps along the slowest direction: its rate is there at once
 DECIDES = 72  # draws without a failure that put a rate below 0.05 with 95 % confidence
@@ -152,7 +153,7 @@ def of_seed(settings: Settings, folder: Path | None, seed: int) -> Found:
             for draw in range(math.ceil(DECIDES / settings.seeds))
         ],
         "blocks": blocks(one),
-        "drift": [drift(one, width) for width in WIDTHS],
+        "drift": [drift(one, channels) for channels in WIDTHS],
         "weights": [sensitivity(one, settings.cell(b, b), 0.0, ("gd",)) for b in WEIGHTS],
         "auxiliary": [
             sensitivity(
@@ -163,6 +164,7 @@ def of_seed(settings: Settings, folder: Path | None, seed: int) -> Found:
         "sizes": sizes(one),
         "cells": ranked(one),
         "shares": shares(one),
+        "branches": [branches(one, nodes) for nodes in BRANCHED_NODES],
         "controls": controls(one),
     }
 
@@ -235,7 +237,7 @@ def blocks(one: Seed) -> Found:
 def _eigenvalues(found: Gram) -> Found:
     named = {
         "G": found.whole,
-        "stem": found.stem,
+        "stem": found.stems[0],
         "convolutions into the last node": found.last_convolutions,
         **{f"convolution {source}->{target}": g for (source, target), g in found.conv.items()},
         **{f"head {node}": g for node, g in enumerate(found.heads)},
@@ -243,13 +245,18 @@ def _eigenvalues(found: Gram) -> Found:
     return {name: least(each) for name, each in named.items()}
 
 
-def drift(one: Seed, width: int) -> Found:
+def drift(one: Seed, channels: int) -> Found:
     """The largest ||G(k) - G(0)||_2 / lambda_min(G(0)) over training, by optimizer."""
     settings, start = one.settings, one.start()
-    cell = replace(settings.cell(), channels=width)
+    cell = replace(settings.cell(), channels=channels)
     at_start = gram(cell, start.parameters(cell), start.problem.images_NCP)
     rate, smallest = stable_rate(cell, start), least(at_start.whole)
-    found: Found = {"channels": width, "lambda_min": smallest, "head": least(at_start.heads[-1])}
+    found: Found = {
+        "channels": channels,
+        "lambda_min": smallest,
+        "head": least(at_start.heads[-1]),
+        "head at infinite width": least(width.heads(cell, start.problem.images_NCP)[-1]),
+    }
     every = max(1, settings.steps // 10)
     for name in descent.OPTIMIZERS:
         moved: list[float] = []
@@ -360,12 +367,15 @@ def ranked(one: Seed) -> Found:
     for cell in cells:
         found = gram(cell, start.parameters(cell), start.problem.images_NCP)
         count = len(cell.skip)
+        wide = width.heads(cell, start.problem.images_NCP)
         rows.append(
             {
                 **{f"phi, {name}": each.phi for name, each in formula.phi(cell).items()},
                 "lambda_min": least(found.whole),
                 "last convolutions": least(found.last_convolutions),
                 "last node (NNGP)": least(found.heads[-1]),
+                "last node, infinite width": least(wide[-1]),
+                "all nodes, infinite width": least(torch.stack(wide).sum(0)),
                 "trace": float(found.whole.trace()),
                 "mean skip": sum(cell.skip.values()) / count,
                 "mean convolution": sum(cell.conv.values()) / count,
@@ -412,6 +422,38 @@ def shares(one: Seed) -> Found:
         }
         for name, rates in (("one rate", [min(own)] * len(own)), ("own rates", own))
     }
+
+
+def branches(one: Seed, nodes: int) -> Found:
+    """A cell of two branches against the deep cell of as many nodes: logarithms of ratios.
+
+    ``shallow`` is `Cell.branched`, ``stem only`` the deep cell with the second stem and all edges.
+    ``rate`` has one learning rate for all three, stable for each; ``own rate`` each cell's own.
+    """
+    settings, start = one.settings, one.start()
+    deep = uniform(nodes, settings.channels, settings.activation, settings.weight, settings.weight)
+    cells = {
+        "deep": deep,
+        "shallow": deep.branched(),
+        "stem only": deep.branched(cut=False),
+    }
+    own = {name: stable_rate(cell, start) for name, cell in cells.items()}
+    logs = {}
+    for name, cell in cells.items():
+        found = gram(cell, start.parameters(cell), start.problem.images_NCP)
+        aimed = centred(cell, start)
+        quantities = {
+            "lambda_min": least(found.whole),
+            "last convolutions": least(found.last_convolutions),
+            "rate": train(cell, aimed, "gd", min(own.values()), settings.steps).decrease,
+            "own rate": train(cell, aimed, "gd", own[name], settings.steps).decrease,
+        }
+        logs[name] = {key: math.log(value) for key, value in quantities.items()}
+    first = logs.pop("deep")
+    differences = {
+        name: {key: value - first[key] for key, value in of.items()} for name, of in logs.items()
+    }
+    return {"nodes": nodes, **differences}
 
 
 def controls(one: Seed) -> Found:
@@ -463,6 +505,7 @@ def estimated_seconds(settings: Settings, folder: Path | None) -> float:
         + sum(by_width) * 3 * (full + 30)
         + sum(step(other) for other in varied(settings).values()) * 2 * (4 * full + 30)
         + step(replace(settings, nodes=SHARED_NODES)) * 6 * full
+        + sum(step(replace(settings, nodes=h)) for h in BRANCHED_NODES) * 6 * full
     )
 
 

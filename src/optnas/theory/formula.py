@@ -14,6 +14,33 @@ def three_operations(nodes: int, edges: list[Edge]) -> Space:
     return Space("theorem", nodes, tuple(edges), names, none=0, skip=1, weighted=(2,))
 
 
+def two_branches(cell: Cell) -> dict[str, float]:
+    """Phi of `Cell.branched` by reading: of each half with the last node, added.
+
+        phi_B = sum_{s < h/2} a3(s -> h-1)^2 prod_{t < s} a2(t -> s)^2
+                + sum_{h/2 <= s <= h-2} a3(s -> h-1)^2 prod_{h/2 <= t < s} a2(t -> s)^2
+
+    Args:
+        cell: the deep cell.
+
+    Source: Zhou et al., NeurIPS 2020, theorem 4, without its constants.
+    """
+    half, last = cell.nodes // 2, cell.nodes - 1
+    found = dict.fromkeys(READINGS, 0.0)
+    for nodes in (range(half), range(half, last)):
+        place = {node: k for k, node in enumerate([*nodes, last])}
+        edges = [edge for edge in cell.edges if edge[0] in place and edge[1] in place]
+        part = Cell(
+            cell.channels,
+            cell.activation,
+            {(place[s], place[t]): cell.skip[s, t] for s, t in edges},
+            {(place[s], place[t]): cell.conv[s, t] for s, t in edges},
+        )
+        for reading, each in phi(part).items():
+            found[reading] += each.phi
+    return found
+
+
 def phi(cell: Cell, auxiliary: float = 0.0) -> dict[str, Rate]:
     """Phi and its elasticities by reading.
 

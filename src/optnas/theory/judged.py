@@ -22,7 +22,7 @@ RATE, SMALLEST = "measured rate of gradient descent", "lambda_min(G(0))"
 SIGMA = 0.05  # the probability of failure that the printed statement is held to
 ALPHA = 0.05
 FEWEST = 6
-GIVEN = ("samples", "channels", "skip weight", "auxiliary")  # the same in every seed
+GIVEN = ("nodes", "samples", "channels", "skip weight", "auxiliary")  # the same in every seed
 READINGS = {
     "printed": "lambda is lambda_min(G(0)), the factor 1 - eta lambda / 4 as printed",
     "with 1/n": "lambda is lambda_min(G(0)), the factor 1 - eta lambda / (4 n): F is a mean",
@@ -149,12 +149,13 @@ def _rate(failures: Sequence[bool]) -> Found:
 
 
 def verdicts(found: Found) -> list[Found]:
-    """H7, H8, H9 and H13 in each reading.
+    """H7, H8, H9 and H13 in each reading, and theorem 4 of PR-DARTS.
 
     Args:
         found: as `optnas.theory.convergence.convergence` returns it.
     """
-    return [asdict(each) for each in (*_h7(found), *_h8(found), *_h9(found), *_h13(found))]
+    claims = (_h7, _h8, _h9, _h13, _theorem_4)
+    return [asdict(judged) for claim in claims for judged in claim(found)]
 
 
 def over_seeds(
@@ -185,7 +186,7 @@ def over_seeds(
 
 
 def _computed(claim: str, reading: str, quantity: str, value: float, *, holds: bool) -> Judged:
-    says = "> 0" if claim == "H8" else "< 0"
+    says = "< 0" if claim == "H13" else "> 0"
     verdict: Verdict = "supported" if holds else "contradicted"
     return Judged(claim, reading, quantity, says, value, None, None, 0, verdict, "computed")
 
@@ -360,4 +361,31 @@ def _h13(found: Found) -> list[Judged]:
             "< 0",
         )
     )
+    return judged
+
+
+BRANCHES = "log of the ratio to the deep cell"
+
+
+def _theorem_4(found: Found) -> list[Judged]:
+    """A cell of two branches is faster than a deep one of as many nodes."""
+    settings, seeds = found["settings"], found["seeds"]
+    what = {
+        "rate": f"{RATE}; one learning rate",
+        "own rate": f"{RATE}; each cell's own learning rate",
+        "lambda_min": SMALLEST,
+        "last convolutions": "lambda_min of the part of G that the theorem keeps",
+    }
+    judged = []
+    for place, nodes in enumerate(row["nodes"] for row in seeds[0]["branches"]):
+        cell = uniform(nodes, 1, "tanh", settings["weight"], settings["weight"])
+        deep, shallow = formula.phi(cell), formula.two_branches(cell)
+        for reading, each in deep.items():
+            ratio = math.log(shallow[reading] / each.phi)
+            words = f"phi of the printed formula, {reading} reading; h = {nodes}, equal weights"
+            judged.append(_computed("theorem 4", words, BRANCHES, ratio, holds=ratio > 0))
+        for key, words in what.items():
+            values = [seed["branches"][place]["shallow"][key] for seed in seeds]
+            reading = f"{words}; h = {nodes}"
+            judged.append(over_seeds("theorem 4", reading, BRANCHES, values, "> 0"))
     return judged

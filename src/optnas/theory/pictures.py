@@ -25,6 +25,8 @@ PREDICTORS = {
     "phi, chain": "chain",
     "phi, path": "paths",
     "last node (NNGP)": "NNGP",
+    "last node, infinite width": "m = inf",
+    "all nodes, infinite width": "all, inf",
     "last convolutions": "last",
     "lambda_min": "min G",
     "trace": "tr G",
