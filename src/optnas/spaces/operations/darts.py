@@ -55,6 +55,19 @@ def avg_pool_3x3() -> Operation:
     return pool(lambda x, stride: F.avg_pool2d(x, 3, stride, padding=1, count_include_pad=False))
 
 
+def plain_max_pool_3x3() -> Operation:
+    """Largest pixel of a 3x3 window: the pool of a derived cell, without batch norm."""
+    return Operation(lambda x, site, weights, norm: F.max_pool2d(x, 3, site.stride, padding=1))
+
+
+def noise() -> Operation:
+    """N(0, 1) in every pixel, whatever the input; other numbers for each batch.
+
+    Reference: Zela et al., ICLR 2020, section 4 and appendix: S4.
+    """
+    return Operation(lambda x, site, weights, norm: weights["noise"], noise=True)
+
+
 def halved(x_BCHW: Tensor, weights: Weights) -> Tensor:
     """ReLU, and two 1x1 convolutions of stride 2, the second one pixel further, joined."""
     x = x_BCHW.relu()
