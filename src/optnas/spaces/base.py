@@ -268,6 +268,11 @@ class Space:
                 remedy="choose another space, or leave that out",
             )
 
+    @property
+    def regularized(self) -> bool:
+        """Whether networks of single architectures may have an auxiliary head and drop paths."""
+        return self.fixed is not None and "auxiliary" in inspect.signature(self.fixed).parameters
+
     def _factory(self, name: str) -> Callable[[], Operation]:
         return self.own.get(name) or registry.find("operation", name, key="space.operations")
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from optnas.base.registry import register
-from optnas.spaces.base import Space
+from optnas.spaces.base import Architecture, Space
 from optnas.spaces.operations import darts as operations
 from optnas.spaces.operations.nasbench201 import none
 from optnas.spaces.wiring import Wiring
 
 if TYPE_CHECKING:
-    from optnas.spaces.network.protocol import SearchNetwork
+    from optnas.spaces.network.protocol import RegularizedNetwork, SearchNetwork
 
 EDGES = tuple((source, target) for target in range(2, 6) for source in range(target))
 INPUTS = tuple(place for place, (source, _) in enumerate(EDGES) if source < 2)
@@ -34,6 +34,11 @@ OPERATIONS = {
     "dil_conv_3x3": operations.dil_conv_3x3,
     "dil_conv_5x5": operations.dil_conv_5x5,
     "noise": operations.noise,
+}
+# In the network of one architecture.
+DERIVED = OPERATIONS | {
+    "max_pool_3x3": operations.derived_max_pool_3x3,
+    "avg_pool_3x3": operations.derived_avg_pool_3x3,
 }
 # The two candidates of each edge of S1, the columns of alpha in their order.
 MAX, AVG, SKIP, SEP3, DIL3, DIL5 = (
@@ -65,6 +70,15 @@ def network(space: Space, **sizes: Any) -> SearchNetwork:
     return TwoInputs(space, **sizes)
 
 
+def fixed(
+    architecture: Architecture, *, auxiliary: bool = False, **sizes: Any
+) -> RegularizedNetwork:
+    """The network of one architecture; torch is loaded here."""
+    from optnas.spaces.network.darts_fixed import FixedTwoInputs
+
+    return FixedTwoInputs(architecture, DERIVED, auxiliary=auxiliary, **sizes)
+
+
 def of(
     name: str, names: tuple[str, ...], by_edge: tuple[tuple[str, ...], ...] | None = None
 ) -> Space:
@@ -84,6 +98,7 @@ def of(
         weighted=tuple(place for place, each in enumerate(names) if "conv" in each),
         own={each: OPERATIONS[each] for each in names},
         network=network,
+        fixed=fixed,
         columns=tuple(tuple(map(names.index, each)) for each in by_edge or ()),
     )
 

@@ -32,6 +32,14 @@ def _one_norm(site: Site) -> dict[str, int]:
     return {"norm": site.outputs}
 
 
+def _max(x_BCHW: Tensor, stride: int) -> Tensor:
+    return F.max_pool2d(x_BCHW, 3, stride, padding=1)
+
+
+def _average(x_BCHW: Tensor, stride: int) -> Tensor:
+    return F.avg_pool2d(x_BCHW, 3, stride, padding=1, count_include_pad=False)
+
+
 def pool(of: Callable[[Tensor, int], Tensor]) -> Operation:
     """A 3x3 pool with padding 1, then batch norm.
 
@@ -47,17 +55,22 @@ def pool(of: Callable[[Tensor, int], Tensor]) -> Operation:
 
 def max_pool_3x3() -> Operation:
     """Largest pixel of a 3x3 window, batch norm."""
-    return pool(lambda x, stride: F.max_pool2d(x, 3, stride, padding=1))
+    return pool(_max)
 
 
 def avg_pool_3x3() -> Operation:
     """Average of the pixels of a 3x3 window that lie in the image, batch norm."""
-    return pool(lambda x, stride: F.avg_pool2d(x, 3, stride, padding=1, count_include_pad=False))
+    return pool(_average)
 
 
-def plain_max_pool_3x3() -> Operation:
-    """Largest pixel of a 3x3 window: the pool of a derived cell, without batch norm."""
-    return Operation(lambda x, site, weights, norm: F.max_pool2d(x, 3, site.stride, padding=1))
+def derived_max_pool_3x3() -> Operation:
+    """Largest pixel of a 3x3 window: as derived cells have it, without batch norm."""
+    return Operation(lambda x, site, weights, norm: _max(x, site.stride))
+
+
+def derived_avg_pool_3x3() -> Operation:
+    """Average of a 3x3 window: as derived cells have it, without batch norm."""
+    return Operation(lambda x, site, weights, norm: _average(x, site.stride))
 
 
 def noise() -> Operation:
