@@ -326,7 +326,8 @@ def tutorial() -> Iterator[tuple[str, str | bytes]]:
                 yield f"tutorial-{number}.png", base64.b64decode(data["image/png"])
                 lines.append(f"![{source}](tutorial-{number}.png)")
             elif "text/html" in data:
-                lines.append(f'<div class="table" markdown="0">{"".join(data["text/html"])}</div>')
+                shown = "".join(data["text/html"]).replace(' border="1" class="dataframe"', "")
+                lines.append(f'<div class="table" markdown="0">{shown}</div>')
             else:
                 text = "".join(output.get("text", data.get("text/plain", [])))
                 lines.append(f"```text\n{text.rstrip()}\n```")
