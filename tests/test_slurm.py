@@ -21,7 +21,7 @@ from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.study.declare import load_study
-from optnas.study.engines.slurm import _minutes
+from optnas.study.engines import slurm as engine
 from optnas.study.folder import epochs_of, state_of
 from optnas.study.starts import StartLog
 
@@ -216,12 +216,24 @@ def test_a_job_that_is_gone_is_submitted_again_and_ctrl_c_cancels(
     assert {state_of(each) for each in runs} == {"unfinished"}
 
 
+def test_a_damaged_list_of_jobs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_jobs", lambda: iter([("4_0", "PENDING")]))
+    log = tmp_path / ".submitit" / "submitted.jsonl"
+    log.parent.mkdir()
+    log.write_text('{"job": "3", "folders": ["a"]}\n{"job": "4_0", "folders": ["b"]}\n{"torn')
+    assert engine.Submitted(tmp_path)() == {tmp_path.resolve() / "b": "job 4_0, pending"}
+    for line in ("1", '{"job": "4_0"}', '{"job": "4_0", "folders": 1}', '{"folders": []}'):
+        log.write_text(f"{line}\n")
+        with pytest.raises(UserError, match=r"submitted\.jsonl"):
+            engine.Submitted(tmp_path)()
+
+
 def test_time_as_slurm_reads_it() -> None:
     read = {"90": 90, "10:30": 11, "4:00:00": 240, "1-12": 2160, "1-0:30": 1470, "0-0:0:1": 1}
-    assert {text: _minutes(text) for text in read} == read
+    assert {text: engine._minutes(text) for text in read} == read
     for text in ("", "4h", "0", "1:2:3:4", "-5"):
         with pytest.raises(UserError, match="is no time as Slurm writes it"):
-            _minutes(text)
+            engine._minutes(text)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from optnas.study.declare import STUDIES, PlannedRun, load_study
 from optnas.study.engines.base import Job
 from optnas.study.folder import locate, state_of
 from optnas.study.progress import Watch, duration
-from optnas.study.runner import Runner, _job
+from optnas.study.runner import Runner, _job, runner_of
 from optnas.study.starts import StartLog
 from optnas.study.worker import EXIT_BUSY, execute
 
@@ -295,7 +295,9 @@ def test_quickstart_is_what_the_demo_always_was() -> None:
 
 # what is wrong | the study file | key and value that are told | a part of the remedy
 WRONG = r"""
-no table | x = 1 | x = 1 | use one of: grid, study
+no table | x = 1 | x = 1 | use one of: engine, grid, study
+engine is no table | engine = 3\n[study]\nname = "a"\nseeds = [0] | engine = 3 | write [engine.NAME]
+engine misspelt | GRID"search.epochs" = [1]\n[engine.slrum] | engine.slrum = 'slrum' | did you mean slurm?
 no study | [[grid]]\n | study | begin with [study]
 unknown key | [study]\nname = "a"\nseeds = [0]\nsedes = 1 | study.sedes = 1 | did you mean seeds?
 no name | [study]\nseeds = [0] | study.name | write name =
@@ -345,6 +347,16 @@ def test_an_error_names_the_grid(tmp_path: Path) -> None:
     grid = f'{PAIR}[[grid]]\n"search.batch_size" = [41]\n'
     with pytest.raises(UserError, match=r"tiny.toml: grid 2: search.batch_size = 41: larger"):
         load_study(tiny_study(tmp_path, grid=grid))
+
+
+def test_settings_of_an_engine_stand_in_the_file_too(tmp_path: Path) -> None:
+    loaded = load_study(tiny_study(tmp_path, grid="[engine.local]\ngpus = 700\n"))
+    with pytest.raises(UserError, match=r"tiny.toml: engine.gpus = 700: there are"):
+        runner_of(loaded, tmp_path / "out", "local", {})
+    assert (
+        runner_of(loaded, tmp_path / "out", "local", {"gpus": 0}).folders.keys()
+        == loaded.runs.keys()
+    )
 
 
 # command | place, key and value that are told | a part of the remedy

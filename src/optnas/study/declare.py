@@ -13,7 +13,8 @@ axes; the study is the union of its grids, each point under every seed. A sectio
 an axis may have a ``label``: what it is called in tables and pictures, and no setting. Points that
 resolve to the same settings are one run, the first of them. A grid may have ``seeds`` of its own;
 grids that follow each other with the same seeds are run together, seed by seed. ``timeout`` of the
-study, in seconds, ends an execution of a run that takes longer.
+study, in seconds, ends an execution of a run that takes longer. A table ``[engine.NAME]`` holds
+settings of an engine, for whoever runs the study with it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
 from optnas.base.toml import Shelf, flat, nest
 from optnas.search.settings.layers import Layer, resolve
@@ -80,6 +82,7 @@ class Study:
             seed by seed, grid by grid.
         declared: number of runs before equal ones were merged.
         timeout: seconds after which an execution of a run is ended, None for never.
+        engines: settings of engines by name, as written there.
     """
 
     name: str
@@ -89,6 +92,7 @@ class Study:
     runs: dict[str, PlannedRun]
     declared: int
     timeout: float | None = None
+    engines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def load_study(name: str, settings: Mapping[str, Any] | None = None) -> Study:
@@ -119,7 +123,7 @@ def study_of(
     Raises:
         UserError: anything in it is unknown, ill-typed, out of range or contradictory.
     """
-    _refuse_unknown(document, ("study", "grid"), label)
+    _refuse_unknown(document, ("study", "grid", "engine"), label)
     table = document.get("study")
     if not isinstance(table, Mapping):
         raise UserError(
@@ -145,7 +149,7 @@ def study_of(
         if known is None or (labels and not known.labels):
             runs[run.id] = run
         declared += 1
-    return Study(title, question, note, label, runs, declared, timeout)
+    return Study(title, question, note, label, runs, declared, timeout, _engines(document, label))
 
 
 def shown_value(key: str, value: Any) -> str:
@@ -194,6 +198,21 @@ def _timeout(table: Mapping[str, Any], label: str) -> float | None:
             remedy="write one such as timeout = 3600, or leave it out",
         )
     return value
+
+
+def _engines(document: Mapping[str, Any], label: str) -> dict[str, Mapping[str, Any]]:
+    tables = document.get("engine", {})
+    if not isinstance(tables, Mapping) or not all(isinstance(t, Mapping) for t in tables.values()):
+        raise UserError(
+            "holds a table of settings for each engine",
+            where=label,
+            key="engine",
+            value=tables,
+            remedy="write [engine.NAME], and its settings below",
+        )
+    for name in tables:
+        registry.find("engine", name, where=label, key=f"engine.{name}")
+    return dict(tables)
 
 
 def _seeds(table: Mapping[str, Any], where: str, key: str = "study.seeds") -> list[int]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from optnas.base import registry
 from optnas.base.contents import Status
-from optnas.base.errors import UserError, fault_of
+from optnas.base.errors import COMMAND_LINE, Origins, UserError, fault_of
 from optnas.base.files import TEMPORARY
 from optnas.base.records import FINISHED, BusyError, RunFolder
 from optnas.study.declare import PlannedRun, Study
@@ -344,7 +344,7 @@ def runner_of(
         study: the study.
         out: its folder.
         engine: a registered one, or ``module:Object``.
-        given: its settings.
+        given: its settings; they lie over those of the study's file.
         jobs: as of `at_a_time`; a cluster with a queue decides by itself.
         threads: likewise.
         max_runs: as of `Runner`, and the next.
@@ -363,10 +363,15 @@ def runner_of(
             key="--detach",
             remedy=f"name one with a queue: --engine {' or '.join(_queues())}",
         )
-    settings = registry.complete_settings(factory, given, section="engine", skip=("out", "jobs"))
-    carrier: Engine = registry.supply(
-        factory, settings, {"out": out, "jobs": jobs}, section="engine"
-    )
+    declared, supplied = study.engines.get(engine, {}), {"out": out, "jobs": jobs}
+    origins = Origins()
+    for settings, where in ((declared, study.label), (given, COMMAND_LINE)):
+        origins.note("engine", settings, where)
+    with origins.told():
+        settings = registry.complete_settings(
+            factory, {**declared, **given}, section="engine", skip=tuple(supplied)
+        )
+        carrier: Engine = registry.supply(factory, settings, supplied, section="engine")
     runner = Runner(study, out, carrier, abreast, max_runs, retry_failed)
     if queue is not None:
         runner.queue, runner.jobs = queue(out), len(study.runs)

@@ -33,10 +33,11 @@ POLL = 0.5  # seconds between looks at the last answer of squeue
 # Seconds between two questions: the longer nothing has changed, the more.
 SOONEST, LATEST = 1.0, 30.0
 ENDLESS = 1_000_000  # how often submitit may queue a job again that reached its time limit
+TIMES = 3  # executions in a row without a new epoch, and kills, after which a job is given up
 # After a kill, mostly for its memory, which Slurm takes for the end of the job.
 AGAIN = (
     "code=$?",
-    'if [ "$code" -eq 137 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 3 ]; then '
+    f'if [ "$code" -eq 137 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {TIMES} ]; then '
     'scontrol requeue "$SLURM_JOB_ID"; fi',
     'exit "$code"',
 )
@@ -67,12 +68,19 @@ class Submitted:
         """
         jobs = read_lines(self._log)
         alive = self.alive() if jobs else {}
-        return {
-            self._out / folder: f"job {each['job']}, {alive[each['job']].lower()}"
-            for each in jobs
-            if each["job"] in alive
-            for folder in each["folders"]
-        }
+        try:
+            return {
+                self._out / folder: f"job {each['job']}, {alive[each['job']].lower()}"
+                for each in jobs
+                if each["job"] in alive
+                for folder in each["folders"]
+            }
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                "a line tells no job and its folders",
+                where=self._log,
+                remedy="delete the file, and cancel what squeue still shows",
+            ) from error
 
     def add(self, jobs: Mapping[str, Iterable[Path]]) -> None:
         """Note jobs that were submitted just now, and the folders of their runs."""
@@ -122,11 +130,19 @@ def _told(*command: str) -> list[str]:
 
 
 class _Work:
-    """What a job executes: its runs, dealt out to its tasks, one after the other in each."""
+    """What a job executes: its runs, dealt out to its tasks, one after the other in each.
+
+    Args:
+        stuck: how many executions in a row have brought no new epoch.
+    """
+
+    def __init__(self, stuck: int = 0):
+        self._stuck = stuck
 
     def __call__(self, runs: Sequence[tuple[str, dict[str, Any]]]) -> None:
         self._before = _epochs(runs)
-        for folder, settings in runs[int(os.environ["SLURM_PROCID"]) :: _tasks()]:
+        task, tasks = (int(os.environ[f"SLURM_{each}"]) for each in ("PROCID", "NTASKS"))
+        for folder, settings in runs[task::tasks]:
             try:
                 execute(Path(folder), settings)
             except Exception:  # the folder says so too; the next run goes on
@@ -136,13 +152,10 @@ class _Work:
         """submitit's: called near the time limit and before a preemption, to be queued again."""
         import submitit
 
-        if _epochs(runs) == self._before:
-            raise SystemExit("no new epoch in the time of a job: it is not queued again")
-        return submitit.helpers.DelayedSubmission(_Work(), runs)
-
-
-def _tasks() -> int:
-    return int(os.environ["SLURM_NTASKS"])
+        stuck = self._stuck + 1 if _epochs(runs) == self._before else 0
+        if stuck == TIMES:
+            raise SystemExit(f"{TIMES} times without a new epoch: the job is not queued again")
+        return submitit.helpers.DelayedSubmission(_Work(stuck), runs)
 
 
 def _epochs(runs: Sequence[tuple[str, dict[str, Any]]]) -> int:
