@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from cases import console, finish, start
+from cases import command, console, finish, start
 from studies import PAIR, assert_each_completed_once, timeless_table, tiny_study
 
 from optnas.base import registry
@@ -92,8 +94,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch.setenv("SLURM_CONF", str(config))
     with (folder / "log").open("wb") as log:
         try:
-            for command in commands:
-                daemons.append(subprocess.Popen(command, stdout=log, stderr=log))
+            for each in commands:
+                daemons.append(subprocess.Popen(each, stdout=log, stderr=log))
                 time.sleep(0.5)
             until(lambda: "idle" in slurm("sinfo", "--noheader"))
             yield
@@ -116,13 +118,13 @@ def steps(out: Path) -> dict[str, int]:
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            command = (entry / "cmdline").read_bytes()
+            words = (entry / "cmdline").read_bytes()
             variables = (entry / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"submitit.core._submit" in command and os.fsencode(out) in command:
+        if b"submitit.core._submit" in words and os.fsencode(out) in words:
             told = dict(each.decode().split("=", 1) for each in variables if b"=" in each)
-            if "SLURM_PROCID" in told and not command.startswith(b"srun"):
+            if "SLURM_PROCID" in told and not words.startswith(b"srun"):
                 job = f"{told['SLURM_ARRAY_JOB_ID']}_{told['SLURM_ARRAY_TASK_ID']}"
                 found[job] = int(entry.name)
     return found
@@ -143,9 +145,10 @@ def test_killed_jobs_are_queued_again_and_end_as_if_nothing_had_been(
         print("\n".join([f"{time.monotonic() - began:5.1f} s  {what}", *lines]))
 
     def status() -> list[str]:
-        code, told, err = console(["study", "status", name, "--out", str(out)], tmp_path)
-        assert (code, err) == (0, [])
-        return told
+        told = io.StringIO()
+        with contextlib.redirect_stdout(told):  # in this process: the jobs go on meanwhile
+            assert command("study", "status", name, "--out", str(out)) == 0
+        return told.getvalue().splitlines()
 
     # The runner leaves at once.
     pairs = words(name, out, "runs_per_job=2")
@@ -229,9 +232,9 @@ def test_a_damaged_list_of_jobs_is_told(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_time_as_slurm_reads_it() -> None:
-    read = {"90": 90, "10:30": 11, "4:00:00": 240, "1-12": 2160, "1-0:30": 1470, "0-0:0:1": 1}
+    read = {"90": 90, "10:30": 11, "4:00:00": 240, "1-12": 2160, "1-0:30": 1470, "0-0:5:1": 6}
     assert {text: engine._minutes(text) for text in read} == read
-    for text in ("", "4h", "0", "1:2:3:4", "-5"):
+    for text in ("", "4h", "1:2:3:4", "-5"):
         with pytest.raises(UserError, match="is no time as Slurm writes it"):
             engine._minutes(text)
 
@@ -241,6 +244,7 @@ def test_time_as_slurm_reads_it() -> None:
     [
         ({}, "--engine = 'slurm': there is no sbatch here; give the command on a login node"),
         ({"time": "4h"}, "time = '4h': is no time as Slurm writes it; write minutes as 90"),
+        ({"time": "0:04:59"}, "a job is told of its end minutes before; write 5 minutes or more"),
         ({"gpus": -1}, "gpus = -1: is not negative"),
         ({"runs_per_job": 0}, "runs_per_job = 0: is at least 1"),
     ],

@@ -34,11 +34,13 @@ POLL = 0.5  # seconds between looks at the last answer of squeue
 SOONEST, LATEST = 1.0, 30.0
 ENDLESS = 1_000_000  # how often submitit may queue a job again that reached its time limit
 TIMES = 3  # executions in a row without a new epoch, and kills, after which a job is given up
-# After a kill, mostly for its memory, which Slurm takes for the end of the job.
+LEAST = 5  # minutes of a job: it is told up to two and a half before its end
+# After a kill, mostly for its memory, or a signal of the cluster that came before the program was
+# ready for it (SIGUSR2); Slurm takes both for the end of the job.
 AGAIN = (
     "code=$?",
-    f'if [ "$code" -eq 137 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {TIMES} ]; then '
-    'scontrol requeue "$SLURM_JOB_ID"; fi',
+    'case "$code" in 137|140) '
+    f'[ "${{SLURM_RESTART_COUNT:-0}}" -lt {TIMES} ] && scontrol requeue "$SLURM_JOB_ID";; esac',
     'exit "$code"',
 )
 TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
@@ -358,17 +360,21 @@ def _try_out(asked: Mapping[str, Any]) -> None:
 def _minutes(text: str) -> int:
     """Slurm's own reading: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S; rounded up."""
     found = TIME.fullmatch(text)
-    if found is not None:
-        days, *parts = (int(part or 0) for part in found.groups())
-        hours_first = found["days"] or found["third"]
-        weights = (3600, 60, 1) if hours_first else (60, 1, 0)
-        seconds = 86400 * days + sum(a * b for a, b in zip(parts, weights, strict=True))
-        minutes = math.ceil(seconds / 60)
-        if minutes:
-            return minutes
-    raise UserError(
-        "is no time as Slurm writes it",
-        key="time",
-        value=text,
-        remedy="write minutes as 90, hours as 4:00:00, days as 1-12:00:00",
-    )
+    if found is None:
+        raise UserError(
+            "is no time as Slurm writes it",
+            key="time",
+            value=text,
+            remedy="write minutes as 90, hours as 4:00:00, days as 1-12:00:00",
+        )
+    days, *parts = (int(part or 0) for part in found.groups())
+    weights = (3600, 60, 1) if found["days"] or found["third"] else (60, 1, 0)
+    seconds = 86400 * days + sum(a * b for a, b in zip(parts, weights, strict=True))
+    if seconds < 60 * LEAST:
+        raise UserError(
+            "a job is told of its end minutes before",
+            key="time",
+            value=text,
+            remedy=f"write {LEAST} minutes or more",
+        )
+    return math.ceil(seconds / 60)
