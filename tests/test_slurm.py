@@ -29,7 +29,7 @@ from optnas.study.starts import StartLog
 
 DAEMONS = ("slurmctld", "slurmd", "munged")
 HERE = all(shutil.which(each) for each in (*DAEMONS, "sbatch")) and os.getuid() == 0
-EPOCHS = 40
+EPOCHS = 24
 # The daemons of one machine, without systemd, cgroups and accounts.
 CONFIG = """
 ClusterName=optnas

@@ -365,8 +365,8 @@ def runner_of(
         )
     declared, supplied = study.engines.get(engine, {}), {"out": out, "jobs": jobs}
     origins = Origins()
-    for settings, where in ((declared, study.label), (given, COMMAND_LINE)):
-        origins.note("engine", settings, where)
+    origins.note("engine", declared, study.label)
+    origins.note("engine", given, COMMAND_LINE)
     with origins.told():
         settings = registry.complete_settings(
             factory, {**declared, **given}, section="engine", skip=tuple(supplied)
