@@ -20,6 +20,7 @@ from typing import Any
 import click
 import griffe
 import pydantic
+import torch
 import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -29,8 +30,8 @@ from typer.cli import get_docs_for_click
 import optnas
 from optnas.base import registry, schema
 from optnas.base.schema import EMPTY, Setting
-from optnas.cli import lists
 from optnas.cli.main import app
+from optnas.optimizers import signatures
 from optnas.search import protocols
 from optnas.search.settings.model import DataSection, MeasureSection, Settings
 from optnas.search.standalone.settings import SHELF, TrainingSettings
@@ -186,35 +187,43 @@ def components() -> Iterator[tuple[str, str]]:
     for plural, kind in registry.plurals().items():
         page = f"reference/components/{plural}.md"
         parts = [f"# {plural.capitalize()}\n\n`optnas list {plural}` prints the names.\n"]
-        for each in lists.components(kind):
-            parts.append(component(kind, each["name"], each["needs"], page))
+        own = registry.names(kind)
+        of_torch = set(signatures.torch_optimizers()) - set(signatures.REFUSED)
+        for name in sorted({*own, *(of_torch if kind == "optimizer" else ())}):
+            parts.append(component(kind, name, page) if name in own else of_torch_itself(name))
         yield page, linked("\n".join(parts), page)
 
 
-def component(kind: str, name: str, needs: list[str], page: str) -> str:
+def of_torch_itself(name: str) -> str:
+    """One of torch's own optimizers, which torch documents: its settings."""
+    settings = schema.settings_of(vars(torch.optim)[name], ("params",), foreign=True)
+    return f"## {name}\n\n`torch.optim.{name}`.\n\n{table(settings, {})}"
+
+
+def component(kind: str, name: str, page: str) -> str:
     """One component: what it does, what it needs, its settings."""
-    if name not in registry.names(kind):  # torch's own optimizers, which torch documents
-        factory = vars(__import__("torch").optim)[name]
-        text, meanings = f"`torch.optim.{name}`.", {}
-    else:
-        factory = registry.find(kind, name)
-        text, meanings = parts_of(factory)
+    factory = registry.find(kind, name)
+    text, meanings = parts_of(factory)
     lines = [f"## {name}\n", text, ""]
     guide = f"{GUIDES.get(kind)}/{name}.md"
     if (DOCS / guide).exists() and guide not in text:
         link = posixpath.relpath(guide, posixpath.dirname(page))
         lines += [f"Equations, sources, deviations: [{name}]({link}).", ""]
-    if needs:
+    if needs := registry.facts(kind, name).get("needs"):
         lines += [f"Needs: {', '.join(f'`{need}`' for need in needs)}.", ""]
     skip = ("space", *SUPPLIED.get(kind, ()))
-    settings = schema.settings_of(factory, skip, foreign=True)
-    if settings:
-        lines += ["| setting | values | default | meaning |", "|---|---|---|---|"]
-        for key, setting in settings.items():
-            row = (f"`{key}`", values_of(setting), spelt(setting.default), meanings.get(key, ""))
-            lines.append(f"| {' | '.join(map(cell, row))} |")
-        lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, table(schema.settings_of(factory, skip, foreign=True), meanings)])
+
+
+def table(settings: Mapping[str, Setting], meanings: Mapping[str, str]) -> str:
+    """Settings of a component."""
+    if not settings:
+        return ""
+    lines = ["| setting | values | default | meaning |", "|---|---|---|---|"]
+    for key, setting in settings.items():
+        row = (f"`{key}`", values_of(setting), spelt(setting.default), meanings.get(key, ""))
+        lines.append(f"| {' | '.join(map(cell, row))} |")
+    return "\n".join([*lines, ""])
 
 
 def settings() -> str:
@@ -317,7 +326,8 @@ def tutorial() -> Iterator[tuple[str, str | bytes]]:
                 yield f"tutorial-{number}.png", base64.b64decode(data["image/png"])
                 lines.append(f"![{source}](tutorial-{number}.png)")
             elif "text/html" in data:
-                lines.append(f'<div class="table" markdown="0">{"".join(data["text/html"])}</div>')
+                shown = "".join(data["text/html"]).replace(' border="1" class="dataframe"', "")
+                lines.append(f'<div class="table" markdown="0">{shown}</div>')
             else:
                 text = "".join(output.get("text", data.get("text/plain", [])))
                 lines.append(f"```text\n{text.rstrip()}\n```")

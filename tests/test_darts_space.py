@@ -4,11 +4,16 @@ Run once beside quark0/darts (f276dd3, cnn/model_search.py, on the CPU in float6
 cells, random alpha, the same weights): logits differ by 2.1e-15, gradients of alpha by 1.6e-16, of
 the network weights by 2.1e-15, running means by 4e-18, logits by running statistics by 4e-17, and
 the derived cell is the published `genotype()`.
+
+Run once beside automl/RobustDARTS (3dec3fe, src/search/model_search.py, in the same way, its noise
+replaced by that of `noise_of`), S1, S2, S3, S4: logits differ by 5.3e-15, 6.7e-15, 4.1e-15 and
+1.1e-15, gradients of alpha by at most 1.5e-15, of the network weights by 6.9e-15, logits by running
+statistics by 2.5e-16; each derived cell is the published `genotype()`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,13 +26,18 @@ from torch import Tensor
 from optnas.algorithms.parts import argmax_per_edge
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
+from optnas.measures.evaluation import Batch
 from optnas.measures.landscape.maths import Chart
 from optnas.measures.snapshot import strongest, without_none
 from optnas.search.checkpoints import restore, save
+from optnas.search.draws import draw_epoch
+from optnas.search.problem import forward
 from optnas.search.session import Session
 from optnas.search.state import build_state
-from optnas.spaces.darts import DARTS, EDGES, S3
+from optnas.spaces.base import Space
+from optnas.spaces.darts import DARTS, EDGES, S1, S2, S3, S4
 from optnas.spaces.network import build_network
+from optnas.spaces.network.darts import JUDGED
 
 # What quark0/darts prints for its second-order search on CIFAR-10, cnn/genotypes.py.
 DARTS_V2 = (
@@ -52,8 +62,12 @@ def norm(x: Tensor) -> Tensor:
     return (x - mean) / (variance + 1e-5).sqrt()
 
 
-def plain_operation(name: str, x: Tensor, stride: int, w: dict[str, Tensor]) -> Tensor:
+def plain_operation(
+    name: str, x: Tensor, stride: int, w: dict[str, Tensor], drawn: torch.Generator
+) -> Tensor:
     """One operation, written out."""
+    if name == "noise":
+        return torch.randn(x[:, :, ::stride, ::stride].shape, generator=drawn).double()
     if name == "none":
         return 0 * x[:, :, ::stride, ::stride]
     if name == "max_pool_3x3":
@@ -79,9 +93,14 @@ def factorized(x: Tensor, one: Tensor, two: Tensor) -> Tensor:
 
 
 def plain(
-    x: Tensor, alphas: Sequence[Tensor], w: dict[str, Tensor], names: Sequence[str]
+    x: Tensor,
+    alphas: Sequence[Tensor],
+    w: dict[str, Tensor],
+    names: Callable[[int], Sequence[str]],
+    seed: int,
 ) -> Tensor:
-    """The network of five cells, operation by operation."""
+    """The network of five cells, operation by operation; names of those of a row of alpha."""
+    drawn = torch.Generator().manual_seed(seed)
 
     def under(prefix: str) -> dict[str, Tensor]:
         found = {key: value for key, value in w.items() if key.startswith(f"{prefix}.")}
@@ -104,10 +123,10 @@ def plain(
             total: Tensor | float = 0.0
             for j in range(len(nodes)):
                 stride = 2 if reduction and j < 2 else 1
-                for o, name in enumerate(names):
+                for o, name in enumerate(names(14 * reduction + row)):
                     own = under(f"cells.{i}.edges.{row}.{name}")
                     weight = alphas[int(reduction)][row].softmax(-1)[o]
-                    total = total + weight * plain_operation(name, nodes[j], stride, own)
+                    total = total + weight * plain_operation(name, nodes[j], stride, own, drawn)
                 row += 1
             assert isinstance(total, Tensor)
             nodes.append(total)
@@ -116,8 +135,8 @@ def plain(
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("space", [DARTS, S3], ids=lambda space: space.name)
-def test_the_network_equals_its_plain_twin(space) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("space", [DARTS, S1, S2, S3, S4], ids=lambda space: space.name)
+def test_the_network_equals_its_plain_twin(space: Space) -> None:
     network = build_network(
         space,
         None,
@@ -131,11 +150,16 @@ def test_the_network_equals_its_plain_twin(space) -> None:  # type: ignore[no-un
     drawn = torch.Generator().manual_seed(2)
     x = torch.randn(4, 3, 12, 12, generator=drawn, dtype=torch.float64)
     y = torch.randint(10, (4,), generator=drawn)
-    alpha = torch.randn(28, len(space.operations), generator=drawn, dtype=torch.float64)
+    alpha = torch.randn(28, space.operation_count, generator=drawn, dtype=torch.float64)
     alpha.requires_grad_()
     leaves = [alpha, *network.weights.values()]
-    logits, _ = network(x, alpha.softmax(-1), statistics=None)
-    expected = plain(x, alpha.split(14), network.weights, space.operations)
+
+    def names(edge: int) -> list[str]:
+        return [space.operations[o] for o in space.columns_at(edge)]
+
+    seed = {"draw": 5} if space is S4 else {}
+    logits, _ = network(x, alpha.softmax(-1), statistics=None, **seed)
+    expected = plain(x, alpha.split(14), network.weights, names, 5)
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-10)
     gradients = [torch.autograd.grad(F.cross_entropy(z, y), leaves) for z in (logits, expected)]
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-10)
@@ -184,18 +208,58 @@ def test_what_is_no_genotype_is_told(text: str, told: str) -> None:
         DARTS.parse(text)
 
 
+def test_spaces_without_zero_leave_edges_out() -> None:
+    alpha = torch.randn(28, 2, generator=torch.Generator().manual_seed(0))
+    for space in (S1, S2, S4):
+        choice = strongest(argmax_per_edge(without_none(alpha, space)), alpha.softmax(-1), space)
+        cell = space.architecture(choice)
+        assert cell.count("none") == 12
+        assert space.parse(cell.genotype) == space.parse(cell.string) == cell
+        for edge, operation in enumerate(choice):
+            column = int(alpha[edge].argmax())
+            assert operation in (space.none, space.columns_at(edge)[column])
+    told = "edge 0 to 2 of darts-s1 has no sep_conv_3x3 as a candidate; use one of: skip_connect"
+    with pytest.raises(UserError, match=told):
+        S1.parse(DARTS_V2.replace("skip_connect", "sep_conv_3x3"))
+    with pytest.raises(UserError, match="cells of darts-s1 have no index"):
+        S1.architecture_at(0)
+
+
+def test_noise_is_drawn_for_each_batch_of_a_step_and_the_same_where_it_judges() -> None:
+    session = Session(build_state(tiny_settings(**TINY_DARTS | {"space__name": "darts-s4"})))
+    session.begin_epoch()
+    seeds = [seed for draws in draw_epoch(session.state) for seed in draws.of_operations]
+    assert None not in seeds
+    assert len(set(seeds)) == len(seeds) > 2
+    state, snapshot = session.state, session.snapshot
+    train, _ = next(iter(draw_epoch(state))).batches(state)
+
+    def logits(batch: Batch) -> Tensor:
+        return forward(state, batch, snapshot.op_weights_EO, statistics=None).logits_BK
+
+    assert torch.equal(logits(train), logits(train))
+    assert not torch.equal(logits(train), logits(train._replace(draw=seeds[0])))
+    judged = logits(train._replace(draw=None))
+    assert torch.equal(judged, logits(train._replace(draw=JUDGED)))
+    assert snapshot.evaluate(snapshot.op_weights_EO, None) == snapshot.evaluate(
+        snapshot.op_weights_EO, None
+    )
+
+
 @pytest.mark.thorough
-def test_a_search_resumes_and_derives_a_genotype(tmp_path: Path) -> None:
-    whole = trained(TINY_DARTS, 2)
-    save(trained(TINY_DARTS, 1), tmp_path / "last.pt")
-    state = build_state(tiny_settings(**TINY_DARTS))
+@pytest.mark.parametrize("space", ["darts", "darts-s4"])
+def test_a_search_resumes_and_derives_a_genotype(space: str, tmp_path: Path) -> None:
+    settings = TINY_DARTS | {"space__name": space}
+    whole = trained(settings, 2)
+    save(trained(settings, 1), tmp_path / "last.pt")
+    state = build_state(tiny_settings(**settings))
     restore(state, tmp_path / "last.pt")
     session = Session(state)
     session.train_epoch()
     assert_same(fingerprint(state), fingerprint(whole))
     cell = session.snapshot.space.architecture(session.snapshot.choice)
     assert cell.count("none") == 12
-    assert DARTS.parse(cell.genotype) == cell
+    assert state.space.parse(cell.genotype) == cell
 
 
 @pytest.mark.thorough

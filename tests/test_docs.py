@@ -278,12 +278,15 @@ def flat(document: Any, prefix: str = "") -> dict[str, Any]:
     return joined
 
 
+ON_DARTS_SPACES = ("darts", "darts-sdarts", "darts-robust", "darts-cpu")
+
+
 def test_the_table_of_protocols_is_that_of_the_files() -> None:
     rows = re.findall(r"(?m)^\| `([\w.-]+)`[^|]*\| (.*) \|$", text_of("protocols"))
     rows = [(key, cells.split(" | ")) for key, cells in rows if cells.count(" | ") == 6]
     assert len(rows) > 30
     names = ("cpu", "sdarts", "nas-bench-201", "nats-bench", "optdarts", "optdarts-cpu", "ex-darts")
-    assert sorted(names) == protocols.names()
+    assert sorted(names + ON_DARTS_SPACES) == protocols.names()
     told: dict[str, set[str]] = {name: set() for name in names}
     absent = {"all", "native", "false", "true", "0", "[0.9, 0.999]", "none"}
     for key, cells in rows:
@@ -300,6 +303,21 @@ def test_the_table_of_protocols_is_that_of_the_files() -> None:
     chosen |= {"arch_optimizer.name", "datasets.digits.split"}
     for name in names:
         assert set(flat(protocols.load(name)[1])) - told[name] == chosen
+
+
+def test_the_table_of_protocols_on_the_spaces_of_darts_has_all_that_differs() -> None:
+    page = (ROOT / "docs" / "protocols" / "darts.md").read_text()
+    files = [flat(protocols.load(name)[1]) for name in ON_DARTS_SPACES]
+    shown = set()
+    for key, cells in re.findall(r"(?m)^\| `([\w.-]+)` \| (.*) \|$", page):
+        shown.add(key)
+        for file, cell in zip(files, cells.split(" | "), strict=True):
+            assert str(file.get(key, cell)).lower() == cell, key
+            assert key in file or cell in ("none", "all", "native"), key
+    every = {key for file in files for key in file}
+    others = {key for key in every if len({str(file.get(key)) for file in files}) > 1} - shown
+    sizes = ("train_size", "valid_size", "resolution")
+    assert all(key.startswith("datasets.") and key.endswith(sizes) for key in others), others
 
 
 def test_every_recorded_key_is_defined(tmp_path: Path) -> None:

@@ -451,7 +451,7 @@ def test_the_shipped_table_is_that_of_the_shipped_protocol() -> None:
 
 
 def test_its_noise_floor_and_its_spread_are_those_documented() -> None:
-    """docs/spaces.md: the differences between bad and good functions are real, at the top not."""
+    """docs/spaces/tables.md: bad and good functions differ, those at the top do not."""
     connected = [f for f in shipped()["functions"] if function_string(TOY.parse(f["cell"])) != "#"]
     tests_FS = np.array([function["test"] for function in connected])
     means_F = tests_FS.mean(axis=1).round(9)  # two functions are equal; their sums are not

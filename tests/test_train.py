@@ -25,10 +25,11 @@ from optnas.search.standalone.cell import Epoch, tables_say
 from optnas.search.standalone.found import find, plan
 from optnas.search.standalone.journal import begin, held
 from optnas.search.standalone.settings import load_settings
-from optnas.search.standalone.train import Training, load_parts, new_network
+from optnas.search.standalone.train import Training, load_parts, sizes_of
 from optnas.search.standalone.train import train as train_whole
 from optnas.search.state import build_state
 from optnas.spaces import NAS_BENCH_201
+from optnas.spaces.network import build_fixed
 from optnas.study.alone import Trained, train_cells
 from optnas.study.tables import table_of
 
@@ -114,7 +115,7 @@ def test_a_plain_loop_of_torch_trains_the_same_network() -> None:
     settings = load_settings(NAS_BENCH_201, "cpu", over=[Layer("test", given)])
     parts, cell, seed = load_parts(settings), NAS_BENCH_201.parse(CELL), 4
     own = Training(settings, parts, cell, seed)
-    net = new_network(settings, parts.dataset, cell, seed)
+    net = build_fixed(cell, **sizes_of(settings, parts.dataset, seed))
     sgd = torch.optim.SGD(net.weights.values(), 0.1, 0.9, weight_decay=5e-4, nesterov=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, T_max=3)
     order, statistics = named_generator(seed, "train-order"), net.initial_statistics()

@@ -114,14 +114,15 @@ def fair_darts(
         )
     discretize: Discretize = parts.argmax_per_edge
     if threshold:
-        if space.none is None:
+        none = space.column_of(space.none)
+        if none is None:
             raise UserError(
                 f"an edge below it gets none, which {space.name} does not have",
                 key="threshold",
                 value=threshold,
                 remedy="set it to 0",
             )
-        discretize = _at_least(threshold, space.none)
+        discretize = _at_least(threshold, none)
     return Algorithm(
         relax=sigmoid,
         perturb=parts.unperturbed,

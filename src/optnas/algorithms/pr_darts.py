@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -151,13 +151,13 @@ def pr_darts(
     Reference: Zhou et al., NeurIPS 2020, and its published code. Deviations: judged at the
     probabilities, see docs/algorithms/pr-darts.md.
     """
-    coefficients = (skip, others, path)
+    coefficients, groups = (skip, others, path), _groups(space)
 
     def penalty(alpha_EO: Tensor, drawn_EO: Tensor, progress: Progress) -> Tensor:
         on_EO = probability_on(alpha_EO, _temperature(tau_start, tau_end, progress))
         if reading == "paper":
-            return _as_in_the_paper(on_EO, space, coefficients)
-        return _as_published(on_EO, drawn_EO, space, coefficients, threshold)
+            return _as_in_the_paper(on_EO, space, groups, coefficients)
+        return _as_published(on_EO, drawn_EO, space, groups, coefficients, threshold)
 
     def regularized(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
         found = hypergradient(problem, alpha_EO, relax)
@@ -180,26 +180,49 @@ def pr_darts(
 Coefficients = tuple[float, float, float]  # of skips, of the others, of the path
 
 
-def _as_in_the_paper(on_EO: Tensor, space: Space, coefficients: Coefficients) -> Tensor:
+class _Groups(NamedTuple):
+    """Columns of alpha: of the skip, of operations with weights, of those and none, of pools."""
+
+    skip: int
+    weighted: list[int]
+    rest: list[int]
+    pools: list[int]
+
+
+def _groups(space: Space) -> _Groups:
+    skip = space.skip_column("the penalty counts them")
+    columns = [space.column_of(operation) for operation in (space.none, *space.weighted)]
+    rest = [column for column in columns if column is not None]
+    weighted = [column for column in columns[1:] if column is not None]
+    special = {skip, *rest}
+    pools = [column for column in range(space.operation_count) if column not in special]
+    return _Groups(skip, weighted, rest, pools)
+
+
+def _as_in_the_paper(
+    on_EO: Tensor, space: Space, groups: _Groups, coefficients: Coefficients
+) -> Tensor:
     c_skip, c_others, c_path = coefficients
-    others = [o for o in range(space.operation_count) if o != space.skip]
+    others = [o for o in range(space.operation_count) if o != groups.skip]
     found = []
     for rows, chain in _cells(space):
-        depth = _of(on_EO, chain, space.weighted).sum(-1).prod()
-        skips, rest = on_EO[rows, space.skip].mean(), _of(on_EO[rows], None, others).mean()
+        depth = _of(on_EO, chain, groups.weighted).sum(-1).prod()
+        skips, rest = on_EO[rows, groups.skip].mean(), _of(on_EO[rows], None, others).mean()
         found.append(c_skip * skips + c_others * rest - c_path * depth)
     return torch.stack(found).mean()
 
 
 def _as_published(
-    on_EO: Tensor, drawn_EO: Tensor, space: Space, coefficients: Coefficients, threshold: float
+    on_EO: Tensor,
+    drawn_EO: Tensor,
+    space: Space,
+    groups: _Groups,
+    coefficients: Coefficients,
+    threshold: float,
 ) -> Tensor:
     c_skip, c_others, c_path = coefficients
-    special = {space.skip, space.none, *space.weighted}
-    pools = [o for o in range(space.operation_count) if o not in special]
-    rest = [o for o in (space.none, *space.weighted) if o is not None]
     counted_EO, cells, found = on_EO * drawn_EO, _cells(space), []
-    for c, columns in ((c_skip, [space.skip]), (c_others, rest), (c_others, pools)):
+    for c, columns in ((c_skip, [groups.skip]), (c_others, groups.rest), (c_others, groups.pools)):
         if not columns:
             continue
         means = []
@@ -209,8 +232,8 @@ def _as_published(
         found.append(c * (torch.stack(means).mean() - threshold).relu())
     depths = []
     for _, chain in cells:
-        drawn_P = _of(drawn_EO, chain, space.weighted).sum(-1)
-        on_P = _of(counted_EO, chain, space.weighted).sum(-1) / drawn_P.clamp(min=1)
+        drawn_P = _of(drawn_EO, chain, groups.weighted).sum(-1)
+        on_P = _of(counted_EO, chain, groups.weighted).sum(-1) / drawn_P.clamp(min=1)
         depths.append(torch.where(drawn_P > 0, on_P, 1.0).prod() * (drawn_P > 0).any())
     return torch.stack(found).sum() - c_path * torch.stack(depths).mean()
 

@@ -21,10 +21,18 @@ from optnas.spaces.network.statistics import Statistics
 
 
 class Batch(NamedTuple):
-    """Normalised images and labels on the device."""
+    """Normalised images and labels on the device.
+
+    Attributes:
+        images_BCHW: the images.
+        labels_B: their classes.
+        draw: in a step of a search whose operations draw noise, the seed of what they draw on this
+            batch; None elsewhere.
+    """
 
     images_BCHW: Tensor
     labels_B: Tensor
+    draw: int | None = None
 
 
 class Score(NamedTuple):

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from optnas.algorithms.base import Algorithm, Progress
@@ -108,8 +107,11 @@ class Snapshot:
 
     def one_hot(self, choice: Sequence[int]) -> Tensor:
         """Operation weights of one cell: 1 for the operation of each edge, 0 for the others."""
-        indices_E = torch.tensor(list(choice), device=self.device)
-        return F.one_hot(indices_E, self.space.operation_count).to(self.dtype)
+        rows = [
+            [float(operation == chosen) for operation in self.space.columns_at(edge)]
+            for edge, chosen in enumerate(choice)
+        ]
+        return torch.tensor(rows, dtype=self.dtype, device=self.device)
 
     def batches(self, half: Half, count: int, batch_size: int | None = None) -> Iterator[Batch]:
         """The same clean batches in every epoch and every run on these data.
@@ -214,10 +216,11 @@ def without_none(read_EO: Tensor, space: Space) -> Tensor:
     Returns:
         The same; the column of ``none`` is -inf where derived cells leave edges out.
     """
-    if not space.keeps_some:
+    none = space.column_of(space.none)
+    if not space.keeps_some or none is None:
         return read_EO
     read_EO = read_EO.clone()
-    read_EO[:, space.none] = -torch.inf
+    read_EO[:, none] = -torch.inf
     return read_EO
 
 
@@ -225,13 +228,17 @@ def strongest(choice: Sequence[int], op_weights_EO: Tensor, space: Space) -> lis
     """The cell with the edges that its space keeps, by the weight of the operation chosen on each.
 
     Args:
-        choice: one operation per edge.
+        choice: one column per edge.
         op_weights_EO: operation weights.
         space: what is searched.
 
+    Returns:
+        One operation per edge.
+
     Reference: Liu, Simonyan and Yang, ICLR 2019, section 2.4.
     """
+    operations = space.chosen(choice)
     if not space.keeps_some:
-        return list(choice)
+        return operations
     strength_E = op_weights_EO[range(len(choice)), list(choice)]
-    return space.kept(choice, strength_E.tolist())
+    return space.kept(operations, strength_E.tolist())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 from optnas.algorithms.base import Draw, Progress
 from optnas.data.batches import epoch_batches, fresh_batch, send
 from optnas.measures.evaluation import Batch, batch_draws, drawn_batch
-from optnas.search.state import DRAWS, NOISE, SearchState
+from optnas.search.state import DRAWS, NOISE, OPERATION_NOISE, SearchState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,19 +28,22 @@ class StepDraws:
         valid_KB: that of the validation half; it may be of another size.
         draws: of the levels ``arch`` and ``weight``, for an algorithm that needs draws.
         noise_EO: of the weight step, for an algorithm that needs noise.
+        of_operations: seeds of what operations draw on the train and on the validation batch; None
+            where they draw nothing.
     """
 
     train_KB: Tensor
     valid_KB: Tensor
     draws: Mapping[str, Draw] = dataclasses.field(default_factory=dict)
     noise_EO: Tensor | None = None
+    of_operations: tuple[int | None, int | None] = (None, None)
 
     def batches(self, state: SearchState) -> tuple[Batch, Batch]:
         """The train and the validation batch."""
-        return (
-            drawn_batch(state.train, state.augmentation, self.train_KB, state.dtype),
-            drawn_batch(state.valid, state.valid_augmentation, self.valid_KB, state.dtype),
-        )
+        train = drawn_batch(state.train, state.augmentation, self.train_KB, state.dtype)
+        valid = drawn_batch(state.valid, state.valid_augmentation, self.valid_KB, state.dtype)
+        of_train, of_valid = self.of_operations
+        return train._replace(draw=of_train), valid._replace(draw=of_valid)
 
     def arch(self, progress: Progress) -> Progress:
         """Where the search stands, with the draw of the alpha step."""
@@ -71,8 +75,11 @@ def draw_epoch(state: SearchState) -> list[StepDraws]:
     sent = iter(send([each for step, _ in drawn for each in step.values()], state.alpha_EO.device))
     steps = []
     for names, seeds in drawn:
-        here = {name: next(sent) for name in names}
+        here: dict[str, Any] = {name: next(sent) for name in names}
         draws = {level: Draw(seed, here.pop(level)) for level, seed in seeds.items()}
+        stream = state.generators.get(OPERATION_NOISE)
+        if stream is not None:
+            here["of_operations"] = (seed_of(stream), seed_of(stream))
         steps.append(StepDraws(**here, draws=draws))
     return steps
 

@@ -74,20 +74,13 @@ def network(
 def _module(
     architecture: Architecture,
     space: Mapping[str, Any],
-    sizes: Mapping[str, int],
+    sizes: Mapping[str, Any],
     pictures: Pictures,
     *,
     seed: int = 0,
     statistics: Statistics | None = None,
 ) -> NetworkModule:
-    built = build_fixed(
-        architecture,
-        channels=sizes["channels"],
-        cells=sizes["cells"],
-        classes=sizes["classes"],
-        image_channels=sizes["image_channels"],
-        generator=named_generator(seed, "weight-init"),
-    )
+    built = build_fixed(architecture, **sizes, generator=named_generator(seed, "weight-init"))
     facts = {"space": dict(space), "architecture": architecture.string, "sizes": dict(sizes)}
     if statistics is None:
         statistics = built.initial_statistics()
@@ -100,7 +93,9 @@ def _of_training(folder: Path, seed: int | None) -> NetworkModule:
     document = read_toml(where)
     try:
         seeds, images = document["training"]["seeds"], document["images"]
-        sizes = {**document["network"], "classes": images["classes"]}
+        asked = document["network"]
+        sizes = {key: asked[key] for key in ("channels", "cells")} | {"classes": images["classes"]}
+        sizes |= {"auxiliary": True} if asked.get("auxiliary_weight") else {}
         sizes["image_channels"] = images["channels"]
         pictures = Pictures(
             tuple(images["mean"]),

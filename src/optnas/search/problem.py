@@ -28,6 +28,8 @@ def forward(state: SearchState, batch: Batch, op_weights_EO: Tensor, **modes: An
         op_weights_EO: the operation weights.
         **modes: further arguments of the network.
     """
+    if batch.draw is not None:
+        modes["draw"] = batch.draw
     with state.lowered():
         logits_BK, statistics = state.supernet(batch.images_BCHW, op_weights_EO, **modes)
     return Output(logits_BK.to(state.dtype), statistics)

@@ -36,6 +36,8 @@ STREAMS = ("train-order", "valid-order", "train-augmentation", "valid-augmentati
 DRAWS = "draws"
 # One number per alpha step, for those that need further train batches.
 MORE_BATCHES = "more-train-batches"
+# One number per batch of a step, for spaces whose operations draw noise.
+OPERATION_NOISE = "operation-noise"
 # A stream that only those have who need it, by the need.
 STREAM_OF = {"draw": DRAWS, "train-batches": MORE_BATCHES}
 
@@ -223,6 +225,7 @@ def build_state(settings: Settings) -> SearchState:
     asked = settings.augmentation
     augmentation = Augmentation(asked.crop_padding, asked.flip, asked.cutout)
     own = [stream for need, stream in STREAM_OF.items() if need in needs]
+    own += [OPERATION_NOISE] if any(each.noise for each in space.candidates()) else []
     generators = {name: named_generator(seed, name) for name in (*STREAMS, *own)}
     if algorithm.mixed_cell is not None and "own-cell" not in needs:
         raise UserError(

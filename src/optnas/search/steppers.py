@@ -25,7 +25,7 @@ from optnas.base.errors import UserError
 from optnas.measures.evaluation import Score
 from optnas.optimizers.capture import counting_on_device, uncapturable
 from optnas.search.draws import StepDraws
-from optnas.search.state import SearchState
+from optnas.search.state import OPERATION_NOISE, SearchState
 
 Step = Callable[[StepDraws], Score]
 ASKED: dict[str, Any] = {
@@ -240,6 +240,8 @@ def check_stepper(state: SearchState) -> None:
             cannot(f"of {section} = {name} counts or decides in Python")
     if "train-batches" in state.needs:
         cannot("asks for further train batches")
+    if OPERATION_NOISE in state.generators:
+        cannot(f"draws the noise of an operation of {state.space.name}")
 
 
 def cannot(reason: str) -> NoReturn:

@@ -36,7 +36,13 @@ from optnas.search.describe import centred
 from optnas.search.draws import seed_of
 from optnas.search.observe import snapshot_of
 from optnas.search.problem import batch_loss, bilevel_of, forward
-from optnas.search.state import DRAWS, MORE_BATCHES, SearchState, weight_optimizer_of
+from optnas.search.state import (
+    DRAWS,
+    MORE_BATCHES,
+    OPERATION_NOISE,
+    SearchState,
+    weight_optimizer_of,
+)
 from optnas.spaces.network import Statistics
 
 # Batches that batch-norm statistics are collected anew from, as schedulefree's authors advise.
@@ -131,13 +137,16 @@ def _more_batches(state: SearchState) -> Callable[[int], list[Loss]]:
                 remedy='register it, and its algorithm, with needs=("train-batches",)',
             )
         generator, size = draw.generator(), state.settings.search.batch_size
-        return [
-            batch_loss(
-                state,
-                augmented_batch(state.train, indices_B, state.augmentation, generator, state.dtype),
+        losses = []
+        for _ in range(count):
+            indices_B = fresh_batch(len(state.train), size, generator)
+            batch = augmented_batch(
+                state.train, indices_B, state.augmentation, generator, state.dtype
             )
-            for indices_B in (fresh_batch(len(state.train), size, generator) for _ in range(count))
-        ]
+            if OPERATION_NOISE in state.generators:
+                batch = batch._replace(draw=seed_of(generator))
+            losses.append(batch_loss(state, batch))
+        return losses
 
     return more
 

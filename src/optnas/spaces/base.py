@@ -55,9 +55,9 @@ class Space:
         nodes: number of nodes; 0 is the input and ``nodes - 1`` the output.
         edges: (source, target) pairs with source < target, sorted by target, then by source. Of
             several kinds of cell, those of one kind after the other: the rows of alpha.
-        operations: names of the candidate operations, the same on every edge.
+        operations: names of the operations that an edge of an architecture may carry.
         none: index of the operation that outputs zero, None where there is none.
-        skip: index of the identity; on a strided edge it is no identity.
+        skip: index of the identity, None where there is none; on a strided edge it is no identity.
         weighted: indices of the operations with weights of their own; two edges with the same one
             of these compute different functions of the same input.
         order: gives every cell in the official order, from the numbers of edges and operations.
@@ -70,6 +70,9 @@ class Space:
         fixed: builds the network of one architecture, to be trained from scratch, where the space
             brings a network of its own; None if none is known.
         halvings: how often the network halves height and width.
+        columns: by edge, which operations the columns of alpha stand for there, as many on each; by
+            default all operations in their order. An operation that is in no edge's columns, such
+            as ``none`` where only edges are left out, is no candidate of a search.
 
     Raises:
         ValueError: edges are out of order or not forward, or an operation index is out of range.
@@ -80,7 +83,7 @@ class Space:
     edges: tuple[Edge, ...]
     operations: tuple[str, ...]
     none: int | None
-    skip: int
+    skip: int | None
     weighted: tuple[int, ...] = ()
     order: Order = field(default=lexicographic, repr=False)
     own: Mapping[str, Callable[[], Operation]] = field(
@@ -90,15 +93,20 @@ class Space:
     wirings: tuple[Wiring, ...] = ()
     fixed: BuildFixed | None = field(default=None, repr=False)
     halvings: int = 2
+    columns: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.wirings:
             object.__setattr__(self, "wirings", (Wiring(self.name, self.nodes, self.edges),))
         if self.edges != tuple(edge for wiring in self.wirings for edge in wiring.edges):
             raise ValueError(f"edges of {self.name} are not those of its wirings")
-        named = {self.skip, *self.weighted} | (set() if self.none is None else {self.none})
+        named = {self.skip, self.none, *self.weighted, *itertools.chain(*self.columns)} - {None}
         if not named <= set(range(len(self.operations))):
             raise ValueError(f"an operation index of {self.name} is out of range")
+        if self.columns and not (
+            len(self.columns) == len(self.edges) and len(set(map(len, self.columns))) == 1
+        ):
+            raise ValueError(f"{self.name} needs columns for each edge, as many on each")
         if self.none is None and self.keeps_some:
             raise ValueError(f"{self.name} leaves edges out and has no operation that outputs zero")
 
@@ -109,7 +117,7 @@ class Space:
         wirings: tuple[Wiring, ...],
         operations: tuple[str, ...],
         none: int | None,
-        skip: int,
+        skip: int | None,
         **more: Any,
     ) -> Space:
         """A space of several kinds of cell, or of one with strided edges or joined outputs.
@@ -178,6 +186,48 @@ class Space:
             before += len(wiring.edges)
         return left
 
+    def columns_at(self, edge: int) -> tuple[int, ...]:
+        """The operations that the columns of alpha stand for on an edge."""
+        return self.columns[edge] if self.columns else tuple(range(len(self.operations)))
+
+    def chosen(self, columns: Sequence[int]) -> list[int]:
+        """The operations of a choice of one column per edge."""
+        return [self.columns_at(edge)[column] for edge, column in enumerate(columns)]
+
+    def column_of(self, operation: int | None) -> int | None:
+        """The column of alpha that stands for an operation on every edge, None if none does."""
+        if not self.columns:
+            return operation
+        places = {each.index(operation) if operation in each else None for each in self.columns}
+        return places.pop() if len(places) == 1 else None
+
+    def skip_column(self, who: str) -> int:
+        """The column of the identity.
+
+        Args:
+            who: asks for it, as a clause.
+
+        Raises:
+            UserError: there is none that would be every edge's.
+        """
+        column = self.column_of(self.skip)
+        if column is None:
+            raise UserError(
+                f"not every edge has a skip connection as a candidate, and {who}",
+                key="space.name",
+                value=self.name,
+                remedy="choose another space or algorithm",
+            )
+        return column
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of alpha's columns: operations, or ``candidate 1`` and so on where edges differ."""
+        first = self.columns_at(0)
+        if all(each == first for each in self.columns):
+            return tuple(self.operations[o] for o in first)
+        return tuple(f"candidate {place}" for place in range(1, len(first) + 1))
+
     def is_identity(self, edge: int, operation: int) -> bool:
         """Whether an operation is the identity on an edge."""
         return operation == self.skip and edge not in self.strided
@@ -218,6 +268,11 @@ class Space:
                 remedy="choose another space, or leave that out",
             )
 
+    @property
+    def regularized(self) -> bool:
+        """Whether networks of single architectures may have an auxiliary head and drop paths."""
+        return self.fixed is not None and "auxiliary" in inspect.signature(self.fixed).parameters
+
     def _factory(self, name: str) -> Callable[[], Operation]:
         return self.own.get(name) or registry.find("operation", name, key="space.operations")
 
@@ -228,8 +283,8 @@ class Space:
 
     @property
     def operation_count(self) -> int:
-        """Number of candidate operations, the columns of alpha."""
-        return len(self.operations)
+        """Number of candidate operations of an edge, the columns of alpha."""
+        return len(self.columns_at(0))
 
     @property
     def size(self) -> int:
@@ -271,7 +326,7 @@ class Space:
         if text.strip().startswith(genotype.BEGINS):
             none = self._left_out(where=where, key=key)
             names = genotype.read(text, self.wirings, self.operations, none, where=where, key=key)
-            return self.architecture([self.operations.index(name) for name in names])
+            return self._held([self.operations.index(name) for name in names], where, key, text)
         groups = re.split("[+ ]", text.strip())
         tokens = [token for group in groups for token in group.strip("|").split("|")]
         chosen = [token.partition("~")[0] for token in tokens]
@@ -292,17 +347,33 @@ class Space:
                     value=text,
                     remedy=did_you_mean(name, self.operations),
                 )
-        return self.architecture([self.operations.index(name) for name in chosen])
+        return self._held([self.operations.index(name) for name in chosen], where, key, text)
+
+    def _held(self, indices: Sequence[int], where: object, key: str, text: str) -> Architecture:
+        """The cell, if each edge has its operation; one that is left out has none."""
+        for edge, operation in enumerate(indices):
+            here = self.columns_at(edge)
+            if operation not in here and not (self.keeps_some and operation == self.none):
+                source, target = self.edges[edge]
+                raise UserError(
+                    f"edge {source} to {target} of {self.name} has no"
+                    f" {self.operations[operation]} as a candidate",
+                    where=where,
+                    key=key,
+                    value=text,
+                    remedy=f"use one of: {', '.join(self.operations[o] for o in here)}",
+                )
+        return self.architecture(indices)
 
     def _of_indices(self, indices: list[int], text: str, where: object, key: str) -> Architecture:
-        if len(indices) == self.edge_count and max(indices) < self.operation_count:
-            return self.architecture(indices)
+        if len(indices) == self.edge_count and max(indices) < len(self.operations):
+            return self._held(indices, where, key, text)
         raise UserError(
             f"this is no cell of {self.name}",
             where=where,
             key=key,
             value=text,
-            remedy=f"write {self.edge_count} indices from 0 to {self.operation_count - 1}:"
+            remedy=f"write {self.edge_count} indices from 0 to {len(self.operations) - 1}:"
             f" {', '.join(f'{i} {name}' for i, name in enumerate(self.operations))}",
         )
 
@@ -315,6 +386,13 @@ class Space:
         Raises:
             UserError: there is no such place.
         """
+        if self.keeps_some:
+            raise UserError(
+                f"cells of {self.name} have no index",
+                key="index",
+                value=index,
+                remedy=f"write one as {self.example}, or as a genotype",
+            )
         if not 0 <= index < self.size:
             raise UserError(
                 f"{self.name} has {self.size} cells",
@@ -395,10 +473,10 @@ class Architecture:
             raise ValueError(
                 f"{self.space.name} has {self.space.edge_count} edges, not {len(self.operations)}"
             )
-        if not all(0 <= index < self.space.operation_count for index in self.operations):
+        last = len(self.space.operations) - 1
+        if not all(0 <= index <= last for index in self.operations):
             raise ValueError(
-                f"operation indices of {self.space.name} end at"
-                f" {self.space.operation_count - 1}: {self.operations}"
+                f"operation indices of {self.space.name} end at {last}: {self.operations}"
             )
 
     @property

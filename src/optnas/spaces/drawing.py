@@ -24,12 +24,11 @@ STROKE_WIDTH = 6.5  # points at an operation weight of 1
 
 def operation_colours(space: Space) -> tuple[str, ...]:
     """The colour of each operation of a space, the same in every figure."""
-    others = [i for i in range(space.operation_count) if i not in (space.none, space.skip)]
+    special = {space.skip: SKIP_COLOUR, space.none: NONE_COLOUR}
+    every = range(len(space.operations))
+    others = [index for index in every if index not in special]
     colours = {index: PALETTE[place % len(PALETTE)] for place, index in enumerate(others)}
-    colours[space.skip] = SKIP_COLOUR
-    if space.none is not None:
-        colours[space.none] = NONE_COLOUR
-    return tuple(colours[index] for index in range(space.operation_count))
+    return tuple((special | colours)[index] for index in every)
 
 
 def arc_height(source: int, target: int) -> float:

@@ -60,11 +60,12 @@ def softmax_with_skip(beta: float = 1.0, decay_epochs: EpochsOrRun = 0, *, space
 
     Reference: Chu et al., ICLR 2021, equation 2.
     """
+    skip = space.skip_column("the algorithm has an auxiliary one beside each")
 
     def relax(alpha_EO: Tensor, progress: Progress) -> Tensor:
         boost_O = torch.zeros_like(alpha_EO[0])
         elapsed = max(progress.epoch - 1, 0) / (decay_epochs or progress.epochs)
-        boost_O[space.skip].fill_(beta * max(0.0, 1 - elapsed))  # an assignment would be sent
+        boost_O[skip].fill_(beta * max(0.0, 1 - elapsed))  # an assignment would be sent
         return softmax(alpha_EO, progress) + boost_O
 
     return relax

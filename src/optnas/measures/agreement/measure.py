@@ -68,7 +68,7 @@ def agreement(batches: int = 8, batch_size: int = 0) -> Measure:
         valid = gradients(snapshot, snapshot.batches("valid", batches, batch_size or None))
         of_train, of_valid = train.op_weights_NEO, valid.op_weights_NEO
         T_EO, V_EO = of_train.mean(0), of_valid.mean(0)
-        named = list(enumerate(snapshot.space.operations))
+        named = list(enumerate(snapshot.space.column_names))
         numbers = {
             "cosine": cosine(T_EO, V_EO),
             "sign_agreement": sign_agreement(T_EO, V_EO),
@@ -107,7 +107,7 @@ def _by_operation(snapshot: Snapshot, gradients_NEO: Tensor, key: str) -> dict[s
 
     found: dict[str, dict[str, float]] = {f"{key}{end}": {} for end in ENDS}
     columns = gradients_NEO.mean(1).unbind(-1)  # those of the operations come first
-    for name, values_N in zip(snapshot.space.operations, columns, strict=False):
+    for name, values_N in zip(snapshot.space.column_names, columns, strict=False):
         values = (float(values_N.mean()), *mean_interval(values_N))
         for end, value in zip(ENDS, values, strict=True):
             found[f"{key}{end}"][name] = value

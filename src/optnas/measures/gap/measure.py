@@ -82,7 +82,10 @@ def gap(batches: int = 50, batch_size: int = 0, part: float = 0.25) -> Measure:
         statistics = snapshot.recalibrated(partway_EO, batches, batch_size or None)
         partway = snapshot.evaluate(partway_EO, statistics)[1]
         chosen_EO = one_hot_EO.bool()
-        margins_E = A_EO[chosen_EO] - A_EO.masked_fill(chosen_EO, -float("inf")).amax(-1)
+        # An edge that is left out, by no operation of its own, has chosen a weight of 0.
+        margins_E = (A_EO * one_hot_EO).sum(-1) - A_EO.masked_fill(chosen_EO, -float("inf")).amax(
+            -1
+        )
         cell = snapshot.space.architecture(choice)
         return Values(
             {

@@ -196,7 +196,7 @@ def directions(judge: Judge, chart: Chart, plane: Plane, kind: PointStatistics) 
     centre_EO = chart.centre
     losses = judge.losses(judge.statistics(judge.snapshot.op_weights_EO, kind))
     if plane == "eigenvectors":
-        none = judge.snapshot.space.none
+        none = judge.snapshot.space.column_of(judge.snapshot.space.none)
         inert = () if none is None else (none,)
         parts = [alpha_hessian(each, chart.relax, centre_EO, inert) for each in losses]
         hessian = torch.stack(parts).sum(0)

@@ -52,15 +52,17 @@ def operations() -> Measure:
         A_EO = snapshot.op_weights_EO.double()
         auxiliary_E = A_EO.sum(-1) - 1
         own_EO = A_EO.clone()
-        own_EO[:, space.skip] -= auxiliary_E
+        skip = space.column_of(space.skip)
+        if skip is not None:  # an auxiliary skip is one beside every edge's own
+            own_EO[:, skip] -= auxiliary_E
         chosen_EO = snapshot.one_hot(choice).double()
-        depth_E = [target - source for source, target in space.edges]
         rows, chosen = own_EO.tolist(), chosen_EO.tolist()
+        every = range(space.edge_count)
         numbers = {
-            "mass": _means(space, rows),
-            "share": _means(space, chosen),
-            "mass_by_depth": _by_depth(space, rows, depth_E),
-            "share_by_depth": _by_depth(space, chosen, depth_E),
+            "mass": _means(space, rows, every),
+            "share": _means(space, chosen, every),
+            "mass_by_depth": _by_depth(space, rows),
+            "share_by_depth": _by_depth(space, chosen),
             "auxiliary": float(auxiliary_E.mean()),
             **_rates(space, rows, auxiliary_E.tolist()),
         }
@@ -74,21 +76,25 @@ def operations() -> Measure:
     return Measure(measure, QUANTITIES, cost="nothing", cadence=Cadence(every=1))
 
 
-def _means(space: Space, rows: Sequence[Sequence[float]]) -> dict[str, float]:
-    columns = zip(*rows, strict=True)
-    return {name: fmean(column) for name, column in zip(space.operations, columns, strict=True)}
+def _means(space: Space, rows: Sequence[Sequence[float]], edges: Sequence[int]) -> dict[str, float]:
+    """By operation, over those of the edges that have it as a candidate."""
+    found: dict[str, list[float]] = {}
+    for edge in edges:
+        for operation, value in zip(space.columns_at(edge), rows[edge], strict=True):
+            found.setdefault(space.operations[operation], []).append(value)
+    return {name: fmean(found[name]) for name in space.operations if name in found}
 
 
-def _by_depth(
-    space: Space, rows: Sequence[Sequence[float]], depth_E: Sequence[int]
-) -> dict[str, dict[str, float]]:
+def _by_depth(space: Space, rows: Sequence[Sequence[float]]) -> dict[str, dict[str, float]]:
     """By operation, then by depth as text, as JSON needs it."""
-    means = {
-        depth: _means(space, [row for row, d in zip(rows, depth_E, strict=True) if d == depth])
-        for depth in sorted(set(depth_E))
-    }
+    by_depth: dict[int, list[int]] = {}
+    for edge, (source, target) in enumerate(space.edges):
+        by_depth.setdefault(target - source, []).append(edge)
+    means = {depth: _means(space, rows, edges) for depth, edges in sorted(by_depth.items())}
     return {
-        name: {str(depth): of[name] for depth, of in means.items()} for name in space.operations
+        name: {str(depth): of[name] for depth, of in means.items() if name in of}
+        for name in space.operations
+        if any(name in of for of in means.values())
     }
 
 
@@ -97,7 +103,8 @@ def _rates(
 ) -> dict[str, dict[str, Any]]:
     if not holds(space):
         return {name: dict.fromkeys(READINGS) for name in RATES}
-    skip_E = [row[space.skip] for row in rows]
+    skip = space.skip_column("phi counts them")
+    skip_E = [row[skip] for row in rows]
     conv_EO = [[row[o] for o in space.weighted] for row in rows]
 
     def read(extra_E: list[float]) -> dict[str, Rate]:

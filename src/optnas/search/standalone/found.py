@@ -75,7 +75,8 @@ def find(what: str | Path, space: str | None = None) -> Found:
             key="RUN|ARCH",
             value=text,
             remedy="name a run's folder (optnas list shows them), a cell as "
-            f"'{cells.architecture_at(0)}', or its index",
+            + (f"'{cells.example}'" if cells.keeps_some else f"'{cells.architecture_at(0)}'")
+            + ", or its index",
         )
     return Found(cells.parse(text, key="RUN|ARCH"), section)
 

@@ -33,8 +33,9 @@ def entry_of(cell: Architecture, seed: int, trained: Trained, seconds: float) ->
         trained: what came of it.
         seconds: how long it took.
     """
+    has_index = not cell.space.keeps_some
     return {
-        "index": cell.space.index(cell),
+        **({"index": cell.space.index(cell)} if has_index else {}),
         "cell": cell.string,
         "seed": seed,
         "train_loss": trained.train_loss,

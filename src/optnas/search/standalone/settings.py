@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
+import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -36,11 +38,18 @@ SHELF = Shelf("training protocol", "search/standalone")
 # Raised whenever a change moves the numbers of a training; tables of different numbers never mix.
 NUMBERS_VERSION = 1
 # Settings that trainings had no key for at first, with the defaults they came with: at these they
-# are no part of a training's identity: keys of [data] that a search has not, settings of schedules.
+# are no part of a training's identity: keys of [data] that a search has not, and others.
 OWN_DATA_KEYS = {"test": "rest", "split_seed": 0}
-LATER = {"final_share": 0.0}
+LATER: dict[str, dict[str, Any]] = {
+    "data": OWN_DATA_KEYS,
+    "optimizer.schedule": {"final_share": 0.0},
+    "network": {"auxiliary_weight": 0.0, "drop_path": 0.0},
+    "training": {"max_norm": 0.0},
+}
 ALL = "all"  # a split: every labelled image trains
 COMPONENTS = ("data", "optimizer")
+# Its 5 x 5 pool of stride 3 and 2 x 2 convolution leave one pixel of these, after two halvings.
+AUXILIARY_SIDES = range(29, 41)
 # What another split starts afresh.
 OF_SPLIT = ("split", "split_file", "split_seed", *SIZES)
 
@@ -49,7 +58,19 @@ class NetworkSection(Section):
     """Size of the network."""
 
     channels: int = Field(ge=1, description="of the first stage")
-    cells: int = Field(ge=1, description="per stage")
+    cells: int = Field(ge=1, description="per stage; N of the 3 N + 2 cells of DARTS' spaces")
+    auxiliary_weight: float = Field(
+        0.0,
+        ge=0,
+        description="of the auxiliary head's loss, added to the loss; 0: no such head",
+    )
+    drop_path: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="p: in epoch e of E, from 0, an operation's output is dropped for an image "
+        "with probability p e / E",
+    )
 
 
 class PartedSection(ImagesSection):
@@ -89,6 +110,9 @@ class TrainingSection(Section):
     epochs: int = Field(ge=1, description="passes over the training images")
     batch_size: int = Field(ge=2, description="images of a batch")
     seeds: list[int] = Field(min_length=1, description="every cell is trained once per seed")
+    max_norm: float = Field(
+        0.0, ge=0, description="to which the norm of a step's gradient is clipped; 0: not at all"
+    )
 
 
 class TrainingSettings(pydantic.BaseModel):
@@ -127,10 +151,8 @@ class TrainingSettings(pydantic.BaseModel):
         document = self.model_dump(exclude={"space", "fingerprint", "sources"})
         for key in PLACES:
             document["data"].pop(key, None)
-        for table, later in (
-            (document["data"], OWN_DATA_KEYS),
-            (document["optimizer"]["schedule"], LATER),
-        ):
+        for place, later in LATER.items():
+            table = functools.reduce(operator.getitem, place.split("."), document)
             for key, default in later.items():
                 if table.get(key) == default:
                     del table[key]
@@ -271,7 +293,26 @@ def _fingerprint(images: SearchImages, test: object) -> str:
 def _check(settings: TrainingSettings, space: Space, images: SearchImages) -> None:
     data, training, size = settings.data, settings.training, images.dataset.size
     every = data.split == ALL
+    network, resolution = settings.network, data.resolution
+    regularized = [key for key in ("auxiliary_weight", "drop_path") if getattr(network, key)]
     refuse(
+        *(
+            (
+                not space.regularized,
+                f"network.{key}",
+                getattr(network, key),
+                f"networks of {space.name} have no auxiliary head and no paths to drop",
+                "set it to 0, or train a cell of the spaces of DARTS",
+            )
+            for key in regularized
+        ),
+        (
+            network.auxiliary_weight > 0 and resolution not in AUXILIARY_SIDES,
+            "network.auxiliary_weight",
+            network.auxiliary_weight,
+            f"the auxiliary head is for sides of 32 pixels, and these have {resolution}",
+            "set it to 0",
+        ),
         *([] if every else halves_too_large(data, images)),
         (
             data.train_size > size,

@@ -5,8 +5,9 @@ Shapes: N images held, S channels of all batch norms together.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +26,18 @@ from optnas.measures.evaluation import Batch, augmented_batch, in_order, mean_sc
 from optnas.optimizers.adapter import build, set_learning_rate
 from optnas.optimizers.stepping import take_step, to_evaluation_point
 from optnas.search.checkpoints import compare
+from optnas.search.draws import seed_of
 from optnas.search.standalone.settings import TrainingSettings
 from optnas.spaces import Architecture
 from optnas.spaces.network import FixedNetwork, Statistics, build_fixed
+from optnas.spaces.network.build import build_regularized
+from optnas.spaces.network.protocol import Heads, RegularizedNetwork, Sizes
 
 DTYPE = torch.float32
+# One number per step: the seed of dropped paths and of what operations draw.
+REGULARIZATION = "regularization"
+# Images, running statistics, whether they move -> both heads.
+Forward = Callable[[Tensor, Statistics | None, bool], Heads]
 
 
 @dataclass(frozen=True)
@@ -102,32 +110,26 @@ def load_parts(settings: TrainingSettings, device: torch.device | str = "cpu") -
     return Parts(train, loaded(dataset, valid_N), test, dataset)
 
 
-def new_network(
-    settings: TrainingSettings,
-    dataset: Dataset,
-    architecture: Architecture,
-    seed: int,
-    device: torch.device | str = "cpu",
-) -> FixedNetwork:
-    """The network of an architecture before its first step.
+def sizes_of(
+    settings: TrainingSettings, dataset: Dataset, seed: int, device: torch.device | str = "cpu"
+) -> Sizes:
+    """What a network is built from, at the start of the stream of its initial weights.
 
     Args:
         settings: the training protocol.
         dataset: gives the number of classes and of colour channels.
-        architecture: the cell.
         seed: names initial weights.
         device: of the weights.
     """
-    return build_fixed(
-        architecture,
-        channels=settings.network.channels,
-        cells=settings.network.cells,
-        classes=dataset.classes,
-        image_channels=dataset.channels,
-        generator=named_generator(seed, "weight-init"),
-        dtype=DTYPE,
-        device=device,
-    )
+    return {
+        "channels": settings.network.channels,
+        "cells": settings.network.cells,
+        "classes": dataset.classes,
+        "image_channels": dataset.channels,
+        "generator": named_generator(seed, "weight-init"),
+        "dtype": DTYPE,
+        "device": device,
+    }
 
 
 class Training:
@@ -156,7 +158,12 @@ class Training:
     ):
         self.settings, self.parts = settings, parts
         device = parts.train.labels_N.device
-        self.network = new_network(settings, parts.dataset, architecture, seed, device)
+        sizes, asked = sizes_of(settings, parts.dataset, seed, device), settings.network
+        self._regularized: RegularizedNetwork | None = None
+        if asked.auxiliary_weight or asked.drop_path or draws_noise(architecture):
+            auxiliary = asked.auxiliary_weight > 0
+            self._regularized = build_regularized(architecture, auxiliary=auxiliary, **sizes)
+        self.network: FixedNetwork = self._regularized or build_fixed(architecture, **sizes)
         own = settings.optimizer
         weights = self.network.weights
         self.optimizer = build(
@@ -170,9 +177,9 @@ class Training:
                 value=own.name,
                 remedy="choose another",
             )
-        self.generators = {
-            name: named_generator(seed, name) for name in ("train-order", "train-augmentation")
-        }
+        streams = ["train-order", "train-augmentation"]
+        streams += [REGULARIZATION] if self._regularized else []
+        self.generators = {name: named_generator(seed, name) for name in streams}
         self.statistics: Statistics | None = self.network.initial_statistics()
         self.epoch = 0
         self.losses: list[float] = []
@@ -186,7 +193,7 @@ class Training:
         )
         schedule = registry.find("schedule", own.schedule.name)(**own.schedule.settings)
         augmentation = Augmentation(asked.crop_padding, asked.flip, asked.cutout)
-        order, draws = self.generators.values()
+        order, draws = self.generators["train-order"], self.generators["train-augmentation"]
         train = self.parts.train
         self.epoch += 1
         rate = schedule(own.settings["lr"], self.epoch, training.epochs)
@@ -194,9 +201,52 @@ class Training:
         loss_sum = torch.zeros((), dtype=torch.float64, device=train.labels_N.device)
         for indices_B in epoch_batches(len(train), training.batch_size, order):
             batch = augmented_batch(train, indices_B, augmentation, draws, DTYPE)
-            loss, self.statistics = _step(self.network, self.optimizer, batch, self.statistics)
+            loss, self.statistics = self._step(batch)
             loss_sum += loss.double() * len(indices_B)
         self.losses.append(float(loss_sum) / len(train))
+
+    def _step(self, batch: Batch) -> tuple[Tensor, Statistics | None]:
+        """One step; the loss and the statistics after its first evaluation, as in a search."""
+        seen: list[tuple[Tensor, Statistics | None]] = []
+        asked, max_norm = self.settings.network, self.settings.training.max_norm
+        forward = self._forward()
+
+        def evaluate() -> Tensor:
+            first = not seen
+            statistics = self.statistics if first else None
+            logits_BK, auxiliary_BK, after = forward(batch.images_BCHW, statistics, first)
+            loss = F.cross_entropy(logits_BK, batch.labels_B)
+            objective = loss
+            if auxiliary_BK is not None:
+                added = F.cross_entropy(auxiliary_BK, batch.labels_B)
+                objective = loss + asked.auxiliary_weight * added
+            self.optimizer.zero_grad()
+            objective.backward()
+            if max_norm > 0:
+                torch.nn.utils.clip_grad_norm_(list(self.network.weights.values()), max_norm)
+            seen.append((loss.detach(), after))
+            return objective.detach()
+
+        take_step(self.optimizer, evaluate)
+        return seen[0]
+
+    def _forward(self) -> Forward:
+        """The network in one step; whatever it draws is the same in each evaluation."""
+        regularized = self._regularized
+        if regularized is None:
+
+            def plain(images: Tensor, statistics: Statistics | None, update: bool) -> Heads:
+                logits_BK, after = self.network(images, statistics=statistics, update=update)
+                return Heads(logits_BK, None, after)
+
+            return plain
+        share = (self.epoch - 1) / self.settings.training.epochs
+        return functools.partial(
+            _drawing,
+            regularized,
+            seed_of(self.generators[REGULARIZATION]),
+            self.settings.network.drop_path * share,
+        )
 
     def outcome(self) -> Trained:
         """The network's accuracies; the test images choose nothing, not even an epoch."""
@@ -263,28 +313,23 @@ def train(
     return training.outcome()
 
 
-def _step(
-    network: FixedNetwork,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
+def _drawing(
+    network: RegularizedNetwork,
+    draw: int,
+    drop_path: float,
+    images_BCHW: Tensor,
     statistics: Statistics | None,
-) -> tuple[Tensor, Statistics | None]:
-    """One step; the loss and the statistics after its first evaluation, as in a search."""
-    seen: list[tuple[Tensor, Statistics | None]] = []
+    update: bool,
+) -> Heads:
+    return network.heads(
+        images_BCHW, statistics=statistics, update=update, draw=draw, drop_path=drop_path
+    )
 
-    def evaluate() -> Tensor:
-        first = not seen
-        logits_BK, after = network(
-            batch.images_BCHW, statistics=statistics if first else None, update=first
-        )
-        loss = F.cross_entropy(logits_BK, batch.labels_B)
-        optimizer.zero_grad()
-        loss.backward()
-        seen.append((loss.detach(), after))
-        return loss.detach()
 
-    take_step(optimizer, evaluate)
-    return seen[0]
+def draws_noise(architecture: Architecture) -> bool:
+    """Whether an operation of it draws noise."""
+    candidates = architecture.space.candidates()
+    return any(candidates[operation].noise for operation in architecture.operations)
 
 
 def accuracy(network: FixedNetwork, statistics: Statistics | None, images: Images) -> float:

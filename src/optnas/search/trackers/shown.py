@@ -55,7 +55,7 @@ class Curves:
 
     def _by_name(self, matrix_EO: list[list[float]]) -> dict[str, dict[str, float]]:
         further = range(self._space.operation_count + 1, len(matrix_EO[0]) + 1)
-        names = [*self._space.operations, *(f"column {place}" for place in further)]
+        names = [*self._space.column_names, *(f"column {place}" for place in further)]
         return {
             f"{source}-{target}": dict(zip(names, row, strict=True))
             for (source, target), row in zip(self._space.edges, matrix_EO, strict=True)

@@ -12,6 +12,7 @@ from optnas.spaces.network.protocol import (
     BuildFixed,
     BuildNetwork,
     FixedNetwork,
+    RegularizedNetwork,
     SearchNetwork,
     Sizes,
 )
@@ -62,3 +63,18 @@ def build_fixed(architecture: Architecture, **sizes: Unpack[Sizes]) -> FixedNetw
     """
     build: BuildFixed = architecture.space.fixed or Network
     return build(architecture, **sizes)
+
+
+def build_regularized(
+    architecture: Architecture, *, auxiliary: bool, **sizes: Unpack[Sizes]
+) -> RegularizedNetwork:
+    """The network of one architecture where paths are dropped or operations draw noise.
+
+    Args:
+        architecture: of a space with `Space.regularized`.
+        auxiliary: whether there is an auxiliary head.
+        **sizes: of the network.
+    """
+    build: Any = architecture.space.fixed
+    network: RegularizedNetwork = build(architecture, auxiliary=auxiliary, **sizes)
+    return network

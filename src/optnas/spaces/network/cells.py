@@ -16,6 +16,8 @@ from optnas.spaces.operations.base import Operation, Shape, Site
 
 # Batch norm of a value: the value, the name of the layer, affine weight and bias if it has any.
 Normalise = Callable[[Tensor, str, Tensor | None, Tensor | None], Tensor]
+# Of an operation's input and site: the next numbers of a stream, shaped as its output.
+Noise = Callable[[Tensor, Site], Tensor]
 # Of a batch norm's name: 1 / s and -mean / s of each channel.
 ScaleAndShift = Callable[[str], tuple[Tensor, Tensor]]
 # A cell's output of its input, the network weights and the batch norm.
@@ -136,7 +138,11 @@ class Placed:
         }
 
     def __call__(
-        self, x_BCHW: Tensor, weights: Mapping[str, Tensor], normalise: Normalise
+        self,
+        x_BCHW: Tensor,
+        weights: Mapping[str, Tensor],
+        normalise: Normalise,
+        noise: Noise | None = None,
     ) -> Tensor:
         """Its output.
 
@@ -144,8 +150,11 @@ class Placed:
             x_BCHW: the edge's input.
             weights: filters of the network by name.
             normalise: batch norm by name.
+            noise: draws what an operation reads that declares ``noise``.
         """
         own = {key: weights[f"{self.name}.{key}"] for key in self.operation.filters(self.site)}
+        if self.operation.noise and noise is not None:
+            own["noise"] = noise(x_BCHW, self.site)
 
         def norm(y: Tensor, key: str) -> Tensor:
             return normalise(y, f"{self.name}.{key}", None, None)

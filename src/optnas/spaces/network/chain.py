@@ -83,7 +83,8 @@ class _Layered(Layers):
                 Placed(f"{name}.{space.operations[o]}", candidates[o], site) for o in chosen(edge)
             ]
             if auxiliary and edge in space.strided:
-                layer.append(Placed(f"{name}.auxiliary", candidates[space.skip], site))
+                skip = candidates[space.skip_column("the algorithm has an auxiliary one")]
+                layer.append(Placed(f"{name}.auxiliary", skip, site))
             for placed in layer:
                 self.add(placed, affine=affine)
             self.placed.append(layer)
@@ -174,7 +175,8 @@ class Chain(_Layered, SearchNetwork):
             row_O, layer = own_EO[edge], self.placed[edge]
             outputs = [placed(x, held, normalise) for placed in layer]
             if len(layer) > len(row_O):
-                outputs[-1] = outputs[-1] - outputs[self.space.skip]
+                skip = self.space.skip_column("the algorithm has an auxiliary one")
+                outputs[-1] = outputs[-1] - outputs[skip]
                 row_O = torch.cat([row_O, row_O.sum(0, keepdim=True) - 1])
             first, *others = (a * y for a, y in zip(row_O, outputs, strict=True))
             return sum(others, first)

@@ -1,11 +1,11 @@
-"""The network of DARTS' search: normal cells with two reduction cells among them.
+"""The networks of DARTS: normal cells with two reduction cells among them.
 
-Shapes: B images, C channels, H x W pixels, E edges of both kinds, O operations, L cells.
+Shapes: B images, C channels, H x W pixels, E edges of both kinds, O columns of alpha, L cells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +14,22 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from optnas.spaces.base import Space
-from optnas.spaces.network.cells import Normalise, Placed
+from optnas.spaces.network.cells import Noise, Normalise, Placed
 from optnas.spaces.network.layers import Layers
 from optnas.spaces.network.protocol import Output, SearchNetwork
 from optnas.spaces.network.statistics import Statistics
-from optnas.spaces.operations.base import Site
+from optnas.spaces.operations.base import Operation, Site
 from optnas.spaces.operations.darts import halved, halved_filters
 from optnas.spaces.wiring import Wiring
 
 STEM = 3
+# What operations draw where no step of a search or training asks: the same numbers every time.
+JUDGED = 0
+
+# By column of alpha: the operation's name, and the operation.
+Candidates = Sequence[tuple[int, str, Operation]]
+# An edge of a cell and its input -> what it adds to its target, each in memory of its own.
+Terms = Callable[[int, Tensor], Iterator[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -33,50 +40,53 @@ class PlacedCell:
         name: prefix of its weights, such as ``cells.2``.
         wiring: its kind.
         rows: where that kind's edges stand among the rows of alpha.
-        operations: by edge and column.
+        operations: by edge: columns of alpha, and the operations they stand for.
         after_reduction: whether its first input is twice as high and wide as its second.
     """
 
     name: str
     wiring: Wiring
     rows: slice
-    operations: tuple[tuple[Placed, ...], ...]
+    operations: tuple[tuple[tuple[int, Placed], ...], ...]
     after_reduction: bool
 
 
-class TwoInputs(Layers, SearchNetwork):
-    """Stem, 3 N + 2 cells, head: the third and the two-thirds cell are reduction cells.
+class CellsOfTwoInputs(Layers):
+    """Stem and 3 N + 2 cells: the third and the two-thirds cell are reduction cells.
 
     stem conv3x3(3 C)-BN; cell i reads the outputs of cells i - 1 and i - 2, each brought to the
     cell's channels by ReLU-conv1x1-BN (the earlier one by a strided pair of those where a reduction
-    lies between); node j is the sum over edges i->j of sum_o A[e, o] o(x_i); the output joins the
-    inner nodes; channels double in a reduction cell; head: global average pool, linear. Batch norms
-    have no affine terms but the stem's.
-
-    Source: Liu, Simonyan and Yang, ICLR 2019, section 3.1 (C = 16, 8 cells: N = 2). Deviation:
-    ``none`` is not computed; its products are zero.
+    lies between); its output joins its inner nodes; channels double in a reduction cell.
 
     Args:
         space: a normal and a reduction cell with two inputs and joined outputs.
+        candidates: edge -> its operations.
+        affine: whether batch norms of cells have weights and biases.
         channels: C.
         cells: N; the published 8 cells are N = 2, and 20 are N = 6.
-        classes: width of the head.
         image_channels: channels of the images.
         **of: as of `Layers`.
+
+    Attributes:
+        cells: L = 3 N + 2.
+        placed: the cells.
+        tapped: place of the second reduction cell, and the channels of its output.
+        width: channels of the last output.
     """
 
     def __init__(
         self,
         space: Space,
+        candidates: Callable[[int], Candidates],
         *,
+        affine: bool,
         channels: int,
         cells: int,
-        classes: int,
         image_channels: int,
         **of: Any,
     ):
         super().__init__(**of)
-        self.space, self.cells = space, 3 * cells + 2
+        self.space, self.cells, self._affine = space, 3 * cells + 2, affine
         reductions = (self.cells // 3, 2 * self.cells // 3)
         rows, start = [], 0
         for wiring in space.wirings:
@@ -85,18 +95,27 @@ class TwoInputs(Layers, SearchNetwork):
         self.convolution("stem.conv", image_channels, STEM * channels, 3)
         self.norm("stem.norm", STEM * channels)
         widths = (STEM * channels, STEM * channels)
-        self.placed = []
+        self.placed: list[PlacedCell] = []
         for i in range(self.cells):
             kind, after = int(i in reductions), i - 1 in reductions
             channels *= 1 + kind
             wiring, name = space.wirings[kind], f"cells.{i}"
             self._inputs(name, widths, channels, after)
-            cell = PlacedCell(name, wiring, rows[kind], self._place(name, wiring, channels), after)
-            for placed in (each for edge in cell.operations for each in edge):
-                self.add(placed, affine=False)
-            self.placed.append(cell)
+            operations = tuple(
+                tuple(
+                    (column, Placed(f"{name}.edges.{e}.{own}", operation, site))
+                    for column, own, operation in candidates(rows[kind].start + e)
+                )
+                for e in range(len(wiring.edges))
+                for site in [Site(channels, channels, 2 if e in wiring.strided else 1)]
+            )
+            for _, placed in (each for edge in operations for each in edge):
+                self.add(placed, affine=affine)
+            self.placed.append(PlacedCell(name, wiring, rows[kind], operations, after))
             widths = (widths[1], (wiring.nodes - wiring.inputs) * channels)
-        self.linear("head.linear", widths[1], classes)
+            if i == reductions[1]:
+                self.tapped = (i, widths[1])
+        self.width = widths[1]
 
     def _inputs(self, name: str, widths: tuple[int, int], channels: int, after: bool) -> None:
         for j, width in enumerate(widths):
@@ -105,63 +124,50 @@ class TwoInputs(Layers, SearchNetwork):
                     self.leaf(f"{name}.input_0.{key}", shape, width)
             else:
                 self.convolution(f"{name}.input_{j}.conv", width, channels, 1)
-            self.norm(f"{name}.input_{j}.norm", channels, affine=False)
+            self.norm(f"{name}.input_{j}.norm", channels, affine=self._affine)
 
-    def _place(self, name: str, wiring: Wiring, channels: int) -> tuple[tuple[Placed, ...], ...]:
-        candidates, names = self.space.candidates(), self.space.operations
-        return tuple(
-            tuple(
-                Placed(
-                    f"{name}.edges.{e}.{own}",
-                    operation,
-                    Site(channels, channels, 2 if e in wiring.strided else 1),
-                )
-                for own, operation in zip(names, candidates, strict=True)
-            )
-            for e in range(len(wiring.edges))
-        )
-
-    def __call__(
+    def through(
         self,
         x_BCHW: Tensor,
-        op_weights_EO: Tensor,
-        *,
-        weights: Mapping[str, Tensor] | None = None,
-        statistics: Statistics | None,
-        update: bool = False,
-    ) -> Output:
-        """Logits of a batch; modes as of `SearchNetwork.__call__`.
+        terms_of: Callable[[int], Terms],
+        held: Mapping[str, Tensor],
+        normalise: Normalise,
+    ) -> tuple[Tensor, Tensor]:
+        """Images through stem and cells.
 
         Args:
             x_BCHW: normalised images.
-            op_weights_EO: operation weights, the rows of the normal cell first, or ``[L, E, O]``.
-            weights: network weights to use instead of the network's own.
-            statistics: running statistics, or None to use and keep none.
-            update: whether running statistics move.
+            terms_of: place of a cell -> what its edges compute.
+            held: network weights.
+            normalise: batch norm by name.
 
         Returns:
-            Logits and statistics.
+            The outputs of the last and of the second reduction cell.
         """
-        held, normalise, after = self.begin(weights, statistics, update)
         x = x_BCHW.contiguous(memory_format=torch.channels_last)
         x = normalise(F.conv2d(x, held["stem.conv.weight"], padding=1), "stem.norm", None, None)
-        before = (x, x)
+        before, tapped = (x, x), x
         for i, cell in enumerate(self.placed):
-            own_EO = op_weights_EO if op_weights_EO.ndim == 2 else op_weights_EO[i]
-            before = (before[1], self._cell(cell, before, own_EO[cell.rows], held, normalise))
-        logits = F.linear(
-            before[1].mean((2, 3)), held["head.linear.weight"], held["head.linear.bias"]
-        )
-        return Output(logits, after)
+            nodes = self._nodes_of_inputs(cell, before, held, normalise)
+            wiring, terms = cell.wiring, terms_of(i)
+            for target in range(wiring.inputs, wiring.nodes):
+                total: Tensor | None = None
+                for e, (source, into) in enumerate(wiring.edges):
+                    for term in terms(e, nodes[source]) if into == target else ():
+                        total = term if total is None else total.add_(term)
+                assert total is not None, "the space has a node without a way in"
+                nodes.append(total)
+            before = (before[1], torch.cat(nodes[wiring.inputs :], dim=1))
+            tapped = before[1] if i == self.tapped[0] else tapped
+        return before[1], tapped
 
-    def _cell(
+    def _nodes_of_inputs(
         self,
         cell: PlacedCell,
         before: tuple[Tensor, Tensor],
-        rows_EO: Tensor,
         weights: Mapping[str, Tensor],
         normalise: Normalise,
-    ) -> Tensor:
+    ) -> list[Tensor]:
         nodes = []
         for j, x in enumerate(before):
             name = f"{cell.name}.input_{j}"
@@ -172,18 +178,93 @@ class TwoInputs(Layers, SearchNetwork):
             else:
                 y = F.conv2d(x.relu(), weights[f"{name}.conv.weight"])
             nodes.append(normalise(y, f"{name}.norm", None, None))
-        entries_OE = [column.unbind() for column in rows_EO.unbind(1)]
-        wiring = cell.wiring
-        for target in range(wiring.inputs, wiring.nodes):
-            total: Tensor | None = None
-            for e, (source, into) in enumerate(wiring.edges):
-                if into != target:
-                    continue
-                for o, operation in enumerate(cell.operations[e]):
-                    if o == self.space.none:
-                        continue
-                    term = entries_OE[o][e] * operation(nodes[source], weights, normalise)
-                    total = term if total is None else total.add_(term)
-            assert total is not None, "the space has a node without a way in"
-            nodes.append(total)
-        return torch.cat(nodes[wiring.inputs :], dim=1)
+        return nodes
+
+
+def noise_of(generator: torch.Generator) -> Noise:
+    """What draws an operation's noise.
+
+    Single precision on the CPU, so that the numbers depend on neither device nor dtype.
+
+    Args:
+        generator: of the CPU; it advances.
+    """
+
+    def drawn(x_BCHW: Tensor, site: Site) -> Tensor:
+        sides = [-(-side // site.stride) for side in x_BCHW.shape[2:]]
+        shape = (len(x_BCHW), site.outputs, *sides)
+        numbers = torch.randn(shape, generator=generator, dtype=torch.float32)
+        return numbers.to(x_BCHW, memory_format=torch.channels_last)
+
+    return drawn
+
+
+class TwoInputs(CellsOfTwoInputs, SearchNetwork):
+    """The network that is searched: `CellsOfTwoInputs`, global average pool, linear.
+
+    Node j of a cell is the sum over edges i->j of sum_o A[e, o] o(x_i). Batch norms have no affine
+    terms but the stem's.
+
+    Source: Liu, Simonyan and Yang, ICLR 2019, section 3.1 (C = 16, 8 cells: N = 2). Deviation:
+    ``none`` is not computed; its products are zero.
+
+    Args:
+        space: a normal and a reduction cell with two inputs and joined outputs.
+        classes: width of the head.
+        **of: as of `CellsOfTwoInputs`.
+    """
+
+    def __init__(self, space: Space, *, classes: int, **of: Any):
+        built = space.candidates()
+
+        def candidates(edge: int) -> Candidates:
+            return [
+                (column, space.operations[o], built[o])
+                for column, o in enumerate(space.columns_at(edge))
+                if o != space.none
+            ]
+
+        super().__init__(space, candidates, affine=False, **of)
+        self.linear("head.linear", self.width, classes)
+
+    def __call__(
+        self,
+        x_BCHW: Tensor,
+        op_weights_EO: Tensor,
+        *,
+        weights: Mapping[str, Tensor] | None = None,
+        statistics: Statistics | None,
+        update: bool = False,
+        draw: int | None = None,
+    ) -> Output:
+        """Logits of a batch; modes as of `SearchNetwork.__call__`.
+
+        Args:
+            x_BCHW: normalised images.
+            op_weights_EO: operation weights, the rows of the normal cell first, or ``[L, E, O]``.
+            weights: network weights to use instead of the network's own.
+            statistics: running statistics, or None to use and keep none.
+            update: whether running statistics move.
+            draw: seed of what its operations draw on this batch; None draws the numbers that every
+                judging pass sees.
+
+        Returns:
+            Logits and statistics.
+        """
+        held, normalise, after = self.begin(weights, statistics, update)
+        noise = noise_of(torch.Generator().manual_seed(JUDGED if draw is None else draw))
+
+        def terms_of(i: int) -> Terms:
+            cell = self.placed[i]
+            own_EO = op_weights_EO if op_weights_EO.ndim == 2 else op_weights_EO[i]
+            entries_OE = [column.unbind() for column in own_EO[cell.rows].unbind(1)]
+
+            def terms(e: int, x: Tensor) -> Iterator[Tensor]:
+                for column, operation in cell.operations[e]:
+                    yield entries_OE[column][e] * operation(x, held, normalise, noise)
+
+            return terms
+
+        last, _ = self.through(x_BCHW, terms_of, held, normalise)
+        logits = F.linear(last.mean((2, 3)), held["head.linear.weight"], held["head.linear.bias"])
+        return Output(logits, after)

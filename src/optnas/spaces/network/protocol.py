@@ -166,8 +166,51 @@ class FixedNetwork(Protocol):
         ...
 
 
+class Heads(NamedTuple):
+    """What a forward pass of a training hands back.
+
+    Attributes:
+        logits_BK: the logits.
+        auxiliary_BK: those of the auxiliary head, None where there is none.
+        statistics: batch-norm statistics as they are after it.
+    """
+
+    logits_BK: Tensor
+    auxiliary_BK: Tensor | None
+    statistics: Statistics | None
+
+
+class RegularizedNetwork(FixedNetwork, Protocol):
+    """One that may have an auxiliary head, drops paths, and draws noise for each batch."""
+
+    def heads(
+        self,
+        x_BCHW: Tensor,
+        *,
+        statistics: Statistics | None,
+        update: bool,
+        draw: int,
+        drop_path: float,
+    ) -> Heads:
+        """Logits of both heads in a step of a training.
+
+        Args:
+            x_BCHW: normalised images.
+            statistics: running statistics, or None to use and keep none.
+            update: whether running statistics move.
+            draw: seed of what is drawn on this batch, on the CPU.
+            drop_path: p: the output of each operation but the identity is 0 for an image with
+                probability p, and else divided by 1 - p.
+
+        Returns:
+            Both logits, and statistics.
+        """
+        ...
+
+
 # Space and `Sizes` by keyword -> network. One that takes other mixed cells has the keyword
 # ``mixed_cell``, as `Supernet` has; one that may hold an auxiliary skip has ``auxiliary``.
 BuildNetwork = Callable[..., SearchNetwork]
-# Architecture and `Sizes` by keyword -> network.
+# Architecture and `Sizes` by keyword -> network; one that returns a `RegularizedNetwork` has the
+# keyword ``auxiliary``, whether there is an auxiliary head.
 BuildFixed = Callable[..., FixedNetwork]

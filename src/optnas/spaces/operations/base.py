@@ -61,6 +61,8 @@ class Operation:
             leave a node as one convolution. None of every other operation.
         tangents: of an operation without weights: that it calls only what the tangents of
             `optnas.measures.curvature.tangents` pass through.
+        noise: that it reads ``noise`` among its filters, numbers from N(0, 1) shaped as its output
+            that the network draws for each batch. The network of `optnas.spaces.darts` does.
     """
 
     call: Callable[[Tensor, Site, Mapping[str, Tensor], Norm], Tensor]
@@ -68,6 +70,7 @@ class Operation:
     norms: Callable[[Site], Mapping[str, int]] = _no_norms
     kernel: int | None = None
     tangents: bool = False
+    noise: bool = False
 
     def weightless(self, site: Site) -> bool:
         """Whether it is the same function on every edge that leaves a node."""

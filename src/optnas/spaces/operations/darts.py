@@ -32,6 +32,14 @@ def _one_norm(site: Site) -> dict[str, int]:
     return {"norm": site.outputs}
 
 
+def _max(x_BCHW: Tensor, stride: int) -> Tensor:
+    return F.max_pool2d(x_BCHW, 3, stride, padding=1)
+
+
+def _average(x_BCHW: Tensor, stride: int) -> Tensor:
+    return F.avg_pool2d(x_BCHW, 3, stride, padding=1, count_include_pad=False)
+
+
 def pool(of: Callable[[Tensor, int], Tensor]) -> Operation:
     """A 3x3 pool with padding 1, then batch norm.
 
@@ -47,12 +55,30 @@ def pool(of: Callable[[Tensor, int], Tensor]) -> Operation:
 
 def max_pool_3x3() -> Operation:
     """Largest pixel of a 3x3 window, batch norm."""
-    return pool(lambda x, stride: F.max_pool2d(x, 3, stride, padding=1))
+    return pool(_max)
 
 
 def avg_pool_3x3() -> Operation:
     """Average of the pixels of a 3x3 window that lie in the image, batch norm."""
-    return pool(lambda x, stride: F.avg_pool2d(x, 3, stride, padding=1, count_include_pad=False))
+    return pool(_average)
+
+
+def derived_max_pool_3x3() -> Operation:
+    """Largest pixel of a 3x3 window: as derived cells have it, without batch norm."""
+    return Operation(lambda x, site, weights, norm: _max(x, site.stride))
+
+
+def derived_avg_pool_3x3() -> Operation:
+    """Average of a 3x3 window: as derived cells have it, without batch norm."""
+    return Operation(lambda x, site, weights, norm: _average(x, site.stride))
+
+
+def noise() -> Operation:
+    """N(0, 1) in every pixel, whatever the input; other numbers for each batch.
+
+    Reference: Zela et al., ICLR 2020, section 4 and appendix: S4.
+    """
+    return Operation(lambda x, site, weights, norm: weights["noise"], noise=True)
 
 
 def halved(x_BCHW: Tensor, weights: Weights) -> Tensor:

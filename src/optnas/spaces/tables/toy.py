@@ -1,7 +1,7 @@
 """The table of the space ``toy``, inside the package: every cell, trained on digits.
 
-Made by ``optnas benchmark train toy --out src/optnas/spaces/tables/toy.json``; docs/spaces.md has
-the protocol and the noise floor.
+Made by ``optnas benchmark train toy --out src/optnas/spaces/tables/toy.json``;
+docs/spaces/tables.md has the protocol and the noise floor.
 """
 
 from __future__ import annotations
