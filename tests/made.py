@@ -118,3 +118,9 @@ def archive_files(
 def split_text(**lists: Sequence[int]) -> str:
     """A file in the form of the benchmark's split files."""
     return json.dumps({name: ["int", [str(row) for row in rows]] for name, rows in lists.items()})
+
+
+def idx(content: np.ndarray) -> bytes:
+    """An idx file of bytes, as MNIST was distributed."""
+    head = bytes((0, 0, 8, content.ndim)) + struct.pack(f">{content.ndim}I", *content.shape)
+    return head + content.astype(np.uint8).tobytes()

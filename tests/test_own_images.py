@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 import shutil
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.io
 from cases import command, write_files
-from made import parquet_bytes, pixels, png
+from made import idx, parquet_bytes, pixels, png
 from PIL import Image
 
 from optnas.base import registry
@@ -285,12 +284,6 @@ def test_parquet_of_the_hubs_has_names_test_images_and_any_size(tmp_path: Path) 
 
 
 # ---- idx and MATLAB files
-
-
-def idx(content: np.ndarray) -> bytes:
-    head = bytes((0, 0, 8, content.ndim)) + struct.pack(f">{content.ndim}I", *content.shape)
-    return head + content.astype(np.uint8).tobytes()
-
 
 GREY = np.random.default_rng(0).integers(0, 256, (12, 28, 28), dtype=np.uint8)
 LABELS = np.arange(12) % 10

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cases import command, copied, interrupted_run, refused, write_files
-from made import parquet_bytes, pixels, png
+from made import idx, parquet_bytes, pixels, png
 from studies import PAIR, assert_each_completed_once, timeless_table, tiny_study
 
 from optnas import study
@@ -133,7 +133,7 @@ def test_no_torch_while_planning(tmp_path: Path) -> None:
 
 @pytest.fixture
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A CIFAR-10 of one black image in 50,000 rows, and no official table."""
+    """CIFAR-10 and Fashion-MNIST of one black image, as often as published, and no table."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -141,6 +141,10 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir(parents=True)
     image = pa.array([{"bytes": b"", "path": ""}] * 50_000, pa.struct({"bytes": pa.binary()}))
     pq.write_table(pa.table({"img": image, "label": [0] * 50_000}), folder / "train-0.parquet")
+    own = tmp_path / "data" / "fashion-mnist"
+    own.mkdir()
+    for name, shape in (("images-idx3", (60_000, 28, 28)), ("labels-idx1", (60_000,))):
+        (own / f"train-{name}-ubyte").write_bytes(idx(np.zeros(shape, np.uint8)))
     monkeypatch.setenv("OPTNAS_DATA", str(tmp_path / "data"))
 
 
@@ -173,6 +177,8 @@ def test_shipped_studies(images: None, tmp_path: Path) -> None:
         "pairs-cpu": (6, 8),
         "quickstart": (1, 4),
         "size": (3, 2 * 2 * (1 + 2 + 2 + 3)),
+        "worlds-fashion-mnist": (8, 8),
+        "worlds-macro": (8, 8),
     }
     assert set(found["pairs-cpu"].runs) <= set(found["deck-cpu"].runs)
     tunings = ("fair-lr", "optdarts-cpu-rates", "optdarts-cpu-rates-alpha")
