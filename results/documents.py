@@ -10,6 +10,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from optnas.report.material import Material
+from optnas.report.summary import COLUMNS, summary, told
+
 Source = TypeVar("Source")
 BUILT = re.compile(r"(<!-- built: (?P<name>[\w-]+) -->\n).*?(<!-- end of built -->)", re.DOTALL)
 
@@ -32,3 +35,16 @@ def as_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table in Markdown."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def summary_table(material: Material) -> str:
+    """T1 of the report: means over seeds with 95 % bootstrap intervals."""
+    heads = ["algorithm", "w + alpha", "n", *(f"{name} ({unit})" for name, unit, _ in COLUMNS)]
+    rows = [
+        (
+            *(line.algorithm, line.pair, line.n),
+            *(told(e, digits) for e, (_, _, digits) in zip(line.estimates, COLUMNS, strict=True)),
+        )
+        for line in summary(material)
+    ]
+    return as_table(heads, rows)

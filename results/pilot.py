@@ -1,6 +1,6 @@
-"""The figures and every quoted number of docs/pilot.md and of README, from the committed records.
+"""The figures and every quoted number of docs/pilot*.md, from the committed records.
 
-python results/pilot.py     redraw docs/images/pilot-*, rewrite the built parts of both documents
+python results/pilot.py     redraw docs/images/pilot-*, rewrite the built parts of the documents
 
 Built parts: see documents.py. Needs the official benchmark table (OPTNAS_DATA) for the lines of
 random search, no images. tests/test_pilot.py compares the documents with what is built here.
@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from documents import as_table, built
+from documents import as_table, built, summary_table
+from exploratory import EXPLORATORY
 
 from optnas.analysis import paired as paired_tests
 from optnas.analysis.claims.judge import Finding, judge
 from optnas.analysis.claims.read import choose_claims
-from optnas.analysis.claims.render import as_text
 from optnas.analysis.curves import best_and_final
 from optnas.analysis.estimates import bootstrap
 from optnas.analysis.references import references
@@ -33,17 +33,18 @@ from optnas.report.arms import pair_arms
 from optnas.report.data import Drawn, drawn
 from optnas.report.material import Material, material_of
 from optnas.report.pictures import plot_figure
-from optnas.report.summary import COLUMNS, summary, told
-from optnas.spaces.tables import data_folder, load_table
+from optnas.spaces.tables import Table, data_folder, load_table
 from optnas.study.tables import table_of
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "pairs-cpu"
-DOCUMENTS = (HERE.parent / "docs" / "pilot.md", HERE.parent / "README.md")
+DOCUMENTS = tuple(
+    HERE.parent / "docs" / f"pilot{part}.md"
+    for part in ("", "-measures", "-ledger", "-exploratory")
+)
 IMAGES = HERE.parent / "docs" / "images"
 ALGORITHMS = ("darts", "sdarts-rs")
 DRAWN = {"F7": named.f7, "F9": named.f9, "F13": named.f13}
-SEEDS = 6
 # Of the table of measures: column of the tidy table, in words, digits.
 MEASURED = (
     ("measure.gap.gap", "discretization gap (pp)", 1),
@@ -63,11 +64,13 @@ class Pilot:
         material: what figures are made of.
         findings: the ledger, one finding per claim.
         random_cell: mean CIFAR-10 test accuracy of all cells, percent.
+        table: the official benchmark table.
     """
 
     def __init__(self) -> None:
         self.frame: pd.DataFrame = table_of(find_runs(RECORDS), recorded=True)
-        lines = references(load_table("official", folder=data_folder(None)))
+        self.table: Table = load_table("official", folder=data_folder(None))
+        lines = references(self.table)
         self.material: Material = material_of(self.frame, find_runs(RECORDS), data_folder(None))
         self.random_cell: float = lines["random cell"]["benchmark.cifar10"]
         self.findings: list[Finding] = judge(
@@ -81,31 +84,6 @@ class Pilot:
     def finding(self, name: str) -> Finding:
         """The finding of one claim."""
         return next(finding for finding in self.findings if finding.id == name)
-
-
-def runs_there(pilot: Pilot) -> str:
-    """How many runs each arm has."""
-    runs = pilot.frame.drop_duplicates("id")
-    arms = ["algorithm.name", "weight_optimizer.name", "arch_optimizer.name"]
-    counts = runs.groupby(arms, sort=False)["search.seed"].agg(["count", sorted])
-    rows = [
-        (algorithm, f"{weight} + {arch}", f"{count} of {SEEDS}", ", ".join(map(str, seeds)))
-        for (algorithm, weight, arch), (count, seeds) in counts.iterrows()
-    ]
-    return as_table(("algorithm", "w + alpha", "runs", "seeds"), sorted(rows))
-
-
-def summary_table(pilot: Pilot) -> str:
-    """T1 of the report: means over seeds with 95 % bootstrap intervals."""
-    heads = ["algorithm", "w + alpha", "n", *(f"{name} ({unit})" for name, unit, _ in COLUMNS)]
-    rows = [
-        (
-            *(line.algorithm, line.pair, line.n),
-            *(told(e, digits) for e, (_, _, digits) in zip(line.estimates, COLUMNS, strict=True)),
-        )
-        for line in summary(pilot.material)
-    ]
-    return as_table(heads, rows)
 
 
 def measured(pilot: Pilot) -> str:
@@ -142,11 +120,6 @@ def ledger(pilot: Pilot) -> str:
         verdict = f"**{each.verdict}**" if each.verdict != "not testable" else each.verdict
         rows.append((each.id, each.text, verdict, each.verdict_holm, *numbers))
     return as_table(heads, rows)
-
-
-def reasons(pilot: Pilot) -> str:
-    """Why each verdict is what it is, and what would settle it."""
-    return f"```text\n{as_text(pilot.findings)}\n```"
 
 
 def collapses(pilot: Pilot) -> str:
@@ -285,17 +258,16 @@ def _smoothed(pilot: Pilot) -> tuple[Smoothed, dict[str, str]]:
 
 
 PARTS: dict[str, Callable[[Pilot], str]] = {
-    "runs": runs_there,
-    "summary": summary_table,
+    "summary": lambda pilot: summary_table(pilot.material),
     "measured": measured,
     "ledger": ledger,
-    "reasons": reasons,
     "headline": headline,
     "verdicts": verdicts,
     "algorithms": algorithms,
     "alpha": alpha,
     "paired": paired,
     "collapses": collapses,
+    **EXPLORATORY,
 }
 
 

@@ -1,0 +1,133 @@
+"""The slides of Shin's comparison: what each reports, and which runs would draw it again."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from optnas.analysis.claims.declare import Cell
+from optnas.measures.drawing import NAMES
+from optnas.measures.figures import Figure, Row
+from optnas.report import named
+from optnas.report.arms import ALGORITHM, ARCH, WEIGHT, pair_arms
+from optnas.report.figures import DECK, PAIR_LEGEND, benchmark_panel
+from optnas.report.material import Material
+from optnas.report.reference_lines import benchmark_of
+from optnas.spaces.tables import Question, data_folder
+
+TRANSFERS = ("cifar100", "imagenet16-120")
+
+
+def transfer(material: Material) -> Figure:
+    """The cells found on CIFAR-10, by the benchmark's other data sets."""
+    rows = []
+    for algorithm in DECK:
+        arms = pair_arms(material.selection, algorithm)
+        panels = []
+        for dataset in TRANSFERS if arms else ():
+            question = Question(dataset, "test", 200)
+            asked = benchmark_of("official", question, data_folder(None), None)
+            panels.append(benchmark_panel(replace(material, benchmark=asked), arms))
+        rows.append(Row(f"{DECK[algorithm]}, {material.searched}", panels, PAIR_LEGEND))
+    sets = " and ".join(NAMES.get(each, each) for each in TRANSFERS)
+    return Figure("The same cells on other data sets", rows, f"Benchmark accuracy on {sets}.")
+
+
+FIGURES: Mapping[str, Callable[[Material], Figure]] = {
+    **{
+        name: getattr(named, name.lower())
+        for name in ("F7", "F8", "F9", "F10", "F11", "F12", "F13")
+    },
+    "transfer": transfer,
+}
+
+
+def pairs(*algorithms: str) -> list[Cell]:
+    """Algorithms under the four pairs."""
+    return [
+        {ALGORITHM: algorithm, WEIGHT: w, ARCH: a}
+        for algorithm in algorithms
+        for w, a in itertools.product(("SGD", "Adam"), repeat=2)
+    ]
+
+
+def momenta(*algorithms: str) -> list[Cell]:
+    """Algorithms under SGD + Adam with the momenta of w that are swept."""
+    return [
+        {ALGORITHM: a, WEIGHT: "SGD", ARCH: "Adam", "weight_optimizer.momentum": momentum}
+        for a in algorithms
+        for momentum in (0.0, 0.5, 0.9, 0.99)
+    ]
+
+
+@dataclass(frozen=True)
+class Slide:
+    """A figure of the talk.
+
+    ``reports`` is what it says there, ``cells`` are the arms that draw it, ``study`` is the one
+    that runs those which the confirming study leaves out.
+    """
+
+    name: str
+    title: str
+    reports: str
+    cells: Sequence[Cell] = field(default=())
+    study: str = ""
+
+
+MORE = "optdarts-cpu-figures"
+SDARTS = ("sdarts-rs", "sdarts-adv")
+SLIDES = (
+    Slide(
+        "F4",
+        "landscape of the validation accuracy",
+        "uneven after DARTS, so that discretization costs more than expected; noise flattens it.",
+        [{ALGORITHM: each, WEIGHT: "SGD", ARCH: "Adam"} for each in ("darts", *SDARTS)],
+        MORE,
+    ),
+    Slide(
+        "F7",
+        "optimizers under DARTS",
+        "with SGD on w a higher supernet accuracy, a smaller eigenvalue of the alpha-Hessian and a "
+        "better benchmark accuracy than with Adam, whichever optimizer alpha has.",
+        pairs("darts"),
+    ),
+    Slide(
+        "F8",
+        "optimizers under DARTS-",
+        "the pattern of DARTS; strong cells early and in the middle, DARTS' problem later.",
+        pairs("darts-minus"),
+        MORE,
+    ),
+    Slide(
+        "F9",
+        "optimizers under SDARTS",
+        "another pattern: Adam + Adam finds the best cells.",
+        pairs(*SDARTS),
+        MORE,
+    ),
+    Slide(
+        "F10",
+        "momentum under DARTS",
+        "curves; from them the conclusion that moderate momentum helps against degradation.",
+        momenta("darts"),
+    ),
+    Slide("F11", "momentum under DARTS-", "curves, as F10.", momenta("darts-minus"), MORE),
+    Slide("F12", "momentum under SDARTS", "curves, as F10.", momenta("sdarts-rs"), MORE),
+    Slide(
+        "F13",
+        "algorithms, a panel for each pair",
+        "every algorithm finds strong cells early and loses them later.",
+        pairs("darts", "darts-minus", *SDARTS),
+        MORE,
+    ),
+    Slide(
+        "transfer",
+        "the same cells on CIFAR-100 and ImageNet16-120",
+        "its program asks the benchmark for both sets too; the text says nothing of them.",
+        pairs("darts", "darts-minus", *SDARTS),
+        MORE,
+    ),
+    Slide("T1", "all arms at a glance", "no table; this one sums the figures up."),
+)

@@ -1,0 +1,384 @@
+"""docs/results*.md and the conclusions in README, from the records of results/.
+
+optnas study export NAME --out RUNS --to results/NAME     for each study that has new runs
+python results/results.py      rewrite the built parts, redraw docs/images/results-*
+
+Only whole blocks count: the runs of a seed are quoted once all of them are done. Needs the official
+table (OPTNAS_DATA), no images. tests/test_results.py compares documents and records.
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from deck import FIGURES, SLIDES, Slide
+from documents import as_table, built, summary_table
+
+from optnas.analysis.claims.declare import label
+from optnas.analysis.claims.findings import PartFinding
+from optnas.analysis.claims.judge import Finding, judge
+from optnas.analysis.claims.read import find_claim
+from optnas.analysis.claims.render import evidence, in_reach
+from optnas.analysis.references import references
+from optnas.base.files import write_text
+from optnas.base.records import RunFolder, find_runs
+from optnas.report import static
+from optnas.report.data import Drawn, drawn
+from optnas.report.material import Material, material_of
+from optnas.report.pictures import plot_figure
+from optnas.spaces.tables import data_folder, load_table
+from optnas.study.tables import table_of
+
+HERE = Path(__file__).parent
+DOCS = HERE.parent / "docs"
+IMAGES = DOCS / "images"
+DOCUMENTS = (
+    *(DOCS / f"results{part}.md" for part in ("", "-figures", "-ledger")),
+    HERE.parent / "README.md",
+)
+CONCLUSIONS = {
+    "C1": "Without regularization, SGD beats Adam for the network weights",
+    "C2": "Moderate momentum reduces the degradation in the course of a search",
+    "C3": "A fully trained supernet does not give a good architecture",
+}
+WORDS = {"supported": "holds", "contradicted": "does not hold"}
+UNIT = "percentiles"
+
+
+class Source(NamedTuple):
+    """Records of a study: its name, the runs of a block, and its seeds."""
+
+    study: str
+    block: int
+    seeds: int
+    table: str = "official"
+
+    @property
+    def runs(self) -> list[RunFolder]:
+        """The runs of whole blocks, seeds ascending."""
+        by_seed: dict[int, list[RunFolder]] = collections.defaultdict(list)
+        for run in find_runs(HERE / self.study) if (HERE / self.study).is_dir() else ():
+            result = run.read_result()
+            if result is not None and result["status"] == "done":
+                by_seed[run.read_config()["search"]["seed"]].append(run)
+        return [
+            run for _, runs in sorted(by_seed.items()) if len(runs) == self.block for run in runs
+        ]
+
+
+SHIN = Source("optdarts-cpu", block=12, seeds=24)
+# Arms of the figures that a block of the confirming study leaves out; drawn as they come.
+FURTHER = "optdarts-cpu-figures"
+PILOT = Source("pairs-cpu", block=8, seeds=6)
+MACRO = Source("worlds-macro", block=8, seeds=8, table="nas-bench-macro")
+FASHION = Source("worlds-fashion-mnist", block=8, seeds=8)
+# The column of a world, its records, the claims for conclusions 1 and 3.
+WORLDS = (("NAS-Bench-Macro", MACRO, "m"), ("Fashion-MNIST", FASHION, "f"))
+
+
+def judged(source: Source, claims: Sequence[str] | None) -> list[Finding]:
+    """The findings of claims on the whole blocks of a study; none without one."""
+    if not source.runs:
+        return []
+    lines = references(load_table(source.table, folder=data_folder(None)))
+    return judge(table_of(source.runs), claims, lines)
+
+
+class Results:
+    """What the records say, computed once."""
+
+    @cached_property
+    def runs(self) -> list[RunFolder]:
+        """The runs at Shin's own settings that are shown."""
+        further = HERE / FURTHER
+        return SHIN.runs + (find_runs(further) if further.is_dir() else [])
+
+    @cached_property
+    def blocks(self) -> int:
+        """Whole blocks of the confirming study."""
+        return len(SHIN.runs) // SHIN.block
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The tidy table of these runs; only where there are some."""
+        return table_of(self.runs)
+
+    @cached_property
+    def material(self) -> Material:
+        """What figures are made of; only where there are runs."""
+        return material_of(self.frame, self.runs, data_folder(None))
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """The whole ledger."""
+        return judged(SHIN, None)
+
+    def finding(self, name: str) -> Finding | None:
+        """The finding of a claim, None while no block is whole."""
+        return next((each for each in self.findings if each.id == name), None)
+
+    @cached_property
+    def worlds(self) -> dict[str, Finding]:
+        """The findings of conclusions 1 and 3 in the other worlds."""
+        return {
+            finding.id: finding
+            for _, source, letter in WORLDS
+            for finding in judged(source, [f"W1{letter}", f"W3{letter}"])
+        }
+
+    @cached_property
+    def pilot(self) -> dict[str, Finding]:
+        """The contrasts of C1 and C3 on the pilot, which was seen before they were written."""
+        third = find_claim("C3")
+        own = [
+            find_claim("C1").model_copy(update={"id": "1"}),
+            third.model_copy(
+                update={"id": "3", "parts": tuple(p for p in third.parts if p.name != "DARTS-")}
+            ),
+        ]
+        return {finding.id: finding for finding in judge(table_of(PILOT.runs), own)}
+
+
+# --- numbers in words -----------------------------------------------------------------------------
+
+
+def verdict(finding: Finding | None) -> str:
+    """Holds, does not hold, or open; a secondary claim after its family's correction."""
+    return "open" if finding is None else WORDS.get(finding.verdict_holm or finding.verdict, "open")
+
+
+def effect(part: Finding | PartFinding | None) -> str:
+    """An effect in its interval, with n."""
+    if part is None or not part.n:
+        return "n = 0"
+    ends = f" [{part.low:.3g}, {part.high:.3g}]" if math.isfinite(part.low) else ""
+    return f"{part.effect:+.3g}{ends}, n = {part.n}"
+
+
+def outlook(finding: Finding | None) -> str:
+    """What an open conclusion lacks."""
+    if finding is None or not finding.n:
+        return "the first block of seeds"
+    if verdict(finding) != "open":
+        return ""
+    if finding.seeds_to_add is None:
+        return f"more seeds than n = {finding.n}, which do not say how many"
+    return f"about {finding.seeds_to_add} more seeds, if they come out as these"
+
+
+# --- docs/results.md ------------------------------------------------------------------------------
+
+
+def conclusions(results: Results) -> str:
+    """Each conclusion at Shin's own settings: verdict, effect, E, what it lacks."""
+    heads = ("Shin's conclusion", "verdict", f"effect ({UNIT})", "E (60 decides)", "open: lacks")
+    rows = []
+    for number, (name, words) in enumerate(CONCLUSIONS.items(), start=1):
+        finding = results.finding(name)
+        # The third is about each of three algorithms.
+        parts = () if finding is None else [part for part in finding.parts if part.primary]
+        told = [
+            f"{part.name}: {effect(part)}" if len(parts) > 1 else effect(part) for part in parts
+        ]
+        e = "-" if finding is None or math.isnan(finding.e) else f"{finding.e:.3g}"
+        cells = (f"**{verdict(finding)}**", "; ".join(told) or effect(None), e, outlook(finding))
+        rows.append((f"{number}. {words}", *cells))
+    return as_table(heads, rows)
+
+
+def progress(results: Results) -> str:
+    """How far the confirming study has come."""
+    return (
+        f"{results.blocks} of {SHIN.seeds} whole blocks are done, {SHIN.block} runs each "
+        f"([which runs there are](../results/{SHIN.study}/README.md)); a block that is not whole "
+        "counts nowhere on these pages."
+    )
+
+
+def alpha(results: Results) -> str:
+    """How far from uniform the operation weights ended."""
+    if not results.runs:
+        return "  (How decided alpha was in these runs is told here with the first whole block.)"
+    final = results.frame.groupby("id")["alpha_entropy"].last()
+    return (
+        f"  In these {len(final)} runs the entropy of the operation weights, a mean over edges, "
+        f"ends between {final.min():.3f} and {final.max():.3f} nats; uniform weights have "
+        f"{math.log(5):.3f}."
+    )
+
+
+def worlds(results: Results) -> str:
+    """A column per world, a line per contrast."""
+    heads = (
+        "",
+        "Shin's settings, reduced",
+        "SmoothDARTS' rates ([pilot](pilot.md))",
+        *(f"{title}" for title, *_ in WORLDS),
+    )
+    rows = [
+        ("space, images of the search", *["NAS-Bench-201, CIFAR-10"] * 2, *_settings()),
+        ("whole blocks", *_blocks(results)),
+        _of_worlds(results, "1: SGD minus Adam on w, DARTS", "C1", "percentile over epochs"),
+        _of_worlds(
+            results, "1: the same less that of SDARTS-RS", "C1", "more so than under SDARTS-RS"
+        ),
+        ("2: momentum of w, drop", _cell(results.finding("C2")), *["not varied"] * 3),
+        _of_worlds(results, "3: first minus last quarter, DARTS", "C3", "DARTS"),
+        _of_worlds(results, "3: the same, SDARTS-RS", "C3", "SDARTS-RS"),
+        (
+            "verdict on 1; on 3",
+            "; ".join(f"**{verdict(results.finding(name))}**" for name in ("C1", "C3")),
+            "none: seen before the claims",
+            *(
+                "; ".join(f"**{verdict(results.worlds.get(f'W{k}{letter}'))}**" for k in (1, 3))
+                for _, _, letter in WORLDS
+            ),
+        ),
+    ]
+    return as_table(heads, rows)
+
+
+def _settings() -> tuple[str, str]:
+    return "NAS-Bench-Macro, CIFAR-10", "NAS-Bench-201, Fashion-MNIST; cells judged on CIFAR-10"
+
+
+def _blocks(results: Results) -> list[str]:
+    sources = (SHIN, PILOT, *(source for _, source, _ in WORLDS))
+    return [f"{len(each.runs) // each.block} of {each.seeds}" for each in sources]
+
+
+def _of_worlds(results: Results, words: str, claim: str, part: str) -> tuple[str, ...]:
+    number = claim[1]
+    findings = (
+        results.finding(claim),
+        results.pilot[number],
+        *(results.worlds.get(f"W{number}{letter}") for _, _, letter in WORLDS),
+    )
+    return words, *(_cell(finding, part) for finding in findings)
+
+
+def _cell(finding: Finding | None, name: str = "") -> str:
+    parts = [] if finding is None else [p for p in finding.parts if p.name == name or not name]
+    return effect(parts[0] if parts else None)
+
+
+# --- docs/results-figures.md ----------------------------------------------------------------------
+
+
+def drawn_figures(results: Results) -> dict[str, Drawn]:
+    """The figures that have runs, by name; F4 is drawn from arrays, see `main`."""
+    if not results.runs:
+        return {}
+    made = {name: make(results.material) for name, make in FIGURES.items()}
+    return {
+        name: drawn(name, figure)
+        for name, figure in made.items()
+        if any(row.panels for row in figure.rows)
+    }
+
+
+def landscapes(results: Results) -> list[RunFolder]:
+    """The runs whose landscape was measured, and lies there."""
+    return [
+        run
+        for run in results.runs
+        if any(run.measures.has_arrays(line) for line in run.read_measures("landscape"))
+    ]
+
+
+def lacking(results: Results, slide: Slide) -> list[str]:
+    """The arms of a slide that have no run."""
+    if not results.runs:
+        return []
+    selection = results.material.selection
+    return [label(cell) for cell in slide.cells if not selection.matching(cell).any()]
+
+
+def slides(results: Results) -> str:
+    """A section per slide: what Shin's comparison reports, what is here, what is missing."""
+    pictures = set(drawn_figures(results)) | ({"F4"} if landscapes(results) else set())
+    told = []
+    for slide in SLIDES:
+        lines = [f"## {slide.name}: {slide.title}", "", f"Shin's comparison: {slide.reports}", ""]
+        missing = lacking(results, slide)
+        if slide.name in pictures:
+            lines += [f"![{slide.title}](images/results-{slide.name}.png)", ""]
+        if slide.name == "T1" and results.runs:
+            lines += [summary_table(results.material), ""]
+        if not results.runs:
+            rest = f" and, for some of its arms, for the study `{slide.study}`"
+            lines += [f"*Waits for the first whole block{rest if slide.study else ''}.*", ""]
+        elif missing:
+            lines += [f"*Waits for {', '.join(missing)} (study `{slide.study}`).*", ""]
+        told.append("\n".join(lines).rstrip("\n"))
+    return "\n\n".join(told)
+
+
+# --- docs/results-ledger.md -----------------------------------------------------------------------
+
+
+def ledger(results: Results) -> str:
+    """The claims whose arms have runs, and the names of the others."""
+    if not results.findings:
+        return "No block is whole yet: nothing is judged."
+    listed, rest = in_reach(results.findings)
+    heads = ("claim", "family", "verdict", "in the family", "n", "effect", "interval", "evidence")
+    rows = [
+        (each.id, each.family, each.verdict, each.verdict_holm or "-", *_numbers(each))
+        for each in listed
+    ]
+    others = f"\n\nNo run is of the arms of: {', '.join(rest)}." if rest else ""
+    return as_table(heads, rows) + others
+
+
+def _numbers(finding: Finding) -> tuple[str, ...]:
+    if finding.verdict == "not testable":
+        return ("-",) * 4
+    interval = f"[{finding.low:.3g}, {finding.high:.3g}]" if math.isfinite(finding.low) else "none"
+    change = f"{finding.effect:+.3g} {finding.unit}".rstrip()
+    return str(finding.n), change, interval, evidence(finding)
+
+
+# --- README ---------------------------------------------------------------------------------------
+
+
+def sentences(results: Results) -> str:
+    """The three conclusions with their verdicts."""
+    return "\n".join(
+        f"{number}. {words}: **{verdict(finding)}** "
+        f"({effect(finding)}{'' if verdict(finding) != 'open' else f'; lacks {outlook(finding)}'})."
+        for number, (name, words) in enumerate(CONCLUSIONS.items(), start=1)
+        for finding in [results.finding(name)]
+    )
+
+
+PARTS: dict[str, Callable[[Results], str]] = {
+    "conclusions": conclusions,
+    "progress": progress,
+    "alpha": alpha,
+    "worlds": worlds,
+    "slides": slides,
+    "ledger": ledger,
+    "sentences": sentences,
+}
+
+
+def main() -> None:
+    """Draw the figures and rewrite the documents."""
+    results = Results()
+    for figure in drawn_figures(results).values():
+        static.write(figure, IMAGES / f"results-{figure.name}.png")
+    if measured := landscapes(results):
+        plot_figure("F4", measured, IMAGES / "results-F4.png")
+    for document in DOCUMENTS:
+        write_text(document, built(document.read_text(), PARTS, results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""docs/results*.md and README say what is rebuilt from the committed records, block by block."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from test_families import BLOCK, confirming, world
+from test_pilot import script
+from tidy import study
+
+from optnas.analysis.claims.judge import judge
+from optnas.base.records import find_runs
+from optnas.search.settings.model import NUMBERS_VERSION
+
+# Of records and pages: not before every commit.
+pytestmark = pytest.mark.thorough
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def module() -> ModuleType:
+    return script("results")
+
+
+@pytest.fixture
+def official() -> None:
+    if not (Path(os.environ.get("OPTNAS_DATA", "")) / "nas-bench-201").is_dir():
+        pytest.skip("OPTNAS_DATA has no official table")
+
+
+def test_documents_quote_the_rebuilt_numbers(module: ModuleType, official: None) -> None:
+    results = module.Results()
+    for document in module.DOCUMENTS:
+        text = document.read_text()
+        assert "<!-- built:" in text
+        assert module.built(text, module.PARTS, results) == text, f"{document.name}: make figures"
+        for picture in re.findall(r"\((images/results-\S+)\)", text):
+            assert (ROOT / "docs" / picture).exists(), picture
+
+
+@pytest.mark.parametrize(("sign", "word"), [(1, "holds"), (-1, "does not hold")])
+def test_a_decided_conclusion_is_told(module: ModuleType, sign: int, word: str) -> None:
+    respond = world(sgd=15 * sign, extreme=30 * sign, fall=25 * sign)
+    table = confirming(study(BLOCK, respond, seeds=12))
+    told = told_by(module, judge(table, ["C1", "C2", "C3"]))
+    assert [row[2] for row in told] == [f"**{word}**"] * 3
+    assert all("n = 12" in row[3] and not row[5] for row in told)
+    assert told[2][3].count("n = 12") == 3
+
+
+def test_an_open_conclusion_says_what_it_lacks(module: ModuleType) -> None:
+    table = confirming(study(BLOCK, world(sgd=2, fall=3), seeds=6))
+    told = told_by(module, judge(table, ["C1", "C2", "C3"]))
+    assert [row[2] for row in told] == ["**open**"] * 3
+    assert re.fullmatch(r"about \d+ more seeds, if they come out as these", told[0][5])
+    (first, *_) = told_by(module, [])
+    assert (first[3], first[5]) == ("n = 0", "the first block of seeds")
+
+
+def told_by(module: ModuleType, findings: Any) -> list[list[str]]:
+    results = module.Results()
+    results.findings = findings
+    return [
+        [cell.strip() for cell in line.split("|")]
+        for line in module.conclusions(results).splitlines()[2:]
+    ]
+
+
+def test_only_whole_blocks_count(module: ModuleType) -> None:
+    assert len(module.PILOT.runs) == 48
+    assert module.PILOT._replace(block=9).runs == []
+    for source in (module.SHIN, module.MACRO, module.FASHION):
+        assert len(source.runs) % source.block == 0
+
+
+def test_the_pages_grow_with_the_records(
+    module: ModuleType, official: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pilot's records in the place of whole blocks: drawn, told, and what is missing named."""
+    monkeypatch.setattr(module, "SHIN", module.PILOT)
+    monkeypatch.setattr(module, "FURTHER", "none")
+    results = module.Results()
+    sections = dict(re.findall(r"## (\w+): ((?:.|\n)*?)(?=\n## |$)", module.slides(results)))
+    assert {name for name, text in sections.items() if "images/results-" in text} == {
+        *("F4", "F7", "F9", "F13", "transfer")
+    }
+    assert "Waits" not in sections["F7"]
+    assert "Waits for darts-minus: SGD + SGD, darts-minus: SGD + Adam" in sections["F8"]
+    assert "sdarts-adv: Adam + Adam (study `optdarts-cpu-figures`)" in sections["F9"]
+    assert "Waits for darts: SGD + Adam, weight_optimizer.momentum = 0, " in sections["F10"]
+    assert "| sdarts-rs | Adam + Adam | 6 |" in sections["T1"]
+    assert "In these 48 runs" in module.alpha(results)
+    assert "| H1 | explanations | supported |" in module.ledger(results)
+
+
+@pytest.mark.parametrize(
+    ("name", "space", "data"),
+    [
+        ("worlds-macro", "nas-bench-macro", "cifar10"),
+        ("worlds-fashion-mnist", "nas-bench-201", "fashion-mnist"),
+    ],
+)
+def test_every_record_of_a_world_is_of_its_study(name: str, space: str, data: str) -> None:
+    folder = ROOT / "results" / name
+    for run in find_runs(folder) if folder.is_dir() else ():
+        config = run.read_config()
+        assert (config["protocol"], config["space"]["name"]) == ("optdarts-cpu", space)
+        assert config["data"]["name"] == data
+        assert config["identity"]["numbers_version"] == NUMBERS_VERSION
+        assert config["search"]["seed"] in range(44, 52)
+        assert [each["epoch"] for each in run.read_epochs()] == list(range(41))
