@@ -42,10 +42,20 @@ DOCUMENTS = (
     *(DOCS / f"results{part}.md" for part in ("", "-figures", "-ledger")),
     HERE.parent / "README.md",
 )
+# Arms of the figures that a block of the confirming study leaves out; drawn as they come.
+FURTHER = "optdarts-cpu-figures"
 CONCLUSIONS = {
     "C1": "Without regularization, SGD beats Adam for the network weights",
     "C2": "Moderate momentum reduces the degradation in the course of a search",
     "C3": "A fully trained supernet does not give a good architecture",
+}
+STUDIES = {
+    FURTHER: "the rest of the figures: every algorithm under four pairs and four momenta",
+    "optdarts-cpu-rates": "which rate of w suits each optimizer, by the supernet's validation loss",
+    "optdarts-cpu-rates-alpha": "the same of alpha",
+    "optdarts-cpu-arms": "DARTS under four pairs at Shin's and at SmoothDARTS' rates",
+    "size": "whether the sign of the effect on cells depends on channels, images or epochs",
+    "indicator": "[which regularizer](indicator.md) makes the supernet an indicator of good cells",
 }
 WORDS = {"supported": "holds", "contradicted": "does not hold"}
 UNIT = "percentiles"
@@ -73,8 +83,6 @@ class Source(NamedTuple):
 
 
 SHIN = Source("optdarts-cpu", block=12, seeds=24)
-# Arms of the figures that a block of the confirming study leaves out; drawn as they come.
-FURTHER = "optdarts-cpu-figures"
 PILOT = Source("pairs-cpu", block=8, seeds=6)
 MACRO = Source("worlds-macro", block=8, seeds=8, table="nas-bench-macro")
 FASHION = Source("worlds-fashion-mnist", block=8, seeds=8)
@@ -211,6 +219,19 @@ def alpha(results: Results) -> str:
         f"ends between {final.min():.3f} and {final.max():.3f} nats; uniform weights have "
         f"{math.log(5):.3f}."
     )
+
+
+def further(results: Results) -> str:
+    """The studies that ask what this one leaves open, and how many of their runs are recorded."""
+    rows = [
+        (
+            f"`{study}`",
+            question,
+            len(find_runs(HERE / study)) if (HERE / study).is_dir() else "none",
+        )
+        for study, question in STUDIES.items()
+    ]
+    return as_table(("study", "what it asks", "runs recorded"), rows)
 
 
 def worlds(results: Results) -> str:
@@ -362,6 +383,7 @@ PARTS: dict[str, Callable[[Results], str]] = {
     "conclusions": conclusions,
     "progress": progress,
     "alpha": alpha,
+    "further": further,
     "worlds": worlds,
     "slides": slides,
     "ledger": ledger,
