@@ -802,16 +802,16 @@ void bare_weight(int N, R x, R g, REAL *d3, REAL *d1) {
   }
 }
 
-/* n times 16 fused multiply-adds of vectors that wait for nothing: the processor's peak. */
+/* n times 12 fused multiply-adds of vectors that wait for nothing: the processor's peak. */
 REAL peak(long n) {
-  V a[16] = {0}, b = at(share);
+  V a[12] = {0}, b = at(share);
   for (long i = 0; i < n; i++) UNROLL
-  for (int k = 0; k < 16; k++) {
+  for (int k = 0; k < 12; k++) {
     a[k] = a[k] * b + b;
     __asm__("" : "+v"(a[k]));
   }
   V s = {0};
   UNROLL
-  for (int k = 0; k < 16; k++) s += a[k];
+  for (int k = 0; k < 12; k++) s += a[k];
   return total(s);
 }

@@ -97,7 +97,7 @@ def peak(folder: Path) -> float:
     for _ in range(15):
         start = time.thread_time()
         kernels.peak(ctypes.c_long(count))
-        found.append(2 * 16 * lanes * count / (time.thread_time() - start) / 1e9)
+        found.append(2 * 12 * lanes * count / (time.thread_time() - start) / 1e9)
     return max(found)
 
 
@@ -366,15 +366,18 @@ def steps(rounds: int, speed: float, folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def by_kernels(folder: Path) -> None:
+def by_kernels(folder: Path, of_all: str = "kernels") -> None:
     """From here on supernets take passes that move statistics and are differentiated by kernels.
 
-    One whose attribute ``by`` is "torch" does not; "cells" leaves stem and reductions to torch.
+    Args:
+        folder: where compiled kernels are kept.
+        of_all: who takes those of a supernet without an attribute ``by``: "torch", "cells" (stem
+            and reductions by torch) or "kernels".
     """
     plain, made = Supernet.__call__, dict[int, Fused]()
 
     def call(net: Supernet, x: Tensor, a: Tensor, **modes: Any) -> Output:
-        by = net.__dict__.get("by", "kernels")
+        by = net.__dict__.get("by", of_all)
         if by == "torch" or not (modes.get("update") and torch.is_grad_enabled() and a.ndim == 2):
             return plain(net, x, a, **modes)
         if id(net) not in made:
@@ -386,7 +389,7 @@ def by_kernels(folder: Path) -> None:
 
 def search_steps(rounds: int, folder: Path) -> dict[str, Any]:
     """Steps of protocol cpu on CIFAR-10 images, of two searches in turns."""
-    by_kernels(folder)
+    by_kernels(folder, "torch")
     sides = {}
     for side in ("torch", "cells", "kernels"):
         state = build_state(settings_of([]).model_copy(update={"measures": {}}))
