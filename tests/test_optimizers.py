@@ -121,6 +121,28 @@ def ahead(leaves: Leaves) -> list[torch.optim.Optimizer]:
     return [SlowWeights(base, k=2, alpha=0.5)]
 
 
+def turns(leaves: Leaves) -> list[torch.optim.Optimizer]:
+    """Two steps of SGD, then Adam at half of the scheduled rate."""
+    one = torch.optim.SGD(list(leaves.values()), lr=0.2, momentum=0.9)
+    other = torch.optim.Adam(list(leaves.values()), lr=0.1)
+    one.turns = iter([one, one, other])  # type: ignore[attr-defined]
+    return [one, other]
+
+
+def next_turn(optimizer: torch.optim.Optimizer, evaluate: Evaluate) -> None:
+    evaluate()
+    next(optimizer.turns).step()  # type: ignore[attr-defined]
+
+
+SWAP = {
+    "name": "swap",
+    "lr": 0.2,
+    "first": {"name": "SGD", "momentum": 0.9},
+    "then": {"name": "Adam", "lr": 0.1},
+    "after": 2,
+}
+
+
 def matrices_and_rest(leaves: Leaves) -> list[torch.optim.Optimizer]:
     """Muon over every filter but the stem's, flattened to two dimensions; AdamW over the rest."""
     inside = [n for n in leaves if n.startswith("cells.") or n == "alpha"]
@@ -171,6 +193,7 @@ CASES = {
         {"name": "lookahead", "lr": 0.05, "k": 2, "base": {"name": "SGD", "momentum": 0.9}},
         ahead,
     ),
+    "swap": Case(SWAP, turns, next_turn, shares=(1.0, 0.5)),
     "Prodigy": by_path(pytorch_optimizer, "Prodigy", lr=1.0, d0=1e-2),
     "Adan": by_path(pytorch_optimizer, "Adan", lr=0.05),
     "Shampoo": by_path(pytorch_optimizer, "Shampoo", lr=0.5),
@@ -561,7 +584,22 @@ def test_lists_say_what_is_needed_and_refused() -> None:
     unrolled, graph = "w with a hypergradient that needs virtual-step", "run.stepper=graph"
     assert limits.refuses("Muon") == ["w"]
     assert limits.refuses("lion") == limits.refuses("lookahead") == [unrolled, graph]
+    assert limits.needs("swap") == ["first.name", "then.name"]
+    assert limits.refuses("swap") == [unrolled, graph]
     assert limits.refuses("asam") == [unrolled, "being an inner optimizer"]
+
+
+def test_a_swapped_run_is_that_of_the_first_optimizer_until_then() -> None:
+    """Of three steps per epoch: equal after one epoch, and the second begins without a state."""
+    plain = {"weight_decay": 0.0, "schedule": "constant"}
+    alone = {"weight_optimizer": {"name": "SGD", "lr": 0.2, "momentum": 0.9, **plain}}
+    swapped = {"weight_optimizer": SWAP | {"after": 3, "schedule": "constant"}}
+    for epochs, same in ((1, True), (2, False)):
+        one, other = trained(alone, epochs), trained(swapped, epochs)
+        pairs = zip(one.supernet.weights.values(), other.supernet.weights.values(), strict=True)
+        assert all(torch.equal(*pair) for pair in pairs) == same
+    adam = other.weight_optimizer.inner[1]  # type: ignore[attr-defined]
+    assert {float(state["step"]) for state in adam.state.values()} == {3.0}
 
 
 def test_a_closure_is_declared_by_the_signature_of_step() -> None:
@@ -645,6 +683,8 @@ REFUSALS: list[tuple[dict[str, Any], list[str]]] = [
     ({"name": "lookahead", "lr": 0.1, "base": {"name": "SGD"}, "k": 0}, ["weight_optimizer.k = 0"]),
     ({"name": "sam", "lr": 0.1, "rho": -1, "base": {"name": "SGD"}}, ["weight_optimizer.rho = -1"]),
     ({"name": "muon"}, ["weight_optimizer.rest.name", "3 leaves", "stem.conv.weight", "AdamW"]),
+    (SWAP | {"after": -1}, ["weight_optimizer.after = -1", "a number of steps"]),
+    (SWAP | {"lr": 0.0}, ["weight_optimizer.lr = 0.0", "must be positive"]),
     ({"name": "muon", "excluded": 3}, ["weight_optimizer.excluded", "a list of words"]),
     ({"name": "Muon"}, ["matrices only", "use muon"]),
     ({"name": "LBFGS", "lr": -1.0}, ["weight_optimizer.lr = -1.0", "Invalid learning rate"]),

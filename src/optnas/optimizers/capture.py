@@ -28,7 +28,7 @@ def uncapturable(optimizer: torch.optim.Optimizer) -> str | None:
     for part in parts(optimizer):
         name = type(part).__name__
         if isinstance(part, Composite):
-            known = type(part).__module__.startswith("optnas.")
+            known = type(part).__module__.startswith("optnas.") and not part.decides
         else:
             known = getattr(torch.optim, name, None) is type(part) and (
                 name in WITHOUT_COUNTS or all("capturable" in each for each in part.param_groups)

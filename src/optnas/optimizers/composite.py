@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -44,6 +44,34 @@ def build_inner(
     return inner
 
 
+def build_rest(
+    key: str, table: RestTable, leaves: Sequence[Tensor], names: Sequence[str], lr: float
+) -> torch.optim.Optimizer:
+    """Construct a second optimizer, whose own rate is a share of the section's.
+
+    Args:
+        key: as of `build_inner`.
+        table: as of `build_inner`.
+        leaves: the leaves it moves.
+        names: their names.
+        lr: of the section.
+
+    Raises:
+        UserError: as `build_inner`, or the section's rate is not positive.
+    """
+    if lr <= 0:
+        raise UserError(
+            "must be positive, as the second optimizer's rate is scheduled in proportion to it",
+            key="lr",
+            value=lr,
+            remedy="raise it",
+        )
+    optimizer = build_inner(key, table, leaves, names)
+    for group in optimizer.param_groups:
+        group["lr_share"] = group["lr"] / lr
+    return optimizer
+
+
 class Composite(torch.optim.Optimizer):
     """Common part of optimizers made of others.
 
@@ -56,7 +84,10 @@ class Composite(torch.optim.Optimizer):
 
     Attributes:
         inner: the same.
+        decides: whether the numbers of a step decide, in Python, what the next one does.
     """
+
+    decides: ClassVar[bool] = False
 
     def __init__(self, leaves: Sequence[Tensor], inner: Sequence[torch.optim.Optimizer]):
         super().__init__(list(leaves), {})

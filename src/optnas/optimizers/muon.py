@@ -11,7 +11,7 @@ from torch import Tensor
 from optnas.base.errors import UserError
 from optnas.base.registry import register
 from optnas.optimizers.base import RestTable
-from optnas.optimizers.composite import Composite, build_inner
+from optnas.optimizers.composite import Composite, build_rest
 
 
 @register("optimizer", "muon", examined_with={"rest": {"name": "AdamW", "lr": 1e-3}})
@@ -119,14 +119,4 @@ def _rest(
             key="rest.name",
             remedy="add one, such as rest.name=AdamW rest.lr=3e-4 in the same section",
         )
-    if lr <= 0:
-        raise UserError(
-            "must be positive, as the second optimizer's rate is scheduled in proportion to it",
-            key="lr",
-            value=lr,
-            remedy="raise it",
-        )
-    optimizer = build_inner("rest", table, leaves, names)
-    for group in optimizer.param_groups:
-        group["lr_share"] = group["lr"] / lr
-    return optimizer
+    return build_rest("rest", table, leaves, names, lr)
