@@ -70,7 +70,6 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
         {"cifar10", "cifar100", "imagenet16-120"},
         "what the columns of the published archive are called",
     ),
-    "theory/judged": ({"H8"}, "the claim whose sign is the other one"),
     "theory/noise": ({"asam", "sam"}, "how sharpness is scaled, as its papers call it"),
     "theory/pictures": ({"asam", "sam"}, "how sharpness is scaled, as its papers call it"),
     "study/engines/ray": ({"local"}, "ray's own word for a cluster of this machine"),

@@ -185,8 +185,10 @@ def over_seeds(
     )
 
 
-def _computed(claim: str, reading: str, quantity: str, value: float, *, holds: bool) -> Judged:
-    says = "< 0" if claim == "H13" else "> 0"
+def _computed(
+    claim: str, reading: str, quantity: str, value: float, says: Literal["> 0", "< 0"]
+) -> Judged:
+    holds = value > 0 if says == "> 0" else value < 0
     verdict: Verdict = "supported" if holds else "contradicted"
     return Judged(claim, reading, quantity, says, value, None, None, 0, verdict, "computed")
 
@@ -253,7 +255,7 @@ def _h8(found: Found) -> list[Judged]:
                     f"phi of the printed formula, {name} reading; h = {nodes}, equal weights",
                     "elasticity in skip minus in convolution",
                     difference,
-                    holds=difference > 0,
+                    "> 0",
                 )
             )
     for size, pairs in _sizes(found).items():
@@ -316,7 +318,7 @@ def _h13(found: Found) -> list[Judged]:
                     f"phi with (skip + {beta:g}) for skip, {name} reading",
                     "elasticity in skip, with the auxiliary minus without",
                     with_it - without,
-                    holds=with_it < without,
+                    "< 0",
                 )
             )
     for size, pairs in _sizes(found).items():
@@ -383,7 +385,7 @@ def _theorem_4(found: Found) -> list[Judged]:
         for reading, each in deep.items():
             ratio = math.log(shallow[reading] / each.phi)
             words = f"phi of the printed formula, {reading} reading; h = {nodes}, equal weights"
-            judged.append(_computed("theorem 4", words, BRANCHES, ratio, holds=ratio > 0))
+            judged.append(_computed("theorem 4", words, BRANCHES, ratio, "> 0"))
         for key, words in what.items():
             values = [seed["branches"][place]["shallow"][key] for seed in seeds]
             reading = f"{words}; h = {nodes}"
