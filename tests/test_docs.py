@@ -27,10 +27,10 @@ ROOT = Path(__file__).parent.parent
 # Topics whose pages run one after the other in one folder.
 TOPICS = (
     *("benchmarks", "command-line", "data", "extending", "hypergradients", "optimizers"),
-    *("stopping", "studies"),
+    *("protocols", "spaces", "stopping", "studies"),
 )
 MEASURES = sorted((ROOT / "docs" / "measures").glob("*.md"))
-ALONE = ("measures", "python", "spaces", "tracking", "training")
+ALONE = ("index", "measures", "python", "tracking", "training")
 PAGES = sorted((ROOT / "docs" / "algorithms").glob("*.md"))
 EXECUTED = [
     pytest.param([ROOT / "README.md"], marks=pytest.mark.thorough),
@@ -145,6 +145,11 @@ def test_the_blocks_of_a_document_run(pages: list[Path], tmp_path: Path) -> None
             continue
         done = execute(command_of(block, tmp_path), tmp_path)
         assert done.returncode == 0, f"{of(path)}, line {block.line}:\n{done.stderr}"
+
+
+def test_every_page_with_blocks_to_run_is_run() -> None:
+    run = {page for each in EXECUTED for page in each.values[0]}
+    assert {path for path in DOCUMENTS if blocks_of(path.read_text())} <= run, "name it above"
 
 
 def test_blocks_are_found_and_excused() -> None:
