@@ -27,8 +27,6 @@ DOCS = ROOT / "docs"
 WORDS, LINES = 900, 150
 TABLES = {"api.md", "receives"}
 MADE = re.compile(r"(?s)<!-- (?:built: [\w-]+|ledger) -->.*?<!-- end of \w+ -->")
-# Written before there was a limit, still to be split.
-WAITING = {"spaces.md"}
 # No machine is to be asked but this one.
 NO_NETWORK = dict.fromkeys(
     ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "127.0.0.1:9"
@@ -39,7 +37,7 @@ NO_NETWORK = dict.fromkeys(
     "page", sorted(DOCS.rglob("*.md")), ids=lambda path: str(path.relative_to(DOCS))
 )
 def test_no_page_is_over_two_screens(page: Path) -> None:
-    if {page.name, page.parent.name} & (TABLES | WAITING):
+    if {page.name, page.parent.name} & TABLES:
         return
     text = MADE.sub("", page.read_text())
     words = sum(any(map(str.isalnum, word)) for word in text.split())
