@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,8 +64,9 @@ def find(what: str | Path, space: str | None = None) -> Found:
         UserError: it is none of these, or the run has not found a cell.
     """
     text = str(what)
-    if Path(text).is_dir():
-        return _found_by(Path(text), space)
+    with contextlib.suppress(OSError):  # a genotype is too long for a name
+        if Path(text).is_dir():
+            return _found_by(Path(text), space)
     section = {"name": space} if space is not None else {"name": default_space().name}
     cells = build_space(section)
     if re.fullmatch(r"[+-]?[0-9]{1,20}", text):

@@ -106,11 +106,7 @@ class FixedTwoInputs(CellsOfTwoInputs, RegularizedNetwork):
         """Logits of both heads, as of `RegularizedNetwork`."""
         held, normalise, after = self.begin(None, statistics, update)
         drawn = torch.Generator().manual_seed(draw)
-        kept_PB = None
-        if drop_path > 0:
-            shape, keep = (self._paths, len(x_BCHW)), 1 - drop_path
-            uniform_PB = torch.rand(shape, generator=drawn, dtype=torch.float64)
-            kept_PB = ((uniform_PB < keep) / keep).to(x_BCHW)
+        kept_PB = self.kept(len(x_BCHW), drop_path, drawn).to(x_BCHW) if drop_path else None
         terms_of = self._terms(held, normalise, drawn, kept_PB)
         last, tapped = self.through(x_BCHW, terms_of, held, normalise)
         auxiliary_BK = None
@@ -121,6 +117,20 @@ class FixedTwoInputs(CellsOfTwoInputs, RegularizedNetwork):
                 y = normalise(y, f"auxiliary.norm_{i}", None, None).relu()
             auxiliary_BK = _linear(y.flatten(1), held, "auxiliary")
         return Heads(_linear(last.mean((2, 3)), held, "head"), auxiliary_BK, after)
+
+    def kept(self, images: int, drop_path: float, drawn: torch.Generator) -> Tensor:
+        """What the outputs of the paths are multiplied with.
+
+        Args:
+            images: B.
+            drop_path: p.
+            drawn: generator of the CPU; it advances.
+
+        Returns:
+            ``float64 [P, B]``: 0 with probability p, else 1 / (1 - p).
+        """
+        shape, keep = (self._paths, images), 1 - drop_path
+        return (torch.rand(shape, generator=drawn, dtype=torch.float64) < keep) / keep
 
     def _terms(
         self,
