@@ -72,6 +72,7 @@ figures: .venv/installed ## Rebuild figures and quoted numbers of the documents 
 	$(BIN)/python results/numerics.py
 	$(BIN)/python results/optimizers.py
 	$(BIN)/python results/theory.py
+	$(BIN)/python results/skip_growth.py
 	$(BIN)/python results/algorithms.py
 
 tutorial: .venv/installed ## Run the tutorial; rebuild docs/tutorial.ipynb (a minute or two)

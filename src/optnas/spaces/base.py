@@ -432,7 +432,7 @@ class Space:
         if self.none is None or not self.keeps_some:
             raise UserError(
                 f"cells of {self.name} have no genotype, they keep every edge",
-                remedy=f"write {self.example}",
+                remedy=f"write {self.example}, or name the space of the genotype",
                 **told,
             )
         return self.operations[self.none]
