@@ -1,12 +1,13 @@
 """A genotype trained alone: both heads, dropped paths, clipping, and a training that goes on.
 
-Run once beside quark0/darts (f276dd3, cnn/model.py, `NetworkCIFAR` on the CPU in float64, the same
-weights, images of 32 x 32, drop path by the same masks), largest differences of the logits, of
-those of the auxiliary head, and of the gradients of loss + 0.4 auxiliary loss: DARTS_V2 with 4
+Run once beside quark0/darts (f276dd3, cnn/model.py, `NetworkCIFAR` on the CPU in float64, the
+same weights, images of 32 x 32, drop path by the same masks), largest differences of the logits,
+of those of the auxiliary head, and of the gradients of loss + 0.4 auxiliary loss: DARTS_V2 with 4
 channels and 5 cells 1.3e-15, 1.5e-14 and 3.8e-13, with drop path 0.3 7.8e-16, 1.8e-15 and
 1.8e-15; DARTS_V1 with 8 cells and drop path 0.2 1.6e-15, 3.7e-15 and 2.5e-14; DARTS_V2 with 36
-channels and 20 cells, drop path 0.1, 2.0e-13, 1.1e-13 and 2.0e-11 of gradients up to 37. Logits by running statistics
-differ by at most 2.1e-15. It has 3,349,342 parameters there and here, less the auxiliary head.
+channels and 20 cells, drop path 0.1, 2.0e-13, 1.1e-13 and 2.0e-11 of gradients up to 37. Logits
+by running statistics differ by at most 2.1e-15. It has 3,349,342 parameters there and here, less
+the auxiliary head.
 """
 
 from __future__ import annotations
