@@ -61,6 +61,24 @@ def momenta(*algorithms: str) -> list[Cell]:
     ]
 
 
+def other_momenta() -> list[Cell]:
+    """DARTS with the first betas of Adam on w, and the momenta of SGD on alpha, that are swept."""
+    swept: tuple[tuple[str, str, str, tuple[float | str, ...]], ...] = (
+        (
+            "Adam",
+            "Adam",
+            "weight_optimizer.betas",
+            ("[0.0, 0.999]", "[0.9, 0.999]", "[0.99, 0.999]"),
+        ),
+        ("SGD", "SGD", "arch_optimizer.momentum", (0.0, 0.5, 0.99)),
+    )
+    return [
+        {ALGORITHM: "darts", WEIGHT: w, ARCH: a, key: value}
+        for w, a, key, values in swept
+        for value in values
+    ]
+
+
 @dataclass(frozen=True)
 class Slide:
     """A figure of the talk.
@@ -111,7 +129,8 @@ SLIDES = (
         "F10",
         "momentum under DARTS",
         "curves; from them the conclusion that moderate momentum helps against degradation.",
-        momenta("darts"),
+        [*momenta("darts"), *other_momenta()],
+        MORE,
     ),
     Slide("F11", "momentum under DARTS-", "curves, as F10.", momenta("darts-minus"), MORE),
     Slide("F12", "momentum under SDARTS", "curves, as F10.", momenta("sdarts-rs"), MORE),

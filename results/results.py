@@ -169,15 +169,19 @@ def effect(part: Finding | PartFinding | None) -> str:
     return f"{part.effect:+.3g}{ends}, n = {part.n}"
 
 
+def effects(finding: Finding | None) -> str:
+    """The effects of all parts that decide; the third conclusion is about three algorithms."""
+    parts = () if finding is None else [part for part in finding.parts if part.primary]
+    if len(parts) < 2:
+        return effect(parts[0] if parts else None)
+    return "; ".join(f"{part.name}: {effect(part)}" for part in parts)
+
+
 def outlook(finding: Finding | None) -> str:
     """What an open conclusion lacks."""
-    if finding is None or not finding.n:
-        return "the first block of seeds"
-    if verdict(finding) != "open":
-        return ""
-    if finding.seeds_to_add is None:
-        return f"more seeds than n = {finding.n}, which do not say how many"
-    return f"about {finding.seeds_to_add} more seeds, if they come out as these"
+    if finding is None or finding.verdict == "not testable":
+        return "the first block"
+    return finding.settle.partition(": ")[2]
 
 
 # --- docs/results.md ------------------------------------------------------------------------------
@@ -185,17 +189,12 @@ def outlook(finding: Finding | None) -> str:
 
 def conclusions(results: Results) -> str:
     """Each conclusion at Shin's own settings: verdict, effect, E, what it lacks."""
-    heads = ("Shin's conclusion", "verdict", f"effect ({UNIT})", "E (60 decides)", "open: lacks")
+    heads = ("Shin's conclusion", "verdict", f"effect ({UNIT})", "E (60 decides)", "to decide it")
     rows = []
     for number, (name, words) in enumerate(CONCLUSIONS.items(), start=1):
         finding = results.finding(name)
-        # The third is about each of three algorithms.
-        parts = () if finding is None else [part for part in finding.parts if part.primary]
-        told = [
-            f"{part.name}: {effect(part)}" if len(parts) > 1 else effect(part) for part in parts
-        ]
         e = "-" if finding is None or math.isnan(finding.e) else f"{finding.e:.3g}"
-        cells = (f"**{verdict(finding)}**", "; ".join(told) or effect(None), e, outlook(finding))
+        cells = (f"**{verdict(finding)}**", effects(finding), e, outlook(finding))
         rows.append((f"{number}. {words}", *cells))
     return as_table(heads, rows)
 
@@ -370,13 +369,17 @@ def _numbers(finding: Finding) -> tuple[str, ...]:
 
 
 def sentences(results: Results) -> str:
-    """The three conclusions with their verdicts."""
-    return "\n".join(
-        f"{number}. {words}: **{verdict(finding)}** "
-        f"({effect(finding)}{'' if verdict(finding) != 'open' else f'; lacks {outlook(finding)}'})."
-        for number, (name, words) in enumerate(CONCLUSIONS.items(), start=1)
-        for finding in [results.finding(name)]
-    )
+    """The three conclusions with their verdicts; effects once an interval has the level."""
+    lines = []
+    for number, (name, words) in enumerate(CONCLUSIONS.items(), start=1):
+        finding = results.finding(name)
+        known = finding is not None and math.isfinite(finding.low)
+        told = effects(finding) if known else f"{results.blocks} of {SHIN.seeds} blocks"
+        needed = outlook(finding)
+        lines.append(
+            f"{number}. {words}: **{verdict(finding)}** ({told}{'; ' if needed else ''}{needed})."
+        )
+    return "\n".join(lines)
 
 
 PARTS: dict[str, Callable[[Results], str]] = {
