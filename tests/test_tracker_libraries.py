@@ -45,6 +45,30 @@ def in_wandb(run: Path) -> Shown:
     return Shown(flat(about["config"]["update"]), [(item["_step"], item) for item in items], status)
 
 
+def in_mlflow(run: Path) -> Shown:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{run / 'mlflow/mlflow.db'}")
+    (held,) = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    assert held.info.status == "FINISHED"
+    rows: dict[int, dict[str, Any]] = {}
+    for tag in held.data.metrics:
+        for metric in client.get_metric_history(held.info.run_id, tag):
+            row = rows.setdefault(metric.step, {"architecture": None})
+            assert tag not in row
+            row[tag] = metric.value
+    rows[max(rows)]["architecture"] = held.data.tags["optnas.architecture"]
+    config = {key: _number(value) for key, value in held.data.params.items()}
+    return Shown(config, sorted(rows.items()), held.data.tags["optnas.status"])
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def assert_shown(run: Path, shown: Shown) -> None:
     """Each epoch once and equal to its record, with the settings and the end."""
     records = timeless(run)
@@ -57,23 +81,26 @@ def assert_shown(run: Path, shown: Shown) -> None:
         assert row["op_weights/2-3/none"] == record["op_weights"][5][0]
         found = line["values"]["alpha_hessian_max"]
         assert row["measures/again/alpha_hessian_max"] == found
-        assert row["architecture"] == record["architecture"]
+        assert row["architecture"] in (record["architecture"], None)
         assert "measures/sharpness/alpha_hessian_max" not in row  # it is in the record
     folder = RunFolder(run)
     for key in ("arch_optimizer.lr", "identity.hash"):
         assert shown.config[key] == flat(folder.read_config())[key]
+    assert shown.rows[-1][1]["architecture"] == records[-1]["architecture"]
     assert shown.status == "done"
     assert not folder.warnings.exists()
 
 
 @pytest.mark.parametrize(
-    ("name", "read", "folders"),
-    [pytest.param("wandb", in_wandb, {"wandb", "tracking-id"}, marks=pytest.mark.thorough)],
+    ("name", "read"),
+    [
+        pytest.param("wandb", in_wandb, marks=pytest.mark.thorough),
+        pytest.param("mlflow", in_mlflow, marks=pytest.mark.slow),
+    ],
 )
 def test_a_resumed_run_is_one_run_with_each_epoch_once(
     name: str,
     read: Callable[[Path], Shown],
-    folders: set[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -111,6 +138,6 @@ def test_a_resumed_run_is_one_run_with_each_epoch_once(
     assert_shown(run, read(run))
     plain = {"config.toml", "epochs.jsonl", "result.json", "environment.json", ".lock"}
     plain |= {"checkpoints", "measures"}
-    assert {path.name for path in run.iterdir()} == plain | folders
+    assert {path.name for path in run.iterdir()} == plain | {name, "tracking-id"}
     elsewhere = [path for path in tmp_path.rglob("*") if run not in path.parents and path != run]
     assert not [path for path in elsewhere if path.is_file()]
