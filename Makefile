@@ -34,6 +34,8 @@ help: ## This list
 
 .venv/installed-dev: .venv/installed
 	$(PIP) install -c .venv/constraints.txt -e '.[dev]'
+	# trackio admits no pillow 13, and runs with it
+	$(PIP) install -c .venv/constraints.txt --no-deps trackio
 	touch $@
 
 demo: .venv/installed ## Search digits under {SGD, Adam} x {SGD, Adam}; leaves demo/pairs.png

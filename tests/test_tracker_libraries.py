@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -62,6 +63,25 @@ def in_mlflow(run: Path) -> Shown:
     return Shown(config, sorted(rows.items()), held.data.tags["optnas.status"])
 
 
+def in_trackio(run: Path) -> Shown:
+    script = """if True:
+        import json, trackio
+        (run,) = trackio.Api().runs("optnas")
+        from trackio.sqlite_storage import SQLiteStorage
+        rows = SQLiteStorage.get_logs("optnas", run.name, run_id=run.id)
+        print("\\n" + json.dumps([run.config, rows, [each["title"] for each in run.alerts()]]))
+    """
+    told = subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"TRACKIO_DIR": str(run / "trackio")},
+    ).stdout
+    config, rows, (status,) = json.loads(told.splitlines()[-1])
+    return Shown(flat(config), [(row["step"], row) for row in rows], status)
+
+
 def _number(text: str) -> float | str:
     try:
         return float(text)
@@ -95,6 +115,7 @@ def assert_shown(run: Path, shown: Shown) -> None:
     ("name", "read"),
     [
         pytest.param("wandb", in_wandb, marks=pytest.mark.thorough),
+        pytest.param("trackio", in_trackio, marks=pytest.mark.thorough),
         pytest.param("mlflow", in_mlflow, marks=pytest.mark.slow),
     ],
 )

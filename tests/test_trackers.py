@@ -247,15 +247,16 @@ def test_what_was_taken_back_is_told_anew(tmp_path: Path, notes: Callable[[], li
     assert notes() == [["start", 3], *again]
 
 
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "trackio", "mlflow"])
 def test_a_missing_extra_is_told_before_the_run_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda n, *a: None if n == "tensorboard" else find_spec(n, *a)
+        importlib.util, "find_spec", lambda n, *a: None if n == name else find_spec(n, *a)
     )
-    with pytest.raises(UserError, match=r'not installed; run: pip install "optnas\[tensorboard\]"'):
-        api.run(TINY | BOARD, out=tmp_path / "new/run")
+    with pytest.raises(UserError, match=rf'not installed; run: pip install "optnas\[{name}\]"'):
+        api.run(TINY | {"tracking.name": name}, out=tmp_path / "new/run")
     assert list(tmp_path.iterdir()) == []
 
 
