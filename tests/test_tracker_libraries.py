@@ -79,6 +79,7 @@ def in_trackio(run: Path) -> Shown:
         env=os.environ | {"TRACKIO_DIR": str(run / "trackio")},
     ).stdout
     config, rows, (status,) = json.loads(told.splitlines()[-1])
+    status = status.removeprefix(f"{run.name}: ")
     return Shown(flat(config), [(row["step"], row) for row in rows], status)
 
 

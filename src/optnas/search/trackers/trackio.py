@@ -88,8 +88,8 @@ class Trackio:
 
     def finish(self, status: Status) -> None:
         """Write the status as an alert, and let the process end."""
-        level = LEVELS.get(status, "error")
-        self._ask("bulk_alert", titles=[status], texts=[None], levels=[level], steps=[self._step])
+        title, level = f"{self._run['run']}: {status}", LEVELS.get(status, "error")
+        self._ask("bulk_alert", titles=[title], texts=[None], levels=[level], steps=[self._step])
         self._process.communicate()
 
     def _write(self, records: list[Record]) -> None:
