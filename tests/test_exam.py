@@ -33,6 +33,12 @@ EVERYTHING = subjects(None)
 PARTS = [subject for subject in EVERYTHING if subject.kind in {"algorithm", *OF_KIND}]
 OPTIMIZERS = [subject for subject in EVERYTHING if subject.kind == "optimizer"]
 OTHERS = [subject for subject in EVERYTHING if subject not in [*PARTS, *OPTIMIZERS]]
+LIBRARIES = ("mlflow", "trackio", "wandb")  # seconds each
+
+
+def label(subject: Subject) -> str:
+    settings = () if subject.kind == "optimizer" else subject.settings.values()
+    return "-".join([subject.kind, subject.name, *map(str, settings)])
 
 
 @pytest.mark.parametrize("changes", VARIANTS)
@@ -40,11 +46,6 @@ OTHERS = [subject for subject in EVERYTHING if subject not in [*PARTS, *OPTIMIZE
 def test_searches(changes: dict[str, Any], title: str) -> None:
     dotted = {key.replace("__", "."): value for key, value in changes.items()}
     OF_AN_ALGORITHM[title](nest(dotted))
-
-
-def label(subject: Subject) -> str:
-    settings = () if subject.kind == "optimizer" else subject.settings.values()
-    return "-".join([subject.kind, subject.name, *map(str, settings)])
 
 
 def assert_passes(subject: Subject, wanted: Callable[[str], bool]) -> None:
@@ -59,7 +60,13 @@ def test_parts(subject: Subject) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("subject", OTHERS, ids=label)
+@pytest.mark.parametrize(
+    "subject",
+    [
+        pytest.param(each, marks=[pytest.mark.slow] * (each.name in LIBRARIES), id=label(each))
+        for each in OTHERS
+    ],
+)
 def test_others(subject: Subject) -> None:
     assert_passes(subject, lambda title: True)
 
