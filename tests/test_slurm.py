@@ -56,14 +56,14 @@ PartitionName=all Nodes=ALL Default=YES State=UP
 """
 
 
-def slurm(*words: str) -> str:
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+def slurm(*words: str, check: bool = True) -> str:
+    return subprocess.run(words, capture_output=True, text=True, check=check).stdout
 
 
 def until(condition: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, slurm("scontrol", "show", "job")
+        assert time.monotonic() < end, slurm("scontrol", "show", "job", check=False)
         time.sleep(0.1)
 
 
@@ -97,10 +97,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             for each in commands:
                 daemons.append(subprocess.Popen(each, stdout=log, stderr=log))
                 time.sleep(0.5)
-            until(lambda: "idle" in slurm("sinfo", "--noheader"))
+            until(lambda: "idle" in slurm("sinfo", "--noheader", check=False))
             yield
         finally:
-            subprocess.run(["scancel", "--user=root"], check=False)
+            slurm("scancel", "--user=root", check=False)
+            for each in folder.glob("*.log"):
+                print(each.read_text())
             for daemon in reversed(daemons):
                 daemon.terminate()
                 daemon.wait(30)

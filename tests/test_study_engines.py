@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from studies import (
 
 from optnas.base import registry
 from optnas.study.declare import load_study
+from optnas.study.engines import ray as engines
+from optnas.study.engines.base import Job
 from optnas.study.folder import epochs_of, state_of
 from optnas.study.runner import Runner
 from optnas.study.starts import StartLog
@@ -116,30 +119,45 @@ def test_an_interruption_and_a_lost_node(cluster: Any, whole: Any, tmp_path: Pat
     pd.testing.assert_frame_equal(timeless_table(name, out), whole(name))
 
 
-def test_fractions_of_a_gpu_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a GPU only that Ray hears of them."""
-    import ray
+@pytest.mark.parametrize(("gpus", "threads", "at_a_time"), [(0.25, 1, 4), (0.0, 2, 2)])
+def test_as_many_runs_go_on_as_cpus_and_gpus_carry(
+    gpus: float,
+    threads: int,
+    at_a_time: int,
+    alone_with_ray: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Four CPUs and, as Ray counts, one GPU."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    ray = pytest.importorskip("ray")
 
-    asked: dict[str, Any] = {}
+    def stay(folder: str, settings: dict[str, Any]) -> int:
+        Path(folder, "begun").touch()
+        while not Path(folder).with_name("end").exists():
+            time.sleep(0.1)
+        return 0
 
-    class Remote:
-        def __call__(self, function: Any) -> Any:
-            return self
-
-        def remote(self, *arguments: Any) -> str:
-            return "reference"
-
-    def remote(**options: Any) -> Remote:
-        asked.update(options)
-        return Remote()
-
-    monkeypatch.setattr(ray, "is_initialized", lambda: True)
-    monkeypatch.setattr(ray, "remote", remote)
-    from optnas.study.engines.base import Job
-
-    engine = registry.find("engine", "ray")(gpus=0.25, retries=2)
-    assert engine.start(Job(Path("a"), {}, 2)) == "reference"
-    assert asked == {"num_cpus": 2, "num_gpus": 0.25, "max_retries": 2, "max_calls": 1}
+    monkeypatch.setattr(engines, "_execute", stay)
+    memory = 80 * 2**20
+    ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, object_store_memory=memory)
+    try:
+        engine = registry.find("engine", "ray")(gpus=gpus)
+        folders = [tmp_path / str(number) for number in range(at_a_time + 1)]
+        for folder in folders:
+            folder.mkdir()
+        handles = [engine.start(Job(folder, {}, threads)) for folder in folders]
+        while len(list(tmp_path.glob("*/begun"))) < at_a_time:
+            assert engine.wait(handles, 0.1) == {}
+        assert engine.wait(handles, 3.0) == {}
+        assert len(list(tmp_path.glob("*/begun"))) == at_a_time
+        (tmp_path / "end").touch()
+        ended: dict[Any, str] = {}
+        while len(ended) < len(handles):
+            ended |= engine.wait([each for each in handles if each not in ended], 1.0)
+        assert set(ended.values()) == {"exit code 0"}
+    finally:
+        ray.shutdown()
 
 
 def test_no_ray_cluster_here(alone_with_ray: None, tmp_path: Path) -> None:
