@@ -21,12 +21,12 @@ The runs that decide the three conclusions of Shin's comparison at its own setti
 size: protocol `optdarts-cpu` on CIFAR-10 images (JPEG-recompressed), official NAS-Bench-201 table,
 seeds 8 to 31, one block of {block} runs per seed. The claims and what decides them were declared
 before the first run ([families.toml](../../src/optnas/analysis/claims/families.toml),
-[statistics](../../docs/statistics.md#families)). The study ends before its last block where all
+[statistics](../../docs/statistics/families.md)). The study ends before its last block where all
 three are decided.
 
 **Done: {done} of {all} runs, {blocks} whole blocks of {seeds}; {spent:.1f} hours spent, about
-{left:.0f} left on one core.** Until blocks are whole this folder says nothing about the claims, and
-no accuracy of it is quoted anywhere.
+{left:.0f} left on one core.** What whole blocks say: [results](../../docs/results.md). A block
+that is not whole says nothing about the claims, and no accuracy of it is quoted anywhere.
 {failed}
 | seed | done | arms |
 |---|---|---|
@@ -37,7 +37,7 @@ no accuracy of it is quoted anywhere.
 To go on, copy this folder to a place for runs and give `optnas study run optdarts-cpu --out THERE`:
 what is recorded is not run again. Then
 `optnas study export optdarts-cpu --out THERE --to results/optdarts-cpu --arrays landscape`, and
-`python results/optdarts_cpu.py` writes this page. The searches share a machine with other work:
+`python results/optdarts_cpu.py` writes this page and `python results/results.py` the results. The searches share a machine with other work:
 hours are of the clock, and no speed measurement.
 """
 
