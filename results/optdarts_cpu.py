@@ -37,8 +37,8 @@ that is not whole says nothing about the claims, and no accuracy of it is quoted
 To go on, copy this folder to a place for runs and give `optnas study run optdarts-cpu --out THERE`:
 what is recorded is not run again. Then
 `optnas study export optdarts-cpu --out THERE --to results/optdarts-cpu --arrays landscape`, and
-`python results/optdarts_cpu.py` writes this page and `python results/results.py` the results. The searches share a machine with other work:
-hours are of the clock, and no speed measurement.
+`python results/optdarts_cpu.py` writes this page, `python results/results.py` what whole blocks
+say. The searches share a machine with other work: hours are of the clock, and no speed measurement.
 """
 
 
