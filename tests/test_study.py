@@ -177,10 +177,13 @@ def test_shipped_studies(images: None, tmp_path: Path) -> None:
         "pairs-cpu": (6, 8),
         "quickstart": (1, 4),
         "size": (3, 2 * 2 * (1 + 2 + 2 + 3)),
+        "skip-growth": (6, 2),
+        "swap": (6, 2 + 2 * 2),
         "worlds-fashion-mnist": (8, 8),
         "worlds-macro": (8, 8),
     }
     assert set(found["pairs-cpu"].runs) <= set(found["deck-cpu"].runs)
+    assert set(found["noise"].runs) <= set(found["swap"].runs)
     tunings = ("fair-lr", "optdarts-cpu-rates", "optdarts-cpu-rates-alpha")
     tuning = {seed for name in tunings for seed in seeds.pop(name)}
     assert not tuning & {seed for each in seeds.values() for seed in each}
