@@ -487,7 +487,8 @@ def search_only(side: str, folder: Path, words: list[str]) -> int:
 
     if side == "kernels":
         by_kernels(folder)
-    return optnas(["search", *words])
+    sys.argv = ["optnas", "search", *words]
+    return optnas()
 
 
 def parsed() -> tuple[argparse.Namespace, list[str]]:
