@@ -19,6 +19,7 @@ from optnas import UserError
 from optnas.analysis.claims.columns import column_of
 from optnas.base.records import RunFolder
 from optnas.base.seeds import named_generator
+from optnas.cli.printing.training import print_start
 from optnas.search.checkpoints import read_content
 from optnas.search.settings.layers import Layer
 from optnas.search.standalone.cell import Epoch, tables_say
@@ -214,6 +215,19 @@ def test_the_published_recipe() -> None:
     assert settings.augmentation.model_dump() == {"crop_padding": 4, "flip": True, "cutout": 0}
     data = settings.data
     assert (data.split, data.train_size, data.valid_size, data.test) == ("all", 6000, 0, "set")
+
+
+@pytest.mark.parametrize(
+    ("space", "depth"), [("nas-bench-macro", "8 layers"), ("nas-bench-201", "1 cell per stage")]
+)
+def test_what_is_trained_is_told_in_the_words_of_its_space(
+    space: str, depth: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = find("0", space)
+    given = Layer("test", {"data": {"name": "digits"}})
+    settings = load_settings(found.architecture.space, "cpu", over=[given])
+    print_start(found, settings, {"train": 10, "valid": 0, "test": 5, "classes": 10})
+    assert f"training: 8 channels, {depth}, 20 epochs" in capsys.readouterr().out
 
 
 def test_a_table_is_asked_about_the_data_set_that_was_trained_on() -> None:

@@ -29,9 +29,14 @@ def print_start(found: Found, settings: TrainingSettings, sizes: Mapping[str, in
     say(f"cell: {found.architecture}{searched}")
     counts = [f"{sizes[part]:,} {name}" for part, name in PARTS.items() if sizes[part]]
     say(f"data: {settings.data.name}, {' + '.join(counts)} images of {sizes['classes']} classes")
-    network, training = settings.network, settings.training
+    network, training, space = settings.network, settings.training, found.architecture.space
+    # A "cell" that halves the sides is the whole network, which no number of cells repeats.
+    whole = space.is_one_sum and space.strided
+    depth = (
+        plural(space.edge_count, "layer") if whole else f"{plural(network.cells, 'cell')} per stage"
+    )
     say(
-        f"training: {network.channels} channels, {plural(network.cells, 'cell')} per stage, "
+        f"training: {network.channels} channels, {depth}, "
         f"{plural(training.epochs, 'epoch')} of batches of {training.batch_size}, "
         f"{settings.optimizer.name}, seeds {', '.join(map(str, training.seeds))}",
         flush=True,
