@@ -202,12 +202,8 @@ def noise(found: Stored) -> str:
     of = pairs()
     rows = []
     for quantity, at_loss in of["estimates"]["at equal train loss"].items():
-        means = []
-        for name in ("SGD", "Adam"):
-            runs = [run for run in of["runs"] if run["weight_optimizer"] == name]
-            means.append(sum(run["values"][quantity] for run in runs) / len(runs))
         at_end = of["estimates"]["at the last epoch"][quantity]
-        rows.append([f"`{quantity}`", *(f"{m:.4g}" for m in means), told(at_loss), told(at_end)])
+        rows.append([f"`{quantity}`", *means(of, quantity), told(at_loss), told(at_end)])
     heads = ["quantity", "SGD, last", "Adam, last", "SGD - Adam at equal train loss"]
     return as_table([*heads, "at the last epoch"], rows)
 
@@ -222,9 +218,45 @@ def links(found: Stored) -> str:
     return as_table(["link", "Spearman over runs", "n"], rows)
 
 
-def pairs() -> dict[str, Any]:
-    """What `optnas theory noise` stored."""
-    content: dict[str, Any] = json.loads((HERE / "theory" / "noise.json").read_text())
+# What the optimizer's own steps have to do with the loss around w.
+OF_STEPS = ("largest_part", "edge", "escape", "escape_random", "stationary")
+
+
+def steps(found: Stored) -> str:
+    """The new quantities at the last epoch, means and SGD minus Adam within seeds."""
+    of = pairs("noise-end")
+    rows = [
+        [f"`{name}`", *means(of, name), told(of["estimates"]["at the last epoch"][name])]
+        for name in OF_STEPS
+    ]
+    return as_table(["quantity", "SGD", "Adam", "SGD - Adam"], rows)
+
+
+def mediation(found: Stored) -> str:
+    """Total effects of the optimizer, and correlations with a third quantity held."""
+    of = pairs("noise-end")["mediation"]
+    rows = [
+        [f"SGD minus Adam: {name}", told(each), each["n"]]
+        for name, each in of["total effect, SGD minus Adam"].items()
+    ]
+    for name in (key for key in of if key.endswith(" held")):
+        each = of[name]
+        rows.append([f"partial: {name}", told({"mean": each["value"], **each}, 2), each["n"]])
+    return as_table(["quantity", "value", "n"], rows)
+
+
+def means(of: dict[str, Any], quantity: str) -> list[str]:
+    """Of the runs of each weight optimizer, at the last epoch."""
+    by_name = [
+        [run["values"][quantity] for run in of["runs"] if run["weight_optimizer"] == name]
+        for name in ("SGD", "Adam")
+    ]
+    return [f"{sum(values) / len(values):.4g}" for values in by_name]
+
+
+def pairs(name: str = "noise") -> dict[str, Any]:
+    """What `optnas theory noise` stored: of two epochs; as ``noise-end``, all of the last."""
+    content: dict[str, Any] = json.loads((HERE / "theory" / f"{name}.json").read_text())
     return content
 
 
@@ -237,7 +269,7 @@ PARTS = {
         each.__name__: each
         for each in (
             *(sizes, bounds, drifts, predictors, controls, blocks, skips, noise, links),
-            *(supernets, branches, widths),
+            *(supernets, branches, widths, steps, mediation),
         )
     },
 }

@@ -154,6 +154,12 @@ def test_rises_and_blocks_of_a_quadratic() -> None:
     assert of_parts == pytest.approx({"cells.0": 4 * 30.0, "head": 5 * 18.0}, rel=1e-2)
 
 
+def test_what_was_measured_too_late_is_not_compared_at_a_level() -> None:
+    assert compared._between([2.0, 1.0], [5.0, 7.0], 1.5) == pytest.approx(6)
+    assert math.isnan(compared._between([1.0, 0.5], [5.0, 7.0], 1.5))
+    assert math.isnan(compared._between([2.0, 1.8], [5.0, 7.0], 1.5))
+
+
 def test_a_partial_correlation_has_the_third_taken_out() -> None:
     held = np.repeat([0.0, 1.0], 6)
     own = np.tile([1.0, 2, 3, 4, 5, 6], 2)

@@ -257,6 +257,10 @@ def test_the_page_quotes_what_the_command_stored() -> None:
     text = "".join(page.read_text() for page in module.PAGES)
     assert set(re.findall(r"<!-- built: (.*) -->", text)) == set(module.PARTS)
     assert module.built(text, module.PARTS, found) == text, "make figures"
+    end = module.pairs("noise-end")
+    assert end["estimates"]["at the last epoch"]["escape"]["low"] > 0
+    assert end["estimates"]["at the last epoch"]["escape_random"]["high"] < 0
+    assert not end["verdicts"]  # of one epoch, nothing is at equal train loss
     for each in module.stored("skips").values():
         assert each["hash"] == digest({key: each[key] for key in ("settings", "data")})
         assert skips.verdicts(each["seeds"]) == each["verdicts"]

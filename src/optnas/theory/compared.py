@@ -75,15 +75,15 @@ class Run(NamedTuple):
         return [math.nan if value is None else float(value) for value in found]
 
     def at_level(self, quantity: str, level: float) -> float:
-        """A number of the measure where the train loss first falls to a level; NaN if it is not."""
+        """A number of the measure where the train loss first falls to a level, see `_between`."""
         rows = [line for line in self.lines if line["epoch"] > 0]
         by_epoch = {record["epoch"]: record["train_loss"] for record in self.records}
         losses = [by_epoch[line["epoch"]] for line in rows]
-        return at_loss(losses, self.values(quantity, rows), level)
+        return _between(losses, self.values(quantity, rows), level)
 
     def at_norm(self, quantity: str, shortness: float) -> float:
         """A number of the measure where the norm of w first grows to a level, as `at_level`."""
-        return at_loss(self.shortness, self.values(quantity, self.lines), shortness)
+        return _between(self.shortness, self.values(quantity, self.lines), shortness)
 
     def at_end(self, quantity: str) -> float:
         """A number of the measure at the last epoch that has one."""
@@ -180,6 +180,11 @@ def _pairs(runs: Sequence[Run]) -> list[tuple[Run, Run]]:
             remedy="run both: weight_optimizer.name=SGD and weight_optimizer.name=Adam",
         )
     return pairs
+
+
+def _between(falling: Sequence[float], values: Sequence[float], level: float) -> float:
+    """`at_loss`, but NaN where the first line is below the level: it was measured too late."""
+    return math.nan if not falling or falling[0] < level else at_loss(falling, values, level)
 
 
 def _at_equal_loss(one: Run, other: Run, quantity: str) -> float:
