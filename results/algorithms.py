@@ -1,6 +1,7 @@
-"""The table of docs/algorithms.md and the costs that `optnas list algorithms` tells.
+"""What docs/algorithms.md says was measured, and the costs that `optnas list algorithms` tells.
 
 python benchmarks/algorithms.py --json results/numerics/algorithms.json
+python tests/slow/matrix.py --json results/numerics/kills.json
 python results/algorithms.py            rewrite src/optnas/algorithms/costs.json and the page
 """
 
@@ -18,6 +19,7 @@ from optnas.base.files import write_text
 
 ROOT = Path(__file__).parents[1]
 STORED = ROOT / "results" / "numerics" / "algorithms.json"
+KILLS = ROOT / "results" / "numerics" / "kills.json"
 COSTS = ROOT / "src" / "optnas" / "algorithms" / "costs.json"
 DOCUMENT = ROOT / "docs" / "algorithms.md"
 # Algorithms that share a page.
@@ -25,9 +27,9 @@ PAGES = {"sdarts-rs": "sdarts", "sdarts-adv": "sdarts"}
 Rows = list[dict[str, Any]]
 
 
-def stored() -> dict[str, Any]:
-    """What the benchmark wrote."""
-    found: dict[str, Any] = json.loads(STORED.read_text())
+def stored(path: Path = STORED) -> dict[str, Any]:
+    """What a program wrote: the benchmark of costs, or the matrix of kills."""
+    found: dict[str, Any] = json.loads(path.read_text())
     return found
 
 
@@ -58,14 +60,28 @@ def table(rows: Rows) -> str:
     return as_table(("algorithm", "paper", "year", "step", "memory", "needs"), lines)
 
 
-PARTS: dict[str, Callable[[Rows], str]] = {"algorithms": table}
+def kills(matrix: dict[str, Any]) -> str:
+    """How many combinations ended as if they had not been killed, and which did not."""
+    rows: Rows = matrix["rows"]
+    names = ("algorithm", "weight_optimizer", "arch_optimizer")
+    others = [", ".join(row[name] for name in names) for row in rows if row["equal"] is not True]
+    return (
+        f"**{matrix['equal']} of {len(rows)}** combinations, "
+        f"{len({row['algorithm'] for row in rows})} algorithms under four pairs each, are equal in "
+        f"every bit{''.join(f'; not {other}' for other in others)} (commit {matrix['commit']}, "
+        f"torch {matrix['torch']}, {matrix['processor']}, one thread)."
+    )
 
 
 def main() -> None:
     """Write both."""
-    rows = stored()["rows"]
+    rows, matrix = stored()["rows"], stored(KILLS)
+    parts: dict[str, Callable[[None], str]] = {
+        "algorithms": lambda _: table(rows),
+        "kills": lambda _: kills(matrix),
+    }
     write_text(COSTS, costs(rows))
-    write_text(DOCUMENT, built(DOCUMENT.read_text(), PARTS, rows))
+    write_text(DOCUMENT, built(DOCUMENT.read_text(), parts, None))
 
 
 if __name__ == "__main__":

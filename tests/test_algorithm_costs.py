@@ -70,6 +70,8 @@ def test_list_and_page_have_what_was_measured() -> None:
     stored = module.stored()
     assert {"commit", "command", "processor", "torch"} <= stored.keys()
     assert module.costs(stored["rows"]) == module.COSTS.read_text()
-    assert module.table(stored["rows"]) in (ROOT / "docs" / "algorithms.md").read_text()
+    page = (ROOT / "docs" / "algorithms.md").read_text()
+    assert module.table(stored["rows"]) in page
+    assert module.kills(module.stored(module.KILLS)) in page
     (darts,) = (each for each in components("algorithm") if each["name"] == "darts")
     assert darts["step_cost"] == 1.0
