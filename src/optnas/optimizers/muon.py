@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,7 +69,7 @@ class Muon(Composite):
         inner: list[torch.optim.Optimizer] = []
         if self._matrices:
             inner.append(
-                _torchs_muon()(
+                torch.optim.Muon(
                     self._matrices,
                     lr=lr,
                     weight_decay=weight_decay,
@@ -95,18 +94,6 @@ class Muon(Composite):
             matrix.grad = None if leaf.grad is None else leaf.grad.reshape(matrix.shape)
         for each in self.inner:
             each.step()
-
-
-def _torchs_muon() -> Any:
-    muon = getattr(torch.optim, "Muon", None)
-    if muon is None:
-        raise UserError(
-            f"torch {torch.__version__} has no Muon",
-            key="name",
-            value="muon",
-            remedy="install torch 2.9 or newer",
-        )
-    return muon
 
 
 def _rest(
