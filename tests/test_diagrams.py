@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 
+import optnas
 from optnas.base.columns import RECORD
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
@@ -22,7 +23,7 @@ from optnas.spaces import NAS_BENCH_201
 from optnas.spaces.drawing import STROKE_WIDTH, draw_mixed_cell, operation_colours
 
 ROOT = Path(__file__).resolve().parents[1]
-IMAGES = ROOT / "src/optnas/report/images"
+IMAGES = Path(optnas.__file__).parent / "report" / "images"
 CELLS = [
     "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|none~1|nor_conv_1x1~2|",
     "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|",

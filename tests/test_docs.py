@@ -235,6 +235,7 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
+@pytest.mark.checkout  # documents link to the source
 @pytest.mark.parametrize("path", DOCUMENTS, ids=of)
 def test_relative_links_and_images_resolve(path: Path) -> None:
     text = without_code(path.read_text())

@@ -12,10 +12,11 @@ from types import ModuleType
 import pytest
 from cases import environment
 
+import optnas
 from optnas.base import registry
 
 FILE = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
-SOURCE = Path(__file__).parents[1] / "src"
+SOURCE = Path(optnas.__file__).parents[1]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from cases import timeless
 from tiny import TINY, tiny_settings
 from topics import text_of
 
+import optnas
 from optnas.algorithms.base import Progress
 from optnas.analysis.claims.columns import column_of
 from optnas.analysis.claims.read import choose_claims
@@ -54,7 +55,7 @@ def test_a_record_has_the_columns_of_the_table(tmp_path: Path) -> None:
 
 
 def test_the_eigenvalues_column_is_spelled_once() -> None:
-    files = (ROOT / "src").rglob("*.py")
+    files = Path(optnas.__file__).parent.rglob("*.py")
     assert [f.name for f in files if record.TOP_EIGENVALUE in f.read_text()] == ["columns.py"]
 
 
