@@ -315,6 +315,12 @@ def test_bad_sizes_are_refused(settings: dict, told: str) -> None:
         Settings(**settings).check()
 
 
+@pytest.mark.parametrize(("key", "value", "least"), [("images", 20, 64), ("cells", 0, 1)])
+def test_bad_sizes_of_supernets_are_refused(key: str, value: int, least: int) -> None:
+    with pytest.raises(UserError, match=f"--{key} = {value}: is at least {least}"):
+        skips.Settings(**{key: value}).check()  # type: ignore[arg-type]
+
+
 def test_pairs_are_alike_but_for_the_weight_optimizer(tmp_path: Path) -> None:
     def run(optimizer: str, **others: Any) -> compared.Run:
         config = {

@@ -81,6 +81,7 @@ def skips(
         print(f"optnas: on images of {dataset}", file=sys.stderr, flush=True)
     settings = room.Settings(dataset, images, channels, cells, epochs, lr, seeds)
     settings.check()
+    inputs.opened(dataset, data)  # the option is named where there is no such data set
     _check_jobs(jobs)
     _made(out)
     _tell_time(room.estimated_seconds(settings, data) * seeds / min(jobs, seeds))

@@ -103,13 +103,20 @@ class Settings:
     seeds: int = 6
 
     def check(self) -> None:
-        """Refuse a number of seeds that is none; the search refuses the others.
+        """Refuse what cannot be run, as far as the images need not be opened for it.
 
         Raises:
-            UserError: there is no seed.
+            UserError: a value is out of range.
         """
-        if self.seeds < 1:
-            raise UserError("is at least 1", key="--seeds", value=self.seeds, remedy="raise it")
+        ones = dict.fromkeys(("channels", "cells", "epochs", "seeds"), 1)
+        for key, fewest in {"images": BATCH, **ones}.items():
+            if getattr(self, key) < fewest:
+                raise UserError(
+                    f"is at least {fewest}",
+                    key=f"--{key}",
+                    value=getattr(self, key),
+                    remedy="raise it",
+                )
 
     def of(self, share: float, seed: int, folder: Path | None) -> RunSettings:
         """The settings of one training."""
