@@ -263,3 +263,18 @@ weight_optimizer = [{ name = "SGD", lr = 0.5, label = "mySGD" }, { name = "Adam"
     axes = {axis.key: axis for axis in axes_of(load_study(tiny_study(tmp_path, "[0]", grids)))}
     assert set(axes["weight_optimizer"].values.values()) == {"SGD", "mySGD", "my"}
     assert set(axes["arch_optimizer"].values.values()) == {"base", "SGD"}
+
+
+def test_a_run_that_two_grids_label_has_both_labels(tmp_path: Path) -> None:
+    grids = """
+[[grid]]
+arch_optimizer = [{ name = "Adam", label = "base" }]
+[[grid]]
+weight_optimizer = [{ name = "SGD", label = "plain" }, { name = "Adam" }]
+"""
+    runs = load_study(tiny_study(tmp_path, "[0]", grids)).runs.values()
+    assert [run.label for run in runs] == ["base, plain, seed 0", "Adam, seed 0"]
+    twice = grids + '[[grid]]\narch_optimizer = [{ name = "Adam", label = "mine" }]\n'
+    told = "arch_optimizer.label = 'mine': another grid calls the same value 'base'"
+    with pytest.raises(UserError, match=re.escape(told)):
+        load_study(tiny_study(tmp_path, "[0]", twice))

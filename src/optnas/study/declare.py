@@ -22,7 +22,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optnas.base import registry
@@ -148,8 +148,27 @@ def study_of(
         known = runs.get(run.id)
         if known is None or (labels and not known.labels):
             runs[run.id] = run
+        elif labels:
+            runs[run.id] = _labelled_by_both(known, run, where)
         declared += 1
     return Study(title, question, note, label, runs, declared, timeout, _engines(document, label))
+
+
+def _labelled_by_both(known: PlannedRun, run: PlannedRun, where: str) -> PlannedRun:
+    """A run that two grids label: it has the labels of both, and what they are labels of."""
+    for key in known.labels.keys() & run.labels.keys():
+        if known.labels[key] != run.labels[key]:
+            raise UserError(
+                f"another grid calls the same value '{known.labels[key]}'",
+                where=where,
+                key=f"{key}.{LABEL}",
+                value=run.labels[key],
+                remedy="call it the same in both",
+            )
+    added = {key: run.point[key] for key in run.labels if key not in known.point}
+    axes = {key: value for key, value in known.point.items() if key != SEED}
+    point = {**axes, **added, SEED: known.point[SEED]}
+    return replace(known, point=point, labels={**run.labels, **known.labels})
 
 
 def shown_value(key: str, value: Any) -> str:
