@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import shutil
 import sys
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 def test_kernels_agree_with_torch(kernels: ModuleType, tmp_path: Path) -> None:
     case = kernels.Case(4, 4)
     case.check("C", case.c_side(tmp_path))
-    small = kernels.step.Setting(4, 1, 12, 0, 0, 0)  # 144, 36 and 9 pixels: no whole vectors
+    small = kernels.step.Setting(4, 2, 12, 0, 0, 0)  # 144, 36 and 9 pixels: no whole vectors
     assert kernels.disagreement(small, 3, tmp_path) < 1e-12
 
 
@@ -44,3 +44,15 @@ def test_without_a_compiler_it_says_so_in_one_line(
     monkeypatch.setenv("PATH", "")
     assert kernels.main() == 2
     assert capsys.readouterr() == ("", "kernels.py: needs gcc, which is not there\n")
+
+
+def test_the_pages_tell_what_was_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = FOLDER.with_name("results")
+    monkeypatch.syspath_prepend(results)
+    spec = importlib.util.spec_from_file_location("kernel_pages", results / "kernels.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for page in module.PAGES:
+        assert module.built(page.read_text(), module.PARTS, None) == page.read_text()
