@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import json
 import os
@@ -76,7 +77,7 @@ def test_files(done: Path) -> None:
         "result.json",
     }
     (start,) = json.loads((done / "environment.json").read_text())
-    assert start["packages"]["torch"] == torch.__version__
+    assert start["packages"]["torch"] == importlib.metadata.version("torch")
     config, result = read_toml(done / "config.toml"), json.loads((done / "result.json").read_text())
     assert config["weight_optimizer"]["dampening"] == 0  # a default nobody wrote
     assert len(config["identity"]["hash"]) == 64
