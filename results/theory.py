@@ -218,23 +218,9 @@ def links(found: Stored) -> str:
     return as_table(["link", "Spearman over runs", "n"], rows)
 
 
-# What the optimizer's own steps have to do with the loss around w.
-OF_STEPS = ("largest_part", "edge", "escape", "escape_random", "stationary")
-
-
-def steps(found: Stored) -> str:
-    """The new quantities at the last epoch, means and SGD minus Adam within seeds."""
-    of = pairs("noise-end")
-    rows = [
-        [f"`{name}`", *means(of, name), told(of["estimates"]["at the last epoch"][name])]
-        for name in OF_STEPS
-    ]
-    return as_table(["quantity", "SGD", "Adam", "SGD - Adam"], rows)
-
-
 def mediation(found: Stored) -> str:
     """Total effects of the optimizer, and correlations with a third quantity held."""
-    of = pairs("noise-end")["mediation"]
+    of = pairs()["mediation"]
     rows = [
         [f"SGD minus Adam: {name}", told(each), each["n"]]
         for name, each in of["total effect, SGD minus Adam"].items()
@@ -254,9 +240,9 @@ def means(of: dict[str, Any], quantity: str) -> list[str]:
     return [f"{sum(values) / len(values):.4g}" for values in by_name]
 
 
-def pairs(name: str = "noise") -> dict[str, Any]:
-    """What `optnas theory noise` stored: of two epochs; as ``noise-end``, all of the last."""
-    content: dict[str, Any] = json.loads((HERE / "theory" / f"{name}.json").read_text())
+def pairs() -> dict[str, Any]:
+    """What `optnas theory noise` stored."""
+    content: dict[str, Any] = json.loads((HERE / "theory" / "noise.json").read_text())
     return content
 
 
@@ -269,7 +255,7 @@ PARTS = {
         each.__name__: each
         for each in (
             *(sizes, bounds, drifts, predictors, controls, blocks, skips, noise, links),
-            *(supernets, branches, widths, steps, mediation),
+            *(supernets, branches, widths, mediation),
         )
     },
 }

@@ -257,10 +257,9 @@ def test_the_page_quotes_what_the_command_stored() -> None:
     text = "".join(page.read_text() for page in module.PAGES)
     assert set(re.findall(r"<!-- built: (.*) -->", text)) == set(module.PARTS)
     assert module.built(text, module.PARTS, found) == text, "make figures"
-    end = module.pairs("noise-end")
-    assert end["estimates"]["at the last epoch"]["escape"]["low"] > 0
-    assert end["estimates"]["at the last epoch"]["escape_random"]["high"] < 0
-    assert not end["verdicts"]  # of one epoch, nothing is at equal train loss
+    noise = module.pairs()["estimates"]
+    assert noise["at equal train loss"]["escape_random"]["high"] < 0
+    assert not noise["at equal norm"]
     for each in module.stored("skips").values():
         assert each["hash"] == digest({key: each[key] for key in ("settings", "data")})
         assert skips.verdicts(each["seeds"]) == each["verdicts"]
@@ -272,7 +271,7 @@ def test_the_page_quotes_what_the_command_stored() -> None:
         _says_what_the_page_says(each["verdicts"])
     flat = {each["reading"].split()[0]: each["verdict"] for each in module.pairs()["verdicts"]}
     assert {name for name, verdict in flat.items() if verdict == "supported"} == {
-        *("lambda_max_scaled", "trace_scaled", "filter")
+        *("lambda_max_scaled", "trace_scaled", "filter", "largest_part", "escape")
     }
     assert set(flat.values()) == {"supported", "inconclusive"}
     for name in [*pictures.figures(found["digits"]), "skips", "noise"]:

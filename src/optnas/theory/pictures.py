@@ -44,6 +44,7 @@ TAILS = {
     "by_coordinate_surrogate": "Gaussian",
 }
 RISES = {"sam": "SAM", "asam": "ASAM", "filter": "filter"}
+MOVES = {"escape": "along its own noise", "escape_random": "along white noise"}
 
 
 def figures(found: Found) -> dict[str, Figure]:
@@ -332,6 +333,9 @@ def noise(found: Found) -> Figure:
         _by_optimizer(found, "tail index of the gradient noise", "alpha", TAILS),
         _by_optimizer(found, "rise of the train loss around w", "nats", RISES),
     ]
+    if all(run["values"][name] is not None for run in found["runs"] for name in MOVES):
+        moved = "rise of the train loss, w moved by 5 % of its norm"
+        panels.append(replace(_by_optimizer(found, moved, "nats", MOVES), log=True))
     return Figure(
         "Noise and flatness of w",
         [Row("", [panel], "optimizer of w") for panel in panels],
