@@ -684,6 +684,13 @@ REFUSALS: list[tuple[dict[str, Any], list[str]]] = [
     ({"name": "sam", "lr": 0.1, "rho": -1, "base": {"name": "SGD"}}, ["weight_optimizer.rho = -1"]),
     ({"name": "muon"}, ["weight_optimizer.rest.name", "3 leaves", "stem.conv.weight", "AdamW"]),
     (SWAP | {"after": -1}, ["weight_optimizer.after = -1", "a number of steps"]),
+    *(
+        (
+            SWAP | {turn: {"name": "lookahead", "base": {"name": "SGD"}, **rate}},
+            [f"weight_optimizer.{turn}.name = 'lookahead'", "outside its turn", "such as SGD"],
+        )
+        for turn, rate in (("first", {}), ("then", {"lr": 0.1}))
+    ),
     (SWAP | {"lr": 0.0}, ["weight_optimizer.lr = 0.0", "must be positive"]),
     ({"name": "muon", "excluded": 3}, ["weight_optimizer.excluded", "a list of words"]),
     ({"name": "Muon"}, ["matrices only", "use muon"]),

@@ -45,7 +45,8 @@ def parts(optimizer: torch.optim.Optimizer) -> list[torch.optim.Optimizer]:
     return [optimizer, *(part for each in inner for part in parts(each))]
 
 
-def _averaging(optimizer: torch.optim.Optimizer) -> list[Any]:
+def averaging(optimizer: torch.optim.Optimizer) -> list[Any]:
+    """Those of an optimizer's `parts` that are judged at another point than they are trained at."""
     return [
         part
         for part in parts(optimizer)
@@ -55,7 +56,7 @@ def _averaging(optimizer: torch.optim.Optimizer) -> list[Any]:
 
 def to_training_point(optimizer: torch.optim.Optimizer) -> None:
     """Move the leaves to where gradients are taken, if that is another point."""
-    for part in _averaging(optimizer):
+    for part in averaging(optimizer):
         part.train()
 
 
@@ -65,7 +66,7 @@ def to_evaluation_point(optimizer: torch.optim.Optimizer) -> bool:
     Returns:
         Whether the optimizer has such a point.
     """
-    averaging = _averaging(optimizer)
-    for part in averaging:
+    found = averaging(optimizer)
+    for part in found:
         part.eval()
-    return bool(averaging)
+    return bool(found)

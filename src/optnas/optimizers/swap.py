@@ -11,6 +11,7 @@ from optnas.base.errors import UserError
 from optnas.base.registry import register
 from optnas.optimizers.base import BaseTable, RestTable
 from optnas.optimizers.composite import Composite, build_inner, build_rest
+from optnas.optimizers.stepping import averaging
 
 
 # A search of the exam has three steps per epoch.
@@ -38,6 +39,10 @@ class Swap(Composite):
         then: the second's, its ``lr`` included; the section's schedule moves both rates by the same
             factor.
         after: steps of ``first``; 0 is ``then`` from the beginning.
+
+    Raises:
+        UserError: ``after`` is negative, or one of the two is judged at another point than it is
+            trained at, as ``lookahead`` is.
     """
 
     decides = True
@@ -55,7 +60,18 @@ class Swap(Composite):
             raise UserError("is a number of steps", key="after", value=after, remedy="raise it")
         leaves = list(params)
         one = build_inner("first", BaseTable({**first, "lr": lr}), leaves, names)
-        super().__init__(leaves, [one, build_rest("then", then, leaves, names, lr)])
+        other = build_rest("then", then, leaves, names, lr)
+        for key, table, made in (("first", first, one), ("then", then, other)):
+            # Both are asked to move the leaves there, whosever turn it is: one whose turn is over
+            # knows a stale point, lookahead before its turn that of the initial weights.
+            if averaging(made):
+                raise UserError(
+                    "is judged at a point of its own, and would move the weights outside its turn",
+                    key=f"{key}.name",
+                    value=table["name"],
+                    remedy="choose an optimizer such as SGD or Adam",
+                )
+        super().__init__(leaves, [one, other])
         self.after, self.steps = after, 0
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
