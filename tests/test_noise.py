@@ -85,6 +85,7 @@ def test_what_is_scale_aware_does_not_see_the_scale() -> None:
 
 SMALL = 1e-6  # so that no gradient moves what Adam averages
 CASES = {
+    "plain SGD": lambda w: torch.optim.SGD([w], lr=0.1),
     "SGD": lambda w: torch.optim.SGD([w], lr=0.1, momentum=0.9, dampening=0.5),
     "Nesterov": lambda w: torch.optim.SGD([w], lr=0.1, momentum=0.9, nesterov=True),
     "Adam": lambda w: torch.optim.Adam([w], lr=0.1, eps=1e-30),
@@ -104,7 +105,8 @@ def test_steps_grow_beyond_the_threshold_and_not_before(name: str) -> None:
     for share, grows in ((0.97, False), (1.03, True)):
         w = torch.full((1,), SMALL, dtype=torch.float64, requires_grad=True)
         optimizer = CASES[name](w)
-        assert stability.dynamics_of(optimizer) is None  # before its first step
+        before = stability.dynamics_of(optimizer)
+        assert (before is None) == (name == "Adam")  # P is not there before its first step
         w.grad = torch.zeros_like(w)
         optimizer.step()
         hold(optimizer, w)
@@ -117,6 +119,15 @@ def test_steps_grow_beyond_the_threshold_and_not_before(name: str) -> None:
             hold(optimizer, w)
             optimizer.step()
         assert (abs(w.item()) > SMALL) == grows
+
+
+def test_adam_without_a_gradient_of_each_leaf_and_a_rate_of_zero_have_no_dynamics() -> None:
+    leaves = [torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=True)]
+    adam, still = torch.optim.Adam(leaves), torch.optim.SGD(leaves, lr=0.0)
+    leaves[0].grad = torch.ones(1)
+    adam.step()
+    assert stability.dynamics_of(adam) is None
+    assert stability.dynamics_of(still) is None
 
 
 def test_noise_holds_a_quadratic_loss_at_the_stationary_rise() -> None:
@@ -144,7 +155,7 @@ def test_rises_and_blocks_of_a_quadratic() -> None:
     along = torch.eye(5, dtype=torch.float64)[:2]
     length2 = flatness.norm(WEIGHTS) ** 2
     flat = torch.cat([each.flatten() for each in WEIGHTS.values()])
-    step = stability.SHARE * length2**0.5
+    step = stability.DISPLACEMENT * length2**0.5
     expected = [step * BENDS[k] * flat[k] + step**2 * BENDS[k] / 2 for k in range(2)]
     assert stability.rise(quadratic, WEIGHTS, along) == pytest.approx(float(sum(expected)) / 2)
     parts = {"cells.0.a": WEIGHTS["a"], "head.b": torch.full((2,), 3.0).double()}

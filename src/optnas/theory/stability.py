@@ -29,7 +29,7 @@ from torch import Tensor
 
 from optnas.theory.flatness import Loss, Weights
 
-SHARE = 0.05  # of the norm of w, the length of a displacement
+DISPLACEMENT = 0.05  # its length, as a share of the norm of w
 
 
 class Dynamics(NamedTuple):
@@ -47,15 +47,20 @@ class Dynamics(NamedTuple):
 
 
 def dynamics_of(optimizer: torch.optim.Optimizer) -> Dynamics | None:
-    """The steps of a live optimizer; None before its first, and of one that is not known here.
+    """The steps of a live optimizer.
 
     Args:
         optimizer: of all weights in one group, in their order.
+
+    Returns:
+        None of one that is not known here, at a rate of 0, and of Adam while a leaf had no gradient
+        yet, as before its first step.
     """
     known = KNOWN.get(type(optimizer))
-    if known is None or len(optimizer.param_groups) > 1 or not optimizer.state:
+    if known is None or len(optimizer.param_groups) > 1:
         return None
-    return known(optimizer, optimizer.param_groups[0])
+    (group,) = optimizer.param_groups
+    return known(optimizer, group) if group["lr"] > 0 else None
 
 
 def _heavy_ball(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Dynamics:
@@ -67,7 +72,9 @@ def _heavy_ball(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Dyna
     )
 
 
-def _adam(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Dynamics:
+def _adam(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Dynamics | None:
+    if any(leaf not in optimizer.state for leaf in group["params"]):
+        return None
     (b1, b2), rate = group["betas"], group["lr"]
     key = "max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"
     scales = []
@@ -78,7 +85,7 @@ def _adam(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Dynamics:
     return Dynamics(2 * (1 + b1) / (rate * (1 - b1)), rate, torch.cat(scales).detach())
 
 
-KNOWN: dict[type, Callable[[torch.optim.Optimizer, dict[str, Any]], Dynamics]] = {
+KNOWN: dict[type, Callable[[torch.optim.Optimizer, dict[str, Any]], Dynamics | None]] = {
     torch.optim.SGD: _heavy_ball,
     torch.optim.Adam: _adam,
     torch.optim.AdamW: _adam,
@@ -111,7 +118,7 @@ def rise(loss: Loss, weights: Weights, directions_DW: Tensor) -> float:
     with torch.no_grad():
         here = loss(weights)
         for direction_W in directions_DW.to(flat_W):
-            step_W = direction_W * (SHARE * flat_W.norm() / direction_W.norm())
+            step_W = direction_W * (DISPLACEMENT * flat_W.norm() / direction_W.norm())
             parts = (flat_W + step_W).split([each.numel() for each in weights.values()])
             moved = {
                 name: part.view_as(each)
