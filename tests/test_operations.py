@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from tiny import trained
 from torch import Tensor
 
 from optnas.measures.operations.measure import operations
-from optnas.measures.operations.phi import READINGS, rate
+from optnas.measures.operations.phi import READINGS, holds, rate
 from optnas.search.observe import snapshot_of
 from optnas.spaces import NAS_BENCH_201
 from optnas.spaces.base import Space
@@ -114,6 +115,13 @@ def test_skip_leads_only_where_skips_are_large() -> None:
 def test_without_convolutions_there_is_no_elasticity() -> None:
     found = rate(complete(3), "path", [0.5] * 3, [[0.0]] * 3, [0.0] * 3)
     assert found == (0.0, None, None)
+
+
+def test_phi_is_of_cells_with_skip_and_the_same_candidates_on_every_edge() -> None:
+    space = complete(3)
+    assert holds(space)
+    assert not holds(replace(space, columns=3 * ((1, 2),)))  # indices are no columns of alpha
+    assert not holds(replace(space, skip=None))
 
 
 @pytest.mark.parametrize("changes", [{}, {"algorithm__name": "darts-minus"}])

@@ -65,8 +65,8 @@ READINGS: dict[str, Reach] = {"deck": deck, "chain": chain, "path": path_sum}
 
 
 def holds(space: Space) -> bool:
-    """Whether a space's cells are those phi is derived for."""
-    return space.is_one_sum and not space.strided
+    """Whether a space's cells are those phi is derived for, with the same candidates everywhere."""
+    return space.is_one_sum and not (space.strided or space.columns or space.skip is None)
 
 
 class Rate(NamedTuple):
