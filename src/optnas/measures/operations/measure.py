@@ -44,7 +44,8 @@ def operations() -> Measure:
     times what reaches node s through skips; see `optnas.measures.operations.phi` for its three
     readings. Skip is the identity's weight, convolution every operation with weights of its own;
     pooling counts as neither. phi is of one kind of cell whose last node is a sum and whose edges
-    keep the size; in every other space it and its elasticities are null.
+    keep the size and have the same candidates, a skip among them; in every other space it and its
+    elasticities are null.
     """
 
     def measure(snapshot: Snapshot) -> Values:
