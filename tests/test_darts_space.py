@@ -13,9 +13,11 @@ statistics by 2.5e-16; each derived cell is the published `genotype()`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -25,7 +27,7 @@ from torch import Tensor
 
 from optnas.algorithms.parts import argmax_per_edge
 from optnas.base.errors import UserError
-from optnas.base.records import RunFolder
+from optnas.base.records import RunFolder, find_runs
 from optnas.measures.evaluation import Batch
 from optnas.measures.landscape.maths import Chart
 from optnas.measures.snapshot import strongest, without_none
@@ -38,6 +40,7 @@ from optnas.spaces.base import Space
 from optnas.spaces.darts import DARTS, EDGES, S1, S2, S3, S4
 from optnas.spaces.network import build_network
 from optnas.spaces.network.darts import JUDGED
+from optnas.study.tables import table_of
 
 # What quark0/darts prints for its second-order search on CIFAR-10, cnn/genotypes.py.
 DARTS_V2 = (
@@ -47,6 +50,7 @@ DARTS_V2 = (
     "('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 1), ('max_pool_3x3', 0), "
     "('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=[2, 3, 4, 5])"
 )
+RESULTS = Path(__file__).parents[1] / "results"
 TINY_DARTS = {
     "space__name": "darts",
     "benchmark__table": "none",
@@ -271,6 +275,21 @@ def test_a_run_tells_its_genotype(tmp_path: Path, capsys: pytest.CaptureFixture[
     result = RunFolder(tmp_path / "run").read_result()
     assert S3.parse(result["genotype"]).string == result["architecture"]
     assert f"genotype: {result['genotype']}" in capsys.readouterr().out
+
+
+def test_operation_weights_are_averaged_over_the_edges_that_have_the_operation() -> None:
+    # The weight of each candidate says which it is, so a mean of others is not its own.
+    of_S1 = [[10 * o + 0.1 for o in S1.columns_at(edge)] for edge in range(28)]
+    expected = {name: 10 * o + 0.1 for o, name in enumerate(S1.operations) if name != "none"}
+    assert S1.means(of_S1) == pytest.approx(expected)
+    assert S1.means(of_S1, [0, 5]) == pytest.approx(
+        {name: expected[name] for name in ("max_pool_3x3", "skip_connect", "dil_conv_3x3")}
+    )
+    table = table_of(find_runs(RESULTS / "skip-growth")[:1], recorded=True, arrays=True)
+    A_TEO = np.array([json.loads(each) for each in table["op_weights"]])
+    for o, name in enumerate(("skip_connect", "sep_conv_3x3")):
+        assert table[f"op_weight.{name}"].to_numpy() == pytest.approx(A_TEO[..., o].mean(-1))
+    assert "op_weight.none" not in table
 
 
 @pytest.mark.thorough

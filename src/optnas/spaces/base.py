@@ -14,6 +14,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from optnas.base import registry
@@ -200,6 +201,24 @@ class Space:
             return operation
         places = {each.index(operation) if operation in each else None for each in self.columns}
         return places.pop() if len(places) == 1 else None
+
+    def means(
+        self, rows: Sequence[Sequence[float]], edges: Iterable[int] | None = None
+    ) -> dict[str, float]:
+        """The mean of each operation's entries, over those edges that have it as a candidate.
+
+        Args:
+            rows: a matrix of edges and columns of alpha, such as operation weights.
+            edges: which edges, by default all.
+
+        Returns:
+            By name, in the order of ``operations``; without those that none of the edges has.
+        """
+        found: dict[int, list[float]] = {}
+        for edge in range(self.edge_count) if edges is None else edges:
+            for operation, value in zip(self.columns_at(edge), rows[edge], strict=True):
+                found.setdefault(operation, []).append(value)
+        return {self.operations[o]: fmean(found[o]) for o in sorted(found)}
 
     def skip_column(self, who: str) -> int:
         """The column of the identity.

@@ -41,8 +41,8 @@ def table(
     under its dotted key, lists as JSON text; every value of the epoch's record under its name;
     ``benchmark.DATASET``, the derived cell's test accuracy in percent, asked of the table again;
     ``percentile.DATASET``, the percent of the table's cells that are not better than it;
-    ``op_weight.OPERATION``, the mean over edges of the recorded operation weights;
-    and ``measure.NAME.KEY`` of what was measured on the run afterwards.
+    ``op_weight.OPERATION``, the mean of the recorded operation weights over the edges that have
+    it as a candidate; and ``measure.NAME.KEY`` of what was measured on the run afterwards.
 
     Args:
         study: a shipped name or the path of a study; None takes every run below ``out``.
@@ -167,7 +167,9 @@ def table_of(
         identity = {"id": config["identity"]["hash"][:ID_LENGTH], "state": state}
         heads.append({**identity, "completed": state == "done", **head})
         measured = _measures(run, arrays)
-        _derive(records, _operations(head))
+        space = _space_if_there(head)
+        if space is not None:
+            _derive(records, space)
         rows += [_row(each, asked, measured.get(each["epoch"], {}), arrays) for each in records]
         lengths.append(len(records))
     if not heads:
@@ -201,15 +203,15 @@ def _space(head: Mapping[str, Any]) -> Space:
     return build_space({k[len("space.") :]: v for k, v in head.items() if k.startswith("space.")})
 
 
-def _operations(head: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the operations; none where the file of a space of the user's own is gone."""
+def _space_if_there(head: Mapping[str, Any]) -> Space | None:
+    """The run's space; None where the file of one of the user's own is gone."""
     try:
-        return _space(head).operations
+        return _space(head)
     except UserError:
-        return ()
+        return None
 
 
-def _derive(records: Sequence[Record], operations: Sequence[str]) -> None:
+def _derive(records: Sequence[Record], space: Space) -> None:
     """Add what follows from the alpha and the operation weights of a run's records.
 
     A record of an earlier version has no displacement without the mean of each row; alpha says it.
@@ -217,14 +219,11 @@ def _derive(records: Sequence[Record], operations: Sequence[str]) -> None:
     import numpy as np
 
     def centred(record: Record) -> Any:
-        alpha_EO = np.array(record["alpha"], float)[:, : len(operations)]
+        alpha_EO = np.array(record["alpha"], float)[:, : space.operation_count]
         return alpha_EO - alpha_EO.mean(axis=-1, keepdims=True)
 
-    if not operations:
-        return
     for record in records:
-        weights_EO = np.reshape(record["op_weights"], (-1, len(operations)))
-        record["op_weight"] = dict(zip(operations, weights_EO.mean(axis=0).tolist(), strict=True))
+        record["op_weight"] = space.means(record["op_weights"])
         if "alpha_displacement_centred" not in record:
             moved = float(np.linalg.norm(centred(record) - centred(records[0])))
             record["alpha_displacement_centred"] = moved

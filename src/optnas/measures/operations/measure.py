@@ -6,7 +6,6 @@ Shapes: E edges, O operations.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from optnas.base.registry import register
@@ -58,10 +57,9 @@ def operations() -> Measure:
             own_EO[:, skip] -= auxiliary_E
         chosen_EO = snapshot.one_hot(choice).double()
         rows, chosen = own_EO.tolist(), chosen_EO.tolist()
-        every = range(space.edge_count)
         numbers = {
-            "mass": _means(space, rows, every),
-            "share": _means(space, chosen, every),
+            "mass": space.means(rows),
+            "share": space.means(chosen),
             "mass_by_depth": _by_depth(space, rows),
             "share_by_depth": _by_depth(space, chosen),
             "auxiliary": float(auxiliary_E.mean()),
@@ -77,21 +75,12 @@ def operations() -> Measure:
     return Measure(measure, QUANTITIES, cost="nothing", cadence=Cadence(every=1))
 
 
-def _means(space: Space, rows: Sequence[Sequence[float]], edges: Sequence[int]) -> dict[str, float]:
-    """By operation, over those of the edges that have it as a candidate."""
-    found: dict[str, list[float]] = {}
-    for edge in edges:
-        for operation, value in zip(space.columns_at(edge), rows[edge], strict=True):
-            found.setdefault(space.operations[operation], []).append(value)
-    return {name: fmean(found[name]) for name in space.operations if name in found}
-
-
 def _by_depth(space: Space, rows: Sequence[Sequence[float]]) -> dict[str, dict[str, float]]:
     """By operation, then by depth as text, as JSON needs it."""
     by_depth: dict[int, list[int]] = {}
     for edge, (source, target) in enumerate(space.edges):
         by_depth.setdefault(target - source, []).append(edge)
-    means = {depth: _means(space, rows, edges) for depth, edges in sorted(by_depth.items())}
+    means = {depth: space.means(rows, edges) for depth, edges in sorted(by_depth.items())}
     return {
         name: {str(depth): of[name] for depth, of in means.items() if name in of}
         for name in space.operations

@@ -46,7 +46,7 @@ def _cells(space: Space) -> Sequence[Architecture]:
     columns = np.random.default_rng(0).integers(
         space.operation_count, size=(SAMPLE, space.edge_count)
     )
-    return [space.architecture(row) for row in columns]
+    return [space.architecture(space.chosen(row)) for row in columns]
 
 
 def _round_trip(subject: Subject) -> None:
