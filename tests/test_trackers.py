@@ -245,6 +245,15 @@ def test_what_was_taken_back_is_told_anew(tmp_path: Path, notes: Callable[[], li
     assert_board_is(folder.path)
     again = [["finish", "interrupted"], ["start", 2], ["record", 2], ["finish", "done"]]
     assert notes() == [["start", 3], *again]
+    # The way back may be the end of the search.
+    for tracker in told:
+        tracker.start(settings)
+    folder.epochs.write_text("".join(lines[:2]))
+    for tracker in told:
+        tracker.finish("done")
+    assert_board_is(folder.path)
+    ended = [["start", 3], ["finish", "interrupted"], ["start", 2], ["finish", "done"]]
+    assert notes() == [["start", 3], *again, *ended]
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "trackio", "mlflow"])

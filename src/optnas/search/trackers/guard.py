@@ -11,7 +11,7 @@ from optnas.base import registry
 from optnas.base.contents import Status
 from optnas.base.errors import UserError
 from optnas.base.escapes import for_terminal
-from optnas.base.records import Record, RunFolder
+from optnas.base.records import FINISHED, Record, RunFolder
 from optnas.search.settings.model import Settings
 from optnas.search.trackers.base import Tracker
 
@@ -43,27 +43,39 @@ class Guarded:
     def start(self, settings: Settings) -> None:
         """See `Tracker.start`."""
         self._settings = settings
-
-        def start(tracker: Tracker) -> None:
-            self._told = len(self._folder.read_epochs()) - 1
-            tracker.start(settings, self._folder)
-
-        self._pass_on(start, "at the start")
+        self._pass_on(lambda tracker: self._start(tracker, settings), "at the start")
 
     def record(self, record: Record) -> None:
         """See `Tracker.record`."""
         epoch = record["epoch"]
-        if self._settings is not None and epoch <= self._told:
-            self._pass_on(lambda tracker: tracker.finish("interrupted"), f"before epoch {epoch}")
-            self.start(self._settings)  # the record is among those so far
+        settings = self._settings
+        if settings is not None and epoch <= self._told:  # the record is among those so far
+            self._pass_on(lambda tracker: self._anew(tracker, settings), f"at epoch {epoch}")
             return
         self._told = epoch
         self._pass_on(lambda tracker: tracker.record(record), f"at epoch {epoch}")
 
     def finish(self, status: Status) -> None:
         """See `Tracker.finish`; nothing if it was never started."""
-        if self._settings is not None:
-            self._pass_on(lambda tracker: tracker.finish(status), "at the end")
+        settings = self._settings
+        if settings is None:
+            return
+
+        def finish(tracker: Tracker) -> None:
+            # The way back may have been the end of the search.
+            if status in FINISHED and len(self._folder.read_epochs()) <= self._told:
+                self._anew(tracker, settings)
+            tracker.finish(status)
+
+        self._pass_on(finish, "at the end")
+
+    def _start(self, tracker: Tracker, settings: Settings) -> None:
+        self._told = len(self._folder.read_epochs()) - 1
+        tracker.start(settings, self._folder)
+
+    def _anew(self, tracker: Tracker, settings: Settings) -> None:
+        tracker.finish("interrupted")
+        self._start(tracker, settings)
 
     def _pass_on(self, call: Callable[[Tracker], Any], when: str) -> None:
         if self._tracker is None:
