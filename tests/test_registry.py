@@ -11,10 +11,13 @@ from typing import Any, Literal
 
 import pytest
 from cases import refused, write_files
+from studies import tiny_study
 
 from optnas import UserError
 from optnas.base import registry
 from optnas.base.schema import Component, complete, settings_of
+from optnas.study.declare import load_study
+from optnas.study.runner import queued_in, runner_of
 
 FILE = """
 from optnas import register
@@ -30,6 +33,12 @@ class Attribute:
     def __init__(self, temperature: float = 2): ...
 
 def stars(*args, share: float = 0.5, **more): ...
+"""
+BUSY = """
+from optnas.base.registry import register
+
+@register("engine", "busy", queue=lambda out: lambda: {out: "somewhere"})
+def engine(out): ...
 """
 Installed = Callable[..., None]
 
@@ -92,6 +101,20 @@ def test_what_a_files_imports_register_is_not_the_files(tmp_path: Path) -> None:
         "assert registry.find('algorithm', 'darts').__name__ == 'darts'"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+def test_an_engine_that_cannot_be_loaded_is_told_and_the_others_are_asked(
+    installed: Installed, tmp_path: Path
+) -> None:
+    installed("dead", "1 / 0\n", "[optnas.engines]\ndead = dead:it\n")
+    installed("busy", BUSY, "[optnas.engines]\nbusy = busy:engine\n")
+    found, (told,) = queued_in(tmp_path)
+    assert found == {tmp_path: "somewhere"}
+    assert told.startswith("what dead has in its queue is not known: ")
+    assert "which cannot be loaded (ZeroDivisionError" in told
+    loaded = load_study(tiny_study(tmp_path))
+    with pytest.raises(UserError, match="--engine busy or slurm"):
+        runner_of(loaded, tmp_path / "out", "local", {}, detached=True)
 
 
 def test_an_entry_point_is_loaded_when_it_is_asked_for(installed: Installed) -> None:

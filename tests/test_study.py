@@ -6,8 +6,10 @@ import itertools
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,45 @@ def test_what_is_in_a_queue_is_not_begun_and_what_is_handed_over_not_waited_for(
     assert runner.go()
     assert engine.started == [*others, one]
     assert_each_completed_once(name, out)
+
+
+class Queued(InProcess):
+    """Jobs that never end; the cluster does not answer for them, or Ctrl-C comes meanwhile."""
+
+    def __init__(self, event: Callable[[], object]) -> None:
+        super().__init__()
+        self.event, self.told = event, []
+
+    def wait(self, handles: Any, seconds: float) -> dict[int, str]:
+        if self.told:
+            return dict.fromkeys(handles, "job ended")
+        self.event()
+        return {}
+
+    def interrupt(self, handle: int) -> None:
+        self.told.append(handle)
+
+
+@pytest.mark.parametrize("queue", [None, dict])
+def test_jobs_in_a_queue_outlive_an_error_but_not_ctrl_c(queue: Any, tmp_path: Path) -> None:
+    def refuse() -> None:
+        raise UserError("the cluster does not take such a job")
+
+    loaded = load_study(tiny_study(tmp_path, "[0, 1]"))
+    engine = Queued(refuse)
+    with pytest.raises(UserError, match="does not take"):
+        Runner(loaded, tmp_path / "out", engine, jobs=2, queue=queue).go()
+    assert engine.told == ([] if queue else [1, 2])
+
+    def killed() -> None:  # Ctrl-C reaches a program of the cluster, too
+        signal.raise_signal(signal.SIGINT)
+        refuse()
+
+    for event in (lambda: signal.raise_signal(signal.SIGINT), killed):
+        engine = Queued(event)
+        with pytest.raises((KeyboardInterrupt, UserError)):
+            Runner(loaded, tmp_path / "out", engine, jobs=2, queue=queue).go()
+        assert engine.told == [1, 2]
 
 
 # --- declared -------------------------------------------------------------------------------------

@@ -81,7 +81,8 @@ class Runner:
             run that was begun failed.
 
         Raises:
-            UserError: nothing can be written any more; the rest is left as it is.
+            UserError: nothing can be written any more, or the cluster refuses; the rest is left as
+                it is, and so are jobs in a cluster's queue.
             KeyboardInterrupt: on SIGINT or SIGTERM, after every run under way was told to stop and
                 ended.
         """
@@ -93,6 +94,10 @@ class Runner:
                     self._end_late()
                     self._look_elsewhere()
                     self.on_tick()
+            except BaseException:
+                if self.queue is not None and not received:
+                    self.under_way.clear()  # the cluster has them; the same command finds them
+                raise
             finally:
                 self._stop()
                 self.engine.close()
@@ -356,12 +361,12 @@ def runner_of(
     """
     abreast = at_a_time(jobs, threads)
     factory = registry.find("engine", engine, key="--engine")
-    queue = registry.facts("engine", engine).get("queue")
+    queue = _queue_of(engine)
     if detached and queue is None:
         raise UserError(
             "runs of this engine end with the command",
             key="--detach",
-            remedy=f"name one with a queue: --engine {' or '.join(_queues())}",
+            remedy=f"name one with a queue: --engine {' or '.join(_with_queue())}",
         )
     declared, supplied = study.engines.get(engine, {}), {"out": out, "jobs": jobs}
     origins = Origins()
@@ -390,15 +395,22 @@ def queued_in(out: Path) -> tuple[dict[Path, str], list[str]]:
     """
     found: dict[Path, str] = {}
     unknown = []
-    for name, queue in _queues().items():
+    for name in registry.names("engine"):
         try:
-            found |= queue(out)()
+            queue = _queue_of(name)
+            found |= queue(out)() if queue is not None else {}
         except UserError as error:
             unknown.append(f"what {name} has in its queue is not known: {error}")
     return found, unknown
 
 
-def _queues() -> dict[str, Callable[[Path], Queue]]:
-    """The queue of each registered engine that has one, by name."""
-    facts = {name: registry.facts("engine", name) for name in registry.names("engine")}
-    return {name: each["queue"] for name, each in facts.items() if "queue" in each}
+def _queue_of(engine: str) -> Callable[[Path], Queue] | None:
+    queue: Callable[[Path], Queue] | None = registry.facts("engine", engine).get("queue")
+    return queue
+
+
+def _with_queue() -> Iterator[str]:
+    for name in registry.names("engine"):
+        with contextlib.suppress(UserError):  # another's, which cannot be loaded
+            if _queue_of(name) is not None:
+                yield name
