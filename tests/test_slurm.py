@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.study.declare import load_study
 from optnas.study.engines import slurm as engine
-from optnas.study.folder import epochs_of, state_of
+from optnas.study.folder import epochs_of, locate, prepare, state_of
+from optnas.study.runner import runner_of
 from optnas.study.starts import StartLog
 
 DAEMONS = ("slurmctld", "slurmd", "munged")
@@ -194,6 +196,8 @@ def test_killed_jobs_are_queued_again_and_end_as_if_nothing_had_been(
     assert_each_completed_once(name, out)
     starts = [[e["event"] for e in StartLog(each).read()].count("start") for each in runs]
     assert starts == [2, 1, 2, 1], reached
+    killed = {each.name: each.read_text() for each in (out / ".submitit").glob("*.kills")}
+    assert list(killed.values()) == ["137\n"], killed  # the signal before the limit is no kill
     tell("whole", *status())
     whole = tmp_path / "whole"
     assert console(["study", "run", name, "--out", str(whole)], tmp_path)[0] == 0
@@ -221,6 +225,23 @@ def test_a_job_that_is_gone_is_submitted_again_and_ctrl_c_cancels(
     assert {state_of(each) for each in runs} == {"unfinished"}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not HERE, reason="needs slurmctld, slurmd and munge")
+def test_a_job_whose_first_task_is_done_is_queued_again(cluster: None, tmp_path: Path) -> None:
+    name = tiny_study(tmp_path, grid='[[grid]]\n"search.epochs" = [1, 4000]\n')
+    out = tmp_path / "out"
+    short, long = (RunFolder(out / each) for each in load_study(name).runs)
+    assert console([*words(name, out, "tasks_per_job=2"), "--detach"], tmp_path)[0] == 0
+    until(lambda: state_of(short) == "done" and epochs_of(long) >= 2)
+    time.sleep(2)  # for the first task to end, if it did
+    (job,) = engine.submitted(out).alive()
+    slurm("scancel", "--signal=USR2", job)  # as near its limit
+    until(lambda: "Restarts=1" in slurm("scontrol", "show", "job", job))
+    slurm("scancel", job)
+    until(lambda: state_of(long) == "unfinished")
+
+
 def test_a_damaged_list_of_jobs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_jobs", lambda: iter([("4_0", "PENDING")]))
     log = tmp_path / ".submitit" / "submitted.jsonl"
@@ -231,6 +252,92 @@ def test_a_damaged_list_of_jobs_is_told(tmp_path: Path, monkeypatch: pytest.Monk
         log.write_text(f"{line}\n")
         with pytest.raises(UserError, match=r"submitted\.jsonl"):
             engine.Submitted(tmp_path)()
+
+
+def test_one_list_of_jobs_for_whoever_asks_and_later_jobs_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitit = types.SimpleNamespace(SlurmExecutor=lambda *a, **k: None)
+    monkeypatch.setattr(engine, "_import_submitit", lambda: submitit)
+    monkeypatch.setattr(engine, "_try_out", lambda asked: None)
+    monkeypatch.chdir(tmp_path)
+    runner = runner_of(load_study(tiny_study(tmp_path)), Path("out"), "slurm", {})
+    shared = runner.queue
+    assert runner.engine._submitted is shared
+    assert engine.submitted(tmp_path / "out") is shared
+
+    alive = {"1": "RUNNING"}
+    monkeypatch.setattr(engine, "_jobs", alive.items)
+    log = tmp_path / "out" / ".submitit" / "submitted.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_text('{"job": "1", "folders": ["a"]}\n')
+    assert shared() == {tmp_path / "out/a": "job 1, running"}
+    alive["2"] = "PENDING"  # of another runner, before the next question is due
+    with log.open("a") as file:
+        file.write('{"job": "2", "folders": ["b"]}\n')
+    assert shared()[tmp_path / "out/b"] == "job 2, pending"
+
+
+def test_a_cluster_that_does_not_answer_in_time_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(command: object, timeout: float, **more: object) -> None:
+        raise subprocess.TimeoutExpired("squeue", timeout, stderr=b"squeue: error: no\ncontact")
+
+    monkeypatch.setattr(subprocess, "run", late)
+    with pytest.raises(UserError, match=r"does not answer \(squeue: error: no contact\)"):
+        list(engine._jobs())
+
+
+def test_a_killed_job_is_queued_again_three_times_whatever_its_limits(tmp_path: Path) -> None:
+    program = tmp_path / "scontrol"
+    program.write_text('#!/bin/sh\necho "$@" >> "$(dirname "$0")/asked"\n')
+    program.chmod(0o755)
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    told = {"PATH": path, "SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "9"}
+    for code in (137, 1, 140, 0, 137, 137):
+        script = "\n".join([f"(exit {code})", *engine._again(folder)])
+        assert subprocess.run(["bash", "-c", script], env=told).returncode == code
+    assert (tmp_path / "asked").read_text() == "requeue 7\n" * 3
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_the_first_task_of_a_job_stays_until_the_others_are_done(
+    dies: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_study(tiny_study(tmp_path, "[0, 1, 2, 3]"))
+    runs = locate(loaded.runs.values(), tmp_path / "out")
+    for name, folder in runs.items():
+        prepare(loaded.runs[name], folder)
+    folders = list(runs.values())
+    pauses = []
+
+    def others(seconds: float) -> None:
+        """The second task: late to begin, with a pause between its runs."""
+        pauses.append(seconds)
+        step = len(pauses)
+        if step == 2:
+            held.enter_context(folders[1].locked())
+        elif step == 4:
+            if not dies:
+                folders[1].finish("diverged", epoch=0, reason="")
+            held.close()
+        elif step == 6 and not dies:
+            folders[3].finish("diverged", epoch=0, reason="")
+
+    def carried_out(path: Path, settings: object) -> None:
+        RunFolder(path).finish("diverged", epoch=0, reason="")
+
+    monkeypatch.setattr(engine, "execute", carried_out)
+    clock = types.SimpleNamespace(sleep=others, monotonic=lambda: engine.LOOK * len(pauses))
+    monkeypatch.setattr(engine, "time", clock)
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    work = [(str(each.path), {}) for each in folders]
+    with contextlib.ExitStack() as held:
+        monkeypatch.setenv("SLURM_PROCID", "0")
+        engine._Work()(work)
+    assert [state_of(each) for each in folders[::2]] == ["diverged"] * 2
+    assert len(pauses) == (3 + engine.QUIET // engine.LOOK + 1 if dies else 6)
 
 
 def test_time_as_slurm_reads_it() -> None:

@@ -6,9 +6,11 @@ outlive the runner that submitted them. submitit's own files lie in ``OUT/.submi
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -21,10 +23,10 @@ from typing import Any
 from optnas.base.errors import UserError
 from optnas.base.files import append_text
 from optnas.base.json import dump_json, read_lines
-from optnas.base.records import RunFolder
+from optnas.base.records import FINISHED, RunFolder
 from optnas.base.registry import register
 from optnas.study.engines.base import Engine, Job
-from optnas.study.folder import epochs_of
+from optnas.study.folder import epochs_of, state_of
 from optnas.study.worker import execute
 
 NAME = "optnas"  # of every job, by which squeue finds them
@@ -35,14 +37,10 @@ SOONEST, LATEST = 1.0, 30.0
 ENDLESS = 1_000_000  # how often submitit may queue a job again that reached its time limit
 TIMES = 3  # executions in a row without a new epoch, and kills, after which a job is given up
 LEAST = 5  # minutes of a job: it is told up to two and a half before its end
-# After a kill, mostly for its memory, or a signal of the cluster that came before the program was
-# ready for it (SIGUSR2); Slurm takes both for the end of the job.
-AGAIN = (
-    "code=$?",
-    'case "$code" in 137|140) '
-    f'[ "${{SLURM_RESTART_COUNT:-0}}" -lt {TIMES} ] && scontrol requeue "$SLURM_JOB_ID";; esac',
-    'exit "$code"',
-)
+LOOK = 5.0  # seconds between looks at the runs of a job's other tasks
+# Seconds without one of those runs under way, after which they are not waited for; a task that
+# begins may import from a slow disk for most of a minute.
+QUIET = 120.0
 TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
 
 
@@ -61,6 +59,7 @@ class Submitted:
         self._log = self._out / ".submitit" / "submitted.jsonl"
         self._alive: dict[str, str] | None = None
         self._asked = self._changed = -math.inf
+        self._lines = 0  # of the file, when it was read last
 
     def __call__(self) -> dict[Path, str]:
         """Folders of runs in jobs that wait or run, each with its job and the job's state.
@@ -69,6 +68,8 @@ class Submitted:
             UserError: the file is damaged, or squeue has never answered.
         """
         jobs = read_lines(self._log)
+        if len(jobs) != self._lines:  # squeue's last answer may be older than these
+            self._lines, self._asked = len(jobs), -math.inf
         alive = self.alive() if jobs else {}
         try:
             return {
@@ -111,6 +112,14 @@ class Submitted:
         return found
 
 
+_of = functools.cache(Submitted)
+
+
+def submitted(out: Path) -> Submitted:
+    """The one of a study's folder: whoever asks shares what squeue said last."""
+    return _of(out.resolve())
+
+
 def _jobs() -> Iterator[tuple[str, str]]:
     for line in _told("squeue", "--noheader", "--array", f"--name={NAME}", "--format=%i %T"):
         job, state = line.split()
@@ -123,6 +132,8 @@ def _told(*command: str) -> list[str]:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", "") or str(error)
+        if isinstance(said, bytes):  # that of a timeout is, whatever was asked for
+            said = said.decode(errors="replace")
         raise UserError(
             f"the cluster does not answer ({' '.join(said.split())})",
             key=command[0],
@@ -133,6 +144,8 @@ def _told(*command: str) -> list[str]:
 
 class _Work:
     """What a job executes: its runs, dealt out to its tasks, one after the other in each.
+
+    submitit queues a job again from task 0 alone, so that one stays until the others are done.
 
     Args:
         stuck: how many executions in a row have brought no new epoch.
@@ -149,6 +162,8 @@ class _Work:
                 execute(Path(folder), settings)
             except Exception:  # the folder says so too; the next run goes on
                 traceback.print_exc()
+        if task == 0:
+            _await([RunFolder(Path(each)) for i, (each, _) in enumerate(runs) if i % tasks])
 
     def checkpoint(self, runs: Sequence[tuple[str, dict[str, Any]]]) -> Any:
         """submitit's: called near the time limit and before a preemption, to be queued again."""
@@ -158,6 +173,20 @@ class _Work:
         if stuck == TIMES:
             raise SystemExit(f"{TIMES} times without a new epoch: the job is not queued again")
         return submitit.helpers.DelayedSubmission(_Work(stuck), runs)
+
+
+def _await(runs: Sequence[RunFolder]) -> None:
+    """Return when all are finished, or none has been under way for long: its task has died."""
+    seen = time.monotonic()
+    while True:
+        states = {state_of(each) for each in runs}
+        if states <= set(FINISHED):
+            return
+        if "running" in states:
+            seen = time.monotonic()
+        elif time.monotonic() - seen > QUIET:
+            return
+        time.sleep(LOOK)
 
 
 def _epochs(runs: Sequence[tuple[str, dict[str, Any]]]) -> int:
@@ -267,7 +296,7 @@ def _import_submitit() -> Any:
     return submitit
 
 
-@register("engine", "slurm", queue=Submitted)
+@register("engine", "slurm", queue=submitted)
 def slurm(
     out: Path,
     jobs: int | None = None,
@@ -328,16 +357,33 @@ def slurm(
     asked = {key: value for key, value in asked.items() if value}
     submitit = _import_submitit()
     _try_out(asked)
-    executor = submitit.SlurmExecutor(out.resolve() / ".submitit", max_num_timeout=ENDLESS)
+    folder = out.resolve() / ".submitit"
+    executor = submitit.SlurmExecutor(folder, max_num_timeout=ENDLESS)
     parameters = {
         **asked,
         "job_name": NAME,
         "setup": list(setup),
-        "teardown": list(AGAIN),
+        "teardown": _again(folder),
         "array_parallelism": MOST if jobs is None else max(1, jobs // tasks_per_job),
         "additional_parameters": {"requeue": True},
     }
-    return _Slurm(executor, Submitted(out), parameters, runs)
+    return _Slurm(executor, submitted(out), parameters, runs)
+
+
+def _again(folder: Path) -> list[str]:
+    """Lines of shell that queue a job again after a kill, `TIMES` times.
+
+    A kill is mostly for the job's memory, or a signal of the cluster that came before the program
+    was ready for it (SIGUSR2); Slurm takes both for the end of the job. SLURM_RESTART_COUNT also
+    counts the limits that a job has reached, so the kills of each have a file.
+    """
+    return [
+        "code=$?",
+        f'kills={shlex.quote(str(folder))}/"$SLURM_JOB_ID.kills"',
+        'case "$code" in 137|140) echo "$code" >> "$kills"',
+        f'[ "$(wc -l < "$kills")" -le {TIMES} ] && scontrol requeue "$SLURM_JOB_ID";; esac',
+        'exit "$code"',
+    ]
 
 
 def _try_out(asked: Mapping[str, Any]) -> None:
