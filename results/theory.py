@@ -182,9 +182,8 @@ def branches(found: Stored) -> str:
         for row in each["estimates"]["branches"]:
             for cell in ("shallow", "stem only"):
                 rows.append([name, row["nodes"], cell, *(told(v, 2) for v in row[cell].values())])
-    heads = ["rate", "own rate", "lambda_min", "last convolutions"]
-    order = list(found[DATASETS[0]]["estimates"]["branches"][0]["shallow"])
-    return as_table(["images", "h", "cell", *(h for h in order if h in heads)], rows)
+    heads = found[DATASETS[0]]["estimates"]["branches"][0]["shallow"]
+    return as_table(["images", "h", "cell", *heads], rows)
 
 
 def widths(found: Stored) -> str:
@@ -193,7 +192,8 @@ def widths(found: Stored) -> str:
     for name, each in found.items():
         for row in each["estimates"]["drift"]:
             rows.append([name, row["channels"], told(row["head"], 2)])
-        rows.append([name, "infinite", told(row["head at infinite width"], 2)])
+        infinite = each["estimates"]["infinite width"]["head"]
+        rows.append([name, "infinite", told(infinite, 2)])
     return as_table(["images", "m", "lambda_min of the last node's kernel"], rows)
 
 

@@ -13,7 +13,7 @@ import itertools
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from scipy import stats
 from torch import Tensor
 
 from optnas.base.errors import UserError, did_you_mean
-from optnas.base.json import digest
 from optnas.base.seeds import named_generator
 from optnas.theory import descent, formula, inputs, width
 from optnas.theory.cell import (
@@ -154,6 +153,9 @@ def of_seed(settings: Settings, folder: Path | None, seed: int) -> Found:
         ],
         "blocks": blocks(one),
         "drift": [drift(one, channels) for channels in WIDTHS],
+        "infinite width": {
+            "head": least(width.heads(settings.cell(), one.start().problem.images_NCP)[-1])
+        },
         "weights": [sensitivity(one, settings.cell(b, b), 0.0, ("gd",)) for b in WEIGHTS],
         "auxiliary": [
             sensitivity(
@@ -255,7 +257,6 @@ def drift(one: Seed, channels: int) -> Found:
         "channels": channels,
         "lambda_min": smallest,
         "head": least(at_start.heads[-1]),
-        "head at infinite width": least(width.heads(cell, start.problem.images_NCP)[-1]),
     }
     every = max(1, settings.steps // 10)
     for name in descent.OPTIMIZERS:
@@ -518,23 +519,9 @@ def convergence(settings: Settings, folder: Path | None, jobs: int) -> Found:
         jobs: seeds side by side, each on one core.
 
     Returns:
-        The settings, what the data are, the digest of both, and what each seed found.
+        As `optnas.theory.inputs.run_seeds`.
 
     Raises:
         UserError: a setting is out of range.
     """
-    import joblib
-
-    settings.check()
-    dataset = inputs.opened(settings.dataset, folder)
-    each = (joblib.delayed(of_seed)(settings, folder, seed) for seed in range(settings.seeds))
-    made_from = {
-        "settings": asdict(settings),
-        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint()},
-    }
-    return {
-        "hash": digest(made_from),
-        **made_from,
-        "torch": torch.__version__,
-        "seeds": list(joblib.Parallel(n_jobs=jobs)(each)),
-    }
+    return inputs.run_seeds(of_seed, settings, folder, jobs)

@@ -1,19 +1,81 @@
-"""Samples of unit norm from real images, and the targets that are fitted."""
+"""Samples of unit norm from real images, the targets that are fitted, and seeds side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from optnas.base.errors import UserError
+from optnas.base.json import digest
 from optnas.base.registry import find
 from optnas.data.images import resize
 from optnas.data.sets.base import Dataset
 from optnas.spaces.tables import data_folder
 from optnas.theory.cell import Problem
+
+
+class Sizes(Protocol):
+    """A dataclass of what a command of the theory is run with."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def dataset(self) -> str:
+        """Where the images come from."""
+
+    @property
+    def seeds(self) -> int:
+        """How many."""
+
+    def check(self) -> None:
+        """Refuse what cannot be run."""
+
+
+S = TypeVar("S", bound=Sizes)
+
+
+def run_seeds(
+    of_seed: Callable[[S, Path | None, int], dict[str, Any]],
+    settings: S,
+    folder: Path | None,
+    jobs: int,
+) -> dict[str, Any]:
+    """Run every seed.
+
+    Args:
+        of_seed: what one finds, from the settings, the data folder and its number.
+        settings: the sizes.
+        folder: the data folder; default: the variable OPTNAS_DATA.
+        jobs: seeds side by side, each on one core.
+
+    Returns:
+        The settings, what the data are, the digest of both, torch's version, and what each seed
+        found.
+
+    Raises:
+        UserError: a setting is out of range.
+    """
+    import joblib
+
+    settings.check()
+    dataset = opened(settings.dataset, folder)
+    each = (joblib.delayed(of_seed)(settings, folder, seed) for seed in range(settings.seeds))
+    made_from = {
+        "settings": asdict(settings),
+        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint()},
+    }
+    return {
+        "hash": digest(made_from),
+        **made_from,
+        "torch": torch.__version__,
+        "seeds": list(joblib.Parallel(n_jobs=jobs)(each)),
+    }
 
 
 def opened(name: str, folder: Path | None) -> Dataset:

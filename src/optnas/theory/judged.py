@@ -7,7 +7,7 @@ rate Clopper and Pearson's; both of 95 %. Every verdict names the reading of the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -80,8 +80,8 @@ def violated(row: Found, target: str, reading: str) -> bool:
 def estimates(found: Found) -> Found:
     """Every estimate, in the sections and places in which the seeds have the values.
 
-    Of the drift the mean is geometric, of the losses of cells with skips it is that of the decrease
-    of log F; ``violations`` are rates over all draws.
+    Of the drift and at infinite width the mean is geometric, of the losses of cells with skips it
+    is that of the decrease of log F; ``violations`` are rates over all draws.
 
     Args:
         found: as `optnas.theory.convergence.convergence` returns it.
@@ -90,10 +90,12 @@ def estimates(found: Found) -> Found:
     told = {
         section: _over([seed[section] for seed in seeds])
         for section in seeds[0]
-        if section not in ("seed", "draws", "drift", "shares")
+        if section not in ("seed", "draws", "drift", "infinite width", "shares")
     }
-    logs = [[_mapped(row, math.log) for row in seed["drift"]] for seed in seeds]
-    told["drift"] = [_exponential(row) for row in _over(logs)]
+    told["drift"] = [
+        _geometric(rows) for rows in zip(*(seed["drift"] for seed in seeds), strict=True)
+    ]
+    told["infinite width"] = _geometric([seed["infinite width"] for seed in seeds])
     work = [
         {how: {share: _work(of[share]) for share in of} for how, of in seed["shares"].items()}
         for seed in seeds
@@ -122,11 +124,12 @@ def _over(trees: Sequence[Any]) -> Any:
     return estimate(trees)
 
 
-def _mapped(row: Found, function: Callable[[float], float]) -> Found:
-    return {key: value if key in GIVEN else function(value) for key, value in row.items()}
-
-
-def _exponential(row: Found) -> Found:
+def _geometric(rows: Sequence[Found]) -> Found:
+    """Geometric means, with intervals, of the numbers that are not given."""
+    logs = [
+        {key: value if key in GIVEN else math.log(value) for key, value in row.items()}
+        for row in rows
+    ]
     return {
         key: value
         if key in GIVEN
@@ -134,7 +137,7 @@ def _exponential(row: Found) -> Found:
             part: number if part == "n" or number is None else math.exp(number)
             for part, number in value.items()
         }
-        for key, value in row.items()
+        for key, value in _over(logs).items()
     }
 
 

@@ -12,6 +12,7 @@ it; in reduction cells a skip of a strided edge is DARTS' own, a strided pair of
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm, Progress
 from optnas.base.errors import UserError
-from optnas.base.json import digest
 from optnas.spaces.base import Space
 from optnas.spaces.darts import network
 from optnas.spaces.operations import darts as operations
 from optnas.spaces.operations.nasbench201 import nor_conv_3x3
 from optnas.spaces.wiring import Wiring
 from optnas.theory import inputs
+from optnas.theory.convergence import SHARES
 from optnas.theory.judged import estimate, over_seeds
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from optnas.search.settings.model import Settings as RunSettings
 
 Found = dict[str, Any]
-SHARES = (0.0, 0.375, 0.625)
 EDGES = tuple((target - back, target) for target in range(2, 6) for back in (2, 1))
 STRIDED = tuple(place for place, (source, _) in enumerate(EDGES) if source < 2)
 CONVOLUTION, SKIP = "nor_conv_3x3", "skip_connect"
@@ -200,28 +200,14 @@ def skips(settings: Settings, folder: Path | None, jobs: int) -> Found:
         jobs: seeds side by side, each on one core.
 
     Returns:
-        Settings, data and their digest, what each seed found, estimates and verdicts.
+        As `optnas.theory.inputs.run_seeds`, with estimates and verdicts.
 
     Raises:
         UserError: a setting is out of range.
     """
-    import joblib
-
-    settings.check()
-    dataset = inputs.opened(settings.dataset, folder)
-    each = (joblib.delayed(of_seed)(settings, folder, seed) for seed in range(settings.seeds))
-    made_from = {
-        "settings": asdict(settings),
-        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint()},
-    }
-    seeds = list(joblib.Parallel(n_jobs=jobs)(each))
-    return {
-        "hash": digest(made_from),
-        **made_from,
-        "seeds": seeds,
-        "estimates": estimates(seeds),
-        "verdicts": verdicts(seeds),
-    }
+    found = inputs.run_seeds(of_seed, settings, folder, jobs)
+    seeds = found["seeds"]
+    return {**found, "estimates": estimates(seeds), "verdicts": verdicts(seeds)}
 
 
 def estimates(seeds: Sequence[Found]) -> Found:
@@ -235,8 +221,7 @@ def estimates(seeds: Sequence[Found]) -> Found:
 
 
 def verdicts(seeds: Sequence[Found]) -> list[Found]:
-    """Whether cells with skips are ahead of those without, within seeds."""
-    without, *others = (f"{share:g}" for share in SHARES)
+    """Whether cells with more skips are ahead of those with fewer, within seeds."""
     when = {
         "after the last epoch": lambda values: values[-1],
         "on average over epochs": lambda values: sum(values) / len(values),
@@ -245,13 +230,13 @@ def verdicts(seeds: Sequence[Found]) -> list[Found]:
         asdict(
             over_seeds(
                 "H8",
-                f"figure 2 of PR-DARTS in a supernet: {100 * float(share):g} % of the operations "
-                f"turned into skips; {words}",
-                "train loss, with skips minus without",
-                [of(s["losses"][share]) - of(s["losses"][without]) for s in seeds],
+                f"figure 2 of PR-DARTS in a supernet: {100 * more:g} % of the operations turned "
+                f"into skips, against {100 * fewer:g} %; {words}",
+                "train loss, more skips minus fewer",
+                [of(s["losses"][f"{more:g}"]) - of(s["losses"][f"{fewer:g}"]) for s in seeds],
                 "< 0",
             )
         )
-        for share in others
+        for fewer, more in itertools.combinations(SHARES, 2)
         for words, of in when.items()
     ]
