@@ -12,6 +12,8 @@ A run's seed names one stream for each purpose:
     perturbation        draws of the algorithm, such as random perturbations
     draws               one number per step, of algorithms that draw in their relaxation
     operation-noise     one number per batch of a step, of a space whose operations draw noise
+    regularization      one number per batch of a stand-alone training that drops paths or whose
+                        operations draw noise
     more-train-batches  further train batches of an alpha step, if its hypergradient asks for them
     recalibration-N     batches that statistics are collected anew from after epoch N, where an
                         optimizer judges the weights at another point than it trains them

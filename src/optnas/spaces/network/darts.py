@@ -23,10 +23,12 @@ from optnas.spaces.operations.darts import halved, halved_filters
 from optnas.spaces.wiring import Wiring
 
 STEM = 3
-# What operations draw where no step of a search or training asks: the same numbers every time.
+# Seed of what operations draw where no step of a search or training asks, in every run: numbers by
+# place in the batch, so that an accuracy is the same again on the same batches only.
 JUDGED = 0
 
-# By column of alpha: the operation's name, and the operation.
+# By key: the operation's name, and the operation. A key is a column of alpha in the network that is
+# searched, and the operation's index in one that is fixed.
 Candidates = Sequence[tuple[int, str, Operation]]
 # An edge of a cell and its input -> what it adds to its target, each in memory of its own.
 Terms = Callable[[int, Tensor], Iterator[Tensor]]
@@ -40,7 +42,7 @@ class PlacedCell:
         name: prefix of its weights, such as ``cells.2``.
         wiring: its kind.
         rows: where that kind's edges stand among the rows of alpha.
-        operations: by edge: columns of alpha, and the operations they stand for.
+        operations: by edge: keys, as of `Candidates`, and the operations they stand for.
         after_reduction: whether its first input is twice as high and wide as its second.
     """
 
@@ -103,8 +105,8 @@ class CellsOfTwoInputs(Layers):
             self._inputs(name, widths, channels, after)
             operations = tuple(
                 tuple(
-                    (column, Placed(f"{name}.edges.{e}.{own}", operation, site))
-                    for column, own, operation in candidates(rows[kind].start + e)
+                    (key, Placed(f"{name}.edges.{e}.{own}", operation, site))
+                    for key, own, operation in candidates(rows[kind].start + e)
                 )
                 for e in range(len(wiring.edges))
                 for site in [Site(channels, channels, 2 if e in wiring.strided else 1)]
@@ -246,7 +248,7 @@ class TwoInputs(CellsOfTwoInputs, SearchNetwork):
             statistics: running statistics, or None to use and keep none.
             update: whether running statistics move.
             draw: seed of what its operations draw on this batch; None draws the numbers that every
-                judging pass sees.
+                judging pass over the same batches sees.
 
         Returns:
             Logits and statistics.
