@@ -24,6 +24,7 @@ from optnas.base.records import Record, RunFolder
 from optnas.search import api
 from optnas.search.settings.model import Settings
 from optnas.search.trackers import guard
+from optnas.search.trackers.shown import MATRICES, Curves
 
 BOARD = {"tracking.name": "tensorboard"}
 NOTES = '''
@@ -67,6 +68,17 @@ def events_of(run: Path) -> EventAccumulator:
 
 def scalars(run: Path, tag: str) -> list[tuple[int, float]]:
     return [(event.step, event.value) for event in events_of(run).Scalars(tag)]
+
+
+def test_the_curves_of_two_kinds_of_cell_are_apart(tmp_path: Path) -> None:
+    settings = tiny_settings(space__name="darts-s2", benchmark__table="none")
+    curves = Curves(settings, RunFolder(tmp_path), alpha=True)
+    matrix = [[float(edge), 0.5] for edge in range(28)]
+    record = dict.fromkeys(MATRICES, matrix) | {"epoch": 0}
+    ((_, numbers),) = curves.of([record])
+    assert len(numbers) == len(MATRICES) * 28 * 2
+    assert numbers["alpha/normal/0-2/skip_connect"] == 0.0
+    assert numbers["alpha/reduce/4-5/skip_connect"] == 27.0
 
 
 def assert_board_is(run: Path) -> None:

@@ -1,7 +1,8 @@
 """What trackers show of a run, the same in all of them: curves, and which run it is.
 
 A curve is a number of every epoch under a tag: of the record (``benchmark/accuracy/cifar10``), of
-alpha and the operation weights by edge and operation (``alpha/0-1/skip_connect``), and of the
+alpha and the operation weights by edge and operation (``alpha/0-1/skip_connect``, of several kinds
+of cell ``alpha/normal/0-2/skip_connect``), and of the
 measures taken during the search (``measures/LABEL/NAME``).
 """
 
@@ -56,10 +57,14 @@ class Curves:
     def _by_name(self, matrix_EO: list[list[float]]) -> dict[str, dict[str, float]]:
         further = range(self._space.operation_count + 1, len(matrix_EO[0]) + 1)
         names = [*self._space.column_names, *(f"column {place}" for place in further)]
-        return {
-            f"{source}-{target}": dict(zip(names, row, strict=True))
-            for (source, target), row in zip(self._space.edges, matrix_EO, strict=True)
-        }
+        wirings = self._space.wirings
+        edges = [
+            (f"{wiring.name}/" if len(wirings) > 1 else "") + f"{source}-{target}"
+            for wiring in wirings
+            for source, target in wiring.edges
+        ]
+        rows = [dict(zip(names, row, strict=True)) for row in matrix_EO]
+        return dict(zip(edges, rows, strict=True))
 
     def _measured(self, label: str) -> dict[int, Mapping[str, float]]:
         """What a measure found during the search, by epoch."""
