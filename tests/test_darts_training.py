@@ -31,8 +31,7 @@ from optnas.search.standalone.cell import Epoch
 from optnas.search.standalone.settings import load_settings
 from optnas.search.standalone.train import Training, load_parts
 from optnas.spaces import NAS_BENCH_201
-from optnas.spaces.darts import DARTS, S4
-from optnas.spaces.network.build import build_regularized
+from optnas.spaces.darts import DARTS, S4, fixed
 from optnas.spaces.network.darts import noise_of
 from optnas.spaces.network.darts_fixed import FixedTwoInputs
 from optnas.spaces.network.protocol import RegularizedNetwork
@@ -53,7 +52,7 @@ NOISY = (
 
 
 def built(text: str = DARTS_V2, cells: int = 1) -> RegularizedNetwork:
-    return build_regularized(
+    return fixed(
         DARTS.parse(text),
         auxiliary=True,
         channels=2,
@@ -89,7 +88,7 @@ def test_the_auxiliary_head_and_dropped_paths_are_what_they_say() -> None:
     y = torch.stack([y[:, :, i : i + 5, j : j + 5].mean((2, 3)) for i in (0, 3) for j in (0, 3)], 2)
     scale = (1 + 1e-5) ** -0.5
     y = (w["auxiliary.conv_0.weight"][:, :, 0, 0] @ y * scale).relu()
-    y = (w["auxiliary.conv_1.weight"].flatten(2).permute(0, 1, 2).flatten(1) @ y.flatten(1).T).T
+    y = (w["auxiliary.conv_1.weight"].flatten(1) @ y.flatten(1).T).T
     y = (y * scale).relu()
     expected = F.linear(y, w["auxiliary.linear.weight"], w["auxiliary.linear.bias"])
     found = network.heads(x, statistics=start, update=False, draw=0, drop_path=0.0).auxiliary_BK
@@ -127,6 +126,32 @@ def test_a_training_goes_on_where_it_was_killed(text: str, space: Any, tmp_path:
     assert optnas.network(text, space=space.name, channels=2, cells=1)(
         torch.rand(2, 3, 8, 8)
     ).shape == (2, 10)
+
+
+def test_it_is_as_large_as_the_published_one() -> None:
+    sizes: dict[str, Any] = {"channels": 36, "cells": 6, "classes": 10, "image_channels": 3}
+    network = fixed(DARTS.parse(DARTS_V2), **sizes, generator=torch.Generator())
+    assert sum(w.numel() for w in network.weights.values()) == 3_349_342
+
+
+@pytest.mark.thorough
+def test_a_network_with_an_auxiliary_head_is_read_back(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {
+        "network": {"channels": 2, "cells": 1, "auxiliary_weight": 0.4},
+        "data": {
+            **{"name": "digits", "train_size": 16, "valid_size": 16, "resolution": 32},
+            "test": "none",
+        },
+        "training": {"epochs": 1, "batch_size": 16, "seeds": [0]},
+    }
+    out = tmp_path / "trained"
+    optnas.train(DARTS_V2, asked, out=out, protocol="darts-cpu", space="darts")
+    module, x = optnas.network(out), torch.rand(2, 1, 32, 32)
+    kept = of(out)["checkpoints"]["seed-0.pt"]["weights"]
+    assert_same(dict(module.state_dict()), {**module.state_dict(), **kept})
+    assert "auxiliary.linear.weight" in kept
+    module.save(tmp_path / "net.safetensors")
+    assert torch.equal(optnas.network(tmp_path / "net.safetensors")(x), module(x))
 
 
 @pytest.mark.thorough

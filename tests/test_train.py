@@ -238,6 +238,12 @@ def test_a_table_is_asked_about_the_data_set_that_was_trained_on() -> None:
     assert 80 < said["accuracy"] < 95
 
 
+def test_a_cell_without_an_index_is_not_asked_for_one() -> None:
+    with pytest.raises(UserError, match=r"or a genotype$") as told:
+        find("runs/none", "darts")
+    assert "index" not in str(told.value)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

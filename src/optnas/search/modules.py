@@ -56,9 +56,9 @@ def network(
     path = Path(what)
     if path.suffix == SUFFIX:
         return _of_file(path)
-    if _holds(path, CONFIG):
+    if present(path / CONFIG):
         return _of_training(path, seed)
-    if _holds(path, "config.toml"):
+    if present(path / "config.toml"):
         raise UserError(
             "is a search, whose cell has no weights of its own yet",
             where=path,
@@ -69,13 +69,6 @@ def network(
     sizes |= {"image_channels": image_channels}
     pictures = Pictures((0.0,) * image_channels, (1.0,) * image_channels)
     return _module(found.architecture, found.space, sizes, pictures, seed=seed or 0)
-
-
-def _holds(folder: Path, name: str) -> bool:
-    try:
-        return (folder / name).exists()
-    except OSError:  # a genotype is too long for a name
-        return False
 
 
 def _module(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,20 +53,19 @@ class Found:
 
 
 def find(what: str | Path, space: str | None = None) -> Found:
-    """The cell that a run's folder, an architecture string or an index stands for.
+    """The cell that a run's folder, an architecture string, a genotype or an index stands for.
 
     Args:
-        what: a folder with a finished run, a string such as ``|op~0|+...``, operation indices with
-            commas between them, or an index.
+        what: a folder with a finished run, a string such as ``|op~0|+...``, a genotype, operation
+            indices with commas between them, or an index.
         space: of a cell that no run found; that of the default protocol if None.
 
     Raises:
         UserError: it is none of these, or the run has not found a cell.
     """
     text = str(what)
-    with contextlib.suppress(OSError):  # a genotype is too long for a name
-        if Path(text).is_dir():
-            return _found_by(Path(text), space)
+    if os.path.isdir(text):  # of a genotype, too long for a name, Path.is_dir fails
+        return _found_by(Path(text), space)
     section = {"name": space} if space is not None else {"name": default_space().name}
     cells = build_space(section)
     if re.fullmatch(r"[+-]?[0-9]{1,20}", text):
@@ -77,8 +76,11 @@ def find(what: str | Path, space: str | None = None) -> Found:
             key="RUN|ARCH",
             value=text,
             remedy="name a run's folder (optnas list shows them), a cell as "
-            + (f"'{cells.example}'" if cells.keeps_some else f"'{cells.architecture_at(0)}'")
-            + ", or its index",
+            + (
+                f"'{cells.example}', or a genotype"
+                if cells.keeps_some
+                else f"'{cells.architecture_at(0)}', or its index"
+            ),
         )
     return Found(cells.parse(text, key="RUN|ARCH"), section)
 

@@ -5,7 +5,6 @@ Shapes: N images held, S channels of all batch norms together.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,7 +29,6 @@ from optnas.search.draws import seed_of
 from optnas.search.standalone.settings import TrainingSettings
 from optnas.spaces import Architecture
 from optnas.spaces.network import FixedNetwork, Statistics, build_fixed
-from optnas.spaces.network.build import build_regularized
 from optnas.spaces.network.protocol import Heads, RegularizedNetwork, Sizes
 
 DTYPE = torch.float32
@@ -159,11 +157,11 @@ class Training:
         self.settings, self.parts = settings, parts
         device = parts.train.labels_N.device
         sizes, asked = sizes_of(settings, parts.dataset, seed, device), settings.network
-        self._regularized: RegularizedNetwork | None = None
-        if asked.auxiliary_weight or asked.drop_path or draws_noise(architecture):
-            auxiliary = asked.auxiliary_weight > 0
-            self._regularized = build_regularized(architecture, auxiliary=auxiliary, **sizes)
-        self.network: FixedNetwork = self._regularized or build_fixed(architecture, **sizes)
+        more: Mapping[str, Any] = {"auxiliary": True} if asked.auxiliary_weight else {}
+        network: Any = build_fixed(architecture, **sizes, **more)
+        draws = asked.auxiliary_weight or asked.drop_path or draws_noise(architecture)
+        self.network: FixedNetwork = network
+        self._regularized: RegularizedNetwork | None = network if draws else None
         own = settings.optimizer
         weights = self.network.weights
         self.optimizer = build(
@@ -241,12 +239,15 @@ class Training:
 
             return plain
         share = (self.epoch - 1) / self.settings.training.epochs
-        return functools.partial(
-            _drawing,
-            regularized,
-            seed_of(self.generators[REGULARIZATION]),
-            self.settings.network.drop_path * share,
-        )
+        drop_path = self.settings.network.drop_path * share
+        draw = seed_of(self.generators[REGULARIZATION])
+
+        def drawing(images: Tensor, statistics: Statistics | None, update: bool) -> Heads:
+            return regularized.heads(
+                images, statistics=statistics, update=update, draw=draw, drop_path=drop_path
+            )
+
+        return drawing
 
     def outcome(self) -> Trained:
         """The network's accuracies; the test images choose nothing, not even an epoch."""
@@ -311,19 +312,6 @@ def train(
     while training.epoch < settings.training.epochs:
         training.train_epoch()
     return training.outcome()
-
-
-def _drawing(
-    network: RegularizedNetwork,
-    draw: int,
-    drop_path: float,
-    images_BCHW: Tensor,
-    statistics: Statistics | None,
-    update: bool,
-) -> Heads:
-    return network.heads(
-        images_BCHW, statistics=statistics, update=update, draw=draw, drop_path=drop_path
-    )
 
 
 def draws_noise(architecture: Architecture) -> bool:

@@ -12,7 +12,6 @@ from optnas.spaces.network.protocol import (
     BuildFixed,
     BuildNetwork,
     FixedNetwork,
-    RegularizedNetwork,
     SearchNetwork,
     Sizes,
 )
@@ -56,25 +55,11 @@ def build_fixed(architecture: Architecture, **sizes: Unpack[Sizes]) -> FixedNetw
 
     Args:
         architecture: of a space; one without a network of its own has `Network`.
-        **sizes: of the network.
+        **sizes: of the network; and ``auxiliary``, whether there is an auxiliary head, where
+            `Space.regularized`.
 
     Raises:
         UserError: no such network is known for the space.
     """
     build: BuildFixed = architecture.space.fixed or Network
     return build(architecture, **sizes)
-
-
-def build_regularized(
-    architecture: Architecture, *, auxiliary: bool, **sizes: Unpack[Sizes]
-) -> RegularizedNetwork:
-    """The network of one architecture where paths are dropped or operations draw noise.
-
-    Args:
-        architecture: of a space with `Space.regularized`.
-        auxiliary: whether there is an auxiliary head.
-        **sizes: of the network.
-    """
-    build: Any = architecture.space.fixed
-    network: RegularizedNetwork = build(architecture, auxiliary=auxiliary, **sizes)
-    return network
