@@ -31,7 +31,7 @@ from optnas.study.starts import StartLog
 
 DAEMONS = ("slurmctld", "slurmd", "munged")
 HERE = all(shutil.which(each) for each in (*DAEMONS, "sbatch")) and os.getuid() == 0
-EPOCHS = 24
+EPOCHS = 60  # so many that a job on a busy machine has begun before the first run of another ends
 # The daemons of one machine, without systemd, cgroups and accounts.
 CONFIG = """
 ClusterName=optnas
