@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from optnas.base.columns import RECORD
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.cli import main
+from optnas.report.cells import cell_svg
 from optnas.report.mixed_cell import mixed_cell
 from optnas.report.pictures import plot_figure
 from optnas.spaces import NAS_BENCH_201
+from optnas.spaces.base import Space
 from optnas.spaces.drawing import STROKE_WIDTH, draw_mixed_cell, operation_colours
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,6 +90,20 @@ def test_strokes_are_as_wide_as_their_operation_weights() -> None:
     np.testing.assert_allclose(widths, STROKE_WIDTH * op_weights.clip(min=0))
     colours = [stroke.get_edgecolor() for stroke in strokes[:5]]
     assert colours == [to_rgba(colour) for colour in operation_colours(NAS_BENCH_201)]
+
+
+def test_strokes_have_the_colours_of_their_edges_own_candidates() -> None:
+    space = Space(
+        "own", 3, ((0, 1), (0, 2), (1, 2)), ("none", "skip_connect", "nor_conv_3x3"), 0, 1,
+        columns=((1, 2), (2, 1), (1, 2)),
+    )  # fmt: skip
+    cell, colours = space.architecture((2, 2, 0)), operation_colours(space)
+    expected = [colours[o] for o in (1, 2, 2, 1, 1, 2)]
+    ax = draw_mixed_cell(3 * [[0.5, 0.5]], space, Figure().add_subplot())
+    found = [p.get_edgecolor() for p in ax.patches if isinstance(p, PathPatch)]
+    assert found == [to_rgba(colour) for colour in expected]
+    assert re.findall('stroke="(#.*?)"', cell_svg(space, 3 * [[0.5, 0.5]], cell)) == expected
+    assert space.one_hot(cell.operations) == [[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
 
 
 @pytest.mark.parametrize(

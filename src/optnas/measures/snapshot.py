@@ -107,11 +107,7 @@ class Snapshot:
 
     def one_hot(self, choice: Sequence[int]) -> Tensor:
         """Operation weights of one cell: 1 for the operation of each edge, 0 for the others."""
-        rows = [
-            [float(operation == chosen) for operation in self.space.columns_at(edge)]
-            for edge, chosen in enumerate(choice)
-        ]
-        return torch.tensor(rows, dtype=self.dtype, device=self.device)
+        return torch.tensor(self.space.one_hot(choice), dtype=self.dtype, device=self.device)
 
     def batches(self, half: Half, count: int, batch_size: int | None = None) -> Iterator[Batch]:
         """The same clean batches in every epoch and every run on these data.

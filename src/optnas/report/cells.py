@@ -51,11 +51,12 @@ def cell_svg(space: Space, op_weights_EO: Sequence[Sequence[float]], cell: Archi
     for edge, ((source, target), weights_O) in enumerate(
         zip(space.edges, op_weights_EO, strict=True)
     ):
+        own = space.columns_at(edge)
         for index, weight in enumerate(weights_O):
             way = _way(edge_curve(source, target, (middle - index) * STROKE_SPACING))
             parts.append(
                 f'<path d="{way}" data-edge="{edge}" data-operation="{index}" fill="none" '
-                f'stroke="{colours[index]}" stroke-width="{STROKE * max(weight, 0.0):.3f}"/>'
+                f'stroke="{colours[own[index]]}" stroke-width="{STROKE * max(weight, 0.0):.3f}"/>'
             )
     for edge, ((source, target), index) in enumerate(
         zip(space.edges, cell.operations, strict=True)

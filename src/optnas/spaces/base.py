@@ -220,6 +220,20 @@ class Space:
                 found.setdefault(operation, []).append(value)
         return {self.operations[o]: fmean(found[o]) for o in sorted(found)}
 
+    def one_hot(self, operations: Sequence[int]) -> list[list[float]]:
+        """Operation weights of one cell: 1 in the column of each edge's operation, 0 elsewhere.
+
+        The row of an operation that is no candidate of its edge, such as ``none`` of an edge that
+        is left out, is 0.
+
+        Args:
+            operations: one per edge.
+        """
+        return [
+            [float(each == chosen) for each in self.columns_at(edge)]
+            for edge, chosen in enumerate(operations)
+        ]
+
     def skip_column(self, who: str) -> int:
         """The column of the identity.
 

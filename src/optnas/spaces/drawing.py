@@ -80,13 +80,16 @@ def draw_mixed_cell(
     """
     from matplotlib.patches import PathPatch
 
-    middle = (space.operation_count - 1) / 2
-    for (source, target), weights_O in zip(space.edges, op_weights_EO, strict=True):
+    middle, colours = (space.operation_count - 1) / 2, operation_colours(space)
+    for edge, ((source, target), weights_O) in enumerate(
+        zip(space.edges, op_weights_EO, strict=True)
+    ):
+        own = space.columns_at(edge)
         for index, weight in enumerate(weights_O):
             stroke = PathPatch(
                 edge_curve(source, target, (middle - index) * STROKE_SPACING),
                 linewidth=STROKE_WIDTH * max(weight, 0.0),
-                edgecolor=operation_colours(space)[index],
+                edgecolor=colours[own[index]],
                 facecolor="none",
                 capstyle="butt",
                 zorder=1,

@@ -139,9 +139,7 @@ def _one_by_one(
     like = next(iter(network.weights.values()))
     for function in functions:
         cell = function.cell
-        one_hot_EO = torch.eye(cell.space.operation_count, dtype=like.dtype, device=like.device)[
-            list(cell.operations)
-        ]
+        one_hot_EO = like.new_tensor(cell.space.one_hot(cell.operations))
         statistics = recalibrated(network, one_hot_EO, calibration) if calibration else None
         losses, correct = [], []
         for batch in batches:
