@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from cases import command, console, copied, start
+from test_darts_space import DARTS_V2
 from tiny import TINY, assert_same, tiny_settings
 
 import optnas
@@ -218,12 +219,17 @@ def test_the_published_recipe() -> None:
 
 
 @pytest.mark.parametrize(
-    ("space", "depth"), [("nas-bench-macro", "8 layers"), ("nas-bench-201", "1 cell per stage")]
+    ("space", "cell", "depth"),
+    [
+        ("nas-bench-macro", "0", "8 layers"),
+        ("nas-bench-201", "0", "1 cell per stage"),
+        ("darts", DARTS_V2, "1 normal cell per stage"),
+    ],
 )
 def test_what_is_trained_is_told_in_the_words_of_its_space(
-    space: str, depth: str, capsys: pytest.CaptureFixture[str]
+    space: str, cell: str, depth: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = find("0", space)
+    found = find(cell, space)
     given = Layer("test", {"data": {"name": "digits"}})
     settings = load_settings(found.architecture.space, "cpu", over=[given])
     print_start(found, settings, {"train": 10, "valid": 0, "test": 5, "classes": 10})

@@ -32,8 +32,10 @@ def print_start(found: Found, settings: TrainingSettings, sizes: Mapping[str, in
     network, training, space = settings.network, settings.training, found.architecture.space
     # A "cell" that halves the sides is the whole network, which no number of cells repeats.
     whole = space.is_one_sum and space.strided
+    # Of several kinds of cell only the first is repeated: one that reduces stands between stages.
+    kind = "cell" if len(space.wirings) == 1 else f"{space.wirings[0].name} cell"
     depth = (
-        plural(space.edge_count, "layer") if whole else f"{plural(network.cells, 'cell')} per stage"
+        plural(space.edge_count, "layer") if whole else f"{plural(network.cells, kind)} per stage"
     )
     say(
         f"training: {network.channels} channels, {depth}, "
