@@ -76,6 +76,7 @@ figures: .venv/installed ## Rebuild figures and quoted numbers of the documents 
 	$(BIN)/python results/theory.py
 	$(BIN)/python results/skip_growth.py
 	$(BIN)/python results/algorithms.py
+	$(BIN)/python results/kernels.py
 
 tutorial: .venv/installed ## Run the tutorial; rebuild docs/tutorial.ipynb (a minute or two)
 	rm -rf demo/tutorial && $(BIN)/python results/tutorial.py demo/tutorial

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 from pathlib import Path
 
+from optnas.base.files import write_text
 from optnas.base.records import RunFolder, find_runs
 from optnas.measures.drawing import run_label
 
@@ -75,7 +76,7 @@ def page(runs: list[RunFolder]) -> str:
 
 def main() -> None:
     """Write the page."""
-    (RECORDS / "README.md").write_text(page(find_runs(RECORDS)))
+    write_text(RECORDS / "README.md", page(find_runs(RECORDS)))
 
 
 if __name__ == "__main__":

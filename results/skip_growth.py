@@ -14,6 +14,7 @@ import torch
 from documents import as_table, built
 from torch import Tensor
 
+from optnas.base.files import write_text
 from optnas.base.records import find_runs
 from optnas.measures.intervals import mean_interval
 from optnas.spaces import build_space
@@ -136,4 +137,4 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    DOCUMENT.write_text(page())
+    write_text(DOCUMENT, page())

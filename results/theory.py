@@ -33,7 +33,7 @@ Stored = dict[str, dict[str, Any]]
 def stored(command: str = "convergence") -> Stored:
     """What a command stored, by data set."""
     files = {name: HERE / "theory" / f"{command}-{name}.json" for name in DATASETS}
-    return {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
+    return {name: json.loads(file.read_text()) for name, file in files.items()}
 
 
 def told(each: dict[str, Any], digits: int = 3) -> str:

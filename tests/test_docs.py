@@ -360,3 +360,10 @@ def test_the_templates_of_0_1_0_run_unchanged(tmp_path: Path) -> None:
             command_of(block, tmp_path), tmp_path, warnings="error,ignore::DeprecationWarning"
         )
         assert done.returncode == 0, f"line {block.line}:\n{done.stderr}"
+
+
+def test_one_command_rebuilds_every_page_of_records() -> None:
+    """`make figures`; the tutorial has a command of its own."""
+    named = set(re.findall(r"results/\w+\.py", (ROOT / "Makefile").read_text()))
+    scripts = [each for each in (ROOT / "results").glob("*.py") if "__main__" in each.read_text()]
+    assert {f"results/{each.name}" for each in scripts} == named
