@@ -1,4 +1,6 @@
-"""Documents whose numbers are built: nothing between two marks is written by hand.
+"""Documents: which belong together, and those whose numbers are built.
+
+Nothing between two marks is written by hand:
 
 <!-- built: NAME -->
 <!-- end of built -->
@@ -8,10 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
-
-from optnas.report.material import Material
-from optnas.report.summary import COLUMNS, summary, told
 
 Source = TypeVar("Source")
 BUILT = re.compile(r"(<!-- built: (?P<name>[\w-]+) -->\n).*?(<!-- end of built -->)", re.DOTALL)
@@ -37,14 +37,21 @@ def as_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def summary_table(material: Material) -> str:
-    """T1 of the report: means over seeds with 95 % bootstrap intervals."""
-    heads = ["algorithm", "w + alpha", "n", *(f"{name} ({unit})" for name, unit, _ in COLUMNS)]
-    rows = [
-        (
-            *(line.algorithm, line.pair, line.n),
-            *(told(e, digits) for e, (_, _, digits) in zip(line.estimates, COLUMNS, strict=True)),
-        )
-        for line in summary(material)
-    ]
-    return as_table(heads, rows)
+def topic(folder: Path) -> list[Path]:
+    """The page of a topic, then those of its folder in the order in which that page links to them.
+
+    Args:
+        folder: beside the page, of its name.
+
+    Returns:
+        The pages; those that it does not link to come last, by name.
+    """
+    page = folder.with_suffix(".md")
+    text = page.read_text() if page.exists() else ""
+    # Its list of them comes first, then what else it links to.
+    text = "".join(re.findall(r"(?m)^- \[.*\n", text)) + text
+
+    def place(each: Path) -> tuple[int, str]:
+        return text.find(f"({folder.name}/{each.name}") % (len(text) + 1), each.name
+
+    return [page] * bool(text) + sorted(folder.glob("*.md"), key=place)

@@ -79,17 +79,11 @@ def ranks(pilot: Pilot) -> str:
 def base_rate(pilot: Pilot) -> str:
     """How many of all cells are a collapse by the rule that runs are judged by."""
     space = build_space({"name": pilot.table.space_name})
-    counts = [
-        space.architecture_at(place).string.count("skip_connect")
-        for place in range(pilot.table.size)
-    ]
+    cells = (space.architecture_at(place) for place in range(pilot.table.size))
+    counts = [cell.operations.count(space.skip) for cell in cells]
     question = next(q for q in pilot.table.coverage.headline if q.dataset == "cifar10")
     share = float(np.mean(collapsed(counts, pilot.table.values(question), pilot.random_cell)))
-    shares = []
-    for algorithm, runs in _by_algorithm(pilot):
-        last = runs.groupby("id").last()
-        events = collapsed(last["skips"], last[ACCURACY], pilot.random_cell)
-        shares.append(f"{int(events.sum())} of {len(events)} runs of {algorithm}")
+    shares = [f"{pilot.collapsed[each]} runs of {each}" for each in ALGORITHMS]
     return (
         f"By the same rule {100 * share:.0f} % of all {pilot.table.size:,} cells are a collapse: "
         f"that is what guessing gives. It was {' and '.join(shares)}."

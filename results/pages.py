@@ -22,6 +22,7 @@ import griffe
 import pydantic
 import torch
 import typer
+from documents import topic
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -356,24 +357,16 @@ MADE: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Make pages, and put them where the navigation names them in capitals."""
     config.extra["made"] = made = {"reference/settings.md": settings(), **dict(tutorial())}
-    folders = [each for each in DOCS.iterdir() if each.is_dir()]
-    pages = {folder.name.upper(): _topic(folder) for folder in folders}
+    pages = {
+        folder.name.upper(): [page.relative_to(DOCS).as_posix() for page in topic(folder)]
+        for folder in DOCS.iterdir()
+        if folder.is_dir()
+    }
     for marker, make in MADE.items():
         made |= (found := dict(make()))
         pages[marker] = list(found)
     config.nav = _filled(config.nav, pages)
     return config
-
-
-def _topic(folder: Path) -> list[str]:
-    """The page of a topic and those of its folder, in the order in which the page links to them."""
-    page = folder.with_suffix(".md")
-    text = page.read_text() if page.exists() else ""
-    # Its list of them comes first, then what else it links to.
-    text = "".join(re.findall(r"(?m)^- \[.*\n", text)) + text
-    held = {f"{folder.name}/{each.name}": each.name for each in folder.glob("*.md")}
-    order = {link: text.find(f"({link}") % (len(text) + 1) for link in held}
-    return [page.name] * bool(text) + sorted(held, key=lambda link: (order[link], link))
 
 
 def _filled(nav: Any, pages: Mapping[str, list[str]]) -> Any:

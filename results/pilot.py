@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from documents import as_table, built, summary_table
+from documents import as_table, built
 from exploratory import EXPLORATORY
+from summary_table import summary_table
 
 from optnas.analysis import paired as paired_tests
 from optnas.analysis.claims.judge import Finding, judge
@@ -56,6 +57,16 @@ MEASURED = (
 )
 
 
+class Smoothed(NamedTuple):
+    """SDARTS-RS minus DARTS within seeds, accuracy of the derived cell in percentage points."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+    p: float
+
+
 class Pilot:
     """What the records say, computed once.
 
@@ -80,6 +91,22 @@ class Pilot:
     def figures(self) -> dict[str, Drawn]:
         """The figures of these runs, by name."""
         return {name: drawn(name, make(self.material)) for name, make in DRAWN.items()}
+
+    @cached_property
+    def collapsed(self) -> dict[str, str]:
+        """By algorithm, how many of its searches ended in a collapsed cell."""
+        rates = collapse_rates(self.frame, self.random_cell, by=["algorithm.name"])
+        return {row[0]: f"{row.events} of {row.n}" for row in rates.itertuples(index=False)}
+
+    @cached_property
+    def smoothed(self) -> Smoothed:
+        """SDARTS-RS against DARTS."""
+        last = finals(self.frame, "benchmark.cifar10")
+        accuracy = last.groupby(["search.seed", "algorithm.name"])["benchmark.cifar10"].mean()
+        by_seed = accuracy.unstack()
+        contrasts = by_seed["sdarts-rs"] - by_seed["darts"]
+        test, ends = paired_tests.sign_flip(contrasts), paired_tests.interval(contrasts)
+        return Smoothed(ends.estimate, ends.low, ends.high, test.n, test.p)
 
     def finding(self, name: str) -> Finding:
         """The finding of one claim."""
@@ -181,7 +208,7 @@ def headline(pilot: Pilot) -> str:
         if cells.verdict == "inconclusive"
         else f"SGD gives other derived cells (n = {cells.n} paired seeds)"
     )
-    smoothed, collapsed = _smoothed(pilot)
+    smoothed, collapsed = pilot.smoothed, pilot.collapsed
     of_darts = pilot.frame[pilot.frame["algorithm.name"] == "darts"]
     passed = best_and_final(of_darts, "benchmark.cifar10")["drop"]
     lines = (
@@ -226,7 +253,7 @@ def verdicts(pilot: Pilot) -> str:
 
 def algorithms(pilot: Pilot) -> str:
     """SDARTS-RS against DARTS, within seeds and over the pairs; exploratory."""
-    smoothed, collapsed = _smoothed(pilot)
+    smoothed, collapsed = pilot.smoothed, pilot.collapsed
     return (
         f"- Not a claim of the ledger: SDARTS-RS minus DARTS, benchmark accuracy of the derived "
         f"cell, mean over the pairs: {smoothed.estimate:+.3g} pp [{smoothed.low:.3g}, "
@@ -234,27 +261,6 @@ def algorithms(pilot: Pilot) -> str:
         f"collapsed in {collapsed['darts']} runs of DARTS and in {collapsed['sdarts-rs']} of "
         "SDARTS-RS."
     )
-
-
-class Smoothed(NamedTuple):
-    """SDARTS-RS minus DARTS within seeds, accuracy of the derived cell in percentage points."""
-
-    estimate: float
-    low: float
-    high: float
-    n: int
-    p: float
-
-
-def _smoothed(pilot: Pilot) -> tuple[Smoothed, dict[str, str]]:
-    """The contrast, and by algorithm how many of its searches collapsed."""
-    last = finals(pilot.frame, "benchmark.cifar10")
-    by_seed = last.groupby(["search.seed", "algorithm.name"])["benchmark.cifar10"].mean().unstack()
-    contrasts = by_seed["sdarts-rs"] - by_seed["darts"]
-    test, ends = paired_tests.sign_flip(contrasts), paired_tests.interval(contrasts)
-    rates = collapse_rates(pilot.frame, pilot.random_cell, by=["algorithm.name"])
-    collapsed = {row[0]: f"{row.events} of {row.n}" for row in rates.itertuples(index=False)}
-    return Smoothed(ends.estimate, ends.low, ends.high, test.n, test.p), collapsed
 
 
 PARTS: dict[str, Callable[[Pilot], str]] = {

@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 import pandas as pd
 from deck import FIGURES, SLIDES, Slide
-from documents import as_table, built, summary_table
+from documents import as_table, built
+from summary_table import summary_table
 
 from optnas.analysis.claims.declare import label
 from optnas.analysis.claims.findings import PartFinding

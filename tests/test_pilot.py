@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from topics import script
 
 from optnas.base.records import find_runs
 from optnas.report import report
@@ -20,13 +20,6 @@ pytestmark = pytest.mark.thorough
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = find_runs(ROOT / "results" / "pairs-cpu")
-
-
-def script(name: str) -> ModuleType:
-    """A script of results/, imported with its neighbours in reach."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "results"))
-        return importlib.import_module(name)
 
 
 @pytest.fixture(scope="module")

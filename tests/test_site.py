@@ -46,7 +46,7 @@ def test_no_page_is_over_two_screens(page: Path) -> None:
     assert lines <= LINES, "split it, or leave out what is told elsewhere"
 
 
-def keys(model: Any, prefix: str = "") -> Iterator[str]:
+def keys(model: Any) -> Iterator[str]:
     """Dotted keys of a model's fixed settings."""
     for name, field in model.model_fields.items():
         section = MeasureSection if name == "measures" else field.annotation

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-import re
+import importlib
 from pathlib import Path
+from types import ModuleType
 
-DOCS = Path(__file__).parent.parent / "docs"
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+
+
+def script(name: str) -> ModuleType:
+    """A script of results/, imported with its neighbours in reach."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "results"))
+        return importlib.import_module(name)
 
 
 def pages_of(topic: str) -> list[Path]:
@@ -14,12 +25,10 @@ def pages_of(topic: str) -> list[Path]:
     Args:
         topic: the name of its page.
     """
-    page = DOCS / f"{topic}.md"
-    links = re.findall(rf"\]\(({topic}/[\w-]+\.md)", page.read_text())
-    pages = [DOCS / link for link in dict.fromkeys(links)]
-    assert set(pages) == set((DOCS / topic).glob("*.md")), (
-        f"{page} links to every page of its folder"
-    )
+    page, *pages = script("documents").topic(DOCS / topic)
+    text = page.read_text()
+    missing = [each.name for each in pages if f"({topic}/{each.name}" not in text]
+    assert missing == [], f"{page} links to every page of its folder"
     return [page, *pages]
 
 
