@@ -21,14 +21,13 @@ TRANSFERS = ("cifar100", "imagenet16-120")
 
 def transfer(material: Material) -> Figure:
     """The cells found on CIFAR-10, by the benchmark's other data sets."""
+    questions = [Question(dataset, "test", 200) for dataset in TRANSFERS]
+    asked = [benchmark_of("official", each, data_folder(None), None) for each in questions]
+    materials = [replace(material, benchmark=each) for each in asked]
     rows = []
     for algorithm in DECK:
         arms = pair_arms(material.selection, algorithm)
-        panels = []
-        for dataset in TRANSFERS if arms else ():
-            question = Question(dataset, "test", 200)
-            asked = benchmark_of("official", question, data_folder(None), None)
-            panels.append(benchmark_panel(replace(material, benchmark=asked), arms))
+        panels = [benchmark_panel(each, arms) for each in materials if arms]
         rows.append(Row(f"{DECK[algorithm]}, {material.searched}", panels, PAIR_LEGEND))
     sets = " and ".join(NAMES.get(each, each) for each in TRANSFERS)
     return Figure("The same cells on other data sets", rows, f"Benchmark accuracy on {sets}.")

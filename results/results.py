@@ -12,9 +12,9 @@ from __future__ import annotations
 import collections
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 from deck import FIGURES, SLIDES, Slide
@@ -34,6 +34,7 @@ from optnas.report.data import Drawn, drawn
 from optnas.report.material import Material, material_of
 from optnas.report.pictures import plot_figure
 from optnas.spaces.tables import data_folder, load_table
+from optnas.study.declare import load_study
 from optnas.study.tables import table_of
 
 HERE = Path(__file__).parent
@@ -62,7 +63,8 @@ WORDS = {"supported": "holds", "contradicted": "does not hold"}
 UNIT = "percentiles"
 
 
-class Source(NamedTuple):
+@dataclass(frozen=True)
+class Source:
     """Records of a study: its name, the runs of a block, and its seeds."""
 
     study: str
@@ -70,7 +72,7 @@ class Source(NamedTuple):
     seeds: int
     table: str = "official"
 
-    @property
+    @cached_property
     def runs(self) -> list[RunFolder]:
         """The runs of whole blocks, seeds ascending."""
         by_seed: dict[int, list[RunFolder]] = collections.defaultdict(list)
@@ -89,6 +91,7 @@ MACRO = Source("worlds-macro", block=8, seeds=8, table="nas-bench-macro")
 FASHION = Source("worlds-fashion-mnist", block=8, seeds=8)
 # The column of a world, its records, the claims for conclusions 1 and 3.
 WORLDS = (("NAS-Bench-Macro", MACRO, "m"), ("Fashion-MNIST", FASHION, "f"))
+SETTINGS = ("NAS-Bench-Macro, CIFAR-10", "NAS-Bench-201, Fashion-MNIST; cells judged on CIFAR-10")
 
 
 def judged(source: Source, claims: Sequence[str] | None) -> list[Finding]:
@@ -104,9 +107,15 @@ class Results:
 
     @cached_property
     def runs(self) -> list[RunFolder]:
-        """The runs at Shin's own settings that are shown."""
-        further = HERE / FURTHER
-        return SHIN.runs + (find_runs(further) if further.is_dir() else [])
+        """The runs at Shin's own settings that are shown.
+
+        Both studies have the pairs of DARTS and SDARTS-RS: those count with their block, once.
+        """
+        if not (HERE / FURTHER).is_dir():
+            return SHIN.runs
+        of_blocks = load_study(SHIN.study).runs  # by name
+        more = [run for run in find_runs(HERE / FURTHER) if run.path.name not in of_blocks]
+        return SHIN.runs + more
 
     @cached_property
     def blocks(self) -> int:
@@ -122,6 +131,18 @@ class Results:
     def material(self) -> Material:
         """What figures are made of; only where there are runs."""
         return material_of(self.frame, self.runs, data_folder(None))
+
+    @cached_property
+    def figures(self) -> dict[str, Drawn]:
+        """The figures that have runs, by name; F4 is drawn from arrays, see `main`."""
+        if not self.runs:
+            return {}
+        made = {name: make(self.material) for name, make in FIGURES.items()}
+        return {
+            name: drawn(name, figure)
+            for name, figure in made.items()
+            if any(row.panels for row in figure.rows)
+        }
 
     @cached_property
     def findings(self) -> list[Finding]:
@@ -243,8 +264,8 @@ def worlds(results: Results) -> str:
         *(f"{title}" for title, *_ in WORLDS),
     )
     rows = [
-        ("space, images of the search", *["NAS-Bench-201, CIFAR-10"] * 2, *_settings()),
-        ("whole blocks", *_blocks(results)),
+        ("space, images of the search", *["NAS-Bench-201, CIFAR-10"] * 2, *SETTINGS),
+        ("whole blocks", *_blocks()),
         _of_worlds(results, "1: SGD minus Adam on w, DARTS", "C1", "percentile over epochs"),
         _of_worlds(
             results, "1: the same less that of SDARTS-RS", "C1", "more so than under SDARTS-RS"
@@ -265,11 +286,7 @@ def worlds(results: Results) -> str:
     return as_table(heads, rows)
 
 
-def _settings() -> tuple[str, str]:
-    return "NAS-Bench-Macro, CIFAR-10", "NAS-Bench-201, Fashion-MNIST; cells judged on CIFAR-10"
-
-
-def _blocks(results: Results) -> list[str]:
+def _blocks() -> list[str]:
     sources = (SHIN, PILOT, *(source for _, source, _ in WORLDS))
     return [f"{len(each.runs) // each.block} of {each.seeds}" for each in sources]
 
@@ -292,18 +309,6 @@ def _cell(finding: Finding | None, name: str = "") -> str:
 # --- docs/results-figures.md ----------------------------------------------------------------------
 
 
-def drawn_figures(results: Results) -> dict[str, Drawn]:
-    """The figures that have runs, by name; F4 is drawn from arrays, see `main`."""
-    if not results.runs:
-        return {}
-    made = {name: make(results.material) for name, make in FIGURES.items()}
-    return {
-        name: drawn(name, figure)
-        for name, figure in made.items()
-        if any(row.panels for row in figure.rows)
-    }
-
-
 def landscapes(results: Results) -> list[RunFolder]:
     """The runs whose landscape was measured, and lies there."""
     return [
@@ -323,7 +328,7 @@ def lacking(results: Results, slide: Slide) -> list[str]:
 
 def slides(results: Results) -> str:
     """A section per slide: what Shin's comparison reports, what is here, what is missing."""
-    pictures = set(drawn_figures(results)) | ({"F4"} if landscapes(results) else set())
+    pictures = set(results.figures) | ({"F4"} if landscapes(results) else set())
     told = []
     for slide in SLIDES:
         lines = [f"## {slide.name}: {slide.title}", "", f"Shin's comparison: {slide.reports}", ""]
@@ -398,7 +403,7 @@ PARTS: dict[str, Callable[[Results], str]] = {
 def main() -> None:
     """Draw the figures and rewrite the documents."""
     results = Results()
-    for figure in drawn_figures(results).values():
+    for figure in results.figures.values():
         static.write(figure, IMAGES / f"results-{figure.name}.png")
     if measured := landscapes(results):
         plot_figure("F4", measured, IMAGES / "results-F4.png")

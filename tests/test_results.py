@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import os
 import re
+import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from test_families import BLOCK, confirming, world
-from test_pilot import script
 from tidy import study
+from topics import script
 
 from optnas.analysis.claims.judge import judge
 from optnas.base.records import find_runs
@@ -74,9 +77,35 @@ def told_by(module: ModuleType, findings: Any) -> list[list[str]]:
 
 def test_only_whole_blocks_count(module: ModuleType) -> None:
     assert len(module.PILOT.runs) == 48
-    assert module.PILOT._replace(block=9).runs == []
-    for source in (module.SHIN, module.MACRO, module.FASHION):
-        assert len(source.runs) % source.block == 0
+    assert dataclasses.replace(module.PILOT, block=9).runs == []
+    for source in (module.SHIN, module.MACRO):
+        runs = find_runs(module.HERE / source.study)
+        seeds = collections.Counter(run.read_config()["search"]["seed"] for run in runs)
+        assert 0 < max(seeds.values()) <= source.block
+        assert len(seeds) <= source.seeds
+
+
+def test_runs_of_a_block_count_with_it_and_once(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The study of the figures shares runs with the confirming one, and has both folders."""
+    (first, *others) = module.SHIN.runs[: module.SHIN.block]
+    figures = tmp_path / module.FURTHER
+    figures.mkdir()
+    shutil.copytree(first.path, figures / first.path.name)
+    (own,) = module.PILOT.runs[:1]  # of no block of the confirming study
+    shutil.copytree(own.path, figures / own.path.name)
+    for run in others:
+        shutil.copytree(run.path, tmp_path / module.SHIN.study / run.path.name)
+    monkeypatch.setattr(module, "HERE", tmp_path)
+
+    def shown() -> list[str]:
+        monkeypatch.setattr(module, "SHIN", dataclasses.replace(module.SHIN))
+        return sorted(run.path.name for run in module.Results().runs)
+
+    assert shown() == [own.path.name]
+    shutil.copytree(first.path, tmp_path / module.SHIN.study / first.path.name)
+    assert shown() == sorted(run.path.name for run in (first, *others, own))
 
 
 def test_the_pages_grow_with_the_records(
@@ -102,13 +131,19 @@ def test_the_pages_grow_with_the_records(
 @pytest.mark.parametrize(
     ("name", "space", "data"),
     [
-        ("worlds-macro", "nas-bench-macro", "cifar10"),
-        ("worlds-fashion-mnist", "nas-bench-201", "fashion-mnist"),
+        (name, *rest)
+        for name, *rest in (
+            ("worlds-macro", "nas-bench-macro", "cifar10"),
+            ("worlds-fashion-mnist", "nas-bench-201", "fashion-mnist"),
+        )
+        if (ROOT / "results" / name).is_dir()
     ],
 )
 def test_every_record_of_a_world_is_of_its_study(name: str, space: str, data: str) -> None:
     folder = ROOT / "results" / name
-    for run in find_runs(folder) if folder.is_dir() else ():
+    runs = find_runs(folder)
+    assert runs
+    for run in runs:
         config = run.read_config()
         assert (config["protocol"], config["space"]["name"]) == ("optdarts-cpu", space)
         assert config["data"]["name"] == data
