@@ -81,28 +81,38 @@ def page() -> Any:
     return module
 
 
+Images = tuple[torch.Tensor, torch.Tensor]
+
+
 class Drawn:
     """Batches as a search draws them; going through them again draws the next epoch's."""
 
-    def __init__(self, draw: Callable[[], Iterator[Batch]]):
+    def __init__(self, draw: Callable[[], Iterator[Images]]):
         self.draw = draw
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Images]:
         return self.draw()
 
 
-def batches_of(state: SearchState) -> tuple[Drawn, Drawn, Batch]:
+def plain(batch: Batch) -> Images:
+    """Images and labels; the page has no operations that draw noise."""
+    assert batch.draw is None
+    return batch.images_BCHW, batch.labels_B
+
+
+def batches_of(state: SearchState) -> tuple[Drawn, Drawn, Images]:
     """What the page is handed: train batches, validation batches, the validation half."""
 
-    def train() -> Iterator[Batch]:
+    def train() -> Iterator[Images]:
         for indices_B in epoch_batches(SIZE, BATCH, state.generators["train-order"]):
-            yield train_batch(state, indices_B)
+            yield plain(train_batch(state, indices_B))
 
-    def valid() -> Iterator[Batch]:
+    def valid() -> Iterator[Images]:
         while True:
-            yield valid_batch(state)
+            yield plain(valid_batch(state))
 
-    return Drawn(train), Drawn(valid), clean_batch(state.valid, torch.arange(SIZE), state.dtype)
+    half = clean_batch(state.valid, torch.arange(SIZE), state.dtype)
+    return Drawn(train), Drawn(valid), plain(half)
 
 
 def network_of(page: Any, state: SearchState) -> Any:

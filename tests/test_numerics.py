@@ -1,4 +1,4 @@
-"""docs/numerics.md, hypergradients.md and gpu.md quote what the benchmarks stored, nothing else."""
+"""The pages on numerics, hypergradients and GPUs quote what the benchmarks stored."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 PAGES = {
     **dict.fromkeys(("batch_norms", "alphas", "second_orders"), "numerics"),
-    **dict.fromkeys(("hypergradients", "gains"), "hypergradients"),
-    "gpu": "gpu",
+    **dict.fromkeys(("hypergradients", "gains"), "hypergradients/compared"),
+    "gpu": "gpu/measured",
 }
 
 
