@@ -65,6 +65,7 @@ def test_the_benchmark_steps_by_turns() -> None:
     assert set(registry.names("algorithm")) < set(module.labels())
 
 
+@pytest.mark.checkout  # the costs that were written into src
 def test_list_and_page_have_what_was_measured() -> None:
     module = loaded("results/algorithms.py")
     stored = module.stored()

@@ -137,6 +137,7 @@ def study_of(
     timeout = _timeout(table, label)
     base = _base(table, label)
     over = Layer(COMMAND_LINE, nest(settings or {}))
+    engines = _engines(document, label)
     runs: dict[str, PlannedRun] = {}
     declared = 0
     for seed, (where, axes, labels) in _in_order(document, table, label):
@@ -151,7 +152,7 @@ def study_of(
         elif labels:
             runs[run.id] = _labelled_by_both(known, run, where)
         declared += 1
-    return Study(title, question, note, label, runs, declared, timeout, _engines(document, label))
+    return Study(title, question, note, label, runs, declared, timeout, engines)
 
 
 def _labelled_by_both(known: PlannedRun, run: PlannedRun, where: str) -> PlannedRun:
