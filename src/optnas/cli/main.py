@@ -106,7 +106,9 @@ def _tell_whose(error: Exception) -> None:
     """The lines of the user's own files that an error came through: they are who can mend it."""
     ours = (str(Path(__file__).parents[1]), sys.prefix, sys.base_prefix)
     for frame in traceback.extract_tb(error.__traceback__):
-        if not frame.filename.startswith((*ours, "<")):
+        # Packages of a user, or of another environment that this one sees, lie elsewhere.
+        installed = {"site-packages", "dist-packages"} & set(Path(frame.filename).parts)
+        if not installed and not frame.filename.startswith((*ours, "<")):
             place = f"{frame.filename}, line {frame.lineno}, in {frame.name}"
             print(for_terminal(f"  {place}: {frame.line}"), file=sys.stderr)
 
