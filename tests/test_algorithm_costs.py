@@ -14,7 +14,7 @@ from optnas.cli.lists import components
 
 ROOT = Path(__file__).resolve().parents[1]
 # Of this package's own making.
-WITHOUT_PAPER = {"composed", "random"}
+WITHOUT_PAPER = {"composed", "random", "replay"}
 
 
 def loaded(path: str) -> ModuleType:

@@ -28,6 +28,8 @@ from cases import (
 )
 from tiny import TINY
 
+from optnas.base import registry
+from optnas.base.errors import UserError
 from optnas.base.toml import dump_toml
 from optnas.search import api
 
@@ -370,3 +372,21 @@ def test_images(content: bytes, told: str, tmp_path: Path) -> None:
     write_files(tmp_path, {CIFAR10: content})
     line = refusal(tiny_search("data.name=cifar10", "--data", "data"), tmp_path)
     assert line.startswith(f"{CIFAR10}: {told}")
+
+
+@pytest.mark.parametrize("kind", ["algorithm", "measure"])
+def test_a_part_names_its_setting_once(kind: str) -> None:
+    """A part does not know where it stands: it names its own setting, the program the section."""
+    told = []
+    for name in registry.names(kind):
+        section = f"measures.{name}" if kind == "measure" else kind
+        for key in registry.describe(kind, name, section, skip=("space",)).settings:
+            given = {f"{section}.{key}": -1, "data.name": "digits"}
+            if kind != "measure":
+                given[f"{section}.name"] = name
+            try:
+                api.settings_of(given)
+            except UserError as error:
+                told.append((f"{section}.{key}", error.key or ""))
+    assert len(told) > 10
+    assert [each for each in told if not each[1].startswith(each[0])] == []

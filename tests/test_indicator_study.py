@@ -1,4 +1,4 @@
-"""The study `indicator` has the arms that claims I1 to I4 ask for, which decide what they say."""
+"""The study `indicator` has the arms that claims I1 to I6 ask for, which decide what they say."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from optnas.study.declare import STUDIES, load_study
 
 pytestmark = pytest.mark.thorough
 
-CLAIMS = ["I1", "I2", "I3", "I4"]
+CLAIMS = ["I1", "I2", "I3", "I4", "I5", "I6"]
 SEEDS = len(STUDIES.load("indicator")[1]["study"]["seeds"])
 
 
@@ -64,6 +64,11 @@ def world(arms: list[Arm], level: float, gain: float, best: str = "") -> Any:
             "measure.indicator.tau": value,
             "measure.indicator.tau_top": value,
             "measure.indicator.tau_minus_convolutions": told,
+            **{
+                f"measure.{label}.op_weights_{key}": -value
+                for label in ("curvature", "curvature-train")
+                for key in ("trace", "l1")
+            },
             "valid_accuracy": 40.0 + rise,
             "benchmark.cifar10": 80.0 + shuffled,
         }

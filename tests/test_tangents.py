@@ -300,6 +300,22 @@ def test_the_measure_is_the_naive_twins(
                 assert found == pytest.approx(middle + sign * half, rel=1e-7, abs=1e-10)
 
 
+def test_the_slope_is_that_of_the_loss_without_the_row_means() -> None:
+    _, seen = snapshot({"algorithm__name": "darts"})
+    numbers = curvature("valid", BATCHES, BATCH).measure(seen).numbers
+    slopes = []
+    for batch in seen.batches("valid", BATCHES, BATCH):
+        leaf_EO = seen.op_weights_EO.detach().clone().requires_grad_()
+        found = seen.supernet(batch.images_BCHW, leaf_EO, statistics=None)
+        (slope_EO,) = torch.autograd.grad(F.cross_entropy(found.logits_BK, batch.labels_B), leaf_EO)
+        slopes.append(slope_EO - slope_EO.mean(-1, keepdim=True))
+    mean = sum(slopes) / len(slopes)
+    assert numbers["op_weights_l1"] == pytest.approx(float(mean.abs().sum()), rel=1e-8)
+    singles = [float(each.abs().sum()) for each in slopes]
+    middle = (numbers["op_weights_l1_low"] + numbers["op_weights_l1_high"]) / 2
+    assert middle == pytest.approx(sum(singles) / len(singles), rel=1e-8)
+
+
 @functools.cache
 def measured(weight_decay: float = 0.0) -> Any:
     _, seen = snapshot({"algorithm__name": "darts"})

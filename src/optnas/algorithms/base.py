@@ -197,8 +197,8 @@ class Algorithm:
         relax: alpha_EO and progress -> operation weights, differentiable in alpha.
         perturb: what happens to the operation weights in the weight step, and only there.
         hypergradient: the gradient that drives alpha.
-        discretize: alpha_EO -> one operation per edge. Where alpha has further columns it reads the
-            operation weights instead.
+        discretize: alpha_EO -> one operation per edge; of the operation weights where
+            ``reads_op_weights`` says so or alpha has further columns.
         also_validate: further relaxations under which validation accuracy is recorded, as
             ``valid_accuracy_NAME``.
         start: the memory before the first epoch, if anything is in it.
@@ -215,6 +215,7 @@ class Algorithm:
         mixed_cell: makes another mixed cell than the space's own, for an algorithm that is
             registered with ``needs=("own-cell",)``.
         project: alpha after each step of its optimizer -> alpha, such as the nearest allowed one.
+        reads_op_weights: whether ``discretize`` is given the operation weights.
     """
 
     relax: Relax
@@ -230,10 +231,15 @@ class Algorithm:
     on_weight_gradients: OnWeightGradients | None = None
     mixed_cell: MakeCell | None = None
     project: Project | None = None
+    reads_op_weights: bool = False
+
+    def __post_init__(self) -> None:
+        if self.columns:
+            object.__setattr__(self, "reads_op_weights", True)
 
     def cell(self, alpha_EO: Tensor, progress: Progress) -> list[int]:
         """The cell of a moment."""
-        read_EO = self.relax(alpha_EO, progress) if self.columns else alpha_EO
+        read_EO = self.relax(alpha_EO, progress) if self.reads_op_weights else alpha_EO
         return self.chosen(read_EO, progress)
 
     def chosen(self, read_EO: Tensor, progress: Progress) -> list[int]:

@@ -81,6 +81,7 @@ NEEDS = {
     "several-cells": "a network of more than one cell",
     "auxiliary-skip": "a skip beside the operations, where edges are strided one of its own",
     "noise": "a uniform number per operation weight and weight step, in `Progress.noise_EO`",
+    "driver": "the operation weights of another run by epoch, in `Progress.memory['driver']`",
     "inner-step": "the train loss of a weight step at any operation weights, in `Progress.inner`",
 }
 

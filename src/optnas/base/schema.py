@@ -255,7 +255,7 @@ def complete(
         elif value is not default:
             completed[name] = typed(value, setting, key)
         elif is_plain(default):
-            completed[name] = default
+            completed[name] = dict(default) if isinstance(default, Mapping) else default
     return completed
 
 

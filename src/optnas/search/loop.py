@@ -14,6 +14,7 @@ from optnas.base.files import present
 from optnas.base.records import Record, RunFolder
 from optnas.search.checkpoints import restore, save
 from optnas.search.describe import DivergedError
+from optnas.search.driver import driven
 from optnas.search.environment import computing, describe_environment
 from optnas.search.observe import keeps
 from optnas.search.session import Session
@@ -51,6 +52,8 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
         state = build_state(settings)
         if present(folder.checkpoint):
             restore(state, folder.checkpoint)
+        elif "driver" in state.needs:
+            state.remember(driven(settings, folder.path))
         session = Session(state)
         folder.start(describe_environment(settings.run), state.records, state.epoch)
         tracker.start(settings)

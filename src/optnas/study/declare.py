@@ -14,7 +14,8 @@ an axis may have a ``label``: what it is called in tables and pictures, and no s
 resolve to the same settings are one run, the first of them. A grid may have ``seeds`` of its own;
 grids that follow each other with the same seeds are run together, seed by seed. ``timeout`` of the
 study, in seconds, ends an execution of a run that takes longer. A table ``[engine.NAME]`` holds
-settings of an engine, for whoever runs the study with it.
+settings of an engine, for whoever runs the study with it. A run may follow another of the study,
+as those of the algorithm ``replay`` do; that one is run first.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any
 from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
 from optnas.base.toml import Shelf, flat, nest
-from optnas.search.settings.layers import Layer, resolve
+from optnas.search.settings.layers import Layer, driver_of, resolve
 from optnas.search.settings.model import PLACES, Settings
 
 STUDIES = Shelf("study", "study/studies")
@@ -49,12 +50,14 @@ class PlannedRun:
         settings: complete settings.
         point: what the study's axes say of it, by key, as written there; the seed last.
         labels: what the study calls values of the point, by key.
+        follows: the id of the run whose operation weights it needs, if it does.
     """
 
     id: str
     settings: Settings
     point: dict[str, Any]
     labels: Mapping[str, str] = field(default_factory=dict)
+    follows: str = ""
 
     @property
     def label(self) -> str:
@@ -145,14 +148,29 @@ def study_of(
         layers = [Layer(label, base), Layer(where, nest(axes)), Layer(label, nest({SEED: seed}))]
         # What no file wrote (a default, a contradiction) is told of the grid that met it.
         resolved = resolve([*layers, over], default=where)
-        run = PlannedRun(resolved.hash[:ID_LENGTH], resolved, point, labels)
+        driver = driver_of(resolved)
+        follows = "" if driver is None else driver.hash[:ID_LENGTH]
+        run = PlannedRun(resolved.hash[:ID_LENGTH], resolved, point, labels, follows)
         known = runs.get(run.id)
         if known is None or (labels and not known.labels):
             runs[run.id] = run
         elif labels:
             runs[run.id] = _labelled_by_both(known, run, where)
         declared += 1
+    _refuse_missing_drivers(runs, label)
     return Study(title, question, note, label, runs, declared, timeout, engines)
+
+
+def _refuse_missing_drivers(runs: Mapping[str, PlannedRun], label: str) -> None:
+    for run in runs.values():
+        if run.follows and run.follows not in runs:
+            raise UserError(
+                f"the run that '{run.label}' follows is none of this study",
+                where=label,
+                key="algorithm.driver",
+                value=run.settings.algorithm.settings["driver"],
+                remedy="add a grid that has it",
+            )
 
 
 def _labelled_by_both(known: PlannedRun, run: PlannedRun, where: str) -> PlannedRun:

@@ -132,9 +132,19 @@ class Runner:
         for name in list(self.waiting):
             if len(self.under_way) >= self.jobs:
                 break
-            if self._allowed(name):
+            if self._allowed(name) and self._driven(name):
                 self.waiting.remove(name)
                 self._begin(name, queued)
+
+    def _driven(self, name: str) -> bool:
+        """Whether the run that this one follows has ended; left out where it never will."""
+        run = self.study.runs[name]
+        if not run.follows or state_of(self.folders[run.follows]) in FINISHED:
+            return True
+        if run.follows not in {*self.waiting, *self.under_way.values(), *self.elsewhere}:
+            self.waiting.remove(name)
+            self.on_change(run, "missing", f"the run it follows, {run.follows}, is not done")
+        return False
 
     def _queued(self) -> Mapping[Path, str]:
         return {} if self.queue is None else self.queue()
@@ -377,6 +387,13 @@ def runner_of(
             factory, {**declared, **given}, section="engine", skip=tuple(supplied)
         )
         carrier: Engine = registry.supply(factory, settings, supplied, section="engine")
+    if detached and any(run.follows for run in study.runs.values()):
+        raise UserError(
+            "runs that follow others of the study begin when these are done",
+            where=study.label,
+            key="--detach",
+            remedy="leave it out",
+        )
     runner = Runner(study, out, carrier, abreast, max_runs, retry_failed)
     if queue is not None:
         runner.queue, runner.jobs = queue(out), len(study.runs)

@@ -27,6 +27,7 @@ QUANTITIES = {
             *(f"{name}_{end}" for name in BOUNDED for end in ("low", "high")),
         )
     },
+    **{f"op_weights_l1{end}": Quantity("nats", "neither") for end in ("", "_low", "_high")},
     "loss": Quantity("nats", "lower"),
     "batches": Quantity("batches"),
     "entropy": Quantity("nats"),
@@ -52,7 +53,7 @@ def curvature(
     In operation weights H_A is projected on zero row sums, Q H_A Q. Eigenvalues, norms and trace
     are those of the mean over the batches; ``..._low`` and ``..._high`` bound the mean of a single
     batch's value, with 95 % confidence if the batches' values are normal (Student's t). ReLU's
-    kinks are left out, as by every exact second derivative.
+    kinks are left out, as by every exact second derivative. ``op_weights_l1`` is |Q dL/dA|_1.
 
     Args:
         loss: whose: of the validation or of the training half, without augmentation.
@@ -81,6 +82,7 @@ def curvature(
 
         from optnas.measures.curvature.hessian import in_logits, on_zero_row_sums
         from optnas.measures.curvature.maths import expansion
+        from optnas.measures.intervals import mean_interval
 
         A_EO = snapshot.op_weights_EO
         fixed = (
@@ -88,7 +90,7 @@ def curvature(
             if statistics == "recalibrated"
             else None
         )
-        losses, logits, op_weights = [], [], []
+        losses, logits, op_weights, slopes = [], [], [], []
         for batch in snapshot.batches(loss, batches, batch_size or None):
             found = expansion(snapshot.supernet, batch, A_EO, fixed)
             g_P, H_PP = found.gradient_EO.reshape(-1), found.hessian_PP
@@ -96,12 +98,19 @@ def curvature(
             logits.append(in_logits(g_P, H_PP, snapshot.relax, snapshot.alpha_EO.cpu()))
             logits[-1].diagonal().add_(weight_decay)
             op_weights.append(on_zero_row_sums(H_PP, A_EO.shape[1]))
+            slopes.append(found.gradient_EO - found.gradient_EO.mean(-1, keepdim=True))
         numbers: dict[str, float] = {}
         arrays: dict[str, Any] = {}
         for name, hessians in zip(COORDINATES, (logits, op_weights), strict=True):
             described, spectra = _described(torch.stack(hessians))
             numbers |= {f"{name}_{key}": value for key, value in described.items()}
             arrays |= {f"{name}_{key}": value.numpy() for key, value in spectra.items()}
+        slopes_NEO = torch.stack(slopes)
+        numbers["op_weights_l1"] = float(slopes_NEO.mean(0).abs().sum())
+        for end, bound in zip(
+            ("low", "high"), mean_interval(slopes_NEO.abs().sum((1, 2))), strict=True
+        ):
+            numbers[f"op_weights_l1_{end}"] = bound
         mean_loss = sum(losses) / len(losses)
         return Values(
             {**numbers, "loss": mean_loss, "batches": batches, **_rows(A_EO)},

@@ -162,7 +162,7 @@ def _check(key: str, value: int, least: int) -> None:
     if value < least:
         raise UserError(
             f"is at least {least}",
-            key=f"measures.indicator.{key}",
+            key=key,
             value=value,
             remedy="raise it",
         )

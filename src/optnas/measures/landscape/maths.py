@@ -147,7 +147,7 @@ class Chart:
 
         In A it is the discretization of softmax(alpha) displaced as much as the operation weights
         are: what an algorithm adds to the softmax, such as an auxiliary skip, is in no cell. Where
-        alpha has further columns it is that of the displaced operation weights themselves.
+        the algorithm reads these it is that of the displaced operation weights themselves.
 
         Args:
             shift_EO: float64.
@@ -163,7 +163,7 @@ class Chart:
             choice = algorithm.cell(without_none(whole_EO, space), progress)
             return strongest(choice, algorithm.relax(whole_EO, progress), space)
         point_EO = read_EO = self.op_weights(shift_EO).double()
-        if not algorithm.columns:
+        if not algorithm.reads_op_weights:
             moved_EO = point_EO - snapshot.op_weights_EO.double()
             read_EO = snapshot.alpha_EO.double().softmax(-1) + moved_EO
         choice = algorithm.chosen(without_none(read_EO, space), progress)

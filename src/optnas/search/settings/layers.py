@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, Origins, UserError, did_you_mean
+from optnas.base.toml import nest
 from optnas.measures.base import FORMER_SECTIONS
 from optnas.search import protocols
 from optnas.search.settings.complete import COMPONENTS, complete
@@ -72,6 +74,23 @@ def resolve(layers: Sequence[Layer], *, default: object = COMMAND_LINE) -> Setti
     merged, origins = _merge([Layer(label, _respelled(protocol, label)), *layers], default)
     merged["protocol"] = name
     return complete(merged, origins)
+
+
+def driver_of(settings: Settings) -> Settings | None:
+    """The run whose operation weights a run follows; None of one that follows no other.
+
+    Args:
+        settings: complete; ``algorithm.driver`` says in what the other differs.
+
+    Raises:
+        UserError: what it says is unknown, ill-typed, out of range or contradictory.
+    """
+    driver = settings.algorithm.settings.get("driver")
+    if "driver" not in registry.facts("algorithm", settings.algorithm.name)["needs"] or not driver:
+        return None
+    own = {key: each for key, each in settings.document().items() if key != "algorithm"}
+    with settings.origins.told():
+        return resolve([Layer("algorithm.driver", own), Layer("algorithm.driver", nest(driver))])
 
 
 def default_space() -> Space:
