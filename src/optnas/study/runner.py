@@ -378,6 +378,13 @@ def runner_of(
             key="--detach",
             remedy=f"name one with a queue: --engine {' or '.join(_with_queue())}",
         )
+    if detached and any(run.follows for run in study.runs.values()):
+        raise UserError(
+            "runs that follow others of the study begin when these are done",
+            where=study.label,
+            key="--detach",
+            remedy="leave it out",
+        )
     declared, supplied = study.engines.get(engine, {}), {"out": out, "jobs": jobs}
     origins = Origins()
     origins.note("engine", declared, study.label)
@@ -387,13 +394,6 @@ def runner_of(
             factory, {**declared, **given}, section="engine", skip=tuple(supplied)
         )
         carrier: Engine = registry.supply(factory, settings, supplied, section="engine")
-    if detached and any(run.follows for run in study.runs.values()):
-        raise UserError(
-            "runs that follow others of the study begin when these are done",
-            where=study.label,
-            key="--detach",
-            remedy="leave it out",
-        )
     runner = Runner(study, out, carrier, abreast, max_runs, retry_failed)
     if queue is not None:
         runner.queue, runner.jobs = queue(out), len(study.runs)
