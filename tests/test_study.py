@@ -647,7 +647,9 @@ def test_written_and_read_back(finished: tuple[str, Path], tmp_path: Path, endin
     name, out = finished
     path = tmp_path / f"t.{ending}"
     assert command("study", "table", name, "--out", str(out), "-o", str(path)) == 0
-    read = pd.read_csv(path) if ending == "csv" else pd.read_parquet(path)
+    # By itself pandas before 3 reads some numbers of text one bit away from what was written.
+    exact = {} if pd.__version__ >= "3" else {"float_precision": "round_trip"}
+    read = pd.read_csv(path, **exact) if ending == "csv" else pd.read_parquet(path)
     frame = study.table(name, out)
     assert list(read) == list(frame)
     assert all(plain(read[key]) == plain(frame[key]) for key in frame)
