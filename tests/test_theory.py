@@ -335,7 +335,14 @@ def test_pairs_are_alike_but_for_the_weight_optimizer(tmp_path: Path) -> None:
         return compared.Run(RunFolder(tmp_path), config, [], [])
 
     driven = [run(name, driver=driver) for name in ("SGD", "Adam") for driver in ("SGD", "Adam")]
-    assert len(compared._pairs(driven)) == 2
+    pairs = compared._pairs([*driven, run("swap"), run("swap", data="cifar10")])
+    assert len(pairs) == 2
+    # Two pairs of one seed are one number, their mean; what is not known is left out.
+    values = iter([1.0, 2.0])
+    assert compared._by_seed(pairs, lambda one, other: next(values)) == [1.5]
+    values = iter([None, 2.0])  # type: ignore[list-item]
+    assert compared._by_seed(pairs, lambda one, other: next(values)) == [2.0]
+    assert compared._by_seed(pairs, lambda one, other: math.nan) == []
     with pytest.raises(UserError, match="there is no pair"):
         compared._pairs([run("SGD"), run("Adam", data="cifar10")])
     with pytest.raises(UserError, match="another run is of this seed"):

@@ -90,6 +90,9 @@ class Run(NamedTuple):
         return self.values(quantity, self.lines[-1:])[0]
 
 
+Pair = tuple[Run, Run]
+
+
 def compared(folders: Sequence[RunFolder], **chosen: Any) -> Found:
     """Pairs of runs that differ in the weight optimizer, and the chain from noise to the gap.
 
@@ -111,18 +114,13 @@ def compared(folders: Sequence[RunFolder], **chosen: Any) -> Found:
     ]
     pairs = _pairs(runs)
     differences = {
-        "at equal train loss": {q: [_at_equal_loss(*p, q) for p in pairs] for q in QUANTITIES},
-        "at equal norm": {q: [_at_equal_norm(*p, q) for p in pairs] for q in QUANTITIES},
-        "at the last epoch": {
-            q: [one.at_end(q) - other.at_end(q) for one, other in pairs] for q in QUANTITIES
-        },
+        "at equal train loss": _at_equal_loss,
+        "at equal norm": _at_equal_norm,
+        "at the last epoch": _at_end,
     }
     known = {
-        moment: {
-            quantity: [value for value in values if math.isfinite(value)]
-            for quantity, values in of.items()
-        }
-        for moment, of in differences.items()
+        moment: {q: _by_seed(pairs, difference, q) for q in QUANTITIES}
+        for moment, difference in differences.items()
     }
     return {
         "runs": [
@@ -148,12 +146,21 @@ def compared(folders: Sequence[RunFolder], **chosen: Any) -> Found:
     }
 
 
-def _pairs(runs: Sequence[Run]) -> list[tuple[Run, Run]]:
-    """SGD and Adam, alike in every setting that counts but the weight optimizer's, by seed."""
+def _pairs(runs: Sequence[Run]) -> list[Pair]:
+    """SGD and Adam, alike in every setting that counts but the weight optimizer's, by seed.
+
+    Runs under other weight optimizers are left out. A seed has several pairs where runs of several
+    arms are given.
+
+    Raises:
+        UserError: two runs are of one arm and seed, or there is no pair.
+    """
     apart = {*APART, "weight_optimizer"}
     alike = set(ALIKE) - {"search.seed"}
     by_arm: dict[tuple[Any, ...], Run] = {}
     for run in runs:
+        if run.config["weight_optimizer"]["name"] not in (FIRST, SECOND):
+            continue
         counts = sorted(
             (setting, repr(value))
             for setting, value in flat(run.config).items()
@@ -182,6 +189,21 @@ def _pairs(runs: Sequence[Run]) -> list[tuple[Run, Run]]:
     return pairs
 
 
+def _by_seed(
+    pairs: Sequence[Pair], difference: Callable[..., float | None], *of: Any
+) -> list[float]:
+    """A number of each seed: the mean over its pairs, which share data and order and are not apart.
+
+    NaN and None are left out, and so is a seed that has nothing else.
+    """
+    found: dict[int, list[float]] = {}
+    for one, other in pairs:
+        value = difference(one, other, *of)
+        if value is not None and math.isfinite(value):
+            found.setdefault(one.config["search"]["seed"], []).append(value)
+    return [sum(values) / len(values) for values in found.values()]
+
+
 def _between(falling: Sequence[float], values: Sequence[float], level: float) -> float:
     """`at_loss`, but NaN where the first line is below the level: it was measured too late."""
     return math.nan if not falling or falling[0] < level else at_loss(falling, values, level)
@@ -195,6 +217,10 @@ def _at_equal_loss(one: Run, other: Run, quantity: str) -> float:
 def _at_equal_norm(one: Run, other: Run, quantity: str) -> float:
     level = common_loss([one.shortness, other.shortness])
     return one.at_norm(quantity, level) - other.at_norm(quantity, level)
+
+
+def _at_end(one: Run, other: Run, quantity: str) -> float:
+    return one.at_end(quantity) - other.at_end(quantity)
 
 
 def _plain(value: float) -> float | None:
@@ -285,21 +311,20 @@ NOT_IDENTIFIED = (
 )
 
 
-def _mediation(pairs: Sequence[tuple[Run, Run]]) -> Found:
+def _mediation(pairs: Sequence[Pair]) -> Found:
     """Total effects of the optimizer within seeds, and correlations with a third held."""
     ends = {"flatness of w": _flatness, "curvature in alpha": _sharpness, "gap": _gap}
     total = {}
     for name, of in ends.items():
-        both = [(of(one), of(other)) for one, other in pairs]
-        known = [one - other for one, other in both if one is not None and other is not None]
+        known = _by_seed(pairs, _minus, of)
         total[name] = estimate(known) if known else None
     rows, blocks = [], []
-    for block, pair in enumerate(pairs):
+    for pair in pairs:
         for run in pair:
             row = (_optimizer(run), _flatness(run), _gap(run))
             if None not in row:
                 rows.append(row)
-                blocks.append(block)
+                blocks.append(run.config["search"]["seed"])
     table, of_seeds = np.array(rows, float).reshape(-1, 3), np.array(blocks)
     return {
         "total effect, SGD minus Adam": total,
@@ -311,6 +336,11 @@ def _mediation(pairs: Sequence[tuple[Run, Run]]) -> Found:
         ),
         "not identified": NOT_IDENTIFIED,
     }
+
+
+def _minus(one: Run, other: Run, of: Value) -> float | None:
+    first, second = of(one), of(other)
+    return None if first is None or second is None else first - second
 
 
 def _partial(rows: np.ndarray) -> float:
