@@ -165,7 +165,7 @@ def test_an_open_claim_says_about_how_many_seeds_to_add() -> None:
     (more,) = found(world(sgd=8), "C1", seeds=6 + few.seeds_to_add + 4)
     assert more.verdict == "supported"
     (nothing,) = found(world(), "C1", seeds=3)
-    assert "add seeds; n = 3 says nothing yet of how many" in nothing.settle
+    assert "add seeds; how many cannot be said with n = 3" in nothing.settle
     (cap,) = found(world(), "C1", seeds=24)
     assert "all 24 seeds of the plan are run" in cap.settle
 

@@ -360,7 +360,7 @@ def test_the_page_is_whole_and_holds_its_data(written: tuple[str, Path, Path]) -
     # The study at hand comes first: its arms, then the lines that decide.
     assert text.index('<section id="comparison">') < text.index('<section id="design">')
     assert text.count('<li class="apart">') + text.count('<li>\n<span class="pairname">') == 2 * 15
-    assert "3 seeds: no interval; 6 are the fewest for p &lt; .05" in text
+    assert "3 seeds: no interval; 10 are the fewest for p &lt; .05 over 15 pairs" in text
     assert "Holm over the 15 pairs of this table" in text
     for ending in ("csv", "tex", "svg", "pdf", "png"):
         assert (page.parent / "figures" / f"compare.{ending}").stat().st_size > 100
@@ -517,3 +517,15 @@ def test_a_browser_draws_every_chart_and_asks_for_nothing(
         assert page.requests() == [written[2].as_uri()]
         page.screenshot(tmp_path / "page.png")
         assert (tmp_path / "page.png").stat().st_size > 10_000
+
+
+def test_an_axis_leaves_no_epoch_of_a_short_run_out() -> None:
+    def ends(epochs: int) -> Any:
+        values = [0.0, *([1.0] * (epochs - 1)), 1.01]
+        curve = Curve("a", list(range(epochs + 1)), [Seed(0, "r", values)], *pair_look("a"))
+        mean = data.mean_of(curve)
+        assert mean is not None
+        return data.range_of([mean], [], early=True)
+
+    assert ends(9) == (0.0, 1.01)
+    assert ends(10) == (1.0, 1.01)

@@ -810,3 +810,25 @@ def test_status(finished: tuple[str, Path], capsys: pytest.CaptureFixture[str]) 
     name, out = finished
     assert command("study", "status", name, "--out", str(out)) == 0
     assert capsys.readouterr().out == "study tiny: 2 done; 4/4 epochs\n"
+
+
+def test_a_device_that_is_not_here_is_refused_before_any_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, out = tiny_study(tmp_path, "[0]"), tmp_path / "out"
+    words = ("study", "run", name, "--out", str(out), "--device", "cuda:77")
+    assert command(*words) == 2
+    assert "run.device = 'cuda:77': no such device here" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_failed_runs_are_told_with_what_to_do(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name, out = tiny_study(tmp_path, "[0]"), tmp_path / "out"
+    ((run_id, _),) = load_study(name).runs.items()
+    (out / run_id).mkdir(parents=True)
+    run_study(name, out, InProcess(lambda folder: RunFolder(folder).finish("failed", reason="x")))
+    assert command("study", "run", name, "--out", str(out), "--jobs", "1") == 1
+    told = "".join(capfd.readouterr())
+    assert f"why: optnas study status {name} --out {out}; then run it with --retry-failed" in told

@@ -110,3 +110,19 @@ def test_curves_as_signs() -> None:
     assert spark([0, 7], 0, 7, 4, 3) == "▁█"
     assert spark([0, 7], 0, 7, 4, 1) == "▁▁▁█"
     assert spark([], 0, 1, 4, 1) == ""
+
+
+def test_unlike_runs_of_a_folder_are_no_arm(tmp_path: Path) -> None:
+    for rate in (0.1, 0.2):
+        optnas.run({**TINY, "weight_optimizer.lr": rate}, out=tmp_path / f"{rate}")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.toml").write_text("spoiled")
+    (tmp_path / "broken" / "epochs.jsonl").write_text("")
+    arms = {
+        seen.run.folder.path.name: seen.run.arm for seen in following(str(tmp_path), None).look()
+    }
+    assert arms == {
+        "0.1": "darts, weight_optimizer.lr=0.1: SGD + Adam",
+        "0.2": "darts, weight_optimizer.lr=0.2: SGD + Adam",
+        "broken": "broken",
+    }

@@ -193,13 +193,17 @@ def too_few(n: int, pairs: int, alpha: float = ALPHA) -> list[str]:
     Example:
         >>> too_few(3, 1)
         ['3 seeds: no interval; 6 are the fewest for p < .05']
+        >>> too_few(1, 6)
+        ['1 seed: no interval; 8 are the fewest for p < .05 over 6 pairs']
         >>> too_few(6, 6)
         ['6 seeds: Holm over 6 pairs leaves the smallest p at .19; 8 are the fewest for p < .05']
     """
     plural = "s" if n != 1 else ""
     least = f"are the fewest for p < {_short(alpha)}"
     if power.smallest_p(n) > alpha:
-        return [f"{n} seed{plural}: no interval; {power.fewest_seeds(alpha)} {least}"]
+        over = f" over {pairs} pairs" if pairs > 1 else ""
+        needed = power.fewest_seeds(alpha / max(pairs, 1))
+        return [f"{n} seed{plural}: no interval; {needed} {least}{over}"]
     if pairs * power.smallest_p(n) > alpha:
         smallest = _short(min(1.0, pairs * power.smallest_p(n)))
         return [

@@ -107,7 +107,10 @@ def run(
         if detach:
             runner.hand_over()
         whole = detach or runner.go()
-    say(watch.look().line(runner.abreast))
+    ended = watch.look()
+    say(ended.line(runner.abreast))
+    if ended.states.get("failed") or ended.states.get("timeout"):
+        say(f"why: optnas study status {study} --out {out}; then run it with --retry-failed")
     raise typer.Exit(EXIT_DONE if whole else EXIT_FAILED)
 
 

@@ -21,6 +21,7 @@ from optnas.measures.figures import Curve, Figure, Line, Numbers, Panel, Table
 Values = list[float | None]
 DIGITS = 6  # significant, of what is drawn
 POINTS_DRAWN = 250  # of a curve; of longer searches every k-th epoch is drawn, and the last
+EPOCHS_CUT = 10  # the fewest whose first tenth an axis may leave out
 WIDENING = 1.5  # how much longer an axis may get to hold early epochs and single runs
 SEEDS_DRAWN = 24  # thin lines of a curve; mean and band are always of all runs
 SPREAD = 0.5  # of the axis between two epochs, over which curves of a single epoch are set apart
@@ -320,7 +321,8 @@ def range_of(
 
     The axis holds all that is drawn, unless that would make the important part small: then it holds
     every line, and every mean and band but those of the first tenth of the epochs, in which an
-    accuracy is that of a network that has hardly begun. The panel's notes say so.
+    accuracy is that of a network that has hardly begun. The panel's notes say so. Of fewer than
+    `EPOCHS_CUT` epochs none is left out.
 
     Args:
         curves: of the panel.
@@ -332,7 +334,8 @@ def range_of(
     """
     core = [line.value for line in lines]
     for each in curves:
-        late = [place for place, e in enumerate(each.x) if not early or e >= each.x[-1] / 10]
+        cut = each.x[-1] / 10 if early and each.x[-1] >= EPOCHS_CUT else -math.inf
+        late = [place for place, e in enumerate(each.x) if e >= cut]
         rows = (each.mean, each.low, each.high)
         core += [v for row in rows for place in late if (v := row[place]) is not None]
     if not curves:

@@ -9,6 +9,7 @@ import torch
 from optnas.algorithms.base import Memory
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder, find_runs
+from optnas.base.toml import flat
 from optnas.search.settings.layers import driver_of
 from optnas.search.settings.model import Settings
 
@@ -41,7 +42,8 @@ def driven(settings: Settings, folder: Path) -> Memory:
         raise UserError(
             f"the run to follow, {wanted.hash[:16]}, is not done in {beside}",
             **asked,
-            remedy="run it first, with --out beside this one's",
+            remedy=f"run it first: this command with {_words(wanted, settings)} in place of "
+            f"algorithm.*, and another --out in {beside}",
         )
     told_TEO = torch.tensor(
         [record["op_weights"] for record in driver.read_epochs()], dtype=torch.float64
@@ -55,6 +57,13 @@ def driven(settings: Settings, folder: Path) -> Memory:
     missing = settings.search.epochs + 1 - len(told_TEO)
     held_TEO = told_TEO[-1:].expand(max(missing, 0), -1, -1)
     return {KEY: torch.cat([told_TEO, held_TEO])}
+
+
+def _words(wanted: Settings, settings: Settings) -> str:
+    """What the driver's command line has that the follower's has not."""
+    others = flat({k: v for k, v in settings.algorithm.settings[KEY].items() if k != "algorithm"})
+    words = {"algorithm.name": wanted.algorithm.name, **others}
+    return " ".join(f"{key}={value}" for key, value in words.items())
 
 
 def _in(folder: Path, identity: str) -> RunFolder | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from optnas.base.columns import SUPERNET_ACCURACY
 from optnas.base.errors import UserError
 from optnas.base.records import Record, RunFolder, find_runs
-from optnas.measures.drawing import run_label
+from optnas.measures.drawing import run_labels
 from optnas.study.axes import arms_of, axes_of
 from optnas.study.declare import Study, load_study
 from optnas.study.folder import State, locate, look_and_read
@@ -105,7 +105,7 @@ def following(target: str, out: Path | None, data: Path | None = None) -> Follow
                 value=target,
                 remedy="name a run's folder, or a study and its folder with --out",
             )
-        return Following([*map(_of_folder, runs)])
+        return Following(_of_folders(runs))
     study = load_study(target, {} if data is None else {"data.folder": str(data)})
     if out is None:
         raise UserError(
@@ -117,13 +117,23 @@ def following(target: str, out: Path | None, data: Path | None = None) -> Follow
     return Following([*_of_study(study, out)])
 
 
-def _of_folder(run: RunFolder) -> Followed:
-    try:
-        config = run.read_config()
-        search = config["search"]
-        return Followed(run, run_label(config), search["seed"], search["epochs"])
-    except (UserError, LookupError, TypeError, AttributeError):  # `look_and_read` says why
-        return Followed(run, run.path.name, None, 0)
+def _of_folders(runs: Sequence[RunFolder]) -> list[Followed]:
+    configs = {}
+    for run in runs:
+        try:
+            config = run.read_config()
+            run_labels([config])
+            configs[run.path] = config
+        except (UserError, LookupError, TypeError, AttributeError):
+            continue  # `look_and_read` says why
+    labels = dict(zip(configs, run_labels([*configs.values()]), strict=True))
+    return [_of_folder(run, labels.get(run.path), configs.get(run.path)) for run in runs]
+
+
+def _of_folder(run: RunFolder, label: str | None, config: Mapping[str, Any] | None) -> Followed:
+    search = (config or {}).get("search", {})
+    seed, epochs = search.get("seed"), search.get("epochs", 0)
+    return Followed(run, run.path.name if label is None else label, seed, epochs)
 
 
 def _of_study(study: Study, out: Path) -> Iterable[Followed]:

@@ -26,6 +26,7 @@ from optnas.study.starts import StartLog
 TICK = 1.0  # seconds between looks at the folders
 TRIAL = 1 << 20  # bytes, more than a run writes before its first epoch
 ATTEMPTS = 3  # executions in a row that end without a new epoch
+HERE = "local"  # the engine whose runs compute on this machine
 REMIND = 6.0  # seconds after which an interruption is sent again
 
 # Told of every change: the run, its new state, and in a few words why.
@@ -385,6 +386,8 @@ def runner_of(
             key="--detach",
             remedy="leave it out",
         )
+    if engine == HERE:
+        _check_devices(study)
     declared, supplied = study.engines.get(engine, {}), {"out": out, "jobs": jobs}
     origins = Origins()
     origins.note("engine", declared, study.label)
@@ -399,6 +402,16 @@ def runner_of(
         runner.queue, runner.jobs = queue(out), len(study.runs)
         runner.abreast = jobs
     return runner
+
+
+def _check_devices(study: Study) -> None:
+    """Refuse a device that is not here once, and not run by run."""
+    asked = {run.settings.run.device for run in study.runs.values()} - {"auto", "cpu"}
+    if asked:
+        from optnas.search.state import pick_device  # imports torch
+
+        for device in sorted(asked):
+            pick_device(device)
 
 
 def queued_in(out: Path) -> tuple[dict[Path, str], list[str]]:

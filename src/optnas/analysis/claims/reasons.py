@@ -108,7 +108,7 @@ def settle_primary(
     if n >= most:
         return f"{told}all {most} seeds of the plan are run; it stays open"
     if n < FEWEST:
-        return f"{told}add seeds; n = {n} says nothing yet of how many"
+        return f"{told}add seeds; how many cannot be said with n = {n}"
     if add is None:
         return f"{told}as seen, no number of seeds would do; the plan ends at {most}"
     beyond = f", more than the {most} of the plan" if n + add > most else ""
