@@ -83,6 +83,7 @@ tutorial: .venv/installed ## Run the tutorial; rebuild docs/tutorial.ipynb (a mi
 
 docs: .venv/installed-dev ## The documentation site, into site/; open site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "open site/index.html"
 
 clean: ## Remove the demo, the site and caches; .venv stays
 	rm -rf demo site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,7 +3,7 @@
 #
 # Ten minutes from nothing to an answer with an interval. No data to download, no GPU. You need optnas
 # (`pip install -e .` in a clone, see the README) and, to look at it as a notebook, Jupyter;
-# this file is a plain Python script too, in the percent format of jupytext.
+# this file is a plain Python script too, in the percent format of jupytext, and then shows no tables.
 #
 # DARTS trains one *supernet*, in which every connection mixes candidate operations. One optimizer moves the
 # network weights, another moves *alpha*, the parameters that softmax turns into the mixture. The usual choice

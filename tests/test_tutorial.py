@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from cases import environment
 
+import optnas
+
 ROOT = Path(__file__).parents[1]
 BUILDER = ROOT / "results" / "tutorial.py"
 
@@ -35,6 +37,7 @@ def test_the_notebook_is_that_of_the_script() -> None:
     script = builder.cells_of(builder.TUTORIAL.read_text())
     assert told == [(cell["cell_type"], cell["source"]) for cell in script]
     assert "7 are the fewest for p < .05" in shown(builder.NOTEBOOK)
+    assert f"optnas {optnas.__version__}\n" in builder.NOTEBOOK.read_text().replace("\\n", "\n")
 
 
 @pytest.mark.slow
