@@ -1,11 +1,4 @@
-"""The built part of docs/theory/designs.md, from the records of the studies of the designs.
-
-for study in noise frozen twins swap; do optnas study run $study --out RUNS; done
-for study in noise frozen twins swap; do
-  optnas study export $study --out RUNS --to results/designs
-done
-python results/designs.py
-"""
+"""The tables of docs/theory/designs.md, from the records of the studies of the designs."""
 
 from __future__ import annotations
 
@@ -14,14 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from documents import as_table, built
+from documents import as_table
 
-from optnas.base.files import write_text
 from optnas.base.records import RunFolder, find_runs
 from optnas.measures.intervals import mean_interval
 
 RECORDS = Path(__file__).parent / "designs"
-DOCUMENT = Path(__file__).parent.parent / "docs" / "theory" / "designs.md"
 # In words, how it is written, the measure, its number; of the record where there is no measure.
 NUMBERS = (
     ("train loss, nats", "+.3f", "", "train_loss"),
@@ -88,8 +79,6 @@ def number(folder: RunFolder, measure: str, key: str) -> float:
 
 def spread(values: list[float], form: str) -> str:
     """A mean and its 95 % interval by Student's t."""
-    if len(values) < 2:
-        return "-"
     low, high = mean_interval(torch.tensor(values, dtype=torch.float64))
     return f"{sum(values) / len(values):{form}} [{low:{form}}, {high:{form}}]"
 
@@ -105,13 +94,13 @@ def differences(runs: Runs, design: str, measure: str, key: str) -> list[float]:
 
 def effects(runs: Runs) -> str:
     """SGD minus Adam on w, by design."""
-    rows: list[list[object]] = [
-        ["n", *(len(differences(runs, design, "", "train_loss")) for design in DESIGNS)]
-    ]
+    counts = {design: len(differences(runs, design, "", "train_loss")) for design in DESIGNS}
+    shown = [design for design, count in counts.items() if count > 1]
+    rows: list[list[object]] = [["n", *(counts[design] for design in shown)]]
     for name, form, measure, key in NUMBERS:
-        found = (differences(runs, design, measure, key) for design in DESIGNS)
+        found = (differences(runs, design, measure, key) for design in shown)
         rows.append([name, *(spread(values, form) for values in found)])
-    return as_table(["SGD - Adam on w", *DESIGNS.values()], rows)
+    return as_table(["SGD - Adam on w", *(DESIGNS[design] for design in shown)], rows)
 
 
 def levels(runs: Runs) -> str:
@@ -119,22 +108,11 @@ def levels(runs: Runs) -> str:
     rows = []
     for arm in (Arm(design, name) for design in DESIGNS for name in ("SGD", "Adam")):
         folders = runs.get(arm, {}).values()
+        if not folders:
+            continue
         cells = [
             f"{sum(number(f, measure, key) for f in folders) / len(folders):{form[1:]}}"
             for _, form, measure, key in NUMBERS
-            if folders
         ]
         rows.append([f"{DESIGNS[arm.design]}, {arm.optimizer}", len(folders), *cells])
     return as_table(["arm", "n", *(each[0] for each in NUMBERS)], rows)
-
-
-PARTS = {"effects": effects, "levels": levels}
-
-
-def page() -> str:
-    """The document as the records have it."""
-    return built(DOCUMENT.read_text(), PARTS, read())
-
-
-if __name__ == "__main__":
-    write_text(DOCUMENT, page())

@@ -3,8 +3,11 @@
 optnas theory convergence --dataset cifar10 --out DIR    then keep DIR/convergence.json as
                                                          results/theory/convergence-cifar10.json
 optnas theory skips --dataset cifar10 --out DIR          likewise, as skips-cifar10.json
-optnas theory noise DIR... --out DIR                     of the runs that docs/theory.md names; kept
-                                                         as results/theory/noise.json
+optnas theory noise noise --out DIR                      of the study noise, as docs/theory/noise.md
+                                                         has it; kept as results/theory/noise.json
+for study in noise frozen twins swap; do                 the runs of docs/theory/designs.md
+  optnas study export $study --out RUNS --to results/designs
+done
 python results/theory.py                                 redraw docs/images/theory-*, rewrite the
                                                          built parts of the pages
 """
@@ -15,6 +18,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import designs
 from documents import as_table, built
 
 from optnas.base.files import write_text
@@ -231,6 +235,20 @@ def mediation(found: Stored) -> str:
     return as_table(["quantity", "value", "n"], rows)
 
 
+def norms(found: Stored) -> str:
+    """How much longer w is under one of them, and what is known at equal norm."""
+    of = pairs()
+    sgd, adam = (float(each) for each in means(of, "weight_norm"))
+    at_end = of["estimates"]["at the last epoch"]["weight_norm"]
+    equal = of["estimates"]["at equal norm"]["lambda_max_scaled"]
+    return (
+        f"w ends {100 * (sgd / adam - 1):.1f} % longer under SGD ({sgd:.4g} against {adam:.4g}, "
+        f"difference {told(at_end)}). Both have one norm at some moment after the first step in "
+        f"{equal['n']} seeds, too few for an interval; there SGD minus Adam is {equal['mean']:.3g} "
+        "in `lambda_max_scaled`."
+    )
+
+
 def means(of: dict[str, Any], quantity: str) -> list[str]:
     """Of the runs of each weight optimizer, at the last epoch."""
     by_name = [
@@ -255,9 +273,13 @@ PARTS = {
         each.__name__: each
         for each in (
             *(sizes, bounds, drifts, predictors, controls, blocks, skips, noise, links),
-            *(supernets, branches, widths, mediation),
+            *(supernets, branches, widths, mediation, norms),
         )
     },
+}
+PARTS |= {
+    each.__name__: (lambda found, part=each: part(designs.read()))
+    for each in (designs.effects, designs.levels)
 }
 
 

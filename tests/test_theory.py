@@ -259,8 +259,9 @@ def test_the_page_quotes_what_the_command_stored() -> None:
     assert set(re.findall(r"<!-- built: (.*) -->", text)) == set(module.PARTS)
     assert module.built(text, module.PARTS, found) == text, "make figures"
     noise = module.pairs()["estimates"]
-    assert noise["at equal train loss"]["escape_random"]["high"] < 0
-    assert not noise["at equal norm"]
+    low, high = (noise["at equal train loss"]["escape_random"][end] for end in ("low", "high"))
+    assert low < 0 < high
+    assert {each["n"] for each in noise["at equal norm"].values()} == {2}
     for each in module.stored("skips").values():
         assert each["hash"] == digest({key: each[key] for key in ("settings", "data")})
         assert skips.verdicts(each["seeds"]) == each["verdicts"]
@@ -275,9 +276,9 @@ def test_the_page_quotes_what_the_command_stored() -> None:
         _says_what_the_page_says(each["verdicts"])
     flat = {each["reading"].split()[0]: each["verdict"] for each in module.pairs()["verdicts"]}
     assert {name for name, verdict in flat.items() if verdict == "supported"} == {
-        *("lambda_max_scaled", "trace_scaled", "filter", "largest_part", "escape")
+        *("lambda_max_scaled", "trace_scaled", "asam", "filter", "largest_part", "escape")
     }
-    assert set(flat.values()) == {"supported", "inconclusive"}
+    assert {name for name, verdict in flat.items() if verdict == "contradicted"} == {"pooled"}
     for name in [*pictures.figures(found["digits"]), "skips", "noise"]:
         assert f"(../images/theory-{name}.png)" in text
         assert (module.IMAGES / f"theory-{name}.png").exists()

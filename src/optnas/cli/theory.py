@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from optnas.base.errors import COMMAND_LINE, UserError
-from optnas.base.files import write_text, writing
+from optnas.base.files import present, write_text, writing
 from optnas.base.json import dump_json
 from optnas.cli.common import DataFolder, Device, Threads, dotted_settings, runs_at
 from optnas.cli.printing.text import say
@@ -118,6 +118,8 @@ def noise(
     run_settings = dotted_settings(None, device=device, threads=threads, data=data)
     _made(out)
     for run in runs:
+        if not present(run.checkpoint) and run.read_measures("noise"):
+            continue  # exported records, measured before
         api.measure(run.path, {"noise": chosen}, run_settings, on_line=_tell, where=COMMAND_LINE)
     found = compared(runs, **{key: v for key, v in chosen.items() if key not in ("every", "at")})
     _hand_over("noise", found, out, {"noise": pictures.noise(found)}, as_json=as_json)

@@ -50,9 +50,15 @@ class Run(NamedTuple):
     lines: Sequence[Line]
 
     @property
+    def trained(self) -> list[Line]:
+        """The lines after epoch 0."""
+        return [line for line in self.lines if line["epoch"] > 0]
+
+    @property
     def losses(self) -> list[float]:
-        """Train loss by epoch, from epoch 1."""
-        return [record["train_loss"] for record in self.records if record["epoch"] > 0]
+        """Train loss at the epochs of those: a minimum between them is at no measured place."""
+        by_epoch = {record["epoch"]: record["train_loss"] for record in self.records}
+        return [by_epoch[line["epoch"]] for line in self.trained]
 
     @property
     def shortness(self) -> list[float]:
@@ -76,10 +82,7 @@ class Run(NamedTuple):
 
     def at_level(self, quantity: str, level: float) -> float:
         """A number of the measure where the train loss first falls to a level, see `_between`."""
-        rows = [line for line in self.lines if line["epoch"] > 0]
-        by_epoch = {record["epoch"]: record["train_loss"] for record in self.records}
-        losses = [by_epoch[line["epoch"]] for line in rows]
-        return _between(losses, self.values(quantity, rows), level)
+        return _between(self.losses, self.values(quantity, self.trained), level)
 
     def at_norm(self, quantity: str, shortness: float) -> float:
         """A number of the measure where the norm of w first grows to a level, as `at_level`."""
@@ -216,6 +219,8 @@ def _at_equal_loss(one: Run, other: Run, quantity: str) -> float:
 
 def _at_equal_norm(one: Run, other: Run, quantity: str) -> float:
     level = common_loss([one.shortness, other.shortness])
+    if level >= max(one.shortness[0], other.shortness[0]):
+        return math.nan  # at the first line of both, where nothing has told them apart yet
     return one.at_norm(quantity, level) - other.at_norm(quantity, level)
 
 
