@@ -60,6 +60,8 @@ def test_what_cannot_begin_leaves_the_old_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds something already") as refused:
         api.run(TINY, out=out)
     assert "overwrite=True" in str(refused.value.remedy)
+    with pytest.raises(UserError, match="is a file, and a run is a folder"):
+        api.run(TINY, out=out / "config.toml")
     with pytest.raises(UserError):
         api.run(TINY | {"data.split": "file"}, out=out, overwrite=True)
     with pytest.raises(UserError):

@@ -29,9 +29,13 @@ from cases import (
 from tiny import TINY
 
 from optnas.base import registry
-from optnas.base.errors import UserError
-from optnas.base.toml import dump_toml
+from optnas.base.errors import COMMAND_LINE, UserError
+from optnas.base.records import RunFolder
+from optnas.base.toml import dump_toml, nest, parse_override
 from optnas.search import api
+from optnas.search.settings.layers import Layer, resolve
+from optnas.search.standalone.settings import load_settings
+from optnas.spaces import build_space
 
 # settings of a search on the command line | key and value that are told | a part of the remedy
 SETTINGS = """
@@ -152,6 +156,79 @@ def rows(table: str) -> list[Any]:
 @pytest.mark.parametrize(("settings", "told", "remedy"), rows(SETTINGS + LATE))
 def test_settings(settings: str, told: str, remedy: str, tmp_path: Path) -> None:
     refused(refusal(tiny_search(*settings.split()), tmp_path), f"command line: {told}", remedy)
+
+
+def command_line(*words: str) -> Layer:
+    return Layer(COMMAND_LINE, nest({".".join(keys): v for keys, v in map(parse_override, words)}))
+
+
+# settings | key and value that are told | a part of the remedy; told in this process
+HERE = """
+algorithm=darts | algorithm = 'darts' | write algorithm.name=darts
+data=digits | data = 'digits' | write data.name=digits
+weight_optimizer=SGD | weight_optimizer = 'SGD' | write weight_optimizer.name=SGD
+arch_optimizer=muon | arch_optimizer = 'muon' | write arch_optimizer.name=muon
+space=toy | space = 'toy' | write space.name=toy
+algorithm=dartz | algorithm = 'dartz' | write algorithm.KEY=VALUE
+epochs=2 | epochs = 2 | did you mean search.epochs?
+seed=1 | seed = 1 | did you mean search.seed?
+device=cuda | device = 'cuda' | did you mean run.device?
+lr=0.1 | lr = 0.1 | did you mean weight_optimizer.lr or arch_optimizer.lr?
+batch_size=2 | batch_size = 2 | did you mean search.batch_size or evaluation.batch_size?
+weight_optimizer.name=SGD nesterov=true | nesterov = True | mean weight_optimizer.nesterov?
+schedule.name=cosine | schedule.name | mean weight_optimizer.schedule or arch_optimizer.schedule?
+optimizer.name=SGD | optimizer.name = 'SGD' | did you mean weight_optimizer or arch_optimizer?
+algorithm.name=replay algorithm.driver=a | algorithm.driver = 'a' | write algorithm.driver.KEY=VALUE
+weight_optimizer.name=SGD weight_optimizer.momentum=2 | weight_optimizer.momentum = 2 | less than 1
+arch_optimizer.name=SGD arch_optimizer.momentum=1 | arch_optimizer.momentum = 1 | less than 1
+weight_optimizer.name=SGD weight_optimizer.momentum='0.9' | weight_optimizer.momentum | write 0.9
+search.epochs=two | search.epochs = 'two' | write one such as 40
+search.epochs=-1 | search.epochs = -1 | use 1 or more
+weight_optimizer.name=Adm | weight_optimizer.name = 'Adm' | did you mean Adam?
+measures.gap.every=-1 | measures.gap.every = -1 | write it as every=5
+run.device=tpu | run.device = 'tpu' | use auto, cpu, cuda or cuda:N
+weight_optimizer.schedule.final_lr=9 | weight_optimizer.schedule.final_lr = 9.0 | set weight_
+data.name=svhn search.seed=x | search.seed = 'x' | write one such as 0
+data.train_sise=9 | data.train_sise = 9 | did you mean train_size?
+data.name=cifr10 | data.name = 'cifr10' | did you mean cifar10?
+search.batch_size=97 data.resolution=4 | data.folder | take data.name=digits, which comes with the
+data.name=svhn space.name=toy benchmark.table=none | data.folder | or take data.name=digits
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "told", "remedy"),
+    [pytest.param(*line.split(" | "), id=line) for line in HERE.splitlines() if line],
+)
+def test_settings_without_a_data_folder(
+    settings: str, told: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The protocol's data set is not there, which is said after all else that is wrong."""
+    monkeypatch.delenv("OPTNAS_DATA", raising=False)
+    with pytest.raises(UserError) as error:
+        resolve([command_line(*settings.split())])
+    refused(error.value, f"command line: {told}", remedy)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("training.epochs=two", "training.epochs = 'two': must be a whole number"),
+        ("optimizer.name=Adm", "optimizer.name = 'Adm': there is no optimizer of this name"),
+        ("data=digits", "data = 'digits': is a section, not a value; write data.name=digits"),
+        ("epochs=2", "epochs = 2: there is no such section; did you mean training.epochs?"),
+        ("network.auxiliary_weight=0.4", "data.folder: cifar10 needs a data folder; set OPTNAS_"),
+    ],
+)
+def test_settings_of_a_training_without_a_data_folder(
+    settings: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPTNAS_DATA", raising=False)
+    words = [settings] if settings == "data=digits" else ["data.name=cifar10", settings]
+    space = build_space({"name": "darts"})
+    with pytest.raises(UserError) as error:
+        load_settings(space, "cpu", over=[command_line(*words)])
+    assert told in str(error.value)
 
 
 @pytest.mark.parametrize(("command", "told", "remedy"), rows(COMMANDS))
@@ -305,6 +382,11 @@ def test_plot(run: Path, tmp_path: Path) -> None:
     records.write_text("")
     plot_b = ["plot", "b", "-o", "x.png"]
     assert "no records" in refusal(plot_b, tmp_path)
+    run_b = RunFolder(tmp_path / "b")
+    with pytest.raises(UserError, match=r"no records yet; optnas resume .*/b, or leave it out"):
+        run_b.read_some_epochs()
+    with run_b.locked(), pytest.raises(UserError, match="no records yet; wait for its first"):
+        run_b.read_some_epochs()
     records.write_text("{\n")
     assert refusal(plot_b, tmp_path).startswith("b/epochs.jsonl line 1: not JSON")
     assert "cannot write the picture (No such" in refusal(["plot", "a", "-o", "c/x.png"], tmp_path)

@@ -135,7 +135,7 @@ ERRORS: dict[str, tuple[list[str], str]] = {
     "runs missing": ([], "give one or more run folders"),
     "no table asked": (["--figure", "mixed-cell", "--table", "official"], "leave it out"),
     "no run there": (["nowhere", "--figure", "mixed-cell"], "there is no run in this folder"),
-    "no records": (["EMPTY", "--figure", "mixed-cell"], "wait for its first epoch"),
+    "no records": (["EMPTY", "--figure", "mixed-cell"], "optnas resume EMPTY, or leave it out"),
     "format": (["--figure", "alternation", "-o", "x.jpg"], "end it in .png, .svg, .pdf"),
     "slide": (["--figure", "alternation", "-o", "x.png"], "kept as SVG; write x.svg and convert"),
     "folder": (["--figure", "alternation", "-o", "no/x.svg"], "cannot write the picture"),

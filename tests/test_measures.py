@@ -225,7 +225,8 @@ ERRORS = {
     "measures.other=1": "measures.other = 1: is a section, not a value",
     "checkpoints.keep=al": "or use one of: named, all",
     "checkpoints.kept=all": "did you mean keep?",
-    "a gapp": "'gapp': is neither a run folder nor a measure; did you mean gap?",
+    "a gapp": "'gapp': there is no such path, nor a measure of this name; did you mean gap?",
+    "no/pe gap": "'no/pe': there is no such path, nor a measure of this name; check the path",
     "a": "names no measure; add one of: ",
     "gap": "names no run folder; add a run's folder",
     "a gap at=[1]": "a: gap.at = [1]: the run keeps no checkpoint of epoch 1; choose among 0, 2",
@@ -233,7 +234,7 @@ ERRORS = {
     "a gap ./mine.py:mine power=1": "power = 1: is a setting of no measure that is named; "
     "write it as gap.KEY=VALUE",
     "empty gap": "there is no run in this folder",
-    "young gap": "young: the run has no checkpoint yet; wait for its first epoch",
+    "young gap": "young: the run has no checkpoint yet; optnas resume young, or leave it out",
 }
 
 

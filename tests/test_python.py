@@ -233,6 +233,8 @@ def test_progress(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[
         ("to read them add --numbers-version 1", "to read them add numbers_version=1"),
         ("wait, or: optnas train runs/a --out DIR", "wait, or: optnas train runs/a --out DIR"),
         ("write algorithm.name=NAME", "write 'algorithm.name': NAME"),
+        ("write weight_optimizer.name=SGD", "write 'weight_optimizer.name': 'SGD'"),
+        ("optnas resume a, or leave it out", "optnas.resume('a'), or leave it out"),
         ("pip install 'optnas[optim]'", "pip install 'optnas[optim]'"),
     ],
 )  # fmt: skip

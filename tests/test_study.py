@@ -346,6 +346,8 @@ def test_quickstart_is_what_the_demo_always_was() -> None:
 # what is wrong | the study file | key and value that are told | a part of the remedy
 WRONG = r"""
 no table | x = 1 | x = 1 | use one of: engine, grid, study
+not below study | name = "x"\n[study]\nseeds = [0] | name = 'x' | write it below [study]
+below study | [study]\nname = "x"\ngrid = 3 | study.grid = 3 | write it outside of [study]
 engine is no table | engine = 3\n[study]\nname = "a"\nseeds = [0] | engine = 3 | write [engine.NAME]
 engine misspelt | GRID"search.epochs" = [1]\n[engine.slrum] | engine.slrum = 'slrum' | did you mean slurm?
 no study | [[grid]]\n | study | begin with [study]
@@ -369,7 +371,7 @@ grid of no seeds | GRIDseeds = []\n"search.epochs" = [1] | seeds = [] | write it
 empty note | [study]\nname = "a"\nnote = ""\nseeds = [0] | study.note = '' | write note
 bad value | GRID"algorithm.name" = ["darts", "dartz"] | algorithm.name = 'dartz' | did you mean darts?
 bad key | GRID"weight_optimizer.momentun" = [0.9] | weight_optimizer.momentun = 0.9 | mean momentum?
-section is text | GRIDweight_optimizer = ["SGD"] | weight_optimizer = 'SGD' | weight_optimizer.KEY=VALUE
+section is text | GRIDweight_optimizer = ["SGD"] | weight_optimizer = 'SGD' | write weight_optimizer.name=SGD
 betas are no axis | GRID"arch_optimizer.betas" = [0.5, 0.9] | arch_optimizer.betas = 0.5 | write one such as [0.9, 0.999]
 too large | GRID"search.batch_size" = [16, 5000] | search.batch_size = 5000 | lower it
 """  # noqa: E501

@@ -331,6 +331,8 @@ def test_what_a_search_has_not_finished_is_not_trained(searched: Path, tmp_path:
     (tmp_path / "full" / "notes.txt").touch()
     with pytest.raises(UserError, match="holds something else already"):
         optnas.train(CELL, SMALL, out=tmp_path / "full")
+    with pytest.raises(UserError, match="is a file, and the output is a folder"):
+        optnas.train(CELL, SMALL, out=tmp_path / "full" / "notes.txt")
 
 
 def test_another_command_leaves_a_training_that_was_begun(tmp_path: Path) -> None:

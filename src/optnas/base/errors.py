@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import errno
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -174,6 +174,11 @@ class Origins:
             raise placed from error
 
 
+def offered(names: Sequence[str]) -> str:
+    """A remedy that names a few valid names, all of them; empty of none, and of more than a few."""
+    return f"did you mean {' or '.join(names)}?" if 0 < len(names) <= FEW else ""
+
+
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """A remedy that names the nearest valid name, else lists them all.
 
@@ -195,5 +200,5 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
     begun = [each for each in names if each.lower().startswith(name.lower())]
     if name and begun and not (near and folded[near[0]] in begun) and len(begun) <= FEW:
-        return f"did you mean {' or '.join(begun)}?"
+        return offered(begun)
     return f"did you mean {folded[near[0]]}?" if near else f"use one of: {', '.join(names)}"

@@ -234,7 +234,9 @@ class RunFolder:
             not self.path.is_dir() or not all(ours(entry.name) for entry in self.path.iterdir())
         ):
             raise UserError(
-                "the output folder holds something already",
+                "the output folder holds something already"
+                if self.path.is_dir()
+                else "is a file, and a run is a folder",
                 key="--out",
                 value=str(self.path),
                 remedy="choose another, add --overwrite, or: "
@@ -474,10 +476,17 @@ class RunFolder:
         self.read_config()  # where there is no run at all it says so
         records = self.read_epochs()
         if not records:
-            raise UserError(
-                "the run has no records yet", where=self.path, remedy="wait for its first epoch"
-            )
+            raise self.too_young("records")
         return records
+
+    def too_young(self, missing: str) -> UserError:
+        """The error of a run that lacks what its first epoch writes."""
+        resumed = f"optnas resume {shlex.quote(str(self.path))}, or leave it out"
+        return UserError(
+            f"the run has no {missing} yet",
+            where=self.path,
+            remedy="wait for its first epoch" if self.running() else resumed,
+        )
 
     def read_measures(self, label: str, **settings: Any) -> list[Record]:
         """What one measure found, one line per measured epoch; see `Measurements.read`.

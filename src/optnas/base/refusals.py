@@ -13,12 +13,13 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 import pydantic
 from pydantic_core import ErrorDetails
 
-from optnas.base.errors import UserError, did_you_mean
+from optnas.base.errors import UserError, did_you_mean, offered
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 CHANGE = "change its value"
 UNIONS = (Union, types.UnionType)
 LISTS = (list, tuple, collections.abc.Sequence)
+TABLES = ("dict_type", "mapping_type", "model_type")  # what pydantic calls a table that is none
 # type -> what one is called, and several
 WORDS: dict[Any, tuple[str, str]] = {
     bool: ("a truth value", "truth values"),
@@ -69,7 +70,7 @@ def _choices(hint: Any) -> list[str]:
     return [str(word) for each in found for word in typing.get_args(each)]
 
 
-def wrong(problem: ErrorDetails, hint: Any, default: Any, value: Any) -> tuple[str, str]:
+def wrong(problem: ErrorDetails, hint: Any, default: Any, value: Any, key: str) -> tuple[str, str]:
     """Why a value was refused, and what to write instead.
 
     Args:
@@ -77,6 +78,7 @@ def wrong(problem: ErrorDetails, hint: Any, default: Any, value: Any) -> tuple[s
         hint: the type of the setting.
         default: of the setting; an example of a value, if a file could hold it.
         value: what the user wrote.
+        key: the dotted key.
     """
     kind, details = problem["type"], problem.get("ctx", {})
     if kind in BOUNDS:
@@ -86,6 +88,8 @@ def wrong(problem: ErrorDetails, hint: Any, default: Any, value: Any) -> tuple[s
         return f"must have at least {details['min_length']} values", "add some"
     if _choices(hint):
         return "there is no such choice", did_you_mean(str(value), _choices(hint))
+    if kind in TABLES:
+        return "is a table of settings", f"write {key}.KEY=VALUE"
     words = _words(hint)
     if words and kind not in ("value_error", "assertion_error", "finite_number"):
         return f"must be {words}", _instead(value, hint, default)
@@ -95,6 +99,8 @@ def wrong(problem: ErrorDetails, hint: Any, default: Any, value: Any) -> tuple[s
 
 def _instead(value: Any, hint: Any, default: Any) -> str:
     """What to write instead of a value of another type."""
+    if typing.get_origin(hint) is Annotated:
+        hint = typing.get_args(hint)[0]
     kinds = alternatives(hint)
     if bool in kinds:
         return "write true or false"
@@ -138,10 +144,21 @@ def _told(problem: ErrorDetails, model: type[pydantic.BaseModel]) -> tuple[str, 
         value = None
     if problem["type"] == "extra_forbidden":
         holder, _ = _declared(model, place[:-1])
-        remedy = did_you_mean(str(place[-1]), [n for m in _models(holder) for n in m.model_fields])
+        known = [name for each in _models(holder) for name in each.model_fields]
+        found = [] if section else keys_called(str(place[-1]), model)
+        remedy = offered(found) or did_you_mean(str(place[-1]), known)
         told = f"{section} has no setting '{place[-1]}'" if section else "there is no such section"
         return key, value, told, remedy
-    return key, value, *wrong(problem, *_declared(model, place), value)
+    return key, value, *wrong(problem, *_declared(model, place), value, key)
+
+
+def keys_called(word: str, model: type[pydantic.BaseModel]) -> list[str]:
+    """The dotted keys of a model's sections that end in a word, of those that it fixes."""
+    return [
+        f"{section}.{word}"
+        for section, field in model.model_fields.items()
+        if any(word in each.model_fields for each in _models(field.annotation))
+    ]
 
 
 def _declared(model: type[pydantic.BaseModel], place: Iterable[str | int]) -> tuple[Any, Any]:

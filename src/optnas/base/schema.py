@@ -337,7 +337,7 @@ def typed(value: Any, setting: Setting, key: str) -> Any:
     try:
         value = _adapter(hint).validate_python(_shaped(value, hint), strict=True)
     except pydantic.ValidationError as error:
-        reason, remedy = wrong(error.errors()[0], hint, default, value)
+        reason, remedy = wrong(error.errors()[0], hint, default, value, key)
         raise UserError(reason, key=key, value=value, remedy=remedy) from None
     same = is_plain(default) and not isinstance(default, bool) and value == default
     return default if same else value

@@ -67,10 +67,10 @@ def _told_apart(words: list[str]) -> tuple[list[Path], dict[str, dict[str, Any]]
     for word in runs:
         if not Path(word).exists():
             raise UserError(
-                "is neither a run folder nor a measure",
+                "there is no such path, nor a measure of this name",
                 key="DIR... NAME...",
                 value=word,
-                remedy=did_you_mean(word, known),
+                remedy="check the path" if "/" in word else did_you_mean(word, known),
             )
     if not chosen or not runs:
         raise UserError(

@@ -14,7 +14,9 @@ import importlib.util
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import pydantic
 
 from optnas.base import registry
 from optnas.base.errors import UserError, did_you_mean
@@ -40,6 +42,8 @@ REFUSED_FOR_WEIGHTS = {
 }
 # Types that an annotation in torch's source may name and a file of settings can hold.
 TYPES = {"bool": bool, "int": int, "float": float, "str": str}
+# name -> decays of a buffer, which torch does not check: at 1 and above it grows without bound
+BELOW_ONE = {"SGD": ("momentum",), "RMSprop": ("momentum",)}
 # Packages that are an extra of optnas.
 EXTRAS = {"pytorch_optimizer": "optim", "schedulefree": "optim"}
 
@@ -204,7 +208,7 @@ def describe(kind: str, name: str, key: str) -> Component:
         reason, remedy = refused[name]
         raise UserError(f"{name} cannot serve here: {reason}", key=key, value=name, remedy=remedy)
     if is_torchs(name):
-        return Component(name, torch_signature(name))
+        return Component(name, torch_signature(name) | _bounded(name))
     if ":" not in name and name not in registry.names("optimizer"):
         offered = {*torch_optimizers(), *registry.names("optimizer")} - set(refused)
         raise UserError(
@@ -224,6 +228,16 @@ def describe(kind: str, name: str, key: str) -> Component:
     leaves = next(iter(inspect.signature(factory).parameters), "")
     skip = (leaves, *NOT_OFFERED, *SUPPLIED)
     return Component(name, settings_of(factory, skip, foreign=True))
+
+
+def _bounded(name: str) -> dict[str, Setting]:
+    """Those of one of torch's settings that have a bound which torch does not check."""
+    bounded = {}
+    for each in BELOW_ONE.get(name, ()):
+        hint, default = torch_signature(name)[each]
+        below_one: Any = Annotated[hint, pydantic.Field(lt=1)]
+        bounded[each] = Setting(below_one, default)
+    return bounded
 
 
 def imported(package: str, name: str, key: str = "name") -> Any:

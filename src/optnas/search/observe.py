@@ -240,9 +240,7 @@ def measure_run(
         UserError: the run keeps no checkpoint, or none of an epoch that is asked for.
     """
     if not folder.checkpoint.exists():
-        raise UserError(
-            "the run has no checkpoint yet", where=folder.path, remedy="wait for its first epoch"
-        )
+        raise folder.too_young("checkpoint")
     with folder.locked(), computing(settings):
         state = build_state(settings)
         restore(state, folder.checkpoint, remedy=REMEDY)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from optnas.base.errors import COMMAND_LINE, UserError
+from optnas.optimizers.signatures import is_torchs
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -24,7 +25,7 @@ SETTING = re.compile(r"\b(?P<key>[a-z_]+(?:\.[\w-]+)+)=(?P<value>[^\s,;]+)")
 WORDS = {"DIR...": "runs", "-o": "path", "RUN|ARCH": "what"}
 COMMANDS = (
     (r"add --overwrite", r"pass overwrite=True"),
-    (r"optnas resume (\S+)", r"optnas.resume(\1)"),
+    (r"optnas resume (\S*[^\s,;])", r"optnas.resume(\1)"),
     (r"optnas search -c (\S+) --out DIR", r"optnas.run(config=\1, out=DIR)"),
     (
         r"optnas search -c (\S+) --out (\S+) --overwrite",
@@ -66,7 +67,7 @@ def _value(word: str) -> str:
     if word in ("true", "false"):
         return word.capitalize()
     plain = re.fullmatch(r"[A-Z]+|[-+.\d]+(e[-+]?\d+)?|[\[{\"'].*", word)
-    return word if plain else repr(word)
+    return word if plain and not is_torchs(word) else repr(word)
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ from optnas.search.settings.model import PLACES, Settings
 STUDIES = Shelf("study", "study/studies")
 ID_LENGTH = 16
 SEED = "search.seed"
+TABLES = ("study", "grid", "engine")
 KEYS = ("name", "question", "note", "seeds", "base", "timeout")
 OWN_SEEDS = "seeds"  # of a grid
 LABEL = "label"  # of a section that is a value of an axis
@@ -126,7 +127,7 @@ def study_of(
     Raises:
         UserError: anything in it is unknown, ill-typed, out of range or contradictory.
     """
-    _refuse_unknown(document, ("study", "grid", "engine"), label)
+    _refuse_unknown(document, TABLES, label)
     table = document.get("study")
     if not isinstance(table, Mapping):
         raise UserError(
@@ -201,6 +202,9 @@ def shown_value(key: str, value: Any) -> str:
 def _refuse_unknown(
     table: Mapping[str, Any], known: tuple[str, ...], label: str, prefix: str = ""
 ) -> None:
+    elsewhere = dict.fromkeys(KEYS, "write it below [study]")
+    if prefix:
+        elsewhere = dict.fromkeys(TABLES, "write it outside of [study]")
     for key, value in table.items():
         if key not in known:
             raise UserError(
@@ -208,7 +212,7 @@ def _refuse_unknown(
                 where=label,
                 key=f"{prefix}{key}",
                 value=value,
-                remedy=did_you_mean(key, known),
+                remedy=elsewhere.get(key) or did_you_mean(key, known),
             )
 
 

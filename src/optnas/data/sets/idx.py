@@ -109,7 +109,11 @@ class Idx:
         if self.elsewhere:
             remedy += f"; Debian's package dataset-{self.name} will do too"
         if folder is None:
-            raise UserError(f"{self.name} needs a data folder", key="data.folder", remedy=remedy)
+            raise UserError(
+                f"{self.name} needs a data folder",
+                key="data.folder",
+                remedy=f"{remedy}; {layouts.NO_FOLDER}",
+            )
         raise UserError(
             f"there are no files of {self.title}", where=folder / self.folders[0], remedy=remedy
         )

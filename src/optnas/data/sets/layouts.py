@@ -19,6 +19,7 @@ from optnas.data.sets.base import Stamps, stamps
 # behind it.
 SHARD = re.compile(r"-(\d+)-of-(\d+)(?=[-.])")
 FIX_FILE = "copy the file again"
+NO_FOLDER = "or take data.name=digits, which comes with the package"
 
 
 def needs_folder(folder: Path | None, name: str, *layouts: str) -> Path:
@@ -33,7 +34,11 @@ def needs_folder(folder: Path | None, name: str, *layouts: str) -> Path:
         UserError: none was named.
     """
     if folder is None:
-        raise UserError(f"{name} needs a data folder", key="data.folder", remedy=fix(*layouts))
+        raise UserError(
+            f"{name} needs a data folder",
+            key="data.folder",
+            remedy=f"{fix(*layouts)}; {NO_FOLDER}",
+        )
     return Path(folder)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from optnas.algorithms.former import respelled
 from optnas.base import registry
@@ -31,6 +32,7 @@ COMPONENTS = {
     "tracking": "trackers",
 }
 OPTIMIZERS = ("weight_optimizer", "arch_optimizer")
+Complete = TypeVar("Complete")
 
 
 def complete(merged: dict[str, Any], origins: Origins) -> Settings:
@@ -62,7 +64,10 @@ def _complete(merged: dict[str, Any]) -> Settings:
         merged[section] = registry.complete_component(
             kind, merged[section], section=section, skip=skip
         )
-    data = complete_data(merged)
+    return with_images(merged, lambda images: _finished(merged, images))
+
+
+def _finished(merged: dict[str, Any], images: SearchImages) -> Settings:
     for section in OPTIMIZERS:
         complete_optimizer(merged, section)
     merged.setdefault("benchmark", {}).setdefault("table", "auto")
@@ -77,16 +82,16 @@ def _complete(merged: dict[str, Any]) -> Settings:
     _check_epochs(merged["checkpoints"].get("keep", []), "checkpoints.keep", ("named", "all"))
     # A tracker moves no number, nor does a table.
     files = sources([merged[section] for section in COMPONENTS if section != "tracking"])
-    identity = {"fingerprint": data.fingerprint(), "sources": files}
+    identity = {"fingerprint": images.fingerprint(), "sources": files}
     settings = validated(Settings, merged | identity)
-    check(settings, data)
+    check(settings, images)
     return settings
 
 
 def _default_table(merged: Mapping[str, Any]) -> str:
     """The preferred table of the space; none for data of the user's own, which no table knows."""
     name = merged["data"]["name"]
-    ours = registry.find("dataset", name).__module__.partition(".")[0] == "optnas"
+    ours = registry.find("dataset", name, key="data.name").__module__.partition(".")[0] == "optnas"
     if registry.facts("dataset", name).get("own", not ours):
         return tables.NO_TABLE.name
     return tables.default_table(_folder(merged), build_space(merged["space"]).name)
@@ -124,20 +129,60 @@ def _folder(merged: Mapping[str, Any]) -> Path | None:
     return tables.data_folder(None if option is None else Path(option))
 
 
-def complete_data(merged: dict[str, Any]) -> SearchImages:
-    """Check the section ``data`` and spell every default out, those of ``augmentation`` too.
+def with_images(merged: dict[str, Any], finish: Callable[[SearchImages], Complete]) -> Complete:
+    """Check the section ``data``, spell every default out, and make settings of all sections.
+
+    Where the images cannot be had, whatever else is wrong is told first: a stand-in of as many
+    images as anybody asks for takes their place, and their own error comes last.
 
     Args:
-        merged: sections of settings; these two are replaced.
+        merged: sections of settings; ``data`` and ``augmentation`` are replaced.
+        finish: checks all the others and makes settings of them.
+
+    Returns:
+        What `finish` returns.
 
     Raises:
         UserError: there is no such data set, its files are not there, or a setting is wrong.
     """
-    dataset, own = _opened(merged["data"])
+    data = merged["data"]
+    try:
+        dataset, own = _opened(data)
+        images = SearchImages(dataset, _fixed_split(data, dataset))
+    except UserError:
+        images = SearchImages(_stand_in(), None)
+        _spell_out(merged, images, _own(data))
+        finish(images)
+        raise
+    _spell_out(merged, images, own)
+    return finish(images)
+
+
+def _stand_in() -> Dataset:
+    # Each half is a multiple of any usual batch size, so that no batch is left over.
+    return Dataset(
+        name="images that are not there",
+        classes=10,
+        channels=3,
+        resolution=32,
+        size=2 * math.factorial(20),
+        mean=(),
+        std=(),
+        crop_padding=0,
+        flip=False,
+        note="",
+        files=(),
+        decode=lambda rows_N: (rows_N, rows_N),
+        test=_stand_in,
+    )
+
+
+def _spell_out(merged: dict[str, Any], images: SearchImages, own: Mapping[str, Any]) -> None:
+    """Replace the section ``data`` and what depends on it by whole ones."""
+    dataset = images.dataset
     general = {key: merged["data"][key] for key in DATA_KEYS if key in merged["data"]}
     folder = _folder(merged)
     general.setdefault("split", dataset.split)
-    images = SearchImages(dataset, _fixed_split(general, dataset))
     for key, count in images.available.items():
         general.setdefault(key, count)
     general.setdefault("resolution", dataset.resolution)
@@ -150,7 +195,6 @@ def complete_data(merged: dict[str, Any]) -> SearchImages:
         scaled = round(dataset.crop_padding * resolution / dataset.resolution)
         augmentation.setdefault("crop_padding", scaled)
     augmentation.setdefault("flip", dataset.flip)
-    return images
 
 
 def open_dataset(data: Mapping[str, Any]) -> Dataset:
@@ -168,16 +212,19 @@ def open_dataset(data: Mapping[str, Any]) -> Dataset:
 def _opened(data: Mapping[str, Any]) -> tuple[Dataset, dict[str, Any]]:
     """A data set, and its own settings with every default."""
     factory = registry.find("dataset", data["name"], key="data.name")
-    given = {key: value for key, value in data.items() if key not in DATA_KEYS}
     own = registry.complete_settings(
-        factory, given, section="data", skip=("folder",), besides=DATA_KEYS
+        factory, _own(data), section="data", skip=("folder",), besides=DATA_KEYS
     )
     dataset: Dataset = factory(folder=_folder({"data": data}), **own)
     return dataset, own
 
 
-def _fixed_split(general: Mapping[str, Any], dataset: Dataset) -> FixedSplit | None:
-    kind, file = general["split"], general.get("split_file")
+def _own(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if key not in DATA_KEYS}
+
+
+def _fixed_split(data: Mapping[str, Any], dataset: Dataset) -> FixedSplit | None:
+    kind, file = data.get("split", dataset.split), data.get("split_file")
     if kind not in KINDS:
         if file is not None:
             raise UserError(

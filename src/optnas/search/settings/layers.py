@@ -12,6 +12,7 @@ rule.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import shlex
 from collections.abc import Mapping, Sequence
@@ -20,11 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from optnas.base import registry
-from optnas.base.errors import COMMAND_LINE, Origins, UserError, did_you_mean
+from optnas.base.errors import COMMAND_LINE, Origins, UserError, did_you_mean, offered
+from optnas.base.refusals import keys_called
+from optnas.base.schema import Component
 from optnas.base.toml import nest
 from optnas.measures.base import FORMER_SECTIONS
+from optnas.optimizers import signatures
 from optnas.search import protocols
-from optnas.search.settings.complete import COMPONENTS, complete
+from optnas.search.settings.complete import COMPONENTS, OPTIMIZERS, complete
 from optnas.search.settings.model import (
     FORMAT,
     NUMBERS_VERSION,
@@ -266,7 +270,7 @@ def _merge(layers: Sequence[Layer], default: object) -> tuple[dict[str, Any], Or
                     where=layer.where,
                     key=key,
                     value=value,
-                    remedy=did_you_mean(section, known),
+                    remedy=_instead_of(section, merged) or did_you_mean(section, known),
                 )
             if not isinstance(keys, Mapping):
                 raise UserError(
@@ -274,7 +278,7 @@ def _merge(layers: Sequence[Layer], default: object) -> tuple[dict[str, Any], Or
                     where=layer.where,
                     key=section,
                     value=keys,
-                    remedy=f"write {section}.KEY=VALUE",
+                    remedy=as_section(section, keys),
                 )
             if section in COMPONENTS and _names_another(keys, merged.get(section, {})):
                 own = [dict(t) for name, t in tables[section].items() if name == keys["name"]]
@@ -286,6 +290,42 @@ def _merge(layers: Sequence[Layer], default: object) -> tuple[dict[str, Any], Or
     # Where data lie is said by whoever starts the program, unless a file says it.
     origins.written.setdefault("data.folder", COMMAND_LINE)
     return merged, origins
+
+
+def _described(section: str, name: str) -> Component:
+    """The component that a section is for."""
+    if section.endswith("optimizer"):
+        return signatures.describe("optimizer", name, f"{section}.name")
+    kind = {"data": "dataset", "tracking": "tracker"}.get(section, section)
+    return registry.describe(kind, name, f"{section}.name")
+
+
+def as_section(section: str, value: Any) -> str:
+    """What to write instead of a value where a section is due.
+
+    Args:
+        section: its name.
+        value: what the user wrote; the name of a component, if it is one, is told as such.
+    """
+    remedy = f"write {section}.KEY=VALUE"
+    with contextlib.suppress(UserError):
+        if isinstance(value, str) and (section in COMPONENTS or section == "optimizer"):
+            _described(section, value)
+            remedy = f"write {section}.name={value}"
+    return remedy
+
+
+def _instead_of(word: str, merged: Mapping[str, Any]) -> str:
+    """What to write for a section that there is not: a key's whole name, or a section's."""
+    found = keys_called(word, Settings)
+    for section in COMPONENTS:
+        name = merged.get(section, {}).get("name")
+        with contextlib.suppress(UserError):
+            further = ("schedule",) if section in OPTIMIZERS else ()
+            if isinstance(name, str) and word in (*_described(section, name).settings, *further):
+                found.append(f"{section}.{word}")
+    ends = [section for section in Settings.model_fields if section.endswith(f"_{word}")]
+    return offered(list(dict.fromkeys(found)) or ends)
 
 
 def _names_another(keys: Mapping[str, Any], held: Mapping[str, Any]) -> bool:

@@ -167,7 +167,9 @@ def _refuse_occupied(folder: Path) -> None:
         return
     if present(folder):
         raise UserError(
-            "the output folder holds something else already",
+            "the output folder holds something else already"
+            if folder.is_dir()
+            else "is a file, and the output is a folder",
             key="--out",
             value=str(folder),
             remedy="choose an empty or new folder",

@@ -29,8 +29,8 @@ from optnas.search.settings.check import (
     rises,
     single_value,
 )
-from optnas.search.settings.complete import complete_data, complete_optimizer, sources
-from optnas.search.settings.layers import Layer
+from optnas.search.settings.complete import complete_optimizer, sources, with_images
+from optnas.search.settings.layers import Layer, as_section
 from optnas.search.settings.model import PLACES, ImagesSection, OptimizerSection, Section
 from optnas.spaces import Space
 
@@ -207,6 +207,8 @@ def load_settings(
                 merged[section] = {**held, **copy.deepcopy(keys)}
             if isinstance(keys, Mapping):
                 origins.note(section, keys, layer.where)
+            else:
+                origins.written[section] = layer.where
     if folder is not None:
         origins.written["data.folder"] = COMMAND_LINE
     with origins.told():
@@ -226,7 +228,10 @@ def _complete(document: dict[str, Any], space: Space, folder: Path | None) -> Tr
         table = document.setdefault(section, {})
         if not isinstance(table, Mapping):
             raise UserError(
-                "must be a table", key=section, value=table, remedy=f"write [{section}]"
+                "is a section, not a value",
+                key=section,
+                value=table,
+                remedy=as_section(section, table),
             )
     data = document["data"] = dict(document["data"])
     name_in(data, "data")
@@ -242,7 +247,16 @@ def _complete(document: dict[str, Any], space: Space, folder: Path | None) -> Tr
         )
     asked = data | {}
     own = {key: data.pop(key) for key in OWN_DATA_KEYS if key in data}
-    images = complete_data(document)
+    return with_images(document, lambda images: _finished(document, space, images, asked, own))
+
+
+def _finished(
+    document: dict[str, Any],
+    space: Space,
+    images: SearchImages,
+    asked: Mapping[str, Any],
+    own: dict[str, Any],
+) -> TrainingSettings:
     dataset = images.dataset
     if asked.get("split") == ALL:
         document["data"] |= {"train_size": dataset.size, "valid_size": 0}
