@@ -48,7 +48,10 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
         "how data sets are written for readers; another is written as it is named",
     ),
     "measures/landscape/panels": ({"darts", "sdarts-rs", "sdarts-adv"}, DECK),
-    "optimizers/signatures": ({"Muon", "SparseAdam"}, "what of torch cannot serve here, and why"),
+    "optimizers/signatures": (
+        {"Muon", "RMSprop", "SGD", "SparseAdam"},
+        "what of torch cannot serve here, and what torch does not check",
+    ),
     "optimizers/virtual": (
         {"SGD", "Adam", "AdamW", "RMSprop"},
         "the update rules it restates, each by torch's class: torch registers none",

@@ -195,6 +195,8 @@ def test_the_hash_names_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: 
             more["supernet__dtype"] = "float32"
         if key.endswith(".final_lr"):  # a rate does not rise
             more[key.replace(".", "__")] = value / 2
+        if key.endswith(".momentum"):  # below 1
+            more[key.replace(".", "__")] = value / 2
         if key.endswith(".final_share"):  # in place of an absolute end
             more[key.replace(".", "__").replace("share", "lr")] = 0.0
         if key == "data.resolution":  # the supernet halves it twice

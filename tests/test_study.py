@@ -220,6 +220,7 @@ def test_shipped_studies(images: None, tmp_path: Path) -> None:
         "size": (3, 2 * 2 * (1 + 2 + 2 + 3)),
         "skip-growth": (6, 2),
         "swap": (6, 2 + 2 * 2),
+        "twins": (6, 2 + 2 * 2),
         "worlds-fashion-mnist": (8, 8),
         "worlds-macro": (8, 8),
     }

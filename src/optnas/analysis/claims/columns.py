@@ -68,10 +68,17 @@ def _measured(column: str) -> Quantity | None:
     _, label, *rest = column.split(".")
     if label == ALONE:
         return Quantity("percent", "higher")
-    if label not in registry.names("measure"):
+    name = _measure_of(label)
+    if name is None:
         return None
-    measure: Measure = registry.find("measure", label)()
+    measure: Measure = registry.find("measure", name)()
     return measure.quantities.get(rest[0]) if rest else None
+
+
+def _measure_of(label: str) -> str | None:
+    """The measure of a label: of its name, or ``NAME-MORE``, as a study may call a second one."""
+    fit = (name for name in registry.names("measure") if f"{label}-".startswith(f"{name}-"))
+    return max(fit, key=len, default=None)
 
 
 def _supplied_by(column: str, quantity: Quantity | None) -> str:
@@ -79,7 +86,7 @@ def _supplied_by(column: str, quantity: Quantity | None) -> str:
         label = column.split(".")[1]
         if label == ALONE:
             return "train the cells: optnas study train"
-        if label not in registry.names("measure"):
+        if _measure_of(label) is None:
             return f"no measure '{label}' comes with this version: register one that finds it"
         return f"take the measure '{label}' on these runs, then tabulate them again"
     if column in OF_MEASURES:

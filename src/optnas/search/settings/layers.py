@@ -307,6 +307,8 @@ def as_section(section: str, value: Any) -> str:
         section: its name.
         value: what the user wrote; the name of a component, if it is one, is told as such.
     """
+    if isinstance(value, list):  # an array of tables
+        return f"write [{section}]"
     remedy = f"write {section}.KEY=VALUE"
     with contextlib.suppress(UserError):
         if isinstance(value, str) and (section in COMPONENTS or section == "optimizer"):
