@@ -68,6 +68,7 @@ format: .venv/installed-dev ## Format and fix what can be fixed
 figures: .venv/installed ## Rebuild figures and quoted numbers of the documents from the committed records
 	$(BIN)/python results/optdarts_cpu.py
 	$(BIN)/python results/results.py
+	$(BIN)/python results/indicator.py
 	$(BIN)/python results/first_light.py
 	$(BIN)/python results/pilot.py
 	$(BIN)/python results/inside.py

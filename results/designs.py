@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from documents import as_table
+from documents import as_table, spread
 
 from optnas.base.records import RunFolder, find_runs
-from optnas.measures.intervals import mean_interval
 
 RECORDS = Path(__file__).parent / "designs"
 # In words, how it is written, the measure, its number; of the record where there is no measure.
@@ -30,8 +29,7 @@ class Arm(NamedTuple):
     """What sets a run apart from others of its seed.
 
     Attributes:
-        design: ``search``, ``frozen``, the weight optimizer of the driver, or that of the first
-            half.
+        design: a key of `DESIGNS`.
         optimizer: of the network weights at the end.
     """
 
@@ -61,12 +59,16 @@ def arm_of(config: Mapping[str, Any]) -> Arm:
     return Arm({"random": "frozen", "darts": "search"}[algorithm["name"]], weight["name"])
 
 
+@functools.cache
 def read() -> Runs:
     """The records, by arm and seed."""
     runs: dict[Arm, dict[int, RunFolder]] = {}
     for folder in find_runs(RECORDS):
         config = folder.read_config()
-        runs.setdefault(arm_of(config), {})[config["search"]["seed"]] = folder
+        of_arm, seed = runs.setdefault(arm_of(config), {}), config["search"]["seed"]
+        if seed in of_arm:
+            raise ValueError(f"{folder.path} and {of_arm[seed].path} are of one arm and seed")
+        of_arm[seed] = folder
     return runs
 
 
@@ -75,12 +77,6 @@ def number(folder: RunFolder, measure: str, key: str) -> float:
     if not measure:
         return float(folder.read_some_epochs()[-1][key])
     return float(folder.read_measures(measure)[-1]["values"][key])
-
-
-def spread(values: list[float], form: str) -> str:
-    """A mean and its 95 % interval by Student's t."""
-    low, high = mean_interval(torch.tensor(values, dtype=torch.float64))
-    return f"{sum(values) / len(values):{form}} [{low:{form}}, {high:{form}}]"
 
 
 def differences(runs: Runs, design: str, measure: str, key: str) -> list[float]:

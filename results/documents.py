@@ -8,10 +8,13 @@ Nothing between two marks is written by hand:
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
+
+from optnas.analysis import paired
 
 Source = TypeVar("Source")
 BUILT = re.compile(r"(<!-- built: (?P<name>[\w-]+) -->\n).*?(<!-- end of built -->)", re.DOTALL)
@@ -35,6 +38,16 @@ def as_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table in Markdown."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """A mean and its exact 95 % interval over seeds; with fewer than six, their ends."""
+    mean, low, high = paired.interval(values)
+    if math.isfinite(low):
+        return f"{mean:{form}} [{low:{form}}, {high:{form}}]"
+    if len(values) < 2:
+        return f"{mean:{form}}"
+    return f"{mean:{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 def topic(folder: Path) -> list[Path]:

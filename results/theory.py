@@ -207,7 +207,8 @@ def noise(found: Stored) -> str:
     rows = []
     for quantity, at_loss in of["estimates"]["at equal train loss"].items():
         at_end = of["estimates"]["at the last epoch"][quantity]
-        rows.append([f"`{quantity}`", *means(of, quantity), told(at_loss), told(at_end)])
+        levels = (f"{each:.4g}" for each in means(of, quantity))
+        rows.append([f"`{quantity}`", *levels, told(at_loss), told(at_end)])
     heads = ["quantity", "SGD, last", "Adam, last", "SGD - Adam at equal train loss"]
     return as_table([*heads, "at the last epoch"], rows)
 
@@ -238,7 +239,7 @@ def mediation(found: Stored) -> str:
 def norms(found: Stored) -> str:
     """How much longer w is under one of them, and what is known at equal norm."""
     of = pairs()
-    sgd, adam = (float(each) for each in means(of, "weight_norm"))
+    sgd, adam = means(of, "weight_norm")
     at_end = of["estimates"]["at the last epoch"]["weight_norm"]
     equal = of["estimates"]["at equal norm"]["lambda_max_scaled"]
     return (
@@ -249,13 +250,13 @@ def norms(found: Stored) -> str:
     )
 
 
-def means(of: dict[str, Any], quantity: str) -> list[str]:
+def means(of: dict[str, Any], quantity: str) -> list[float]:
     """Of the runs of each weight optimizer, at the last epoch."""
     by_name = [
         [run["values"][quantity] for run in of["runs"] if run["weight_optimizer"] == name]
         for name in ("SGD", "Adam")
     ]
-    return [f"{sum(values) / len(values):.4g}" for values in by_name]
+    return [sum(values) / len(values) for values in by_name]
 
 
 def pairs() -> dict[str, Any]:

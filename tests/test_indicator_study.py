@@ -1,4 +1,4 @@
-"""The study `indicator` has the arms that claims I1 to I6 ask for, which decide what they say."""
+"""The study `indicator` has the arms that claims I1 to I6 ask for, and its pages what they say."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tidy import Arm, study
+from topics import script
 
 from optnas.analysis.claims import find_claim
 from optnas.analysis.claims.judge import judge
@@ -95,3 +96,20 @@ def test_one_regularizer_that_ranks_cells_is_found(arms: list[Arm]) -> None:
     assert against == ["beta decay"]
     (worse,) = judge(world(arms, -0.3, -0.1), ["I2"])
     assert worse.verdict == "contradicted"
+
+
+def test_pages_quote_the_rebuilt_numbers() -> None:
+    made = script("indicator")
+    found = made.Found()
+    for document in made.DOCUMENTS:
+        text = document.read_text()
+        assert "<!-- built:" in text
+        assert made.built(text, made.PARTS, found) == text, f"{document.name}: make figures"
+
+
+def test_pages_without_a_run_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = script("indicator")
+    monkeypatch.setattr(made, "STUDY", made.Source("none-such", block=32, seeds=12))
+    found = made.Found()
+    assert "no block has finished" in made.status(found)
+    assert {made.PARTS[name](found) for name in ("parts", "why", "levels")} == {made.NOTHING}

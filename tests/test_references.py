@@ -332,6 +332,18 @@ def test_published_and_random_search_are_printed(capsys: pytest.CaptureFixture[s
     assert command("benchmark", "random-search", "0", "--table", "analog-nasbench") == 2
 
 
+def test_the_last_column_is_folded_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    heads, rows = ["name", "it"], [["a", "one two three four five six seven eight"]]
+    assert len(aligned(heads, rows)) == 2
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert aligned(heads, rows) == [
+        "name  it",
+        "a     one two three four five six seven",
+        "      eight",
+    ]
+
+
 def test_columns_are_as_wide_as_they_must(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from optnas.search.checkpoints import read_content
 from optnas.search.settings.layers import driver_of
 from optnas.search.state import build_state
 from optnas.study.declare import load_study
+from optnas.study.folder import state_of
 
 EPOCHS = {"search__epochs": 3, "arch_optimizer__lr": 0.3}
 FOLLOWS: dict[str, Any] = {
@@ -138,7 +141,7 @@ def test_a_study_runs_drivers_first(grids: str, tmp_path: Path) -> None:
 def test_what_follows_a_failed_run_is_left_out(tmp_path: Path) -> None:
     name, out = tiny_study(tmp_path, "[0]", DRIVERS + TWINS), tmp_path / "out"
     runs = load_study(name).runs
-    failed = next(id for id, run in runs.items() if not run.follows)
+    failed = min(id for id, run in runs.items() if not run.follows)  # found first in the folder
     folder = RunFolder(out / failed)
     folder.path.mkdir(parents=True)
     folder.config.write_text("spoiled")
@@ -146,7 +149,34 @@ def test_what_follows_a_failed_run_is_left_out(tmp_path: Path) -> None:
     left = [id for id, run in runs.items() if run.follows == failed]
     assert left
     assert not any((out / id).exists() for id in left)
-    assert all((out / id).exists() for id, run in runs.items() if run.follows not in ("", failed))
+    others = [id for id, run in runs.items() if run.follows not in ("", failed)]
+    assert [state_of(RunFolder(out / id)) for id in others] == ["done"] * 2
+
+
+def test_what_follows_one_that_diverged_is_left_out(tmp_path: Path) -> None:
+    name, out = tiny_study(tmp_path, "[0]", DRIVERS + TWINS), tmp_path / "out"
+    assert run_study(name, out).whole
+    runs = load_study(name).runs
+    driver = RunFolder(out / next(id for id, run in runs.items() if not run.follows))
+    result = driver.read_result()
+    assert result is not None
+    (driver.path / "result.json").write_text(
+        json.dumps(result | {"status": "diverged", "reason": "as a test"})
+    )
+    done, begun = [
+        RunFolder(out / id) for id, run in runs.items() if run.follows == driver.path.name
+    ]
+    shutil.rmtree(begun.path)
+    assert not run_study(name, out).whole
+    assert not begun.path.exists()  # nothing to follow
+    assert state_of(done) == "done"  # which needs no driver any more
+
+
+def test_the_words_for_a_driver_are_those_of_its_run(tmp_path: Path) -> None:
+    settings = ("name=darts-minus", "decay_epochs=7")
+    words = [f"algorithm.driver.algorithm.{each}" for each in settings]
+    told = refusal(tiny_search("algorithm.name=replay", *words), tmp_path)
+    assert "algorithm.name=darts-minus algorithm.decay_epochs=7 in place of" in told
 
 
 def test_a_study_without_the_driver(tmp_path: Path) -> None:

@@ -481,6 +481,9 @@ class RunFolder:
 
     def too_young(self, missing: str) -> UserError:
         """The error of a run that lacks what its first epoch writes."""
+        if (self.read_result() or {}).get("status") in FINISHED:  # nothing more will come
+            remedy = f"leave it out, or put its {missing} back"
+            return UserError(f"the run has no {missing}", where=self.path, remedy=remedy)
         resumed = f"optnas resume {shlex.quote(str(self.path))}, or leave it out"
         return UserError(
             f"the run has no {missing} yet",

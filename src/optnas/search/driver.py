@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from optnas.algorithms.base import Memory
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder, find_runs
-from optnas.base.toml import flat
+from optnas.base.toml import flat, nest
 from optnas.search.settings.layers import driver_of
 from optnas.search.settings.model import Settings
 
@@ -61,13 +62,18 @@ def driven(settings: Settings, folder: Path) -> Memory:
 
 def _words(wanted: Settings, settings: Settings) -> str:
     """What the driver's command line has that the follower's has not."""
-    others = flat({k: v for k, v in settings.algorithm.settings[KEY].items() if k != "algorithm"})
-    words = {"algorithm.name": wanted.algorithm.name, **others}
+    told = flat(nest(settings.algorithm.settings[KEY]))
+    words = {"algorithm.name": wanted.algorithm.name, **told}
     return " ".join(f"{key}={value}" for key, value in words.items())
 
 
 def _in(folder: Path, identity: str) -> RunFolder | None:
+    """The run of a hash; where several are, one that is done."""
+    found = None
     for run in find_runs(folder):
-        if run.read_identity()["hash"] == identity:
-            return run
-    return None
+        with contextlib.suppress(UserError):  # what cannot be read is nobody's driver
+            if run.read_identity()["hash"] == identity:
+                found = run
+                if (run.read_result() or {}).get("status") == "done":
+                    break
+    return found

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from optnas.base.columns import SUPERNET_ACCURACY
 from optnas.base.errors import UserError
@@ -118,22 +118,20 @@ def following(target: str, out: Path | None, data: Path | None = None) -> Follow
 
 
 def _of_folders(runs: Sequence[RunFolder]) -> list[Followed]:
-    configs = {}
+    configs, search = {}, {}
     for run in runs:
         try:
             config = run.read_config()
             run_labels([config])
+            search[run.path] = config["search"]["seed"], config["search"]["epochs"]
             configs[run.path] = config
         except (UserError, LookupError, TypeError, AttributeError):
             continue  # `look_and_read` says why
     labels = dict(zip(configs, run_labels([*configs.values()]), strict=True))
-    return [_of_folder(run, labels.get(run.path), configs.get(run.path)) for run in runs]
-
-
-def _of_folder(run: RunFolder, label: str | None, config: Mapping[str, Any] | None) -> Followed:
-    search = (config or {}).get("search", {})
-    seed, epochs = search.get("seed"), search.get("epochs", 0)
-    return Followed(run, run.path.name if label is None else label, seed, epochs)
+    return [
+        Followed(run, labels.get(run.path, run.path.name), *search.get(run.path, (None, 0)))
+        for run in runs
+    ]
 
 
 def _of_study(study: Study, out: Path) -> Iterable[Followed]:

@@ -26,7 +26,6 @@ from optnas.study.starts import StartLog
 TICK = 1.0  # seconds between looks at the folders
 TRIAL = 1 << 20  # bytes, more than a run writes before its first epoch
 ATTEMPTS = 3  # executions in a row that end without a new epoch
-HERE = "local"  # the engine whose runs compute on this machine
 REMIND = 6.0  # seconds after which an interruption is sent again
 
 # Told of every change: the run, its new state, and in a few words why.
@@ -140,7 +139,9 @@ class Runner:
     def _driven(self, name: str) -> bool:
         """Whether the run that this one follows has ended; left out where it never will."""
         run = self.study.runs[name]
-        if not run.follows or state_of(self.folders[run.follows]) in FINISHED:
+        if not run.follows or state_of(self.folders[name]) in FINISHED:
+            return True
+        if state_of(self.folders[run.follows]) == "done":
             return True
         if run.follows not in {*self.waiting, *self.under_way.values(), *self.elsewhere}:
             self.waiting.remove(name)
@@ -386,8 +387,8 @@ def runner_of(
             key="--detach",
             remedy="leave it out",
         )
-    if engine == HERE:
-        _check_devices(study)
+    if registry.facts("engine", engine).get("here"):
+        _check_devices(study, out)
     declared, supplied = study.engines.get(engine, {}), {"out": out, "jobs": jobs}
     origins = Origins()
     origins.note("engine", declared, study.label)
@@ -404,14 +405,27 @@ def runner_of(
     return runner
 
 
-def _check_devices(study: Study) -> None:
+def _check_devices(study: Study, out: Path) -> None:
     """Refuse a device that is not here once, and not run by run."""
-    asked = {run.settings.run.device for run in study.runs.values()} - {"auto", "cpu"}
-    if asked:
-        from optnas.search.state import pick_device  # imports torch
+    folders = locate(study.runs.values(), out)
+    asked = {
+        run.settings.run.device
+        for run in study.runs.values()
+        if state_of(folders[run.id]) not in FINISHED
+    } - {"auto", "cpu"}
+    if not asked:
+        return
+    import torch
 
-        for device in sorted(asked):
-            pick_device(device)
+    there = torch.cuda.device_count()  # opens no context, as an empty tensor there would
+    for device in sorted(asked):
+        if int(device.partition(":")[2] or 0) >= there:
+            raise UserError(
+                f"no such device here (there are {there} GPUs)",
+                key="run.device",
+                value=device,
+                remedy="use auto or cpu",
+            )
 
 
 def queued_in(out: Path) -> tuple[dict[Path, str], list[str]]:

@@ -111,10 +111,11 @@ def compared(folders: Sequence[RunFolder], **chosen: Any) -> Found:
         UserError: there is no run, none was measured, or there is no pair.
     """
     lines = measured("noise", folders, **chosen)
-    runs = [
+    everyone = [
         Run(folder, folder.read_config(), folder.read_epochs(), each)
         for folder, each in zip(folders, lines, strict=True)
     ]
+    runs = [run for run in everyone if run.config["weight_optimizer"]["name"] in (FIRST, SECOND)]
     pairs = _pairs(runs)
     differences = {
         "at equal train loss": _at_equal_loss,
@@ -152,8 +153,7 @@ def compared(folders: Sequence[RunFolder], **chosen: Any) -> Found:
 def _pairs(runs: Sequence[Run]) -> list[Pair]:
     """SGD and Adam, alike in every setting that counts but the weight optimizer's, by seed.
 
-    Runs under other weight optimizers are left out. A seed has several pairs where runs of several
-    arms are given.
+    A seed has several pairs where runs of several arms are given.
 
     Raises:
         UserError: two runs are of one arm and seed, or there is no pair.
@@ -162,8 +162,6 @@ def _pairs(runs: Sequence[Run]) -> list[Pair]:
     alike = set(ALIKE) - {"search.seed"}
     by_arm: dict[tuple[Any, ...], Run] = {}
     for run in runs:
-        if run.config["weight_optimizer"]["name"] not in (FIRST, SECOND):
-            continue
         counts = sorted(
             (setting, repr(value))
             for setting, value in flat(run.config).items()

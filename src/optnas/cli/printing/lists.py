@@ -103,9 +103,18 @@ MISSING = {"step_cost": "not measured"}
 
 def print_components(found: Sequence[Mapping[str, Any]]) -> None:
     """Components, one per line: name, what it needs, what it is, and what else its kind says."""
-    heads = list(found[0])
-    rows = [[_cell(each[key], MISSING.get(key, "-")) for key in heads] for each in found]
+    shown = [_with_paper(each) for each in found]
+    heads = list(shown[0])
+    rows = [[_cell(each[key], MISSING.get(key, "-")) for key in heads] for each in shown]
     say("\n".join(aligned([TITLES.get(key, key) for key in heads], rows)))
+
+
+def _with_paper(said: Mapping[str, Any]) -> dict[str, Any]:
+    """A paper stands behind what the component is, not in a column of its own."""
+    shown = {key: value for key, value in said.items() if key != "paper"}
+    if said.get("paper"):
+        shown["summary"] = f"{said['summary']} {said['paper']}"
+    return shown
 
 
 def _cell(value: Any, missing: str) -> str:

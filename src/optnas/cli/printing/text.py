@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Sequence
 
 from optnas.base.escapes import for_terminal
+
+LEAST = 24  # characters that a folded column must have
 
 
 def say(text: str = "", *, end: str = "\n", flush: bool = False) -> None:
@@ -30,14 +35,30 @@ def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         rows: the cells.
 
     Returns:
-        One line for the titles and one per row, two spaces between columns.
+        One line for the titles and one per row, two spaces between columns. On a terminal the last
+        column is folded where a line is longer than the screen is wide.
     """
     titles = [head.lstrip("<") for head in heads]
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     sides = [">" if head.startswith("<") else "<" for head in heads]
     return [
-        "  ".join(
-            f"{cell:{side}{width}}" for cell, side, width in zip(cells, sides, widths, strict=True)
-        ).rstrip()
+        line
         for cells in (titles, *rows)
+        for line in _folded(
+            "  ".join(
+                f"{cell:{side}{width}}"
+                for cell, side, width in zip(cells, sides, widths, strict=True)
+            ).rstrip(),
+            sum(widths[:-1]) + 2 * len(widths[:-1]),
+        )
     ]
+
+
+def _folded(line: str, indent: int) -> list[str]:
+    width = shutil.get_terminal_size().columns
+    if not sys.stdout.isatty() or len(line) <= width or width - indent < LEAST:
+        return [line]
+    rest = textwrap.wrap(
+        line[indent:], width - indent, break_long_words=False, break_on_hyphens=False
+    )
+    return [line[:indent] + rest[0], *(" " * indent + each for each in rest[1:])]

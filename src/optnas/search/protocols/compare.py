@@ -16,6 +16,7 @@ from optnas.search.settings.complete import (
     complete_measure,
     complete_optimizer,
 )
+from optnas.search.settings.identity import KINDS
 from optnas.search.settings.model import DEFAULT_MEASURES, Section, Settings
 
 
@@ -127,5 +128,6 @@ def _whole(section: str, name: str, given: Mapping[str, Any]) -> Mapping[str, An
         merged: dict[str, Any] = {section: named}
         complete_optimizer(merged, section)
         return dict(merged[section])
-    kind = {"tracking": "tracker"}.get(section, section)
-    return registry.complete_component(kind, named, section=section, skip=("space",))
+    return registry.complete_component(
+        KINDS.get(section, section), named, section=section, skip=("space",)
+    )

@@ -24,7 +24,12 @@ from optnas.optimizers import signatures
 # hash.
 INTRODUCED: dict[tuple[str, str, str], Any] = {}
 # Sections whose components are of a kind of another name.
-KINDS = {"data": "dataset", "weight_optimizer": "optimizer", "arch_optimizer": "optimizer"}
+KINDS = {
+    "data": "dataset",
+    "weight_optimizer": "optimizer",
+    "arch_optimizer": "optimizer",
+    "tracking": "tracker",
+}
 # Whose defaults this project answers for. Of any other package every setting counts: nobody could
 # tell that a later version of it has changed a default.
 OURS = ("optnas", "torch")

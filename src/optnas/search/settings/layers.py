@@ -29,6 +29,7 @@ from optnas.measures.base import FORMER_SECTIONS
 from optnas.optimizers import signatures
 from optnas.search import protocols
 from optnas.search.settings.complete import COMPONENTS, OPTIMIZERS, complete
+from optnas.search.settings.identity import KINDS
 from optnas.search.settings.model import (
     FORMAT,
     NUMBERS_VERSION,
@@ -90,7 +91,8 @@ def driver_of(settings: Settings) -> Settings | None:
         UserError: what it says is unknown, ill-typed, out of range or contradictory.
     """
     driver = settings.algorithm.settings.get("driver")
-    if "driver" not in registry.facts("algorithm", settings.algorithm.name)["needs"] or not driver:
+    needs = registry.facts("algorithm", settings.algorithm.name).get("needs", ())
+    if "driver" not in needs or not driver:
         return None
     own = {key: each for key, each in settings.document().items() if key != "algorithm"}
     with settings.origins.told():
@@ -294,10 +296,7 @@ def _merge(layers: Sequence[Layer], default: object) -> tuple[dict[str, Any], Or
 
 def _described(section: str, name: str) -> Component:
     """The component that a section is for."""
-    if section.endswith("optimizer"):
-        return signatures.describe("optimizer", name, f"{section}.name")
-    kind = {"data": "dataset", "tracking": "tracker"}.get(section, section)
-    return registry.describe(kind, name, f"{section}.name")
+    return signatures.describe(KINDS.get(section, section), name, f"{section}.name")
 
 
 def as_section(section: str, value: Any) -> str:

@@ -69,7 +69,7 @@ class _Local:
         pass
 
 
-@register("engine", "local")
+@register("engine", "local", here=True)
 def local(gpus: int = 0) -> Engine:
     """Processes of this machine.
 
