@@ -33,7 +33,10 @@ def collect(runs: Path) -> None:
         result = run.read_result()
         if result is None or result["status"] != "done":
             continue
-        copy_record(run, RECORDS / run.path.name)
+        place = RunFolder(RECORDS / run.path.name)
+        if place.path.exists() and place.read_identity()["hash"] != run.read_identity()["hash"]:
+            raise SystemExit(f"{place.path} is the record of another run than {run.path}")
+        copy_record(run, place.path)
 
 
 def row(run: RunFolder) -> str:

@@ -21,12 +21,13 @@ from optnas.base.errors import Origins, UserError, fault_of
 from optnas.base.records import RunFolder
 from optnas.base.registry import supply
 from optnas.base.toml import dump_toml
+from optnas.cli.printing.study import print_plan
 from optnas.search import api, loop, words
 from optnas.search.session import Session
 from optnas.study.declare import PlannedRun, load_study
 from optnas.study.folder import look, prepare
 from optnas.study.starts import StartLog
-from optnas.study.timing import estimate
+from optnas.study.timing import beside_the_record, estimate
 from optnas.study.worker import execute
 
 
@@ -205,6 +206,16 @@ def test_a_plan_tells_each_kind_and_stops(tmp_path: Path) -> None:
     assert told == []
     assert len(estimate(study, tell)) == 2  # one kind, under two seeds
     assert told == [(2, True), (2, False)]
+
+
+def test_a_plan_names_the_measures_that_it_leaves_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = load_study(tiny_study(tmp_path, measures__gap__every=1))
+    ((name, run),) = study.runs.items()
+    assert beside_the_record(run.settings) == {"gap": 3}
+    print_plan(study, {name: RunFolder(tmp_path / name)}, {name: 1.0}, 1)
+    assert "measures beside the record (gap) come on top" in capsys.readouterr().out
 
 
 PIPES: dict[str, Callable[[Path], list[str]]] = {

@@ -580,6 +580,18 @@ def test_progress(finished: tuple[str, Path], tmp_path: Path) -> None:
     took = sum(json.loads((run / "result.json").read_text())["seconds"] for run in out.iterdir())
     assert seen.seconds == pytest.approx(took)  # as much again
     assert seen.line(2).startswith("2 done, 2 missing; 4/8 epochs; about ")
+    # A measure beside the record takes time too.
+    runs = load_study(tiny_study(tmp_path, "[0, 1]", PAIR, measures__gap__every=1)).runs
+    costly = {name: RunFolder(tmp_path / name) for name in runs}
+    done = iter(sorted(out.iterdir()))
+    for folder in list(costly.values())[:2]:
+        shutil.copytree(next(done), folder.path)
+        (folder.path / "measures").mkdir(exist_ok=True)
+        line: dict[str, Any] = {"epoch": 1, "status": "ok", "settings": {}, "values": {}}
+        line |= {"units": {}, "arrays": None}
+        line["cost"] = {"seconds": 50.0, "cpu_seconds": 50.0}
+        (folder.path / "measures" / "gap.jsonl").write_text(json.dumps(line) + "\n")
+    assert Watch(runs, costly).look().seconds == pytest.approx(took + 100.0)
     assert [duration(s) for s in (3.2, 600, 11_100, 260_000)] == [
         "3 s",
         "10 min",

@@ -125,12 +125,21 @@ class Watch:
         epochs = max(0, len(records) - 1)
         if state == "done":
             result: dict[str, Any] = folder.read_result() or {}
-            seconds = float(result.get("seconds", 0.0))
+            seconds = float(result.get("seconds", 0.0)) + self._measuring(name)
         else:
             seconds = sum(record.get("seconds", 0.0) for record in records)
         if state in FINISHED:
             self._finished[name] = state, epochs, seconds
         return state, epochs, seconds
+
+    def _measuring(self, name: str) -> float:
+        """Seconds of the measures that a run took beside its epochs."""
+        lines = self.folders[name].measures
+        return sum(
+            line["cost"]["seconds"]
+            for label in self.runs[name].settings.measures
+            for line in lines.read(label)
+        )
 
     def _rates(self, seen: Mapping[str, tuple[State, int, float]]) -> dict[str, float]:
         """Seconds per epoch by cost key; under the empty key those of all runs."""

@@ -108,7 +108,8 @@ def seconds_of_run(
 
         epochs (batches step + validation) + validation + sum over measures of times due * measure
 
-    Loading the images, writing, and measures that are no column of the record are left out.
+    Loading the images and writing are left out, and measures that are no column of the record,
+    which are named: one taking of some of them is longer than the minute that a plan has.
 
     Args:
         settings: complete settings of a run.
@@ -149,6 +150,8 @@ def seconds_of_run(
                 known[key] = take(session.snapshot, section).line["cost"]["seconds"]
             total += times * known[key]
             missing.pop()
+    due = beside_the_record(settings)
+    missing += [f"without {label}, {times} times" for label, times in due.items()]
     return Cost(total, ", ".join(missing))
 
 
@@ -171,6 +174,19 @@ def _until(deadline: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, *others)
         signal.signal(signal.SIGALRM, before)
+
+
+def beside_the_record(settings: Settings) -> dict[str, int]:
+    """The measures that are due beside the record, and how often."""
+    from optnas.search.observe import recorded
+
+    columns = recorded(settings)
+    due = {
+        label: section.cadence.count(settings.search.epochs)
+        for label, section in settings.measures.items()
+        if label not in columns
+    }
+    return {label: times for label, times in due.items() if times}
 
 
 def _due(settings: Settings) -> list[tuple[str, int, str]]:

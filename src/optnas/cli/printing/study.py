@@ -140,6 +140,14 @@ def print_plan(
             f"{measured} one after the other; {duration(left / jobs)} for the rest, "
             f"{jobs} at a time"
         )
+        from optnas.study.timing import beside_the_record
+
+        more = {label for run in study.runs.values() for label in beside_the_record(run.settings)}
+        if more:
+            say(
+                f"measures beside the record ({', '.join(sorted(more))}) come on top; a study says with its first "
+                "finished run what they take"
+            )
 
 
 def _together(found: Beside) -> dict[str, str]:
