@@ -145,8 +145,8 @@ def print_plan(
         more = {label for run in study.runs.values() for label in beside_the_record(run.settings)}
         if more:
             say(
-                f"measures beside the record ({', '.join(sorted(more))}) come on top; a study says with its first "
-                "finished run what they take"
+                f"measures beside the record ({', '.join(sorted(more))}) come on top; a study says "
+                "with its first finished run what they take"
             )
 
 
