@@ -14,6 +14,7 @@ from topics import pages_of
 
 import optnas
 from optnas import UserError
+from optnas.base.records import given_runs
 
 ROOT = Path(__file__).parent.parent
 ROWS = re.findall(r"(?m)^\| `(\w+)` \| (.+) \|$", (ROOT / "docs" / "api.md").read_text())
@@ -90,6 +91,34 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda out: optnas.measure(out, {"gap": {}}, {"search.epochs": 4}),
         "settings: search.epochs = 4: a resumed run keeps its settings",
     ),
+    "settings as on a command line": (
+        lambda out: optnas.run("data.name=digits", out=out),  # type: ignore[arg-type]
+        "arguments: settings = 'data.name=digits': a dictionary is due here, and this is of type "
+        "str; write {{'data.name': 'digits'}}",
+    ),
+    "settings as words": (
+        lambda out: optnas.resume(out, ["run.threads=2", "run.device=cpu"]),  # type: ignore[arg-type]
+        "arguments: settings = ['run.threads=2', 'run.device=cpu']: a dictionary is due here, and "
+        "this is of type list; write {{'run.threads': 2, 'run.device': 'cpu'}}",
+    ),
+    "a measure by name": (
+        lambda out: optnas.measure(out, "gap"),  # type: ignore[arg-type]
+        "arguments: measures = 'gap': a dictionary is due here, and this is of type str; write "
+        "{{'gap': {{}}}}",
+    ),
+    "several runs where one is due": (
+        lambda out: optnas.load([str(out)]),  # type: ignore[arg-type]
+        "arguments: folder = ['{out}']: the path of one folder is due here, and this is of type "
+        "list; give one, such as 'runs/a'",
+    ),
+    "several outputs": (
+        lambda out: optnas.train(out, out=[str(out)]),  # type: ignore[arg-type]
+        "arguments: folder = ['{out}']: the path of one folder is due here",
+    ),
+    "no path among runs": (
+        lambda out: optnas.plot_runs([out, 5], "x.png"),  # type: ignore[list-item]
+        "arguments: folder = 5: the path of one folder is due here",
+    ),
 }
 
 
@@ -103,3 +132,17 @@ def test_errors_speak_of_arguments_and_of_nothing_behind_them(case: str, done: P
     text = "".join(traceback.format_exception(refused.value))
     assert text.count("Traceback") == 1
     assert "pydantic" not in text
+
+
+def test_runs_are_taken_as_a_program_names_them(done: Path) -> None:
+    """A path ended in AttributeError, though `load`, `network`, `supernet` and `train` take one."""
+    run = optnas.Run(done)
+    for given in (str(done), done, [str(done)], optnas.RunFolder(str(done)), [run], done.parent):
+        assert [each.path for each in given_runs(given)] == [done]
+    picture = done.with_suffix(".svg")
+    optnas.plot_runs([str(done)], picture)
+    first = picture.read_text().count("<path")
+    optnas.plot_figure("epochs", str(done), picture)
+    assert picture.read_text().count("<path") == first > 0
+    assert len(optnas.load(run)) == len(optnas.load(run.folder)) == 2
+    assert [each.path for each in optnas.find_runs(str(done))] == [done]

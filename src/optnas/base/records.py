@@ -25,7 +25,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,6 +52,7 @@ FINISHED = ("done", "diverged")
 # epoch at which a search ends, is best, or is correlated. Analysis and stopping rules ask this.
 FIRST_EPOCH = 1
 Record = dict[str, Any]
+Place = str | os.PathLike[str]  # a RunFolder is one too
 DELETE = "restore the file, or delete it"
 
 
@@ -70,6 +71,23 @@ class Written(NamedTuple):
 NOTHING_WRITTEN = Written(0, hashlib.sha256().hexdigest())
 
 
+def folder_path(given: Place) -> Path:
+    """The path of one folder.
+
+    Raises:
+        UserError: it is something else, such as a list of paths.
+    """
+    if isinstance(given, (str, os.PathLike)):
+        return Path(given)
+    raise UserError(
+        f"the path of one folder is due here, and this is of type {type(given).__name__}",
+        where="arguments",
+        key="folder",
+        value=given,
+        remedy="give one, such as 'runs/a', and call again for each further one",
+    )
+
+
 class BusyError(UserError):
     """Another process is running in a folder."""
 
@@ -79,9 +97,13 @@ class RunFolder:
 
     Args:
         path: the folder; it need not exist yet.
+
+    Raises:
+        UserError: it is no path of one folder.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Place):
+        path = folder_path(path)
         self.path = path
         self.config = path / "config.toml"
         self.environment = path / "environment.json"
@@ -94,6 +116,9 @@ class RunFolder:
         self.measures = Measurements(path / "measures")
         self._lock = path / ".lock"
         self._config: tuple[str, dict[str, Any]] | None = None  # as last read: text, document
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -504,13 +529,35 @@ class RunFolder:
         return self.measures.read(label, **settings)
 
 
-def find_runs(folder: Path) -> list[RunFolder]:
+def given_runs(runs: Place | Iterable[Place]) -> list[RunFolder]:
+    """Runs as a program names them.
+
+    Args:
+        runs: one or several paths or `RunFolder`, each a run's folder or one with runs below it.
+
+    Returns:
+        The runs in the order given; a folder without a run stays, for the error that it deserves.
+
+    Raises:
+        UserError: one of them is no path.
+    """
+    if isinstance(runs, (str, os.PathLike)) or not isinstance(runs, Iterable):
+        runs = [runs]
+    found: list[RunFolder] = []
+    for each in runs:
+        run = each if isinstance(each, RunFolder) else RunFolder(each)
+        found += ([] if run.config.exists() else find_runs(run.path)) or [run]
+    return found
+
+
+def find_runs(folder: Place) -> list[RunFolder]:
     """Every run at or below a folder, sorted by path.
 
     A config.toml without identity and without records beside it is another program's. A run that a
     killed process set aside is put back, see `RunFolder.put_back`, or no run any more where the one
     that replaces it has begun.
     """
+    folder = folder_path(folder)
     for path in sorted(folder.rglob(f".*{TEMPORARY}")):
         name = replaced(path)
         if name is not None:

@@ -145,6 +145,30 @@ def parse_override(text: str) -> tuple[list[str], Any]:
         ) from error
 
 
+def require_table(given: Any, where: object, example: str = "search.epochs=5") -> None:
+    """Refuse what is no dictionary where Python's functions take settings.
+
+    Args:
+        given: what was handed over.
+        where: what to call it in error messages.
+        example: what to write where the text is no setting.
+
+    Raises:
+        UserError: it is something else, such as the text of a command line.
+    """
+    if isinstance(given, Mapping):
+        return
+    words = given if isinstance(given, (list, tuple)) else [given]
+    meant = [word for word in words if isinstance(word, str) and "=" in word] or [example]
+    raise UserError(
+        f"a dictionary is due here, and this is of type {type(given).__name__}",
+        where="arguments",
+        key=str(where),
+        value=given,
+        remedy="write " + repr({".".join(key): value for key, value in map(parse_override, meant)}),
+    )
+
+
 def nest(dotted: Mapping[str, Any], where: object = "settings") -> dict[str, Any]:
     """Dotted keys, nested tables and any mixture of them to nested tables.
 
@@ -156,12 +180,13 @@ def nest(dotted: Mapping[str, Any], where: object = "settings") -> dict[str, Any
         Such as ``{"search": {"epochs": 5, "seed": 1}}``.
 
     Raises:
-        UserError: a value is given twice, or as a whole and in parts.
+        UserError: a value is given twice, or as a whole and in parts, or this is no dictionary.
 
     Example:
         >>> nest({"search.epochs": 5, "search": {"seed": 1}})
         {'search': {'epochs': 5, 'seed': 1}}
     """
+    require_table(dotted, where)
     nested: dict[str, Any] = {}
     _nest_into(nested, dotted, "", where)
     return nested

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import optnas.study
 from optnas.base.errors import UserError
+from optnas.base.records import folder_path
+from optnas.base.toml import require_table
 from optnas.search.words import speaking, told
 
 if TYPE_CHECKING:
@@ -37,7 +39,8 @@ class DeclaredStudy:
         from optnas.search.objects import named
         from optnas.study.declare import load_study, study_of
 
-        self.out = Path(out)
+        self.out = folder_path(out)
+        require_table(settings or {}, "settings")
         self._settings = dict(settings or {})
         self._document: dict[str, Any] | None = None
         with told(LABEL):

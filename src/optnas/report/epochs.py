@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from optnas.base.errors import UserError
-from optnas.base.records import Record, RunFolder
+from optnas.base.records import Place, Record, RunFolder
 from optnas.base.registry import register
 from optnas.measures.drawing import require_runs
 from optnas.measures.figures import Figure, Panel, Row
@@ -20,7 +20,7 @@ from optnas.spaces.tables.told import describe_benchmark
 
 
 def plot_runs(
-    runs: Sequence[RunFolder],
+    runs: Place | Iterable[Place],
     path: str | Path,
     *,
     table: str | None = None,
@@ -30,7 +30,7 @@ def plot_runs(
     """Write the picture of `epochs`.
 
     Args:
-        runs: the runs.
+        runs: one or several: folders of runs by path, or `RunFolder`.
         path: a file that ends in .png, .svg or .pdf.
         table: see `epochs`.
         folder: see `epochs`.
@@ -38,6 +38,9 @@ def plot_runs(
 
     Raises:
         UserError: it cannot be drawn, or the file cannot be written.
+
+    Example:
+        >>> plot_runs(["runs/first", "runs/second"], "both.png")  # doctest: +SKIP
     """
     from optnas.report.pictures import plot_figure
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import inspect
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.files import write_text, writing
-from optnas.base.records import RunFolder
+from optnas.base.records import Place, RunFolder, given_runs
 from optnas.measures.drawing import FORMATS, check_format, require_runs, write_figure
 from optnas.measures.figures import Figure, Row
 from optnas.report import static
@@ -61,7 +61,7 @@ class Absent(NamedTuple):
 
 def plot_figure(
     name: str,
-    runs: Sequence[RunFolder],
+    runs: Place | Iterable[Place],
     path: str | Path,
     options: Mapping[str, Any] | None = None,
     *,
@@ -73,7 +73,8 @@ def plot_figure(
 
     Args:
         name: a registered figure, or ``./file.py:function``.
-        runs: the runs it is drawn from.
+        runs: one or several that it is drawn from: folders of runs by path, or `RunFolder`; an
+            empty list for a diagram.
         path: a file that ends in .png, .svg or .pdf.
         options: the figure's own, checked against its signature.
         table: ask this benchmark table again, for figures that show one.
@@ -83,9 +84,13 @@ def plot_figure(
 
     Raises:
         UserError: there is no such figure, it takes other arguments, or it cannot be written.
+
+    Example:
+        >>> plot_figure("epochs", "runs/first", "first.png")  # doctest: +SKIP
+        >>> plot_figure("mixed-cell", [], "cell.svg")  # doctest: +SKIP
     """
     path = Path(path)
-    figure, offered = _asked(name, runs, table, folder, reference)
+    figure, offered = _asked(name, given_runs(runs), table, folder, reference)
     check_format(path)
     match _drawable(figure, name, offered, options or {}):
         case Figure() as made:

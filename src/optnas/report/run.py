@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optnas.base.records import RunFolder
+from optnas.base.records import Place, RunFolder
 from optnas.base.toml import flat
 from optnas.search.words import speaking
 
@@ -28,9 +28,12 @@ class Run:
     """
 
     @speaking
-    def __init__(self, path: str | Path):
-        self.folder = RunFolder(Path(path))
+    def __init__(self, path: Place):
+        self.folder = RunFolder(path)
         self.folder.read_config()
+
+    def __fspath__(self) -> str:
+        return str(self.folder.path)
 
     def __repr__(self) -> str:
         from optnas.measures.drawing import run_label

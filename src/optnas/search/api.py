@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optnas.base.measurements import Line
-from optnas.base.records import FINISHED, Record, RunFolder
-from optnas.base.toml import nest, read_toml
+from optnas.base.records import FINISHED, Place, Record, RunFolder
+from optnas.base.toml import nest, read_toml, require_table
 from optnas.search.objects import named
 from optnas.search.settings.complete import complete_measure
 from optnas.search.settings.layers import Layer, reread, resolve
@@ -21,14 +21,13 @@ if TYPE_CHECKING:
 
 OnEpoch = Callable[[Record], None]
 OnLine = Callable[[str, Line], None]
-PathLike = str | Path
 SETTINGS, MEASURES = "settings", "measures"  # what a UserError calls these arguments
 
 
 def settings_of(
     settings: Mapping[str, Any] | None = None,
     *,
-    config: PathLike | None = None,
+    config: Place | None = None,
     where: object = SETTINGS,
 ) -> Settings:
     """Complete settings from a configuration file and dotted keys; the keys win.
@@ -50,8 +49,8 @@ def settings_of(
 def run(
     settings: Mapping[str, Any] | None = None,
     *,
-    out: PathLike,
-    config: PathLike | None = None,
+    out: Place,
+    config: Place | None = None,
     on_epoch: OnEpoch = lambda record: None,
     where: object = SETTINGS,
     overwrite: bool = False,
@@ -80,7 +79,7 @@ def run(
         {'status': 'done', ...}
     """
     complete = settings_of(settings, config=config, where=where)
-    folder = RunFolder(Path(out))
+    folder = RunFolder(out)
     with (
         told(where),
         folder.created(complete.document(), overwrite=overwrite),
@@ -90,7 +89,7 @@ def run(
 
 
 def resume(
-    out: PathLike,
+    out: Place,
     settings: Mapping[str, Any] | None = None,
     *,
     on_epoch: OnEpoch = lambda record: None,
@@ -113,7 +112,7 @@ def resume(
     Raises:
         UserError: there is no run, its files do not fit together, or another process has it.
     """
-    folder = RunFolder(Path(out))
+    folder = RunFolder(out)
     with told(where), named(settings or {}, where) as plain:
         given = nest(plain, where)
         complete = reread(folder.read_config(), folder.config, given)
@@ -133,7 +132,7 @@ def _both(one: OnEpoch, other: OnEpoch) -> OnEpoch:
 
 
 def measure(
-    out: PathLike,
+    out: Place,
     measures: Mapping[str, Mapping[str, Any]],
     settings: Mapping[str, Any] | None = None,
     *,
@@ -164,7 +163,10 @@ def measure(
     from optnas.search.observe import Wanted, measure_run
     from optnas.search.settings.check import check_measures
 
-    folder = RunFolder(Path(out))
+    folder = RunFolder(out)
+    require_table(measures, MEASURES, "gap={}")
+    for label, given in measures.items():
+        require_table(given, f"{MEASURES}[{label!r}]", 'at=["end"]')
     with told(MEASURES if where == SETTINGS else where), named(measures, MEASURES) as chosen:
         with told(where):
             overrides = nest(settings or {}, where)
@@ -188,7 +190,7 @@ def _section(settings: Settings, label: str, given: Mapping[str, Any]) -> Measur
     return MeasureSection(**complete_measure(label, {**base, **given}, section=label))
 
 
-def load(out: PathLike) -> pd.DataFrame:
+def load(out: Place) -> pd.DataFrame:
     """A run as a table: one row per epoch, nested values under dotted column names.
 
     Args:
@@ -198,11 +200,14 @@ def load(out: PathLike) -> pd.DataFrame:
         The table; ``attrs`` has the configuration (``config``) and how the run ended (``result``).
 
     Raises:
-        UserError: there is no run in the folder.
+        UserError: there is no run in the folder, or it is no path of one folder.
+
+    Example:
+        >>> tables = [load(out) for out in ("runs/a", "runs/b")]  # doctest: +SKIP
     """
     import pandas as pd
 
-    folder = RunFolder(Path(out))
+    folder = RunFolder(out)
     config = folder.read_config()
     table = pd.json_normalize(folder.read_epochs())
     table.attrs = {"config": config, "result": folder.read_result()}

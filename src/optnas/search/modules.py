@@ -8,7 +8,7 @@ from typing import Any
 
 from optnas.base.errors import UserError
 from optnas.base.files import present
-from optnas.base.records import RunFolder
+from optnas.base.records import Place, RunFolder, folder_path
 from optnas.base.seeds import named_generator
 from optnas.base.toml import nest, read_toml
 from optnas.search.checkpoints import restore
@@ -25,7 +25,7 @@ SUFFIX = ".safetensors"
 
 
 def network(
-    what: str | Path,
+    what: Place,
     *,
     seed: int | None = None,
     space: str | None = None,
@@ -53,7 +53,7 @@ def network(
     Raises:
         UserError: there is no such training, seed or cell, or a file of it is damaged.
     """
-    path = Path(what)
+    path = folder_path(what)
     if path.suffix == SUFFIX:
         return _of_file(path)
     if present(path / CONFIG):
@@ -149,7 +149,7 @@ def _of_file(path: Path) -> NetworkModule:
 
 
 def supernet(
-    run: str | Path, settings: Mapping[str, Any] | None = None, *, epoch: int | None = None
+    run: Place, settings: Mapping[str, Any] | None = None, *, epoch: int | None = None
 ) -> NetworkModule:
     """The supernet of a search, with its weights and its operation weights.
 
@@ -165,7 +165,7 @@ def supernet(
     Raises:
         UserError: there is no run, no such checkpoint, or its files do not fit together.
     """
-    folder = RunFolder(Path(run))
+    folder = RunFolder(run)
     complete = reread(folder.read_config(), folder.config, nest(settings or {}))
     state = build_state(complete)
     path = folder.checkpoint if epoch is None else folder.kept(epoch)

@@ -33,6 +33,7 @@ import optnas.base
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.files import write_text
+from optnas.base.toml import require_table
 from optnas.optimizers import signatures
 
 FOLDER = Path("optnas-objects")
@@ -63,6 +64,7 @@ def named(settings: Mapping[str, Any], where: object) -> Iterator[dict[str, Any]
     Raises:
         UserError: an object has no source, or uses what has none.
     """
+    require_table(settings, where)
     new: list[Path] = []
     try:
         yield {str(key): _plain(value, str(key), where, new) for key, value in settings.items()}

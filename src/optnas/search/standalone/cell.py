@@ -24,6 +24,7 @@ import torch
 from optnas.base.errors import UserError
 from optnas.base.files import present, write_text, writing
 from optnas.base.json import dump_json, parse_json
+from optnas.base.records import Place, folder_path
 from optnas.base.toml import dump_toml, read_text
 from optnas.measures.intervals import mean_interval
 from optnas.search.checkpoints import compare, read_content, write_content
@@ -67,7 +68,7 @@ OnEpoch = Callable[[Epoch], None]
 
 
 def train(
-    what: str | Path,
+    what: Place,
     settings: Mapping[str, Any] | None = None,
     *,
     out: str | Path,
@@ -106,10 +107,11 @@ def train(
         >>> train("runs/a", {"training.epochs": 5}, out="runs/a-alone")  # doctest: +SKIP
         {'status': 'done', ...}
     """
+    folder = folder_path(out)
     with named(settings or {}, where) as plain:
         planned = plan(what, plain, protocol=protocol, space=space, where=where)
     return carry_out(
-        planned, Path(out), device=device, threads=threads, on_start=on_start, on_epoch=on_epoch
+        planned, folder, device=device, threads=threads, on_start=on_start, on_epoch=on_epoch
     )
 
 

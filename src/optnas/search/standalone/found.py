@@ -11,7 +11,7 @@ from typing import Any
 
 from optnas.base.errors import UserError
 from optnas.base.json import digest
-from optnas.base.records import RunFolder
+from optnas.base.records import Place, RunFolder
 from optnas.base.toml import nest
 from optnas.data.splits import KINDS
 from optnas.search.settings.layers import Layer, default_space
@@ -52,7 +52,7 @@ class Found:
         return [Layer(RunFolder(self.run).config, document)]
 
 
-def find(what: str | Path, space: str | None = None) -> Found:
+def find(what: Place, space: str | None = None) -> Found:
     """The cell that a run's folder, an architecture string, a genotype or an index stands for.
 
     Args:
@@ -63,7 +63,7 @@ def find(what: str | Path, space: str | None = None) -> Found:
     Raises:
         UserError: it is none of these, or the run has not found a cell.
     """
-    text = str(what)
+    text = os.fspath(what) if isinstance(what, os.PathLike) else str(what)
     if os.path.isdir(text):  # of a genotype, too long for a name, Path.is_dir fails
         return _found_by(Path(text), space)
     section = {"name": space} if space is not None else {"name": default_space().name}
@@ -136,7 +136,7 @@ class Plan:
 
 
 def plan(
-    what: str | Path,
+    what: Place,
     settings: Mapping[str, Any] | None = None,
     *,
     protocol: str = DEFAULT_PROTOCOL,
