@@ -11,7 +11,10 @@ from cases import command, interrupted_run
 from tiny import TINY
 
 from optnas.base import registry
-from optnas.search import api
+from optnas.base.toml import Shelf
+from optnas.search import api, protocols
+from optnas.search.standalone.settings import SHELF
+from optnas.study.declare import STUDIES
 
 # What lists say of some kinds beyond name, needs and summary, in this order.
 KEYS = {
@@ -52,6 +55,47 @@ def test_torchs_optimizers_are_listed(capfd: pytest.CaptureFixture[str]) -> None
     names = {each["name"] for each in told(capfd, "list", "optimizers")}
     assert {"SGD", "Adam", "sam"} <= names
     assert "SparseAdam" not in names
+
+
+@pytest.mark.parametrize(
+    ("plural", "singular", "shelf"),
+    [
+        ("studies", "study", STUDIES),
+        ("protocols", "protocol", protocols.SHELF),
+        ("training-protocols", "training-protocol", SHELF),
+    ],
+)
+def test_files_of_the_package_are_listed(
+    plural: str, singular: str, shelf: Shelf, capfd: pytest.CaptureFixture[str]
+) -> None:
+    found = told(capfd, "list", plural)
+    assert [each["name"] for each in found] == shelf.names()
+    assert all(10 < len(each["summary"]) < 170 for each in found), found
+    assert told(capfd, "list", singular) == found
+    assert command("list", plural) == 0
+    assert len(capfd.readouterr().out.splitlines()) == len(found) + 1
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        ("study list", "write optnas list studies"),
+        ("protocol list", "write optnas list protocols"),
+        ("data list", "write optnas list datasets"),
+        ("benchmark list", "write optnas benchmark tables"),
+        ("search --protocol cpu", "write protocol=cpu"),
+        ("search --lr 0.1", "write weight_optimizer.lr=0.1 or arch_optimizer.lr=0.1"),
+        ("search --search.epochs=5", "write search.epochs=5"),
+        ("search --weight-optimizer Adam", "write weight_optimizer.name=Adam"),
+        ("train 5 --lr 0.1", "write optimizer.lr=0.1"),
+        ("resume a --epochs 5", "settings are written KEY=VALUE"),
+    ],
+)
+def test_an_option_or_command_that_there_is_not(
+    words: str, remedy: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert command(*words.split()) == 2
+    assert f"; {remedy}; see optnas " in capfd.readouterr().err
 
 
 def test_runs_are_listed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import importlib.resources
+import itertools
 import re
 import tomllib
 from collections.abc import Mapping
@@ -255,6 +256,17 @@ class Shelf:
         """The shipped names, sorted."""
         entries = importlib.resources.files("optnas").joinpath(self.folder).iterdir()
         return sorted(e.name.removesuffix(".toml") for e in entries if e.name.endswith(".toml"))
+
+    def summary(self, name: str) -> str:
+        """What a shipped file is: its question, if it has one, else how its comment begins."""
+        text = self.text_of(name)
+        question = parse_toml(text, name).get(self.kind, {}).get("question")
+        if question is not None:
+            return str(question)
+        lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+        comment = " ".join(line.removeprefix("#").strip() for line in lines)
+        said = re.match(r".{30,}?(?=[.:] |\.?$)", comment)  # what follows a colon is detail
+        return said[0] if said else comment
 
     def load(self, name: str, *, where: object = COMMAND_LINE) -> tuple[str, dict[str, Any]]:
         """Read a file.

@@ -16,6 +16,14 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="dotted settings, such as search.epochs=5"),
 ]
+# Of what has begun: see `optnas.search.settings.layers.reread`.
+Changes = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="new values of run.*, tracking.* and where data lie, such as run.threads=2",
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N (run.device)")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads (run.threads)")]
 DataFolder = Annotated[

@@ -10,6 +10,12 @@ from typer.core import TyperCommand
 
 from optnas.base.errors import UserError
 
+# Files that ship with the package, in plural and singular.
+FILES = {
+    "studies": "study",
+    "protocols": "protocol",
+    "training-protocols": "training-protocol",
+}
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table")]
 
 
@@ -21,7 +27,7 @@ class WithKinds(TyperCommand):
         from optnas.base.registry import plurals
 
         with formatter.section("Kinds"):
-            formatter.write_text(", ".join(plurals()))
+            formatter.write_text(", ".join([*plurals(), *FILES]))
 
 
 def list_(
@@ -31,15 +37,15 @@ def list_(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs of a folder, or the components of a kind."""
+    """List the runs of a folder, the components of a kind, or shipped studies and protocols."""
     from optnas.base.json import dump_json
     from optnas.base.registry import kind_of
 
     kind = kind_of(what)
-    if kind is not None:
+    if kind is not None or what in {*FILES, *FILES.values()}:
         from optnas.cli.printing.lists import print_components
 
-        found = components(kind)
+        found = components(kind) if kind is not None else files(FILES.get(what, what))
         if as_json:
             typer.echo(dump_json(found, indent=1))
         else:
@@ -66,9 +72,26 @@ def _runs(folder: Path) -> list[Any]:
             "there is no such folder, and no kind of this name",
             key="DIR|KIND",
             value=str(folder),
-            remedy=f"check the path, or {did_you_mean(str(folder), plurals())}",
+            remedy=f"check the path, or {did_you_mean(str(folder), [*plurals(), *FILES])}",
         )
     return find_runs(folder)
+
+
+def files(kind: str) -> list[dict[str, Any]]:
+    """Every study or protocol that ships with the package.
+
+    Args:
+        kind: one of the values of `FILES`.
+
+    Returns:
+        By name: ``name``; ``summary``, the question of a study, what a protocol is.
+    """
+    from optnas.search.protocols import SHELF as SEARCHES
+    from optnas.search.standalone.settings import SHELF as TRAININGS
+    from optnas.study.declare import STUDIES
+
+    shelf = {"study": STUDIES, "protocol": SEARCHES}.get(kind, TRAININGS)
+    return [{"name": name, "summary": shelf.summary(name)} for name in shelf.names()]
 
 
 def components(kind: str) -> list[dict[str, Any]]:

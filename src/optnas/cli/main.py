@@ -41,6 +41,7 @@ from optnas.cli import (
 )
 from optnas.cli.common import listing
 from optnas.cli.streams import guarded
+from optnas.cli.usage import usage_line
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 IMPATIENCE = 5.0  # seconds after a signal in which further ones are ignored
@@ -178,10 +179,8 @@ def _answered() -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
     except Exception as error:
-        usage = getattr(error, "format_message", None)
-        if usage is not None:
-            command = getattr(getattr(error, "ctx", None), "command_path", "optnas")
-            _tell("error", f"command line: {usage()}; see {command} --help".replace(".;", ";"))
+        if hasattr(error, "format_message"):  # typer's
+            _tell("error", usage_line(error))
             code = EXIT_BAD_INPUT
         elif isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             # Whichever command looked for it: there can be no such file.

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from optnas.base.errors import COMMAND_LINE, EXIT_DIVERGED, EXIT_DONE
-from optnas.cli.common import DataFolder, Device, Overrides, Threads, dotted_settings
+from optnas.cli.common import Changes, DataFolder, Device, Overrides, Threads, dotted_settings
 
 
 def _finish(result: dict[str, Any], out: Path) -> None:
@@ -52,7 +52,7 @@ def search(
 
 def resume(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="the run's folder")],
-    overrides: Overrides = None,
+    overrides: Changes = None,
     *,
     device: Device = None,
     threads: Threads = None,

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from optnas.base.toml import Shelf
 
-_SHELF = Shelf("protocol", "search/protocols")
-names, load, text_of = _SHELF.names, _SHELF.load, _SHELF.text_of
+SHELF = Shelf("protocol", "search/protocols")
+names, load, text_of = SHELF.names, SHELF.load, SHELF.text_of

@@ -272,7 +272,8 @@ def _merge(layers: Sequence[Layer], default: object) -> tuple[dict[str, Any], Or
                     where=layer.where,
                     key=key,
                     value=value,
-                    remedy=_instead_of(section, merged) or did_you_mean(section, known),
+                    remedy=offered(settings_called(section, merged))
+                    or did_you_mean(section, known),
                 )
             if not isinstance(keys, Mapping):
                 raise UserError(
@@ -316,8 +317,13 @@ def as_section(section: str, value: Any) -> str:
     return remedy
 
 
-def _instead_of(word: str, merged: Mapping[str, Any]) -> str:
-    """What to write for a section that there is not: a key's whole name, or a section's."""
+def settings_called(word: str, merged: Mapping[str, Any]) -> list[str]:
+    """The dotted keys that a word is the last name of, else sections that end in it.
+
+    Args:
+        word: what the user wrote.
+        merged: tables that name the components whose settings count too.
+    """
     found = keys_called(word, Settings)
     for section in COMPONENTS:
         name = merged.get(section, {}).get("name")
@@ -326,7 +332,7 @@ def _instead_of(word: str, merged: Mapping[str, Any]) -> str:
             if isinstance(name, str) and word in (*_described(section, name).settings, *further):
                 found.append(f"{section}.{word}")
     ends = [section for section in Settings.model_fields if section.endswith(f"_{word}")]
-    return offered(list(dict.fromkeys(found)) or ends)
+    return list(dict.fromkeys(found)) or ends
 
 
 def _names_another(keys: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
