@@ -405,7 +405,13 @@ def test_f4_as_data_and_as_a_picture(runs: Path, monkeypatch: pytest.MonkeyPatch
     assert remarks == ["no landscape of sdarts-adv under SGD + Adam"]
 
 
-def test_heights_and_colours_are_in_common(runs: Path) -> None:
+def test_heights_and_colours_are_in_common(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = landscape_figure([RunFolder(runs / "darts")]).rows[0].panels[0]
+    assert short.grid is not None
+    assert short.grid.way == []  # it would be hidden by the centre's mark
+    told = r"not drawn: the way of operation weights, .* plane: within [\d.e-]+ of the centre there"
+    assert re.fullmatch(told, short.remarks[0])
+    monkeypatch.setattr("optnas.measures.landscape.panels.SHORTEST_WAY", 0.0)
     figure = landscape_figure([RunFolder(runs / name) for name in ("darts", "sdarts-rs", "second")])
     ready = drawn("landscape", figure)
     axes = draw(ready).axes

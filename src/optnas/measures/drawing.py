@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg", "pdf")
+# The numbers of every axis are the values themselves, not what is left above an offset.
+PLAIN: dict[Any, Any] = {"axes.formatter.useoffset": False}
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 DASHES = ("solid", "dash", "dashdot", "dot", "longdash", "longdashdot")

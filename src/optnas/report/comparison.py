@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from optnas.analysis.compare import Pair, too_few
 from optnas.base.escapes import for_csv, for_latex
 from optnas.base.files import write_text, writing
-from optnas.measures.drawing import COLOURS, FORMATS, write_figure
+from optnas.measures.drawing import COLOURS, FORMATS, PLAIN, write_figure
 from optnas.study.comparing import Comparison
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ def forest(comparisons: Sequence[Comparison]) -> Figure:
     heights = [HEAD + ROW * count + FOOT for count in counts]
     whole = sum(heights) + FOOT / 2
     left = min(0.45, 0.03 + LETTER * min(_longest(comparisons), LONGEST) / WIDTH)
-    with rc_context({"font.size": 7}):
+    with rc_context({**PLAIN, "font.size": 7}):
         drawing = Figure(figsize=(WIDTH, whole))
         top = whole
         for each, height in zip(comparisons, heights, strict=True):

@@ -19,7 +19,7 @@ from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.files import write_text, writing
 from optnas.base.records import Place, RunFolder, given_runs
-from optnas.measures.drawing import FORMATS, check_format, require_runs, write_figure
+from optnas.measures.drawing import FORMATS, PLAIN, check_format, require_runs, write_figure
 from optnas.measures.figures import Figure, Row
 from optnas.report import static
 from optnas.report.data import Drawn, drawn
@@ -187,8 +187,11 @@ def _material(
 def _made(
     figure: Callable[..., Any], name: str, offered: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Any:
+    from matplotlib import rc_context
+
     chosen = registry.complete_settings(figure, options, section=name, skip=SUPPLIED)
-    return registry.supply(figure, chosen, offered, section=name)
+    with rc_context(PLAIN):  # of a figure that is a matplotlib figure itself
+        return registry.supply(figure, chosen, offered, section=name)
 
 
 def _copy(name: str, slide: Traversable, path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optnas.measures.drawing import write_figure
+from optnas.measures.drawing import PLAIN, write_figure
 from optnas.measures.figures import Line, Table
 from optnas.report.data import Chart, Drawn, Map, Mean, Strip, Values, numbers
 
@@ -26,8 +26,9 @@ SURFACE, SCALE, CELL = 1.9, 0.62, 0.16  # a surface above a map, its scale, a li
 LETTER = 0.052  # the mean width of a letter of a legend
 KEY = 0.62  # of a legend's line and the space around an entry
 LEGEND_WORDS = int((WIDTH - 0.3 - KEY) / LETTER)  # letters in a line of a legend
-PANEL_WORDS, NOTE_WORDS = 17, 27  # letters in an inch of a panel's title and notes
-CAPTION_WORDS = 150  # letters in a line of a caption
+# Points of what is wrapped, and of the numbers of a vertical axis.
+SMALL, CAPTION, WORDS, NUMBERS = 5.5, 6.5, 7.5, 7.0
+NUMBER = LEFT - 0.25  # inches for a number of a vertical axis; a wider one is written smaller
 STYLES: dict[str, Any] = {
     "solid": "-",
     "dash": (0, (4, 1.5)),
@@ -41,14 +42,14 @@ GREY = "#666666"
 DECADES = 3  # of a logarithmic axis; beyond, 2 and 5 between them leave no room for any number
 WAY = "#D55E00"  # of a trajectory in a map
 PAPER: dict[Any, Any] = {
-    # Long numbers would push the unit out of the picture.
-    "axes.formatter.offset_threshold": 2,
+    **PLAIN,
     "axes.formatter.limits": (-3, 5),
-    "font.size": 7.5,
-    "axes.titlesize": 7.5,
-    "axes.labelsize": 7.5,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
+    "font.size": WORDS,
+    "axes.labelpad": 2,
+    "axes.titlesize": WORDS,
+    "axes.labelsize": WORDS,
+    "xtick.labelsize": NUMBERS,
+    "ytick.labelsize": NUMBERS,
     "legend.fontsize": 7,
     "axes.linewidth": 0.6,
     "xtick.major.width": 0.6,
@@ -96,11 +97,11 @@ def _draw(figure: Drawn, captioned: bool) -> Drawing:
     table = CELL * (len(figure.table.rows) + 1) + 0.1 if figure.table else 0.0
     title = figure.title if captioned and figure.caption else ""
     words = f"{figure.caption} {figure.reading}" if captioned else ""
-    caption = textwrap.wrap(words, CAPTION_WORDS)
+    caption = _wrapped(words, WIDTH - 0.24, CAPTION)
     below = 0.12 * len(caption) + 0.08
     top = sum(_height(row) for row in figure.rows) + table + below + (0.3 if title else 0)
     drawing = Drawing(figsize=(WIDTH, top))
-    drawing.text(0.12 / WIDTH, below / top, "\n".join(caption), va="top", fontsize=6.5)
+    drawing.text(0.12 / WIDTH, below / top, "\n".join(caption), va="top", fontsize=CAPTION)
     if title:
         place = (0.5, 1 - 0.15 / top)
         drawing.text(*place, title, ha="center", va="center", weight="bold", fontsize=8.5)
@@ -138,18 +139,32 @@ def _width(row: Strip) -> float:
 
 def _title(panel: Chart, width: float) -> str:
     held = panel.title.replace(" = ", "\u00a0=\u00a0")
-    room = int(PANEL_WORDS * (width + 0.4))
-    return "\n".join(textwrap.wrap(held, room, break_on_hyphens=False))
+    return "\n".join(_wrapped(held, width + 2 * RIGHT, WORDS))
 
 
 def _notes(panel: Chart, width: float) -> list[str]:
     banded = any(line.band for line in panel.lines)
     grey = ["grey: where 90 % of random searches end"] if banded else []
-    return [
-        line
-        for note in [*panel.notes, *grey]
-        for line in textwrap.wrap(note, int(NOTE_WORDS * width), break_on_hyphens=False)
-    ]
+    return [line for note in [*panel.notes, *grey] for line in _wrapped(note, width, SMALL)]
+
+
+def _wrapped(text: str, inches: float, points: float) -> list[str]:
+    """Lines of at most this width."""
+    for letters in range(max(1, int(2.5 * 72 * inches / points)), 0, -1):
+        lines = textwrap.wrap(text, letters, break_on_hyphens=False)
+        if _widest(lines, points) <= inches:
+            break
+    return lines
+
+
+def _widest(lines: Sequence[str], points: float) -> float:
+    """The width of the widest line in inches."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(size=points)
+    widths = [text_to_path.get_text_width_height_descent(each, font, False)[0] for each in lines]
+    return float(max(widths, default=0.0)) / 72
 
 
 def _parts(line: Sequence[Chart], width: float) -> tuple[float, float, float, float]:
@@ -229,7 +244,7 @@ def _draw_row(drawing: Drawing, row: Strip, top: float) -> None:
                 _draw_panel(ax, panel)
             notes = _notes(panel, width)
             place = (left / WIDTH, (low - FOOT) / whole)
-            drawing.text(*place, "\n".join(notes), va="top", fontsize=5.5, color=GREY)
+            drawing.text(*place, "\n".join(notes), va="top", fontsize=SMALL, color=GREY)
         below = low - foot
     _draw_legend(drawing, row, bottom)
     _name_lines(drawing, row.lines, (bottom + _legend(row) + _named_lines(row)) / whole)
@@ -307,8 +322,8 @@ def _draw_panel(ax: Axes, panel: Chart) -> None:
     if panel.log:
         ax.set_yscale("log")
         low, high = panel.range or (1.0, 1.0)
-        wide = high / low > 10**DECADES
-        ax.yaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
+        long = high / low > 10**DECADES
+        ax.yaxis.set_major_locator(LogLocator(subs=(1,) if long else (1, 2, 5)))
         ax.yaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     if panel.range is not None:
@@ -316,7 +331,7 @@ def _draw_panel(ax: Axes, panel: Chart) -> None:
         if panel.range[0] < 0 < panel.range[1]:
             ax.axhline(0, color=GREY, linewidth=0.5, zorder=0)
     if not panel.curves:
-        ax.text(0.5, 0.5, "not drawn", transform=ax.transAxes, ha="center", color=GREY)
+        ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", color=GREY)
         ax.set_axis_off()
         return
     ax.set_ylabel(panel.unit)
@@ -327,6 +342,10 @@ def _draw_panel(ax: Axes, panel: Chart) -> None:
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     if not panel.log:
         ax.yaxis.set_major_locator(MaxNLocator(5))
+    labels = ax.yaxis.get_major_formatter().format_ticks(ax.get_yticks().tolist())
+    wide = _widest(labels, NUMBERS)
+    if wide > NUMBER:  # it would lie on the panel to the left, or push the unit out
+        ax.tick_params(axis="y", labelsize=NUMBERS * NUMBER / wide)
     ax.grid(alpha=0.2, linewidth=0.5)
     ax.spines[["top", "right"]].set_visible(False)
 

@@ -35,6 +35,7 @@ TABLE = {
     "curvature_y": ("curvature of the loss along y", 2),
     "path_accuracy_drop_recalibrated": ("worst drop towards the cell", 1),
 }
+SHORTEST_WAY = 0.1  # that is drawn, of the half-width of the plane; the centre's mark takes 0.06
 UNITS = {"percent": "%", "percentage points": "points", SMOOTHNESS_UNIT: "nats"}
 
 
@@ -70,7 +71,9 @@ def accuracy_row(found: Sequence[Landscape], titles: Sequence[str]) -> Row:
                 contours=each.arrays["loss"],
                 contours_unit="loss (nats)",
                 surface=True,
-                way=[] if way is None else [(x, y) for x, y in way.points_T2.tolist()],
+                way=[(x, y) for x, y in way.points_T2.tolist()]
+                if way is not None and _seen(each, way)
+                else [],
             ),
         )
         for each, title, way in zip(found, titles, ways, strict=True)
@@ -83,13 +86,20 @@ def _told_way(found: Landscape, way: Way | None) -> list[str]:
     if way is None:
         return []
     of = "operation weights" if found.settings["space"] == "op-weights" else "alpha"
-    told = (
-        f"orange line: the way of {of}, {100 * way.share:.3g} % of whose variance is in the plane"
-    )
+    share = f"{100 * way.share:.3g} % of whose variance is in the plane"
+    if not _seen(found, way):
+        reach = np.abs(way.points_T2).max()
+        return [f"not drawn: the way of {of}, {share}: within {reach:.2g} of the centre there"]
+    told = f"orange line: the way of {of}, {share}"
     beyond = np.flatnonzero(np.abs(way.points_T2).max(axis=1) > found.arrays["axis"][-1])
     if len(beyond):
         told += f"; epochs {beyond[0]} to {beyond[-1]} are outside"
     return [told]
+
+
+def _seen(found: Landscape, way: Way) -> bool:
+    """Whether a way comes out from under the mark of the centre."""
+    return bool(np.abs(way.points_T2).max() > SHORTEST_WAY * found.arrays["axis"][-1])
 
 
 def benchmark_row(found: Sequence[Landscape]) -> Row:
