@@ -32,6 +32,8 @@ from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, UserError
 from optnas.base.records import RunFolder
 from optnas.base.toml import dump_toml, nest, parse_override
+from optnas.report.epochs import plot_runs
+from optnas.report.pictures import plot_figure
 from optnas.search import api
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.standalone.settings import load_settings
@@ -390,6 +392,25 @@ def test_plot(run: Path, tmp_path: Path) -> None:
     records.write_text("{\n")
     assert refusal(plot_b, tmp_path).startswith("b/epochs.jsonl line 1: not JSON")
     assert "cannot write the picture (No such" in refusal(["plot", "a", "-o", "c/x.png"], tmp_path)
+
+
+def test_runs_of_two_spaces_are_drawn_without_a_table(run: Path, tmp_path: Path) -> None:
+    """The remedy named a table, which then held no cell of one of the spaces."""
+    for name in ("a", "b"):
+        copied(run, tmp_path / name)
+    records, config = tmp_path / "b/epochs.jsonl", tmp_path / "b/config.toml"
+    records.write_text(records.read_text().replace("analog-nasbench", "toy"))
+    runs, picture = [tmp_path / "a", tmp_path / "b"], tmp_path / "x.png"
+    with pytest.raises(UserError, match=r"ask one of them for all: --table analog-nasbench$"):
+        plot_runs(runs, picture)
+    config.write_text(config.read_text().replace('"nas-bench-201"', '"toy"'))
+    with pytest.raises(UserError, match=r"spaces \(nas-bench-201, toy\); .* --table none$"):
+        plot_runs(runs, picture)
+    with pytest.raises(UserError, match=r"--table = 'toy': .* of nas-bench-201; .* --table none$"):
+        plot_runs(runs[0], picture, table="toy")
+    with pytest.raises(UserError, match=r"DIR...: of the 1 run given the figure F9 .*; it needs f"):
+        plot_figure("F9", runs[0], picture)
+    assert not picture.exists()
 
 
 def without(path: Path, key: str) -> None:

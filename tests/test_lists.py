@@ -102,6 +102,9 @@ def test_runs_are_listed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    assert command("list") == 0
+    assert capfd.readouterr().out == "no run below runs\n"
     api.run(TINY, out="runs/done")
     interrupted_run(Path("runs/interrupted"), search__seed=1)
     Path("runs/other").mkdir()
@@ -126,6 +129,16 @@ def test_the_status_of_a_study(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     planned = told(capfd, "study", "plan", "quickstart")
     assert [each["id"] for each in found] == [each["id"] for each in planned["runs"]]
     assert {each["status"] for each in found} == {"missing"}
+
+
+def test_what_no_run_of_is_there_is_not_exported(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It said that no run was measured under the label."""
+    words = ("study", "export", "quickstart", "--out", str(tmp_path), "--to", str(tmp_path / "to"))
+    assert command(*words, "--arrays", "landscape") == command(*words) == 2
+    assert capfd.readouterr().err.count("--out: no run of the study has a record there; run") == 2
+    assert not (tmp_path / "to").exists()
 
 
 def test_the_exam_as_json(capfd: pytest.CaptureFixture[str]) -> None:

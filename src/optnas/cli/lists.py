@@ -59,7 +59,7 @@ def list_(
     else:
         from optnas.cli.printing.runs import print_runs
 
-        print_runs(runs)
+        print_runs(runs, Path(what))
 
 
 def _runs(folder: Path) -> list[Any]:

@@ -73,14 +73,24 @@ def epochs(
 
     require_runs("epochs", runs)
     answering = None if table is None else load_table(table, folder=folder)
+    spaces = sorted({str(run.read_config()["space"]["name"]) for run in runs})
+    if answering is not None and answering.space_name and spaces != [answering.space_name]:
+        raise UserError(
+            f"this table holds cells of {answering.space_name}, and the runs are of "
+            f"{' and '.join(spaces)}",
+            key="--table",
+            value=table,
+            remedy=f"draw runs of {answering.space_name} alone, or without one: --table none",
+        )
     found = [_records(run, answering) for run in runs]
     tables = sorted({records[0]["benchmark"]["table"] for records in found})
     if len(tables) > 1:
-        raise UserError(
-            f"the runs were answered by different benchmark tables ({', '.join(tables)})",
-            key="DIR...",
-            remedy=f"ask one of them for all: --table {tables[0]}",
-        )
+        told = f"the runs were answered by different benchmark tables ({', '.join(tables)})"
+        remedy = f"ask one of them for all: --table {min(tables, key=lambda name: name == 'none')}"
+        if len(spaces) > 1:  # no table holds cells of two
+            told += f", for they are of different spaces ({', '.join(spaces)})"
+            remedy = "draw them without one: --table none"
+        raise UserError(told, key="DIR...", remedy=remedy)
     groups = groups_of(runs, found)
 
     def panel(title: str, unit: str, value: Callable[[Record], float | None], **more: Any) -> Panel:

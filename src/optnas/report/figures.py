@@ -146,10 +146,10 @@ def missing(material: Material, cells: Sequence[Cell], needed: str) -> list[str]
     lines = [f"It needs {needed}:"]
     for cell in cells:
         ties = material.selection.ties(cell, set(cell))
-        told = declared(material.entries, cell) if material.entries else "none is here"
+        told = [declared(material.entries, cell)] if material.entries else []
         if ties:
-            told += f"; two values are equally common, none is held: {', '.join(ties)}"
-        lines.append(f"{label(cell)} ({told})")
+            told.append(f"two values are equally common, none is held: {', '.join(ties)}")
+        lines.append(f"{label(cell)} ({'; '.join(told) or 'none is here'})")
     return lines
 
 

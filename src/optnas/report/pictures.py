@@ -164,13 +164,24 @@ def _drawable(
     """What a figure returns, if there is something in it."""
     made = _made(figure, name, offered, options)
     if isinstance(made, Figure) and not any(row.panels for row in made.rows):
+        given = len(offered["runs"])
         raise UserError(
-            f"the figure {name} has nothing to draw: {made.missing or 'no row has a panel'}",
+            f"of the {given} run{'s' if given > 1 else ''} given the figure {name} has nothing to "
+            f"draw: {made.missing or 'no row has a panel'}",
             key="DIR...",
-            value=f"{len(offered['runs'])} runs",
-            remedy="give finished runs that it can show",
+            remedy=_needs(made),
         )
     return made
+
+
+def _needs(figure: Figure) -> str:
+    """What a figure without a panel would be drawn from, in words."""
+    told = next((row.missing for row in figure.rows if row.missing), None)
+    if told is None:
+        return "give finished runs that it can show"
+    first, *each = told
+    arms = "; ".join(line.removesuffix(" (none is here)") for line in each)
+    return f"{first[0].lower()}{first[1:]} {arms}"
 
 
 def _material(

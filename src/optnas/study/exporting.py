@@ -11,7 +11,7 @@ from optnas.base.files import write_bytes, writing
 from optnas.base.records import FINISHED, RunFolder
 from optnas.base.toml import dump_toml, read_text
 from optnas.search.settings.model import PLACES
-from optnas.study.folder import locate, opened
+from optnas.study.folder import locate, opened, require_record
 
 
 def export(
@@ -36,8 +36,8 @@ def export(
         The ids of runs whose record is new or changed, and the number of finished runs.
 
     Raises:
-        UserError: the study is wrong, a record is damaged, no finished run was measured under one
-            of the labels, or the folder cannot be written.
+        UserError: the study is wrong, no run of it is there, a record is damaged, no finished run
+            was measured under one of the labels, or the folder cannot be written.
     """
     loaded, runs = opened(study, Path(out), data)
     there = locate(loaded.runs.values(), Path(to))
@@ -46,6 +46,7 @@ def export(
         result = run.read_result() if run.config.exists() else None
         if result is not None and result.get("status") in FINISHED:
             finished[name] = run
+    require_record([run for run in runs.values() if run.config.exists()])
     _check_measured(arrays, finished.values())
     changed = [name for name, run in finished.items() if copy_record(run, there[name].path, arrays)]
     return changed, len(finished)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -240,6 +240,23 @@ def other_versions(out: Path | None) -> dict[int, int]:
     counts = Counter(version_in(document) for _, document in _documents(out))
     counts.pop(NUMBERS_VERSION, None)
     return dict(sorted(counts.items()))
+
+
+def require_record(found: Collection[object]) -> None:
+    """Refuse to read a study of which no run is there.
+
+    Args:
+        found: what there is of its runs.
+
+    Raises:
+        UserError: nothing is.
+    """
+    if not found:
+        raise UserError(
+            "no run of the study has a record there",
+            key="--out",
+            remedy="run it first, or name the folder that holds its runs",
+        )
 
 
 def told_versions(counts: Mapping[int, int]) -> str:

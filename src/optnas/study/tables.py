@@ -13,7 +13,7 @@ from optnas.base.files import write_atomically, writing
 from optnas.base.records import Record, RunFolder
 from optnas.study.axes import arms_of, axes_of
 from optnas.study.declare import ID_LENGTH, Study, describe_settings
-from optnas.study.folder import State, opened, runs_of, state_of
+from optnas.study.folder import State, opened, require_record, runs_of, state_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,12 +172,7 @@ def table_of(
             _derive(records, space)
         rows += [_row(each, asked, measured.get(each["epoch"], {}), arrays) for each in records]
         lengths.append(len(records))
-    if not heads:
-        raise UserError(
-            "no run of the study has a record there",
-            key="--out",
-            remedy="run it first, or name the folder that holds its runs",
-        )
+    require_record(heads)
     settings = _columns(heads).take(np.repeat(np.arange(len(heads)), lengths))
     epochs = pd.DataFrame(rows)
     return pd.concat([settings.reset_index(drop=True), epochs], axis=1)

@@ -145,8 +145,11 @@ RUN_COLUMNS = (
 )
 
 
-def print_runs(runs: Sequence[RunFolder]) -> None:
-    """A table of runs: what they are, how far they came, what their last cell is worth."""
+def print_runs(runs: Sequence[RunFolder], folder: Path) -> None:
+    """A table of the runs below a folder: what they are, how far, what their last cell is worth."""
+    if not runs:
+        say(f"no run below {folder}")
+        return
     say("\n".join(aligned(RUN_COLUMNS, [_run_row(run) for run in runs])))
 
 

@@ -268,7 +268,7 @@ class Table:
                 where=f"table {self.name}",
                 key="architecture",
                 value=str(architecture),
-                remedy=f"give a cell of {self.space_name}, not of {space.name}",
+                remedy=f"give a cell of {self.space_name}, or ask a table of {space.name}",
             )
         return space.index(architecture)
 
