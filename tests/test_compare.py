@@ -235,6 +235,25 @@ def test_the_command_prints_rows_and_writes_files(
     assert f"left out of AdamW (lr 0.001) + {LABEL}, not done: 1 missing" in told
 
 
+def test_arms_without_a_common_seed_are_told_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, out = tiny_study(tmp_path, "[0]", GRID, search__epochs=1), tmp_path / "out"
+    run = next(iter(load_study(name).runs.values()))
+    write_run(run.settings.document(), RunFolder(out / run.id), 0)
+    figures = out / "figures"
+    figures.mkdir()
+    (figures / "compare.png").write_bytes(b"of an earlier time")
+    assert command("study", "compare", name, "--out", str(out), "--recorded") == 0
+    told = capsys.readouterr().out
+    assert told.count("no pair has a common seed yet") == 2  # a line of each response
+    assert told.count("left out of") == 3
+    assert "no picture is drawn" in told
+    assert "nan" not in told
+    assert "no seed has both" not in told
+    assert {path.name for path in figures.iterdir()} == {"compare.csv", "compare.tex"}
+
+
 def test_the_latex_table_is_a_table(compared: tuple[str, Path]) -> None:
     """Every row has as many cells as the head, and nothing in it is special by accident."""
     name, out = compared

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from tiny import TINY
 
 import optnas
 from optnas.base.records import RunFolder
+from optnas.cli.printing.runs import EpochTable, benchmark_note
 from optnas.cli.printing.watch import braille, spark
 from optnas.cli.watch import follow
 from optnas.study.following import following
@@ -102,6 +105,32 @@ def test_what_cannot_be_watched(
     assert command("watch", *words) == 2
     assert told in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_of_epochs_cuts_nothing_on_a_narrow_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    optnas.run(TINY, out=folder)
+    records = RunFolder(folder).read_epochs()
+    searched = RunFolder(folder).read_config()["data"]["name"]
+    note = benchmark_note(records[0]["benchmark"], searched)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    for width, last in ((60, "skips"), (80, "alpha path"), (200, "architecture")):
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setattr("rich._console", None)
+        with EpochTable(folder) as shown:
+            for record in records:
+                shown.add(record)
+        text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().out)
+        lines = text[text.rindex("benchmark: ") :].splitlines()
+        rows = len(records)
+        assert " ".join(lines[: -rows - 1]).split() == note.split()
+        assert lines[-rows - 1].endswith(last)
+        cells = [row.split() for row in lines[-rows:]]
+        assert [each[3] for each in cells] == [f"{r['valid_accuracy']:.2f}" for r in records]
+        assert max(map(len, lines)) <= width
 
 
 def test_curves_as_signs() -> None:

@@ -221,7 +221,7 @@ def compare(
 ) -> None:
     """Compare every pair of arms within seeds: difference, interval, p, E, forest plot."""
     from optnas.base.json import dump_json
-    from optnas.cli.printing.study import print_comparison
+    from optnas.cli.printing.study import print_comparisons
     from optnas.report.comparison import as_plain, write_comparison
     from optnas.study.comparing import compare as compare_arms
 
@@ -240,8 +240,7 @@ def compare(
         told = {"study": study, "comparisons": [as_plain(each) for each in found]}
         typer.echo(dump_json(told, indent=1))
     else:
-        for each in found:
-            print_comparison(each)
+        print_comparisons(found)
         say(f"wrote {', '.join(map(str, files))}")
 
 

@@ -27,6 +27,7 @@ from optnas.measures.figures import Row
 from optnas.report import summary
 from optnas.report.comparison import (
     NAME,
+    NO_PAIR,
     forest,
     heading,
     interval,
@@ -110,7 +111,8 @@ def report(
     noise = noise_words(answering) if answering else {}
     axes = axes_of(loaded)
     compared = compare_runs(loaded, folders, table, noise=noise, axes=axes) if axes else []
-    forests = [Picture(NAME, "Comparison of the arms", forest(compared))] if compared else []
+    tested = any(each.tested for each in compared)
+    forests = [Picture(NAME, "Comparison of the arms", forest(compared))] if tested else []
     target = Path(out if to is None else to)
     text = _render(
         study=loaded,
@@ -121,6 +123,8 @@ def report(
         entries=entries,
         counts=counted(entries),
         strips=[strips(each) for each in compared],
+        tested=tested,
+        no_pair=NO_PAIR,
         listing=listing(loaded, axes, entries, material.runs),
         figures=drawings,
         absent=labels.within(absent),
@@ -144,7 +148,8 @@ def report(
     )
     with writing("the report", key="--to", path=target):
         (target / "figures").mkdir(parents=True, exist_ok=True)
-        write_pictures([*drawings, *forests], [each.name for each in absent], target / "figures")
+        empty = [*(each.name for each in absent), *([] if tested else [NAME])]
+        write_pictures([*drawings, *forests], empty, target / "figures")
         if compared:
             write_tables(compared, target / "figures")
         write_text(target / "figures" / "T1.csv", summary.as_csv(lines))

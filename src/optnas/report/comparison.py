@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAME = "compare"
+NO_PAIR = "no pair has a common seed yet"
 WIDTH, ROW, HEAD, FOOT, LETTER = 7.2, 0.26, 0.45, 0.5, 0.052  # inches
 MOST_DRAWN = 60  # pairs of a comparison in the forest plot
 LONGEST = 56  # letters of a line that names a pair
@@ -81,7 +82,7 @@ def remarks(comparison: Comparison) -> list[str]:
     if len(comparison.by) > 1 and m > 1 and too_few(most, m, comparison.alpha):
         told.append(f"fewer pairs: --by {' or --by '.join(comparison.by)}")
     empty = [minus(pair) for pair in comparison.pairs if not pair.n]
-    if empty:
+    if empty and m:
         told.append(f"no seed has both: {', '.join(empty)}")
     for arm, states in comparison.unfinished.items():
         counts = ", ".join(f"{count} {state}" for state, count in states.items())
@@ -193,6 +194,8 @@ def write_tables(comparisons: Sequence[Comparison], folder: Path) -> None:
 def write_comparison(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
     """Write ``compare.csv``, ``compare.tex`` and the forest plot in every format.
 
+    Where no pair has a seed in common there is no plot, and none of an earlier time is left.
+
     Args:
         comparisons: what was compared.
         folder: where to write; made if it is not there.
@@ -203,11 +206,17 @@ def write_comparison(comparisons: Sequence[Comparison], folder: Path) -> list[Pa
     Raises:
         UserError: the folder cannot be written.
     """
-    drawing = forest(comparisons)
+    tables = [folder / f"{NAME}.{kind}" for kind in ("csv", "tex")]
+    pictures = [folder / f"{NAME}.{kind}" for kind in FORMATS]
     write_tables(comparisons, folder)
-    for kind in FORMATS:
-        write_figure(drawing, folder / f"{NAME}.{kind}", dpi=DPI)
-    return [folder / f"{NAME}.{kind}" for kind in ("csv", "tex", *FORMATS)]
+    if not any(each.tested for each in comparisons):
+        for path in pictures:
+            path.unlink(missing_ok=True)
+        return tables
+    drawing = forest(comparisons)
+    for path in pictures:
+        write_figure(drawing, path, dpi=DPI)
+    return [*tables, *pictures]
 
 
 # --- page ---------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ class Line:
         if self._live is not None:
             from rich.text import Text
 
-            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"))
+            self._live.update(Text(text))
         elif self._wanted is not False and _in_notebook():
             from IPython.display import display  # type: ignore[import-not-found]
 

@@ -61,6 +61,11 @@ class Comparison:
     alpha: float = ALPHA
 
     @property
+    def tested(self) -> bool:
+        """Whether a pair has a seed in common."""
+        return any(pair.n for pair in self.pairs)
+
+    @property
     def threshold(self) -> float:
         """The E that decides one of the pairs; NaN where none could be tested."""
         return max((pair.threshold for pair in self.pairs if pair.n), default=math.nan)

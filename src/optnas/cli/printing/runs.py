@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,34 +18,35 @@ from optnas.cli.printing.text import aligned, number, say
 from optnas.measures.drawing import run_label
 from optnas.study.folder import look
 
-HEADER = (
-    f"{'epoch':>5} {'train loss':>10} {'train %':>8} {'valid %':>8} {'benchmark %':>12} "
-    f"{'skips':>5} {'top eig':>9} {'alpha path':>10} {'s':>7}  architecture"
+HEADS = (
+    *(f"{'epoch':>5}", f"{'train loss':>10}", f"{'train %':>8}", f"{'valid %':>8}"),
+    *(f"{'benchmark %':>12}", f"{'skips':>5}", f"{'top eig':>9}", f"{'alpha path':>10}"),
+    *(f"{'s':>7}", " architecture"),
 )
 LIVE_ROWS = 15
 
 
-def epoch_line(record: Record) -> str:
-    """One epoch as a line under `HEADER`; the benchmark accuracy is that of its first data set."""
+def epoch_cells(record: Record) -> tuple[str, ...]:
+    """One epoch under `HEADS`; the benchmark accuracy is that of its first data set."""
     accuracy = next(iter(record["benchmark"]["accuracy"].values()), None)
-    return " ".join(
-        (
-            f"{record['epoch']:>5}",
-            number(record["train_loss"], 10, 4),
-            number(record["train_accuracy"], 8, 2),
-            number(record["valid_accuracy"], 8, 2),
-            number(accuracy, 12, 2),
-            f"{record['skips']:>5}",
-            number(record[TOP_EIGENVALUE], 9, 4),
-            number(record["alpha_path_length_centred"], 10, 4),
-            number(record["seconds"], 7, 1),
-            f" {record['architecture']}",
-        )
+    return (
+        f"{record['epoch']:>5}",
+        number(record["train_loss"], 10, 4),
+        number(record["train_accuracy"], 8, 2),
+        number(record["valid_accuracy"], 8, 2),
+        number(accuracy, 12, 2),
+        f"{record['skips']:>5}",
+        number(record[TOP_EIGENVALUE], 9, 4),
+        number(record["alpha_path_length_centred"], 10, 4),
+        number(record["seconds"], 7, 1),
+        f" {record['architecture']}",
     )
 
 
 class EpochTable:
     """The table of epochs while a search runs: live on a terminal, else a plain line per epoch.
+
+    On a terminal the columns that the screen has no room for are left out whole, from the right.
 
     Args:
         out: the run's folder.
@@ -51,7 +54,8 @@ class EpochTable:
 
     def __init__(self, out: Path) -> None:
         self._folder = RunFolder(out)
-        self._lines: list[str] = []
+        self._note = ""
+        self._rows: list[tuple[str, ...]] = []
         self._live: Any = None
 
     def __enter__(self) -> EpochTable:
@@ -64,20 +68,29 @@ class EpochTable:
 
     def add(self, record: Record) -> None:
         """Show one more epoch."""
-        if not self._lines:
+        first = not self._rows
+        if first:
             searched = self._folder.read_config()["data"]["name"]
-            self._show(f"{benchmark_note(record['benchmark'], searched)}\n{HEADER}")
-        self._show(epoch_line(record))
-
-    def _show(self, text: str) -> None:
-        self._lines += text.split("\n")
+            self._note = benchmark_note(record["benchmark"], searched)
+        self._rows.append(epoch_cells(record))
         if self._live is None:
-            say(text, flush=True)
+            if first:
+                say(f"{self._note}\n{' '.join(HEADS)}")
+            say(" ".join(self._rows[-1]), flush=True)
             return
         from rich.text import Text
 
-        shown = self._lines[:2] + self._lines[2:][-LIVE_ROWS:]
-        self._live.update(Text(for_terminal("\n".join(shown)), no_wrap=True, overflow="ellipsis"))
+        lines = [*textwrap.wrap(self._note, self._live.console.width), *self._lines()]
+        self._live.update(Text(for_terminal("\n".join(lines)), no_wrap=True))
+
+    def _lines(self) -> list[str]:
+        """The heads and the last rows, as far as they fit the screen."""
+        # A column that was too wide once stays away: the table would jump.
+        widths = [max(map(len, column)) for column in zip(HEADS, *self._rows, strict=True)]
+        ends = itertools.accumulate(widths, lambda end, width: end + 1 + width)
+        room = self._live.console.width
+        cells = sum(end <= room for end in ends)
+        return [" ".join(row[:cells]) for row in (HEADS, *self._rows[-LIVE_ROWS:])]
 
     def __exit__(self, *error: object) -> None:
         if self._live is not None:

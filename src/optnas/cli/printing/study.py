@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -257,16 +257,36 @@ def print_status(
         say(warning)
 
 
-def print_comparison(comparison: Comparison) -> None:
-    """Arms and pairs of one response, and what has to be known of them."""
-    from optnas.report.comparison import heading, interval, minus, remarks, tick
+def print_comparisons(comparisons: Sequence[Comparison]) -> None:
+    """Arms and pairs of each response, and what has to be known of them."""
+    from optnas.report.comparison import NO_PAIR, heading, remarks
 
-    say(f"--- {heading(comparison)}")
-    arms = [
-        [each.arm, str(each.n), f"{each.mean:.4g}", f"{each.iqm:.4g}"] for each in comparison.arms
-    ]
-    say("\n".join(aligned(["arm", "<n", "<mean", "<interquartile mean"], arms)))
-    say()
+    said: set[str] = set()
+    for each in comparisons:
+        say(f"--- {heading(each)}")
+        arms = [
+            [arm.arm, str(arm.n), *(f"{x:.4g}" if arm.n else "-" for x in (arm.mean, arm.iqm))]
+            for arm in each.arms
+        ]
+        say("\n".join(aligned(["arm", "<n", "<mean", "<interquartile mean"], arms)))
+        say()
+        if each.tested:
+            _print_pairs(each)
+        else:
+            say(NO_PAIR)
+        # Without pairs the remarks of all responses are the same.
+        told = [line for line in remarks(each) if each.tested or line not in said]
+        said.update(told)
+        for line in told:
+            say(line)
+        say()
+    if not any(each.tested for each in comparisons):
+        say("no picture is drawn")
+
+
+def _print_pairs(comparison: Comparison) -> None:
+    from optnas.report.comparison import interval, minus, tick
+
     unit = f" {comparison.of_difference}" if comparison.of_difference else ""
     better = "above" if comparison.better == "neither" else "better"
     rows = [
@@ -291,9 +311,6 @@ def print_comparison(comparison: Comparison) -> None:
     ]
     heads = ["pair", "<n", "<difference", "<95 % interval", "<p", "<Holm", "<E", f"<P({better})"]
     say("\n".join(aligned([*heads, "told apart"], rows)))
-    for remark in remarks(comparison):
-        say(remark)
-    say()
 
 
 def print_claims(ledger: Ledger, *, details: bool) -> None:
