@@ -274,7 +274,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         PAIR, str(tiny_protocol(tmp_path, PROTOCOL + "weight_decay = 1e-3\n")), folder=None
     )
     path.write_text(PROTOCOL)
-    with pytest.raises(UserError, match=r"table\.trainings\.jsonl: holds trainings of other"):
+    with pytest.raises(UserError, match=r"weight_decay 0 there, 0\.001 asked; choose"):
         make_table(PAIR, other, out)
     with pytest.raises(UserError, match="of other settings, data or another space"):
         make_table(TOY, load_settings(TOY, str(path), folder=None), out)

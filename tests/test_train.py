@@ -78,7 +78,9 @@ def test_killed_in_any_epoch_and_resumed_equals_uninterrupted(tmp_path: Path) ->
     more = {**SMALL, "training": {"epochs": 3, "seeds": [1, 2]}}
     added = optnas.train(CELL, more, out=cut, on_epoch=lambda each: only(each.seed, 2))
     assert added["accuracy"]["test"]["per_seed"][0] == again.test
-    with pytest.raises(UserError, match=r"trainings\.jsonl: holds trainings of other settings"):
+    with pytest.raises(
+        UserError, match=r"another space: training\.epochs 3 there, 4 asked; choose"
+    ):
         optnas.train(CELL, {**SMALL, "training": {"epochs": 4}}, out=cut)
 
 

@@ -25,7 +25,7 @@ from optnas.base.errors import UserError
 from optnas.base.files import present, write_text, writing
 from optnas.base.json import dump_json, parse_json
 from optnas.base.records import Place, folder_path
-from optnas.base.toml import dump_toml, read_text
+from optnas.base.toml import dump_toml, parse_toml, read_text
 from optnas.measures.intervals import mean_interval
 from optnas.search.checkpoints import compare, read_content, write_content
 from optnas.search.environment import describe_environment, exactly
@@ -136,7 +136,8 @@ def carry_out(
     document = document_of(planned, parts)
     identity = document["identity"]
     with _made(folder), held(folder / JOURNAL, folder), exactly(threads):
-        entries = begin(folder / JOURNAL, {"format": FORMAT, "cell": cell.string, **identity})
+        facts = {"format": FORMAT, "cell": cell.string, **identity}
+        entries = begin(folder / JOURNAL, facts, _begun_with(folder), document)
         finished = {entry["seed"]: entry for entry in entries}
         missing = [seed for seed in seeds if seed not in finished]
         training = None
@@ -162,6 +163,13 @@ def carry_out(
         }
         write_text(folder / RESULT, dump_json(result, indent=1) + "\n")
     return result
+
+
+def _begun_with(folder: Path) -> dict[str, Any] | None:
+    """The content of training.toml as an earlier command wrote it; None if it is not to be read."""
+    with contextlib.suppress(UserError):
+        return parse_toml(read_text(folder / CONFIG), folder / CONFIG)
+    return None
 
 
 def _refuse_occupied(folder: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ from optnas.base.errors import UserError
 from optnas.base.files import append_text, lock
 from optnas.base.json import read_lines
 from optnas.base.records import BusyError
-from optnas.base.toml import read_text
+from optnas.base.toml import flat, read_text
 from optnas.search.standalone.train import Trained
 from optnas.spaces import Architecture
 
 Entry = dict[str, Any]
+# What two trainings differ in beside settings, or as a consequence of them.
+BESIDE = re.compile(r"^(format|hash|images\..*|identity\.(hash|searched))$|(^|\.)training\.seeds$")
+MOST_TOLD = 4
 
 
 def entry_of(cell: Architecture, seed: int, trained: Trained, seconds: float) -> Entry:
@@ -86,7 +90,28 @@ def held(journal: Path, out: Path) -> Iterator[None]:
             raise
 
 
-def begin(journal: Path, facts: Mapping[str, Any]) -> list[Entry]:
+def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """The settings in which two trainings differ, in words; seeds may.
+
+    Example:
+        >>> differences({"training": {"epochs": 3}}, {"training": {"epochs": 4}})
+        'training.epochs 3 there, 4 asked'
+    """
+    held, wanted = flat(there), flat(asked)
+    told = [
+        f"{key} {held.get(key, 'not set')!s:.120} there, {wanted.get(key, 'not set')!s:.120} asked"
+        for key in {**held, **wanted}
+        if held.get(key) != wanted.get(key) and not BESIDE.search(key)
+    ]
+    return "; ".join(told[:MOST_TOLD])
+
+
+def begin(
+    journal: Path,
+    facts: Mapping[str, Any],
+    there: Mapping[str, Any] | None = None,
+    asked: Mapping[str, Any] | None = None,
+) -> list[Entry]:
     """Write the first line, or check it and drop a torn last one.
 
     The file is changed where it is: it is the one that is held, and another would not be.
@@ -94,6 +119,8 @@ def begin(journal: Path, facts: Mapping[str, Any]) -> list[Entry]:
     Args:
         journal: the file, held.
         facts: what is trained; ``format`` and ``hash`` have to be those of the first line.
+        there: the settings it was begun with, for the error; by default those of its first line.
+        asked: the settings that were asked; by default ``facts``.
 
     Returns:
         The finished trainings.
@@ -109,8 +136,11 @@ def begin(journal: Path, facts: Mapping[str, Any]) -> list[Entry]:
         return []
     first, *entries = read_lines(journal)
     if any(first.get(key) != facts[key] for key in ("format", "hash")):
+        before, now = there or first, asked or facts
+        # Earlier first lines hold no sections.
+        told = differences(before, {key: now[key] for key in now if key in before})
         raise UserError(
-            "holds trainings of other settings, data or another space",
+            f"holds trainings of other settings, data or another space{told and f': {told}'}",
             where=journal,
             remedy="choose another --out, or the settings it was begun with",
         )

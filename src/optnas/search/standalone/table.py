@@ -56,7 +56,12 @@ def make_table(
     _refuse_occupied(out, journal)
     parts = load_parts(settings)
     with held(journal, out):
-        facts = {"format": FORMAT, "space": settings.space["name"], "hash": settings.hash}
+        facts = {
+            "format": FORMAT,
+            "space": settings.space["name"],
+            **settings.document(),
+            "hash": settings.hash,
+        }
         trainings = {(t["index"], t["seed"]): t for t in begin(journal, facts)}
         groups = list(functions(space).values())
         wanted = [(places[0], seed) for seed in settings.training.seeds for places in groups]
