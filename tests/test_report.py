@@ -357,6 +357,8 @@ def test_the_page_is_whole_and_holds_its_data(written: tuple[str, Path, Path]) -
     assert f"optnas study run {name}" in text
     assert 3 < text.count('class="claim"') < 20
     assert "No run of this study is of the arms of: " in text
+    # A setting is told with the component that it is of.
+    assert {"momentum", "betas"} <= set(re.findall(r"(\w+)</code></td><td>(?:SGD|Adam): ", text))
     # The study at hand comes first: its arms, then the lines that decide.
     assert text.index('<section id="comparison">') < text.index('<section id="design">')
     assert text.count('<li class="apart">') + text.count('<li>\n<span class="pairname">') == 2 * 15

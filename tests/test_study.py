@@ -796,6 +796,10 @@ def test_plan_tells_what_differs_and_what_the_seeds_cannot_decide(
     six = tiny_study(tmp_path, "[0, 1, 2, 3, 4, 5]", grid)
     assert command("study", "plan", six, "--no-timing") == 0
     assert "are the fewest" not in capsys.readouterr().out
+    assert command("study", "plan", "optdarts-cpu", "--no-timing") == 0
+    out = capsys.readouterr().out
+    assert "measures.landscape" not in out  # no setting of an optimizer
+    assert "differ by arch_optimizer.name too: Adam: landscape\n" in out
 
 
 def test_plan_measures_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -266,13 +266,29 @@ def _measured(run: RunFolder, label: str) -> bool:
 
 
 def _design(entries: Sequence[Entry]) -> dict[str, list[str]]:
-    """The settings of the study: those that vary with their values, then those that all share."""
+    """The settings of the study: those that vary with their values, then those that do not.
+
+    One that only runs of some components have is told with these, such as ``SGD: 0.9``.
+    """
     values: dict[str, dict[str, None]] = {}
     for entry in entries:
         for key, value in entry.settings.items():
-            values.setdefault(key, {})[json.dumps(value)] = None
+            told = json.dumps(value).strip('"')
+            if any(key not in other.settings for other in entries):
+                told = f"{_component(entry.settings, key)}: {told}"
+            values.setdefault(key, {})[told] = None
     ordered = sorted(values, key=lambda key: len(values[key]) == 1)
-    return {key: [value.strip('"') for value in values[key]] for key in ordered}
+    return {key: list(values[key]) for key in ordered}
+
+
+def _component(settings: Mapping[str, Any], key: str) -> str:
+    """The name of the component that a setting is of; without one, ``where it is set``."""
+    while key:
+        key = key.rpartition(".")[0]
+        for name in (key, f"{key}.name"):
+            if isinstance(settings.get(name), str):
+                return str(settings[name])
+    return "where it is set"
 
 
 def _held(material: Material) -> list[str]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 OPEN: tuple[State, ...] = ("missing", "unfinished", "interrupted", "running")
 WRONG: tuple[State, ...] = ("failed", "timeout", "unreadable", "diverged")
+MEASURES = "measures."  # how their settings begin
 QUIET = 30.0  # seconds between lines of progress where there is no terminal
 
 
@@ -124,9 +125,12 @@ def print_plan(
 
     axes = axes_of(study)
     for each in beside(study, axes):
-        say(f"values of {each.axis} differ beside what the study says of them:")
-        for values, told in _together(each).items():
+        if together := _together(each):
+            say(f"values of {each.axis} differ beside what the study says of them:")
+        for values, told in together.items():
             say(f"  {values}: {told}")
+        if measured := _measured(each):
+            say(f"measures, no part of a search, differ by {each.axis} too: {measured}")
     for warning in [*_warnings(others, edited), *undecidable(study, axes)]:
         say(warning)
     if costs:
@@ -158,9 +162,19 @@ def _together(found: Beside) -> dict[str, str]:
         told = ", ".join(
             f"{key.removeprefix(f'{section}.').removesuffix('.name')} {value}"
             for key, value in settings.items()
+            if not key.startswith(MEASURES)
         )
         alike.setdefault(told, []).append(level)
-    return {", ".join(levels): told for told, levels in alike.items()}
+    return {", ".join(levels): told for told, levels in alike.items() if told}
+
+
+def _measured(found: Beside) -> str:
+    """The measures in which the values of an axis differ, such as ``Adam: landscape``."""
+    labels = {
+        level: dict.fromkeys(key.split(".")[1] for key in settings if key.startswith(MEASURES))
+        for level, settings in found.settings.items()
+    }
+    return "; ".join(f"{level}: {', '.join(each)}" for level, each in labels.items() if each)
 
 
 def print_note(study: Study) -> None:
