@@ -137,6 +137,24 @@ def _effect(part: PartFinding | None, blocks: int) -> str:
     return f"**{told}**" if part.verdict in ("supported", "contradicted") else told
 
 
+def always(found: Found) -> str:
+    """The regularizers whose seeds all lie on one side."""
+    if not found.blocks:
+        return NOTHING
+    rows = []
+    for claim, head in COLUMNS.items():
+        parts = (part for part in found.findings[claim].parts if len(part.values) == found.blocks)
+        known = {part.name: part.values.values() for part in parts}
+        sides = (
+            [name for name, values in known.items() if all(sign * each > 0 for each in values)]
+            for sign in (1, -1)
+        )
+        told = (", ".join(names) if len(names) < len(known) else "all" for names in sides)
+        rows.append([head, *(each or "none" for each in told)])
+    heads = (f"in each of {found.blocks} seeds", "above", "below")
+    return as_table(heads, rows)
+
+
 def why(found: Found) -> str:
     """Trace and slope under noise and attack."""
     if not found.blocks:
@@ -173,7 +191,7 @@ def levels(found: Found) -> str:
     return as_table(("regularizer", "w", *LEVELS), rows)
 
 
-PARTS = {"status": status, "parts": parts, "why": why, "levels": levels}
+PARTS = {"status": status, "parts": parts, "always": always, "why": why, "levels": levels}
 
 
 def draw(found: Found, path: Path) -> None:

@@ -112,4 +112,6 @@ def test_pages_without_a_run_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(made, "STUDY", made.Source("none-such", block=32, seeds=12))
     found = made.Found()
     assert "no block has finished" in made.status(found)
-    assert {made.PARTS[name](found) for name in ("parts", "why", "levels")} == {made.NOTHING}
+    assert {made.PARTS[name](found) for name in ("parts", "always", "why", "levels")} == {
+        made.NOTHING
+    }

@@ -234,7 +234,7 @@ ERRORS = {
     "a gap ./mine.py:mine power=1": "power = 1: is a setting of no measure that is named; "
     "write it as gap.KEY=VALUE",
     "empty gap": "there is no run in this folder",
-    "young gap": "young: the run has no checkpoint yet; optnas resume young, or leave it out",
+    "young gap": "young: the run has no checkpoint; leave it out, or put its checkpoint back",
 }
 
 

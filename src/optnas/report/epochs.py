@@ -86,7 +86,8 @@ def epochs(
     tables = sorted({records[0]["benchmark"]["table"] for records in found})
     if len(tables) > 1:
         told = f"the runs were answered by different benchmark tables ({', '.join(tables)})"
-        remedy = f"ask one of them for all: --table {min(tables, key=lambda name: name == 'none')}"
+        asked = {records[0]["benchmark"]["table"] for records in found if _answered(records)}
+        remedy = f"ask one of them for all: --table {min(asked or tables)}"
         if len(spaces) > 1:  # no table holds cells of two
             told += f", for they are of different spaces ({', '.join(spaces)})"
             remedy = "draw them without one: --table none"
@@ -129,6 +130,10 @@ def _stopped(runs: Sequence[RunFolder]) -> list[str]:
         for run, result in results
         if result is None or result.get("status") != "done"
     ]
+
+
+def _answered(records: Sequence[Record]) -> bool:
+    return bool(records[0]["benchmark"]["accuracy"])
 
 
 def _records(run: RunFolder, asked: Table | None) -> list[Record]:
