@@ -86,8 +86,8 @@ def epochs(
     tables = sorted({records[0]["benchmark"]["table"] for records in found})
     if len(tables) > 1:
         told = f"the runs were answered by different benchmark tables ({', '.join(tables)})"
-        asked = {records[0]["benchmark"]["table"] for records in found if _answered(records)}
-        remedy = f"ask one of them for all: --table {min(asked or tables)}"
+        answered = {records[0]["benchmark"]["table"] for records in found if _answered(records)}
+        remedy = f"ask one of them for all: --table {min(answered or tables)}"
         if len(spaces) > 1:  # no table holds cells of two
             told += f", for they are of different spaces ({', '.join(spaces)})"
             remedy = "draw them without one: --table none"
