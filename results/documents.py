@@ -42,12 +42,11 @@ def as_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def spread(values: Sequence[float], form: str) -> str:
     """A mean and its exact 95 % interval over seeds; with fewer than six, their ends."""
-    mean, low, high = paired.interval(values)
-    if math.isfinite(low):
-        return f"{mean:{form}} [{low:{form}}, {high:{form}}]"
-    if len(values) < 2:
-        return f"{mean:{form}}"
-    return f"{mean:{form}} ({min(values):{form}} to {max(values):{form}})"
+    found = [*paired.interval(values), min(values), max(values)]
+    mean, low, high, least, most = (f"{round(each, 12) + 0.0:{form}}" for each in found)
+    if math.isfinite(found[1]):
+        return f"{mean} [{low}, {high}]"
+    return mean if len(values) < 2 else f"{mean} ({least} to {most})"
 
 
 def topic(folder: Path) -> list[Path]:

@@ -223,7 +223,7 @@ def draw(found: Found, path: Path) -> None:
             np.mean(counting), color="gray", ls="--", label="counting 3x3 convolutions, mean"
         )
     axes[0].set_yticks(range(len(names)), names)
-    axes[0].legend(fontsize=8, loc="lower center")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.suptitle(f"A point per seed, n = {found.blocks}; bar: mean", fontsize=10)
     figure.savefig(path, dpi=110)
     plt.close(figure)
