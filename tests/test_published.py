@@ -119,6 +119,13 @@ def test_the_page_of_agreement_is_that_of_the_file() -> None:
 
 
 def test_the_penalty_is_the_gradient_of_a_growing_mean_of_logsumexp() -> None:
+    """Beside Sunshine-Ye/Beta-DARTS, f307704: 2.6e-16.
+
+    Ten steps of its architect and of its training loop for NAS-Bench-201, on its network (C=2, N=1,
+    a stem of one colour) in double precision, in the epochs 1, 12, ..., 100 of 100, clipped at 5
+    and at 0.5, alpha at rates 0.0003 and 0.03: the largest difference of alpha and w.
+    """
+
     def found(epoch: int, base: Any = parts.frozen) -> Hypergradient:
         problem = at(Progress(epoch, 10))
         return beta_decay(weight=50.0, hypergradient=base)(problem, alpha_EO, None)  # type: ignore
@@ -186,6 +193,14 @@ def test_each_operation_is_drawn_with_its_probability() -> None:
 def test_the_gradient_is_that_of_the_tempered_softmax_with_the_noise(
     epoch: int, tau: float
 ) -> None:
+    """Beside D-X-Y/AutoDL-Projects, f46486e, `GDAS.py`: 6.4e-13.
+
+    Ten steps of its search function on its TinyNetworkGDAS (C=2, N=1, a stem of one colour) in
+    double precision, handed the same noise and temperatures, not clipped, with gradients of 0 for
+    what was not drawn: the largest difference of w, with its alpha handed over at each step
+    (2.1e-13), and of alpha and w with its cell's `forward` in place of `forward_gdas`. The same
+    gradient in A becomes the same one in alpha to 1.0e-17.
+    """
     draw, along_EO = Draw(3), normal(1)
     uniform = torch.rand(6, 5, generator=draw.generator(), dtype=torch.float64)
     for used, noise_EO in ((draw, -(-uniform.log()).log()), (None, torch.zeros(6, 5))):
@@ -374,6 +389,13 @@ def selecting(epochs: int, **more: Any) -> Settings:
 def test_edges_are_decided_when_the_published_code_does(
     epochs: int, decided: dict[int, int]
 ) -> None:
+    """Beside ruocwang/darts-pt, 4ec3149, `nasbench201/projection.py`: 8.9e-16.
+
+    Its `pt_project` on its network (C=2, N=1, a stem of one colour) in double precision, handed the
+    same order of edges and batches, two seeds, alpha at rates 0.0003 and 0.03: the largest
+    difference of the 30 losses, and of alpha and w after its 25 epochs of one step. The
+    accuracies are equal to rounding, the operations and the epochs of their decisions are the same.
+    """
     state = build_state(selecting(epochs))
     memories = {}
     for epoch in range(1, epochs + 1):
