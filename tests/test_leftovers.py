@@ -121,7 +121,7 @@ def test_measures_leave_nothing_half_written_under_any_label(tmp_path: Path) -> 
 REPLACE_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
-from optnas.base import records
+from optnas.base import folder
 from optnas.base.records import RunFolder
 
 stage = sys.argv[2]
@@ -129,7 +129,7 @@ die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 if stage == "aside":
     RunFolder._refuse_occupied = die
 if stage == "config":
-    records.write_text = die
+    folder.write_text = die
 with RunFolder(Path(sys.argv[1])).created({"format": 1}, overwrite=True):
     die()
 """

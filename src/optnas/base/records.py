@@ -16,43 +16,35 @@ Importable without torch.
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import glob
 import hashlib
-import logging
 import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from optnas.base.contents import Status, check_records, check_result, check_starts
 from optnas.base.errors import UserError
-from optnas.base.escapes import for_terminal
 from optnas.base.files import (
     TEMPORARY,
     append_text,
-    is_locked,
-    lock,
     present,
     regular,
     replaced,
     write_text,
 )
+from optnas.base.folder import Folder, Place, folder_path
 from optnas.base.json import dump_json, parse_json, parse_object, read_lines
 from optnas.base.measurements import Measurements
-from optnas.base.toml import dump_toml, parse_toml, read_text
+from optnas.base.toml import read_text
 
-log = logging.getLogger(__name__)
 FINISHED = ("done", "diverged")
 # The first epoch of the search. Epoch 0 is recorded before any step: part of every curve, but no
 # epoch at which a search ends, is best, or is correlated. Analysis and stopping rules ask this.
 FIRST_EPOCH = 1
 Record = dict[str, Any]
-Place = str | os.PathLike[str]  # a RunFolder is one too
 DELETE = "restore the file, or delete it"
 
 
@@ -71,28 +63,7 @@ class Written(NamedTuple):
 NOTHING_WRITTEN = Written(0, hashlib.sha256().hexdigest())
 
 
-def folder_path(given: Place) -> Path:
-    """The path of one folder.
-
-    Raises:
-        UserError: it is something else, such as a list of paths.
-    """
-    if isinstance(given, (str, os.PathLike)):
-        return Path(given)
-    raise UserError(
-        f"the path of one folder is due here, and this is of type {type(given).__name__}",
-        where="arguments",
-        key="folder",
-        value=given,
-        remedy="give one, such as 'runs/a', and call again for each further one",
-    )
-
-
-class BusyError(UserError):
-    """Another process is running in a folder."""
-
-
-class RunFolder:
+class RunFolder(Folder):
     """One run's folder.
 
     Args:
@@ -103,197 +74,14 @@ class RunFolder:
     """
 
     def __init__(self, path: Place):
-        path = folder_path(path)
-        self.path = path
-        self.config = path / "config.toml"
+        super().__init__(path)
+        path = self.path
         self.environment = path / "environment.json"
         self.epochs = path / "epochs.jsonl"
         self.result = path / "result.json"
         self.turns = path / "turns.jsonl"
-        self.warnings = path / "warnings.txt"
-        self.checkpoint = path / "checkpoints" / "last.pt"
         self.previous = path / "checkpoints" / "previous.pt"
         self.measures = Measurements(path / "measures")
-        self._lock = path / ".lock"
-        self._config: tuple[str, dict[str, Any]] | None = None  # as last read: text, document
-
-    def __fspath__(self) -> str:
-        return str(self.path)
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder alone. The kernel frees the lock however the process ends.
-
-        Yields:
-            Nothing; the lock is held inside the block.
-
-        Raises:
-            BusyError: another process holds it.
-            UserError: the folder cannot be written.
-        """
-        with contextlib.ExitStack() as held:
-            busy = BusyError(
-                "another process is running in this folder",
-                where=self.path,
-                remedy="wait for it, or choose another folder",
-            )
-            with self._told():
-                held.enter_context(lock(self._lock, busy))
-            yield
-
-    def running(self) -> bool:
-        """Whether a process holds the folder at this moment."""
-        return is_locked(self._lock)
-
-    @contextlib.contextmanager
-    def created(self, document: Mapping[str, Any], *, overwrite: bool = False) -> Iterator[None]:
-        """Create the folder with its configuration.
-
-        A `UserError` raised inside before the first checkpoint takes everything back.
-
-        Args:
-            document: the content of config.toml.
-            overwrite: a run that lies there is replaced. It stands aside meanwhile, and comes back
-                if the new one cannot begin.
-
-        Yields:
-            Nothing; the folder is there and locked inside the block.
-
-        Raises:
-            UserError: the folder cannot be made, or holds something already.
-        """
-        self.put_back()
-        with contextlib.ExitStack() as aside:
-            if overwrite and self.config.exists():
-                aside.enter_context(self._aside())
-            aside.enter_context(self._new(document))
-            yield
-
-    @contextlib.contextmanager
-    def _aside(self) -> Iterator[None]:
-        """The run that lies here under another name: dropped at the end, back after an error."""
-        if not isinstance(self.read_config().get("identity"), Mapping):
-            raise UserError(
-                "holds no run's configuration, and only a run is overwritten",
-                where=self.config,
-                remedy="choose another folder",
-            )
-        former = self.path.with_name(f".{self.path.name}.{os.getpid()}{TEMPORARY}")
-        # Held while it stands aside: whoever finds it unheld knows that its process is gone.
-        with self.locked():
-            with self._told():
-                self.path.rename(former)
-            try:
-                yield
-            except UserError:
-                if not self.config.exists():
-                    former.rename(self.path)
-                raise
-            finally:
-                if self.config.exists():
-                    shutil.rmtree(former, ignore_errors=True)
-
-    def put_back(self) -> None:
-        """Bring back the run that stood aside for one that was killed before it began.
-
-        Nothing happens where there is none, where the new run has begun, or where that is refused.
-        """
-        former = self._former()
-        if former is None or self.config.exists():
-            return
-        with contextlib.suppress(OSError, UserError), former.locked():
-            if self.path.exists():
-                with self.locked():
-                    self._refuse_occupied()
-                    self._take_back()
-            former.path.rename(self.path)
-            told = "this run is back: the one that was to replace it was killed before it began"
-            self.warn(told)
-            log.warning("optnas: warning: %s", for_terminal(f"{self.path}: {told}"))
-
-    def _former(self) -> RunFolder | None:
-        """The run that a killed process set aside, the latest of them."""
-        left = [
-            path
-            for path in self.path.absolute().parent.glob(
-                f".{glob.escape(self.path.name)}.*{TEMPORARY}"
-            )
-            if (path / self.config.name).exists()
-            and replaced(path) == self.path.name
-            and not is_locked(path / self._lock.name)
-        ]
-        return RunFolder(max(left, key=lambda path: path.stat().st_mtime)) if left else None
-
-    @contextlib.contextmanager
-    def _new(self, document: Mapping[str, Any]) -> Iterator[None]:
-        with self._told():
-            made = [p for p in (self.path, *self.path.parents) if not p.exists()]
-            self._refuse_occupied()
-        try:
-            with self._told():
-                self.path.mkdir(parents=True, exist_ok=True)
-            with self.locked():
-                self._refuse_occupied()
-                try:
-                    with self._told():
-                        write_text(self.config, dump_toml(dict(document)))
-                        self.checkpoint.parent.mkdir(exist_ok=True)
-                    yield
-                except UserError:
-                    if not self.checkpoint.exists():
-                        self._take_back()
-                    raise
-        except UserError:
-            for folder in made:
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
-            raise
-
-    def _refuse_occupied(self) -> None:
-        # A start that was killed before it had written config.toml leaves these two at most.
-        def ours(name: str) -> bool:
-            partial = name.startswith(self.config.name) and name.endswith(TEMPORARY)
-            return partial or name == self._lock.name
-
-        if self.path.exists() and (
-            not self.path.is_dir() or not all(ours(entry.name) for entry in self.path.iterdir())
-        ):
-            raise UserError(
-                "the output folder holds something already"
-                if self.path.is_dir()
-                else "is a file, and a run is a folder",
-                key="--out",
-                value=str(self.path),
-                remedy="choose another, add --overwrite, or: "
-                f"optnas resume {shlex.quote(str(self.path))}"
-                if self.config.exists()
-                else "choose an empty or new folder",
-            )
-
-    def _take_back(self) -> None:
-        # The folder was empty when this start made or took it: all in it comes from this start.
-        with contextlib.suppress(OSError):
-            for path in self.path.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink()
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise self.unwritable(error) from error
-
-    def unwritable(self, error: OSError) -> UserError:
-        """An operating system's refusal (read-only, full disk, no permission) as bad input."""
-        return UserError(
-            f"cannot write here ({error.strerror or error})",
-            key="--out",
-            value=str(self.path),
-            remedy="choose a folder that can be written, with space left",
-        )
 
     def start(self, environment: Mapping[str, Any], records: Written, epoch: int) -> None:
         """Note a start, drop an old result, and cut off what is later than the checkpoint.
@@ -318,7 +106,7 @@ class RunFolder:
         self.result.unlink(missing_ok=True)
         for leftover in self.path.rglob(f"*{TEMPORARY}"):
             leftover.unlink()
-        former = self._former() if epoch >= 0 else None
+        former = self.former() if epoch >= 0 else None
         if former is not None:  # this run has replaced it
             shutil.rmtree(former.path, ignore_errors=True)
 
@@ -414,49 +202,6 @@ class RunFolder:
         result = {"status": status, **facts}
         write_text(self.result, dump_json(result, indent=1) + "\n")
         return result
-
-    def warn(self, line: str) -> None:
-        """Note what went wrong beside the numbers; a full disk may be what did."""
-        with contextlib.suppress(OSError), self.warnings.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-
-    def read_config(self) -> dict[str, Any]:
-        """The content of config.toml.
-
-        Raises:
-            UserError: there is no run here.
-        """
-        if not present(self.config):
-            self.put_back()
-        if not present(self.config):
-            raise UserError(
-                "there is no run in this folder (no config.toml)",
-                where=self.path,
-                remedy="check the path; optnas list shows the runs below a folder",
-            )
-        text = read_text(self.config)
-        if self._config is None or self._config[0] != text:
-            self._config = text, parse_toml(text, self.config)
-        return copy.deepcopy(self._config[1])
-
-    def read_identity(self) -> dict[str, Any]:
-        """What config.toml says under ``identity``: hash, numbers version, and more.
-
-        Raises:
-            UserError: there is no run here, or hash or numbers version are missing.
-        """
-        identity = self.read_config().get("identity")
-        if (
-            not isinstance(identity, dict)
-            or not isinstance(identity.get("hash"), str)
-            or not isinstance(identity.get("numbers_version"), int)
-        ):
-            raise UserError(
-                "has no hash and numbers version under [identity], as a run's has",
-                where=self.config,
-                remedy="restore the file, or move the folder elsewhere",
-            )
-        return identity
 
     def read_result(self) -> dict[str, Any] | None:
         """How the run ended, or None while it has not.

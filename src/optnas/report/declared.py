@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import optnas.study
 from optnas.base.errors import UserError
-from optnas.base.records import folder_path
+from optnas.base.folder import folder_path
 from optnas.base.toml import require_table
 from optnas.search.words import speaking, told
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from optnas.base.errors import UserError
-from optnas.base.records import Place, Record, RunFolder
+from optnas.base.folder import Place
+from optnas.base.records import Record, RunFolder
 from optnas.base.registry import register
 from optnas.measures.drawing import require_runs
 from optnas.measures.figures import Figure, Panel, Row

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.files import write_text, writing
-from optnas.base.records import Place, RunFolder, given_runs
+from optnas.base.folder import Place
+from optnas.base.records import RunFolder, given_runs
 from optnas.measures.drawing import FORMATS, PLAIN, check_format, require_runs, write_figure
 from optnas.measures.figures import Figure, Row
 from optnas.report import static

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optnas.base.records import Place, RunFolder
+from optnas.base.folder import Place
+from optnas.base.records import RunFolder
 from optnas.base.toml import flat
 from optnas.search.words import speaking
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optnas.base.folder import Place
 from optnas.base.measurements import Line
-from optnas.base.records import FINISHED, Place, Record, RunFolder
+from optnas.base.records import FINISHED, Record, RunFolder
 from optnas.base.toml import nest, read_toml, require_table
 from optnas.search.objects import named
 from optnas.search.settings.complete import complete_measure

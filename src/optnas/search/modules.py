@@ -8,7 +8,8 @@ from typing import Any
 
 from optnas.base.errors import UserError
 from optnas.base.files import present
-from optnas.base.records import Place, RunFolder, folder_path
+from optnas.base.folder import Place, folder_path
+from optnas.base.records import RunFolder
 from optnas.base.seeds import named_generator
 from optnas.base.toml import nest, read_toml
 from optnas.search.checkpoints import restore

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from optnas.analysis.claims.columns import ALONE
-from optnas.base.records import BusyError, RunFolder
+from optnas.base.folder import BusyError
+from optnas.base.records import RunFolder
 from optnas.search.standalone.cell import OnEpoch, carry_out
 from optnas.search.standalone.found import DEFAULT_PROTOCOL, Plan, plan
 from optnas.study.declare import ID_LENGTH

@@ -9,7 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 from optnas.base.errors import UserError
 from optnas.base.files import present
-from optnas.base.records import FINISHED, BusyError, Record, RunFolder, find_runs
+from optnas.base.folder import BusyError
+from optnas.base.records import FINISHED, Record, RunFolder, find_runs
 from optnas.search.settings.model import NUMBERS_VERSION, Settings
 from optnas.study.declare import ID_LENGTH, PlannedRun, Study, load_study
 from optnas.study.starts import StartLog

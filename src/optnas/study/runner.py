@@ -17,7 +17,8 @@ from optnas.base import registry
 from optnas.base.contents import Status
 from optnas.base.errors import COMMAND_LINE, Origins, UserError, fault_of
 from optnas.base.files import TEMPORARY
-from optnas.base.records import FINISHED, BusyError, RunFolder
+from optnas.base.folder import BusyError
+from optnas.base.records import FINISHED, RunFolder
 from optnas.study.declare import PlannedRun, Study
 from optnas.study.engines.base import Engine, Job
 from optnas.study.folder import State, epochs_of, locate, look, prepare, state_of

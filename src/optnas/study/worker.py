@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from optnas.base.errors import EXIT_DIVERGED, EXIT_DONE, EXIT_FAILED, UserError, fault_of
-from optnas.base.records import FINISHED, BusyError, RunFolder
+from optnas.base.folder import BusyError
+from optnas.base.records import FINISHED, RunFolder
 from optnas.base.toml import nest
 from optnas.search.api import search
 from optnas.search.settings.layers import reread

@@ -23,8 +23,8 @@ import torch
 
 from optnas.base.errors import UserError
 from optnas.base.files import present, write_text, writing
+from optnas.base.folder import Place, folder_path
 from optnas.base.json import dump_json, parse_json
-from optnas.base.records import Place, folder_path
 from optnas.base.toml import dump_toml, parse_toml, read_text
 from optnas.measures.intervals import mean_interval
 from optnas.search.checkpoints import compare, read_content, write_content

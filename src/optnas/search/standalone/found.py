@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from optnas.base.errors import UserError
+from optnas.base.folder import Place
 from optnas.base.json import digest
-from optnas.base.records import Place, RunFolder
+from optnas.base.records import RunFolder
 from optnas.base.toml import nest
 from optnas.data.splits import KINDS
 from optnas.search.settings.layers import Layer, default_space

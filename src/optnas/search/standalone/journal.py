@@ -16,8 +16,8 @@ from typing import Any
 
 from optnas.base.errors import UserError
 from optnas.base.files import append_text, lock
+from optnas.base.folder import BusyError
 from optnas.base.json import read_lines
-from optnas.base.records import BusyError
 from optnas.base.toml import flat, read_text
 from optnas.search.standalone.train import Trained
 from optnas.spaces import Architecture
