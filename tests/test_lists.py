@@ -22,6 +22,7 @@ KEYS = {
     "algorithm": ("name", "year", "step_cost", "needs", "summary", "paper"),
 }
 EXPECTED = {"oracle", "fixed"}
+RECORDS = Path(__file__).parents[1] / "results" / "optdarts-cpu"
 
 
 def told(capfd: pytest.CaptureFixture[str], *words: str) -> Any:
@@ -122,6 +123,34 @@ def test_runs_are_listed(
     assert (cut["status"], cut["epoch"]) == ("interrupted", 1)
     assert (other["status"], other["numbers_version"]) == ("unreadable", None)
     assert isinstance(done["numbers_version"], int)
+
+
+def test_runs_that_differ_in_a_setting_are_told_apart(capfd: pytest.CaptureFixture[str]) -> None:
+    """Momentum 0, .5 and .99 stood there as three equal lines."""
+    assert command("list", str(RECORDS)) == 0
+    head, *rows = capfd.readouterr().out.splitlines()
+    column = slice(head.index("differing settings"), head.index("folder"))
+    swept = {row[column].strip() for row in rows if row.startswith("darts: SGD + Adam")}
+    assert swept == {f"weight_optimizer.momentum={value}" for value in ("0", "0.5", "0.9", "0.99")}
+    assert not any(row[column].strip() for row in rows if row.startswith("sdarts-rs"))
+
+
+def test_settings_of_runs_in_many_differing_ways(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ways = {"lr": 0.5, "momentum": 0.25, "nesterov": True, "schedule.final_lr": 0.01}
+    api.run(TINY, out=tmp_path / "one")
+    api.run(
+        TINY | {f"weight_optimizer.{key}": value for key, value in ways.items()},
+        out=tmp_path / "other",
+    )
+    (tmp_path / "third").mkdir()
+    (tmp_path / "third" / "config.toml").write_text("identity = 1\n")
+    assert command("list", str(tmp_path)) == 0
+    one, other, third = capfd.readouterr().out.splitlines()[1:]
+    assert "nesterov=False and 1 more" in one
+    assert "lr=0.5, weight_optimizer.momentum=0.25, " in other
+    assert third.startswith("unreadable")
 
 
 def test_the_status_of_a_study(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

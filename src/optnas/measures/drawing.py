@@ -161,6 +161,23 @@ def run_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     Returns:
         In their order.
     """
+    told = []
+    for config, own in zip(configs, own_settings(configs), strict=True):
+        pair = pair_name(config)
+        extra = "".join(f", {setting(key, value)}" for key, value in own.items())
+        told.append(f"{run_label(config).removesuffix(f': {pair}')}{extra}: {pair}")
+    return told
+
+
+def own_settings(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """By what some runs of the same `run_label` differ, their seed and what is in `APART` aside.
+
+    Args:
+        configs: of the runs.
+
+    Returns:
+        In their order: dotted key to value.
+    """
     settings = [
         {
             key: value
@@ -170,18 +187,20 @@ def run_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         for config in configs
     ]
     labels = [run_label(config) for config in configs]
-    told = []
-    for label, own, config in zip(labels, settings, configs, strict=True):
-        alike = [other for each, other in zip(labels, settings, strict=True) if each == label]
-        keys = [key for key in own if any(other.get(key) != own[key] for other in alike)]
-        extra = "".join(f", {key}={_short(own[key])}" for key in keys)
-        pair = pair_name(config)
-        told.append(f"{label.removesuffix(f': {pair}')}{extra}: {pair}")
-    return told
+    first = dict(zip(reversed(labels), reversed(settings), strict=True))
+    differing: dict[str, set[str]] = {label: set() for label in labels}
+    for label, own in zip(labels, settings, strict=True):
+        keys = own.keys() | first[label].keys()
+        differing[label] |= {key for key in keys if own.get(key) != first[label].get(key)}
+    return [
+        {key: value for key, value in own.items() if key in differing[label]}
+        for label, own in zip(labels, settings, strict=True)
+    ]
 
 
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def setting(key: str, value: Any) -> str:
+    """One setting in a label."""
+    return f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
 
 
 def check_format(path: Path) -> None:

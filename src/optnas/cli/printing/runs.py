@@ -15,7 +15,7 @@ from optnas.base.errors import UserError
 from optnas.base.escapes import for_terminal
 from optnas.base.records import Record, RunFolder
 from optnas.cli.printing.text import aligned, number, say
-from optnas.measures.drawing import run_label
+from optnas.measures.drawing import own_settings, run_label, setting
 from optnas.study.folder import look
 
 HEADS = (
@@ -156,26 +156,50 @@ RUN_COLUMNS = (
     *("algorithm: weight + arch optimizer", "data", "<seed", "status", "<epoch", "<valid %"),
     *("<bench %", "<skips", "<alpha path", "table", "folder"),
 )
+SHOWN = ("data.name", "search.epochs")  # settings that those columns tell
+MOST_SETTINGS = 3  # that a row names
+UNREADABLE = "unreadable"
 
 
 def print_runs(runs: Sequence[RunFolder], folder: Path) -> None:
-    """A table of the runs below a folder: what they are, how far, what their last cell is worth."""
+    """A table of the runs below a folder: what they are, how far, what their last cell is worth.
+
+    Settings that tell runs of one algorithm and pair apart stand in a column of their own.
+    """
     if not runs:
         say(f"no run below {folder}")
         return
-    say("\n".join(aligned(RUN_COLUMNS, [_run_row(run) for run in runs])))
+    rows = [_run_row(run) for run in runs]
+    readable = [at for at, row in enumerate(rows) if row[0] != UNREADABLE]
+    apart = dict(
+        zip(readable, own_settings([runs[at].read_config() for at in readable]), strict=True)
+    )
+    told = [_settings(apart.get(at, {})) for at in range(len(rows))]
+    heads = [*RUN_COLUMNS]
+    if any(told):
+        heads.insert(-1, "differing settings")
+        for row, each in zip(rows, told, strict=True):
+            row.insert(-1, each)
+    say("\n".join(aligned(heads, rows)))
+
+
+def _settings(own: Mapping[str, Any]) -> str:
+    """Settings in a cell of the table, without those that have columns."""
+    told = [setting(key, value) for key, value in own.items() if key not in SHOWN]
+    more = len(told) - MOST_SETTINGS
+    return ", ".join(told[:MOST_SETTINGS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _run_row(run: RunFolder) -> list[str]:
     status, told = look(run)
     try:
-        if status != "unreadable":
+        if status != UNREADABLE:
             return _readable_row(run, status)
     except UserError as error:
         told = str(error)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         told = f"{type(error).__name__}: {error}"
-    return ["unreadable", *[""] * (len(RUN_COLUMNS) - 2), f"{run.path}: {told}"]
+    return [UNREADABLE, *[""] * (len(RUN_COLUMNS) - 2), f"{run.path}: {told}"]
 
 
 def _readable_row(run: RunFolder, status: str) -> list[str]:
