@@ -39,6 +39,7 @@ COUNTING = "_minus_convolutions"
 LEVELS = {
     "tau": (TAU, "+.3f"),
     "tau, best tenth": (TOP, "+.3f"),
+    "less counting's": (TOP + COUNTING, "+.3f"),
     "supernet, %": ("valid_accuracy", ".1f"),
     "derived cell, %": ("benchmark.cifar10", ".1f"),
     "its skips": ("skips", ".1f"),
@@ -81,9 +82,7 @@ class Found:
         """After the last epoch, by arm and column: a value per seed."""
         runs = Runs(table_of(STUDY.runs))
         selection = Selection(runs, np.ones(len(runs), bool), {})
-        columns = [column for column, _ in LEVELS.values()] + [
-            name + COUNTING for name in (TAU, TOP)
-        ]
+        columns = [TAU + COUNTING, *(column for column, _ in LEVELS.values())]
 
         def values(where: Mapping[str, Any], optimizer: str) -> dict[str, list[float]]:
             cell = {**where, "weight_optimizer.name": optimizer}
@@ -143,8 +142,12 @@ def always(found: Found) -> str:
         return NOTHING
     rows = []
     for claim, head in COLUMNS.items():
-        parts = (part for part in found.findings[claim].parts if len(part.values) == found.blocks)
-        known = {part.name: part.values.values() for part in parts}
+        values_of = {part.name: [*part.values.values()] for part in found.findings[claim].parts}
+        known = {
+            name: values
+            for name, values in values_of.items()
+            if len(values) == found.blocks and all(map(isfinite, values))
+        }
         sides = (
             [name for name, values in known.items() if all(sign * each > 0 for each in values)]
             for sign in (1, -1)

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from documents import as_table, built
+from documents import as_table, built, spread
 from torch import Tensor
 
 from optnas.base.files import write_text
 from optnas.base.records import find_runs
-from optnas.measures.intervals import mean_interval
 from optnas.spaces import build_space
 
 RECORDS = Path(__file__).parent / "skip-growth"
@@ -65,12 +64,6 @@ def read() -> Runs:
     return runs
 
 
-def spread(values: Tensor, form: str) -> str:
-    """A mean and its 95 % interval by Student's t."""
-    low, high = mean_interval(values)
-    return f"{float(values.mean()):{form}} [{low:{form}}, {high:{form}}]"
-
-
 def of(runs: Runs, arm: str, number: Callable[[Run], object]) -> Tensor:
     """A number of each run of an arm, in the order of the seeds."""
     values = [number(run) for _, run in sorted(runs[arm].items())]
@@ -99,7 +92,8 @@ def growth(runs: Runs) -> str:
     rows = []
     for what, form, number in NUMBERS:
         first, second = (of(runs, arm, number) for arm in ARMS)
-        rows.append([what, *(spread(each, form) for each in (first, second, first - second))])
+        told = (spread(each.tolist(), form) for each in (first, second, first - second))
+        rows.append([what, *told])
     return as_table(["mean over seeds", *ARMS, "difference by seed"], rows)
 
 

@@ -137,7 +137,15 @@ def test_errors_speak_of_arguments_and_of_nothing_behind_them(case: str, done: P
 def test_runs_are_taken_as_a_program_names_them(done: Path) -> None:
     """A path ended in AttributeError, though `load`, `network`, `supernet` and `train` take one."""
     run = optnas.Run(done)
-    for given in (str(done), done, [str(done)], optnas.RunFolder(str(done)), [run], done.parent):
+    for given in (
+        str(done),
+        done,
+        [str(done)],
+        optnas.RunFolder(str(done)),
+        [run],
+        done.parent,
+        [done, done.parent],
+    ):
         assert [each.path for each in given_runs(given)] == [done]
     picture = done.with_suffix(".svg")
     optnas.plot_runs([str(done)], picture)

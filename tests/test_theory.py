@@ -336,7 +336,8 @@ def test_pairs_are_alike_but_for_the_weight_optimizer(tmp_path: Path) -> None:
         return compared.Run(RunFolder(tmp_path), config, [], [])
 
     driven = [run(name, driver=driver) for name in ("SGD", "Adam") for driver in ("SGD", "Adam")]
-    pairs = compared._pairs(driven)
+    others = [run("swap"), run("swap", data="cifar10")]  # both on w, one after the other
+    pairs = compared._pairs(compared._under_either([*driven, *others]))
     assert len(pairs) == 2
     # Two pairs of one seed are one number, their mean; what is not known is left out.
     values = iter([1.0, 2.0])

@@ -281,18 +281,20 @@ def given_runs(runs: Place | Iterable[Place]) -> list[RunFolder]:
         runs: one or several paths or `RunFolder`, each a run's folder or one with runs below it.
 
     Returns:
-        The runs in the order given; a folder without a run stays, for the error that it deserves.
+        The runs in the order given, each once; a folder without a run stays, for the error that it
+        deserves.
 
     Raises:
         UserError: one of them is no path.
     """
     if isinstance(runs, (str, os.PathLike)) or not isinstance(runs, Iterable):
         runs = [runs]
-    found: list[RunFolder] = []
+    found: dict[Path, RunFolder] = {}
     for each in runs:
         run = each if isinstance(each, RunFolder) else RunFolder(each)
-        found += ([] if run.config.exists() else find_runs(run.path)) or [run]
-    return found
+        for one in ([] if run.config.exists() else find_runs(run.path)) or [run]:
+            found.setdefault(one.path.resolve(), one)
+    return [*found.values()]
 
 
 def find_runs(folder: Place) -> list[RunFolder]:

@@ -87,16 +87,13 @@ def runs_at(paths: Sequence[Path]) -> list[RunFolder]:
     Returns:
         The folders, each once; a path that names none stays, for the error that it deserves.
     """
-    from optnas.base.records import RunFolder, find_runs
+    from optnas.base.records import given_runs
 
-    found: dict[Path, RunFolder] = {}
-    others: list[Path] = []
-    for path in paths:
-        below = [RunFolder(path)] if (path / "config.toml").exists() else find_runs(path)
-        if not below:
-            others.append(path)
-        for run in below:
-            found.setdefault(run.path, run)
-    parents = {run.path.parent for run in found.values()}
-    strangers = [path for path in others if not (path.exists() and path.parent in parents)]
-    return [*found.values(), *map(RunFolder, strangers)]
+    given = given_runs(paths)
+    runs = [each for each in given if each.config.exists()]
+    parents = {run.path.parent for run in runs}
+
+    def passed_over(path: Path) -> bool:
+        return path.exists() and path.parent in parents
+
+    return runs + [each for each in given if each not in runs and not passed_over(each.path)]

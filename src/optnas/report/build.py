@@ -271,10 +271,12 @@ def _design(entries: Sequence[Entry]) -> dict[str, list[str]]:
     One that only runs of some components have is told with these, such as ``SGD: 0.9``.
     """
     values: dict[str, dict[str, None]] = {}
+    settings = [entry.settings.keys() for entry in entries]
+    of_all = set[str]().union(*settings[:1]).intersection(*settings)
     for entry in entries:
         for key, value in entry.settings.items():
             told = json.dumps(value).strip('"')
-            if any(key not in other.settings for other in entries):
+            if key not in of_all:
                 told = f"{_component(entry.settings, key)}: {told}"
             values.setdefault(key, {})[told] = None
     ordered = sorted(values, key=lambda key: len(values[key]) == 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import textwrap
 from collections.abc import Sequence
@@ -148,23 +149,26 @@ def _notes(panel: Chart, width: float) -> list[str]:
     return [line for note in [*panel.notes, *grey] for line in _wrapped(note, width, SMALL)]
 
 
-def _wrapped(text: str, inches: float, points: float) -> list[str]:
+@functools.lru_cache(1024)
+def _wrapped(text: str, inches: float, points: float) -> tuple[str, ...]:
     """Lines of at most this width."""
     for letters in range(max(1, int(2.5 * 72 * inches / points)), 0, -1):
         lines = textwrap.wrap(text, letters, break_on_hyphens=False)
-        if _widest(lines, points) <= inches:
+        if all(_line_width(each, points) <= inches for each in lines):
             break
-    return lines
+    return tuple(lines)
 
 
-def _widest(lines: Sequence[str], points: float) -> float:
-    """The width of the widest line in inches."""
+@functools.lru_cache(4096)
+def _line_width(line: str, points: float) -> float:
+    """In inches; it takes a tenth of a millisecond, and panels share their captions."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
-    font = FontProperties(size=points)
-    widths = [text_to_path.get_text_width_height_descent(each, font, False)[0] for each in lines]
-    return float(max(widths, default=0.0)) / 72
+    width, _, _ = text_to_path.get_text_width_height_descent(
+        line, FontProperties(size=points), False
+    )
+    return float(width) / 72
 
 
 def _parts(line: Sequence[Chart], width: float) -> tuple[float, float, float, float]:
@@ -343,7 +347,7 @@ def _draw_panel(ax: Axes, panel: Chart) -> None:
     if not panel.log:
         ax.yaxis.set_major_locator(MaxNLocator(5))
     labels = ax.yaxis.get_major_formatter().format_ticks(ax.get_yticks().tolist())
-    wide = _widest(labels, NUMBERS)
+    wide = max((_line_width(each, NUMBERS) for each in labels), default=0.0)
     if wide > NUMBER:  # it would lie on the panel to the left, or push the unit out
         ax.tick_params(axis="y", labelsize=NUMBERS * NUMBER / wide)
     ax.grid(alpha=0.2, linewidth=0.5)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from optnas.base.columns import SUPERNET_ACCURACY
 from optnas.base.errors import UserError
-from optnas.base.records import Record, RunFolder, find_runs
+from optnas.base.records import Record, RunFolder, given_runs
 from optnas.measures.drawing import run_labels
 from optnas.study.axes import arms_of, axes_of
 from optnas.study.declare import Study, load_study
@@ -97,7 +97,7 @@ def following(target: str, out: Path | None, data: Path | None = None) -> Follow
     """
     folder = Path(target)
     if out is None and folder.is_dir():
-        runs = [RunFolder(folder)] if (folder / "config.toml").exists() else find_runs(folder)
+        runs = [run for run in given_runs(folder) if run.config.exists()]
         if not runs:
             raise UserError(
                 "there is no run in this folder",

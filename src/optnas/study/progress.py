@@ -136,7 +136,7 @@ class Watch:
         """Seconds of the measures that a run took beside its epochs."""
         lines = self.folders[name].measures
         return sum(
-            line["cost"]["seconds"]
+            line.get("cost", {}).get("seconds", 0.0)
             for label in self.runs[name].settings.measures
             for line in lines.read(label)
         )

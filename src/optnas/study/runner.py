@@ -138,7 +138,7 @@ class Runner:
                 self._begin(name, queued)
 
     def _driven(self, name: str) -> bool:
-        """Whether the run that this one follows has ended; left out where it never will."""
+        """Whether a run is done, or the one that it follows; left out where that never will be."""
         run = self.study.runs[name]
         if not run.follows or state_of(self.folders[name]) in FINISHED:
             return True

@@ -108,8 +108,8 @@ def seconds_of_run(
 
         epochs (batches step + validation) + validation + sum over measures of times due * measure
 
-    Loading the images and writing are left out, and measures that are no column of the record,
-    which are named: one taking of some of them is longer than the minute that a plan has.
+    Loading the images and writing are left out, and measures that are no column of the record, see
+    `beside_the_record`: one taking of some of them is longer than the minute that a plan has.
 
     Args:
         settings: complete settings of a run.
@@ -150,8 +150,6 @@ def seconds_of_run(
                 known[key] = take(session.snapshot, section).line["cost"]["seconds"]
             total += times * known[key]
             missing.pop()
-    due = beside_the_record(settings)
-    missing += [f"without {label}, {times} times" for label, times in due.items()]
     return Cost(total, ", ".join(missing))
 
 

@@ -6,7 +6,7 @@ At equal train loss, at equal norm of w, and at the last epoch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal, NamedTuple
 
@@ -115,7 +115,7 @@ def compared(folders: Sequence[RunFolder], **chosen: Any) -> Found:
         Run(folder, folder.read_config(), folder.read_epochs(), each)
         for folder, each in zip(folders, lines, strict=True)
     ]
-    runs = [run for run in everyone if run.config["weight_optimizer"]["name"] in (FIRST, SECOND)]
+    runs = _under_either(everyone)
     pairs = _pairs(runs)
     differences = {
         "at equal train loss": _at_equal_loss,
@@ -148,6 +148,11 @@ def compared(folders: Sequence[RunFolder], **chosen: Any) -> Found:
         "links": {name: _link(runs, *ends) for name, ends in _LINKS.items()},
         "mediation": _mediation(pairs),
     }
+
+
+def _under_either(runs: Iterable[Run]) -> list[Run]:
+    """The runs of which one of the two optimizers, and nothing else, moves w."""
+    return [run for run in runs if run.config["weight_optimizer"]["name"] in (FIRST, SECOND)]
 
 
 def _pairs(runs: Sequence[Run]) -> list[Pair]:

@@ -122,8 +122,8 @@ def top_eigenvalues(
 ) -> list[float]:
     """The largest algebraic eigenvalues, by Lanczos (scipy's eigsh), to 1 %.
 
-    The subspace is of six vectors more than twice their number, less than scipy's own choice of 20:
-    fewer products with the matrix, which are nearly all that this costs.
+    The subspace is of six vectors more than twice their number. For up to six of them that is less
+    than scipy's own choice of 20: fewer products with the matrix, nearly all that this costs.
 
     Returns:
         Descending.
