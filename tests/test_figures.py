@@ -292,6 +292,11 @@ def test_different_experiments_are_no_seeds_of_one(tmp_path: Path) -> None:
     }
     (row,) = epochs(runs[:2], reference=["none"]).rows
     assert [curve.label for curve in row.panels[0].curves] == ["darts: SGD + Adam"]
+    # It said that there is no finished run of DARTS, and that is not why.
+    with pytest.raises(
+        UserError, match=r"no finished run of DARTS with every .* weight_optimizer\.lr"
+    ):
+        plot_figure("F7", runs[::2], tmp_path / "F7.svg")
 
 
 def test_a_folder_of_runs_stands_for_its_runs(
@@ -310,6 +315,8 @@ def test_a_folder_of_runs_stands_for_its_runs(
     assert told.count("nothing new; --again measures once more") == 2
     assert told.count("(there already)") > 2
     assert command("plot", str(tmp_path / "none"), "-o", str(tmp_path / "a.svg")) == 2
+    assert command("plot", "F7", str(tmp_path / "runs"), "-o", str(tmp_path / "a.svg")) == 2
+    assert "'F7': is a figure, and folders of runs stand here" in capsys.readouterr().err
 
 
 def test_versions_of_a_measure_are_not_drawn_as_one(tmp_path: Path) -> None:

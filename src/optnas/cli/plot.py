@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from optnas.base.errors import UserError
 from optnas.cli.common import DataFolder, dotted_settings, runs_at
 from optnas.cli.printing.text import say
 
@@ -39,6 +40,7 @@ def plot(
 
     # A folder may have = in its name.
     named = [word for word in words or [] if "=" not in word or Path(word).exists()]
+    _no_figures(named)
     folders = runs_at([Path(word) for word in named])
     options = dotted_settings([word for word in words or [] if word not in named])
     lines = None if reference is None else reference.split(",")
@@ -52,3 +54,17 @@ def plot(
         reference=lines,
     )
     say(f"wrote {output}")
+
+
+def _no_figures(named: list[str]) -> None:
+    """Refuse the name of a figure where folders stand."""
+    from optnas.base.registry import names
+
+    for word in named:
+        if word in names("figure") and not Path(word).exists():
+            raise UserError(
+                "is a figure, and folders of runs stand here",
+                key="DIR...",
+                value=word,
+                remedy=f"write it as --figure {word}",
+            )

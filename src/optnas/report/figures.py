@@ -184,6 +184,8 @@ def momentum_rows(material: Material, algorithm: str) -> list[Row]:
 def pair_figure(material: Material, *algorithms: str) -> Figure:
     """Optimizer comparison, a row for each algorithm."""
     words = ", ".join(DECK[a] for a in algorithms)
+    there = any(material.selection.matching({ALGORITHM: each}).any() for each in algorithms)
+    alike = " with every other setting held" if there else ""
     return Figure(
         f"Optimizer comparison: {words}",
         [pair_row(material, algorithm) for algorithm in algorithms],
@@ -191,7 +193,7 @@ def pair_figure(material: Material, *algorithms: str) -> Figure:
         "the eigenvalue is the algebraically largest of the Hessian of the validation loss in "
         "alpha; the benchmark accuracy is that of the cell that the argmax of alpha gives at that "
         "epoch.",
-        missing=f"no finished run of {words.replace(', ', ' or ')}",
+        missing=f"no finished run of {words.replace(', ', ' or ')}{alike}",
     )
 
 
