@@ -13,7 +13,7 @@ from tiny import TINY
 from topics import pages_of
 
 import optnas
-from optnas import UserError
+from optnas import UserError, study
 from optnas.base.records import given_runs
 
 ROOT = Path(__file__).parent.parent
@@ -105,6 +105,10 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda out: optnas.measure(out, "gap"),  # type: ignore[arg-type]
         "arguments: measures = 'gap': a dictionary is due here, and this is of type str; write "
         "{{'gap': {{}}}}",
+    ),
+    "several studies where one is due": (
+        lambda out: study.table(None, [out.parent]),  # type: ignore[arg-type]
+        "arguments: folder = [",
     ),
     "several runs where one is due": (
         lambda out: optnas.load([str(out)]),  # type: ignore[arg-type]

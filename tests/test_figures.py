@@ -314,6 +314,8 @@ def test_a_folder_of_runs_stands_for_its_runs(
     told = capsys.readouterr().out
     assert told.count("nothing new; --again measures once more") == 2
     assert told.count("(there already)") > 2
+    units = r"supernet_accuracy \S+ %, .* gap \S+ points, relative_gap [^ ,]+, .* connected yes"
+    assert re.search(units, told)
     assert command("plot", str(tmp_path / "none"), "-o", str(tmp_path / "a.svg")) == 2
     assert command("plot", "F7", str(tmp_path / "runs"), "-o", str(tmp_path / "a.svg")) == 2
     assert "'F7': is a figure, and folders of runs stand here" in capsys.readouterr().err

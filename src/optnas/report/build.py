@@ -21,6 +21,7 @@ from optnas.analysis.references import noise_of, noise_words, references
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.files import write_text, writing
+from optnas.base.folder import folder_path
 from optnas.base.loading import registered_by
 from optnas.base.records import RunFolder
 from optnas.measures.figures import Row
@@ -90,7 +91,7 @@ def report(
     judged = choose_claims(claims)
     for each in figures:
         registry.find("figure", each, key="--figure")
-    loaded, folders = opened(study, Path(out), data, numbers_version)
+    loaded, folders = opened(study, folder_path(out), data, numbers_version)
     entries = inventory(loaded, folders)
     paged = chosen(entries, runs, NEWEST)
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)
@@ -117,7 +118,7 @@ def report(
     text = _render(
         study=loaded,
         study_text=STUDIES.text_of(study),
-        command=study_command(study, Path(out)),
+        command=study_command(study, folder_path(out)),
         report_command=f"optnas study report {study} --out {out}",
         version=importlib.metadata.version("optnas"),
         entries=entries,

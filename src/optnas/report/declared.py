@@ -184,7 +184,7 @@ class DeclaredStudy:
 
         found = compare(self._written(), self.out, by, responses, **self._read(options))
         if to is not None:
-            write_comparison(found, Path(to))
+            write_comparison(found, folder_path(to))
         rows, remarks = [], []
         for each in map(as_plain, found):
             about = {"response": each["response"], "unit": each["unit_of_difference"]}
@@ -214,7 +214,7 @@ class DeclaredStudy:
     def _read(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Options of what reads the study's file again, with the data folder it was made with."""
         folder = self._settings.get("data.folder")
-        return {**({} if folder is None else {"data": Path(folder)}), **options}
+        return {**({} if folder is None else {"data": folder_path(folder)}), **options}
 
     def _written(self) -> str:
         """The name of the study's file, which is there."""

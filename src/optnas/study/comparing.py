@@ -18,6 +18,7 @@ from optnas.analysis.references import noise_words
 from optnas.analysis.runs import Runs
 from optnas.base.columns import Better, quantity_of
 from optnas.base.errors import UserError, did_you_mean
+from optnas.base.folder import folder_path
 from optnas.base.records import RunFolder
 from optnas.spaces.tables import data_folder
 from optnas.study.axes import Axis, arms_of, axes_of, chosen_axes
@@ -97,7 +98,7 @@ def compare(
     Raises:
         UserError: the study, a record, an axis or a response is wrong, or no run has a record yet.
     """
-    loaded, folders = opened(study, Path(out), data, numbers_version)
+    loaded, folders = opened(study, folder_path(out), data, numbers_version)
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)
     answering = answering_table(table, data_folder(data))
     noise = noise_words(answering) if answering else {}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from optnas.base.errors import UserError, did_you_mean
 from optnas.base.files import write_bytes, writing
+from optnas.base.folder import folder_path
 from optnas.base.records import FINISHED, RunFolder
 from optnas.base.toml import dump_toml, read_text
 from optnas.search.settings.model import PLACES
@@ -39,8 +40,8 @@ def export(
         UserError: the study is wrong, no run of it is there, a record is damaged, no finished run
             was measured under one of the labels, or the folder cannot be written.
     """
-    loaded, runs = opened(study, Path(out), data)
-    there = locate(loaded.runs.values(), Path(to))
+    loaded, runs = opened(study, folder_path(out), data)
+    there = locate(loaded.runs.values(), folder_path(to))
     finished = {}
     for name, run in runs.items():
         result = run.read_result() if run.config.exists() else None

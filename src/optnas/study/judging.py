@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from optnas.analysis.claims.read import choose_claims
 from optnas.base.errors import UserError
+from optnas.base.folder import folder_path
 from optnas.base.records import FINISHED, RunFolder, find_runs
 from optnas.study.folder import State, look, runs_of, state_of
 from optnas.study.tables import table_of
@@ -78,7 +79,7 @@ def judge(
     from optnas.analysis.claims.judge import judge as judge_table
 
     chosen = choose_claims(claims)
-    runs = runs_of(study, Path(out), data=data, numbers_version=numbers_version)
+    runs = runs_of(study, folder_path(out), data=data, numbers_version=numbers_version)
     frame = table_of(runs, benchmark=benchmark, data=data, recorded=recorded)
     name = _table_name(frame, benchmark, hold or {})
     lines, noise, remark = _references(name, data)

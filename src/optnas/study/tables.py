@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 from optnas.base.errors import UserError
 from optnas.base.escapes import for_csv
 from optnas.base.files import write_atomically, writing
+from optnas.base.folder import folder_path
 from optnas.base.records import Record, RunFolder
 from optnas.study.axes import arms_of, axes_of
 from optnas.study.declare import ID_LENGTH, Study, describe_settings
@@ -84,9 +85,9 @@ def tabulated(
 ) -> tuple[pd.DataFrame, list[RunFolder]]:
     """The table of `table`, and the runs that were read for it; arguments as there."""
     if study is None:
-        runs = runs_of(None, Path(out), numbers_version=numbers_version)
+        runs = runs_of(None, folder_path(out), numbers_version=numbers_version)
         return table_of(runs, data=data, **chosen), runs
-    loaded, folders = opened(study, Path(out), data, numbers_version)
+    loaded, folders = opened(study, folder_path(out), data, numbers_version)
     runs = list(folders.values())
     return with_arms(table_of(runs, data=data, **chosen), loaded, folders), runs
 

@@ -67,14 +67,27 @@ def outcome_entry(outcome: Outcome) -> dict[str, Any]:
 
 def measure_line(label: str, line: Line) -> str:
     """One line of a measure in words: its scalars, or why there are none."""
-    head = f"{label}, epoch {line['epoch']} ({line['cost']['cpu_seconds']:.2f} CPU s): "
+    took = line.get("cost", {}).get("cpu_seconds")
+    note = "" if took is None else f" ({took:.2f} CPU s)"
     values = [
-        f"{name} {value:.4g}"
+        f"{name} {_quantity(value, line['units'].get(name, ''))}"
         for name, value in line["values"].items()
         if isinstance(value, (int, float))
     ]
     reason = [f"{line['status']}: {line['reason']}"] if "reason" in line else []
-    return head + ", ".join(reason + values)
+    return f"{label}, epoch {line['epoch']}{note}: {', '.join(reason + values)}"
+
+
+# Units that a number has no word, or a shorter one, behind it for.
+SHORT = {"": "", "1": "", "percent": " %", "percentage points": " points"}
+
+
+def _quantity(value: float, unit: str) -> str:
+    """A number with its unit, without what else is said of that."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    unit = unit.partition(",")[0]
+    return f"{value:.4g}{SHORT.get(unit, f' {unit}')}"
 
 
 def print_measures() -> None:
