@@ -170,8 +170,11 @@ def write_run(document: dict, folder: RunFolder, seed: int) -> None:
 
 def test_the_axes_chosen_make_the_arms(compared: tuple[str, Path]) -> None:
     name, out = compared
-    [every, _] = compare_study(name, out, recorded=True)
+    [every, supernet] = compare_study(name, out, recorded=True)
     assert [len(every.pairs), every.threshold] == [6, 120]
+    elsewhere = "the benchmark trained cells on cifar10, not on digits"
+    assert elsewhere in every.remarks
+    assert elsewhere not in supernet.remarks
     assert every.unfinished == {f"AdamW (lr 0.001) + {LABEL}": {"missing": 1}}
     [own] = compare_study(name, out, ["arch_optimizer.name"], ["auc accuracy"], recorded=True)
     [pair] = own.pairs

@@ -44,7 +44,8 @@ class Comparison:
     ``by`` are the axes whose values make the arms, ``over`` those that are averaged over within a
     seed. ``better`` is the direction in which a run is better by the response. ``unfinished``
     counts the runs of each arm that are not done, by state. ``remarks`` say what the number of
-    seeds cannot decide; ``noise`` is the benchmark's noise floor, if the response is of it.
+    seeds cannot decide, and on which other images a benchmark judges; ``noise`` is the benchmark's
+    noise floor, if the response is of it.
     """
 
     by: tuple[str, ...]
@@ -210,6 +211,7 @@ def _comparison(
     column = column_of(response.column)
     tested = [pair for pair in pairs if pair.n]
     remarks = too_few(max(pair.n for pair in tested), len(tested)) if tested else []
+    remarks += _judged_elsewhere(column.name, runs)
     return Comparison(
         by=tuple(axis.key for axis in family),
         over=tuple(axis.key for axis in others),
@@ -224,6 +226,15 @@ def _comparison(
         remarks=tuple(remarks),
         noise=noise.get(column.name, ""),
     )
+
+
+def _judged_elsewhere(column: str, runs: Runs) -> list[str]:
+    """That a benchmark's column is about other images than those of the searches, if it is."""
+    of_benchmark, _, dataset = column.partition(".")
+    searched = sorted({*map(str, runs.settings["data.name"])} - {dataset})
+    if of_benchmark not in ("benchmark", "percentile") or not searched:
+        return []
+    return [f"the benchmark trained cells on {dataset}, not on {' or '.join(searched)}"]
 
 
 def words_of(response: Response) -> str:
