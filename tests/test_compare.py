@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from optnas.analysis.multiplicity import holm
 from optnas.analysis.sequential import e_process, running_scale
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
-from optnas.report.comparison import as_latex
+from optnas.report.comparison import as_latex, forest
 from optnas.study.axes import axes_of, beside
 from optnas.study.comparing import compare as compare_study
 from optnas.study.declare import load_study
@@ -255,6 +256,39 @@ def test_arms_without_a_common_seed_are_told_in_a_line(
     assert "nan" not in told
     assert "no seed has both" not in told
     assert {path.name for path in figures.iterdir()} == {"compare.csv", "compare.tex"}
+
+
+def test_means_of_arms_and_their_difference_are_of_the_same_runs(tmp_path: Path) -> None:
+    """A mean of what the other arm has no runs of contradicted the difference below it."""
+    grids = """
+[[grid]]
+"weight_optimizer.name" = ["SGD", "AdamW"]
+[[grid]]
+"arch_optimizer.name" = ["Adam", "SGD"]
+"""
+    name, out = tiny_study(tmp_path, "[0, 1]", grids, search__epochs=1), tmp_path / "out"
+    for run in load_study(name).runs.values():
+        document = run.settings.document()
+        apart = 100 * (document["weight_optimizer"]["name"] == "AdamW")
+        write_run(document, RunFolder(out / run.id), run.settings.search.seed + apart)
+    [found] = compare_study(name, out, ["arch_optimizer.name"], ["accuracy"], recorded=True)
+    first, second = found.arms
+    assert (first.n, second.n, second.mean - first.mean) == (2, 2, found.pairs[0].difference)
+    assert any("means of the arms are those of SGD, " in each for each in found.remarks)
+
+
+def test_rows_of_a_picture_are_as_high_as_their_names(compared: tuple[str, Path]) -> None:
+    """Names of several lines lay on one another."""
+    [found, _] = compare_study(*compared, recorded=True)
+    letter = 7 / 72  # inches
+    for label, lines in (("arm", 1), ("a setting of a long name 0.5 " * 4, 5)):
+        arms = [(f"{label}{a}", f"{label}{b}") for a, b in (pair.arms for pair in found.pairs)]
+        named = [replace(pair, arms=arm) for pair, arm in zip(found.pairs, arms, strict=True)]
+        drawing = forest([replace(found, pairs=tuple(named))])
+        [ax] = drawing.axes
+        high = drawing.get_figheight() * ax.get_position().height / len(named)
+        assert max(each.get_text().count("\n") + 1 for each in ax.get_yticklabels()) >= lines
+        assert high > lines * letter
 
 
 def test_the_latex_table_is_a_table(compared: tuple[str, Path]) -> None:

@@ -155,6 +155,12 @@ def test_the_momentum_of_adam_is_its_first_beta() -> None:
     titles = {row.title: row for row in ready("F11", made)}
     row = titles["DARTS-, first beta of Adam on alpha (pair SGD + Adam), search on CIFAR-10"]
     assert [curve.label for curve in row.panels[0].curves] == ["0", "0.9"]
+    # Two arms of one first beta had one name.
+    betas.append("[0.9, 0.9]")
+    made = material(study(arms("darts-minus", arch_optimizer__betas=betas), planted, seeds=2))
+    [row] = [each for each in ready("F11", made) if each.title == row.title]
+    labels = [curve.label for curve in row.panels[0].curves]
+    assert labels == ["0", "0.9, 0.9", "0.9, 0.999"]
 
 
 def test_algorithms_share_an_axis() -> None:

@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -52,10 +53,10 @@ class Momentum:
         betas = "betas" in torch_signature(self.optimizer)
         return f"{self.section}.{'betas' if betas else 'momentum'}"
 
-    def level(self, value: object) -> float:
-        """The momentum behind a value of the setting."""
-        found = json.loads(value) if isinstance(value, str) else value
-        return float(found[0] if isinstance(found, list) else found)  # type: ignore[arg-type]
+    def levels(self, value: object) -> list[float]:
+        """The momentum behind a value of the setting, of Adam also its second beta."""
+        found: Any = json.loads(value) if isinstance(value, str) else value
+        return [float(each) for each in (found if isinstance(found, list) else [found])]
 
 
 def pair_of(cell: Mapping[str, object]) -> str:
@@ -123,13 +124,17 @@ def momentum_arms(selection: Selection, where: Cell, momentum: Momentum) -> list
         return []
     mask = selection.comparable(where, {*where, momentum.column})
     values = selection.runs.settings.loc[mask, momentum.column].dropna().unique()
-    levels = sorted(values, key=momentum.level)
+    levels = sorted(values, key=momentum.levels)
     if len(levels) < 2:
         return []
+    firsts = [momentum.levels(value)[0] for value in levels]
     shades = np.linspace(0, len(VIRIDIS) - 1, len(levels)).round().astype(int)
     arms = []
     for place, value in enumerate(levels):
         cell = {**where, momentum.column: value}
         look = (VIRIDIS[shades[place]], DASHES[place % len(DASHES)])
-        arms.append(Arm(f"{momentum.level(value):g}", *look, cell, runs_of(selection, cell)))
+        # Two curves of one first beta differ in the second.
+        told = momentum.levels(value)[: None if firsts.count(firsts[place]) > 1 else 1]
+        label = ", ".join(f"{each:g}" for each in told)
+        arms.append(Arm(label, *look, cell, runs_of(selection, cell)))
     return arms

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 NAME = "compare"
 NO_PAIR = "no pair has a common seed yet"
 WIDTH, ROW, HEAD, FOOT, LETTER = 7.2, 0.26, 0.45, 0.5, 0.052  # inches
+NAME_LINE = 0.125  # inches, a line of a pair's name
 MOST_DRAWN = 60  # pairs of a comparison in the forest plot
 LONGEST = 56  # letters of a line that names a pair
 READING = (
@@ -281,7 +282,8 @@ def forest(comparisons: Sequence[Comparison]) -> Figure:
     from matplotlib.figure import Figure
 
     counts = [min(max(1, len(each.pairs)), MOST_DRAWN) for each in comparisons]
-    heights = [HEAD + ROW * count + FOOT for count in counts]
+    rows = [max(ROW, NAME_LINE * (_lines(each) + 0.5)) for each in comparisons]
+    heights = [HEAD + row * n + FOOT for row, n in zip(rows, counts, strict=True)]
     whole = sum(heights) + FOOT / 2
     left = min(0.45, 0.03 + LETTER * min(_longest(comparisons), LONGEST) / WIDTH)
     with rc_context({**PLAIN, "font.size": 7}):
@@ -305,6 +307,17 @@ def _longest(comparisons: Sequence[Comparison]) -> int:
     return max((len(minus(pair)) for each in comparisons for pair in each.pairs), default=1)
 
 
+def _name(pair: Pair) -> str:
+    """In lines of at most this many letters."""
+    return "\n".join(textwrap.wrap(minus(pair), LONGEST, break_on_hyphens=False))
+
+
+def _lines(comparison: Comparison) -> int:
+    """Of the longest name of a pair that is drawn."""
+    names = map(_name, comparison.pairs[:MOST_DRAWN])
+    return max((name.count("\n") + 1 for name in names), default=1)
+
+
 def _draw(ax: Axes, comparison: Comparison) -> None:
     pairs = comparison.pairs[:MOST_DRAWN]
     ax.axvline(0, color=GREY, linewidth=0.8, zorder=0)
@@ -321,8 +334,7 @@ def _draw(ax: Axes, comparison: Comparison) -> None:
             told += f", p {pair.p:.3f}, Holm {pair.p_holm:.3f}, E {pair.e:.3g}"
         where = ("axes fraction", "data")
         ax.annotate(told, (1.02, place), xycoords=where, va="center", fontsize=6)
-    names = ["\n".join(textwrap.wrap(minus(pair), LONGEST)) for pair in pairs]
-    ax.set_yticks(range(len(pairs)), names)
+    ax.set_yticks(range(len(pairs)), [_name(pair) for pair in pairs])
     ax.set_ylim(max(len(pairs), 1) - 0.5, -0.5)
     unit = f" ({comparison.of_difference})" if comparison.of_difference else ""
     ax.set_xlabel(f"difference within a seed{unit}")

@@ -42,10 +42,11 @@ class Comparison:
     """Every pair of some arms on one response.
 
     ``by`` are the axes whose values make the arms, ``over`` those that are averaged over within a
-    seed. ``better`` is the direction in which a run is better by the response. ``unfinished``
-    counts the runs of each arm that are not done, by state. ``remarks`` say what the number of
-    seeds cannot decide, and on which other images a benchmark judges; ``noise`` is the benchmark's
-    noise floor, if the response is of it.
+    seed; an arm's centre is of the values of these that every arm has. ``better`` is the direction
+    in which a run is better by the response. ``unfinished`` counts the runs of each arm that are
+    not done, by state. ``remarks`` say what the number of seeds cannot decide, what the centres are
+    of, and on which other images a benchmark judges; ``noise`` is the benchmark's noise floor, if
+    the response is of it.
     """
 
     by: tuple[str, ...]
@@ -211,7 +212,8 @@ def _comparison(
     column = column_of(response.column)
     tested = [pair for pair in pairs if pair.n]
     remarks = too_few(max(pair.n for pair in tested), len(tested)) if tested else []
-    remarks += _judged_elsewhere(column.name, runs)
+    shared, told = _in_common(values)
+    remarks += told + _judged_elsewhere(column.name, runs)
     return Comparison(
         by=tuple(axis.key for axis in family),
         over=tuple(axis.key for axis in others),
@@ -220,12 +222,35 @@ def _comparison(
         unit=response.unit(column.unit, difference=False),
         of_difference=response.unit(column.unit, difference=True),
         better=better,
-        arms=tuple(centres(values, order)),
+        arms=tuple(centres(shared, order)),
         pairs=tuple(pairs),
         unfinished=unfinished,
         remarks=tuple(remarks),
         noise=noise.get(column.name, ""),
     )
+
+
+def _in_common(values: Sequence[Value]) -> tuple[list[Value], list[str]]:
+    """The values in contexts that every arm has, of which an arm's mean is; what else there is.
+
+    A mean over other contexts would contradict the differences, which are within a context.
+    """
+    contexts: dict[str, set[str]] = {}
+    for each in values:
+        contexts.setdefault(each.arm, set()).add(each.context)
+    common = set.intersection(*contexts.values())
+    if all(each == common for each in contexts.values()):
+        return [*values], []
+    if not common:
+        return [*values], [
+            "the arms have no other setting in common: means are over different ones"
+        ]
+    kept = [each for each in values if each.context in common]
+    words = "; ".join(dict.fromkeys(each.context for each in kept))
+    return kept, [
+        f"means of the arms are those of {words}, which all of them have; "
+        "a difference is taken wherever both arms have runs"
+    ]
 
 
 def _judged_elsewhere(column: str, runs: Runs) -> list[str]:
