@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,8 @@ from optnas.base.errors import UserError, did_you_mean
 from optnas.base.json import parse_json
 from optnas.base.measurements import Measurements
 from optnas.base.records import RunFolder, find_runs
-from optnas.study.folder import look
+from optnas.study.exporting import copy_record
+from optnas.study.folder import each_once, look
 from optnas.study.starts import StartLog
 
 RECORDS = Path(__file__).parents[1] / "results"
@@ -220,6 +222,60 @@ def test_a_start_log_says_what_happened(tmp_path: Path) -> None:
 def test_json_has_finite_numbers(text: str) -> None:
     with pytest.raises(UserError, match=r"^a\.json: not JSON \(\S+ is not a finite number\)"):
         parse_json(text, "a.json")
+
+
+def test_settings_that_were_edited_are_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run of momentum .9 was drawn as one of .5, and exported so."""
+    monkeypatch.chdir(tmp_path)
+    first, second, *_ = sorted(path for path in (RECORDS / "optdarts-cpu").glob("*/config.toml"))
+    for record, name in ((first, "edited"), (second, "whole")):
+        shutil.copytree(record.parent, name)
+    config = Path("edited/config.toml")
+    text = config.read_text()
+    config.write_text(re.sub(r"(?m)^lr = .*", "lr = 0.5", text, count=1))
+    state, told = look(RunFolder("edited"))
+    assert state == "unreadable"
+    assert "edited/config.toml: identity.hash" in told
+    assert "the settings were edited after the run was started; undo the edit" in told
+    for words in ("plot edited whole -o a.png", "plot edited --figure F7 -o a.png"):
+        assert command(*words.split()) == 2
+        assert told in capsys.readouterr().err
+    with pytest.raises(UserError, match="were edited"):
+        copy_record(RunFolder("edited"), Path("record"))
+    config.write_text(text)
+    assert look(RunFolder("edited")).state == "done"
+
+
+def test_to_read_a_run_imports_nothing_that_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("raise SystemExit('imported')")
+    record = next((RECORDS / "optdarts-cpu").glob("*/config.toml"))
+    for place, name in enumerate(("mine:Mine", "./mine.py:Mine")):
+        run = RunFolder(shutil.copytree(record.parent, tmp_path / str(place)))
+        text = run.config.read_text()
+        run.config.write_text(re.sub(r'(?m)^name = "(SGD|Adam)"', f'name = "{name}"', text))
+        assert look(run).state == "done"
+
+
+def test_a_copy_of_a_run_is_no_second_seed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A figure said n = 2, and a table had every epoch twice."""
+    monkeypatch.chdir(tmp_path)
+    for name in "abc":
+        copy_of_a_run(tmp_path / "runs" / name)
+    (tmp_path / "runs/a/result.json").unlink()
+    assert [run.path.name for run in each_once(find_runs("runs"))] == ["b"]  # which is done
+    assert command("study", "table", "--recorded", "--out", "runs", "-o", "a.csv") == 0
+    assert " rows of 1 runs" in capsys.readouterr().out
+    assert "runs/c: has the settings and the seed of runs/b, and is left out" in caplog.text
 
 
 @pytest.mark.parametrize("text", ["1e300", '"1e999"', "9" * 400, '["' + "9" * 400 + '"]'])

@@ -200,6 +200,7 @@ def _tell_runs(
 
 def _runs(paths: Sequence[Path]) -> list[RunFolder]:
     from optnas.base.records import find_runs
+    from optnas.study.folder import each_once
 
     runs = {run.path: run for path in paths for run in find_runs(path)}
     if not runs:
@@ -209,7 +210,7 @@ def _runs(paths: Sequence[Path]) -> list[RunFolder]:
             value=" ".join(map(str, paths)),
             remedy="check the path; optnas list shows the runs below a folder",
         )
-    return list(runs.values())
+    return each_once(runs.values())
 
 
 def _benchmark(runs: Sequence[RunFolder], dataset: str | None) -> tuple[str, str | None]:

@@ -25,6 +25,7 @@ from optnas.measures.figures import Figure, Row
 from optnas.report import static
 from optnas.report.data import Drawn, drawn
 from optnas.report.material import Material, material_of_runs
+from optnas.study.folder import each_once
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -91,7 +92,7 @@ def plot_figure(
         >>> plot_figure("mixed-cell", [], "cell.svg")  # doctest: +SKIP
     """
     path = Path(path)
-    figure, offered = _asked(name, given_runs(runs), table, folder, reference)
+    figure, offered = _asked(name, each_once(given_runs(runs)), table, folder, reference)
     check_format(path)
     match _drawable(figure, name, offered, options or {}):
         case Figure() as made:
@@ -115,7 +116,7 @@ def picture_of(
     Raises:
         UserError: there is no such figure, it takes other arguments, or it shows nothing of runs.
     """
-    figure, offered = _asked(name, runs, None, None, None)
+    figure, offered = _asked(name, each_once(runs), None, None, None)
     match _drawable(figure, name, offered, options or {}):
         case Figure() as made:
             return Picture(name, made.title, static.draw(drawn(name, made), captioned=True))

@@ -12,7 +12,7 @@ from optnas.base.folder import folder_path
 from optnas.base.records import FINISHED, RunFolder
 from optnas.base.toml import dump_toml, read_text
 from optnas.search.settings.model import PLACES
-from optnas.study.folder import locate, opened, require_record
+from optnas.study.folder import check_readable, locate, opened, require_record
 
 
 def export(
@@ -79,9 +79,8 @@ def copy_record(run: RunFolder, target: Path, arrays: Iterable[str] = ()) -> boo
     Raises:
         UserError: a file of the run is damaged, or the target cannot be written.
     """
+    check_readable(run)
     config = run.read_config()
-    run.read_epochs()
-    run.measures.check()
     for key in PLACES:
         config["data"].pop(key, None)
     files = {

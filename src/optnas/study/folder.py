@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_terminal
 from optnas.base.files import present
 from optnas.base.folder import BusyError
 from optnas.base.records import FINISHED, Record, RunFolder, find_runs
+from optnas.base.toml import flat
 from optnas.search.settings.model import NUMBERS_VERSION, Settings
 from optnas.study.declare import ID_LENGTH, PlannedRun, Study, load_study
 from optnas.study.starts import StartLog
 
+log = logging.getLogger(__name__)
 State = Literal[
     "missing",
     "unfinished",
@@ -87,14 +91,71 @@ def check_readable(run: RunFolder) -> list[Record]:
         Its records.
 
     Raises:
-        UserError: there is no run, or one of its files is not as a run's.
+        UserError: there is no run, one of its files is not as a run's, or its settings were edited.
     """
-    run.read_identity()
+    check_settings(run)
     run.read_starts()
     records = run.read_epochs()
     run.measures.check()
     StartLog(run).read()
     return records
+
+
+def check_settings(run: RunFolder) -> None:
+    """Refuse settings of another hash than the one that the run was started with.
+
+    Nothing is said of runs of another numbers version, and of runs of components that somebody's
+    own code supplies: to read a run must not import what its configuration names.
+
+    Raises:
+        UserError: the settings are others.
+    """
+    identity, document = run.read_identity(), run.read_config()
+    foreign = any(":" in str(value) for key, value in flat(document).items() if "name" in key)
+    if identity["numbers_version"] != NUMBERS_VERSION or identity.get("sources") or foreign:
+        return
+    try:
+        found = Settings.recorded(document).hash
+    except (UserError, ValueError):  # a component that is no longer here
+        return
+    if found != identity["hash"]:
+        raise UserError(
+            "the settings were edited after the run was started",
+            where=run.config,
+            key="identity.hash",
+            value=identity["hash"],
+            remedy="undo the edit, or delete the folder and run again",
+        )
+
+
+def each_once(runs: Iterable[RunFolder]) -> list[RunFolder]:
+    """Runs to draw or to tabulate, without copies: the same run twice is no second seed.
+
+    Args:
+        runs: folders; one without a run stays, for the error that it deserves.
+
+    Returns:
+        The runs in their order. Of equal settings and seed it is the first that is done, and a
+        warning names the others.
+
+    Raises:
+        UserError: the settings of one were edited.
+    """
+    kept: dict[object, RunFolder] = {}
+    for run in runs:
+        key: object = run.path
+        if run.config.exists():
+            check_settings(run)
+            identity = run.read_identity()
+            key = identity["hash"], identity["numbers_version"]
+        other = kept.setdefault(key, run)
+        if other is run:
+            continue
+        if state_of(other) not in FINISHED and state_of(run) in FINISHED:
+            kept[key], run, other = run, other, run
+        told = f"{run.path}: has the settings and the seed of {other.path}, and is left out"
+        log.warning("optnas: warning: %s", for_terminal(told))
+    return [*kept.values()]
 
 
 def state_of(run: RunFolder) -> State:
@@ -343,7 +404,7 @@ def runs_of(
             is for a folder.
 
     Returns:
-        The runs; those of a study need not exist.
+        The runs, each once; those of a study need not exist.
 
     Raises:
         UserError: the study is wrong, runs of several versions lie below the folder, only those
@@ -361,7 +422,7 @@ def runs_of(
             value=str(out),
             remedy=f"choose one: --numbers-version {versions[-1]}",
         )
-    return [run for run, version in found if numbers_version in (None, version)]
+    return each_once(run for run, version in found if numbers_version in (None, version))
 
 
 def prepare(run: PlannedRun, folder: RunFolder) -> None:
