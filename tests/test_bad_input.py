@@ -253,6 +253,7 @@ p.toml spaces = 3 | protocol=./p.toml | ./p.toml: spaces = 3 | write [spaces.NAM
 a.py def broken(: | algorithm.name=./a.py:A | command line: algorithm.name = './a.py:A' | module:Obj
 a.py 1 / 0 | arch_optimizer.name=./a.py:A | command line: arch_optimizer.name = './a.py:A' | module:
 a.py exit(0) | weight_optimizer.name=./a.py:A | command line: weight_optimizer.name | module:Object
+- | arch_optimizer.name=./a.py:A | command line: arch_optimizer.name = './a.py:A' | in the folder
 - | data.name=cifar10 --data data | data/cifar10 | set OPTNAS_DATA
 out/notes mine | - | command line: --out = 'out' | choose an empty or new folder
 out/config.toml a = 1 | - | command line: --out = 'out' | or: optnas resume out

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 from cases import interrupted_run
-from tiny import assert_same
+from tiny import TINY, assert_same
 
 from optnas import UserError
 from optnas.base.records import RunFolder
@@ -51,6 +51,15 @@ def refusal(run: Path) -> UserError | None:
     except UserError as error:
         return error
     return None
+
+
+def test_a_finished_run_without_its_records_is_not_told_as_finished(tmp_path: Path) -> None:
+    """A resume of it said how well it had ended."""
+    api.run(TINY | {"search.epochs": 1}, out=tmp_path)
+    records = tmp_path / "epochs.jsonl"
+    for damaged in (records.read_bytes()[:-9], b""):
+        records.write_bytes(damaged)
+        assert "epochs.jsonl" in str(refusal(tmp_path))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

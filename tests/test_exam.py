@@ -11,6 +11,7 @@ import pytest
 from cases import command, refused, write_files
 from tiny import every_space, every_variant
 
+from optnas.base.errors import UserError
 from optnas.search.api import nest
 from optnas.search.exam import Subject, examine, subjects
 from optnas.search.exam.parts import OF_KIND
@@ -206,6 +207,15 @@ def test_everything_a_file_registers_is_examined() -> None:
     found = {(s.kind, s.name.rpartition(":")[2]) for s in subjects("./planted.py")}
     assert found == listed
     assert [s.kind for s in subjects("./planted.py:Hidden")] == ["optimizer"]
+
+
+def test_what_a_file_defines_and_does_not_register_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.py").write_text("import torch\nclass Mine(torch.optim.SGD): ...\n")
+    with pytest.raises(UserError, match=r"nothing that is examined; write \./a\.py:Mine$"):
+        subjects("./a.py")
 
 
 # --- the command --------------------------------------------------------------------------------

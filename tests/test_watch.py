@@ -155,3 +155,11 @@ def test_unlike_runs_of_a_folder_are_no_arm(tmp_path: Path) -> None:
         "0.2": "darts, weight_optimizer.lr=0.2: SGD + Adam",
         "broken": "broken",
     }
+    # What tells them apart was cut off, and with it the numbers.
+    file = io.StringIO()
+    seen = following(str(tmp_path), None)
+    follow(seen, Console(file=file, force_terminal=False, width=70), once=True)
+    text = "".join(file.getvalue().split())
+    for rate in (0.1, 0.2):
+        assert f"weight_optimizer.lr={rate}:" in text
+    assert file.getvalue().count("1/1") == 2

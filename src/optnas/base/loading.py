@@ -71,6 +71,11 @@ def load_object(kind: str, name: str, refuse: Refuse) -> Factory:
     target, _, attribute = name.rpartition(":")
     found: Registered = {}
     module = None
+    if target.endswith(".py") and not Path(target).exists():
+        raise refuse(
+            f"there is no file {Path(target)} in {Path.cwd()}, where the command was given",
+            remedy="give it in the folder from which the path leads to the file",
+        )
     try:
         if target.endswith(".py"):
             module, found = load_file(target)
@@ -96,7 +101,12 @@ def load_object(kind: str, name: str, refuse: Refuse) -> Factory:
 def _contents(kind: str, module: types.ModuleType, found: Registered) -> set[str]:
     """What could have been meant in a module: what it registers, else what it defines."""
     registered = {name for of_kind, name in found if of_kind == kind}
-    return registered or {
+    return registered or defined_in(module)
+
+
+def defined_in(module: types.ModuleType) -> set[str]:
+    """The functions and classes that a module defines itself."""
+    return {
         name
         for name, value in vars(module).items()
         if callable(value) and getattr(value, "__module__", None) == module.__name__
@@ -135,8 +145,17 @@ def registered_by(target: str) -> Registered:
     Raises:
         UserError: the file cannot be loaded.
     """
+    return loaded_file(target)[1]
+
+
+def loaded_file(target: str) -> tuple[types.ModuleType, Registered]:
+    """A file as of `load_file`.
+
+    Raises:
+        UserError: the file cannot be loaded.
+    """
     try:
-        return load_file(target)[1]
+        return load_file(target)
     except (Exception, SystemExit) as error:
         raise UserError(
             f"cannot load it ({type(error).__name__}: {error})",

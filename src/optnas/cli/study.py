@@ -235,12 +235,13 @@ def compare(
         recorded=recorded,
         numbers_version=numbers_version,
     )
-    files = write_comparison(found, out / "figures" if to is None else to)
     if as_json:
         told = {"study": study, "comparisons": [as_plain(each) for each in found]}
         typer.echo(dump_json(told, indent=1))
     else:
         print_comparisons(found)
+    files = write_comparison(found, out / "figures" if to is None else to)
+    if not as_json:
         say(f"wrote {', '.join(map(str, files))}")
 
 

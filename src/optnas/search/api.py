@@ -119,6 +119,7 @@ def resume(
         complete = reread(folder.read_config(), folder.config, given)
         result = folder.read_result()
         if result is not None and result.get("status") in FINISHED:
+            folder.read_epochs()  # records that are damaged are no finished run's
             return result
         with folder.locked(), Epochs(complete.search.epochs, progress) as shown:
             return search(complete, folder, _both(shown.add, on_epoch))

@@ -124,7 +124,7 @@ def check_settings(run: RunFolder) -> None:
             where=run.config,
             key="identity.hash",
             value=identity["hash"],
-            remedy="undo the edit, or delete the folder and run again",
+            remedy="undo the edit",
         )
 
 

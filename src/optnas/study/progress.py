@@ -109,6 +109,8 @@ class Watch:
             asked = self.runs[name].settings.search.epochs
             if state in FINISHED:  # some end before their last epoch
                 asked = epochs
+            if state == "unreadable":  # nothing is run in its place
+                continue
             total, done = total + asked, done + min(epochs, asked)
             todo += max(0, asked - epochs) * rates.get(self._keys[name], overall or 0.0)
             if state == "running":

@@ -163,7 +163,7 @@ class Runner:
             self.elsewhere.add(name)
             self.on_change(run, "queued", queued[folder.path.resolve()])
         elif state == "unreadable":
-            self.on_change(run, state, reason)
+            self.on_change(run, state, f"{reason}; or delete {folder.path}: it is run again")
         elif state in ("failed", "timeout") and not self._again(name):
             return
         else:
@@ -199,7 +199,8 @@ class Runner:
             f"the study stops: nothing can be written any more ({error})",
             key="--out",
             value=str(self.out),
-            remedy="free space there, then give the same command again: it goes on with the rest",
+            remedy="free space there, or make it writable, then give the same command again: it "
+            "goes on with the rest",
         )
 
     def _check_disk(self, folder: RunFolder) -> None:

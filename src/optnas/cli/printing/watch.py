@@ -161,7 +161,7 @@ def _arms(seen: Sequence[Seen]) -> Table:
     values = [value for curve in curves.values() for value in curve if math.isfinite(value)]
     low, high = min(values, default=0.0), max(values, default=1.0)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("arm", overflow="ellipsis", no_wrap=True)
+    table.add_column("arm", overflow="fold")  # what tells two apart may be its end
     table.add_column("done", justify="right", no_wrap=True)
     table.add_column("valid %", justify="right", no_wrap=True)
     title = f"mean of so far, {low:.3g} to {high:.3g} %" if values else "mean of so far"
@@ -170,7 +170,7 @@ def _arms(seen: Sequence[Seen]) -> Table:
         over = sum(each.state in ("done", "diverged") for each in runs)
         curve, epochs = curves[arm], max(each.run.epochs for each in runs)
         table.add_row(
-            _text(arm),
+            Text(for_terminal(arm)),
             f"{over}/{len(runs)}",
             f"{curve[-1]:.2f}" if curve else "-",
             Text(spark(curve, low, high, SPARK, epochs), style="cyan"),
@@ -180,7 +180,7 @@ def _arms(seen: Sequence[Seen]) -> Table:
 
 def _runs(title: str, runs: Sequence[Seen]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column(title, overflow="ellipsis", no_wrap=True)
+    table.add_column(title, overflow="fold")
     table.add_column("epoch", justify="right", no_wrap=True)
     table.add_column("valid %", justify="right", no_wrap=True)
     table.add_column("", overflow="fold")
@@ -190,7 +190,7 @@ def _runs(title: str, runs: Sequence[Seen]) -> Table:
         told = f"{each.state}: {each.reason}" if each.reason else left
         seed = "" if each.run.seed is None else f", seed {each.run.seed}"
         table.add_row(
-            _text(f"{each.run.arm}{seed}"),
+            Text(for_terminal(f"{each.run.arm}{seed}")),
             f"{each.done}/{each.run.epochs}",
             valid,
             Text(for_terminal(told)),

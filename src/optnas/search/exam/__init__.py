@@ -18,7 +18,7 @@ import torch
 from optnas.algorithms.base import Algorithm
 from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
-from optnas.base.loading import registered_by
+from optnas.base.loading import defined_in, loaded_file, registered_by
 from optnas.base.schema import Part, hints_of, part_of
 from optnas.optimizers import signatures
 from optnas.search.exam import data, measures, optimizers, parts, searches, stopping, trackers
@@ -330,14 +330,17 @@ def _named(target: str | None, kind: str | None) -> list[tuple[str, str]]:
     if target is None:
         return [(each, name) for each in known for name in registry.names(each)]
     if target.endswith(".py"):
-        present = registered_by(target)
+        module, present = loaded_file(target)
         found = [(of_kind, name) for of_kind, name in present if of_kind in kinds]
         if not found:
+            names = sorted(defined_in(module))
             raise UserError(
                 "the file registers nothing that is examined",
                 key="TARGET",
                 value=target,
-                remedy=f"write {target}:NAME and --kind KIND",
+                remedy="write " + " or ".join(f"{target}:{each}" for each in names[:3])
+                if names
+                else "let it register what it defines, as docs/extending.md says",
             )
         return [(of_kind, f"{target}:{name}") for of_kind, name in found]
     if ":" in target:
