@@ -297,6 +297,10 @@ def test_different_experiments_are_no_seeds_of_one(tmp_path: Path) -> None:
         UserError, match=r"no finished run of DARTS with every .* weight_optimizer\.lr"
     ):
         plot_figure("F7", runs[::2], tmp_path / "F7.svg")
+    held = {"weight_optimizer.lr": 0.1}
+    plot_figure("F7", runs[::2], tmp_path / "F7.svg", reference=["none"], hold=held)
+    with pytest.raises(UserError, match="epochs draws runs whatever their settings; leave it out"):
+        plot_figure("epochs", runs, tmp_path / "a.svg", hold=held)
 
 
 def test_a_folder_of_runs_stands_for_its_runs(

@@ -6,6 +6,7 @@ every setting by its dotted key, and every recorded or measured number.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -113,9 +114,12 @@ def extra_columns(response: Response) -> tuple[str, ...]:
 
 
 def plain(value: Any) -> str:
-    """A setting's value as text that is equal where values are: 0 and 0.0, a list and a tuple."""
+    """A setting's value as text that is equal where values are: 0 and 0.0, a list and its text."""
+    if isinstance(value, str) and value.startswith("["):
+        with contextlib.suppress(ValueError):  # a table holds a list as JSON text
+            value = json.loads(value)
     if isinstance(value, (list, tuple, np.ndarray)):
-        return json.dumps([plain(each) for each in value])
+        return f"[{', '.join(map(plain, value))}]"
     if value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA:
         return ""
     if isinstance(value, (bool, np.bool_)):

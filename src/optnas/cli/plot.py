@@ -32,6 +32,10 @@ def plot(
             "published, with commas between them, or none"
         ),
     ] = None,
+    hold: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="compare runs with this setting; default: most"),
+    ] = None,
     data: DataFolder = None,
 ) -> None:
     """Draw a figure: runs by epoch, what a measure found, or a diagram of the method."""
@@ -52,6 +56,7 @@ def plot(
         table=table,
         folder=data_folder(data),
         reference=lines,
+        hold=dotted_settings(hold),
     )
     say(f"wrote {output}")
 

@@ -19,6 +19,10 @@ Version = Annotated[
     int | None,
     typer.Option("--numbers-version", metavar="N", help="read runs of an earlier numbers version"),
 ]
+Hold = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="compare runs with this setting; default: most"),
+]
 
 
 @app.command()
@@ -265,10 +269,7 @@ def claims(
     recorded: Annotated[
         bool, typer.Option("--recorded", help="take benchmark accuracies as the runs wrote them")
     ] = False,
-    hold: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="compare runs with this setting; default: most"),
-    ] = None,
+    hold: Hold = None,
     sweep: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="a learning-rate sweep: also judge at its best rates"),
@@ -347,6 +348,7 @@ def report(
     recorded: Annotated[
         bool, typer.Option("--recorded", help="take benchmark accuracies as the runs wrote them")
     ] = False,
+    hold: Hold = None,
     numbers_version: Version = None,
     data: DataFolder = None,
 ) -> None:
@@ -362,6 +364,7 @@ def report(
         figures=figure or (),
         benchmark=benchmark,
         recorded=recorded,
+        hold=dotted_settings(hold),
         data=data,
         numbers_version=numbers_version,
     )

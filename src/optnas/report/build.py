@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.resources
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ def report(
     figures: Sequence[str] = (),
     benchmark: str | None = None,
     recorded: bool = False,
+    hold: Mapping[str, Any] | None = None,
     data: Path | None = None,
     numbers_version: int | None = None,
 ) -> Path:
@@ -78,6 +80,8 @@ def report(
         figures: further figures by name or as ``./file.py:function``.
         benchmark: ask this benchmark table instead of each run's own.
         recorded: take benchmark accuracies as the runs recorded them; needs no table.
+        hold: values at which figures and claims hold settings that vary in the study; by default
+            each is held at the value of most runs.
         data: the data folder; default: the variable ``OPTNAS_DATA``.
         numbers_version: of the runs; default: the present one.
 
@@ -96,7 +100,7 @@ def report(
     paged = chosen(entries, runs, NEWEST)
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)
     known = data_folder(data)
-    material = material_of(table, list(folders.values()), known, entries=entries)
+    material = material_of(table, list(folders.values()), known, entries=entries, hold=hold)
     labels = Labels(loaded)
     drawings, absent = figures_of(material, {entry.id: entry.folder for entry in entries}, figures)
     drawings = [_labelled(each, labels) for each in drawings]
@@ -107,6 +111,7 @@ def report(
         judged,
         references=references(answering) if answering else None,
         noise=noise_of(answering) if answering else None,
+        hold=hold,
     )
     listed, rest = in_reach(findings)
     noise = noise_words(answering) if answering else {}
@@ -119,7 +124,10 @@ def report(
         study=loaded,
         study_text=STUDIES.text_of(study),
         command=study_command(study, folder_path(out)),
-        report_command=f"optnas study report {study} --out {out}",
+        report_command=f"optnas study report {study} --out {out}"
+        + "".join(
+            f" --hold {shlex.quote(f'{key}={value}')}" for key, value in (hold or {}).items()
+        ),
         version=importlib.metadata.version("optnas"),
         entries=entries,
         counts=counted(entries),

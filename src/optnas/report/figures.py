@@ -148,7 +148,10 @@ def missing(material: Material, cells: Sequence[Cell], needed: str) -> list[str]
         ties = material.selection.ties(cell, set(cell))
         told = [declared(material.entries, cell)] if material.entries else []
         if ties:
-            told.append(f"two values are equally common, none is held: {', '.join(ties)}")
+            told.append(
+                f"two values are equally common of {', '.join(ties)}, and none is held; "
+                "choose one by --hold KEY=VALUE"
+            )
         lines.append(f"{label(cell)} ({'; '.join(told) or 'none is here'})")
     return lines
 
@@ -181,11 +184,16 @@ def momentum_rows(material: Material, algorithm: str) -> list[Row]:
     return rows
 
 
+def _if_there(material: Material, algorithms: Sequence[str]) -> str:
+    """Why nothing is drawn though there are runs of these algorithms."""
+    there = any(material.selection.matching({ALGORITHM: each}).any() for each in algorithms)
+    return " with every other setting held" if there else ""
+
+
 def pair_figure(material: Material, *algorithms: str) -> Figure:
     """Optimizer comparison, a row for each algorithm."""
     words = ", ".join(DECK[a] for a in algorithms)
-    there = any(material.selection.matching({ALGORITHM: each}).any() for each in algorithms)
-    alike = " with every other setting held" if there else ""
+    alike = _if_there(material, algorithms)
     return Figure(
         f"Optimizer comparison: {words}",
         [pair_row(material, algorithm) for algorithm in algorithms],
@@ -200,12 +208,13 @@ def pair_figure(material: Material, *algorithms: str) -> Figure:
 def momentum_figure(material: Material, *algorithms: str) -> Figure:
     """Momentum comparison, four rows for each algorithm."""
     words = ", ".join(DECK[a] for a in algorithms)
+    alike = _if_there(material, algorithms)
     return Figure(
         f"Momentum comparison: {words}",
         [row for each in algorithms for row in momentum_rows(material, each)],
         "One curve per momentum, from dark (little) to light (much). The momentum of Adam is its "
         "first beta. Momentum of w and of alpha are told apart.",
-        missing=f"no two momenta under {words.replace(', ', ' or ')}",
+        missing=f"no two momenta under {words.replace(', ', ' or ')}{alike}",
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,7 @@ def material_of(
     folder: Path | None,
     reference: Sequence[str] | None = None,
     entries: Sequence[Entry] = (),
+    hold: Mapping[str, Any] | None = None,
 ) -> Material:
     """What figures are made of.
 
@@ -52,9 +54,10 @@ def material_of(
         folder: the data folder, for the reference lines.
         reference: names of reference lines; see `find_references`.
         entries: the runs that a study declares.
+        hold: values of settings at which runs are compared; see `Selection`.
     """
     runs = Runs(table)
-    selection = Selection(runs, np.ones(len(runs), bool), {})
+    selection = Selection(runs, np.ones(len(runs), bool), hold or {})
     return Material(runs, selection, _benchmark(table, folders, folder, reference), entries)
 
 
@@ -63,6 +66,7 @@ def material_of_runs(
     table: str | None,
     folder: Path | None,
     reference: Sequence[str] | None,
+    hold: Mapping[str, Any] | None = None,
 ) -> Material:
     """What figures are made of, from runs alone.
 
@@ -71,11 +75,12 @@ def material_of_runs(
         table: ask this benchmark table instead of using the records.
         folder: the data folder.
         reference: names of reference lines.
+        hold: as of `material_of`.
     """
     for run in folders:
         check_readable(run)
     found = table_of(folders, benchmark=table, data=folder, recorded=table is None)
-    return material_of(found, folders, folder, reference)
+    return material_of(found, folders, folder, reference, hold=hold)
 
 
 def _benchmark(

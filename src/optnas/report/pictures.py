@@ -24,7 +24,7 @@ from optnas.measures.drawing import FORMATS, PLAIN, check_format, require_runs, 
 from optnas.measures.figures import Figure, Row
 from optnas.report import static
 from optnas.report.data import Drawn, drawn
-from optnas.report.material import Material, material_of_runs
+from optnas.report.material import material_of_runs
 from optnas.study.folder import each_once
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def plot_figure(
     table: str | None = None,
     folder: Path | None = None,
     reference: Sequence[str] | None = None,
+    hold: Mapping[str, Any] | None = None,
 ) -> None:
     """Draw a figure by name.
 
@@ -83,6 +84,8 @@ def plot_figure(
         folder: the data folder, for ``table`` and ``reference``.
         reference: horizontal lines, for figures that have them; see
             `optnas.report.epochs.epochs`.
+        hold: for figures that compare runs of one value of each setting, such as F7: the values,
+            by dotted key; by default those of most runs.
 
     Raises:
         UserError: there is no such figure, it takes other arguments, or it cannot be written.
@@ -92,7 +95,7 @@ def plot_figure(
         >>> plot_figure("mixed-cell", [], "cell.svg")  # doctest: +SKIP
     """
     path = Path(path)
-    figure, offered = _asked(name, each_once(given_runs(runs)), table, folder, reference)
+    figure, offered = _asked(name, each_once(given_runs(runs)), table, folder, reference, hold)
     check_format(path)
     match _drawable(figure, name, offered, options or {}):
         case Figure() as made:
@@ -130,6 +133,7 @@ def _asked(
     table: str | None,
     folder: Path | None,
     reference: Sequence[str] | None,
+    hold: Mapping[str, Any] | None = None,
 ) -> tuple[registry.Factory, dict[str, Any]]:
     """A figure, and what it may take of what was asked."""
     figure = registry.find("figure", name, key="--figure")
@@ -142,6 +146,13 @@ def _asked(
                 value=value,
                 remedy="leave it out",
             )
+    if hold and "material" not in taken:
+        raise UserError(
+            f"the figure {name} draws runs whatever their settings",
+            key="--hold",
+            value=" ".join(hold),
+            remedy="leave it out",
+        )
     if runs and not {"runs", "material"} & taken.keys():
         raise UserError(
             f"the figure {name} takes no run",
@@ -156,7 +167,8 @@ def _asked(
         "reference": reference,
     }
     if "material" in taken:
-        offered["material"] = _material(name, runs, table, folder, reference)
+        require_runs(name, runs)
+        offered["material"] = material_of_runs(runs, table, folder, reference, hold)
     return figure, offered
 
 
@@ -184,17 +196,6 @@ def _needs(figure: Figure) -> str:
     first, *each = told
     arms = "; ".join(line.removesuffix(" (none is here)") for line in each)
     return f"{first[0].lower()}{first[1:]} {arms}"
-
-
-def _material(
-    name: str,
-    runs: Sequence[RunFolder],
-    table: str | None,
-    folder: Path | None,
-    reference: Sequence[str] | None,
-) -> Material:
-    require_runs(name, runs)
-    return material_of_runs(runs, table, folder, reference)
 
 
 def _made(
