@@ -68,6 +68,9 @@ class Folder:
     def __fspath__(self) -> str:
         return str(self.path)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder alone. The kernel frees the lock however the process ends.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -34,6 +35,10 @@ def usage_line(error: Any) -> str:
     remedy = ""
     if message.startswith("No such command 'list'") and path.split()[-1] in LISTS:
         message, remedy = "No such command 'list'", f"write {LISTS[path.split()[-1]]}"
+    elif (asked := re.match(r"No such command '([^']+)'", message)) and (
+        places := _groups_with(asked[1], context)
+    ):
+        message, remedy = asked[0], f"write {' or '.join(places)}"
     elif option is not None and message.startswith("No such option") and _takes_settings(context):
         remedy = _as_setting(option, path)
         if remedy:
@@ -42,6 +47,16 @@ def usage_line(error: Any) -> str:
             message, remedy = error.message, "settings are written KEY=VALUE"
     told = "; ".join(filter(None, (message, remedy, f"see {path} --help")))
     return f"command line: {told}".replace(".;", ";")
+
+
+def _groups_with(name: str, context: Any) -> list[str]:
+    """Commands of this name in other groups, as they are written."""
+    groups = context.find_root().command.commands if context is not None else {}
+    return [
+        f"optnas {group} {name}"
+        for group, command in groups.items()
+        if name in getattr(command, "commands", {})
+    ]
 
 
 def _takes_settings(context: Any) -> bool:

@@ -133,10 +133,12 @@ def _missing_runs(cells: Sequence[Cell], selection: Selection, named: set[str]) 
     cells = sorted(cells, key=label)
     told = ", ".join(f"[{label(cell)}]" for cell in cells[:SHOWN])
     more = f" and {len(cells) - SHOWN} more" if len(cells) > SHOWN else ""
+    allowed = selection.allowed
+    among = "" if allowed.all() else f" among the {allowed.sum()} of {len(allowed)} that count"
     first = {key: cells[0][key] for key in (*NAMES, *cells[0]) if key in cells[0]}
     words = " ".join(f"{key}={_word(value)}" for key, value in first.items())
     return (
-        f"no finished runs of {told}{more}",
+        f"no finished runs{among} of {told}{more}",
         f"run such arms for every seed: optnas search {words} search.seed=SEED",
     )
 
