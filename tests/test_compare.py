@@ -175,6 +175,8 @@ def test_the_axes_chosen_make_the_arms(compared: tuple[str, Path]) -> None:
     assert [len(every.pairs), every.threshold] == [6, 120]
     elsewhere = "the benchmark trained cells on cifar10, not on digits"
     assert elsewhere in every.remarks
+    assert sum("all its runs" in each for each in every.remarks) == 1  # one arm lacks a seed
+    assert all(p.means[0] - p.means[1] == pytest.approx(p.difference) for p in every.pairs)
     assert elsewhere not in supernet.remarks
     assert every.unfinished == {f"AdamW (lr 0.001) + {LABEL}": {"missing": 1}}
     [own] = compare_study(name, out, ["arch_optimizer.name"], ["auc accuracy"], recorded=True)
@@ -258,8 +260,8 @@ def test_arms_without_a_common_seed_are_told_in_a_line(
     assert {path.name for path in figures.iterdir()} == {"compare.csv", "compare.tex"}
 
 
-def test_means_of_arms_and_their_difference_are_of_the_same_runs(tmp_path: Path) -> None:
-    """A mean of what the other arm has no runs of contradicted the difference below it."""
+def test_means_beside_a_difference_are_of_the_same_runs(tmp_path: Path) -> None:
+    """The mean of an arm, of which the other lacks runs, contradicted the difference below it."""
     grids = """
 [[grid]]
 "weight_optimizer.name" = ["SGD", "AdamW"]
@@ -273,8 +275,10 @@ def test_means_of_arms_and_their_difference_are_of_the_same_runs(tmp_path: Path)
         write_run(document, RunFolder(out / run.id), run.settings.search.seed + apart)
     [found] = compare_study(name, out, ["arch_optimizer.name"], ["accuracy"], recorded=True)
     first, second = found.arms
-    assert (first.n, second.n, second.mean - first.mean) == (2, 2, found.pairs[0].difference)
-    assert any("means of the arms are those of SGD, " in each for each in found.remarks)
+    [pair] = found.pairs
+    assert (pair.difference, pair.means) == (10.0, (second.mean, 0.5))
+    assert (first.n, first.mean, second.n) == (4, 50.5, 2)
+    assert any("an arm's mean is of all its runs" in each for each in found.remarks)
 
 
 def test_rows_of_a_picture_are_as_high_as_their_names(compared: tuple[str, Path]) -> None:

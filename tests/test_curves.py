@@ -192,6 +192,7 @@ def test_equal_settings_have_equal_texts() -> None:
     for same in ((0, 0.0, np.float64(0)), ([0.9, 1], (0.9, 1.0)), (None, float("nan"), pd.NA)):
         assert len({plain(value) for value in same}) == 1
     assert plain([0.9, 0.0]) == plain((0.90, 0)) == plain("[0.9, 0.0]") == "[0.9, 0]"
+    assert len({plain(value) for value in (["a, b"], ["a", "b"], [None], [], "[" * 5000)}) == 5
     assert len({plain(value) for value in (True, 1, "x", None)}) == 4
 
 

@@ -85,6 +85,7 @@ def test_files_of_the_package_are_listed(
         ("data list", "write optnas list datasets"),
         ("benchmark list", "write optnas benchmark tables"),
         ("compare quickstart", "write optnas study compare"),
+        ("study plot", "write optnas plot"),
         ("search --protocol cpu", "write protocol=cpu"),
         ("search --lr 0.1", "write weight_optimizer.lr=0.1 or arch_optimizer.lr=0.1"),
         ("search --search.epochs=5", "write search.epochs=5"),

@@ -252,13 +252,27 @@ def test_to_read_a_run_imports_nothing_that_it_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "mine.py").write_text("raise SystemExit('imported')")
     record = next((RECORDS / "optdarts-cpu").glob("*/config.toml"))
-    for place, name in enumerate(("mine:Mine", "./mine.py:Mine")):
-        run = RunFolder(shutil.copytree(record.parent, tmp_path / str(place)))
-        text = run.config.read_text()
-        run.config.write_text(re.sub(r'(?m)^name = "(SGD|Adam)"', f'name = "{name}"', text))
-        assert look(run).state == "done"
+    run = RunFolder(shutil.copytree(record.parent, tmp_path / "run"))
+    text, part = run.config.read_text(), '\n[algorithm.hypergradient]\nname = "first-order"\n'
+    assert part in text
+    for name in ("mine:Mine", "./mine.py:Mine"):
+        bare = text.replace(part, "").replace(
+            "[algorithm]", f'[algorithm]\nhypergradient = "{name}"'
+        )
+        for edited in (
+            re.sub(r'(?m)^name = "(SGD|Adam)"', f'name = "{name}"', text),
+            text.replace("first-order", name),
+            bare,
+        ):
+            assert edited != text
+            run.config.write_text(edited)
+            assert look(run).state == "done"
+    for wrong in ("5", '["a"]'):  # ended in a traceback
+        run.config.write_text(text.replace('"first-order"', wrong))
+        assert look(run).state == "unreadable"
 
 
 def test_a_copy_of_a_run_is_no_second_seed(

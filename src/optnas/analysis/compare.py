@@ -48,13 +48,15 @@ class Pair:
     corrected over the pairs. ``e`` is the largest E so far, which may be looked at after every
     seed, and ``threshold`` the E that decides one of all pairs. ``improvement`` is the probability
     that a run of the first arm is better than one of the second (above it, where neither direction
-    is). ``seeds`` has the differences by seed, ``contexts`` the number of those averaged over.
-    NaN stands where no seed has both arms.
+    is). ``seeds`` has the differences by seed, ``contexts`` the number of those averaged over,
+    ``means`` the arms' means over these seeds and contexts, of which ``difference`` is the
+    difference. NaN stands where no seed has both arms.
     """
 
     arms: tuple[str, str]
     seeds: Mapping[int, float]
     contexts: int
+    means: tuple[float, float] = (math.nan, math.nan)
     difference: float = math.nan
     low: float = -math.inf
     high: float = math.inf
@@ -153,6 +155,7 @@ def _pair(
     return replace(
         pair,
         seeds=dict(zip(seeds, d_N.tolist(), strict=True)),
+        means=(float(x_N.mean()), float(y_N.mean())),
         difference=mean,
         low=low,
         high=high,

@@ -116,10 +116,10 @@ def extra_columns(response: Response) -> tuple[str, ...]:
 def plain(value: Any) -> str:
     """A setting's value as text that is equal where values are: 0 and 0.0, a list and its text."""
     if isinstance(value, str) and value.startswith("["):
-        with contextlib.suppress(ValueError):  # a table holds a list as JSON text
+        with contextlib.suppress(ValueError, RecursionError):  # a table holds a list as JSON text
             value = json.loads(value)
     if isinstance(value, (list, tuple, np.ndarray)):
-        return f"[{', '.join(map(plain, value))}]"
+        return f"[{', '.join(_element(each) for each in value)}]"
     if value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA:
         return ""
     if isinstance(value, (bool, np.bool_)):
@@ -127,6 +127,11 @@ def plain(value: Any) -> str:
     if isinstance(value, (int, float, np.integer, np.floating)):
         return f"{float(value):.12g}"
     return str(value)
+
+
+def _element(value: Any) -> str:
+    """An element of a list: text in quotes, so that no comma of it makes two of one."""
+    return json.dumps(value) if isinstance(value, str) else plain(value) or "null"
 
 
 def setting_columns(settings: pd.DataFrame) -> list[str]:

@@ -50,13 +50,11 @@ def usage_line(error: Any) -> str:
 
 
 def _groups_with(name: str, context: Any) -> list[str]:
-    """Commands of this name in other groups, as they are written."""
-    groups = context.find_root().command.commands if context is not None else {}
-    return [
-        f"optnas {group} {name}"
-        for group, command in groups.items()
-        if name in getattr(command, "commands", {})
-    ]
+    """Commands of this name elsewhere, as they are written."""
+    commands = context.find_root().command.commands if context is not None else {}
+    groups = {name: getattr(command, "commands", None) for name, command in commands.items()}
+    own = [f"optnas {name}"] if name in groups and groups[name] is None else []
+    return own + [f"optnas {group} {name}" for group, its in groups.items() if name in (its or ())]
 
 
 def _takes_settings(context: Any) -> bool:

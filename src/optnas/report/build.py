@@ -153,6 +153,7 @@ def report(
         benchmark=material.benchmark,
         design=_design(entries),
         held=_held(material),
+        hold=hold or {},
         tied=_tied(material),
     )
     with writing("the report", key="--to", path=target):

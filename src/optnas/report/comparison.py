@@ -120,6 +120,8 @@ def _plain(pair: Pair) -> dict[str, Any]:
     return {
         "arms": list(pair.arms),
         "n": pair.n,
+        "mean": _finite(pair.means[0]),
+        "other_mean": _finite(pair.means[1]),
         "difference": _finite(pair.difference),
         "low": _finite(pair.low),
         "high": _finite(pair.high),
@@ -140,7 +142,18 @@ def as_csv(comparisons: Sequence[Comparison]) -> str:
     """A line per pair and response, full precision; no name begins as a formula."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    numbers = ("difference", "low", "high", "p", "p_holm", "E", "threshold", "improvement")
+    numbers = (
+        "mean",
+        "other_mean",
+        "difference",
+        "low",
+        "high",
+        "p",
+        "p_holm",
+        "E",
+        "threshold",
+        "improvement",
+    )
     writer.writerow(["response", "unit", "arm", "minus", "n", *numbers, "evidence"])
     for each in comparisons:
         for pair in each.pairs:

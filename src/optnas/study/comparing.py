@@ -42,11 +42,10 @@ class Comparison:
     """Every pair of some arms on one response.
 
     ``by`` are the axes whose values make the arms, ``over`` those that are averaged over within a
-    seed; an arm's centre is of the values of these that every arm has. ``better`` is the direction
-    in which a run is better by the response. ``unfinished`` counts the runs of each arm that are
-    not done, by state. ``remarks`` say what the number of seeds cannot decide, what the centres are
-    of, and on which other images a benchmark judges; ``noise`` is the benchmark's noise floor, if
-    the response is of it.
+    seed. ``better`` is the direction in which a run is better by the response. ``unfinished``
+    counts the runs of each arm that are not done, by state. ``remarks`` say what the number of
+    seeds cannot decide, whether means are of other runs than differences, and on which other images
+    a benchmark judges; ``noise`` is the benchmark's noise floor, if the response is of it.
     """
 
     by: tuple[str, ...]
@@ -212,8 +211,8 @@ def _comparison(
     column = column_of(response.column)
     tested = [pair for pair in pairs if pair.n]
     remarks = too_few(max(pair.n for pair in tested), len(tested)) if tested else []
-    shared, told = _in_common(values)
-    remarks += told + _judged_elsewhere(column.name, runs)
+    arms_of_all = tuple(centres(values, order))
+    remarks += _of_more_runs(arms_of_all, pairs) + _judged_elsewhere(column.name, runs)
     return Comparison(
         by=tuple(axis.key for axis in family),
         over=tuple(axis.key for axis in others),
@@ -222,7 +221,7 @@ def _comparison(
         unit=response.unit(column.unit, difference=False),
         of_difference=response.unit(column.unit, difference=True),
         better=better,
-        arms=tuple(centres(shared, order)),
+        arms=arms_of_all,
         pairs=tuple(pairs),
         unfinished=unfinished,
         remarks=tuple(remarks),
@@ -230,26 +229,20 @@ def _comparison(
     )
 
 
-def _in_common(values: Sequence[Value]) -> tuple[list[Value], list[str]]:
-    """The values in contexts that every arm has, of which an arm's mean is; what else there is.
-
-    A mean over other contexts would contradict the differences, which are within a context.
-    """
-    contexts: dict[str, set[str]] = {}
-    for each in values:
-        contexts.setdefault(each.arm, set()).add(each.context)
-    common = set.intersection(*contexts.values())
-    if all(each == common for each in contexts.values()):
-        return [*values], []
-    if not common:
-        return [*values], [
-            "the arms have no other setting in common: means are over different ones"
-        ]
-    kept = [each for each in values if each.context in common]
-    words = "; ".join(dict.fromkeys(each.context for each in kept))
-    return kept, [
-        f"means of the arms are those of {words}, which all of them have; "
-        "a difference is taken wherever both arms have runs"
+def _of_more_runs(arms: Sequence[Centre], pairs: Sequence[Pair]) -> list[str]:
+    """That means of arms are not those of a difference, where they are not."""
+    means = {each.arm: each.mean for each in arms}
+    apart = (
+        mean - means[arm]
+        for pair in pairs
+        if pair.n
+        for arm, mean in zip(pair.arms, pair.means, strict=True)
+    )
+    if all(math.isclose(each, 0.0, abs_tol=1e-9) for each in apart):
+        return []
+    return [
+        "an arm's mean is of all its runs; a difference, and the means beside it, are of the "
+        "settings and seeds that both arms have"
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
@@ -13,8 +14,8 @@ from optnas.base.escapes import for_terminal
 from optnas.base.files import present
 from optnas.base.folder import BusyError
 from optnas.base.records import FINISHED, Record, RunFolder, find_runs
-from optnas.base.toml import flat
-from optnas.search.settings.model import NUMBERS_VERSION, Settings
+from optnas.base.toml import flat, parse_toml, read_text
+from optnas.search.settings.model import NOT_IDENTITY, NUMBERS_VERSION, PLACES, Settings
 from optnas.study.declare import ID_LENGTH, PlannedRun, Study, load_study
 from optnas.study.starts import StartLog
 
@@ -101,24 +102,21 @@ def check_readable(run: RunFolder) -> list[Record]:
     return records
 
 
-def check_settings(run: RunFolder) -> None:
+def check_settings(run: RunFolder) -> dict[str, Any]:
     """Refuse settings of another hash than the one that the run was started with.
 
-    Nothing is said of runs of another numbers version, and of runs of components that somebody's
-    own code supplies: to read a run must not import what its configuration names.
+    Nothing is said of runs of another numbers version, of components that are no longer here, and
+    of those that somebody's own code supplies: to read a run must not import what it names.
+
+    Returns:
+        The run's identity.
 
     Raises:
-        UserError: the settings are others.
+        UserError: the settings are others, or there is no run.
     """
-    identity, document = run.read_identity(), run.read_config()
-    foreign = any(":" in str(value) for key, value in flat(document).items() if "name" in key)
-    if identity["numbers_version"] != NUMBERS_VERSION or identity.get("sources") or foreign:
-        return
-    try:
-        found = Settings.recorded(document).hash
-    except (UserError, ValueError):  # a component that is no longer here
-        return
-    if found != identity["hash"]:
+    identity = run.read_identity()
+    ours = identity["numbers_version"] == NUMBERS_VERSION and not identity.get("sources")
+    if ours and _hash_of(read_text(run.config)) not in (None, identity["hash"]):
         raise UserError(
             "the settings were edited after the run was started",
             where=run.config,
@@ -126,6 +124,23 @@ def check_settings(run: RunFolder) -> None:
             value=identity["hash"],
             remedy="undo the edit",
         )
+    return identity
+
+
+@functools.lru_cache(4096)
+def _hash_of(config: str) -> str | None:
+    """The hash of the settings in the text of a config.toml; None where it cannot be told."""
+    document = parse_toml(config, "config.toml")
+    counted = {
+        key: value for key, value in document.items() if key not in (*NOT_IDENTITY, "identity")
+    }
+    values = (str(v) for key, v in flat(counted).items() if key.rpartition(".")[2] not in PLACES)
+    if any(":" in value for value in values):  # module:Object, ./file.py:Object
+        return None
+    try:
+        return Settings.recorded(document).hash
+    except (UserError, ValueError):
+        return None
 
 
 def each_once(runs: Iterable[RunFolder]) -> list[RunFolder]:
@@ -145,13 +160,11 @@ def each_once(runs: Iterable[RunFolder]) -> list[RunFolder]:
     for run in runs:
         key: object = run.path
         if run.config.exists():
-            check_settings(run)
-            identity = run.read_identity()
-            key = identity["hash"], identity["numbers_version"]
+            key = check_settings(run)["hash"]
         other = kept.setdefault(key, run)
         if other is run:
             continue
-        if state_of(other) not in FINISHED and state_of(run) in FINISHED:
+        if state_of(other) != "done" and state_of(run) == "done":
             kept[key], run, other = run, other, run
         told = f"{run.path}: has the settings and the seed of {other.path}, and is left out"
         log.warning("optnas: warning: %s", for_terminal(told))

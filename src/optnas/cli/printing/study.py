@@ -309,6 +309,7 @@ def _print_pairs(comparison: Comparison) -> None:
             str(pair.n),
             *(
                 [
+                    ", ".join(f"{each:.4g}" for each in pair.means),
                     f"{pair.difference:+.3g}{unit}",
                     interval(pair),
                     f"{pair.p:.3f}",
@@ -318,13 +319,13 @@ def _print_pairs(comparison: Comparison) -> None:
                     tick(pair),
                 ]
                 if pair.n
-                else ["-"] * 7
+                else ["-"] * 8
             ),
         ]
         for pair in comparison.pairs
     ]
-    heads = ["pair", "<n", "<difference", "<95 % interval", "<p", "<Holm", "<E", f"<P({better})"]
-    say("\n".join(aligned([*heads, "told apart"], rows)))
+    heads = ["pair", "<n", "<means", "<difference", "<95 % interval", "<p", "<Holm", "<E"]
+    say("\n".join(aligned([*heads, f"<P({better})", "told apart"], rows)))
 
 
 def print_claims(ledger: Ledger, *, details: bool) -> None:

@@ -138,7 +138,7 @@ def _ours(factory: registry.Factory) -> bool:
 def _component(kind: str, section: str, value: Any) -> Any:
     """A component inside a section, its own settings reduced; its name always counts."""
     table = {"name": value} if isinstance(value, str) else value
-    if not isinstance(table, Mapping) or "name" not in table:
+    if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
         return value
     others = {key: each for key, each in table.items() if key != "name"}
     return {"name": table["name"], **_of_component(kind, table["name"], others, section)}
