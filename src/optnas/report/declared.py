@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from optnas.report.run import Run
+    from optnas.study.alone import Trained
     from optnas.study.declare import Study
 
 FILE = "study.toml"
@@ -146,6 +147,24 @@ class DeclaredStudy:
             whole = runner.go()
             look()
         return whole
+
+    @speaking
+    def train(self, settings: Mapping[str, Any] | None = None, **options: Any) -> Trained:
+        """Train the cells that the finished runs found, so that data without a table are judged.
+
+        Args:
+            settings: dotted keys over the training protocol, such as ``{"training.epochs": 20}``.
+            **options: ``protocol``, ``device``, ``threads``, as of
+                `optnas.study.alone.train_cells`.
+
+        Returns:
+            How many runs and cells are trained now.
+        """
+        from optnas.study.alone import train_cells
+        from optnas.study.folder import locate
+
+        folders = locate(self._study.runs.values(), self.out)
+        return train_cells(folders, self.out, settings, **options)
 
     @speaking
     def table(self, **options: Any) -> pd.DataFrame:

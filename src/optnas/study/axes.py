@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from optnas.base.errors import UserError, did_you_mean
+from optnas.search.settings.model import PLACES
 from optnas.study.declare import SEED, PlannedRun, Study, describe_settings, shown_value
 
 PAIR = ("weight_optimizer", "arch_optimizer")
 # Sections that move no number of a run.
 UNTOLD = {"fingerprint", "sources"}
+IMAGES = tuple(f"data.{place}" for place in PLACES)
 IDLE = ("measures", "run", "tracking", "checkpoints")
 
 
@@ -64,10 +66,13 @@ def axes_of(study: Study) -> list[Axis]:
 
 
 def _settings_of(study: Study) -> dict[str, dict[str, Any]]:
-    return {
-        name: describe_settings(run.settings.model_dump(exclude=UNTOLD)) | {SEED: None}
-        for name, run in study.runs.items()
-    }
+    found = {}
+    for name, run in study.runs.items():
+        found[name] = describe_settings(run.settings.model_dump(exclude=UNTOLD)) | {SEED: None}
+        # Two places of the same images are no two values.
+        places = [each for each in run.point if each in IMAGES]
+        found[name] |= dict.fromkeys(places, run.settings.fingerprint)
+    return found
 
 
 def _below(settings: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from optnas.analysis.claims.columns import NAMES, column_of
+from optnas.analysis.claims.columns import ALONE as CELL
+from optnas.analysis.claims.columns import MEASURE, NAMES, column_of
 from optnas.analysis.claims.declare import TRANSFORMS, WITH_ANOTHER, Response
 from optnas.analysis.compare import ALPHA, Centre, Pair, Value, centres, too_few
 from optnas.analysis.compare import compare as compare_values
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 MOST_ARMS = 12  # of which all pairs are compared unless axes are named
 PRIMARY, SUPERNET = "accuracy", "supernet accuracy"
+# Accuracy of cells that `optnas study train` trained, the one on images without a part in it first.
+TRAINED = (f"{MEASURE}{CELL}.test", f"{MEASURE}{CELL}.valid")
 # Of one run alone: nothing that needs another arm or a reference.
 ALONE = [
     name for name in TRANSFORMS if name not in (*WITH_ANOTHER, "at-equal-train-loss", "collapse")
@@ -125,7 +128,8 @@ def compare_runs(
             axes together, where they make `MOST_ARMS` arms at most, else each axis by itself.
         responses: such as ``accuracy``, ``auc accuracy`` or ``final measure.gap.gap``: a column or
             a name that claims use, with one of `ALONE` before it. By default the benchmark's
-            accuracy of the derived cell, if a table was asked, and the supernet's.
+            accuracy of the derived cell, if a table was asked, that of the cell's own trainings, if
+            there are any, and the supernet's.
         noise: what to say of the benchmark's noise beside a column of it.
         axes: of the study, where they are known already.
 
@@ -138,13 +142,53 @@ def compare_runs(
     axes = axes_of(study) if axes is None else axes
     families = _families(study, axes, by)
     runs = Runs(table)
-    asked = [_parsed(each, runs) for each in responses] or default_responses(runs)
+    asked = [_parsed(each, runs) for each in responses]
+    for each in asked:
+        _check_measured(each, folders.values())
+    alike, told = (asked, []) if asked else _of_alike(default_responses(runs), folders.values())
     known, states = known_runs(folders, table)
-    return [
+    found = (
         _comparison(study, runs, known, states, axes, family, response, noise or {})
         for family in families
-        for response in asked
-    ]
+        for response in alike
+    )
+    return [replace(each, remarks=(*each.remarks, *told)) for each in found]
+
+
+def _of_alike(
+    responses: Sequence[Response], folders: Collection[RunFolder]
+) -> tuple[list[Response], list[str]]:
+    """Those of which all runs were measured alike, and why the others are left out."""
+    alike, told = [], []
+    for each in responses:
+        try:
+            _check_measured(each, folders)
+        except UserError as error:
+            told.append(f"{words_of(each)} is not compared: {error.reason}")
+        else:
+            alike.append(each)
+    return alike, told
+
+
+def _check_measured(response: Response, folders: Iterable[RunFolder]) -> None:
+    """Refuse to compare what was measured with different settings, such as epochs of a training."""
+    of_measure, _, rest = column_of(response.column).name.partition(".")
+    if of_measure != "measure":
+        return
+    first: dict[tuple[str, object], tuple[Any, RunFolder]] = {}
+    for run in folders:
+        lines = run.read_measures(rest.partition(".")[0])
+        for key, value in lines[-1]["settings"].items() if lines else ():  # the table has the later
+            # The hash of a training has the halves of the images in it, which a seed draws.
+            seed = run.read_config()["search"]["seed"] if key == "hash" else None
+            known, other = first.setdefault((key, seed), (value, run))
+            if value != known:
+                raise UserError(
+                    f"measured with {key} = {known} in {other.path}, with {value} in {run.path}",
+                    key="--response",
+                    value=str(response),
+                    remedy="measure all runs alike",
+                )
 
 
 def _families(study: Study, axes: Sequence[Axis], by: Sequence[str]) -> list[list[Axis]]:
@@ -258,6 +302,8 @@ def _judged_elsewhere(column: str, runs: Runs) -> list[str]:
 def words_of(response: Response) -> str:
     """A response for the head of a table, such as ``train loss, final``."""
     name = response.column
+    if name in TRAINED:
+        return f"{name.rpartition('.')[2]} accuracy of the trained cell, {response.transform}"
     quantity = quantity_of(column_of(name).name)
     words = name if quantity is None else quantity.words or name
     column = column_of(name).name
@@ -271,11 +317,12 @@ def _better(response: Response) -> Better:
 
 
 def default_responses(runs: Runs) -> list[Response]:
-    """The benchmark's accuracy of the derived cell, if a table was asked, and the supernet's."""
+    """Of the derived cell by the benchmark and by its own trainings, if any; of the supernet."""
     asked = [c for c in map(str, runs.table) if c.startswith("benchmark.") and runs.has(c)]
     asked = [column for column in asked if column != "benchmark.table"]
     primary = PRIMARY if column_of(PRIMARY).name in asked else next(iter(asked), None)
-    return [Response(column=each) for each in (primary, SUPERNET) if each is not None]
+    trained = next((each for each in TRAINED if runs.has(each)), None)
+    return [Response(column=each) for each in (primary, trained, SUPERNET) if each is not None]
 
 
 def _parsed(text: str, runs: Runs) -> Response:

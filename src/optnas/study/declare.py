@@ -422,7 +422,10 @@ def _refuse_seed(nested: Mapping[str, Any], where: str) -> None:
 
 
 def describe_settings(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's settings by dotted key, without identity and without folders of a machine.
+    """A run's settings by dotted key, without folders of a machine.
+
+    For these stands ``data.fingerprint``, the first 16 digits of the run's: two folders of images
+    are two data sets, whatever their names.
 
     Args:
         document: the content of its config.toml.
@@ -433,4 +436,7 @@ def describe_settings(document: Mapping[str, Any]) -> dict[str, Any]:
     dotted = flat({k: v for k, v in document.items() if k not in ("format", "identity")})
     for key in PLACES:
         dotted.pop(f"data.{key}", None)
+    fingerprint = document.get("identity", {}).get("fingerprint")
+    if isinstance(fingerprint, str):
+        dotted["data.fingerprint"] = fingerprint[:ID_LENGTH]
     return dotted
