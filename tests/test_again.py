@@ -95,7 +95,7 @@ def test_runs_of_an_edited_file_are_named_and_not_counted(
     for planned in load_study(name).runs.values():
         api.run(planned.settings.document(), out=tmp_path / "out" / planned.id)
     file.write_text(MINE.format(body=f"{WORKS}  # edited"))
-    told = "2 runs of an earlier ./mine.py, not counted: an edited file is another run"
+    told = "2 runs of an earlier ./mine.py, not counted: what was edited makes another run"
     assert command("study", "status", name, "--out", "out") == 0
     assert told in capsys.readouterr().out
     assert command("study", "plan", name, "--out", "out", "--no-timing") == 0

@@ -25,11 +25,11 @@ def train(
     from optnas.cli.printing.training import print_cells, print_run, printer
     from optnas.study.alone import train_cells
     from optnas.study.declare import load_study
-    from optnas.study.folder import locate
+    from optnas.study.folder import recorded
 
     loaded = load_study(study, dotted_settings(None, data=data))
     told = train_cells(
-        locate(loaded.runs.values(), out),
+        recorded(loaded.runs.values(), out),
         out,
         given(overrides, epochs, seeds, data),
         protocol=protocol,

@@ -161,9 +161,9 @@ class DeclaredStudy:
             How many runs and cells are trained now.
         """
         from optnas.study.alone import train_cells
-        from optnas.study.folder import locate
+        from optnas.study.folder import recorded
 
-        folders = locate(self._study.runs.values(), self.out)
+        folders = recorded(self._study.runs.values(), self.out)
         return train_cells(folders, self.out, settings, **options)
 
     @speaking

@@ -231,7 +231,7 @@ def algorithm_figure(material: Material) -> Figure:
     if panels:
         left = _left_out(material, every, {})
         panels[0] = replace(panels[0], remarks=[*panels[0].remarks, *left])
-    title = f"{material.benchmark.title}, {material.searched}"
+    title = ", ".join(filter(None, [material.benchmark.title, material.searched]))
     cells: list[Cell] = [{ALGORITHM: name, WEIGHT: "SGD", ARCH: "Adam"} for name in DECK]
     needed = "finished runs of one of these arms at least, answered by a benchmark table"
     row = (

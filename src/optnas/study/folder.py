@@ -343,7 +343,7 @@ def told_versions(counts: Mapping[int, int]) -> str:
 
 
 def of_edited_files(runs: Iterable[PlannedRun], out: Path | None) -> str:
-    """What to say of runs of files edited since, such as ``4 runs of an earlier mine.py``.
+    """What to say of runs of files or images edited since, such as ``4 runs of an earlier a.py``.
 
     Args:
         runs: runs of a study.
@@ -351,17 +351,23 @@ def of_edited_files(runs: Iterable[PlannedRun], out: Path | None) -> str:
     """
     if out is None or not out.is_dir():
         return ""
+    runs = list(runs)
     now = {file: digest for run in runs for file, digest in run.settings.sources.items()}
-    counts = Counter(
-        file
-        for _, document in _documents(out)
-        if version_in(document) == NUMBERS_VERSION
-        for file, digest in dict(document["identity"].get("sources") or {}).items()
-        if now.get(file, digest) != digest
-    )
+    images: dict[object, set[str]] = {}
+    for run in runs:
+        images.setdefault(run.settings.data.name, set()).add(run.settings.fingerprint)
+    counts: Counter[str] = Counter()
+    for _, document in _documents(out):
+        if version_in(document) != NUMBERS_VERSION:
+            continue
+        identity, data = document["identity"], document.get("data", {}).get("name")
+        for file, digest in dict(identity.get("sources") or {}).items():
+            if now.get(file, digest) != digest:
+                counts[f"an earlier {file}"] += 1
+        if identity.get("fingerprint") not in images.get(data, {identity.get("fingerprint")}):
+            counts[f"other images in {data}"] += 1
     return ", ".join(
-        f"{count} run{'s' if count > 1 else ''} of an earlier {file}"
-        for file, count in sorted(counts.items())
+        f"{count} run{'s' if count > 1 else ''} of {what}" for what, count in sorted(counts.items())
     )
 
 
@@ -379,8 +385,8 @@ def recorded(
         The folders by id.
 
     Raises:
-        UserError: ``out`` is a file, or all that lies there is of another numbers version or of a
-            file that was edited since.
+        UserError: ``out`` is a file, or all that lies there is of another numbers version, or of a
+            file or images that were edited since.
     """
     runs = list(runs)
     folders = locate(runs, out, numbers_version or NUMBERS_VERSION)
@@ -389,7 +395,7 @@ def recorded(
     others, edited = told_versions(other_versions(out)), of_edited_files(runs, out)
     if edited:
         raise UserError(
-            f"no run of the study is there, but {edited}, and an edited file is another run",
+            f"no run of the study is there, but {edited}: what was edited makes another run",
             key="--out",
             value=str(out),
             remedy="undo the edit, or run the study again",

@@ -189,7 +189,7 @@ def _warnings(others: Mapping[int, int], edited: str) -> list[str]:
         what = told_versions(others)
         told.append(f"{what}, not counted: numbers of different versions are not compared")
     if edited:
-        told.append(f"{edited}, not counted: an edited file is another run")
+        told.append(f"{edited}, not counted: what was edited makes another run")
     return told
 
 
