@@ -27,7 +27,7 @@ from optnas.data.sets.idx import Idx
 from optnas.data.sets.mnist import mnist
 from optnas.data.sets.parquet import parquet
 from optnas.data.sets.svhn import svhn
-from optnas.search.api import settings_of
+from optnas.search.api import run, settings_of
 from optnas.search.settings.complete import open_dataset
 
 
@@ -238,6 +238,7 @@ def test_own_data_are_shown_no_accuracy_of_another_set(root: Path, tmp_path: Pat
 
 SMALL = ["search.epochs=1", "search.batch_size=2", "supernet.channels=2", "data.side=8"]
 OFF = {"search.batch_size": 2, "measures.sharpness.every": 0, "measures.gap.at": []}
+QUICK = {**OFF, "search.epochs": 1, "supernet.channels": 2, "data.side": 8}
 
 
 def test_the_display_says_what_the_benchmark_is(
@@ -255,6 +256,22 @@ def test_the_display_says_what_the_benchmark_is(
     note = "benchmark: table official, cifar10, split test, in percent"
     assert benchmark_note(answer, "digits") == f"{note}: trained there, not on digits"
     assert benchmark_note(answer, "cifar10") == note
+
+
+def test_an_image_that_is_gone_is_told_as_other_data(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    run({"data.name": "folder", "data.path": str(root), **QUICK}, out=out)
+    (root / "dog" / "5.png").unlink()
+    settings = settings_of({"data.name": "folder", "data.path": str(root), **QUICK})
+    assert settings.data.valid_size == 3
+    for words in (["resume", str(out)], ["measure", str(out), "gap"]):
+        assert command(*words) == 2
+        told = capsys.readouterr().err
+        assert "the data are not those this run was started with; point data" in told
+    assert command("train", str(out), "--out", str(tmp_path / "alone")) == 2
+    assert "the images are not those that the run searched on" in capsys.readouterr().err
 
 
 # ---- files of the hubs

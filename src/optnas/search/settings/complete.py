@@ -33,25 +33,34 @@ COMPONENTS = {
 }
 OPTIMIZERS = ("weight_optimizer", "arch_optimizer")
 Complete = TypeVar("Complete")
+# Refuses images, and the section that names them, that are others than those that are meant.
+SameImages = Callable[[Mapping[str, Any], SearchImages], None]
 
 
-def complete(merged: dict[str, Any], origins: Origins) -> Settings:
+def any_images(data: Mapping[str, Any], images: SearchImages) -> None:
+    """Refuse none."""
+
+
+def complete(
+    merged: dict[str, Any], origins: Origins, same_images: SameImages = any_images
+) -> Settings:
     """Check every setting and spell every default out.
 
     Args:
         merged: sections of settings, the layers laid over each other; changed in place.
         origins: which layer wrote what; the settings keep it.
+        same_images: as of `with_images`.
 
     Raises:
         UserError: a setting is unknown, ill-typed, out of range or contradicts another.
     """
     with origins.told():
-        settings = _complete(merged)
+        settings = _complete(merged, same_images)
     settings._origins = origins
     return settings
 
 
-def _complete(merged: dict[str, Any]) -> Settings:
+def _complete(merged: dict[str, Any], same_images: SameImages) -> Settings:
     merged.setdefault("tracking", {}).setdefault("name", "none")
     for section in COMPONENTS:
         name_in(merged.get(section, {}), section)
@@ -64,7 +73,7 @@ def _complete(merged: dict[str, Any]) -> Settings:
         merged[section] = registry.complete_component(
             kind, merged[section], section=section, skip=skip
         )
-    return with_images(merged, lambda images: _finished(merged, images))
+    return with_images(merged, lambda images: _finished(merged, images), same_images)
 
 
 def _finished(merged: dict[str, Any], images: SearchImages) -> Settings:
@@ -129,7 +138,11 @@ def _folder(merged: Mapping[str, Any]) -> Path | None:
     return tables.data_folder(None if option is None else Path(option))
 
 
-def with_images(merged: dict[str, Any], finish: Callable[[SearchImages], Complete]) -> Complete:
+def with_images(
+    merged: dict[str, Any],
+    finish: Callable[[SearchImages], Complete],
+    same_images: SameImages = any_images,
+) -> Complete:
     """Check the section ``data``, spell every default out, and make settings of all sections.
 
     Where the images cannot be had, whatever else is wrong is told first: a stand-in of as many
@@ -138,6 +151,7 @@ def with_images(merged: dict[str, Any], finish: Callable[[SearchImages], Complet
     Args:
         merged: sections of settings; ``data`` and ``augmentation`` are replaced.
         finish: checks all the others and makes settings of them.
+        same_images: asked first: of images that have changed, every size in the settings is wrong.
 
     Returns:
         What `finish` returns.
@@ -154,6 +168,7 @@ def with_images(merged: dict[str, Any], finish: Callable[[SearchImages], Complet
         _spell_out(merged, images, _own(data))
         finish(images)
         raise
+    same_images(data, images)
     _spell_out(merged, images, own)
     return finish(images)
 

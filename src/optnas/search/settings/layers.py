@@ -28,6 +28,7 @@ from optnas.base.toml import nest
 from optnas.measures.base import FORMER_SECTIONS
 from optnas.optimizers import signatures
 from optnas.search import protocols
+from optnas.search.settings.check import SearchImages
 from optnas.search.settings.complete import COMPONENTS, OPTIMIZERS, complete
 from optnas.search.settings.identity import KINDS
 from optnas.search.settings.model import (
@@ -197,16 +198,19 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
     own = Layer(where, _plain(Layer(where, document)))
     merged, origins = _merge([Layer(where, {}), own, Layer(COMMAND_LINE, overrides)], where)
     merged["protocol"] = document.get("protocol", "")
-    settings = complete(merged, origins)
-    places = [f"data.{key}" for key in PLACES if key in settings.data.settings] or ["data.folder"]
-    if settings.fingerprint != identity.get("fingerprint"):
-        raise UserError(
-            "the data are not those this run was started with",
-            where=where,
-            key="identity.fingerprint",
-            value=identity.get("fingerprint"),
-            remedy=f"point {' and '.join(places)} to the original data, or start a new run",
-        )
+
+    def same_images(data: Mapping[str, Any], images: SearchImages) -> None:
+        places = [f"data.{key}" for key in PLACES if key in data] or ["data.folder"]
+        if images.fingerprint() != identity.get("fingerprint"):
+            raise UserError(
+                "the data are not those this run was started with",
+                where=where,
+                key="identity.fingerprint",
+                value=identity.get("fingerprint"),
+                remedy=f"point {' and '.join(places)} to the original data, or start a new run",
+            )
+
+    settings = complete(merged, origins, same_images)
     # config.toml is read before the folder that it lies in is overwritten.
     file, folder = (shlex.quote(str(each)) for each in (where, Path(str(where)).parent))
     anew = f"optnas search -c {file} --out {folder} --overwrite"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from optnas.base.json import digest
 from optnas.base.records import RunFolder
 from optnas.base.toml import nest
 from optnas.data.splits import KINDS
+from optnas.search.settings.check import SearchImages
 from optnas.search.settings.layers import Layer, default_space
 from optnas.search.settings.model import Settings
 from optnas.search.standalone.settings import TrainingSettings, load_settings
@@ -158,25 +160,30 @@ def plan(
     """
     found, given = find(what, space), nest(settings or {}, where)
     complete = load_settings(
-        found.architecture.space, protocol, below=found.below, over=[Layer(where, given)]
+        found.architecture.space,
+        protocol,
+        below=found.below,
+        over=[Layer(where, given)],
+        same_images=functools.partial(_check_images, found, given),
     )
-    _check_images(found, complete, given)
     return Plan(found, complete)
 
 
-def _check_images(found: Found, complete: TrainingSettings, given: Mapping[str, Any]) -> None:
+def _check_images(
+    found: Found, given: Mapping[str, Any], data: Mapping[str, Any], images: SearchImages
+) -> None:
     """Refuse images that have changed since the search, unless others were asked for."""
     asked = given.get("data", {})
     if found.settings is None or "name" in asked or "path" in asked:
         return
     own = found.settings.data
-    same = complete.data.name == own.name and own.split not in KINDS
-    if same and complete.images().fingerprint() != found.settings.fingerprint:
+    same = data["name"] == own.name and own.split not in KINDS
+    if same and images.fingerprint() != found.settings.fingerprint:
         raise UserError(
             "the images are not those that the run searched on",
             where=found.run,
             key="data.name",
-            value=complete.data.name,
+            value=own.name,
             remedy="undo their change, or write which images are meant, such as "
-            f"data.name={complete.data.name}",
+            f"data.name={own.name}",
         )

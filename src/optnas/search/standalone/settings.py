@@ -29,7 +29,13 @@ from optnas.search.settings.check import (
     rises,
     single_value,
 )
-from optnas.search.settings.complete import complete_optimizer, sources, with_images
+from optnas.search.settings.complete import (
+    SameImages,
+    any_images,
+    complete_optimizer,
+    sources,
+    with_images,
+)
 from optnas.search.settings.layers import Layer, as_section
 from optnas.search.settings.model import PLACES, ImagesSection, OptimizerSection, Section
 from optnas.spaces import Space
@@ -173,6 +179,7 @@ def load_settings(
     folder: Path | None = None,
     below: Sequence[Layer] = (),
     over: Sequence[Layer] = (),
+    same_images: SameImages = any_images,
 ) -> TrainingSettings:
     """Read and check a training protocol and what is laid under and over it.
 
@@ -185,6 +192,7 @@ def load_settings(
         folder: the data folder the user named, if any.
         below: what holds unless the protocol says otherwise.
         over: what holds whatever it says.
+        same_images: as of `optnas.search.settings.complete.with_images`.
 
     Raises:
         UserError: there is no such protocol, or a setting is missing, unknown or wrong.
@@ -212,7 +220,7 @@ def load_settings(
     if folder is not None:
         origins.written["data.folder"] = COMMAND_LINE
     with origins.told():
-        return _complete(merged, space, folder)
+        return _complete(merged, space, folder, same_images)
 
 
 def _parts_anew(held: Mapping[str, Any], keys: Any) -> bool:
@@ -223,7 +231,9 @@ def _of_any(section: Mapping[str, Any]) -> Mapping[str, Any]:
     return {} if "name" in section else section
 
 
-def _complete(document: dict[str, Any], space: Space, folder: Path | None) -> TrainingSettings:
+def _complete(
+    document: dict[str, Any], space: Space, folder: Path | None, same_images: SameImages
+) -> TrainingSettings:
     for section in ("data", "optimizer", "augmentation"):
         table = document.setdefault(section, {})
         if not isinstance(table, Mapping):
@@ -247,7 +257,11 @@ def _complete(document: dict[str, Any], space: Space, folder: Path | None) -> Tr
         )
     asked = data | {}
     own = {key: data.pop(key) for key in OWN_DATA_KEYS if key in data}
-    return with_images(document, lambda images: _finished(document, space, images, asked, own))
+
+    def finish(images: SearchImages) -> TrainingSettings:
+        return _finished(document, space, images, asked, own)
+
+    return with_images(document, finish, same_images)
 
 
 def _finished(
