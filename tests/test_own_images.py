@@ -274,6 +274,49 @@ def test_an_image_that_is_gone_is_told_as_other_data(
     assert "the images are not those that the run searched on" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        (("Train", "Valid"), "folders of the same names, cat, dog; if"),
+        (("one", "two"), "folders of the same names, cat, dog; if"),
+        (("Training", "val"), "are those of parts"),
+        (("one", "test"), ""),
+    ],
+)
+def test_parts_that_would_be_classes_are_told(
+    parts: tuple[str, str], told: str, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for part in parts:
+        shutil.copytree(root, root.parent / "set" / part)
+        if "same" not in told:
+            shutil.rmtree(root.parent / "set" / part / "dog")
+    dataset = opened(root.parent / "set", test_every=0)
+    assert dataset.class_names == tuple(sorted(parts))
+    remarks = check(dataset).document()["remarks"]
+    assert len(remarks) == bool(told)
+    assert told in "".join(remarks)
+    dataset.warn()
+    assert [each.message for each in caplog.records] == [f"optnas: warning: {e}" for e in remarks]
+
+
+def test_a_check_lists_what_it_leaves_out_and_answers_with_its_exit_code(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n in range(4):
+        shutil.copy(root / "cat" / f"{n}.png", root / "cat" / f"again{n}.png")
+    assert command("data", "check", str(root), "data.side=48") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  and 1 more, all of them with --json" in lines
+    assert lines[-2:] == [
+        "remark: no test image of dog",
+        "remark: 10 images are smaller than 48x48, and are enlarged to it",
+    ]
+    (root / "dog" / "notes.txt").touch()
+    assert command("data", "check", str(root), "--json") == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (len(told["refused"]), told["remarks"]) == (1, ["no test image of dog"])
+
+
 # ---- files of the hubs
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 # C0 but tab and newline, delete, C1, and halves of surrogate pairs, which no stream can encode.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -61,3 +62,18 @@ def for_latex(text: str) -> str:
 def shortened(text: str, most: int) -> str:
     """The beginning of a text and three points, if it is longer than ``most`` characters."""
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first of some names, and how many more there are.
+
+    Args:
+        names: at least one.
+        most: so many are named.
+
+    Example:
+        >>> listed(["a", "b", "c"], 2)
+        'a, b and 1 more'
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

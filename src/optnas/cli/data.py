@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from optnas.base.errors import COMMAND_LINE
+from optnas.base.errors import COMMAND_LINE, EXIT_DONE, EXIT_FAILED
 from optnas.cli.common import DataFolder, dotted_settings
 from optnas.cli.printing.text import say
 
@@ -31,7 +31,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of words")] = False,
     data: DataFolder = None,
 ) -> None:
-    """Read every image once: sizes, colours, balance, duplicates, and what would be refused."""
+    """Read every image once: sizes, balance, duplicates; exit code 1 if an image is refused."""
     from optnas.base.json import dump_json
     from optnas.base.toml import nest
     from optnas.cli.printing.data import print_report
@@ -44,6 +44,7 @@ def check(
         say(dump_json(report.document(), indent=1))
     else:
         print_report(report)
+    raise typer.Exit(EXIT_FAILED if report.refused else EXIT_DONE)
 
 
 def _section(what: str) -> dict[str, str]:

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from optnas.base.escapes import listed
 from optnas.data.sets.base import Dataset, Seen
 from optnas.data.sets.pictures import digest_of
 
 AT_ONCE = 1024
 MODES = {1: "grey", 3: "colour"}
+PARTS = {"train": "training", "test": "test"}
 GROUPS = 20  # of equal images that are named
 
 
@@ -30,6 +32,8 @@ class Report:
         sizes: number of images by ``WIDTHxHEIGHT`` in their files.
         modes: number of images by their colours in words.
         refused: name and reason of each image that a search would refuse.
+        small: number of images that are smaller than `resolution`, and are enlarged.
+        odd: remarks of the data set itself.
         equal: names of images that are the same pixel for pixel, in groups, by part.
     """
 
@@ -41,7 +45,22 @@ class Report:
     sizes: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
     refused: list[dict[str, str]] = field(default_factory=list)
+    small: int = 0
+    odd: tuple[str, ...] = ()
     equal: list[dict[str, list[str]]] = field(default_factory=list)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is no fault and may not be meant, a sentence each."""
+        told = list(self.odd)
+        for part, counts in self.counts.items():
+            none = [name for name, n in zip(self.class_names, counts, strict=True) if n == 0]
+            if none:
+                told.append(f"no {PARTS[part]} image of {listed(none)}")
+        if self.small:
+            side = f"{self.resolution}x{self.resolution}"
+            told.append(f"{self.small:,} images are smaller than {side}, and are enlarged to it")
+        return told
 
     @property
     def duplicates(self) -> dict[str, int]:
@@ -78,6 +97,7 @@ class Report:
             "modes": dict(self.modes.most_common()),
             "duplicates": {**self.duplicates, "groups": self.equal[:GROUPS]},
             "refused": self.refused,
+            "remarks": self.remarks,
         }
 
 
@@ -91,7 +111,7 @@ def check(dataset: Dataset) -> Report:
         UserError: a file that holds many images is damaged as a whole.
     """
     names = dataset.class_names or tuple(map(str, range(dataset.classes)))
-    report = Report(dataset.name, dataset.note, dataset.resolution, names)
+    report = Report(dataset.name, dataset.note, dataset.resolution, names, odd=dataset.remarks)
     parts = {"train": dataset} | ({} if dataset.test is None else {"test": dataset.test()})
     groups: dict[bytes, dict[str, list[str]]] = {}
     for part, of in parts.items():
@@ -104,6 +124,7 @@ def check(dataset: Dataset) -> Report:
                 report.refused.append({"path": seen.name, "reason": seen.reason})
                 continue
             counts[seen.label] += 1
+            report.small += min(seen.size) < dataset.resolution
             groups.setdefault(seen.digest, {}).setdefault(part, []).append(seen.name)
     report.equal = [each for each in groups.values() if sum(map(len, each.values())) > 1]
     return report

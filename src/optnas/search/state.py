@@ -196,6 +196,7 @@ def build_state(settings: Settings) -> SearchState:
     dataset: Dataset = registry.find("dataset", settings.data.name)(
         folder=settings.data.place("folder"), **settings.data.dataset_settings
     )
+    dataset.warn()
     train, valid = _load_halves(settings, dataset, device)
     chosen = settings.algorithm
     algorithm = algorithm_of(settings, space)

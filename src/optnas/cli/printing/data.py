@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+from optnas.base.escapes import listed
 from optnas.cli.printing.text import aligned, plural, say
-from optnas.cli.printing.training import PARTS
-from optnas.data.check import Report
+from optnas.data.check import GROUPS, PARTS, Report
 
+GROUPS_SHOWN = 3
 SHOWN = 20  # classes, sizes and refused images that are listed, twice the number of sizes
 
 
@@ -36,13 +37,18 @@ def print_report(report: Report) -> None:
     within = [f"{n:,} within {PARTS[p]}" for p in report.counts if (n := twice[f"within_{p}"])]
     across = [f"{twice['across']:,} test images are training images too"] if twice["across"] else []
     say(f"the same pixel for pixel: {', '.join(within + across) or 'none'}")
-    for group in report.equal[:3]:
-        say(f"  {', '.join(name for part in group.values() for name in part[:4])}")
+    for group in report.equal[:GROUPS_SHOWN]:
+        say(f"  {listed([name for part in group.values() for name in part[:4]], 8)}")
+    if len(report.equal) > GROUPS_SHOWN:
+        all_of = "all" if len(report.equal) <= GROUPS else f"the first {GROUPS}"
+        say(f"  and {len(report.equal) - GROUPS_SHOWN:,} more, {all_of} of them with --json")
     say(f"refused: {plural(len(report.refused), 'image') if report.refused else 'none'}")
     for each in report.refused[:SHOWN]:
         say(f"  {each['path']}: {each['reason']}")
     if len(report.refused) > SHOWN:
         say(f"  and {len(report.refused) - SHOWN:,} more, all of them with --json")
+    for told in report.remarks:
+        say(f"remark: {told}")
 
 
 def _counted(found: Counter[str]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,10 @@ import numpy as np
 
 from optnas.base import cache
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_terminal
 from optnas.base.files import regular
+
+log = logging.getLogger(__name__)
 
 Rows = tuple[np.ndarray, np.ndarray]
 # Mean and standard deviation of each channel.
@@ -76,6 +80,8 @@ class Dataset:
         layout: what beside the files' bytes says which image has which label, such as the names of
             folders; part of the fingerprint. Empty where nothing does.
         split: the split of a search that names none.
+        remarks: what a user would want to know before a search and may not have meant, a sentence
+            each.
         inspect: tells what each image is in its file, in order of the rows, images that `decode`
             refuses included; None: all are as `decode` returns them.
     """
@@ -98,7 +104,13 @@ class Dataset:
     class_names: tuple[str, ...] = ()
     layout: str = field(default="", repr=False)
     split: str = "halves"
+    remarks: tuple[str, ...] = field(default=(), compare=False)
     inspect: Callable[[], Iterator[Seen]] | None = field(default=None, repr=False, compare=False)
+
+    def warn(self) -> None:
+        """Say every remark on stderr."""
+        for each in self.remarks:
+            log.warning("optnas: warning: %s", for_terminal(each))
 
     def fingerprint(self) -> str:
         """Identify the data by the bytes of `files`, one after the other, and by `layout`.

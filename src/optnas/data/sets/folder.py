@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from optnas.base.errors import UserError
+from optnas.base.escapes import listed
 from optnas.base.files import regular
 from optnas.base.registry import register
 from optnas.data.sets.base import Dataset, Rows, Seen
@@ -30,6 +31,8 @@ NAME = "folder"
 # Another number where decoding changes.
 DECODING = "1"
 LABELLED, TEST, VALID = "train", "test", ("val", "valid", "validation")
+# Words for parts of a data set: classes are hardly called so.
+PART_WORDS = {LABELLED, TEST, *VALID, "training", "testing"}
 # What systems leave in folders of images, beside files whose names begin with a dot.
 LEFT_BEHIND = {"Thumbs.db", "desktop.ini"}
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic")
@@ -133,7 +136,7 @@ def folder(
     if not root.is_dir():
         reason = "is a file, and no folder" if root.exists() else "there is no such folder"
         raise UserError(reason, key="data.path", value=path, remedy=REMEDY)
-    parts = {each.name for each in _folders(root)}
+    parts, remarks = {each.name for each in _folders(root)}, ()
     beside = [name for name in (TEST, *VALID) if name in parts]
     if LABELLED in parts and beside:
         for name in sorted(parts - {LABELLED, *beside}):
@@ -151,6 +154,7 @@ def folder(
         classes = tuple(each.name for each in _folders(root))
         train_files, test_files = _shared_out(_files(root, classes), test_every)
         told = f"each {_ordinal(test_every)} of a class"
+        remarks = _parts_as_classes(root, classes)
     if len(classes) < 2:
         raise UserError(
             f"has {'one class folder' if classes else 'no class folder'}, and two are needed",
@@ -182,6 +186,7 @@ def folder(
             test=functools.partial(dataset, test, []) if test else None,
             class_names=classes,
             layout=pictures.layout,
+            remarks=remarks,
             split="random-halves",  # files are sorted by class
             inspect=pictures.inspect,
         )
@@ -198,6 +203,24 @@ def _check_settings(side: int, test_every: int) -> None:
             value=test_every,
             remedy="use 0 for no test images, or 2 or more",
         )
+
+
+def _parts_as_classes(root: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """A remark where the class folders look like parts that hold the class folders."""
+    if len(classes) < 2:
+        return ()
+    inside = [{each.name for each in (root / name).iterdir() if each.is_dir()} for name in classes]
+    common = sorted(name for name in set.intersection(*inside) if not name.startswith("."))
+    if len(common) >= 2:
+        why = f"each of them holds folders of the same names, {listed(common)}"
+    elif {name.lower() for name in classes} <= PART_WORDS:
+        why = "their names are those of parts of a data set"
+    else:
+        return ()
+    return (
+        f"{root}: the classes are {listed(classes)}, and {why}; if these are parts of one data "
+        f"set, call them {LABELLED}/ and {TEST}/ (and val/)",
+    )
 
 
 def _folders(root: Path) -> list[Path]:

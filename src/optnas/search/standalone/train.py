@@ -82,6 +82,7 @@ def load_parts(settings: TrainingSettings, device: torch.device | str = "cpu") -
         device: where the images lie.
     """
     asked, dataset = settings.data, settings.images()
+    dataset.warn()
     moments = dataset.moments()
 
     def loaded(of: Dataset, rows_N: torch.Tensor) -> Images | None:
