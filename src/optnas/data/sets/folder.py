@@ -136,7 +136,8 @@ def folder(
     if not root.is_dir():
         reason = "is a file, and no folder" if root.exists() else "there is no such folder"
         raise UserError(reason, key="data.path", value=path, remedy=REMEDY)
-    parts, remarks = {each.name for each in _folders(root)}, ()
+    parts = {each.name for each in _folders(root)}
+    remarks: tuple[str, ...] = ()
     beside = [name for name in (TEST, *VALID) if name in parts]
     if LABELLED in parts and beside:
         for name in sorted(parts - {LABELLED, *beside}):
