@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from cases import command, console, copied, start
+from PIL import Image
 from test_darts_space import DARTS_V2
 from tiny import TINY, assert_same, tiny_settings
 
@@ -191,6 +192,120 @@ def test_a_found_cell_is_trained_and_judged_on_the_images_of_its_search(
     again.train()(pixels[:9]).sum().backward()
     assert not torch.equal(again.running_mean, before)
     assert all(p.grad is not None for p in again.parameters())
+    for place, wrong in (
+        ("t", {"classes": 3}),
+        ("t", {"space": "darts"}),
+        ("cell.safetensors", {"channels": 99}),
+        ("cell.safetensors", {"seed": 9}),
+    ):
+        with pytest.raises(UserError, match=r"is for initial weights, and .*leave it out"):
+            optnas.network(tmp_path / place, **wrong)  # type: ignore[arg-type]
+    assert optnas.network(tmp_path / "t", classes=10, seed=3).facts == module.facts
+    with pytest.raises(
+        UserError, match=r"seed = 7: this seed has not been trained; use one of: 3, 4"
+    ):
+        optnas.network(tmp_path / "t", seed=7)
+
+    # Other images than those it is made for are refused, not judged or left to torch.
+    x = torch.rand(2, 1, 8, 8)
+    nearest = torch.nn.functional.interpolate(x, size=16)
+    for bad in ((x * 255).byte(), x[0], nearest, x.expand(2, 3, 8, 8), x.numpy()):
+        with pytest.raises(UserError, match=r"shape \(B, 1, 8, 8\) with float values in 0 to 1"):
+            module(bad)
+    assert torch.equal(module(x.double()), module(x.double().float()))
+
+
+def test_an_index_is_a_cell_whatever_folder_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("5673").mkdir()
+    module = optnas.network(5673, classes=3, channels=2, cells=1)
+    assert module.facts["architecture"] == NAS_BENCH_201.architecture_at(5673).string
+    assert module(torch.rand(2, 3, 8, 8)).shape == (2, 3)
+    with pytest.raises(UserError, match=r"shape \(B, 3, H, W\)"):
+        module(torch.rand(3, 8, 8))
+
+
+def pictures(folder: Path, count: int) -> Path:
+    """Two classes of so many images, a fifth of them for testing."""
+    for name, grey in (("dark", 50), ("light", 200)):
+        (folder / name).mkdir(parents=True)
+        for k in range(count):
+            Image.new("RGB", (8, 8), (grey + k % 40, k % 7, grey)).save(folder / name / f"{k}.png")
+    return folder
+
+
+def test_what_a_search_took_of_its_images_says_nothing_about_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small, other = pictures(tmp_path / "small", 30), pictures(tmp_path / "other", 50)
+    copy, run = pictures(tmp_path / "copy", 30), tmp_path / "run"
+    where = {"data.name": "folder", "data.path": str(small), "data.side": 8}
+    few = {"data.train_size": 24, "data.valid_size": 20, "benchmark.table": "none"}
+    optnas.run(TINY | where | few | {"search.epochs": 1}, out=run)
+
+    def sizes(**data: Any) -> tuple[int, int, bool | None]:
+        planned = plan(run, {"data": data, "training.batch_size": 8})
+        return (
+            planned.settings.data.train_size,
+            planned.settings.data.valid_size,
+            planned.same_images,
+        )
+
+    assert sizes() == sizes(path=str(copy)) == sizes(name="folder") == (24, 20, True)
+    assert sizes(path=str(other)) == sizes(path=str(other), test="none") == (40, 40, False)
+    assert sizes(path=str(other), train_size=9, name="folder") == (9, 40, False)
+    protocol = tmp_path / "mine.toml"
+    written = Path(load_settings.__code__.co_filename).with_name("cpu.toml").read_text()
+    protocol.write_text(f'{written}\n[data]\nname = "folder"\npath = "{other}"\n')
+    assert (
+        plan(run, {"training.batch_size": 8}, protocol=str(protocol)).settings.data.train_size == 40
+    )
+
+    # What is said of validation images that the search never saw.
+    asked = ["network.channels=2", "data.test=none", "--epochs", "1", "--seeds", "0"]
+    asked += ["training.batch_size=16"]
+    for words, told in (
+        (["data.name=digits"], ""),
+        ([], "; the search chose the cell by images of"),
+    ):
+        out = tmp_path / f"t{len(words)}"
+        assert command("train", str(run), *words, *asked, "--out", str(out)) == 0
+        assert f"there are no test images{told}" in capsys.readouterr().out
+        kept = json.loads((out / "result.json").read_text())
+        assert (kept["judged_on"], kept["same_images"]) == ("valid", bool(told))
+
+
+def test_a_cell_without_a_path_is_told_and_a_deleted_network_is_trained_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = "|none~0|+|none~0|nor_conv_3x3~1|+|none~0|skip_connect~1|none~2|"
+    words = ["train", cut, "network.channels=2", "data.name=digits", "data.train_size=64"]
+    words += ["data.valid_size=64", "--epochs", "2", "--seeds", "0,1", "--out"]
+    out = tmp_path / "t"
+    assert command(*words, str(out)) == 0
+    told, result = capsys.readouterr().out, json.loads((out / "result.json").read_text())
+    assert told.index("no path leads through the cell") < told.index("epoch 1 of 2")
+    assert result["connected"] is False
+    before, path = of(out), out / "checkpoints" / "seed-0.pt"
+
+    def kill(at: Epoch) -> None:
+        raise KeyboardInterrupt
+
+    path.unlink()
+    with pytest.raises(UserError, match=r"seed = 0: its checkpoint is not there; use one of: 1; "):
+        optnas.network(out)
+    given = {"network.channels": 2, "data": {**DATA, "train_size": 64}, "training.epochs": 2}
+    with pytest.raises(KeyboardInterrupt):
+        optnas.train(cut, given, out=out, on_epoch=kill)
+    with pytest.raises(UserError, match=r"at epoch 1 of 2; let optnas train finish it"):
+        optnas.network(out)
+    assert command(*words, str(out)) == 0
+    assert_same(of(out), before)
+    path.write_bytes(b"x")
+    assert command(*words, str(out)) == 2
+    assert "delete it to train this seed from the beginning" in capsys.readouterr().err
 
 
 def test_a_supernet_is_that_of_its_run(searched: Path) -> None:

@@ -22,7 +22,12 @@ def train(
 ) -> None:
     """Train the cells that the finished runs found, so that data without a table are judged."""
     from optnas.cli.common import dotted_settings
-    from optnas.cli.printing.training import print_cells, print_run, printer
+    from optnas.cli.printing.training import (
+        print_cells,
+        print_disconnected,
+        print_run,
+        printer,
+    )
     from optnas.study.alone import train_cells
     from optnas.study.declare import load_study
     from optnas.study.folder import recorded
@@ -36,6 +41,7 @@ def train(
         device=device,
         threads=threads,
         on_run=print_run,
+        on_start=lambda found, settings, sizes: print_disconnected(found),
         on_epoch=printer()[1],
         where=COMMAND_LINE,
     )

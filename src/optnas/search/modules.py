@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from optnas.base.errors import UserError
 from optnas.base.files import present
@@ -26,14 +26,14 @@ SUFFIX = ".safetensors"
 
 
 def network(
-    what: Place,
+    what: Place | SupportsIndex,
     *,
     seed: int | None = None,
     space: str | None = None,
-    channels: int = 16,
-    cells: int = 5,
-    classes: int = 10,
-    image_channels: int = 3,
+    channels: int | None = None,
+    cells: int | None = None,
+    classes: int | None = None,
+    image_channels: int | None = None,
 ) -> NetworkModule:
     """The network of one cell, to predict with or to train on.
 
@@ -42,34 +42,59 @@ def network(
             `NetworkModule.save` wrote; or an architecture string or index, for initial weights.
         seed: which network of a training, by default its first; of initial weights, by default 0.
         space: of an architecture string; that of the default protocol if None.
-        channels: of the first stage, for initial weights, as the rest; 16 and 5 cells are the sizes
-            of NAS-Bench-201.
-        cells: cells per stage.
-        classes: number of classes.
-        image_channels: channels of the images.
+        channels: of the first stage, for initial weights, as the rest; by default 16, with 5 cells
+            the sizes of NAS-Bench-201.
+        cells: cells per stage, by default 5.
+        classes: number of classes, by default 10.
+        image_channels: channels of the images, by default 3.
 
     Returns:
         The module, in evaluation mode. With initial weights it normalises nothing.
 
     Raises:
-        UserError: there is no such training, seed or cell, or a file of it is damaged.
+        UserError: there is no such training, seed or cell, a file of it is damaged, or a network
+            with trained weights has another size or space than is asked.
     """
-    path = folder_path(what)
-    if path.suffix == SUFFIX:
-        return _of_file(path)
-    if present(path / CONFIG):
-        return _of_training(path, seed)
-    if present(path / "config.toml"):
-        raise UserError(
-            "is a search, whose cell has no weights of its own yet",
-            where=path,
-            remedy=f"optnas train {path} --out DIR; or take optnas.supernet({str(path)!r})",
-        )
+    given = {"channels": channels, "cells": cells, "classes": classes}
+    given |= {"image_channels": image_channels}
+    asked = {key: size for key, size in given.items() if size is not None}
+    if not isinstance(what, SupportsIndex):
+        path = folder_path(what)
+        if path.suffix == SUFFIX:
+            more = {} if seed is None else {"seed": seed}
+            return _as_asked(_of_file(path), path, space, asked | more)
+        if present(path / CONFIG):
+            return _as_asked(_of_training(path, seed), path, space, asked)
+        if present(path / "config.toml"):
+            raise UserError(
+                "is a search, whose cell has no weights of its own yet",
+                where=path,
+                remedy=f"optnas train {path} --out DIR; or take optnas.supernet({str(path)!r})",
+            )
     found = find(what, space)
-    sizes = {"channels": channels, "cells": cells, "classes": classes}
-    sizes |= {"image_channels": image_channels}
-    pictures = Pictures((0.0,) * image_channels, (1.0,) * image_channels)
+    sizes = {"channels": 16, "cells": 5, "classes": 10, "image_channels": 3, **asked}
+    pictures = Pictures((0.0,) * sizes["image_channels"], (1.0,) * sizes["image_channels"])
     return _module(found.architecture, found.space, sizes, pictures, seed=seed or 0)
+
+
+def _as_asked(
+    module: NetworkModule, path: Path, space: str | None, asked: Mapping[str, int]
+) -> NetworkModule:
+    """A network with trained weights, which has its own sizes, seed and space."""
+    has = {"space": module.facts["space"]["name"], **module.facts["sizes"]}
+    named = {} if space is None else {"space": space}
+    for key, value in {**named, **asked}.items():
+        if value != has.get(key):
+            told = f"this network has {has[key]}" if key in has else "its weights are trained"
+            raise UserError(
+                f"is for initial weights, and {told}",
+                where=path,
+                key=key,
+                value=value,
+                remedy="leave it out; for initial weights give the cell's string, "
+                "module.facts['architecture']",
+            )
+    return module
 
 
 def _module(
@@ -111,12 +136,16 @@ def _of_training(folder: Path, seed: int | None) -> NetworkModule:
     seed = seeds[0] if seed is None else seed
     path = checkpoint_of(folder, seed)
     if not present(path):
+        names = [each.stem.removeprefix("seed-") for each in path.parent.glob("seed-*.pt")]
+        there = sorted(int(name) for name in names if name.isdecimal())
+        others = f"use one of: {', '.join(map(str, there))}; " if there else ""
         raise UserError(
-            "this seed has not been trained",
+            "its checkpoint is not there" if seed in seeds else "this seed has not been trained",
             where=folder,
             key="seed",
             value=seed,
-            remedy=f"use one of: {', '.join(map(str, seeds))}",
+            remedy=f"{others}give optnas train again"
+            + (", which trains it again" if seed in seeds else f" with --seeds {seed}"),
         )
     content = read_checkpoint(path, identity)
     if content["epoch"] < epochs:

@@ -15,7 +15,7 @@ from typing import Any
 from optnas.analysis.claims.columns import ALONE
 from optnas.base.folder import BusyError
 from optnas.base.records import RunFolder
-from optnas.search.standalone.cell import OnEpoch, carry_out
+from optnas.search.standalone.cell import OnEpoch, OnStart, carry_out
 from optnas.search.standalone.found import DEFAULT_PROTOCOL, Plan, plan
 from optnas.study.declare import ID_LENGTH
 from optnas.study.folder import state_of
@@ -56,6 +56,7 @@ def train_cells(
     device: str = "auto",
     threads: int = 1,
     on_run: OnRun = lambda run, planned, result: None,
+    on_start: OnStart = lambda found, settings, sizes: None,
     on_epoch: OnEpoch = lambda epoch: None,
     where: object = "settings",
 ) -> Trained:
@@ -71,6 +72,7 @@ def train_cells(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: of the CPU.
         on_run: called after each run.
+        on_start: called before each training, see `optnas.search.standalone.cell.train`.
         on_epoch: called after each epoch of a training.
         where: what to call ``settings`` in errors.
 
@@ -93,7 +95,12 @@ def train_cells(
             place = out / CELLS / key[:ID_LENGTH]
             try:
                 results[key] = carry_out(
-                    planned, place, device=device, threads=threads, on_epoch=on_epoch
+                    planned,
+                    place,
+                    device=device,
+                    threads=threads,
+                    on_start=on_start,
+                    on_epoch=on_epoch,
                 )
             except BusyError:
                 busy.add(key)

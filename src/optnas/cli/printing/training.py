@@ -27,6 +27,7 @@ def print_start(found: Found, settings: TrainingSettings, sizes: Mapping[str, in
     """What is trained, on which images, how."""
     searched = "" if found.run is None else f"  (found by {found.run})"
     say(f"cell: {found.architecture}{searched}")
+    print_disconnected(found)
     counts = [f"{sizes[part]:,} {name}" for part, name in PARTS.items() if sizes[part]]
     say(f"data: {settings.data.name}, {' + '.join(counts)} images of {sizes['classes']} classes")
     network, training, space = settings.network, settings.training, found.architecture.space
@@ -43,6 +44,18 @@ def print_start(found: Found, settings: TrainingSettings, sizes: Mapping[str, in
         f"{settings.optimizer.name}, seeds {', '.join(map(str, training.seeds))}",
         flush=True,
     )
+
+
+def print_disconnected(found: Found) -> None:
+    """That the cell is the same for every image, where it is."""
+    from optnas.spaces import is_connected
+
+    if not is_connected(found.architecture):
+        say(
+            f"no path leads through the cell {found.architecture}: its output is zero whatever the "
+            "image, so expect the accuracy of guessing",
+            flush=True,
+        )
 
 
 def printer() -> tuple[OnStart, OnEpoch]:
@@ -69,8 +82,8 @@ def print_trained(result: Mapping[str, Any], out: Path) -> None:
     for part, of_part in result["accuracy"].items():
         say(f"{_told(result, part)}: {_accuracy(of_part, result['seeds'])}")
     if result["judged_on"] == "valid":
-        told = ": the search chose the cell by these" if "searched" in result else ""
-        say(f"there are no test images{told}")
+        told = "; the search chose the cell by images of this data set"
+        say(f"there are no test images{told if result.get('same_images') else ''}")
     if result["diverged"]:
         say(f"diverged, seeds: {', '.join(map(str, result['diverged']))}")
     for said in result["tables"]:

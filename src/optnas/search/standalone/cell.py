@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 
@@ -36,7 +36,7 @@ from optnas.search.standalone.journal import add, begin, entry_of, held
 from optnas.search.standalone.settings import NUMBERS_VERSION, TrainingSettings
 from optnas.search.standalone.train import Parts, Training, load_parts
 from optnas.search.state import pick_device
-from optnas.spaces import Architecture
+from optnas.spaces import Architecture, is_connected
 from optnas.spaces.tables import data_folder, sources
 
 FORMAT = 1
@@ -68,7 +68,7 @@ OnEpoch = Callable[[Epoch], None]
 
 
 def train(
-    what: Place,
+    what: Place | SupportsIndex,
     settings: Mapping[str, Any] | None = None,
     *,
     out: str | Path,
@@ -139,7 +139,12 @@ def carry_out(
         facts = {"format": FORMAT, "cell": cell.string, **identity}
         entries = begin(folder / JOURNAL, facts, _begun_with(folder), document)
         finished = {entry["seed"]: entry for entry in entries}
-        missing = [seed for seed in seeds if seed not in finished]
+        epochs = complete.training.epochs
+        missing = [
+            seed
+            for seed in seeds
+            if seed not in finished or _stands_at(folder, seed, identity["hash"]) < epochs
+        ]
         training = None
         if missing:
             training = Training(complete, parts, cell, missing[0])
@@ -149,17 +154,22 @@ def carry_out(
         for seed in missing:
             training = training or Training(complete, parts, cell, seed)
             seconds = _to_the_end(training, seed, folder, identity["hash"], on_epoch)
-            finished[seed] = entry_of(cell, seed, training.outcome(), seconds)
+            entry = entry_of(cell, seed, training.outcome(), seconds)
             training = None
-            add(folder / JOURNAL, finished[seed])
+            # Of a seed whose checkpoint was gone there is a line, true of the same numbers.
+            if {**finished.get(seed, {}), "seconds": seconds} != entry:
+                finished[seed] = entry
+                add(folder / JOURNAL, entry)
         data = complete.data
         result = {
             "status": "done",
             "architecture": cell.string,
+            "connected": is_connected(cell),
             "data": {"name": data.name, "note": parts.dataset.note, **sizes_of(parts)},
             **summary([finished[seed] for seed in seeds]),
             "tables": tables_say(cell, data.name, data_folder(data.place("folder"))),
             **identity,
+            **({} if planned.same_images is None else {"same_images": planned.same_images}),
         }
         write_text(folder / RESULT, dump_json(result, indent=1) + "\n")
     return result
@@ -260,6 +270,12 @@ def _to_the_end(
         epochs = training.settings.training.epochs
         on_epoch(Epoch(seed, training.epoch, epochs, training.losses[-1], taken))
     return seconds
+
+
+def _stands_at(folder: Path, seed: int, identity: str) -> int:
+    """The epoch whose network is kept, 0 of none."""
+    path = checkpoint_of(folder, seed)
+    return int(read_checkpoint(path, identity)["epoch"]) if present(path) else 0
 
 
 def read_checkpoint(path: Path, identity: str) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from optnas.base.errors import UserError
 from optnas.base.folder import Place
@@ -16,10 +17,16 @@ from optnas.base.json import digest
 from optnas.base.records import RunFolder
 from optnas.base.toml import nest
 from optnas.data.splits import KINDS
-from optnas.search.settings.check import SearchImages
+from optnas.search.settings.check import SIZES, SearchImages
+from optnas.search.settings.complete import any_images, open_dataset
 from optnas.search.settings.layers import Layer, default_space
 from optnas.search.settings.model import Settings
-from optnas.search.standalone.settings import TrainingSettings, load_settings
+from optnas.search.standalone.settings import (
+    OWN_DATA_KEYS,
+    SHELF,
+    TrainingSettings,
+    load_settings,
+)
 from optnas.spaces import Architecture, build_space
 
 DEFAULT_PROTOCOL = "cpu"
@@ -55,7 +62,7 @@ class Found:
         return [Layer(RunFolder(self.run).config, document)]
 
 
-def find(what: Place, space: str | None = None) -> Found:
+def find(what: Place | SupportsIndex, space: str | None = None) -> Found:
     """The cell that a run's folder, an architecture string, a genotype or an index stands for.
 
     Args:
@@ -67,7 +74,8 @@ def find(what: Place, space: str | None = None) -> Found:
         UserError: it is none of these, or the run has not found a cell.
     """
     text = os.fspath(what) if isinstance(what, os.PathLike) else str(what)
-    if os.path.isdir(text):  # of a genotype, too long for a name, Path.is_dir fails
+    # Of a genotype, too long for a name, Path.is_dir fails.
+    if not isinstance(what, SupportsIndex) and os.path.isdir(text):
         return _found_by(Path(text), space)
     section = {"name": space} if space is not None else {"name": default_space().name}
     cells = build_space(section)
@@ -127,10 +135,13 @@ class Plan:
     Attributes:
         found: what is trained.
         settings: how.
+        same_images: whether the labelled images are those that the search saw; None of a cell that
+            no run found.
     """
 
     found: Found
     settings: TrainingSettings
+    same_images: bool | None = None
 
     @property
     def hash(self) -> str:
@@ -139,7 +150,7 @@ class Plan:
 
 
 def plan(
-    what: Place,
+    what: Place | SupportsIndex,
     settings: Mapping[str, Any] | None = None,
     *,
     protocol: str = DEFAULT_PROTOCOL,
@@ -159,26 +170,47 @@ def plan(
         UserError: there is no such cell, or a setting is wrong.
     """
     found, given = find(what, space), nest(settings or {}, where)
+    sections = SHELF.load(protocol)[1].get("data"), given.get("data")
+    same, below = _same_images(found, *sections), found.below
+    if same is False:  # how many images the search took of its own says nothing about others
+        for layer in below:
+            for key in SIZES:
+                del layer.document["data"][key]
     complete = load_settings(
         found.architecture.space,
         protocol,
-        below=found.below,
+        below=below,
         over=[Layer(where, given)],
-        same_images=functools.partial(_check_images, found, given),
+        same_images=functools.partial(_check_images, found) if same else any_images,
     )
-    return Plan(found, complete)
+    return Plan(found, complete, same)
 
 
-def _check_images(
-    found: Found, given: Mapping[str, Any], data: Mapping[str, Any], images: SearchImages
-) -> None:
-    """Refuse images that have changed since the search, unless others were asked for."""
-    asked = given.get("data", {})
-    if found.settings is None or "name" in asked or "path" in asked:
-        return
+def _same_images(found: Found, *sections: Any) -> bool | None:
+    """Whether the images asked for are those of the search; what cannot be read is told later."""
+    if found.settings is None:
+        return None
+    own, asked = found.settings.data, dict[str, Any]()
+    held = own.model_dump()
+    for section in sections:
+        asked |= section if isinstance(section, Mapping) else {}
+    if not {"name", "path"} & set(asked):
+        return True
+    if asked.get("name", own.name) != own.name:
+        return False
+    if own.split in KINDS:  # whose fingerprint is of the split, too
+        return bool(asked.get("path", held.get("path")) == held.get("path"))
+    with contextlib.suppress(UserError):
+        now = {key: value for key, value in {**held, **asked}.items() if key not in OWN_DATA_KEYS}
+        return open_dataset(now).fingerprint() == found.settings.fingerprint
+    return True
+
+
+def _check_images(found: Found, data: Mapping[str, Any], images: SearchImages) -> None:
+    """Refuse images that have changed since the search, where no others were asked for."""
+    assert found.settings is not None
     own = found.settings.data
-    same = data["name"] == own.name and own.split not in KINDS
-    if same and images.fingerprint() != found.settings.fingerprint:
+    if own.split not in KINDS and images.fingerprint() != found.settings.fingerprint:
         raise UserError(
             "the images are not those that the run searched on",
             where=found.run,

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from optnas.base.errors import UserError
@@ -105,7 +106,11 @@ class NetworkModule(nn.Module):
 
         Returns:
             ``[B, K]``.
+
+        Raises:
+            UserError: they have another shape than `pictures` says, or are no floats.
         """
+        self._check(pixels_BCHW)
         statistics = Statistics(self.running_mean, self.running_var) if self._tracked else None
         update = self.training and self._tracked
         inputs_BCHW = (pixels_BCHW.to(self.mean.dtype) - self.mean) / self.std
@@ -118,6 +123,27 @@ class NetworkModule(nn.Module):
             self.running_mean.copy_(after.mean_S)
             self.running_var.copy_(after.variance_S)
         return logits_BK
+
+    def _check(self, pixels_BCHW: Tensor) -> None:
+        if torch.jit.is_tracing():  # would take each comparison of shapes for a part of the network
+            return
+        given, side, channels = pixels_BCHW, self.pictures.resolution, len(self.pictures.mean)
+        if isinstance(given, Tensor) and given.is_floating_point() and given.ndim == 4:
+            sides = given.shape[2:] if side is None else (side, side)
+            if given.shape[1:] == (channels, *sides):
+                return
+        is_tensor = isinstance(given, Tensor)
+        height, width = ("H", "W") if side is None else (side, side)
+        raise UserError(
+            f"a tensor of shape (B, {channels}, {height}, {width}) with float values in 0 to 1 is "
+            "due here",
+            where="network",
+            key="images",
+            value=f"{given.dtype} {tuple(given.shape)}" if is_tensor else type(given).__name__,
+            remedy="of uint8 give x / 255, of one image x[None], of channels that come last "
+            "x.permute(0, 3, 1, 2)"
+            + ("" if side is None else "; bring images of another size to this one before"),
+        )
 
     def save(self, path: str | Path) -> None:
         """Write all tensors and what they are into one file in the format safetensors.
