@@ -344,6 +344,6 @@ def _parsed(text: str, runs: Runs) -> Response:
             "no finished run has this column",
             key="--response",
             value=text,
-            remedy=f"{did_you_mean(column, known)}, or {found.supplied_by}",
+            remedy=f"{did_you_mean(column, known).rstrip('?')}, or {found.supplied_by}",
         )
     return Response(column=column, transform=transform)
