@@ -317,6 +317,27 @@ def test_a_check_lists_what_it_leaves_out_and_answers_with_its_exit_code(
     assert (len(told["refused"]), told["remarks"]) == (1, ["no test image of dog"])
 
 
+def test_paths_and_settings_elsewhere_are_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(root.parent))
+    assert command("data", "check", "folder", "data.path=~/pets", "--data=~/none") == 0
+    capsys.readouterr()
+    (root.parent / "alone").mkdir()
+    (root.parent / "alone" / "training.toml").touch()
+    few = ["data.name=folder", "data.path=~/pets", "search.batch_size=64"]
+    for words, told in {
+        "data check ~/x": "data.path = '~/x': there is no such folder; write the whole path",
+        "data check /x/none": "data.path = '/x/none': there is no such folder; set data.path",
+        "search -o x data.path=pets": "cifar10 has no setting 'path'; data.name=folder or parquet",
+        "search -o x algorithm.radius_end=1": "algorithm.name=sdarts-adv or sdarts-rs has it",
+        f"resume {root.parent}/alone": "is a training, and no run; to go on with it, give the co",
+        f"search -o x {' '.join(few)}": "than a half (train 3, valid 3); lower it\n",
+    }.items():
+        assert command(*words.split()) == 2
+        assert told in capsys.readouterr().err
+
+
 # ---- files of the hubs
 
 

@@ -311,6 +311,10 @@ def test_a_study_from_a_dictionary_and_its_runs(tmp_path: Path) -> None:
     )
     assert optnas.measure(run.folder.path, {"gap": {"at": ["end"]}}) is None
     assert run.measures["gap"]["epoch"].tolist() == [1]
+    with pytest.raises(
+        optnas.UserError, match=r"label = 'gapp': the run has no .*; did you mean gap\?"
+    ):
+        run.measures["gapp"]
     assert run.supernet().op_weights.shape == (6, 5)
     run.plot("run.svg")
     assert run.plot()._repr_png_().startswith(b"\x89PNG")

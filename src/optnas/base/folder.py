@@ -22,6 +22,8 @@ from optnas.base.files import TEMPORARY, is_locked, lock, present, replaced, wri
 from optnas.base.toml import dump_toml, parse_toml, read_text
 
 log = logging.getLogger(__name__)
+
+TRAINING = "training.toml"  # the settings of a stand-alone training in its folder
 Place = str | os.PathLike[str]  # a folder is one too
 
 
@@ -260,6 +262,13 @@ class Folder:
         if not present(self.config):
             self.put_back()
         if not present(self.config):
+            if present(self.path / TRAINING):
+                raise UserError(
+                    "this is a training, and no run",
+                    where=self.path,
+                    remedy="to go on with it, give the command that began it once more: "
+                    f"optnas train ... --out {shlex.quote(str(self.path))}",
+                )
             raise UserError(
                 "there is no run in this folder (no config.toml)",
                 where=self.path,

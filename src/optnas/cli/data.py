@@ -52,6 +52,7 @@ def _section(what: str) -> dict[str, str]:
     path = Path(what)
     if path.suffix == ".parquet" or (path.is_dir() and any(path.glob("train-*.parquet"))):
         return {"name": "parquet", "path": what}
-    if path.is_dir() or what.endswith("/"):
+    # With a colon it may be ./file.py:NAME, a data set of the user's own.
+    if path.is_dir() or ("/" in what and ":" not in what):
         return {"name": "folder", "path": what}
     return {"name": what}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 import time
@@ -131,6 +132,12 @@ def _folder(words: list[str]) -> str:
     return next((word for word in words[1:2] if words[0] == "resume"), "")
 
 
+def _at_home(word: str) -> str:
+    """``KEY=~/x`` and ``--option=~/x`` with the home folder: no shell expands ~ inside a word."""
+    found = re.fullmatch(r"([\w.-]+=)(~(?:/.*)?)", word, re.DOTALL)
+    return word if found is None else found[1] + os.path.expanduser(found[2])
+
+
 def _torch_is_loading() -> bool:
     spec = getattr(sys.modules.get("torch"), "__spec__", None)
     return bool(getattr(spec, "_initializing", False))
@@ -171,7 +178,7 @@ def _answered() -> int:
     try:
         # Outside standalone mode the code of a typer.Exit comes back as the value, and an
         # interruption as the code of one.
-        words = sys.argv[1:] or ["--help"]
+        words = [_at_home(word) for word in sys.argv[1:]] or ["--help"]
         code = app(words, prog_name="optnas", standalone_mode=False) or EXIT_DONE
     except UserError as error:
         _tell("error", error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optnas.base.errors import UserError, did_you_mean
 from optnas.base.folder import Place
 from optnas.base.records import RunFolder
 from optnas.base.toml import flat
@@ -16,6 +17,20 @@ if TYPE_CHECKING:
     from optnas.report.pictures import Picture
     from optnas.spaces import Architecture
     from optnas.spaces.network.module import NetworkModule
+
+
+class Measured(dict[str, "pd.DataFrame"]):
+    """Tables by the label of their measure; a label that is not there is told in one line."""
+
+    @speaking
+    def __missing__(self, label: str) -> pd.DataFrame:
+        raise UserError(
+            "the run has no lines of a measure of this label",
+            where="arguments",
+            key="label",
+            value=label,
+            remedy=did_you_mean(label, self) if self else "take it: optnas measure RUN NAME",
+        )
 
 
 class Run:
@@ -71,7 +86,7 @@ class Run:
         """What each measure found, by its label: one row per line, its values under their names."""
         import pandas as pd
 
-        found = {}
+        found = Measured()
         for label in self.folder.measures.labels():
             lines = self.folder.read_measures(label)
             heads = [{key: line[key] for key in ("epoch", "status")} for line in lines]

@@ -135,7 +135,8 @@ def folder(
     _check_settings(side, test_every)
     if not root.is_dir():
         reason = "is a file, and no folder" if root.exists() else "there is no such folder"
-        raise UserError(reason, key="data.path", value=path, remedy=REMEDY)
+        remedy = "write the whole path, without ~" if path.startswith("~") else REMEDY
+        raise UserError(reason, key="data.path", value=path, remedy=remedy)
     parts = {each.name for each in _folders(root)}
     remarks: tuple[str, ...] = ()
     beside = [name for name in (TEST, *VALID) if name in parts]

@@ -54,7 +54,8 @@ def parquet(
     elif place.is_file():
         files = (place,)
     else:
-        raise UserError("there is no such file", key="data.path", value=path, remedy=REMEDY)
+        remedy = "write the whole path, without ~" if path.startswith("~") else REMEDY
+        raise UserError("there is no such file", key="data.path", value=path, remedy=remedy)
     for each in files:
         row_count(each, (label,))
     classes, names = _classes(files, label), class_names(files[0], label)

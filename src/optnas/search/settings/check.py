@@ -96,6 +96,9 @@ def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
 
 def _check_consistency(settings: Settings, images: SearchImages, space: Space) -> None:
     search, supernet, data = settings.search, settings.supernet, settings.data
+    small = [key for key in SIZES if getattr(data, key) < search.batch_size]
+    more = all(images.available[key] >= search.batch_size for key in small)
+    raised = f", or raise {' and '.join(f'data.{key}' for key in small)}" if more else ""
     refuse(
         *halves_too_large(data, images),
         rises("weight_optimizer", settings.weight_optimizer),
@@ -112,7 +115,7 @@ def _check_consistency(settings: Settings, images: SearchImages, space: Space) -
             "search.batch_size",
             search.batch_size,
             f"larger than a half (train {data.train_size}, valid {data.valid_size})",
-            "lower it, or raise data.train_size and data.valid_size",
+            f"lower it{raised}",
         ),
         single_value(data, space, "train_size", "search.batch_size", search.batch_size),
         (

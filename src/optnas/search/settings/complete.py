@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from optnas.algorithms.former import respelled
 from optnas.base import registry
-from optnas.base.errors import Origins, UserError
+from optnas.base.errors import FEW, Origins, UserError
 from optnas.base.refusals import validated
 from optnas.base.schema import name_in
 from optnas.data.sets.base import Dataset
@@ -70,10 +70,42 @@ def _complete(merged: dict[str, Any], same_images: SameImages) -> Settings:
         ("space", "space", ()),
         ("algorithm", "algorithm", ("space",)),
     ):
+        _not_of_another(kind, merged[section], section, skip)
         merged[section] = registry.complete_component(
             kind, merged[section], section=section, skip=skip
         )
     return with_images(merged, lambda images: _finished(merged, images), same_images)
+
+
+def _not_of_another(
+    kind: str,
+    table: Mapping[str, Any],
+    section: str,
+    skip: tuple[str, ...],
+    besides: tuple[str, ...] = (),
+) -> None:
+    """Refuse a setting that not the named component has but others of its kind, and name these."""
+
+    def settings(name: str) -> Mapping[str, Any]:
+        try:
+            return registry.describe(kind, name, f"{section}.name", skip).settings
+        except UserError:  # it cannot be loaded here
+            return {}
+
+    name = table["name"]
+    held = registry.describe(kind, name, f"{section}.name", skip).settings
+    for key in table:
+        if key in ("name", *besides, *held):
+            continue
+        found = [other for other in registry.names(kind) if key in settings(other)]
+        if found:
+            takers = f"{section}.name={' or '.join(found[:FEW])}"
+            raise UserError(
+                f"{name} has no setting '{key}'",
+                key=f"{section}.{key}",
+                value=table[key],
+                remedy=f"{takers} has it",
+            )
 
 
 def _finished(merged: dict[str, Any], images: SearchImages) -> Settings:
@@ -227,6 +259,7 @@ def open_dataset(data: Mapping[str, Any]) -> Dataset:
 def _opened(data: Mapping[str, Any]) -> tuple[Dataset, dict[str, Any]]:
     """A data set, and its own settings with every default."""
     factory = registry.find("dataset", data["name"], key="data.name")
+    _not_of_another("dataset", data, "data", ("folder",), DATA_KEYS)
     own = registry.complete_settings(
         factory, _own(data), section="data", skip=("folder",), besides=DATA_KEYS
     )

@@ -23,7 +23,7 @@ import torch
 
 from optnas.base.errors import UserError
 from optnas.base.files import present, write_text, writing
-from optnas.base.folder import Place, folder_path
+from optnas.base.folder import TRAINING, Place, folder_path
 from optnas.base.json import dump_json, parse_json
 from optnas.base.toml import dump_toml, parse_toml, read_text
 from optnas.measures.intervals import mean_interval
@@ -40,7 +40,7 @@ from optnas.spaces import Architecture, is_connected
 from optnas.spaces.tables import data_folder, sources
 
 FORMAT = 1
-CONFIG, JOURNAL, RESULT = "training.toml", "trainings.jsonl", "result.json"
+CONFIG, JOURNAL, RESULT = TRAINING, "trainings.jsonl", "result.json"
 SPLITS = ("test", "valid")
 
 
