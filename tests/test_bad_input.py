@@ -92,7 +92,7 @@ weight_optimizer.name=nowhere:A | weight_optimizer.name = 'nowhere:A' | module:O
 algorithm.derivative=finite-difference | algorithm.derivative = 'finite-difference' | remove it
 algorithm.name=math:dart | algorithm.name = 'math:dart' | module:Object
 algorithm.name=math:pi | algorithm.name = 'math:pi' | write it as module:Object or
-algorithm.name=./a.py:A | algorithm.name = './a.py:A' | write it as module:Object or
+algorithm.name=./a.py:A | algorithm.name = './a.py:A' | in the folder from which
 data.name=cifar10 | data.folder | set OPTNAS_DATA or data.folder=FOLDER
 weight_optimizer.name=Adam weight_optimizer.fused=no | weight_optimizer.fused = 'no' | write true or
 weight_optimizer.lr='0.1' | weight_optimizer.lr = '0.1' | write 0.1 without quotes
