@@ -418,6 +418,17 @@ def sentences(results: Results) -> str:
     return "\n".join(lines)
 
 
+def elsewhere(results: Results) -> str:
+    """Conclusions 1 and 3 in the other worlds, a line each."""
+    lines = []
+    for title, source, letter in WORLDS:
+        blocks = f"{len(source.runs) // source.block} of {source.seeds} blocks"
+        findings = {number: results.worlds.get(f"W{number}{letter}") for number in (1, 3)}
+        told = [f"{n} **{verdict(each)}** ({effects(each)})" for n, each in findings.items()]
+        lines.append(f"- {title} ({blocks}): {'; '.join(told)}")
+    return "\n".join(lines)
+
+
 PARTS: dict[str, Callable[[Results], str]] = {
     "conclusions": conclusions,
     "progress": progress,
@@ -428,6 +439,7 @@ PARTS: dict[str, Callable[[Results], str]] = {
     "slides": slides,
     "ledger": ledger,
     "sentences": sentences,
+    "elsewhere": elsewhere,
 }
 
 
