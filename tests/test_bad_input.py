@@ -375,8 +375,8 @@ def test_resume_with_other_data(tmp_path: Path) -> None:
 
 
 def test_plot(run: Path, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        copied(run, tmp_path / name)
+    copied(run, tmp_path / "a")
+    interrupted_run(tmp_path / "b", search__seed=1)
     records = tmp_path / "b/epochs.jsonl"
     records.write_text(records.read_text().replace("analog-nasbench", "official"))
     line = refusal(["plot", "a", "b", "-o", "x.png"], tmp_path)
@@ -397,14 +397,15 @@ def test_plot(run: Path, tmp_path: Path) -> None:
 
 def test_runs_of_two_spaces_are_drawn_without_a_table(run: Path, tmp_path: Path) -> None:
     """The remedy named a table, which then held no cell of one of the spaces."""
-    for name in ("a", "b"):
-        copied(run, tmp_path / name)
-    records, config = tmp_path / "b/epochs.jsonl", tmp_path / "b/config.toml"
+    copied(run, tmp_path / "a")
+    interrupted_run(tmp_path / "b", search__seed=1)
+    interrupted_run(tmp_path / "c", space__name="toy", benchmark__table="toy")
+    records = tmp_path / "b/epochs.jsonl"
     records.write_text(records.read_text().replace("analog-nasbench", "toy"))
     runs, picture = [tmp_path / "a", tmp_path / "b"], tmp_path / "x.png"
     with pytest.raises(UserError, match=r"ask one of them for all: --table analog-nasbench$"):
         plot_runs(runs, picture)
-    config.write_text(config.read_text().replace('"nas-bench-201"', '"toy"'))
+    runs = [tmp_path / "a", tmp_path / "c"]
     with pytest.raises(UserError, match=r"spaces \(nas-bench-201, toy\); .* --table none$"):
         plot_runs(runs, picture)
     with pytest.raises(UserError, match=r"--table = 'toy': .* of nas-bench-201; .* --table none$"):

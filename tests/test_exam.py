@@ -258,8 +258,8 @@ SGD momentum=-1 | command line: weight_optimizer.momentum = -1.0 | change its va
 --kind schedule | command line: KEY=VALUE | name one
 ./none.py | ./none.py | check the path
 ./broken.py | ./broken.py | and that the file runs
-./empty.py | command line: TARGET = './empty.py' | ./empty.py:NAME
-./mine.py --kind space | command line: TARGET = './mine.py' | KIND
+./empty.py | command line: TARGET = './empty.py' | docs/extending.md
+./mine.py --kind space | command line: TARGET = './mine.py' | discretization or schedule
 ./mine.py:frist --kind discretization | command line: discretization.name | did you mean first
 ./mine.py:unregistered | command line: TARGET = './mine.py:unregistered' | --kind
 ./mine.py:first edge=x | command line: discretization.edge = 'x' | write one such as 0

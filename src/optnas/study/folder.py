@@ -147,7 +147,8 @@ def each_once(runs: Iterable[RunFolder]) -> list[RunFolder]:
     """Runs to draw or to tabulate, without copies: the same run twice is no second seed.
 
     Args:
-        runs: folders; one without a run stays, for the error that it deserves.
+        runs: folders; one without a run, or without identity, stays, for the error that it
+            deserves.
 
     Returns:
         The runs in their order. Of equal settings and seed it is the first that is done, and a
@@ -159,8 +160,12 @@ def each_once(runs: Iterable[RunFolder]) -> list[RunFolder]:
     kept: dict[object, RunFolder] = {}
     for run in runs:
         key: object = run.path
-        if run.config.exists():
-            key = check_settings(run)["hash"]
+        try:
+            key = run.read_identity()["hash"]
+        except UserError:  # whoever reads it says what is wrong
+            pass
+        else:
+            check_settings(run)
         other = kept.setdefault(key, run)
         if other is run:
             continue

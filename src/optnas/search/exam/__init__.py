@@ -11,14 +11,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Literal
 
 import torch
 
 from optnas.algorithms.base import Algorithm
 from optnas.base import registry
-from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
-from optnas.base.loading import defined_in, loaded_file, registered_by
+from optnas.base.errors import COMMAND_LINE, FEW, UserError, did_you_mean
+from optnas.base.loading import Registered, defined_in, loaded_file, registered_by
 from optnas.base.schema import Part, hints_of, part_of
 from optnas.optimizers import signatures
 from optnas.search.exam import data, measures, optimizers, parts, searches, stopping, trackers
@@ -333,14 +334,11 @@ def _named(target: str | None, kind: str | None) -> list[tuple[str, str]]:
         module, present = loaded_file(target)
         found = [(of_kind, name) for of_kind, name in present if of_kind in kinds]
         if not found:
-            names = sorted(defined_in(module))
             raise UserError(
                 "the file registers nothing that is examined",
                 key="TARGET",
                 value=target,
-                remedy="write " + " or ".join(f"{target}:{each}" for each in names[:3])
-                if names
-                else "let it register what it defines, as docs/extending.md says",
+                remedy=_what_there_is(target, module, present),
             )
         return [(of_kind, f"{target}:{name}") for of_kind, name in found]
     if ":" in target:
@@ -360,6 +358,16 @@ def _named(target: str | None, kind: str | None) -> list[tuple[str, str]]:
 def _names(kind: str) -> set[str]:
     of_torch = signatures.torch_optimizers() if kind == "optimizer" else ()
     return {*registry.names(kind), *of_torch}
+
+
+def _what_there_is(target: str, module: ModuleType, present: Registered) -> str:
+    """What to write for a file that registers nothing of the kinds that are asked for."""
+    if present:
+        return f"leave --kind out, or write {' or '.join(sorted({kind for kind, _ in present}))}"
+    names = sorted(defined_in(module))
+    if names:
+        return f"write {' or '.join(f'{target}:{each}' for each in names[:FEW])}"
+    return "let it register what it defines, as docs/extending.md says"
 
 
 def _kind_of(target: str) -> str:
