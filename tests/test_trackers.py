@@ -6,6 +6,7 @@ import importlib.util
 import json
 import logging
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,25 @@ def test_a_tracker_that_does_not_answer_is_let_go(
     assert notes() == [["start", 0], ["record", 0]]
     (line,) = Path("run/warnings.txt").read_text().splitlines()
     assert "stopped at epoch 0 (TimeoutError: no answer within 0.1 seconds); the run goes" in line
+
+
+def test_an_interruption_before_a_call_begins_is_no_failure(
+    notes: Callable[[], list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C between a thread and its start: the tracker was let go for a thread not begun."""
+    begin, calls = threading.Thread.start, []
+
+    def start(thread: threading.Thread) -> None:
+        calls.extend([thread] * (thread.name == "tracking"))
+        if len(calls) == 2 and thread is calls[1]:
+            raise KeyboardInterrupt
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        api.run(TINY | {"tracking.name": "./notes.py:Notes"}, out="run")
+    assert not Path("run/warnings.txt").exists()
+    assert notes() == [["start", 0], ["finish", "interrupted"]]
 
 
 def test_what_was_taken_back_is_told_anew(tmp_path: Path, notes: Callable[[], list[Any]]) -> None:

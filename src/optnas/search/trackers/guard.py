@@ -84,7 +84,8 @@ class Guarded:
 
         def attempt() -> None:
             try:
-                if earlier is not None:  # alive if Ctrl-C came while it was waited for
+                # Alive if Ctrl-C came while it was waited for, not begun if just before its start.
+                if earlier is not None and earlier.is_alive():
                     earlier.join()
                 call(tracker)
             except BaseException as error:  # another's code, or another's server
