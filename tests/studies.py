@@ -16,8 +16,8 @@ from optnas.base.records import RunFolder
 from optnas.base.toml import dump_toml
 from optnas.search.api import nest
 from optnas.study.declare import load_study
-from optnas.study.folder import state_of
 from optnas.study.starts import StartLog
+from optnas.study.states import state_of
 
 PAIR = '[[grid]]\n"weight_optimizer.name" = ["SGD", "Adam"]\n'
 

@@ -25,8 +25,9 @@ from optnas.cli.printing.study import print_plan
 from optnas.search import api, loop, words
 from optnas.search.session import Session
 from optnas.study.declare import PlannedRun, load_study
-from optnas.study.folder import look, prepare
+from optnas.study.folder import prepare
 from optnas.study.starts import StartLog
+from optnas.study.states import look
 from optnas.study.timing import beside_the_record, estimate
 from optnas.study.worker import execute
 

@@ -21,7 +21,7 @@ from optnas.search.checkpoints import read_content
 from optnas.search.settings.layers import driver_of
 from optnas.search.state import build_state
 from optnas.study.declare import load_study
-from optnas.study.folder import state_of
+from optnas.study.states import state_of
 
 EPOCHS = {"search__epochs": 3, "arch_optimizer__lr": 0.3}
 FOLLOWS: dict[str, Any] = {

@@ -25,9 +25,10 @@ from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.study.declare import load_study
 from optnas.study.engines import slurm as engine
-from optnas.study.folder import epochs_of, locate, prepare, state_of
+from optnas.study.folder import locate, prepare
 from optnas.study.runner import runner_of
 from optnas.study.starts import StartLog
+from optnas.study.states import epochs_of, state_of
 
 DAEMONS = ("slurmctld", "slurmd", "munged")
 HERE = all(shutil.which(each) for each in (*DAEMONS, "sbatch")) and os.getuid() == 0

@@ -19,8 +19,8 @@ from optnas.base.records import RunFolder
 from optnas.report.inventory import counted, inventory
 from optnas.study.declare import load_study
 from optnas.study.engines.local import local
-from optnas.study.folder import state_of
 from optnas.study.runner import Runner
+from optnas.study.states import state_of
 
 # Real processes.
 pytestmark = pytest.mark.thorough

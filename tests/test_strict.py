@@ -17,8 +17,8 @@ from optnas.base.json import parse_json
 from optnas.base.measurements import Measurements
 from optnas.base.records import RunFolder, find_runs
 from optnas.study.exporting import copy_record
-from optnas.study.folder import each_once, look
 from optnas.study.starts import StartLog
+from optnas.study.states import each_once, look
 
 RECORDS = Path(__file__).parents[1] / "results"
 PAIRS = RECORDS / "pairs-cpu"

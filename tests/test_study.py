@@ -27,10 +27,11 @@ from optnas.base.toml import dump_toml
 from optnas.search.api import settings_of
 from optnas.study.declare import STUDIES, PlannedRun, load_study
 from optnas.study.engines.base import Job
-from optnas.study.folder import locate, state_of
+from optnas.study.folder import locate
 from optnas.study.progress import Watch, duration
 from optnas.study.runner import Runner, _job, runner_of
 from optnas.study.starts import StartLog
+from optnas.study.states import state_of
 from optnas.study.worker import EXIT_BUSY, execute
 
 

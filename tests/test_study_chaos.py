@@ -25,7 +25,7 @@ from studies import (
 
 from optnas.base.records import RunFolder
 from optnas.study.declare import load_study
-from optnas.study.folder import epochs_of, state_of
+from optnas.study.states import epochs_of, state_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

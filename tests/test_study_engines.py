@@ -23,9 +23,9 @@ from optnas.base import registry
 from optnas.study.declare import load_study
 from optnas.study.engines import ray as engines
 from optnas.study.engines.base import Job
-from optnas.study.folder import epochs_of, state_of
 from optnas.study.runner import Runner
 from optnas.study.starts import StartLog
+from optnas.study.states import epochs_of, state_of
 
 pytestmark = [
     pytest.mark.slow,

@@ -19,8 +19,8 @@ from optnas.base.json import parse_json
 from optnas.base.records import RunFolder
 from optnas.base.toml import parse_override, parse_toml
 from optnas.spaces.tables.references import check_names
-from optnas.study.folder import look, standing
 from optnas.study.starts import StartLog
+from optnas.study.states import look, standing
 
 RECORDS = Path(__file__).parents[1] / "results" / "first-light"
 DIGITS = "9" * 5000

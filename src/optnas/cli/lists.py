@@ -53,7 +53,7 @@ def list_(
         return
     runs = _runs(Path(what))
     if as_json:
-        from optnas.study.folder import standing
+        from optnas.study.states import standing
 
         typer.echo(dump_json([standing(run) for run in runs], indent=1))
     else:

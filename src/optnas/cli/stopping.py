@@ -200,7 +200,7 @@ def _tell_runs(
 
 def _runs(paths: Sequence[Path]) -> list[RunFolder]:
     from optnas.base.records import find_runs
-    from optnas.study.folder import each_once
+    from optnas.study.states import each_once
 
     runs = {run.path: run for path in paths for run in find_runs(path)}
     if not runs:

@@ -130,14 +130,9 @@ def status(
     from optnas.base.json import dump_json
     from optnas.cli.printing.study import print_status
     from optnas.study.declare import load_study
-    from optnas.study.folder import (
-        locate,
-        of_edited_files,
-        other_versions,
-        standing,
-        with_queue,
-    )
+    from optnas.study.folder import locate, of_edited_files, other_versions
     from optnas.study.runner import queued_in
+    from optnas.study.states import standing, with_queue
 
     loaded = load_study(study, dotted_settings(None, data=data))
     folders = locate(loaded.runs.values(), out)
@@ -178,7 +173,7 @@ def table(
 ) -> None:
     """Write one row for each run and epoch: settings, record, benchmark asked again, measures."""
     from optnas.study import tables
-    from optnas.study.folder import look
+    from optnas.study.states import look
 
     tables.check_format(output)
     frame, runs = tables.tabulated(

@@ -85,7 +85,8 @@ class DeclaredStudy:
         import pandas as pd
 
         from optnas.study.declare import SEED
-        from optnas.study.folder import locate, look
+        from optnas.study.folder import locate
+        from optnas.study.states import look
         from optnas.study.timing import estimate
 
         runs, folders = self._study.runs, locate(self._study.runs.values(), self.out)

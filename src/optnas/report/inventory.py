@@ -12,7 +12,7 @@ from optnas.analysis.claims.declare import Cell
 from optnas.base.errors import UserError, did_you_mean
 from optnas.base.records import RunFolder
 from optnas.study.declare import ID_LENGTH, Study, describe_settings
-from optnas.study.folder import STATES, State, look
+from optnas.study.states import STATES, State, look
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from optnas.measures.drawing import NAMES
 from optnas.report.inventory import Entry
 from optnas.report.reference_lines import Benchmark, benchmark_of, find_references
 from optnas.spaces.tables import Question
-from optnas.study.folder import check_readable, state_of
+from optnas.study.states import check_readable, state_of
 from optnas.study.tables import answering_table, common_table, table_of
 
 PRIMARY = "benchmark.cifar10"

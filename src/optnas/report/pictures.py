@@ -25,7 +25,7 @@ from optnas.measures.figures import Figure, Row
 from optnas.report import static
 from optnas.report.data import Drawn, drawn
 from optnas.report.material import material_of_runs
-from optnas.study.folder import each_once
+from optnas.study.states import each_once
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing

@@ -53,7 +53,7 @@ class Run:
 
     def __repr__(self) -> str:
         from optnas.measures.drawing import run_label
-        from optnas.study.folder import look
+        from optnas.study.states import look
 
         config, (state, reason) = self.folder.read_config(), look(self.folder)
         told = f"{run_label(config)}, {config['data']['name']}, seed {config['search']['seed']}"

@@ -18,7 +18,7 @@ from optnas.base.records import RunFolder
 from optnas.search.standalone.cell import OnEpoch, OnStart, carry_out
 from optnas.search.standalone.found import DEFAULT_PROTOCOL, Plan, plan
 from optnas.study.declare import ID_LENGTH
-from optnas.study.folder import state_of
+from optnas.study.states import state_of
 
 CELLS = "cells"
 UNIT = "percent"

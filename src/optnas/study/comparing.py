@@ -24,7 +24,8 @@ from optnas.base.records import RunFolder
 from optnas.spaces.tables import data_folder
 from optnas.study.axes import Axis, arms_of, axes_of, chosen_axes
 from optnas.study.declare import Study
-from optnas.study.folder import State, opened
+from optnas.study.folder import opened
+from optnas.study.states import State
 from optnas.study.tables import answering_table, known_runs, table_of
 
 if TYPE_CHECKING:

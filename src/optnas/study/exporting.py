@@ -12,7 +12,8 @@ from optnas.base.folder import folder_path
 from optnas.base.records import FINISHED, RunFolder
 from optnas.base.toml import dump_toml, read_text
 from optnas.search.settings.model import PLACES
-from optnas.study.folder import check_readable, locate, opened, require_record
+from optnas.study.folder import locate, opened, require_record
+from optnas.study.states import check_readable
 
 
 def export(

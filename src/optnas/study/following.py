@@ -13,7 +13,8 @@ from optnas.base.records import Record, RunFolder, given_runs
 from optnas.measures.drawing import run_labels
 from optnas.study.axes import arms_of, axes_of
 from optnas.study.declare import Study, load_study
-from optnas.study.folder import State, locate, look_and_read
+from optnas.study.folder import locate
+from optnas.study.states import State, look_and_read
 
 # What no waiting changes; of the others another start may make more.
 OVER: tuple[State, ...] = ("done", "diverged", "failed", "timeout", "unreadable")
@@ -37,7 +38,7 @@ class Seen:
 
     Attributes:
         run: which it is.
-        state: as of `optnas.study.folder.look`.
+        state: as of `optnas.study.states.look`.
         reason: why, where something went wrong.
         records: its epochs so far.
     """

@@ -12,7 +12,8 @@ from optnas.analysis.claims.read import choose_claims
 from optnas.base.errors import UserError
 from optnas.base.folder import folder_path
 from optnas.base.records import FINISHED, RunFolder, find_runs
-from optnas.study.folder import State, look, runs_of, state_of
+from optnas.study.folder import runs_of
+from optnas.study.states import State, look, state_of
 from optnas.study.tables import table_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from optnas.base.records import FINISHED, RunFolder
 from optnas.search.settings.model import Settings
 from optnas.search.showing import duration
 from optnas.study.declare import PlannedRun
-from optnas.study.folder import STATES, State, look_and_read, with_queue
+from optnas.study.states import STATES, State, look_and_read, with_queue
 
 
 def cost_key(settings: Settings, *, optimizers: bool = True) -> str:

@@ -21,8 +21,9 @@ from optnas.base.folder import BusyError
 from optnas.base.records import FINISHED, RunFolder
 from optnas.study.declare import PlannedRun, Study
 from optnas.study.engines.base import Engine, Job
-from optnas.study.folder import State, epochs_of, locate, look, prepare, state_of
+from optnas.study.folder import locate, prepare
 from optnas.study.starts import StartLog
+from optnas.study.states import State, epochs_of, look, state_of
 
 TICK = 1.0  # seconds between looks at the folders
 TRIAL = 1 << 20  # bytes, more than a run writes before its first epoch

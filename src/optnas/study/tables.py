@@ -14,7 +14,8 @@ from optnas.base.folder import folder_path
 from optnas.base.records import Record, RunFolder
 from optnas.study.axes import arms_of, axes_of
 from optnas.study.declare import ID_LENGTH, Study, describe_settings
-from optnas.study.folder import State, opened, require_record, runs_of, state_of
+from optnas.study.folder import opened, require_record, runs_of
+from optnas.study.states import State, state_of
 
 if TYPE_CHECKING:
     import pandas as pd

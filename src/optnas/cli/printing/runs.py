@@ -16,7 +16,7 @@ from optnas.base.escapes import for_terminal
 from optnas.base.records import Record, RunFolder
 from optnas.cli.printing.text import aligned, number, say
 from optnas.measures.drawing import own_settings, run_label, setting
-from optnas.study.folder import look
+from optnas.study.states import look
 
 HEADS = (
     *(f"{'epoch':>5}", f"{'train loss':>10}", f"{'train %':>8}", f"{'valid %':>8}"),

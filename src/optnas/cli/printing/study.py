@@ -15,8 +15,9 @@ from optnas.base.records import RunFolder
 from optnas.cli.printing.text import aligned, say
 from optnas.study.axes import Beside, axes_of, beside
 from optnas.study.declare import PlannedRun, Study, describe_settings
-from optnas.study.folder import State, look, state_of, told_versions, with_queue
+from optnas.study.folder import told_versions
 from optnas.study.progress import Progress, Watch, counts, duration
+from optnas.study.states import State, look, state_of, with_queue
 
 if TYPE_CHECKING:
     from optnas.study.comparing import Comparison

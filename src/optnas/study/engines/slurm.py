@@ -26,7 +26,7 @@ from optnas.base.json import dump_json, read_lines
 from optnas.base.records import FINISHED, RunFolder
 from optnas.base.registry import register
 from optnas.study.engines.base import Engine, Job
-from optnas.study.folder import epochs_of, state_of
+from optnas.study.states import epochs_of, state_of
 from optnas.study.worker import execute
 
 NAME = "optnas"  # of every job, by which squeue finds them

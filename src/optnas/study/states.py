@@ -1,0 +1,226 @@
+"""The state of a run, by what lies in its folder, and which runs count."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Container, Iterable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from optnas.base.errors import UserError
+from optnas.base.escapes import for_terminal
+from optnas.base.files import present
+from optnas.base.records import FINISHED, Record, RunFolder
+from optnas.base.toml import flat, parse_toml, read_text
+from optnas.search.settings.model import NOT_IDENTITY, NUMBERS_VERSION, PLACES, Settings
+from optnas.study.declare import ID_LENGTH
+from optnas.study.starts import StartLog
+
+log = logging.getLogger(__name__)
+State = Literal[
+    "missing",
+    "unfinished",
+    "queued",
+    "running",
+    "interrupted",
+    "failed",
+    "timeout",
+    "unreadable",
+    "diverged",
+    "done",
+]
+STATES: tuple[State, ...] = (
+    "done",
+    "diverged",
+    "failed",
+    "timeout",
+    "unreadable",
+    "interrupted",
+    "unfinished",
+    "running",
+    "queued",
+    "missing",
+)
+WAITING: tuple[State, ...] = ("missing", "unfinished", "interrupted")  # for someone to go on
+
+
+class Look(NamedTuple):
+    """What became of a run so far, and why, where something went wrong."""
+
+    state: State
+    reason: str = ""
+
+
+def look(run: RunFolder) -> Look:
+    """What became of a run so far, whatever lies in its folder.
+
+    Returns:
+        How it ended; ``running`` while a process holds its folder, ``unfinished`` if one held it
+        and was killed, ``missing`` if there is no run, ``unreadable`` if its files are not those of
+        a run.
+    """
+    return look_and_read(run)[0]
+
+
+def look_and_read(run: RunFolder) -> tuple[Look, list[Record]]:
+    """As `look`, with the records it has read: none where it is ``missing`` or ``unreadable``."""
+    try:
+        if not present(run.config):
+            return Look("missing"), []
+        # The result first: whoever writes it has written the records.
+        result = run.read_result()
+        records = check_readable(run)
+        status: Any = "unfinished" if result is None else result["status"]
+        if status not in FINISHED and run.running():
+            return Look("running"), records
+        reason = "" if result is None or status == "done" else result.get("reason", "")
+        return Look(status, str(reason)), records
+    except (UserError, OSError) as error:
+        return Look("unreadable", " ".join(str(error).split())), []
+
+
+def check_readable(run: RunFolder) -> list[Record]:
+    """Read everything of a run once but its checkpoints.
+
+    Args:
+        run: its folder.
+
+    Returns:
+        Its records.
+
+    Raises:
+        UserError: there is no run, one of its files is not as a run's, or its settings were edited.
+    """
+    check_settings(run)
+    run.read_starts()
+    records = run.read_epochs()
+    run.measures.check()
+    StartLog(run).read()
+    return records
+
+
+def check_settings(run: RunFolder) -> dict[str, Any]:
+    """Refuse settings of another hash than the one that the run was started with.
+
+    Nothing is said of runs of another numbers version, of components that are no longer here, and
+    of those that somebody's own code supplies: to read a run must not import what it names.
+
+    Returns:
+        The run's identity.
+
+    Raises:
+        UserError: the settings are others, or there is no run.
+    """
+    identity = run.read_identity()
+    ours = identity["numbers_version"] == NUMBERS_VERSION and not identity.get("sources")
+    if ours and _hash_of(read_text(run.config)) not in (None, identity["hash"]):
+        raise UserError(
+            "the settings were edited after the run was started",
+            where=run.config,
+            key="identity.hash",
+            value=identity["hash"],
+            remedy="undo the edit",
+        )
+    return identity
+
+
+@functools.lru_cache(4096)
+def _hash_of(config: str) -> str | None:
+    """The hash of the settings in the text of a config.toml; None where it cannot be told."""
+    document = parse_toml(config, "config.toml")
+    counted = {
+        key: value for key, value in document.items() if key not in (*NOT_IDENTITY, "identity")
+    }
+    values = (str(v) for key, v in flat(counted).items() if key.rpartition(".")[2] not in PLACES)
+    if any(":" in value for value in values):  # module:Object, ./file.py:Object
+        return None
+    try:
+        return Settings.recorded(document).hash
+    except (UserError, ValueError):
+        return None
+
+
+def each_once(runs: Iterable[RunFolder]) -> list[RunFolder]:
+    """Runs to draw or to tabulate, without copies: the same run twice is no second seed.
+
+    Args:
+        runs: folders; one without a run, or without identity, stays, for the error that it
+            deserves.
+
+    Returns:
+        The runs in their order. Of equal settings and seed it is the first that is done, and a
+        warning names the others.
+
+    Raises:
+        UserError: the settings of one were edited.
+    """
+    kept: dict[object, RunFolder] = {}
+    for run in runs:
+        key: object = run.path
+        try:
+            key = run.read_identity()["hash"]
+        except UserError:  # whoever reads it says what is wrong
+            pass
+        else:
+            check_settings(run)
+        other = kept.setdefault(key, run)
+        if other is run:
+            continue
+        if state_of(other) != "done" and state_of(run) == "done":
+            kept[key], run, other = run, other, run
+        told = f"{run.path}: has the settings and the seed of {other.path}, and is left out"
+        log.warning("optnas: warning: %s", for_terminal(told))
+    return [*kept.values()]
+
+
+def state_of(run: RunFolder) -> State:
+    """The state of `look`."""
+    return look(run).state
+
+
+def with_queue(state: State, run: RunFolder, queued: Container[Path]) -> State:
+    """The state of a run beside a cluster's queue, of which its folder knows nothing.
+
+    Args:
+        state: as its folder says.
+        run: its folder.
+        queued: folders that are in the queue, absolute.
+    """
+    return "queued" if state in WAITING and run.path.resolve() in queued else state
+
+
+def epochs_of(run: RunFolder) -> int:
+    """Finished epochs, epoch 0 not counted."""
+    return max(0, len(run.read_epochs()) - 1)
+
+
+def standing(run: RunFolder) -> dict[str, Any]:
+    """Where a run stands, for JSON.
+
+    Returns:
+        ``id``, the first 16 digits of its hash; ``folder``; ``status``, as of `state_of`, or
+        ``unreadable``; ``epoch``, the last recorded one, None before epoch 0; ``reason`` of a run
+        that is not done, if there is one; ``numbers_version``.
+    """
+    told: dict[str, Any] = {
+        "id": None,
+        "folder": str(run.path),
+        "status": "unreadable",
+        "epoch": None,
+    }
+    told |= {"reason": None, "numbers_version": None}
+    try:
+        (status, reason), epochs = look_and_read(run)
+        if status in ("missing", "unreadable"):
+            return told | {"status": status, "reason": reason or None}
+        identity = run.read_identity()
+        return told | {
+            "id": identity["hash"][:ID_LENGTH],
+            "status": status,
+            "epoch": epochs[-1]["epoch"] if epochs else None,
+            "reason": reason or None,
+            "numbers_version": identity["numbers_version"],
+        }
+    except (UserError, KeyError, TypeError, AttributeError) as error:
+        return told | {"reason": str(error)}
