@@ -62,7 +62,7 @@ def test_trained_cells_are_compared_where_they_were_trained_alike(study: str) ->
     """Three epochs of one arm stood beside sixty of the other."""
     out = Path("out")
     for epochs, run in zip((3, 3), find_runs(out), strict=True):
-        put(run, epochs)
+        put(run, epochs, run.path.name)  # of other images, hence another training
     _, first, _ = compare(study, out, recorded=True)
     assert first.words == "test accuracy of the trained cell, final"
     put(run, 60)
@@ -72,7 +72,7 @@ def test_trained_cells_are_compared_where_they_were_trained_alike(study: str) ->
         compare(study, out, responses=["measure.alone.test"], recorded=True)
 
 
-def put(run: RunFolder, epochs: int) -> None:
-    settings = {"protocol": "cpu", "epochs": epochs, "seeds": [0], "hash": "0"}
+def put(run: RunFolder, epochs: int, training: str = "0") -> None:
+    settings = {"protocol": "cpu", "epochs": epochs, "seeds": [0], "hash": training}
     line = {"epoch": 1, "status": "ok", "settings": settings, "values": {"test": 50.0}}
     run.measures.replace("alone", line | {"units": {"test": "percent"}})

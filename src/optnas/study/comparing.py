@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -176,13 +177,13 @@ def _check_measured(response: Response, folders: Iterable[RunFolder]) -> None:
     of_measure, _, rest = column_of(response.column).name.partition(".")
     if of_measure != "measure":
         return
-    first: dict[tuple[str, object], tuple[Any, RunFolder]] = {}
+    first: dict[tuple[str, str], tuple[Any, RunFolder]] = {}
     for run in folders:
         lines = run.read_measures(rest.partition(".")[0])
         for key, value in lines[-1]["settings"].items() if lines else ():  # the table has the later
-            # The hash of a training has the halves of the images in it, which a seed draws.
-            seed = run.read_config()["search"]["seed"] if key == "hash" else None
-            known, other = first.setdefault((key, seed), (value, run))
+            # The hash of a training has the space and the images of the run in it.
+            images = _images(run.read_config()) if key == "hash" else ""
+            known, other = first.setdefault((key, images), (value, run))
             if value != known:
                 raise UserError(
                     f"measured with {key} = {known} in {other.path}, with {value} in {run.path}",
@@ -190,6 +191,13 @@ def _check_measured(response: Response, folders: Iterable[RunFolder]) -> None:
                     value=str(response),
                     remedy="measure all runs alike",
                 )
+
+
+def _images(config: Mapping[str, Any]) -> str:
+    """What a training takes over from a run: space, images, the seed that draws their halves."""
+    sections = [config.get(each) for each in ("space", "data", "augmentation")]
+    fingerprint = config["identity"].get("fingerprint")
+    return json.dumps([*sections, config["search"]["seed"], fingerprint])
 
 
 def _families(study: Study, axes: Sequence[Axis], by: Sequence[str]) -> list[list[Axis]]:
