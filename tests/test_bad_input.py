@@ -148,9 +148,9 @@ algorithm.derivative=finite-difference | algorithm.derivative = 'finite-differen
 def rows(table: str) -> list[Any]:
     """The cells of a table in text; a row's name is its first cell."""
     lines = [line.split(" | ") for line in table.splitlines() if line]
-    # Each row is a process of its own: before every commit one in four.
+    # Each row is a process of its own: before every commit one in eight.
     return [
-        pytest.param(*cells, id=cells[0], marks=[pytest.mark.thorough] * (place % 4 > 0))
+        pytest.param(*cells, id=cells[0], marks=[pytest.mark.thorough] * (place % 8 > 0))
         for place, cells in enumerate(lines)
     ]
 
@@ -374,6 +374,7 @@ def test_resume_with_other_data(tmp_path: Path) -> None:
     assert line.endswith("point data.folder to the original data, or start a new run")
 
 
+@pytest.mark.thorough
 def test_plot(run: Path, tmp_path: Path) -> None:
     copied(run, tmp_path / "a")
     interrupted_run(tmp_path / "b", search__seed=1)

@@ -67,6 +67,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
+@pytest.mark.thorough
 def test_every_flipped_bit_is_refused_or_without_consequence(
     begun: Path, whole: Any, tmp_path: Path
 ) -> None:

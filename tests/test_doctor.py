@@ -27,6 +27,7 @@ def wrong(checks: dict[str, dict[str, str]]) -> dict[str, str]:
     return {name: each["seen"] for name, each in checks.items() if each["state"] == "wrong"}
 
 
+@pytest.mark.thorough
 def test_a_machine_in_order(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -38,6 +39,7 @@ def test_a_machine_in_order(
     assert checks["search"]["seen"].startswith("two steps on digits in")
 
 
+@pytest.mark.thorough
 def test_damaged_data_and_a_cache_that_cannot_be_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,13 +18,16 @@ from optnas.search.exam.parts import OF_KIND
 from optnas.search.exam.searches import OF_AN_ALGORITHM
 from optnas.spaces import build_space
 
-# One space in the default tier, the others in the slow one.
+
+def tier(space: str, algorithm: str) -> list[pytest.MarkDecorator]:
+    """DARTS before every commit, all algorithms in the default tier, all spaces in the slow one."""
+    if space != "toy":
+        return [pytest.mark.slow]
+    return [pytest.mark.thorough] * (algorithm != "darts")
+
+
 VARIANTS = [
-    pytest.param(
-        changes | space,
-        id=f"{name}-{space_name}",
-        marks=[] if space_name == "toy" else pytest.mark.slow,
-    )
+    pytest.param(changes | space, id=f"{name}-{space_name}", marks=tier(space_name, name))
     for space_name, space in every_space()
     # One with a network of its own: tests/test_nas_bench_macro.py.
     if build_space({"name": space_name}).network is None
@@ -35,6 +38,7 @@ PARTS = [subject for subject in EVERYTHING if subject.kind in {"algorithm", *OF_
 OPTIMIZERS = [subject for subject in EVERYTHING if subject.kind == "optimizer"]
 OTHERS = [subject for subject in EVERYTHING if subject not in [*PARTS, *OPTIMIZERS]]
 LIBRARIES = ("mlflow", "trackio", "wandb")  # seconds each
+LONG = ("darts-pt", "robust-darts", "rsps")  # half a second or more a part
 
 
 def label(subject: Subject) -> str:
@@ -55,7 +59,13 @@ def assert_passes(subject: Subject, wanted: Callable[[str], bool]) -> None:
     assert [(o.check, o.why) for o in outcomes if o.verdict == "failed"] == []
 
 
-@pytest.mark.parametrize("subject", PARTS, ids=label)
+@pytest.mark.parametrize(
+    "subject",
+    [
+        pytest.param(each, marks=[pytest.mark.thorough] * (each.name in LONG), id=label(each))
+        for each in PARTS
+    ],
+)
 def test_parts(subject: Subject) -> None:
     assert_passes(subject, lambda title: title not in OF_AN_ALGORITHM)
 

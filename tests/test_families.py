@@ -178,6 +178,7 @@ def test_the_json_names_what_a_program_asks_for() -> None:
     assert told["interval"][0] < told["effect"] < told["interval"][1]
 
 
+@pytest.mark.thorough
 def test_wrong_verdicts_on_the_conclusions_are_rare() -> None:
     """Two looks at each of 20 studies without effect: at most alpha over three of each claim."""
     wrong = 0

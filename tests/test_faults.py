@@ -142,6 +142,7 @@ def test_a_disk_too_full_for_a_result_stops_the_study(
     assert run_study(name, out).whole
 
 
+@pytest.mark.thorough
 def test_a_run_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     name, out = tiny_study(tmp_path, "[0]", search__epochs=10_000), tmp_path / "out"
     text = Path(name).read_text().replace("[study]", "[study]\ntimeout = 2")

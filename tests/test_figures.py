@@ -334,6 +334,7 @@ def test_versions_of_a_measure_are_not_drawn_as_one(tmp_path: Path) -> None:
         measured("gap", [run])
 
 
+@pytest.mark.thorough
 def test_a_study_whose_axis_is_no_pair_says_so_and_shows_a_strangers_figure(tmp_path: Path) -> None:
     """Two values of one setting: no value of most runs, and no false reason for what is missing."""
     measure = template("my_measure.py", tmp_path)

@@ -32,6 +32,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     del registry._FACTORIES["dataset", "noise"]
 
 
+@pytest.mark.thorough
 def test_without_a_gpu_it_says_so_in_one_line() -> None:
     done = subprocess.run(
         [sys.executable, FILE],

@@ -20,6 +20,7 @@ UNROLL, SIZE, STEP = 5, 8, 1e-6
 CHANGES: dict[str, Any] = {"supernet__alpha_scale": 1.0, "weight_optimizer__weight_decay": 1e-3}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
 def test_the_reference_foretells_the_loss_after_real_steps(optimizer: str) -> None:
     """Along a random direction, for both draws; cosines and lengths are those of its arrays."""

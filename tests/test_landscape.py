@@ -376,6 +376,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 def test_f4_as_data_and_as_a_picture(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(runs)
     names = ["second", *reversed(F4)]
@@ -451,6 +452,7 @@ REFUSALS = {
 }
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_drawn_is_told(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

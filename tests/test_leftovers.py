@@ -146,6 +146,7 @@ def replaced_and_killed(out: Path, stage: str) -> Path:
     return former
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("stage", "then"),
     [("aside", "list"), ("aside", "search"), ("config", "resume"), ("config", "overwrite")],

@@ -195,6 +195,7 @@ def test_a_column_that_is_taken_is_refused(column: str, monkeypatch: pytest.Monk
         tiny_settings(measures__mine__every=1)
 
 
+@pytest.mark.thorough
 def test_the_eigenvalues_are_lines_too_and_afterwards(tmp_path: Path) -> None:
     api.run(TINY | EVERY | {"checkpoints.keep": "all"}, out=tmp_path / "live")
     live = RunFolder(tmp_path / "live")

@@ -181,7 +181,10 @@ def clipped(rows_EO: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(
+    "algorithm",
+    [pytest.param(a, marks=[pytest.mark.thorough] * (a != "darts")) for a in ALGORITHMS],
+)
 def test_ten_steps_are_those_of_the_program(algorithm: str, pair: tuple[str, str]) -> None:
     state = searching(algorithm, pair)
     twin, start_EO = Twin(state, algorithm, pair), state.alpha_EO.detach().clone()

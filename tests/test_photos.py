@@ -30,6 +30,7 @@ def rows(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return dataset.read()
 
 
+@pytest.mark.thorough
 def test_facts(dataset: Dataset, rows: tuple[np.ndarray, np.ndarray]) -> None:
     images, labels = rows
     assert (dataset.size, dataset.classes, dataset.resolution) == (6000, 10, 32)

@@ -100,6 +100,7 @@ def test_the_driver_of_a_run_is_that_run() -> None:
     assert driver_of(tiny_settings(algorithm__name="replay")) is None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("setting", "place", "remedy"),
     [
@@ -129,6 +130,7 @@ def test_a_search_without_a_folder_has_nothing_to_follow() -> None:
         state.algorithm.relax(state.alpha_EO, state.progress(0))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("grids", [TWINS + DRIVERS, DRIVERS + TWINS], ids=["last", "first"])
 def test_a_study_runs_drivers_first(grids: str, tmp_path: Path) -> None:
     name, out = tiny_study(tmp_path, "[0, 1]", grids), tmp_path / "out"
@@ -172,6 +174,7 @@ def test_what_follows_one_that_diverged_is_left_out(tmp_path: Path) -> None:
     assert state_of(done) == "done"  # which needs no driver any more
 
 
+@pytest.mark.thorough
 def test_the_words_for_a_driver_are_those_of_its_run(tmp_path: Path) -> None:
     settings = ("name=darts-minus", "decay_epochs=7")
     words = [f"algorithm.driver.algorithm.{each}" for each in settings]

@@ -262,6 +262,7 @@ def plant_landscape(run: RunFolder) -> None:
     run.measures.put("landscape", line, {"axis": axis, "accuracy": accuracy, "loss": accuracy / 50})
 
 
+@pytest.mark.thorough
 def test_pictures_are_written_side_by_side(tmp_path: Path) -> None:
     made = material(study(arms("darts"), planted, seeds=2))
     figures = [data.drawn(name, figure_of(name, made)) for name in ("F7", "F13")]
@@ -275,6 +276,7 @@ def test_pictures_are_written_side_by_side(tmp_path: Path) -> None:
     assert (tmp_path / "F7.svg").read_bytes() == together
 
 
+@pytest.mark.thorough
 def test_a_picture_that_cannot_be_written_is_told_as_elsewhere(tmp_path: Path) -> None:
     made = material(study(arms("darts"), planted, seeds=2))
     folder = tmp_path / "gone"

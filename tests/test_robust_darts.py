@@ -104,6 +104,7 @@ def test_it_ends_at_the_epoch_before_the_growth(tmp_path: Path) -> None:
     assert without_time(folder.read_epochs()) == records
 
 
+@pytest.mark.thorough
 def test_it_goes_on_from_there_with_more_decay(tmp_path: Path) -> None:
     """Beside a plain search whose decay is set by hand after epoch 2."""
     settings = settings_of(ADAPTS)
@@ -123,6 +124,7 @@ def test_it_goes_on_from_there_with_more_decay(tmp_path: Path) -> None:
     assert "ended" not in result
 
 
+@pytest.mark.thorough
 def test_a_second_way_back_keeps_what_the_first_has_raised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

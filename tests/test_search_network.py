@@ -206,6 +206,7 @@ def test_each_cell_reads_its_own_matrix() -> None:
     assert_close(net(batch().images_BCHW, A_LEO, statistics=None).logits_BK, expected, **TIGHT)
 
 
+@pytest.mark.thorough
 def test_judging_and_hessian_take_matrices_per_cell() -> None:
     net = net_of(NAS_BENCH_201)
     net.weights = {name: weight.detach() for name, weight in net.weights.items()}
@@ -258,6 +259,7 @@ TWO: dict[str, Any] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("algorithm", "weights"),
     [({"name": "darts"}, "SGD"), ({"name": "darts", "hypergradient": "unrolled"}, "Adam")],
@@ -430,6 +432,7 @@ def test_the_edges_into_a_node_are_those_of_its_own_kind_of_cell() -> None:
     assert_close(A_EO, alpha_EP[:, :-1].softmax(-1), **TIGHT)
 
 
+@pytest.mark.thorough
 def test_an_algorithm_with_another_mixed_cell_searches_and_resumes() -> None:
     settings = tiny(PARTIAL, {"supernet": {"channels": 4}, "measures": {"sharpness": {"every": 1}}})
     whole = trace(settings)

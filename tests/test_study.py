@@ -267,6 +267,7 @@ def test_the_confirming_study_is_run_in_whole_blocks(images: None) -> None:
         assert {run.settings.measures[name].every for run in runs} == {every}
 
 
+@pytest.mark.thorough
 def test_studies_at_shins_settings_share_their_runs(images: None) -> None:
     names = ("optdarts-cpu", "optdarts-cpu-figures", "optdarts-cpu-arms", "size")
     confirm, figures, arms, size = (set(load_study(name).runs) for name in names)
@@ -303,6 +304,7 @@ def test_a_grid_may_have_seeds_of_its_own(tmp_path: Path) -> None:
     assert runs[0].label == "Adam, seed 2"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["deck", "deck-cpu"])
 def test_the_studies_at_other_rates_name_those_at_shins(
     name: str, images: None, capsys: pytest.CaptureFixture[str]
@@ -788,6 +790,7 @@ def test_records_of_an_earlier_version_are_named_and_not_counted(
     assert len(study.table(name, out)) == len(whole) / 2
 
 
+@pytest.mark.thorough
 def test_plan_tells_what_differs_and_what_the_seeds_cannot_decide(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

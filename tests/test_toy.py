@@ -98,6 +98,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 def test_every_algorithm_searches_the_toy_space(runs: Path) -> None:
     table = load_table("toy", folder=None)
     for name, _ in every_variant():
@@ -113,6 +114,7 @@ def test_every_algorithm_searches_the_toy_space(runs: Path) -> None:
         assert loaded.attrs["config"]["benchmark"]["table"] == "toy"
 
 
+@pytest.mark.thorough
 def test_runs_are_listed_plotted_and_drawn(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("list", str(runs)) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -201,6 +203,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("arguments", "told"), REFUSED, ids=[told for _, told in REFUSED])
 def test_what_is_refused(arguments: list[str], told: str, tmp_path: Path) -> None:
     assert told in refusal(arguments, tmp_path)
