@@ -10,7 +10,7 @@ import collections
 from pathlib import Path
 
 from optnas.base.files import write_text
-from optnas.base.records import RunFolder, find_runs
+from optnas.base.records import FINISHED, RunFolder, find_runs
 from optnas.measures.drawing import run_label
 
 RECORDS = Path(__file__).parent / "optdarts-cpu"
@@ -26,14 +26,16 @@ before the first run ([families.toml](../../src/optnas/analysis/claims/families.
 three are decided.
 
 **Done: {done} of {all} runs, {blocks} whole blocks of {seeds}; {spent:.1f} hours spent, about
-{left:.0f} left on one core.** What whole blocks say: [results](../../docs/results.md). A block
-that is not whole says nothing about the claims, and no accuracy of it is quoted anywhere.
+{left:.0f} left on one core at most.** What whole blocks say: [results](../../docs/results.md). A
+block that is not whole says nothing about the claims, and no accuracy of it is quoted anywhere.
 {failed}
 | seed | done | arms |
 |---|---|---|
 {rows}
 
-    optnas study claims --recorded --out results/optdarts-cpu    the ledger, as far as it is
+    optnas study claims --out results/optdarts-cpu    the ledger, as far as it is
+
+That needs the official table, and counts what there is of a block that is not whole.
 
 To go on, copy this folder to a place for runs and give `optnas study run optdarts-cpu --out THERE`:
 what is recorded is not run again. Then
@@ -46,11 +48,13 @@ say. The searches share a machine with other work: hours are of the clock, and n
 def page(runs: list[RunFolder]) -> str:
     """The text of the page."""
     arms: dict[int, list[str]] = collections.defaultdict(list)
+    ended: collections.Counter[int] = collections.Counter()
     spent, failed = 0.0, []
     for run in runs:
         config, result = run.read_config(), run.read_result()
         assert result is not None
         spent += result["seconds"] / 3600
+        ended[config["search"]["seed"]] += result["status"] in FINISHED
         if result["status"] != "done":
             failed.append(f"{run.path.name} ({result['status']})")
             continue
@@ -62,7 +66,7 @@ def page(runs: list[RunFolder]) -> str:
         block=BLOCK,
         done=count,
         all=total,
-        blocks=sum(len(done) == BLOCK for done in arms.values()),
+        blocks=sum(count == BLOCK for count in ended.values()),
         seeds=len(SEEDS),
         spent=spent,
         left=spent / max(count, 1) * (total - count),

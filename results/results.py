@@ -3,8 +3,8 @@
 optnas study export NAME --out RUNS --to results/NAME     for each study that has new runs
 python results/results.py      rewrite the built parts, redraw docs/images/results-*
 
-Only whole blocks count: the runs of a seed are quoted once all of them are done. Needs the official
-table (OPTNAS_DATA), no images. tests/test_results.py compares documents and records.
+Only whole blocks count: the runs of a seed are quoted once all of them have ended. Needs the
+official table (OPTNAS_DATA), no images. tests/test_results.py compares documents and records.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from optnas.analysis.claims.declare import label
 from optnas.analysis.claims.findings import PartFinding
 from optnas.analysis.claims.judge import Finding, judge
 from optnas.analysis.claims.read import find_claim
+from optnas.analysis.claims.reasons import shown_e
 from optnas.analysis.claims.render import evidence, in_reach
 from optnas.analysis.references import references
 from optnas.base.files import write_text
-from optnas.base.records import RunFolder, find_runs
+from optnas.base.records import FINISHED, RunFolder, find_runs
 from optnas.report import static
 from optnas.report.data import Drawn, drawn
 from optnas.report.material import Material, material_of
@@ -51,6 +52,8 @@ CONCLUSIONS = {
     "C2": "Moderate momentum reduces the degradation in the course of a search",
     "C3": "A fully trained supernet does not give a good architecture",
 }
+# Which sign speaks for a conclusion, where that is not the one above 0.
+SIGNS = {"C1": "", "C2": ", below 0 speaks for it", "C3": ""}
 STUDIES = {
     FURTHER: "the rest of the figures: every algorithm under four pairs and four momenta",
     "optdarts-cpu-rates": "which rate of w suits each optimizer, by the supernet's validation loss",
@@ -76,16 +79,29 @@ class Source:
     table: str = "official"
 
     @cached_property
-    def runs(self) -> list[RunFolder]:
-        """The runs of whole blocks, seeds ascending."""
+    def ended(self) -> dict[int, list[RunFolder]]:
+        """By seed the runs of whole blocks, those that diverged among them, seeds ascending."""
         by_seed: dict[int, list[RunFolder]] = collections.defaultdict(list)
         for run in find_runs(HERE / self.study) if (HERE / self.study).is_dir() else ():
-            result = run.read_result()
-            if result is not None and result["status"] == "done":
+            if _status(run) in FINISHED:
                 by_seed[run.read_config()["search"]["seed"]].append(run)
+        return {seed: runs for seed, runs in sorted(by_seed.items()) if len(runs) == self.block}
+
+    @cached_property
+    def runs(self) -> list[RunFolder]:
+        """The runs of whole blocks that are done, seeds ascending."""
+        return [run for runs in self.ended.values() for run in runs if _status(run) == "done"]
+
+    @property
+    def diverged(self) -> list[int]:
+        """Seeds of whole blocks that a run of has diverged."""
         return [
-            run for _, runs in sorted(by_seed.items()) if len(runs) == self.block for run in runs
+            seed for seed, runs in self.ended.items() if any(_status(run) != "done" for run in runs)
         ]
+
+
+def _status(run: RunFolder) -> str:
+    return str((run.read_result() or {}).get("status"))
 
 
 SHIN = Source("optdarts-cpu", block=12, seeds=24)
@@ -99,10 +115,11 @@ SETTINGS = ("NAS-Bench-Macro, CIFAR-10", "NAS-Bench-201, Fashion-MNIST; cells ju
 
 def judged(source: Source, claims: Sequence[str] | None) -> list[Finding]:
     """The findings of claims on the whole blocks of a study; none without one."""
-    if not source.runs:
+    ended = [run for runs in source.ended.values() for run in runs]
+    if not ended:
         return []
     lines = references(load_table(source.table, folder=data_folder(None)))
-    return judge(table_of(source.runs), claims, lines)
+    return judge(table_of(ended), claims, lines)
 
 
 class Results:
@@ -123,7 +140,7 @@ class Results:
     @cached_property
     def blocks(self) -> int:
         """Whole blocks of the confirming study."""
-        return len(SHIN.runs) // SHIN.block
+        return len(SHIN.ended)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -202,6 +219,23 @@ def effects(finding: Finding | None) -> str:
     return "; ".join(f"{part.name}: {effect(part)}" for part in parts)
 
 
+def qualifier(finding: Finding | None) -> str:
+    """What is said of the part of a claim that waits for another: its own verdict, once asked."""
+    parts = () if finding is None else [part for part in finding.parts if part.gate]
+    told = []
+    for part in parts:
+        asked = part.verdict != "not asked"
+        e = f", E {shown_e(part.e, finding.threshold)}" if finding and part.n else ""
+        word = f"**{WORDS.get(part.verdict, 'open')}** ({effect(part)}{e})"
+        told.append(f"{part.name}: {word if asked else 'not asked yet'}")
+    return "; ".join(told)
+
+
+def decided(finding: Finding) -> bool:
+    """Whether a claim holds or does not."""
+    return finding.verdict in WORDS
+
+
 def outlook(finding: Finding | None) -> str:
     """What an open conclusion lacks."""
     if finding is None or finding.verdict == "not testable":
@@ -218,19 +252,28 @@ def conclusions(results: Results) -> str:
     rows = []
     for number, (name, words) in enumerate(CONCLUSIONS.items(), start=1):
         finding = results.finding(name)
-        e = "-" if finding is None or math.isnan(finding.e) else f"{finding.e:.3g}"
-        cells = (f"**{verdict(finding)}**", effects(finding), e, outlook(finding))
+        e = "-"
+        if finding is not None and not math.isnan(finding.e):
+            e = shown_e(finding.e, finding.threshold)
+        told = "; ".join(filter(None, [effects(finding), qualifier(finding)]))
+        cells = (f"**{verdict(finding)}**", told, e, outlook(finding))
         rows.append((f"{number}. {words}", *cells))
     return as_table(heads, rows)
 
 
 def progress(results: Results) -> str:
     """How far the confirming study has come."""
-    return (
+    told = (
         f"{results.blocks} of {SHIN.seeds} whole blocks are done, {SHIN.block} runs each "
         f"([which runs there are](../results/{SHIN.study}/README.md)); a block that is not whole "
         "counts nowhere on these pages."
     )
+    if SHIN.diverged:
+        seeds = ", ".join(map(str, SHIN.diverged))
+        told += f" Runs diverged, and are missing in the effects that need them, of seeds: {seeds}."
+    if all((finding := results.finding(name)) and decided(finding) for name in CONCLUSIONS):
+        told += " All three conclusions are decided: the study has ended."
+    return told
 
 
 def alpha(results: Results) -> str:
@@ -318,7 +361,7 @@ def trained(results: Results) -> str:
 
 def _blocks() -> list[str]:
     sources = (SHIN, PILOT, *(source for _, source, _ in WORLDS))
-    return [f"{len(each.runs) // each.block} of {each.seeds}" for each in sources]
+    return [f"{len(each.ended)} of {each.seeds}" for each in sources]
 
 
 def _of_worlds(results: Results, words: str, claim: str, part: str) -> tuple[str, ...]:
@@ -333,7 +376,8 @@ def _of_worlds(results: Results, words: str, claim: str, part: str) -> tuple[str
 
 def _cell(finding: Finding | None, name: str = "") -> str:
     parts = [] if finding is None else [p for p in finding.parts if p.name == name or not name]
-    return effect(parts[0] if parts else None)
+    told = effect(parts[0] if parts else None)
+    return f"{told} (not asked yet)" if parts and parts[0].verdict == "not asked" else told
 
 
 # --- docs/results-figures.md ----------------------------------------------------------------------
@@ -398,6 +442,7 @@ def _numbers(finding: Finding) -> tuple[str, ...]:
         return ("-",) * 4
     interval = f"[{finding.low:.3g}, {finding.high:.3g}]" if math.isfinite(finding.low) else "none"
     change = f"{finding.effect:+.3g} {finding.unit}".rstrip()
+    change += f" ({finding.part})" if finding.part else ""
     return str(finding.n), change, interval, evidence(finding)
 
 
@@ -409,11 +454,14 @@ def sentences(results: Results) -> str:
     lines = []
     for number, (name, words) in enumerate(CONCLUSIONS.items(), start=1):
         finding = results.finding(name)
-        known = finding is not None and math.isfinite(finding.low)
-        told = effects(finding) if known else f"{results.blocks} of {SHIN.seeds} blocks"
-        needed = outlook(finding)
+        told = [f"{results.blocks} of {SHIN.seeds} blocks"]
+        if finding is not None and math.isfinite(finding.low):
+            told.append(f"{effects(finding)}{SIGNS[name]}")
+            if decided(finding):
+                told.append(qualifier(finding))
+        told.append(outlook(finding))
         lines.append(
-            f"{number}. {words}: **{verdict(finding)}** ({told}{'; ' if needed else ''}{needed})."
+            f"{number}. {words}: **{verdict(finding)}** ({'; '.join(filter(None, told))})."
         )
     return "\n".join(lines)
 
@@ -422,7 +470,7 @@ def elsewhere(results: Results) -> str:
     """Conclusions 1 and 3 in the other worlds, a line each."""
     lines = []
     for title, source, letter in WORLDS:
-        blocks = f"{len(source.runs) // source.block} of {source.seeds} blocks"
+        blocks = f"{len(source.ended)} of {source.seeds} blocks"
         findings = {number: results.worlds.get(f"W{number}{letter}") for number in (1, 3)}
         told = [f"{n} **{verdict(each)}** ({effects(each)})" for n, each in findings.items()]
         lines.append(f"- {title} ({blocks}): {'; '.join(told)}")

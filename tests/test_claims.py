@@ -443,6 +443,16 @@ def test_one_contradicted_part_decides_whatever_else_is_missing(false_world: pd.
     assert judged(table[table["search.seed"] < 6], "H15").verdict == "not testable"
 
 
+def test_a_part_with_few_seeds_keeps_no_other_from_deciding(false_world: pd.DataFrame) -> None:
+    column = "measure.curvature.op_weights_spectral"
+    few = false_world.copy()
+    few.loc[few["search.seed"] >= 3, column] = math.nan
+    finding = judged(few, "H15")
+    assert (finding.verdict, finding.p) == ("contradicted", 2 * 4 * 2**-8)
+    assert sorted({part.n for part in finding.parts if part.primary}) == [3, 8]
+    assert (finding.n, finding.part in finding.reason) == (8, True)
+
+
 @pytest.mark.parametrize("ratio", [0.1, 3.0])
 @pytest.mark.parametrize("name", ["H3b", "H17"])
 def test_where_alpha_stands_still_the_architecture_optimizers_are_not_compared(

@@ -102,6 +102,8 @@ def test_the_conclusions_are_supported_where_they_hold() -> None:
         assert finding.e >= finding.threshold == 60
         assert finding.seeds_to_add == 0
         assert finding.role == "primary"
+        assert finding.p == 2 * 2**-12
+        assert render.evidence(finding).endswith("p < 0.001")
 
 
 def test_they_are_contradicted_where_the_opposite_holds() -> None:
@@ -131,6 +133,51 @@ def test_the_second_part_of_the_first_is_asked_once_the_first_is_decided() -> No
     assert "learning rates" not in open_.settle
     told = render.as_text([open_], details=True)
     assert "not asked before 'percentile over epochs' is decided" in told
+
+
+def without(table: pd.DataFrame, seed: int, state: str) -> pd.DataFrame:
+    """One run of DARTS with SGD + Adam in a state that is not done."""
+    arm = (table["algorithm.name"] == "darts") & (table["weight_optimizer.momentum"] == 0.9)
+    chosen = arm & (table["arch_optimizer.name"] == "Adam") & (table["search.seed"] == seed)
+    assert table.loc[chosen, "id"].nunique() == 1
+    return table.assign(state=table["state"].where(~chosen, state))
+
+
+def test_a_seed_that_lacks_an_arm_holds_up_those_after_it() -> None:
+    """Come late it would change an E that has decided; one that diverged never comes."""
+    whole = confirming(study(BLOCK, world(sgd=15), seeds=12))
+    (before,) = judge(whole[whole["search.seed"] < 12], ["C1"])
+    (late,) = judge(without(whole, 12, "failed"), ["C1"])
+    (part, *_) = late.parts
+    assert (part.waits, part.n, late.verdict) == (12, 11, "inconclusive")
+    assert part.e == before.parts[0].e
+    assert "waits for seed 12, which lacks an arm" in late.settle
+    (ended,) = judge(without(whole, 12, "diverged"), ["C1"])
+    assert (ended.parts[0].waits, ended.n, ended.verdict) == (None, 11, "supported")
+    (first,) = judge(without(whole, 8, "failed"), ["C1"])
+    assert (first.parts[0].waits, first.parts[0].e, first.e) == (8, 1.0, 0.0)
+
+
+def test_the_last_seed_that_lacks_an_arm_holds_up_none() -> None:
+    whole = confirming(study(BLOCK, world(sgd=15), seeds=12))
+    (found_,) = judge(without(whole, 19, "running"), ["C1"])
+    assert (found_.parts[0].waits, found_.n, found_.verdict) == (None, 11, "supported")
+
+
+def test_the_plan_ends_where_a_run_has_diverged() -> None:
+    table = without(confirming(study(BLOCK, world(), seeds=24)), 20, "diverged")
+    (finding,) = judge(table, ["C1"])
+    assert finding.settle.endswith(
+        "all 24 seeds of the plan are run, 23 of them with every arm; it stays open"
+    )
+
+
+def test_what_is_shown_of_a_contradicted_claim_is_the_part_that_fails() -> None:
+    (finding,) = found(world(fall={"darts": 20, "darts-minus": 30, "sdarts-rs": -15}), "C3")
+    assert (finding.verdict, finding.part) == ("contradicted", "SDARTS-RS")
+    assert finding.high < 0
+    told = render.as_text([finding])
+    assert "SDARTS-RS, means over n = 12 seeds" in told
 
 
 def test_only_the_seeds_of_the_family_count() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from tidy import study
 from topics import script
 
 from optnas.analysis.claims.judge import judge
+from optnas.analysis.claims.reasons import shown_e
 from optnas.base.records import find_runs
 from optnas.search.settings.model import NUMBERS_VERSION
 from optnas.study.declare import STUDIES
@@ -65,6 +67,47 @@ def test_an_open_conclusion_says_what_it_lacks(module: ModuleType) -> None:
     assert re.match(r"add about \d+ seeds", told[0][5])
     (first, *_) = told_by(module, [])
     assert (first[3], first[5]) == ("n = 0", "the first block")
+
+
+def test_the_second_part_of_the_first_is_told_once_it_is_asked(module: ModuleType) -> None:
+    def told(sgd: float, noisy: float) -> tuple[str, str]:
+        table = confirming(study(BLOCK, world(sgd=sgd, noisy=noisy), seeds=12))
+        findings = judge(table, ["C1", "C2", "C3"])
+        results = module.Results()
+        results.findings = findings
+        return told_by(module, findings)[0][3], module.sentences(results).splitlines()[0]
+
+    cell, sentence = told(15, 45)
+    name = "more so than under SDARTS-RS: "
+    assert re.search(rf"n = 12; {name}\*\*does not hold\*\* \(-.*, n = 12, E \d", cell)
+    assert f"; {name}**does not hold**" in sentence
+    cell, sentence = told(0, 45)
+    assert cell.endswith(f"; {name}not asked yet")
+    assert name not in sentence
+    assert "of 24 blocks; +" in sentence or "of 24 blocks; -" in sentence
+
+
+def test_a_block_of_which_a_run_diverged_is_whole(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (first, *others) = module.SHIN.runs[: module.SHIN.block]
+    for run in (first, *others):
+        shutil.copytree(run.path, tmp_path / module.SHIN.study / run.path.name)
+    result = tmp_path / module.SHIN.study / first.path.name / "result.json"
+    ends = json.loads(result.read_text())
+    monkeypatch.setattr(module, "HERE", tmp_path)
+    for status, blocks in (("failed", 0), ("diverged", 1)):
+        result.write_text(json.dumps(ends | {"status": status}))
+        source = dataclasses.replace(module.SHIN)
+        assert len(source.ended) == blocks
+        assert len(source.runs) == blocks * (module.SHIN.block - 1)
+        assert source.diverged == [8] * blocks
+
+
+def test_e_is_never_rounded_up_to_what_decides() -> None:
+    assert [shown_e(e, 60.0) for e in (59.96, 60.0, 59.94, 1.0, 1234.5)] == [
+        *("59.9", "60", "59.9", "1", "1.23e+03")
+    ]
 
 
 def told_by(module: ModuleType, findings: Any) -> list[list[str]]:

@@ -99,7 +99,7 @@ def test_sign_flip_agrees_with_scipy(n: int) -> None:
 @pytest.mark.parametrize("n", [2, 3, 5, 6])
 def test_the_smallest_p_is_reached_when_all_signs_agree(n: int) -> None:
     found = paired.sign_flip(np.arange(1, n + 1.0))
-    assert found.p == found.smallest == power.smallest_p(n) == 2.0 ** (1 - n)
+    assert found.p == found.smallest == paired.smallest_p(n) == 2.0 ** (1 - n)
     assert found.error == 0
 
 

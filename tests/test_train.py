@@ -21,10 +21,10 @@ from optnas import UserError
 from optnas.analysis.claims.columns import column_of
 from optnas.base.records import RunFolder
 from optnas.base.seeds import named_generator
-from optnas.cli.printing.training import print_start
+from optnas.cli.printing.training import print_start, print_trained
 from optnas.search.checkpoints import read_content
 from optnas.search.settings.layers import Layer
-from optnas.search.standalone.cell import Epoch, tables_say
+from optnas.search.standalone.cell import Epoch, summary, tables_say
 from optnas.search.standalone.found import find, plan
 from optnas.search.standalone.journal import begin, held
 from optnas.search.standalone.settings import load_settings
@@ -359,6 +359,26 @@ def test_a_table_is_asked_about_the_data_set_that_was_trained_on() -> None:
     (said,) = tables_say(cell, "cifar10", None)
     assert said["table"] == "analog-nasbench"
     assert 80 < said["accuracy"] < 95
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "told"),
+    [
+        ([10.0], "10.00 % (one seed, so no interval)"),
+        # Of a cell without a path from input to output, say, which guesses.
+        ([10.0, 10.0], "10.00 % (2 seeds, all equal, so no interval)"),
+        # t of .975 with one degree of freedom is 12.71; accuracies end at 0 and 100.
+        ([10.0, 20.0], "15.00 %, 95 % interval of the mean 0.00 to 78.53 (2 seeds: 10.00, 20.00)"),
+    ],
+)
+def test_the_interval_of_seeds(
+    accuracies: list[float], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rest = {"valid": None, "train_loss": 2.3}
+    lines = [{"seed": seed, "test": each, **rest} for seed, each in enumerate(accuracies)]
+    result = summary(lines) | {"data": {"name": "digits", "test": 50}, "tables": []}
+    print_trained(result, tmp_path)
+    assert f"test accuracy on 50 images of digits: {told}\n" in capsys.readouterr().out
 
 
 def test_a_cell_without_an_index_is_not_asked_for_one() -> None:

@@ -203,12 +203,12 @@ def too_few(n: int, pairs: int, alpha: float = ALPHA) -> list[str]:
     """
     plural = "s" if n != 1 else ""
     least = f"are the fewest for p < {_short(alpha)}"
-    if power.smallest_p(n) > alpha:
+    if paired.smallest_p(n) > alpha:
         over = f" over {pairs} pairs" if pairs > 1 else ""
         needed = power.fewest_seeds(alpha / max(pairs, 1))
         return [f"{n} seed{plural}: no interval; {needed} {least}{over}"]
-    if pairs * power.smallest_p(n) > alpha:
-        smallest = _short(min(1.0, pairs * power.smallest_p(n)))
+    if pairs * paired.smallest_p(n) > alpha:
+        smallest = _short(min(1.0, pairs * paired.smallest_p(n)))
         return [
             f"{n} seed{plural}: Holm over {pairs} pairs leaves the smallest p at {smallest}; "
             f"{power.fewest_seeds(alpha / pairs)} {least}"

@@ -33,8 +33,7 @@ class SignFlip:
         mean: mean of the contrasts.
         p_greater: small when the mean is above the hypothesis.
         p_less: small when it is below.
-        smallest: the smallest two-sided p that n seeds can reach: 2 / 2^n, and not below
-            2 / (DRAWS + 1) where sign vectors are drawn.
+        smallest: `smallest_p` of n.
         error: standard error of the one-sided p; 0 where it is exact.
     """
 
@@ -49,6 +48,20 @@ class SignFlip:
     def p(self) -> float:
         """Two-sided: twice the smaller one-sided p, at most 1."""
         return min(1.0, 2 * min(self.p_greater, self.p_less))
+
+
+def smallest_p(n: int) -> float:
+    """The smallest two-sided p that n seeds can reach: 2 / 2^n.
+
+    Returns:
+        At most 1, and not below 2 / (DRAWS + 1) where sign vectors are drawn.
+
+    Example:
+        >>> smallest_p(6)
+        0.03125
+    """
+    drawn = 2 / (DRAWS + 1) if n > EXACT else 0.0
+    return min(1.0, max(2.0 ** (1 - n), drawn))
 
 
 @functools.lru_cache(maxsize=4)
@@ -95,13 +108,12 @@ def sign_flip(values_N: npt.ArrayLike, against: float = 0.0, seed: int = 0) -> S
     greater, less = np.mean(sums >= observed - tie), np.mean(sums <= observed + tie)
     worst = min(greater, less)
     error = 0.0 if n <= EXACT else math.sqrt(worst * (1 - worst) / DRAWS)
-    smallest = max(2.0 ** (1 - n), 0.0 if n <= EXACT else 2 / (DRAWS + 1))
     return SignFlip(
         n,
         float(values_N.mean() + against),
         float(greater),
         float(less),
-        min(1.0, smallest),
+        smallest_p(n),
         error,
     )
 

@@ -16,25 +16,13 @@ import numpy as np
 from scipy import optimize, stats
 
 from optnas.analysis.estimates import Floats
+from optnas.analysis.paired import smallest_p
 
 ALPHA = 0.05
 POWER = 0.8
 MOST = 100_000
 SIMULATED = 12
 STUDIES = 2000  # drawn at least; more with fewer seeds: an error of 0.011 at most, 0.004 with 6
-
-
-def smallest_p(n: int) -> float:
-    """The smallest two-sided p that a sign-flip test on n seeds can reach, 2 / 2^n.
-
-    Returns:
-        At most 1.
-
-    Example:
-        >>> smallest_p(6)
-        0.03125
-    """
-    return min(1.0, 2.0 ** (1 - n))
 
 
 def fewest_seeds(alpha: float = ALPHA) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from optnas.analysis import paired, power
+from optnas.analysis import paired
 from optnas.analysis.claims.columns import column_of
 from optnas.analysis.claims.declare import LEVELS, NAMES, Cell, Part, Response, label
 from optnas.analysis.claims.evidence import with_evidence
@@ -222,7 +222,7 @@ def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int
         low=low,
         high=high,
         gap=abs(abs(effect - against) - margin),
-        smallest_p=power.smallest_p(len(values)) * (2 if others else 1),
+        smallest_p=paired.smallest_p(len(values)) * (2 if others else 1),
         p_for=p_for,
         p_against=p_against,
         incomplete=incomplete,
@@ -342,7 +342,7 @@ def _curve(part: Part, selection: Selection, setting: Setting, minimum_n: int) -
         effect=effect,
         low=low,
         high=high,
-        smallest_p=min(1.0, (len(levels) - 2) * power.smallest_p(len(seeds))),
+        smallest_p=min(1.0, (len(levels) - 2) * paired.smallest_p(len(seeds))),
         p_for=p_for,
         p_against=p_against,
         incomplete=incomplete,

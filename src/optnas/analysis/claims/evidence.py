@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 from optnas.analysis.claims.declare import Claim, Part
 from optnas.analysis.claims.families import Family
 from optnas.analysis.claims.findings import PartFinding, Setting, Verdict
+from optnas.analysis.estimates import Floats
 from optnas.analysis.sequential import e_process, seeds_to_add
 
 
@@ -35,26 +37,39 @@ def decided(e_for: float, e_against: float, threshold: float) -> Verdict:
 
 
 def with_evidence(part: Part, found: PartFinding, setting: Setting) -> PartFinding:
-    """A part of a primary family with its E and the verdict by it; any other as it is."""
+    """A part of a primary family with its E and the verdict by it; any other as it is.
+
+    E runs over the seeds as they are numbered. One that lacks an arm holds up those after it: come
+    late, it would change an E at which the claim was decided. One with a run that diverged has
+    ended, and is passed over.
+    """
     endpoint = setting.family.endpoint
     if endpoint is None or not found.n:
         return found
     scale, threshold = setting.scales[part.name], setting.family.threshold
+    begun = [seed for seed in found.incomplete if seed not in setting.diverged]
+    waits = next((seed for seed in begun if seed < max(found.values)), None)
+    found = replace(found, waits=waits)
     sign = 1.0 if part.direction == "greater" else -1.0
-    for_N = sign * np.array(list(found.values.values()))
-    process = e_process(for_N, scale, endpoint.lambdas)
+    process = e_process(sign * counted(found), scale, endpoint.lambdas)
     e_for, e_against = process.reached
     verdict = decided(e_for, e_against, threshold)
     found = replace(
         found,
         verdict=verdict,
         scale=scale,
-        e=float(process.both[-1]),
+        e=float(process.both[-1]) if len(process.both) else 1.0,
         e_for=e_for,
         e_against=e_against,
     )
     ways = [to_reach(found, part, setting, side, threshold) for side in (1, -1)]
     return replace(found, seeds_to_add=0 if verdict != "inconclusive" else _fewest(ways))
+
+
+def counted(found: PartFinding) -> Floats:
+    """The contrasts that E is of, in order: [N]."""
+    last = math.inf if found.waits is None else found.waits
+    return np.array([value for seed, value in found.values.items() if seed < last])
 
 
 def to_reach(
@@ -65,9 +80,8 @@ def to_reach(
     if (found.e_for if side > 0 else found.e_against) >= threshold:
         return 0
     sign = side if part.direction == "greater" else -side
-    values_N = sign * np.array(list(found.values.values()))
     lambdas = setting.family.endpoint.lambdas
-    return seeds_to_add(values_N, setting.scales[part.name], threshold, lambdas)
+    return seeds_to_add(sign * counted(found), setting.scales[part.name], threshold, lambdas)
 
 
 def judge_primary(claim: Claim, parts: Sequence[PartFinding], setting: Setting) -> Evidence:

@@ -47,7 +47,8 @@ class PartFinding:
 
     In a primary family ``e`` is E after the last seed, ``e_for`` and ``e_against`` the largest so
     far while it spoke for the claim or against it, ``scale`` the s that was fixed beforehand (None
-    elsewhere), and ``seeds_to_add`` about how many seeds E still needs.
+    elsewhere), and ``seeds_to_add`` about how many seeds E still needs. ``waits`` is a seed that
+    lacks an arm, where E is that of the seeds before it.
     """
 
     name: str
@@ -78,6 +79,7 @@ class PartFinding:
     e: float = math.nan
     e_for: float = 0.0
     e_against: float = 0.0
+    waits: int | None = None
     seeds_to_add: int | None = None
 
 
@@ -90,12 +92,14 @@ class Setting:
         alpha: two-sided level of a verdict.
         family: of the claim.
         scales: of a primary family: s by part.
+        diverged: of a primary family: seeds of which a run diverged, so that nothing more comes.
     """
 
     references: References
     alpha: float
     family: Family = OWN
     scales: Mapping[str, float] = field(default_factory=dict)
+    diverged: frozenset[int] = frozenset()
 
     def reference(self, name: str, column: str) -> float | None:
         """The value of a reference for a column, if it was given."""

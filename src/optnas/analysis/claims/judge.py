@@ -46,11 +46,12 @@ class Finding:
     ``verdict`` is at the level of the one claim. ``verdict_holm`` is at that of its family in this
     arm: by Holm's correction in a secondary one, the same as ``verdict`` in a primary one, whose
     level is divided already; None where nothing is tested or corrected. Effect, interval and n are
-    those of the first primary part; ``p`` is two-sided, of a fixed number of seeds, and of all
-    primary parts together, NaN where none could be tested. ``e`` is the largest E so far and
-    ``threshold`` the one that decides, NaN outside a primary family. ``seeds_to_add`` is about how
-    many seeds an open claim still needs, None where that cannot be said. ``absent``: no run at all
-    is of some arm of a primary part.
+    those of ``part``: the first primary one, or where the claim is contradicted the one that speaks
+    most clearly against it; its name is left empty where there is one only. ``p`` is two-sided, of
+    a fixed number of seeds, and of all primary parts together, NaN where none could be tested.
+    ``e`` is the largest E so far and ``threshold`` the one that decides, NaN outside a primary
+    family. ``seeds_to_add`` is about how many seeds an open claim still needs, None where that
+    cannot be said. ``absent``: no run at all is of some arm of a primary part.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Finding:
     verdict_holm: Verdict | None
     reason: str
     settle: str
+    part: str
     n: int
     effect: float
     low: float
@@ -121,6 +123,7 @@ def judge(
         that is testable in none.
     """
     runs, references, hold = Runs(table), references or {}, hold or {}
+    diverged = table[table["state"] == "diverged"]
     chosen = [
         each if isinstance(each, Claim) else find_claim(each)
         for each in (names() if claims is None else claims)
@@ -137,13 +140,13 @@ def judge(
         free = Selection(runs, ~np.isin(whole.seeds, list(arm.tuned_on)), hold)
         findings, own = [], dict[str, Selection]()  # of families with runs of their own
         for claim in chosen:
-            setting = _setting(claim, references)
+            setting = _setting(claim, references, diverged)
             family = setting.family
             if family.endpoint is None:
                 findings.append(_judge(claim, arm, whole, setting, free))
                 continue
             if family.name not in own:
-                counted = _counted(family.endpoint, runs) & (arm is arms[0])
+                counted = _counted(family.endpoint, runs.settings) & (arm is arms[0])
                 own[family.name] = Selection(runs, allowed & counted, hold)
             findings.append(_judge(claim, arm, own[family.name], setting, own[family.name]))
         judged.append(_with_holm(findings))
@@ -156,10 +159,10 @@ def judge(
     return [replace(each, absent=each.id in absent) for each in _tidied(judged)]
 
 
-def _counted(endpoint: Endpoint, runs: Runs) -> Mask:
-    if "protocol" not in runs.settings:
-        return np.zeros(len(runs), bool)
-    both = zip(runs.settings[SEED], runs.settings["protocol"], strict=True)
+def _counted(endpoint: Endpoint, settings: pd.DataFrame) -> Mask:
+    if "protocol" not in settings:
+        return np.zeros(len(settings), bool)
+    both = zip(settings[SEED], settings["protocol"], strict=True)
     return np.array([endpoint.counts(int(seed), protocol) for seed, protocol in both], bool)
 
 
@@ -175,10 +178,12 @@ def _with_margins(claim: Claim, noise: Mapping[str, Noise]) -> Claim:
     return claim.model_copy(update={"parts": tuple(map(complete, claim.parts))})
 
 
-def _setting(claim: Claim, references: References) -> Setting:
+def _setting(claim: Claim, references: References, diverged: pd.DataFrame) -> Setting:
     family = family_of(claim)
-    scales = family.endpoint.scales[claim.id] if family.endpoint else {}
-    return Setting(references, family.alpha, family, scales)
+    if family.endpoint is None:
+        return Setting(references, family.alpha, family)
+    ended = frozenset(diverged.loc[_counted(family.endpoint, diverged), SEED].astype(int))
+    return Setting(references, family.alpha, family, family.endpoint.scales[claim.id], ended)
 
 
 def _judge(
@@ -192,11 +197,15 @@ def _judge(
     parts = gated(claim, parts, family)
     primary = [part for part in parts if part.primary]
     tested = [part for part in primary if part.verdict != "not testable"]
+    # Beside a part that has the seeds for a verdict, one with fewer counts as not tested.
+    most = max((part.n for part in tested), default=0)
+    needed = claim.minimum_n if most >= claim.minimum_n else 0
     p_for, p_against = combined(
-        [part.p_for for part in primary], [part.p_against for part in primary]
+        [part.p_for if part.n >= needed else 1.0 for part in primary],
+        [part.p_against if part.n >= needed else 1.0 for part in primary],
     )
     n = min((part.n for part in tested), default=0)
-    verdict, e, add = decide(p_for, p_against, n, claim.minimum_n, setting.alpha), math.nan, None
+    verdict, e, add = decide(p_for, p_against, most, claim.minimum_n, setting.alpha), math.nan, None
     if family.role == "primary":
         verdict, e, add = judge_primary(claim, parts, setting)
     elif family.role == "computed":
@@ -207,6 +216,8 @@ def _judge(
     if family.role in ("secondary", "descriptive"):
         add = _to_add(primary, verdict, setting.alpha)
     shown = tested[0] if tested else primary[0]
+    if verdict == "contradicted":
+        shown = min(tested, key=lambda part: (-part.e_against, part.p_against))
     asked = bool(tested) and not failed and family.role != "computed"
     if failed:
         why, how = failed
@@ -215,7 +226,7 @@ def _judge(
         columns = [column_of(part.response.column) for part in claim.parts]
         missing = [each.supplied_by for each in columns if not selection.runs.has(each.name)]
         how = (
-            settle_primary(family, verdict, n, e, add, missing)
+            settle_primary(family, verdict, primary, e, add, missing)
             if family.role == "primary"
             else settle(primary, verdict, claim, setting.alpha)
         )
@@ -234,6 +245,7 @@ def _judge(
         verdict_holm=None if family.role in ("computed", "descriptive") else verdict,
         reason=why,
         settle=how,
+        part=shown.name if len(primary) > 1 else "",
         n=shown.n,
         effect=shown.effect,
         low=shown.low,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from optnas.analysis import power
+from optnas.analysis import paired, power
 from optnas.analysis.claims.declare import Claim
 from optnas.analysis.claims.families import Family
 from optnas.analysis.claims.findings import PartFinding, Verdict
@@ -33,7 +33,7 @@ def reason(primary: Sequence[PartFinding], verdict: Verdict, n: int, claim: Clai
     if verdict == "inconclusive" and n < claim.minimum_n and not by_evidence:
         told = [
             f"n = {n} seeds, and a verdict needs {claim.minimum_n};"
-            f" the smallest p that {n} can reach is {power.smallest_p(n):.3g}"
+            f" the smallest p that {n} can reach is {paired.smallest_p(n):.3g}"
         ]
         return "; ".join([*told, *_so_far(tested)])
     told = [
@@ -67,6 +67,20 @@ def shown(part: PartFinding) -> str:
     return f"{part.effect:+.4g}{_unit(part)}{ends}{of}{e}, claim {part.hypothesis}"
 
 
+def shown_e(e: float, threshold: float) -> str:
+    """E to three digits, rounded down where it is below the threshold.
+
+    Example:
+        >>> shown_e(59.98, 60.0), shown_e(60.0, 60.0)
+        ('59.9', '60')
+    """
+    told = f"{e:.3g}"
+    if e < threshold <= float(told):
+        unit = 10.0 ** (math.floor(math.log10(e)) - 2)
+        told = f"{math.floor(e / unit) * unit:.3g}"
+    return told
+
+
 def settle(primary: Sequence[PartFinding], verdict: Verdict, claim: Claim, alpha: float) -> str:
     """What would decide a claim that is tested with a fixed number of seeds."""
     if verdict == "not testable":
@@ -84,14 +98,19 @@ def settle(primary: Sequence[PartFinding], verdict: Verdict, claim: Claim, alpha
 
 
 def settle_primary(
-    family: Family, verdict: Verdict, n: int, e: float, add: int | None, missing: Sequence[str]
+    family: Family,
+    verdict: Verdict,
+    primary: Sequence[PartFinding],
+    e: float,
+    add: int | None,
+    missing: Sequence[str],
 ) -> str:
     """What would decide a claim of a primary family: seeds may be added.
 
     Args:
         family: the family.
         verdict: of the claim.
-        n: seeds so far.
+        primary: its primary parts.
         e: E so far.
         add: about how many more it needs.
         missing: how to supply columns that are missing.
@@ -104,9 +123,14 @@ def settle_primary(
         return "; ".join([*dict.fromkeys(missing), told])
     if verdict != "inconclusive":
         return ""
-    told = f"E {e:.3g}, and {family.threshold:g} decides: "
-    if n >= most:
-        return f"{told}all {most} seeds of the plan are run; it stays open"
+    told = f"E {shown_e(e, family.threshold)}, and {family.threshold:g} decides: "
+    n = min(part.n for part in primary)
+    waits = [part.waits for part in primary if part.waits is not None]
+    if waits:
+        return f"{told}it waits for seed {min(waits)}, which lacks an arm"
+    if min(part.n + len(part.incomplete) for part in primary) >= most:
+        left_out = "" if n >= most else f", {n} of them with every arm"
+        return f"{told}all {most} seeds of the plan are run{left_out}; it stays open"
     if n < FEWEST:
         return f"{told}add seeds; how many cannot be said with n = {n}"
     if add is None:

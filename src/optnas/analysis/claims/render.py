@@ -13,6 +13,7 @@ import pandas as pd
 
 from optnas.analysis.claims.findings import PartFinding
 from optnas.analysis.claims.judge import Finding
+from optnas.analysis.claims.reasons import shown_e
 
 COLUMNS = (
     *("id", "family", "role", "lr_arm", "verdict", "verdict_holm"),
@@ -23,9 +24,10 @@ COLUMNS = (
 WIDTH = 100
 UNIT = 12
 KEY = (
-    "effect: mean over seeds of the contrast within a seed (for a curve: its bow), in its exact "
-    "interval; p: two-sided, sign flips, for a number of seeds fixed beforehand; Holm: over the "
-    "family, at the same rates; E: the largest so far, may be looked at after every seed"
+    "effect: mean over seeds of the contrast within a seed (for a curve: its bow); interval, and p "
+    "(two-sided, sign flips): for a number of seeds fixed beforehand, exact up to 20, beyond of "
+    "50,000 drawn sign vectors; Holm: over the family, at the same rates; E: the largest so far, "
+    "may be looked at after every seed"
 )
 ROLES = {
     "primary": "primary; E of {threshold:g} decides, seeds may be added until then",
@@ -158,16 +160,24 @@ def evidence(finding: Finding) -> str:
     """What a verdict rests on: E of the threshold, or p and what Holm makes of it."""
     if finding.role == "computed":
         return "computed"
-    told = f"p {finding.p:.3f}"
+    told = f"p {_p(finding.p)}"
     if finding.role == "primary":
-        return f"E {finding.e:.3g} of {finding.threshold:g}, {told}"
-    return told if math.isnan(finding.p_holm) else f"{told}, Holm {finding.p_holm:.3f}"
+        e = shown_e(finding.e, finding.threshold)
+        return f"E {e} of {finding.threshold:g}, {told}"
+    return told if math.isnan(finding.p_holm) else f"{told}, Holm {_p(finding.p_holm)}"
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.0005 else f"{p:.3f}"
 
 
 def _in_short(finding: Finding) -> list[str]:
     """What the effect can be computed from by hand: means of the arms, numbers of the seeds."""
-    shown = next((part for part in finding.parts if part.primary and part.n), None)
-    if shown is None or finding.verdict == "not testable" or not shown.arms:
+    primary = [part for part in finding.parts if part.primary and part.n]
+    if not primary:
+        return []
+    shown = next((part for part in primary if part.name == finding.part), primary[0])
+    if finding.verdict == "not testable" or not shown.arms:
         return []
     told = [f"{arm.arm} {arm.mean:.4g}" for arm in shown.arms]
     unit = f" ({shown.of_level})" if shown.of_level else ""
@@ -232,8 +242,8 @@ def _details(finding: Finding) -> list[str]:
         waits = f" before '{part.gate}' is decided" if part.verdict == "not asked" else ""
         lines += _wrapped(
             f"claim {part.hypothesis}; {part.verdict}{waits}: {part.effect:+.4g} {part.unit} "
-            f"{_interval(part)}, n = {part.n}, p for {part.p_for:.3f}, against"
-            f" {part.p_against:.3f}{e}",
+            f"{_interval(part)}, n = {part.n}, p for {_p(part.p_for)}, against"
+            f" {_p(part.p_against)}{e}",
             11,
         )
         lines += _wrapped(_by_seed(part), 11)

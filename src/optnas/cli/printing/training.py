@@ -105,7 +105,8 @@ def _told(result: Mapping[str, Any], part: str) -> str:
 def _accuracy(of_part: Mapping[str, Any], seeds: list[int]) -> str:
     each = ", ".join(f"{value:.2f}" for value in of_part["per_seed"])
     if of_part["interval"] is None:
-        return f"{of_part['mean']:.2f} % (one seed, so no interval)"
+        why = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds, all equal"
+        return f"{of_part['mean']:.2f} % ({why}, so no interval)"
     low, high = of_part["interval"]
     return (
         f"{of_part['mean']:.2f} %, 95 % interval of the mean {low:.2f} to {high:.2f} "

@@ -329,8 +329,8 @@ def summary(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     Returns:
         ``seeds``; ``judged_on``, the part that counts: test images where there are any;
         ``accuracy`` by part, with ``per_seed``, ``mean`` and ``interval``, 95 % by Student's t
-        within 0 to 100, None of a single seed; and ``diverged``, the seeds whose last train loss is
-        not finite.
+        within 0 to 100, None of a single seed or of equal values, whose spread is not known; and
+        ``diverged``, the seeds whose last train loss is not finite.
     """
     accuracy = {}
     for split in SPLITS:
@@ -339,7 +339,7 @@ def summary(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             accuracy[split] = {
                 "per_seed": values.tolist(),
                 "mean": float(values.mean()),
-                "interval": _interval(values) if len(values) > 1 else None,
+                "interval": _interval(values) if len(values.unique()) > 1 else None,
             }
     return {
         "seeds": [each["seed"] for each in entries],
