@@ -155,6 +155,36 @@ def test_no_step_reads_or_sends(case: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert score.loss_sum.device.type == DEVICE
 
 
+WAITS = {f"aten::{name}" for name in (*READS, "item")}
+
+
+def waits_of(run: Callable[[], Any]) -> set[str]:
+    """What it calls, backward passes too, that would wait for a device."""
+    with torch.autograd.profiler.profile() as profiler:
+        run()
+    return {event.name for event in profiler.function_events} & WAITS
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", dict(every_variant()))
+def test_no_backward_pass_waits(name: str) -> None:
+    """Where a mode is active, or on `meta`, torch's own backward passes leave such calls out."""
+    sgd = {"weight_optimizer__name": "SGD", "arch_optimizer__name": "SGD"}
+    settings = tiny_settings(**{**SMALLEST, **dict(every_variant())[name], **sgd})
+    session = Session(build_state(settings))
+    for _ in range(2):  # some algorithms begin, or select, after the first epoch
+        session.train_epoch()
+    session.begin_epoch()
+    steps = draw_epoch(session.state)
+    session.step(steps[0])
+    assert waits_of(lambda: session.step(steps[1])) == set()
+
+
+def test_a_wait_of_a_backward_pass_is_seen() -> None:
+    x = torch.rand(3, requires_grad=True)
+    assert waits_of(lambda: x.prod().backward()) == {"aten::nonzero"}
+
+
 LEAKS: dict[str, Callable[[Tensor], Any]] = {
     "reads a number": lambda x: float(x.sum()),
     "decides": lambda x: x if x.sum() > 0 else -x,

@@ -11,10 +11,13 @@ from tiny import TINY, assert_same, every_variant, fingerprint, tiny_settings, t
 
 from optnas.base.errors import UserError
 from optnas.search import api
+from optnas.search import session as session_module
 from optnas.search.checkpoints import restore, save
+from optnas.search.draws import draw_epoch
 from optnas.search.environment import computing
 from optnas.search.session import Session
 from optnas.search.state import SearchState, build_state
+from optnas.search.steps import weight_step
 
 SMALL = {"supernet__dtype": "float32"}
 LOW = {**SMALL, "supernet__precision": "bfloat16"}
@@ -106,3 +109,26 @@ def test_how_a_gpu_multiplies_is_said_for_the_run_alone() -> None:
     with computing(tiny_settings(supernet__dtype="float32", supernet__precision="tf32")):
         assert said() == (True, True, True)
     assert said() == before
+
+
+def test_a_session_in_a_program_computes_as_its_settings_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As `optnas search` does: on a GPU torch would multiply in tf32 by itself."""
+    seen = []
+
+    def looking(state: Any, *given: Any) -> Any:
+        cudnn = torch.backends.cudnn
+        seen.append((cudnn.allow_tf32, cudnn.deterministic, torch.get_num_threads()))
+        return weight_step(state, *given)
+
+    monkeypatch.setattr(session_module, "weight_step", looking)
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
+    assert before == (True, False)
+    session = Session(build_state(tiny_settings(run__threads=1)))
+    for _ in range(2):
+        session.train_epoch()
+    session.begin_epoch()
+    session.step(draw_epoch(session.state)[0])
+    assert set(seen) == {(False, True, 1)}
+    assert before == (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic)

@@ -31,6 +31,7 @@ def softmax_or_chosen(alpha_EO: Tensor, progress: Progress) -> Tensor:
 
 def projected(op_weights_EO: Tensor, chosen_E: Tensor) -> Tensor:
     """Rows of decided edges replaced by one-hot ones; no gradient reaches them."""
+    chosen_E = chosen_E.to(op_weights_EO.device)  # measures look at alpha on the CPU
     one_hot_EO = torch.zeros_like(op_weights_EO).scatter(-1, chosen_E.clamp(min=0)[:, None], 1.0)
     return torch.where((chosen_E == OPEN)[:, None], op_weights_EO, one_hot_EO)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 
 from pydantic import Field
 
@@ -206,7 +208,7 @@ def _as_in_the_paper(
     others = [o for o in range(space.operation_count) if o != groups.skip]
     found = []
     for rows, chain in _cells(space):
-        depth = _of(on_EO, chain, groups.weighted).sum(-1).prod()
+        depth = _product(_of(on_EO, chain, groups.weighted).sum(-1))
         skips, rest = on_EO[rows, groups.skip].mean(), _of(on_EO[rows], None, others).mean()
         found.append(c_skip * skips + c_others * rest - c_path * depth)
     return torch.stack(found).mean()
@@ -234,8 +236,42 @@ def _as_published(
     for _, chain in cells:
         drawn_P = _of(drawn_EO, chain, groups.weighted).sum(-1)
         on_P = _of(counted_EO, chain, groups.weighted).sum(-1) / drawn_P.clamp(min=1)
-        depths.append(torch.where(drawn_P > 0, on_P, 1.0).prod() * (drawn_P > 0).any())
+        depths.append(_product(torch.where(drawn_P > 0, on_P, 1.0)) * (drawn_P > 0).any())
     return torch.stack(found).sum() - c_path * torch.stack(depths).mean()
+
+
+def _product(x_P: Tensor) -> Tensor:
+    """The product, and d prod / d x_p = prod / x_p, or that of the others where x_p is 0.
+
+    The values and bits of torch's `prod`, whose backward pass looks for zeros and so waits for a
+    GPU.
+    """
+    return cast("Tensor", _function().apply(x_P))
+
+
+@functools.cache
+def _function() -> type[torch.autograd.Function]:
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x_P: Tensor) -> Tensor:
+            product = x_P.prod()
+            ctx.save_for_backward(x_P, product)
+            return product
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+            (gradient,), (x_P, product) = gradients, ctx.saved_tensors
+            values = x_P.unbind()
+            one = torch.ones_like(product)
+            others_P = torch.stack(
+                [
+                    functools.reduce(operator.mul, values[:p] + values[p + 1 :], one)
+                    for p in range(len(values))
+                ]
+            )
+            return gradient * torch.where(x_P == 0, others_P, product / x_P)
+
+    return Product
 
 
 def _of(x_EO: Tensor, rows: Sequence[int] | None, columns: Sequence[int]) -> Tensor:

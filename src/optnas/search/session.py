@@ -8,6 +8,10 @@ session.measure()["valid_accuracy"]
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
 import torch
 
 from optnas.algorithms.base import Progress
@@ -19,6 +23,7 @@ from optnas.optimizers.adapter import set_learning_rate
 from optnas.optimizers.stepping import to_evaluation_point, to_training_point
 from optnas.search.describe import describe_search, finite
 from optnas.search.draws import StepDraws, draw_epoch
+from optnas.search.environment import computing
 from optnas.search.observe import Taken, due, put, recorded, snapshot_of, take
 from optnas.search.state import SearchState
 from optnas.search.steppers import STEPPERS, check_stepper
@@ -32,8 +37,26 @@ from optnas.search.steps import (
 UNTRAINED = ("train_loss", "train_accuracy", "weight_lr", "arch_lr")
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _as_set(method: Callable[Concatenate[Session, P], R]) -> Callable[Concatenate[Session, P], R]:
+    """The method while torch computes as the settings say: threads, precision, equal bits."""
+
+    @functools.wraps(method)
+    def wrapped(self: Session, *args: P.args, **kwargs: P.kwargs) -> R:
+        with computing(self.state.settings):
+            return method(self, *args, **kwargs)
+
+    return wrapped
+
+
 class Session:
     """A search, epoch by epoch: `optnas.search.loop` drives one, and so may any program.
+
+    While one of its methods runs, torch computes as the settings say: with ``run.threads`` on the
+    CPU, and on a GPU with ``supernet.precision`` and the same bits each time.
 
     Args:
         state: of a search between two epochs; changed by training, by nothing else.
@@ -61,6 +84,7 @@ class Session:
             self._snapshot = snapshot_of(self.state)
         return self._snapshot
 
+    @_as_set
     def train_epoch(self) -> Record:
         """Train the next epoch; the first is epoch 0, in which nothing is trained.
 
@@ -110,6 +134,7 @@ class Session:
             to_training_point(optimizer)
         return rates
 
+    @_as_set
     def step(self, draws: StepDraws) -> Score:
         """One step of each level, in the protocol's order.
 
@@ -128,6 +153,7 @@ class Session:
         arch_step(state, train, valid, draws.arch(progress))
         return score
 
+    @_as_set
     def measure(self) -> Record:
         """What the record says of the search beside its training; the state is not touched.
 
@@ -147,6 +173,7 @@ class Session:
             record |= {column: values.get(column) for column in columns}
         return record
 
+    @_as_set
     def observe(self, folder: RunFolder) -> dict[str, Line]:
         """Take the measures that are due and not taken yet, and write the lines of all that are.
 

@@ -76,14 +76,16 @@ def graph(step: Step, state: SearchState) -> Iterator[Step]:
     Raises:
         UserError: the step cannot be recorded.
     """
-    # Autograd runs a leaf's part of the backward pass on the stream of its first use, and a graph
-    # may not depend on the default one.
-    before, own = torch.cuda.current_stream(), _own_stream(torch.cuda.current_device())
-    own.wait_stream(before)
-    with Recorded(step, state, captured) as recorded:
-        with torch.cuda.stream(own):
-            yield recorded
-        before.wait_stream(own)
+    # Streams and graphs are those of the current device, which need not be that of the search.
+    with torch.cuda.device(state.alpha_EO.device):
+        # Autograd runs a leaf's part of the backward pass on the stream of its first use, and a
+        # graph may not depend on the default one.
+        before, own = torch.cuda.current_stream(), _own_stream(torch.cuda.current_device())
+        own.wait_stream(before)
+        with Recorded(step, state, captured) as recorded:
+            with torch.cuda.stream(own):
+                yield recorded
+            before.wait_stream(own)
 
 
 STEPPERS: dict[str, Stepper] = {"eager": eager, "graph": graph}

@@ -231,10 +231,11 @@ def _normal(
         return _Normal(normed, inverse_C, tangents, {}, eps * inverse_C**2)
     normed, mean, inverse_C = torch.native_batch_norm(x, None, None, None, None, True, 0.0, eps)
     count = x.numel() // x.shape[1]
+    ones_C = torch.ones_like(inverse_C)  # without a weight a GPU hands no gradient of it back
     tangents, aligned = {}, {}
     for p, u in y.tangents.items():
         tangents[p], total_C, _ = torch.ops.aten.native_batch_norm_backward(
-            u, x, None, None, None, mean, inverse_C, True, eps, [True, True, True]
+            u, x, ones_C, None, None, mean, inverse_C, True, eps, [True, True, True]
         )
         aligned[p] = total_C / count
     return _Normal(normed, inverse_C, tangents, aligned, eps * inverse_C**2)

@@ -19,7 +19,7 @@ from optnas.measures.evaluation import Batch, recalibrated
 from optnas.spaces import Architecture, edge_expressions, supernet_string, without_dead_edges
 from optnas.spaces.network import Supernet
 from optnas.spaces.network.cells import Normalise, SearchCell
-from optnas.spaces.network.layers import EPSILON
+from optnas.spaces.network.layers import EPSILON, readable
 from optnas.spaces.network.mixed import MixedCell
 from optnas.spaces.network.protocol import ONE_SHOT, SearchNetwork
 
@@ -317,14 +317,15 @@ class _Moments:
 
     def collect(self, y: Tensor, key: Key, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         """Normalise by the batch, and note its moments; a value computed twice counts once."""
-        moments_2C = y.new_zeros(2, y.shape[1])
-        mean_C, variance_C = moments_2C  # moved in place, from 0 to the batch's own
-        y = F.batch_norm(
-            y, mean_C, variance_C, weight, bias, training=True, momentum=1.0, eps=EPSILON
-        )
+        # Moved in place, from 0 to the batch's own; two tensors, for cuDNN reads where one begins.
+        mean_C, variance_C = y.new_zeros(y.shape[1]), y.new_zeros(y.shape[1])
+        with readable(mean_C, variance_C, weight, bias):
+            y = F.batch_norm(
+                y, mean_C, variance_C, weight, bias, training=True, momentum=1.0, eps=EPSILON
+            )
         if key not in self.seen:
             self.seen.add(key)
-            moments_2C = moments_2C.double()
+            moments_2C = torch.stack([mean_C, variance_C]).double()
             self.sums[key] = self.sums[key] + moments_2C if key in self.sums else moments_2C
         return y
 
@@ -336,4 +337,5 @@ class _Moments:
     def apply(self, y: Tensor, key: Key, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         """Normalise by the averages."""
         mean_C, variance_C = (self.sums[key] / self.count).to(y.dtype)
-        return F.batch_norm(y, mean_C, variance_C, weight, bias, training=False, eps=EPSILON)
+        with readable(mean_C, variance_C, weight, bias):
+            return F.batch_norm(y, mean_C, variance_C, weight, bias, training=False, eps=EPSILON)

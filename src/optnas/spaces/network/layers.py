@@ -154,13 +154,16 @@ class Layers:
             # they are views of the clone made above, never of the caller's value.
             here = self._offsets[name]
             mean = None if after is None else after.mean_S[here]
-            with _batch_norm_of(mean):
+            variance = None if after is None else after.variance_S[here]
+            weight = held.get(f"{name}.weight") if weight is None else weight
+            bias = held.get(f"{name}.bias") if bias is None else bias
+            with readable(mean, variance, weight, bias):
                 return F.batch_norm(
                     y,
                     mean,
-                    None if after is None else after.variance_S[here],
-                    held.get(f"{name}.weight") if weight is None else weight,
-                    held.get(f"{name}.bias") if bias is None else bias,
+                    variance,
+                    weight,
+                    bias,
                     training=update or after is None,
                     momentum=MOMENTUM,
                     eps=EPSILON,
@@ -169,13 +172,18 @@ class Layers:
         return Pass(held, normalise, after)
 
 
-def _batch_norm_of(mean: Tensor | None) -> AbstractContextManager[None]:
-    """Torch's own batch norm where cuDNN's would read running statistics past what it may.
+def readable(*of_channels: object) -> AbstractContextManager[None]:
+    """Torch's own batch norm inside the block where cuDNN's would read past what it may.
 
-    cuDNN reads them 16 bytes at a time, and those of a layer may begin in between: the process
-    then loses the GPU ("misaligned address", cuDNN of torch 2.11 with CUDA 13.0).
+    cuDNN reads what a layer has for each channel 16 bytes at a time, and statistics that are views
+    may begin in between: the process then loses the GPU ("misaligned address", cuDNN of torch 2.11
+    with CUDA 13.0).
+
+    Args:
+        of_channels: what `F.batch_norm` is given beside the activation.
     """
-    if mean is None or not mean.is_cuda or mean.data_ptr() % 16 == 0:
+    held = [each for each in of_channels if isinstance(each, Tensor) and each.is_cuda]
+    if all(each.data_ptr() % 16 == 0 for each in held):
         return contextlib.nullcontext()
     flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=False)
     return flags
