@@ -7,6 +7,7 @@ version keeps its hash for as long as the version lasts.
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from collections.abc import Callable
@@ -21,10 +22,11 @@ from optnas.algorithms.base import Algorithm
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.schema import Part
-from optnas.base.toml import read_toml
+from optnas.base.toml import flat, read_toml
+from optnas.measures.drawing import run_labels
+from optnas.optimizers import introduced
 from optnas.search import api
 from optnas.search.exam.searches import TINY
-from optnas.search.settings import identity
 from optnas.search.settings.layers import reread
 from optnas.search.settings.model import (
     NUMBERS_VERSION,
@@ -33,6 +35,7 @@ from optnas.search.settings.model import (
     Section,
     Settings,
 )
+from optnas.study.declare import describe_settings
 
 STORED = Path(__file__).parent / "golden" / "identity.json"
 RECORDS = Path(__file__).parents[1] / "results"
@@ -141,7 +144,7 @@ def test_numbers_written_two_ways_are_one_run() -> None:
     for one, other in ways:
         assert tiny_settings(**one).hash == tiny_settings(**other).hash
     nesterov = tiny_settings(weight_optimizer__nesterov=True)
-    assert identity.plain(True) is True
+    assert introduced.plain(True) is True
     assert nesterov.hash != tiny_settings().hash
 
 
@@ -203,7 +206,7 @@ def test_a_changed_default_never_lends_its_hash(monkeypatch: pytest.MonkeyPatch)
     """Introduced with 5, changed to 1: a run with 5 stays the run it was, one with 1 is another."""
     five, one = tiny_settings(), tiny_settings(clipping__max_norm=1.0)
     assert five.clipping.max_norm == 5
-    monkeypatch.setitem(identity.INTRODUCED, ("clipping", "", "max_norm"), 5.0)
+    monkeypatch.setitem(introduced.INTRODUCED, ("clipping", "", "max_norm"), 5.0)
     assert Changed(**five.model_dump()).hash == five.hash
     assert Changed(**one.model_dump()).hash == one.hash != five.hash
 
@@ -242,6 +245,30 @@ def test_a_setting_added_to_a_factory_leaves_every_hash(
     assert chosen(strength=0.5).hash == before
     assert chosen(strength=1).hash == chosen(strength=1.0).hash != before
     assert chosen(blur="softmax-with-skip").hash != before
+
+
+def test_a_run_from_before_a_setting_does_not_differ_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In tables, whose contrasts hold what differs, and in the labels of curves."""
+    now = tiny_settings(weight_optimizer__schedule="cosine").document()
+    assert Settings.spelled_out(now) == now
+    before = copy.deepcopy(now)
+    del before["weight_optimizer"]["schedule"]["final_share"]
+    assert run_labels([before, now]) == run_labels([now, now])
+    del before["supernet"]["precision"]
+    assert describe_settings(before) == describe_settings(now)
+    used = copy.deepcopy(now)
+    used["weight_optimizer"]["schedule"]["final_share"] = 0.5
+    assert len(set(run_labels([now, used]))) == 2
+    gone = before | {"algorithm": {"name": "./gone.py:x", "strength": 1}}
+    assert Settings.spelled_out(gone)["algorithm"] == gone["algorithm"]
+
+
+@pytest.mark.parametrize("path", sorted(RECORDS.glob("*/*/config.toml"))[::40], ids=str)
+def test_what_is_recorded_stays_as_it_is(path: Path) -> None:
+    document = read_toml(path)
+    told = flat(Settings.spelled_out(document))
+    for key, value in flat(document).items():  # a component in one word is a table with that name
+        assert told.get(key, told.get(f"{key}.name")) == value, key
 
 
 def test_every_setting_of_another_package_counts(monkeypatch: pytest.MonkeyPatch) -> None:

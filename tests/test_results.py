@@ -119,6 +119,16 @@ def told_by(module: ModuleType, findings: Any) -> list[list[str]]:
     ]
 
 
+def test_every_whole_block_is_a_seed_of_every_conclusion(
+    module: ModuleType, official: None
+) -> None:
+    """Whatever settings the program got between two blocks."""
+    found = module.judged(module.SHIN, list(module.CONCLUSIONS))
+    for finding in found:
+        for part in finding.parts:
+            assert part.n + len(part.incomplete) == len(module.SHIN.ended), (finding.id, part.name)
+
+
 def test_only_whole_blocks_count(module: ModuleType) -> None:
     assert len(module.PILOT.runs) == 48
     assert dataclasses.replace(module.PILOT, block=9).runs == []

@@ -18,6 +18,7 @@ from optnas.base.records import RunFolder
 from optnas.base.schema import parameters_of
 from optnas.base.toml import flat
 from optnas.measures.base import FORMER_SECTIONS
+from optnas.optimizers.introduced import spelled_out
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -193,11 +194,13 @@ def own_settings(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _counted(config: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that tell two curves apart; for the place of the images stands what they are."""
-    counted = {
-        key: value
-        for key, value in flat(config).items()
-        if key.partition(".")[0] not in (*APART, *FORMER_SECTIONS) and key not in ALIKE
+    # A setting that is newer than a run is no difference at the default it came with.
+    whole = {
+        section: spelled_out(section, value) if isinstance(value, Mapping) else value
+        for section, value in config.items()
+        if section not in (*APART, *FORMER_SECTIONS)
     }
+    counted = {key: value for key, value in flat(whole).items() if key not in ALIKE}
     images = str(config.get("identity", {}).get("fingerprint", ""))[:8]
     return {**counted, "data.fingerprint": images}
 

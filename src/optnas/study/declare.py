@@ -422,7 +422,7 @@ def _refuse_seed(nested: Mapping[str, Any], where: str) -> None:
 
 
 def describe_settings(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's settings by dotted key, without folders of a machine.
+    """A run's settings by dotted key, those that came after it too, without folders of a machine.
 
     For these stands ``data.fingerprint``, the first 16 digits of the run's: two folders of images
     are two data sets, whatever their names.
@@ -433,7 +433,8 @@ def describe_settings(document: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         Such as ``{"protocol": "cpu", "search.epochs": 40, ...}``.
     """
-    dotted = flat({k: v for k, v in document.items() if k not in ("format", "identity")})
+    whole = Settings.spelled_out(document)
+    dotted = flat({k: v for k, v in whole.items() if k not in ("format", "identity")})
     for key in PLACES:
         dotted.pop(f"data.{key}", None)
     fingerprint = document.get("identity", {}).get("fingerprint")

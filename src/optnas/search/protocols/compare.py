@@ -10,13 +10,13 @@ import pydantic
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.toml import flat
+from optnas.optimizers.introduced import KINDS
 from optnas.search.settings.complete import (
     COMPONENTS,
     OPTIMIZERS,
     complete_measure,
     complete_optimizer,
 )
-from optnas.search.settings.identity import KINDS
 from optnas.search.settings.model import DEFAULT_MEASURES, Section, Settings
 
 

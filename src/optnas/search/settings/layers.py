@@ -27,10 +27,10 @@ from optnas.base.schema import Component
 from optnas.base.toml import nest
 from optnas.measures.base import FORMER_SECTIONS
 from optnas.optimizers import signatures
+from optnas.optimizers.introduced import KINDS
 from optnas.search import protocols
 from optnas.search.settings.check import SearchImages
 from optnas.search.settings.complete import COMPONENTS, OPTIMIZERS, complete
-from optnas.search.settings.identity import KINDS
 from optnas.search.settings.model import (
     FORMAT,
     NUMBERS_VERSION,

@@ -16,7 +16,7 @@ from optnas.algorithms.former import respelled
 from optnas.base.errors import Origins
 from optnas.base.json import digest
 from optnas.measures.base import Cadence
-from optnas.search.settings.identity import identity_of
+from optnas.search.settings.identity import identity_of, spelled_out
 
 FORMAT = 1
 # Raised whenever a change moves the numbers of a search or the identity of a run; runs of different
@@ -266,6 +266,11 @@ class Settings(pydantic.BaseModel):
             sections["algorithm"] = respelled(sections["algorithm"])
         of_files = {key: identity[key] for key in ("fingerprint", "sources") if key in identity}
         return cls(**{**sections, **of_files})
+
+    @classmethod
+    def spelled_out(cls, document: Mapping[str, Any]) -> dict[str, Any]:
+        """The content of a run's config.toml, and what came later at the default it came with."""
+        return spelled_out(cls, document)
 
     @property
     def hash(self) -> str:
