@@ -16,6 +16,7 @@ from tidy import Arm, arms, study
 from optnas.analysis.claims import find_claim, names, render
 from optnas.analysis.claims.families import OWN, family_of, shipped_families
 from optnas.analysis.claims.judge import Finding, judge
+from optnas.analysis.claims.reasons import shown_e
 from optnas.base.records import find_runs
 from optnas.study.declare import describe_settings, load_study
 from optnas.study.tables import table_of
@@ -178,6 +179,12 @@ def test_what_is_shown_of_a_contradicted_claim_is_the_part_that_fails() -> None:
     assert finding.high < 0
     told = render.as_text([finding])
     assert "SDARTS-RS, means over n = 12 seeds" in told
+
+
+def test_e_is_never_rounded_up_to_what_decides() -> None:
+    assert [shown_e(e, 60.0) for e in (59.96, 60.0, 59.94, 1.0, 1234.5)] == [
+        *("59.9", "60", "59.9", "1", "1.23e+03")
+    ]
 
 
 def test_only_the_seeds_of_the_family_count() -> None:

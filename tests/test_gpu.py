@@ -53,6 +53,8 @@ def _a_lost_gpu_ends_its_worker() -> Iterator[None]:
     try:
         torch.cuda.synchronize()
     except RuntimeError:
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            raise
         os._exit(70)
 
 

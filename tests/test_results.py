@@ -18,7 +18,6 @@ from tidy import study
 from topics import script
 
 from optnas.analysis.claims.judge import judge
-from optnas.analysis.claims.reasons import shown_e
 from optnas.base.records import find_runs
 from optnas.search.settings.model import NUMBERS_VERSION
 from optnas.study.declare import STUDIES
@@ -102,12 +101,6 @@ def test_a_block_of_which_a_run_diverged_is_whole(
         assert len(source.ended) == blocks
         assert len(source.runs) == blocks * (module.SHIN.block - 1)
         assert source.diverged == [8] * blocks
-
-
-def test_e_is_never_rounded_up_to_what_decides() -> None:
-    assert [shown_e(e, 60.0) for e in (59.96, 60.0, 59.94, 1.0, 1234.5)] == [
-        *("59.9", "60", "59.9", "1", "1.23e+03")
-    ]
 
 
 def told_by(module: ModuleType, findings: Any) -> list[list[str]]:

@@ -1,7 +1,7 @@
 """The defaults that settings of components came with: at these they are in no run's identity.
 
-See docs/decisions/0008-identity.md; `optnas.search.settings.identity` is about whole settings.
-Importable without torch.
+See docs/decisions/0008-identity.md; `optnas.search.settings.identity` is about whole settings, and
+lies above the measures, whose labels need these too. Importable without torch.
 """
 
 from __future__ import annotations
