@@ -10,23 +10,33 @@ official table (OPTNAS_DATA), no images. tests/test_results.py compares document
 from __future__ import annotations
 
 import collections
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from deck import FIGURES, SLIDES, Slide
+from deck import momenta as momentum_cells
 from documents import as_table, built, spread
 from summary_table import summary_table
 
-from optnas.analysis.claims.declare import label
+from optnas.analysis.claims.declare import Response, label
 from optnas.analysis.claims.findings import PartFinding
 from optnas.analysis.claims.judge import Finding, judge
 from optnas.analysis.claims.read import find_claim
 from optnas.analysis.claims.reasons import shown_e
-from optnas.analysis.claims.render import evidence, in_reach
+from optnas.analysis.claims.render import (
+    by_family,
+    by_seed,
+    evidence,
+    in_reach,
+    p_in_words,
+)
+from optnas.analysis.paired import smallest_p
 from optnas.analysis.references import references
 from optnas.base.files import write_text
 from optnas.base.records import FINISHED, RunFolder, find_runs
@@ -52,8 +62,8 @@ CONCLUSIONS = {
     "C2": "Moderate momentum reduces the degradation in the course of a search",
     "C3": "A fully trained supernet does not give a good architecture",
 }
-# Which sign speaks for a conclusion, where that is not the one above 0.
-SIGNS = {"C1": "", "C2": ", below 0 speaks for it", "C3": ""}
+# Which sign speaks for a conclusion.
+SIGNS = {"C1": "above", "C2": "below", "C3": "above"}
 STUDIES = {
     FURTHER: "the rest of the figures: every algorithm under four pairs and four momenta",
     "optdarts-cpu-rates": "which rate of w suits each optimizer, by the supernet's validation loss",
@@ -64,6 +74,7 @@ STUDIES = {
 }
 WORDS = {"supported": "holds", "contradicted": "does not hold"}
 UNIT = "percentiles"
+DARTS_MOMENTA = momentum_cells("darts")
 TRAINED = "measure.alone.test"
 CHANCE = 10.0  # percent of ten classes
 CELLS_OF = {"darts": "DARTS", "sdarts-rs": "SDARTS-RS"}
@@ -248,7 +259,13 @@ def outlook(finding: Finding | None) -> str:
 
 def conclusions(results: Results) -> str:
     """Each conclusion at Shin's own settings: verdict, effect, E, what it lacks."""
-    heads = ("Shin's conclusion", "verdict", f"effect ({UNIT})", "E (60 decides)", "to decide it")
+    heads = (
+        "Shin's conclusion",
+        "verdict",
+        f"effect ({UNIT})",
+        "largest E so far (60 decides)",
+        "to decide it",
+    )
     rows = []
     for number, (name, words) in enumerate(CONCLUSIONS.items(), start=1):
         finding = results.finding(name)
@@ -258,6 +275,34 @@ def conclusions(results: Results) -> str:
         told = "; ".join(filter(None, [effects(finding), qualifier(finding)]))
         cells = (f"**{verdict(finding)}**", told, e, outlook(finding))
         rows.append((f"{number}. {words}", *cells))
+    return as_table(heads, rows)
+
+
+def momenta(results: Results) -> str:
+    """Conclusion 2 before its contrast is taken: early and late cells by momentum of w."""
+    part = None if (found := results.finding("C2")) is None else found.parts[0]
+    if part is None or not part.n:
+        return "By momentum of w, cells of the first and last quarter: with the first whole block."
+    runs, selection = results.material.runs, results.material.selection
+    rows = []
+    for cell in DARTS_MOMENTA:
+        of_arm = [
+            run
+            for seed, found_runs in selection.by_seed(selection.comparable(cell, set(cell))).items()
+            if seed in part.values
+            for run in found_runs
+        ]
+        asked = [Response(column="percentile", transform=each) for each in ("early", "early-late")]
+        early, drop = (
+            np.mean([runs.value(run, each, math.nan, 0.0) for run in of_arm]) for each in asked
+        )
+        rows.append(
+            (
+                f"{cell['weight_optimizer.momentum']:g}",
+                *(f"{value:.1f}" for value in (early, early - drop, drop)),
+            )
+        )
+    heads = ("momentum of w", "first quarter", "last quarter", "drop")
     return as_table(heads, rows)
 
 
@@ -396,8 +441,14 @@ def lacking(results: Results, slide: Slide) -> list[str]:
     """The arms of a slide that have no run."""
     if not results.runs:
         return []
-    selection = results.material.selection
-    return [label(cell) for cell in slide.cells if not selection.matching(cell).any()]
+    selection, ids = results.material.selection, results.material.runs.settings["id"]
+    # F4 is drawn from what was measured: a run alone is not enough.
+    drawn_of = {run.path.name for run in landscapes(results)} if slide.name == "F4" else set(ids)
+    return [
+        label(cell)
+        for cell in slide.cells
+        if not drawn_of & set(ids[selection.matching(cell)].astype(str))
+    ]
 
 
 def slides(results: Results) -> str:
@@ -428,22 +479,81 @@ def ledger(results: Results) -> str:
     if not results.findings:
         return "No block is whole yet: nothing is judged."
     listed, rest = in_reach(results.findings)
-    heads = ("claim", "family", "verdict", "in the family", "n", "effect", "interval", "evidence")
+    heads = ("claim", "family", "verdict", "in the family", "part", "n", "effect", "interval")
     rows = [
-        (each.id, each.family, each.verdict, each.verdict_holm or "-", *_numbers(each))
+        (
+            f"[{each.id}](#{each.id.lower()})",
+            each.family,
+            each.verdict,
+            each.verdict_holm or "-",
+            *_numbers(each),
+        )
         for each in listed
     ]
     others = f"\n\nNo run is of the arms of: {', '.join(rest)}." if rest else ""
-    return as_table(heads, rows) + others
+    return as_table((*heads, "evidence"), rows) + others
 
 
 def _numbers(finding: Finding) -> tuple[str, ...]:
     if finding.verdict == "not testable":
-        return ("-",) * 4
-    interval = f"[{finding.low:.3g}, {finding.high:.3g}]" if math.isfinite(finding.low) else "none"
+        return ("-",) * 5
     change = f"{finding.effect:+.3g} {finding.unit}".rstrip()
-    change += f" ({finding.part})" if finding.part else ""
-    return str(finding.n), change, interval, evidence(finding)
+    return finding.part or "-", str(finding.n), change, _ends(finding), evidence(finding)
+
+
+def _ends(found: Finding | PartFinding) -> str:
+    return f"[{found.low:.3g}, {found.high:.3g}]" if math.isfinite(found.low) else "none"
+
+
+def corrected(results: Results) -> str:
+    """What the number of seeds allows a family with Holm's correction."""
+    told = []
+    for members in by_family(results.findings):
+        tested = [each for each in members if not math.isnan(each.p_holm)]
+        if all(each.verdict == "not testable" for each in tested):
+            continue
+        n, m, alpha = results.blocks, len(tested), tested[0].alpha
+        least = next(k for k in itertools.count(1) if m * smallest_p(k) <= alpha)
+        reach = min(1.0, m * smallest_p(n))
+        beyond = "so that none can be decided in it" if reach > alpha else "which decides"
+        told.append(
+            f"With n = {n} the smallest p is {p_in_words(smallest_p(n))}, and {p_in_words(reach)} "
+            f"after Holm's correction for the {m} claims of the family *{tested[0].family}*, "
+            f"{beyond}; the first n that can is {least}."
+        )
+    return "\n".join(told)
+
+
+def by_hand(results: Results) -> str:
+    """Claim by claim what the ledger's numbers are made of: parts, means of arms, seeds."""
+    told = []
+    for each in in_reach(results.findings)[0]:
+        lines = [f"### {each.id}", "", each.text, ""]
+        if each.settle and each.role != "computed":
+            lines += [f"To settle it: {each.settle}.", ""]
+        lines += [_part(part, each) for part in each.parts]
+        told.append("\n".join(lines))
+    return "\n\n".join(told)
+
+
+def _part(part: PartFinding, finding: Finding) -> str:
+    kind = "" if part.primary else ", decides nothing"
+    if not part.n:
+        return f"- **{part.name}**{kind}: not testable, {part.missing}."
+    p = min(1.0, 2 * min(part.p_for, part.p_against))
+    evidence = f"p {p_in_words(p)}"
+    if part.scale is not None:
+        evidence = f"E {part.e:.3g} now, {evidence}"
+    judged = "computed" if finding.role == "computed" else part.verdict
+    arms = "; ".join(f"**{arm.mean:.4g}** {arm.arm}" for arm in part.arms)
+    level = f" ({part.of_level})" if part.of_level else ""
+    means = f"\n  Means{level}: {arms}." if arms else ""
+    unit = f" {part.unit}" if part.unit else ""
+    return (
+        f"- **{part.name}**{kind}: {part.effect:+.4g}{unit} {_ends(part)}, n = {part.n}, "
+        f"claim {part.hypothesis}, {evidence}: {judged}.{means}\n  "
+        f"B{by_seed(part)[1:]}."
+    )
 
 
 # --- README ---------------------------------------------------------------------------------------
@@ -456,7 +566,7 @@ def sentences(results: Results) -> str:
         finding = results.finding(name)
         told = [f"{results.blocks} of {SHIN.seeds} blocks"]
         if finding is not None and math.isfinite(finding.low):
-            told.append(f"{effects(finding)}{SIGNS[name]}")
+            told.append(f"{effects(finding)}, {SIGNS[name]} 0 speaks for it")
             if decided(finding):
                 told.append(qualifier(finding))
         told.append(outlook(finding))
@@ -479,6 +589,7 @@ def elsewhere(results: Results) -> str:
 
 PARTS: dict[str, Callable[[Results], str]] = {
     "conclusions": conclusions,
+    "momenta": momenta,
     "progress": progress,
     "alpha": alpha,
     "further": further,
@@ -486,6 +597,8 @@ PARTS: dict[str, Callable[[Results], str]] = {
     "trained": trained,
     "slides": slides,
     "ledger": ledger,
+    "corrected": corrected,
+    "by-hand": by_hand,
     "sentences": sentences,
     "elsewhere": elsewhere,
 }

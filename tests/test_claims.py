@@ -277,7 +277,30 @@ def test_what_a_formula_gives_is_not_tested(name: str, true_world: pd.DataFrame)
     finding = judged(true_world, name)
     assert (finding.verdict, finding.verdict_holm) == ("computed", None)
     assert math.isnan(finding.p)
-    assert render.evidence(finding) == "computed"
+    assert render.evidence(finding) == "computed, for the claim"
+
+
+def test_numbers_shown_are_of_the_part_that_p_rests_on() -> None:
+    """H5: both parts must hold, so that the one least in favour decides."""
+    column = "measure.landscape.mean_accuracy_drop"
+
+    def respond(arm: Arm, rng: np.random.Generator) -> dict[str, Any]:
+        noisy = arm["algorithm.name"] == "sdarts-rs"
+        return {
+            "measure.curvature.op_weights_spectral": 1 - 0.9 * noisy + 0.01 * rng.normal(),
+            column: 1 - 0.5 * noisy + rng.normal(),
+        }
+
+    table = study(arms("darts", "sdarts-rs"), respond, seeds=8)
+    finding = judged(table, "H5")
+    assert (finding.part, finding.n) == ("landscape drop, random noise", 8)
+    part = next(part for part in finding.parts if part.name == finding.part)
+    assert finding.p == pytest.approx(2 * min(part.p_for, part.p_against))
+    assert finding.effect == pytest.approx(np.mean(list(part.values.values())))
+    table.loc[table["search.seed"] >= 3, column] = math.nan
+    finding = judged(table, "H5")
+    assert (finding.part, finding.n, finding.p) == ("landscape drop, random noise", 3, 1.0)
+    assert "landscape drop, random noise: 3 of 8 seeds have it in every arm" in finding.settle
 
 
 def test_after_holm_six_seeds_are_too_few_for_a_family() -> None:

@@ -49,6 +49,43 @@ def test_documents_quote_the_rebuilt_numbers(module: ModuleType, official: None)
             assert (ROOT / "docs" / picture).exists(), picture
 
 
+def test_the_ledger_can_be_checked_by_hand(module: ModuleType, official: None) -> None:
+    """Every part of every claim stands there, with the numbers that its effect is the mean of."""
+    results = module.Results()
+    text = module.by_hand(results)
+    sections = dict(re.findall(r"### (\w+)\n((?:.|\n)*?)(?=\n### |$)", text))
+    for finding in results.findings:
+        if finding.absent and finding.verdict == "not testable":
+            assert finding.id not in sections
+            continue
+        section = sections[finding.id]
+        assert finding.text in section
+        for part in finding.parts:
+            (told,) = re.findall(rf"- \*\*{re.escape(part.name)}\*\*(.*(?:\n  .*)*)", section)
+            if not part.n:
+                assert part.missing in told
+                continue
+            numbers = re.findall(r"\b\d+: ([+-][\d.e-]+)", told[told.index("By seed") :])
+            assert len(numbers) == part.n
+            values = [float(number.rstrip(".")) for number in numbers]
+            assert sum(values) / part.n == pytest.approx(part.effect, rel=2e-3, abs=1e-3)
+    told = module.corrected(results)
+    n = results.blocks
+    assert f"With n = {n} the smallest p is" in told
+    assert "*explanations*" in told
+
+
+def test_the_talk_s_own_eigenvalue_is_drawn_where_it_was_recorded(
+    module: ModuleType, official: None
+) -> None:
+    results = module.Results()
+    (row,) = results.figures["F7"].rows
+    assert "as OptDARTS has it" in row.panels[1].title
+    pilot = script("pilot").Pilot()
+    (row,) = pilot.figures()["F7"].rows
+    assert row.panels[1].title == "top eigenvalue of the alpha-Hessian"
+
+
 @pytest.mark.parametrize(("sign", "word"), [(1, "holds"), (-1, "does not hold")])
 def test_a_decided_conclusion_is_told(module: ModuleType, sign: int, word: str) -> None:
     respond = world(sgd=15 * sign, extreme=30 * sign, fall=25 * sign)
@@ -172,7 +209,7 @@ def test_the_pages_grow_with_the_records(
     assert "Waits for darts: SGD + Adam, weight_optimizer.momentum = 0, " in sections["F10"]
     assert "| sdarts-rs | Adam + Adam | 6 |" in sections["T1"]
     assert "In these 48 runs" in module.alpha(results)
-    assert "| H1 | explanations | supported |" in module.ledger(results)
+    assert "| [H1](#h1) | explanations | supported |" in module.ledger(results)
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,17 @@ def test_two_lines_see_both_shapes_and_not_a_flattening_rise() -> None:
     assert hits["flat"] <= 5
 
 
+def test_two_lines_with_one_bad_level_keep_twice_their_level() -> None:
+    """Three levels alike and one lower: slopes are lopsided, and their flips only nearly exact."""
+    low = np.array([50.0, 60.0, 88.0, 91.0, 93.0])
+    alike = np.array([80.0, 85.0, 90.0, 92.0, 93.0, 93.5])
+    hits, studies = 0, 400
+    for k in range(studies):
+        y = np.column_stack([RNG(k).choice(low, 8), RNG(k + studies).choice(alike, (8, 3))])
+        hits += shape.two_lines([0.0, 0.5, 0.9, 0.99], y).p_inverted <= 0.025
+    assert hits <= 0.05 * studies + 3 * np.sqrt(0.05 * 0.95 * studies)
+
+
 def test_slopes_are_least_squares() -> None:
     y = RNG(0).normal(size=(6, 3))
     found = shape.two_lines([0.0, 1.0, 3.0], y)

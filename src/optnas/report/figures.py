@@ -9,7 +9,8 @@ import numpy as np
 
 from optnas.analysis.claims.declare import Cell, label
 from optnas.analysis.runs import Runs
-from optnas.base.columns import SUPERNET_ACCURACY, TOP_EIGENVALUE, titled
+from optnas.base.columns import SUPERNET_ACCURACY, TOP_EIGENVALUE, symbol, titled
+from optnas.measures.curvature_optdarts import QUANTITIES
 from optnas.measures.figures import Curve, Figure, Line, Panel, Row, Seed
 from optnas.report.arms import (
     ALGORITHM,
@@ -28,6 +29,11 @@ from optnas.report.inventory import declared
 from optnas.report.material import Material
 
 SUPERNET, SHARPNESS = titled(SUPERNET_ACCURACY), titled(TOP_EIGENVALUE)
+AS_OPTDARTS = (
+    QUANTITIES["top_eigenvalue"].words,
+    symbol(QUANTITIES["top_eigenvalue"].unit),
+    "measure.curvature-optdarts.top_eigenvalue",
+)
 PAIR_LEGEND = "weight optimizer + architecture optimizer"
 DECK = {
     "darts": "DARTS",
@@ -118,9 +124,18 @@ def three_panels(material: Material, arms: Sequence[Arm], where: Cell) -> list[P
     first = panel(material, arms, *SUPERNET)
     return [
         replace(first, remarks=[*first.remarks, *_left_out(material, arms, where)]),
-        panel(material, arms, *SHARPNESS),
+        panel(material, arms, *_sharpness(material, arms)),
         benchmark_panel(material, arms),
     ]
+
+
+def _sharpness(material: Material, arms: Sequence[Arm]) -> tuple[str, str, str]:
+    """The eigenvalue that Shin's program records, where all runs have it, else the record's."""
+    runs, (*_, column) = material.runs, AS_OPTDARTS
+    there = runs.has(column) and all(
+        np.isfinite(runs.epochs(run, column)).any() for arm in arms for run in arm.runs
+    )
+    return AS_OPTDARTS if there else SHARPNESS
 
 
 def _left_out(material: Material, arms: Sequence[Arm], where: Cell) -> list[str]:
@@ -199,7 +214,8 @@ def pair_figure(material: Material, *algorithms: str) -> Figure:
         [pair_row(material, algorithm) for algorithm in algorithms],
         "One curve per optimizer pair. Supernet accuracy is that of the clean operation weights; "
         "the eigenvalue is the algebraically largest of the Hessian of the validation loss in "
-        "alpha; the benchmark accuracy is that of the cell that the argmax of alpha gives at that "
+        "alpha (as OptDARTS has it: of one augmented batch, alpha's decay on the diagonal); the "
+        "benchmark accuracy is that of the cell that the argmax of alpha gives at that "
         "epoch.",
         missing=f"no finished run of {words.replace(', ', ' or ')}{alike}",
     )

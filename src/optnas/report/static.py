@@ -29,6 +29,7 @@ KEY = 0.62  # of a legend's line and the space around an entry
 LEGEND_WORDS = int((WIDTH - 0.3 - KEY) / LETTER)  # letters in a line of a legend
 # Points of what is wrapped, and of the numbers of a vertical axis.
 SMALL, CAPTION, WORDS, NUMBERS = 5.5, 6.5, 7.5, 7.0
+HINTED = 1.035  # letters of a picture are up to so much wider than those of an outline
 NUMBER = LEFT - 0.25  # inches for a number of a vertical axis; a wider one is written smaller
 STYLES: dict[str, Any] = {
     "solid": "-",
@@ -154,7 +155,7 @@ def _wrapped(text: str, inches: float, points: float) -> tuple[str, ...]:
     """Lines of at most this width."""
     for letters in range(max(1, int(2.5 * 72 * inches / points)), 0, -1):
         lines = textwrap.wrap(text, letters, break_on_hyphens=False)
-        if all(_line_width(each, points) <= inches for each in lines):
+        if all(HINTED * _line_width(each, points) <= inches for each in lines):
             break
     return tuple(lines)
 

@@ -46,9 +46,10 @@ class Finding:
     ``verdict`` is at the level of the one claim. ``verdict_holm`` is at that of its family in this
     arm: by Holm's correction in a secondary one, the same as ``verdict`` in a primary one, whose
     level is divided already; None where nothing is tested or corrected. Effect, interval and n are
-    those of ``part``: the first primary one, or where the claim is contradicted the one that speaks
-    most clearly against it; its name is left empty where there is one only. ``p`` is two-sided, of
-    a fixed number of seeds, and of all primary parts together, NaN where none could be tested.
+    those of ``part``, the primary part that p (in a primary family E) rests on: for the claim the
+    one least in its favour, as all must hold; against it the one that speaks most clearly. Its name
+    is left empty where there is one only. ``p`` is two-sided, of a fixed number of seeds, and of
+    all primary parts together, NaN where none could be tested.
     ``e`` is the largest E so far and ``threshold`` the one that decides, NaN outside a primary
     family. ``seeds_to_add`` is about how many seeds an open claim still needs, None where that
     cannot be said. ``absent``: no run at all is of some arm of a primary part.
@@ -215,9 +216,7 @@ def _judge(
         verdict = "not testable"
     if family.role in ("secondary", "descriptive"):
         add = _to_add(primary, verdict, setting.alpha)
-    shown = tested[0] if tested else primary[0]
-    if verdict == "contradicted":
-        shown = min(tested, key=lambda part: (-part.e_against, part.p_against))
+    shown = _rests_on(tested or primary, needed, family.role)
     asked = bool(tested) and not failed and family.role != "computed"
     if failed:
         why, how = failed
@@ -262,6 +261,22 @@ def _judge(
         references=setting.references,
         unfinished=selection.runs.unfinished,
     )
+
+
+def _rests_on(parts: Sequence[PartFinding], needed: int, role: Role) -> PartFinding:
+    """The part that a claim's p, or in a primary family its E, is of."""
+    least = min(parts, key=lambda part: part.e_for)
+    most = max(parts, key=lambda part: part.e_against)
+    if role == "primary":
+        return least if least.e_for >= most.e_against / len(parts) else most
+    if role == "computed":
+        return parts[0]
+    p_for = [part.p_for if part.n >= needed else 1.0 for part in parts]
+    p_against = [part.p_against if part.n >= needed else 1.0 for part in parts]
+    both = combined(p_for, p_against)
+    if both[0] <= both[1]:
+        return parts[p_for.index(max(p_for))]
+    return parts[p_against.index(min(p_against))]
 
 
 def _to_add(primary: Sequence[PartFinding], verdict: Verdict, alpha: float) -> int | None:

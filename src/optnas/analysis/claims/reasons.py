@@ -91,7 +91,14 @@ def settle(primary: Sequence[PartFinding], verdict: Verdict, claim: Claim, alpha
     open_part = most_open(primary)
     if n >= fewest:
         return f"{open_part.name}: {_outlook(open_part, alpha)}"
+    short = [part for part in primary if part.n < fewest]
     told = [f"run {fewest} seeds or more in every arm"]
+    if all(part.n + len(part.incomplete) >= fewest for part in short):
+        told = [
+            f"{part.name}: {part.n} of {part.n + len(part.incomplete)} seeds have it in every arm; "
+            f"measure {fewest} or more"
+            for part in short
+        ]
     if n >= FEWEST_FOR_SPREAD and math.isfinite(open_part.gap):
         told.append(f"{open_part.name}: {_asks(open_part, alpha)}")
     return "; ".join(told)

@@ -25,9 +25,9 @@ WIDTH = 100
 UNIT = 12
 KEY = (
     "effect: mean over seeds of the contrast within a seed (for a curve: its bow); interval, and p "
-    "(two-sided, sign flips): for a number of seeds fixed beforehand, exact up to 20, beyond of "
-    "50,000 drawn sign vectors; Holm: over the family, at the same rates; E: the largest so far, "
-    "may be looked at after every seed"
+    "(two-sided, sign flips, of all sign vectors up to 20 seeds, beyond of 50,000 drawn ones): for "
+    "a number of seeds fixed beforehand; both of the part shown, p of all parts together; Holm: "
+    "over the family, at the same rates; E: the largest so far, may be looked at after every seed"
 )
 ROLES = {
     "primary": "primary; E of {threshold:g} decides, seeds may be added until then",
@@ -149,7 +149,7 @@ def _row(finding: Finding) -> str:
         number, n = f"{finding.effect:+.3g}", str(finding.n)
         # A long unit stands in the reason only.
         effect = f"{number} {finding.unit}".rstrip() if len(finding.unit) < UNIT else number
-        interval, told = _interval(finding), evidence(finding)
+        interval, told = ends(finding), evidence(finding)
     return (
         f"{finding.id:<6} {finding.lr_arm:<10} {finding.verdict:<13} "
         f"{finding.verdict_holm or '-':<13} {n:>3} {effect:>13}  {interval:<17} {told}"
@@ -159,15 +159,16 @@ def _row(finding: Finding) -> str:
 def evidence(finding: Finding) -> str:
     """What a verdict rests on: E of the threshold, or p and what Holm makes of it."""
     if finding.role == "computed":
-        return "computed"
-    told = f"p {_p(finding.p)}"
+        return f"computed, {'for' if finding.p_for < finding.p_against else 'against'} the claim"
+    told = f"p {p_in_words(finding.p)}"
     if finding.role == "primary":
         e = shown_e(finding.e, finding.threshold)
         return f"E {e} of {finding.threshold:g}, {told}"
-    return told if math.isnan(finding.p_holm) else f"{told}, Holm {_p(finding.p_holm)}"
+    return told if math.isnan(finding.p_holm) else f"{told}, Holm {p_in_words(finding.p_holm)}"
 
 
-def _p(p: float) -> str:
+def p_in_words(p: float) -> str:
+    """Three digits after the point."""
     return "< 0.001" if p < 0.0005 else f"{p:.3f}"
 
 
@@ -182,7 +183,7 @@ def _in_short(finding: Finding) -> list[str]:
     told = [f"{arm.arm} {arm.mean:.4g}" for arm in shown.arms]
     unit = f" ({shown.of_level})" if shown.of_level else ""
     lines = _wrapped(f"{shown.name}, means over n = {shown.n} seeds{unit}: {'; '.join(told)}", 7)
-    lines += _wrapped(_by_seed(shown), 7)
+    lines += _wrapped(by_seed(shown), 7)
     if shown.lines:
         named = "; ".join(f"{name} {value:.4g}" for name, value in shown.lines.items())
         lines += _wrapped(f"to compare with{unit}: {named}", 7)
@@ -196,7 +197,7 @@ def _beside(finding: Finding) -> list[str]:
     """Secondary parts that are decided, for or against, and those that wait for another."""
     told = [
         f"{part.name}: {part.effect:+.3g} {part.unit}".rstrip()
-        + f" {_interval(part)}, claim {part.hypothesis} ({part.verdict})"
+        + f" {ends(part)}, claim {part.hypothesis} ({part.verdict})"
         for part in finding.parts
         if not part.primary and part.verdict in ("supported", "contradicted")
     ]
@@ -208,13 +209,14 @@ def _beside(finding: Finding) -> list[str]:
     return _wrapped(f"beside it, not deciding: {'; '.join(told)}", 7) if told else []
 
 
-def _by_seed(part: PartFinding) -> str:
+def by_seed(part: PartFinding) -> str:
+    """The contrast of each seed."""
     unit = f" ({part.unit})" if part.unit else ""
     return f"by seed{unit}: " + ", ".join(f"{s}: {value:+.4g}" for s, value in part.values.items())
 
 
-def _interval(finding: Finding | PartFinding) -> str:
-    """With too few seeds no finite interval has the level."""
+def ends(finding: Finding | PartFinding) -> str:
+    """The ends, or that with so few seeds no finite interval has the level."""
     if math.isinf(finding.low):
         return f"none (n = {finding.n})"
     return f"[{finding.low:.3g}, {finding.high:.3g}]"
@@ -242,11 +244,11 @@ def _details(finding: Finding) -> list[str]:
         waits = f" before '{part.gate}' is decided" if part.verdict == "not asked" else ""
         lines += _wrapped(
             f"claim {part.hypothesis}; {part.verdict}{waits}: {part.effect:+.4g} {part.unit} "
-            f"{_interval(part)}, n = {part.n}, p for {_p(part.p_for)}, against"
-            f" {_p(part.p_against)}{e}",
+            f"{ends(part)}, n = {part.n}, p for {p_in_words(part.p_for)}, against"
+            f" {p_in_words(part.p_against)}{e}",
             11,
         )
-        lines += _wrapped(_by_seed(part), 11)
+        lines += _wrapped(by_seed(part), 11)
         lines += [
             f"{'':11}mean {arm.mean:.3f}, interquartile mean {arm.iqm:.3f} [{arm.low:.3f},"
             f" {arm.high:.3f}]{f' {part.of_level}' if part.of_level else ''}, {arm.n} runs "
