@@ -78,6 +78,7 @@ figures: .venv/installed ## Rebuild figures and quoted numbers of the documents 
 	$(BIN)/python results/skip_growth.py
 	$(BIN)/python results/algorithms.py
 	$(BIN)/python results/kernels.py
+	$(BIN)/python results/proxies.py
 
 tutorial: .venv/installed ## Run the tutorial; rebuild docs/tutorial.ipynb (a minute or two)
 	rm -rf demo/tutorial && $(BIN)/python results/tutorial.py demo/tutorial

@@ -21,6 +21,8 @@ A run's seed names one stream for each purpose:
                         protocol judges augmented images
     selection-N         draws of an algorithm that selects its cell, at the beginning of epoch N
     measure/NAME/N      draws of a measure after epoch N
+    proxies             initial weights of stand-alone networks that nothing trains, each from its
+                        start
 
 Two optimizer pairs with the same seed thus see the same data and the same start, and their
 difference is paired. All draws are made on the CPU: the numbers do not depend on the device. Those

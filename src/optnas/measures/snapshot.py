@@ -24,7 +24,7 @@ from optnas.measures.evaluation import (
     recalibrated,
 )
 from optnas.spaces.base import Architecture, Space
-from optnas.spaces.network import SearchNetwork, Statistics
+from optnas.spaces.network import FixedNetwork, SearchNetwork, Statistics
 from optnas.spaces.tables import Table
 from optnas.spaces.tables.told import describe_benchmark
 
@@ -60,6 +60,8 @@ class Snapshot:
         bilevel: a train batch, a validation batch and further train batches -> the bilevel problem
             at this moment, as a hypergradient receives it: at the live weights, with the steps of
             the live weight optimizer, for a measure registered with ``needs=("virtual-step",)``.
+        alone: an architecture and a CPU generator of initial weights -> its stand-alone network,
+            untrained, of the channels, cells and classes that the supernet has.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Snapshot:
     augmented: bool
     weight_optimizer: torch.optim.Optimizer
     bilevel: Callable[[Batch, Batch, Sequence[Batch]], Bilevel]
+    alone: Callable[[Architecture, torch.Generator], FixedNetwork]
 
     def seen_by(self, name: str) -> Snapshot:
         """The same moment in the eyes of a measure; of one named by path, its own name counts."""

@@ -142,6 +142,7 @@ def snapshot_of(state: SearchState, name: str = "record") -> Snapshot:
         augmented=settings.evaluation.augmented,
         weight_optimizer=state.weight_optimizer,
         bilevel=bilevel,
+        alone=state.alone,
     )
 
 

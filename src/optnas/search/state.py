@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,8 +25,14 @@ from optnas.optimizers.adapter import build
 from optnas.optimizers.schedules.common import Schedule
 from optnas.search.settings.check import algorithm_of
 from optnas.search.settings.model import Settings
-from optnas.spaces import Space, build_space
-from optnas.spaces.network import SearchNetwork, Statistics, build_network
+from optnas.spaces import Architecture, Space, build_space
+from optnas.spaces.network import (
+    FixedNetwork,
+    SearchNetwork,
+    Statistics,
+    build_fixed,
+    build_network,
+)
 from optnas.spaces.tables import Table, load_table
 
 # One number per operation weight and weight step, for algorithms that need noise; else what a
@@ -51,6 +58,8 @@ class SearchState:
         space: the search space.
         algorithm: the four parts.
         supernet: holds the network weights.
+        alone: an architecture and a generator of initial weights -> its stand-alone network, of the
+            supernet's sizes.
         statistics: running batch-norm statistics, None where the run tracks none.
         alpha_EO: architecture parameters, a leaf.
         alpha_start_EO: their initial value.
@@ -79,6 +88,7 @@ class SearchState:
     space: Space
     algorithm: Algorithm
     supernet: SearchNetwork
+    alone: Callable[[Architecture, torch.Generator], FixedNetwork]
     statistics: Statistics | None
     alpha_EO: Tensor
     alpha_start_EO: Tensor
@@ -202,18 +212,21 @@ def build_state(settings: Settings) -> SearchState:
     algorithm = algorithm_of(settings, space)
     asked_for = registry.needs_in("algorithm", chosen.name, chosen.settings, key="algorithm")
     needs = frozenset(each.need for each in asked_for)
+    sizes: dict[str, Any] = {
+        "channels": settings.supernet.channels,
+        "cells": settings.supernet.cells,
+        "classes": dataset.classes,
+        "image_channels": dataset.channels,
+        "dtype": dtype,
+        "device": device,
+    }
     supernet = build_network(
         space,
         algorithm.mixed_cell,
         auxiliary="auxiliary-skip" in needs,
-        channels=settings.supernet.channels,
-        cells=settings.supernet.cells,
-        classes=dataset.classes,
-        image_channels=dataset.channels,
         generator=named_generator(seed, "weight-init"),
         head_affine=settings.supernet.head_affine,
-        dtype=dtype,
-        device=device,
+        **sizes,
     )
     if "several-cells" in needs and supernet.cells < 2:
         raise UserError(
@@ -242,6 +255,7 @@ def build_state(settings: Settings) -> SearchState:
         space=space,
         algorithm=algorithm,
         supernet=supernet,
+        alone=lambda cell, generator: build_fixed(cell, generator=generator, **sizes),
         statistics=supernet.initial_statistics() if tracked else None,
         alpha_EO=alpha_EO,
         alpha_start_EO=alpha_EO.detach().clone(),

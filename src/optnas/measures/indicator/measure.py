@@ -19,7 +19,7 @@ from optnas.base.errors import UserError
 from optnas.base.registry import register
 from optnas.measures.base import Measure, Quantity, Values
 from optnas.spaces import Architecture, is_connected, supernet_string
-from optnas.spaces.tables import Question, Table
+from optnas.spaces.tables import Question
 
 if TYPE_CHECKING:
     from optnas.measures.evaluation import Batch
@@ -96,29 +96,29 @@ def indicator(
     Raises:
         UserError: a number is too small.
     """
-    _check("uniform", uniform, least=2)
-    _check("top", top, least=2)
-    _check("images", images, least=2)
-    _check("batch_size", batch_size, least=2)
-    _check("batches", batches, least=1)
-    _check("resamples", resamples, least=1)
-    _check("k", min(k, default=1), least=1)
+    check_least("uniform", uniform, least=2)
+    check_least("top", top, least=2)
+    check_least("images", images, least=2)
+    check_least("batch_size", batch_size, least=2)
+    check_least("batches", batches, least=1)
+    check_least("resamples", resamples, least=1)
+    check_least("k", min(k, default=1), least=1)
 
     def measure(snapshot: Snapshot) -> Values:
         from optnas.measures.indicator.oneshot import distinct, score_cells
         from optnas.measures.indicator.rank_agreement import Sample
 
-        question = asked(snapshot.table, dataset or snapshot.dataset, bool(dataset))
+        question = asked(snapshot, dataset)
         truth_of_all = snapshot.table.values(question)
         counts = (None, None) if everything else (uniform, top)
-        drawn, best = _draw(snapshot, truth_of_all, *counts)
+        drawn, best = draw_cells(snapshot, truth_of_all, *counts)
         places_N = np.union1d(drawn, best)
         cells = [snapshot.space.architecture_at(int(place)) for place in places_N]
         recalibrate = statistics == "recalibrated"
         score = partial(
             score_cells,
             snapshot.supernet,
-            batches=_batches(snapshot, images, batch_size),
+            batches=judged_batches(snapshot, images, batch_size),
             calibration=list(snapshot.batches("train", batches)) if recalibrate else [],
         )
         functions = len(distinct(cells))
@@ -158,7 +158,12 @@ def indicator(
     )
 
 
-def _check(key: str, value: int, least: int) -> None:
+def check_least(key: str, value: int, least: int) -> None:
+    """Refuse a setting below its least value.
+
+    Raises:
+        UserError: it is.
+    """
     if value < least:
         raise UserError(
             f"is at least {least}",
@@ -203,20 +208,21 @@ def _compared(
     return numbers, arrays
 
 
-def asked(table: Table, dataset: str, required: bool) -> Question:
-    """The benchmark's question for a search on a data set.
+def asked(snapshot: Snapshot, dataset: str) -> Question:
+    """The question to the benchmark whose answers cells are ranked by.
 
     Args:
-        table: the run's table.
-        dataset: name of the data set.
-        required: refuse a table that does not have it; otherwise its first data set stands in.
+        snapshot: of a search, in the eyes of the measure that asks.
+        dataset: the table's data set; empty for that of the search, or the table's first where it
+            has none of this name.
 
     Returns:
         A question of the table's headline.
 
     Raises:
-        UserError: there is no table, or it does not have the data set.
+        UserError: there is no table, or it does not have the data set that is named.
     """
+    table = snapshot.table
     headline = table.coverage.headline if table.measurements else ()
     if not headline:
         raise UserError(
@@ -225,21 +231,32 @@ def asked(table: Table, dataset: str, required: bool) -> Question:
             value=table.name,
             remedy="measure a run with a table; `optnas benchmark tables` lists them",
         )
-    found = [question for question in headline if question.dataset == dataset]
-    if not found and required:
+    named = dataset or snapshot.dataset
+    found = [question for question in headline if question.dataset == named]
+    if not found and dataset:
         raise UserError(
             f"the table {table.name} has {', '.join(q.dataset for q in headline)}",
-            key="measures.indicator.dataset",
+            key=f"measures.{snapshot.name}.dataset",
             value=dataset,
             remedy="choose one of these",
         )
     return (found or list(headline))[0]
 
 
-def _draw(
+def draw_cells(
     snapshot: Snapshot, truth_of_all: Floats, uniform: int | None, top: int | None
 ) -> tuple[Places, Places]:
-    """Places of cells drawn from all and from the best tenth; None draws every one."""
+    """Cells drawn from all, and from the best tenth; those of fewer are among those of more.
+
+    Args:
+        snapshot: whose `generator` draws; that of another measure draws others.
+        truth_of_all: the benchmark's accuracy of every cell, in the official order.
+        uniform: how many from all; None for every one, as are more than there are.
+        top: how many from the best tenth, likewise.
+
+    Returns:
+        Places in the official order, ascending.
+    """
     import torch
 
     generator = snapshot.generator()
@@ -253,8 +270,14 @@ def _draw(
     return draw(np.arange(len(order)), uniform), draw(best, top)
 
 
-def _batches(snapshot: Snapshot, images: int, batch_size: int) -> list[Batch]:
-    """The first images of the validation half, in batches as equal as can be."""
+def judged_batches(snapshot: Snapshot, images: int, batch_size: int) -> list[Batch]:
+    """The first images of the validation half, in batches as equal as can be.
+
+    Args:
+        snapshot: has the images.
+        images: how many; all where the half has no more.
+        batch_size: images of a batch, at most.
+    """
     import torch
 
     from optnas.measures.evaluation import clean_batch

@@ -84,7 +84,7 @@ def correlations(
         convolutions = partial(ranking.kendall, simple["convolutions_3x3"], sample.truth_N)
         found[f"tau{suffix}"] = ranking.interval(tau, counts)
         found[f"tau{suffix}_minus_convolutions"] = ranking.interval(
-            partial(_difference, tau, convolutions), counts
+            partial(difference, tau, convolutions), counts
         )
         for name, value_N in simple.items():
             other = partial(ranking.kendall, value_N, sample.truth_N)
@@ -109,9 +109,19 @@ def correlations(
     return numbers
 
 
-def _difference(
+def difference(
     one: Callable[[Counts], Floats], other: Callable[[Counts], Floats], counts_RN: Counts
 ) -> Floats:
+    """One statistic less another in each of several weighted samples.
+
+    Args:
+        one: such as `optnas.measures.indicator.ranking.kendall` of two numbers.
+        other: of the same cells.
+        counts_RN: how often a cell stands in a sample.
+
+    Returns:
+        ``[R]``.
+    """
     return one(counts_RN) - other(counts_RN)
 
 

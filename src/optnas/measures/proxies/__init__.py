@@ -1,0 +1,1 @@
+"""Whether the supernet ranks cells better than numbers of their untrained networks do."""
