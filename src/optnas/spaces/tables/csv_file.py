@@ -17,6 +17,7 @@ import numpy as np
 from optnas.base.errors import UserError
 from optnas.base.files import regular
 from optnas.spaces.base import Space
+from optnas.spaces.tables import default_table, find_source
 from optnas.spaces.tables.cache import cached
 from optnas.spaces.tables.coverage import Coverage, Question
 from optnas.spaces.tables.folders import DATA_VARIABLE
@@ -83,6 +84,15 @@ class CsvTable:
         origin = f" ({self.origin})" if self.origin else ""
         return f"set {DATA_VARIABLE} to the folder that holds {self.path}{origin}"
 
+    def _another(self, folder: Path | None) -> str:
+        """The table to use instead, if one of the same space is there."""
+        try:
+            name = default_table(folder, self.space.name)
+        except UserError:  # no registered table holds its cells
+            return ""
+        there = name != self.name and find_source(name).present(folder)
+        return f", or use the table {name}" if there else ""
+
     def load(self, folder: Path | None) -> Table:
         """Read the table, from the user's cache after the first time.
 
@@ -98,7 +108,7 @@ class CsvTable:
                 f"the {self.name} table needs a data folder",
                 key="table",
                 value=self.name,
-                remedy=f"{self.obtain}, or use the table auto",
+                remedy=self.obtain + self._another(folder),
             )
         path = folder / self.path
         try:
@@ -107,7 +117,7 @@ class CsvTable:
             raise UserError(
                 f"cannot read the {self.name} table ({error.strerror})",
                 where=path,
-                remedy=f"put {path.name} there, or use the table auto",
+                remedy=f"put {path.name} there{self._another(folder)}",
             ) from error
         columns = cached(
             self.name,
