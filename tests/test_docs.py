@@ -277,6 +277,23 @@ def flat(document: Any, prefix: str = "") -> dict[str, Any]:
     return joined
 
 
+# What a row of settings names, all of it, besides what stands in parentheses.
+NAMED = {
+    "algorithm.name": registry.names("algorithm"),
+    "space.name": registry.names("space"),
+    "tracking.name": registry.names("tracker"),
+    "protocol": protocols.names(),
+    "data.name": registry.names("dataset"),
+}
+
+
+@pytest.mark.parametrize("key", NAMED)
+def test_the_row_of_a_setting_has_every_name(key: str) -> None:
+    page = (ROOT / "docs" / "command-line" / "settings.md").read_text()
+    (row,) = re.findall(rf"(?m)^\| `{re.escape(key)}` \| (.*) \|$", page)
+    assert sorted(re.findall(r"`([^`]+)`", re.sub(r"\([^()]*\)", "", row))) == sorted(NAMED[key])
+
+
 ON_DARTS_SPACES = ("darts", "darts-sdarts", "darts-robust", "darts-cpu")
 
 
