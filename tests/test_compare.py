@@ -19,7 +19,7 @@ from optnas.analysis.multiplicity import holm
 from optnas.analysis.sequential import e_process, running_scale
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
-from optnas.report.comparison import as_latex, forest
+from optnas.report.comparison import as_latex, by_file, forest
 from optnas.study.axes import axes_of, beside
 from optnas.study.comparing import compare as compare_study
 from optnas.study.declare import load_study
@@ -217,6 +217,17 @@ def test_an_unknown_axis_or_response_is_refused(
         compare_study(name, out, by, response, recorded=True)
 
 
+def test_each_question_has_files_of_its_own(compared: tuple[str, Path]) -> None:
+    """A report, and a comparison by something else, overwrote each other's compare.tex."""
+    found = compare_study(*compared, responses=["train_loss"], recorded=True)
+    for by, responses, name in (
+        ([], [], "compare"),
+        ([], ["train_loss"], "compare-train_loss"),
+        (["arch_optimizer.name"], [], "compare-by-arch_optimizer.name"),
+    ):
+        assert list(by_file(found, by, responses)) == [name]
+
+
 @pytest.mark.thorough
 def test_the_command_prints_rows_and_writes_files(
     compared: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -258,6 +269,14 @@ def test_arms_without_a_common_seed_are_told_in_a_line(
     assert "nan" not in told
     assert "no seed has both" not in told
     assert {path.name for path in figures.iterdir()} == {"compare.csv", "compare.tex"}
+    # What else is asked for is in files of its own.
+    more = ["--response", "auc accuracy", "--response", "train_loss", "--by", "arch_optimizer"]
+    assert command("study", "compare", name, "--out", str(out), "--recorded", *more) == 0
+    stems = {path.stem for path in figures.iterdir()} - {"compare"}
+    assert stems == {
+        "compare-auc-accuracy-by-arch_optimizer",
+        "compare-train_loss-by-arch_optimizer",
+    }
 
 
 def test_means_beside_a_difference_are_of_the_same_runs(tmp_path: Path) -> None:

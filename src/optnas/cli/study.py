@@ -239,7 +239,7 @@ def compare(
         typer.echo(dump_json(told, indent=1))
     else:
         print_comparisons(found)
-    files = write_comparison(found, out / "figures" if to is None else to)
+    files = write_comparison(found, out / "figures" if to is None else to, by or (), response or ())
     if not as_json:
         say(f"wrote {', '.join(map(str, files))}")
 
@@ -337,6 +337,10 @@ def report(
         list[str] | None,
         typer.Option("--figure", metavar="NAME|FILE:NAME", help="a further figure of runs"),
     ] = None,
+    response: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="compare arms by this, as study compare does"),
+    ] = None,
     benchmark: Annotated[
         str | None, typer.Option("--table", help="ask this benchmark table for all runs")
     ] = None,
@@ -357,6 +361,7 @@ def report(
         runs=run or (),
         claims=which,
         figures=figure or (),
+        responses=response or (),
         benchmark=benchmark,
         recorded=recorded,
         hold=dotted_settings(hold),
