@@ -3,6 +3,7 @@ import gzip
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -371,6 +372,27 @@ def test_a_damaged_official_file(tmp_path: Path) -> None:
         write_csv(tmp_path, content)
         with pytest.raises(UserError, match=r"test-accuracy\.csv\.gz.*replace the file by"):
             load_table("official", folder=tmp_path)
+
+
+def test_the_csv_file_of_the_document_is_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Plain text, as one writes it; the official files are gzipped."""
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[1] / "docs" / "benchmarks" / "own-table.md").read_text()
+    writer, table = re.findall(r"(?s)```python\n(.*?)```", page)[:2]
+    exec(writer, {})
+    (tmp_path / "my_table.py").write_text(table)
+    asked = ("benchmark", "query", "1", "--table", "./my_table.py:mine")
+    assert command(*asked, "--data", ".") == 0
+    assert "89.9" in capsys.readouterr().out  # 90 - 1 / size
+    assert command(*asked, "--data", "none") == 2
+    told = capsys.readouterr().err
+    assert "put mine.csv there, or use the table toy" in told
+    lines = (tmp_path / "mine.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "mine.csv").write_text("".join(lines[:2]))
+    assert command(*asked, "--data", ".") == 2
+    assert "mine.csv: line 2: the file ends after 1 of" in capsys.readouterr().err
 
 
 def test_which_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Compressed CSV files with one row per cell in official order, every line checked.
+"""CSV files with one row per cell in official order, gzipped or plain, every line checked.
 
 A table that is one such file in the user's data folder is a `CsvTable`.
 """
@@ -57,7 +57,7 @@ class CsvTable:
     Args:
         name: the table's name.
         space: whose cells it holds.
-        path: the file, from the data folder.
+        path: the file, from the data folder; gzipped if it ends in .gz.
         layout: of its lines.
         asked: the questions it answers, the headline first, with the column of each.
         losses: the column of the loss, of those questions that have one.
@@ -155,22 +155,23 @@ def read_csv(data: bytes, layout: Layout, *, where: object) -> Mapping[str, Accu
     """The numbers in the bytes of a file.
 
     Args:
-        data: the compressed bytes.
+        data: the bytes.
         layout: what they must be.
-        where: the file's path, for the error.
+        where: the file's path, whose ending says whether they are compressed.
 
     Returns:
         Column to numbers in official order.
 
     Raises:
-        UserError: the bytes are no whole gzip file of text, or a line is not what it must be.
+        UserError: the bytes are no text or no whole gzip file of text, or a line is not what it
+            must be.
     """
+    kind = "gzip file of text" if str(where).endswith(".gz") else "file of text"
     try:
-        text = gzip.decompress(data).decode("ascii")
+        plain = gzip.decompress(data) if kind.startswith("gzip") else data
+        text = plain.decode("ascii")
     except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(
-            f"no whole gzip file of text ({error})", where=where, remedy=REPLACE
-        ) from error
+        raise UserError(f"no whole {kind} ({error})", where=where, remedy=REPLACE) from error
     header, *rows = text.splitlines() or [""]
     if header != layout.header:
         raise UserError(
