@@ -253,6 +253,27 @@ def test_relative_links_and_images_resolve(path: Path) -> None:
             assert fragment in map(anchor, headings), f"{of(path)} links to {target}"
 
 
+@pytest.mark.checkout
+def test_the_package_points_to_pages_and_headings_that_are_there() -> None:
+    pointer = re.compile(r"(docs/[\w/-]+\.md)(?:, \"([^\"]+)\")?")
+    for file in [*(ROOT / "src").rglob("*.toml"), *(ROOT / "src").rglob("*.py")]:
+        for page, heading in pointer.findall(file.read_text()):
+            assert (ROOT / page).is_file(), f"{of(file)} points to {page}"
+            headings = re.findall(r"(?m)^#+ (.*)$", (ROOT / page).read_text())
+            assert not heading or heading in headings, f"{of(file)} points to {heading!r}"
+
+
+NUMBERED = re.compile(r"(?m)^(\d+)\. \*\*")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "protocols").glob("*.md")), ids=of)
+def test_deviations_are_numbered_one_by_one(path: Path) -> None:
+    """They are referred to by number, and two were 9."""
+    for section in path.read_text().split("\n#"):
+        numbers = [int(each) for each in NUMBERED.findall(section)]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
 def test_every_algorithm_has_a_page_that_names_its_settings() -> None:
     pages = [path.read_text() for path in PAGES]
     for name in registry.names("algorithm"):
