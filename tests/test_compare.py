@@ -217,6 +217,47 @@ def test_an_unknown_axis_or_response_is_refused(
         compare_study(name, out, by, response, recorded=True)
 
 
+def test_runs_without_a_study_are_compared_by_what_they_differ_in(
+    compared: tuple[str, Path],
+) -> None:
+    name, out = compared
+    [declared] = compare_study(name, out, responses=["accuracy"], recorded=True)
+    [found] = compare_study(None, out, responses=["accuracy"], recorded=True)
+    assert set(found.by) == {"weight_optimizer", "arch_optimizer"}
+    plain = [
+        each.arm.replace("AdamW (lr 0.001)", "AdamW").replace(LABEL, "SGD")
+        for each in declared.arms
+    ]
+    assert [each.arm for each in found.arms] == sorted(plain)
+    assert sorted(abs(each.difference) for each in found.pairs) == pytest.approx(
+        sorted(abs(each.difference) for each in declared.pairs)
+    )
+    by = ["arch_optimizer"]
+    [own] = compare_study(None, out, by, ["accuracy"], recorded=True)
+    assert (own.pairs[0].arms, own.pairs[0].difference) == (("SGD", "Adam"), 10.0)
+
+
+def test_runs_that_differ_in_their_seed_alone_are_no_arms(tmp_path: Path) -> None:
+    name = tiny_study(tmp_path, "[0, 1]", search__epochs=1)
+    for run in load_study(name).runs.values():
+        write_run(run.settings.document(), RunFolder(tmp_path / "out" / run.id), 0)
+    with pytest.raises(UserError, match="differ in nothing but the seed; name a folder"):
+        compare_study(None, tmp_path / "out", recorded=True)
+    with pytest.raises(UserError, match="--out"):
+        compare_study(None, tmp_path / "none", recorded=True)
+
+
+def test_settings_of_one_component_are_axes_of_their_own(tmp_path: Path) -> None:
+    axes = {"weight_optimizer.momentum": [0.9, 0.0], "weight_optimizer.lr": [0.1, 0.05]}
+    grid = "[[grid]]\n" + "".join(f'"{key}" = {values}\n' for key, values in axes.items())
+    name = tiny_study(tmp_path, "[0]", grid, search__epochs=1)
+    for run in load_study(name).runs.values():
+        write_run(run.settings.document(), RunFolder(tmp_path / "out" / run.id), 0)
+    [found] = compare_study(None, tmp_path / "out", responses=["accuracy"], recorded=True)
+    assert {*found.by} == {*axes}
+    assert found.arms[0].arm == "weight_optimizer.lr 0.05, weight_optimizer.momentum 0"
+
+
 def test_each_question_has_files_of_its_own(compared: tuple[str, Path]) -> None:
     """A report, and a comparison by something else, overwrote each other's compare.tex."""
     found = compare_study(*compared, responses=["train_loss"], recorded=True)

@@ -194,7 +194,10 @@ def table(
 
 @app.command()
 def compare(
-    study: Name,
+    study: Annotated[
+        str | None,
+        typer.Argument(metavar="[STUDY]", help="a shipped name or a TOML file; default: every run"),
+    ] = None,
     *,
     out: Out,
     to: Annotated[
@@ -235,7 +238,7 @@ def compare(
         numbers_version=numbers_version,
     )
     if as_json:
-        told = {"study": study, "comparisons": [as_plain(each) for each in found]}
+        told = {"study": study or str(out), "comparisons": [as_plain(each) for each in found]}
         typer.echo(dump_json(told, indent=1))
     else:
         print_comparisons(found)
