@@ -70,7 +70,7 @@ def _rows(run: RunFolder) -> list[Record]:
     numbers = table.select_dtypes("number")
     kept = [name for name in map(str, numbers) if not _is_setting(name, set(Settings.model_fields))]
     return [
-        {name: float(value) for name, value in row.items() if not pd.isna(value)}
+        {str(name): float(value) for name, value in row.items() if not pd.isna(value)}
         for row in numbers[kept].to_dict("records")
     ]
 

@@ -270,7 +270,7 @@ def _comparison(
     tested = [pair for pair in pairs if pair.n]
     remarks = too_few(max(pair.n for pair in tested), len(tested)) if tested else []
     arms_of_all = tuple(centres(values, order))
-    remarks += _of_more_runs(arms_of_all, pairs) + _judged_elsewhere(column.name, runs)
+    remarks += _of_more_runs(arms_of_all, pairs) + judged_elsewhere(column.name, runs)
     return Comparison(
         by=tuple(axis.key for axis in family),
         over=tuple(axis.key for axis in others),
@@ -304,8 +304,16 @@ def _of_more_runs(arms: Sequence[Centre], pairs: Sequence[Pair]) -> list[str]:
     ]
 
 
-def _judged_elsewhere(column: str, runs: Runs) -> list[str]:
-    """That a benchmark's column is about other images than those of the searches, if it is."""
+def judged_elsewhere(column: str, runs: Runs) -> list[str]:
+    """That a benchmark's column is about other images than those of the searches.
+
+    Args:
+        column: of the tidy table.
+        runs: the searches.
+
+    Returns:
+        A sentence; none if it is not so, or the column is no benchmark's.
+    """
     of_benchmark, _, dataset = column.partition(".")
     searched = sorted({*map(str, runs.settings["data.name"])} - {dataset})
     if of_benchmark not in ("benchmark", "percentile") or not searched:
