@@ -3,6 +3,7 @@ import gzip
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -373,6 +374,27 @@ def test_a_damaged_official_file(tmp_path: Path) -> None:
             load_table("official", folder=tmp_path)
 
 
+def test_the_csv_file_of_the_document_is_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Plain text, as one writes it; the official files are gzipped."""
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[1] / "docs" / "benchmarks" / "own-table.md").read_text()
+    writer, table = re.findall(r"(?s)```python\n(.*?)```", page)[:2]
+    exec(writer, {})
+    (tmp_path / "my_table.py").write_text(table)
+    asked = ("benchmark", "query", "1", "--table", "./my_table.py:mine")
+    assert command(*asked, "--data", ".") == 0
+    assert "89.9" in capsys.readouterr().out  # 90 - 1 / size
+    assert command(*asked, "--data", "none") == 2
+    told = capsys.readouterr().err
+    assert "put mine.csv there, or use the table toy" in told
+    lines = (tmp_path / "mine.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "mine.csv").write_text("".join(lines[:2]))
+    assert command(*asked, "--data", ".") == 2
+    assert "mine.csv: line 2: the file ends after 1 of" in capsys.readouterr().err
+
+
 def test_which_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tables.default_table(None, NAS_BENCH_201.name) == "analog-nasbench"
     assert tables.default_table(tmp_path, NAS_BENCH_201.name) == "analog-nasbench"
@@ -380,9 +402,11 @@ def test_which_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tables.default_table(tmp_path, NAS_BENCH_201.name) == "official"
     with pytest.raises(UserError, match=r"table = 'oficial'.*did you mean official"):
         load_table("oficial", folder=None)
-    with pytest.raises(UserError, match="needs a data folder; set OPTNAS_DATA"):
+    with pytest.raises(
+        UserError, match=r"needs a data folder; set OPTNAS_DATA .*use the table analog-nasbench$"
+    ):
         load_table("official", folder=None)
-    with pytest.raises(UserError, match=r"cannot read the official table.*use the table auto"):
+    with pytest.raises(UserError, match=r"there, or use the table analog-nasbench$"):
         load_table("official", folder=tmp_path / "absent")
     monkeypatch.setenv("OPTNAS_DATA", "/data")
     assert data_folder(None) == Path("/data")

@@ -856,6 +856,18 @@ def test_a_sweep_that_only_diverged_is_told_as_that(
     assert "diverged (1); add lower learning rates" in told
 
 
+@pytest.mark.usefixtures("no_data")
+def test_each_way_out_of_an_absent_table_works(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("study", "claims", "--out", str(RECORDS), "--claims", "H3")
+    assert command(*asked) == 2
+    told = capsys.readouterr().err
+    assert "the official table needs a data folder; set OPTNAS_DATA to the folder" in told
+    named = re.search(r"or use the table (\S+), or .*: (--recorded)$", told)
+    assert named is not None
+    assert command(*asked, "--table", named[1]) == 0
+    assert command(*asked, named[2]) == 0
+
+
 # command | how the line goes on after "optnas: error: " | a part of the rest
 COMMANDS = """
 --out r | command line: --out: | run it first

@@ -19,7 +19,7 @@ from optnas.analysis.multiplicity import holm
 from optnas.analysis.sequential import e_process, running_scale
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
-from optnas.report.comparison import as_latex, forest
+from optnas.report.comparison import as_latex, by_file, forest
 from optnas.study.axes import axes_of, beside
 from optnas.study.comparing import compare as compare_study
 from optnas.study.declare import load_study
@@ -217,6 +217,58 @@ def test_an_unknown_axis_or_response_is_refused(
         compare_study(name, out, by, response, recorded=True)
 
 
+def test_runs_without_a_study_are_compared_by_what_they_differ_in(
+    compared: tuple[str, Path],
+) -> None:
+    name, out = compared
+    [declared] = compare_study(name, out, responses=["accuracy"], recorded=True)
+    [found] = compare_study(None, out, responses=["accuracy"], recorded=True)
+    assert set(found.by) == {"weight_optimizer", "arch_optimizer"}
+    plain = [
+        each.arm.replace("AdamW (lr 0.001)", "AdamW").replace(LABEL, "SGD")
+        for each in declared.arms
+    ]
+    assert [each.arm for each in found.arms] == sorted(plain)
+    assert sorted(abs(each.difference) for each in found.pairs) == pytest.approx(
+        sorted(abs(each.difference) for each in declared.pairs)
+    )
+    by = ["arch_optimizer"]
+    [own] = compare_study(None, out, by, ["accuracy"], recorded=True)
+    assert (own.pairs[0].arms, own.pairs[0].difference) == (("SGD", "Adam"), 10.0)
+
+
+def test_runs_that_differ_in_their_seed_alone_are_no_arms(tmp_path: Path) -> None:
+    name = tiny_study(tmp_path, "[0, 1]", search__epochs=1)
+    for run in load_study(name).runs.values():
+        write_run(run.settings.document(), RunFolder(tmp_path / "out" / run.id), 0)
+    with pytest.raises(UserError, match="differ in nothing but the seed; name a folder"):
+        compare_study(None, tmp_path / "out", recorded=True)
+    with pytest.raises(UserError, match="--out"):
+        compare_study(None, tmp_path / "none", recorded=True)
+
+
+def test_settings_of_one_component_are_axes_of_their_own(tmp_path: Path) -> None:
+    axes = {"weight_optimizer.momentum": [0.9, 0.0], "weight_optimizer.lr": [0.1, 0.05]}
+    grid = "[[grid]]\n" + "".join(f'"{key}" = {values}\n' for key, values in axes.items())
+    name = tiny_study(tmp_path, "[0]", grid, search__epochs=1)
+    for run in load_study(name).runs.values():
+        write_run(run.settings.document(), RunFolder(tmp_path / "out" / run.id), 0)
+    [found] = compare_study(None, tmp_path / "out", responses=["accuracy"], recorded=True)
+    assert {*found.by} == {*axes}
+    assert found.arms[0].arm == "weight_optimizer.lr 0.05, weight_optimizer.momentum 0"
+
+
+def test_each_question_has_files_of_its_own(compared: tuple[str, Path]) -> None:
+    """A report, and a comparison by something else, overwrote each other's compare.tex."""
+    found = compare_study(*compared, responses=["train_loss"], recorded=True)
+    for by, responses, name in (
+        ([], [], "compare"),
+        ([], ["train_loss"], "compare-train_loss"),
+        (["arch_optimizer.name"], [], "compare-by-arch_optimizer.name"),
+    ):
+        assert list(by_file(found, by, responses)) == [name]
+
+
 @pytest.mark.thorough
 def test_the_command_prints_rows_and_writes_files(
     compared: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -258,6 +310,14 @@ def test_arms_without_a_common_seed_are_told_in_a_line(
     assert "nan" not in told
     assert "no seed has both" not in told
     assert {path.name for path in figures.iterdir()} == {"compare.csv", "compare.tex"}
+    # What else is asked for is in files of its own.
+    more = ["--response", "auc accuracy", "--response", "train_loss", "--by", "arch_optimizer"]
+    assert command("study", "compare", name, "--out", str(out), "--recorded", *more) == 0
+    stems = {path.stem for path in figures.iterdir()} - {"compare"}
+    assert stems == {
+        "compare-auc-accuracy-by-arch_optimizer",
+        "compare-train_loss-by-arch_optimizer",
+    }
 
 
 def test_means_beside_a_difference_are_of_the_same_runs(tmp_path: Path) -> None:

@@ -253,6 +253,27 @@ def test_relative_links_and_images_resolve(path: Path) -> None:
             assert fragment in map(anchor, headings), f"{of(path)} links to {target}"
 
 
+@pytest.mark.checkout
+def test_the_package_points_to_pages_and_headings_that_are_there() -> None:
+    pointer = re.compile(r"(docs/[\w/-]+\.md)(?:, \"([^\"]+)\")?")
+    for file in [*(ROOT / "src").rglob("*.toml"), *(ROOT / "src").rglob("*.py")]:
+        for page, heading in pointer.findall(file.read_text()):
+            assert (ROOT / page).is_file(), f"{of(file)} points to {page}"
+            headings = re.findall(r"(?m)^#+ (.*)$", (ROOT / page).read_text())
+            assert not heading or heading in headings, f"{of(file)} points to {heading!r}"
+
+
+NUMBERED = re.compile(r"(?m)^(\d+)\. \*\*")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "protocols").glob("*.md")), ids=of)
+def test_deviations_are_numbered_one_by_one(path: Path) -> None:
+    """They are referred to by number, and two were 9."""
+    for section in path.read_text().split("\n#"):
+        numbers = [int(each) for each in NUMBERED.findall(section)]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
 def test_every_algorithm_has_a_page_that_names_its_settings() -> None:
     pages = [path.read_text() for path in PAGES]
     for name in registry.names("algorithm"):
@@ -275,6 +296,23 @@ def flat(document: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in document.items():
         joined |= flat(value, f"{prefix}.{key}" if prefix else key)
     return joined
+
+
+# What a row of settings names, all of it, besides what stands in parentheses.
+NAMED = {
+    "algorithm.name": registry.names("algorithm"),
+    "space.name": registry.names("space"),
+    "tracking.name": registry.names("tracker"),
+    "protocol": protocols.names(),
+    "data.name": registry.names("dataset"),
+}
+
+
+@pytest.mark.parametrize("key", NAMED)
+def test_the_row_of_a_setting_has_every_name(key: str) -> None:
+    page = (ROOT / "docs" / "command-line" / "settings.md").read_text()
+    (row,) = re.findall(rf"(?m)^\| `{re.escape(key)}` \| (.*) \|$", page)
+    assert sorted(re.findall(r"`([^`]+)`", re.sub(r"\([^()]*\)", "", row))) == sorted(NAMED[key])
 
 
 ON_DARTS_SPACES = ("darts", "darts-sdarts", "darts-robust", "darts-cpu")

@@ -24,6 +24,7 @@ from optnas.measures.figures import Curve, Figure, Panel, Row, Seed
 from optnas.measures.lines import measured
 from optnas.report import named, report, static
 from optnas.report.arms import TRADITIONAL, pair_of
+from optnas.report.columns import columns
 from optnas.report.data import drawn
 from optnas.report.epochs import epochs
 from optnas.report.material import Material
@@ -50,6 +51,50 @@ def data_of(page: str, figure: str) -> dict[str, Any]:
     assert found is not None
     document: dict[str, Any] = json.loads(found[1])
     return document
+
+
+def test_chosen_columns_by_epoch() -> None:
+    """Of the record, nested or not, and of what was measured; runs without it are told."""
+    measured_one = RunFolder(sorted((ROOT / "results" / "designs").glob("*/measures"))[0].parent)
+    bare = RunFolder(ROOT / "results" / "first-light" / "darts-SGD-SGD-0")
+    asked = ["alpha_entropy", "skip weight", "accuracy", "measure.gap.gap"]
+    first, second = columns([bare, measured_one], asked).rows
+    panels = [*first.panels, *second.panels]
+    assert [(each.title, each.unit) for each in panels] == [
+        ("entropy of softmax(alpha)", "nats"),
+        ("skip weight", ""),
+        ("benchmark accuracy of the derived cell, cifar10", "%"),
+        ("measure.gap.gap", "pp"),
+    ]
+    records = bare.read_epochs()
+    [curve] = [c for c in panels[0].curves if c.seeds[0].run == bare.path.name]
+    told = [value for value in curve.seeds[0].values if value is not None]
+    assert told == [record["alpha_entropy"] for record in records]
+    [line] = measured_one.read_measures("gap")
+    values = [v for c in panels[3].curves for s in c.seeds for v in s.values if v is not None]
+    assert values == [line["values"]["gap"]]
+    assert f"{bare.path.name}: not recorded" in panels[3].remarks
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["--column", "alpha_entrop"],
+            "--column = 'alpha_entrop': no run has a number in a column",
+        ),
+        (["--column", "alpha_entrop"], "did you mean alpha_entropy?"),
+        (["--column", "search.epochs"], "--column = 'search.epochs'"),
+        (["--column", "skips", "--figure", "F7"], "the figure F7 chooses its own columns"),
+    ],
+)
+def test_an_unknown_column_is_refused(
+    words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(ROOT / "results" / "first-light" / "darts-SGD-SGD-0")
+    assert command("plot", run, "-o", str(tmp_path / "a.svg"), *words) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "a.svg").exists()
 
 
 @pytest.mark.thorough
@@ -363,9 +408,12 @@ def test_a_study_whose_axis_is_no_pair_says_so_and_shows_a_strangers_figure(tmp_
             run(planned.settings, run_folder)
     page = report(name, tmp_path / "out").read_text()
     text = " ".join(page.split())
-    assert "Two values are equally common of weight_optimizer.lr" in text
-    assert "the study has no finished run yet" not in text
-    assert "F7 (two values are equally common of weight_optimizer.lr)" in text
+    assert "Several values are equally common of weight_optimizer.lr" in text
+    assert "no run is finished yet" not in text
+    table = (tmp_path / "out" / "figures" / "T1.csv").read_text()
+    assert '"SGD + Adam, weight_optimizer.lr 0.01",1,' in table  # a row for each value
+    assert '"SGD + Adam, weight_optimizer.lr 0.1",1,' in table
+    assert "F7 (several values are equally common of weight_optimizer.lr)" in text
     figure = data_of(page, "flatness")
     assert "weight_optimizer.lr=0.01" in json.dumps(figure)
     assert (tmp_path / "out" / "figures" / "flatness.png").exists()

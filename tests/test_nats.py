@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import statistics
 import tarfile
@@ -190,6 +191,20 @@ def full_summary() -> Summary:
     summary.count_QN[:] = 2
     summary.spread_QN[:, 5], summary.count_QN[:, 5] = np.nan, 1
     return summary
+
+
+def test_the_file_of_the_official_table_is_made_of_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the page of tables tells it, for whom nobody hands the file to."""
+    monkeypatch.setenv("OPTNAS_DATA", str(tmp_path))
+    nats.save(full_summary(), nats.path_to_write(tmp_path), archive="a")
+    page = (Path(__file__).parents[1] / "docs" / "benchmarks.md").read_text()
+    (block,) = (each for each in re.findall(r"(?s)```python\n(.*?)```", page) if "gzip" in each)
+    exec(block, {})
+    made, imported = (load_table(name, folder=tmp_path) for name in ("official", "nats-tss"))
+    for question in made.coverage.questions:
+        assert np.abs(made.values(question) - imported.values(question)).max() <= 5.1e-5
 
 
 def test_a_whole_table_is_like_any_other(tmp_path: Path, home: Path) -> None:

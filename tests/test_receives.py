@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,19 @@ from topics import text_of
 
 import optnas
 from optnas.algorithms.base import Algorithm, Selection, Trial, Turn, Watch, WeightGradients
-from optnas.algorithms.bilevel import Bilevel, Hypergradient, Loss, LossValue, VirtualStep
+from optnas.algorithms.bilevel import (
+    Bilevel,
+    Hypergradient,
+    Loss,
+    LossValue,
+    VirtualStep,
+    VirtualSteps,
+)
 from optnas.algorithms.progress import Draw, InnerStep, Progress
 from optnas.base import registry
+from optnas.data.augmentation import Augmentation
+from optnas.data.images import Images
+from optnas.measures.evaluation import Batch
 from optnas.measures.snapshot import Snapshot
 from optnas.spaces.base import Space, Wiring
 from optnas.spaces.network.protocol import Output, SearchNetwork
@@ -38,10 +49,10 @@ PAGES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "steps": ("Of a step", (Progress, Draw, InnerStep, WeightGradients)),
     "hypergradients": (
         "Of a hypergradient",
-        (Bilevel, Loss, LossValue, VirtualStep, Hypergradient),
+        (Bilevel, Loss, LossValue, VirtualStep, VirtualSteps, Hypergradient),
     ),
     "algorithms": ("Of an algorithm", (Algorithm, Trial, Selection, Watch, Turn)),
-    "measures": ("Of a measure", (Snapshot, Statistics)),
+    "measures": ("Of a measure", (Snapshot, Batch, Images, Augmentation, Statistics)),
     "spaces": ("Of a space", (Space, Wiring)),
     "networks": ("Of a network", (SearchNetwork, Output, Operation, Site)),
 }
@@ -55,10 +66,14 @@ RECEIVED: dict[Any, str] = {
     Loss: "Both losses of `problem`, and those of its `more_train_batches`.",
     LossValue: "What a loss returns.",
     VirtualStep: "It is `problem.virtual_step`.",
+    VirtualSteps: "It is `problem.virtual_steps`.",
     Hypergradient: "",
     WeightGradients: "Handed back by `on_weight_gradients`.",
     Trial: "Received by the `choose` of a selection, and by the `look` of a watch.",
     Snapshot: "Received by a measure.",
+    Batch: "One of `snapshot.batches`; what the losses of `problem` are taken of.",
+    Images: "One of `snapshot.images`.",
+    Augmentation: "It is `snapshot.augmentation`.",
     SearchNetwork: "It is `snapshot.supernet`.",
     Space: "Received by any factory that has a parameter `space`.",
     Wiring: "One of `space.wirings`.",
@@ -187,9 +202,16 @@ def test_every_member_is_there_and_described(cls: Any) -> None:
 
 
 def test_every_value_that_a_part_meets_has_its_section() -> None:
-    """Those of the package's public names that the types of other sections mention."""
+    """Public names, and classes of the package, that the types of other sections mention."""
     types = " ".join(kind for cls in RECEIVED for _, kind, _ in members(cls))
-    mentioned = {name for name in optnas.__all__ if re.search(rf"\b{name}\b", types)}
+    classes = {
+        name
+        for cls in RECEIVED
+        for name, value in vars(sys.modules[cls.__module__]).items()
+        if inspect.isclass(value) and value.__module__.startswith("optnas.")
+    }
+    names = {*optnas.__all__, *classes}
+    mentioned = {name for name in names if re.search(rf"\b{name}\b", types)}
     # Types of functions and of a table of tensors; tables of a benchmark and cells, in docs/api.md.
     known = {
         "Architecture",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from cases import refused, write_files
+from cases import command, refused, write_files
 from studies import tiny_study
 
 from optnas import UserError
@@ -226,3 +226,43 @@ def test_what_a_schema_refuses(given: dict[str, Any], place: str, remedy: str) -
     with pytest.raises(UserError) as caught:
         complete(ODD, given, section="odd", describe=registry.describe)
     refused(caught.value, f"command line: {place}", remedy)
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_who_misses_a_component_is_told_how_to_name_one_of_their_own(kind: str) -> None:
+    with pytest.raises(UserError, match=r"\(or write \./file\.py:NAME\)$"):
+        registry.find(kind, "./no_such_file.csv")
+
+
+# words of the command line, and the end of what it says
+NO_SUCH = (
+    (["search", "benchmark.table=./none.csv", "-o", "out"], "(or write ./file.py:NAME)"),
+    (
+        ["search", "weight_optimizer.name=Adm", "-o", "out"],
+        "did you mean Adam? (or write ./file.py:NAME)",
+    ),
+    (
+        ["search", "measures.gapp.every=1", "-o", "out"],
+        "did you mean gap? (or write measures.gapp.name=./file.py:NAME)",
+    ),
+    (["measure", "runs", "gapp"], "did you mean gap? (or write ./file.py:NAME)"),
+    (["exam", "dartz"], "did you mean darts? (or write ./file.py:NAME)"),
+    (
+        ["study", "claims", "--out", "runs", "--claims", "H3c"],
+        "did you mean H3? (or write ./file.toml or ./file.py:NAME)",
+    ),
+)
+
+
+@pytest.mark.parametrize(("words", "ending"), NO_SUCH, ids=lambda value: str(value)[:40])
+def test_the_command_line_tells_it_too(
+    words: list[str],
+    ending: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert command(*words) == 2
+    assert capsys.readouterr().err.rstrip().endswith(ending)

@@ -130,6 +130,33 @@ def test_the_table_has_final_best_and_drop() -> None:
     assert as_latex([line]).count(r"\\") == 2
 
 
+@pytest.mark.parametrize("seeds", [5, 6])
+def test_the_table_has_the_intervals_that_a_comparison_would_have(seeds: int) -> None:
+    """Brackets of two runs stood there, and nothing said what they were."""
+    lines = summary(material(study(arms("darts"), planted, seeds=seeds, epochs=4)))
+    ends = [(each.low, each.high) for each in lines[0].estimates]
+    assert (None in ends[0]) == (seeds < 6)
+    said, *rows = as_latex(lines).splitlines()
+    assert said.startswith("% n: finished runs; mean over runs [its 95 % percentile bootstrap")
+    assert said.endswith("fewer than 6 runs have none")
+    assert any("[" in row for row in rows) == (seeds >= 6)
+    assert f"& {seeds} &" in rows[4]
+
+
+def test_a_balanced_sweep_has_a_row_for_each_value() -> None:
+    """Of three equally common values there is none of most runs: the table was empty."""
+    every = [c for c in arms("darts") if c["weight_optimizer.name"] == "SGD"]
+    swept = [{**c, "weight_optimizer.momentum": m} for c in every for m in (0.9, 0.0, 0.5)]
+    others = [{**c, "weight_optimizer.momentum": 0.9} for c in arms("sdarts-rs") if c not in every]
+    lines = summary(material(study(swept, planted, seeds=2)))
+    told = [
+        f"SGD + {a}, weight_optimizer.momentum {m}" for a in ("SGD", "Adam") for m in (0, 0.5, 0.9)
+    ]
+    assert [(line.pair, line.n) for line in lines] == [(each, 2) for each in told]
+    lines = summary(material(study([*swept, *others], planted, seeds=2)))  # now 0.9 is of most
+    assert {line.pair for line in lines if line.algorithm == "darts"} == {"SGD + SGD", "SGD + Adam"}
+
+
 def test_the_best_epoch_of_the_table_is_none_before_the_first_step() -> None:
     every = study(arms("darts"), planted, seeds=3, epochs=4)
     every.loc[every["epoch"] == 0, "benchmark.cifar10"] = 99.0
@@ -416,8 +443,13 @@ def test_own_claims_figures_and_labels_stand_in_the_report(tmp_path: Path) -> No
         out,
         claims=[str(tmp_path / "claims")],
         figures=[f"{tmp_path / 'own.py'}:flat"],
+        responses=["auc accuracy"],
         recorded=True,
     )
+    figures = page.parent / "figures"
+    assert {each.name for each in figures.glob("compare*.csv")} == {"compare-auc-accuracy.csv"}
+    assert 'href="figures/compare-auc-accuracy.tex"' in page.read_text()
+    assert "--response 'auc accuracy'" in page.read_text().replace("&#39;", "'")
     text = page.read_text()
     assert re.findall(r'<span class="id">(\w+)</span>', text) == ["mine"]
     assert '<section id="flat">' in text

@@ -92,6 +92,9 @@ if TYPE_CHECKING:
     from optnas.spaces.tables import TableSource as TableSource
     from optnas.spaces.tables import data_folder as data_folder
     from optnas.spaces.tables import load_table as load_table
+    from optnas.spaces.tables.coverage import Question as Question
+    from optnas.spaces.tables.csv_file import CsvTable as CsvTable
+    from optnas.spaces.tables.csv_file import Layout as Layout
     from optnas.spaces.tables.trained import trained as trained
     from optnas.spaces.wiring import Wiring as Wiring
     from optnas.study.engines.base import Engine as Engine
@@ -140,6 +143,8 @@ _HOME = {
             *("Coverage", "Measurements", "Table", "TableSource"),
             *("data_folder", "load_table"),
         ),
+        "spaces.tables.coverage": ("Question",),
+        "spaces.tables.csv_file": ("CsvTable", "Layout"),
         "spaces.tables.trained": ("trained",),
         "spaces.wiring": ("Wiring",),
         "study.engines.base": ("Engine",),

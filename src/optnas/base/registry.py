@@ -16,7 +16,7 @@ import importlib
 import importlib.metadata
 import importlib.resources
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from typing import Any, NamedTuple
 
@@ -84,6 +84,9 @@ NEEDS = {
     "driver": "the operation weights of another run by epoch, in `Progress.memory['driver']`",
     "inner-step": "the train loss of a weight step at any operation weights, in `Progress.inner`",
 }
+
+# How a component of one's own is written, wherever a name is accepted.
+OWN = "./file.py:NAME"
 
 _FACTORIES: Registered = {}
 # What was said of a factory when it was registered, by kind and address.
@@ -262,7 +265,29 @@ def names(kind: str) -> list[str]:
     return sorted({name for of_kind, name in _FACTORIES if of_kind == kind} | set(_offered(kind)))
 
 
-def find(kind: str, name: str, *, where: object = COMMAND_LINE, key: str | None = None) -> Factory:
+def nearest(name: str, valid: Iterable[str], own: str = OWN) -> str:
+    """A remedy for the name of a component that is not there.
+
+    Args:
+        name: what the user wrote.
+        valid: the names that would have been accepted.
+        own: how one of the user's own is written.
+
+    Example:
+        >>> nearest("dart", ["darts", "random"])
+        'did you mean darts? (or write ./file.py:NAME)'
+    """
+    return f"{did_you_mean(name, valid)} (or write {own})"
+
+
+def find(
+    kind: str,
+    name: str,
+    *,
+    where: object = COMMAND_LINE,
+    key: str | None = None,
+    own: str = OWN,
+) -> Factory:
     """The factory behind a registered name, a ``module:Object`` or a ``./file.py:Object``.
 
     Args:
@@ -270,6 +295,7 @@ def find(kind: str, name: str, *, where: object = COMMAND_LINE, key: str | None 
         name: what the user wrote.
         where: the file or command line it was written in, for the error.
         key: its dotted key, for the error.
+        own: how one of the user's own is written there, for the error.
 
     Raises:
         UserError: there is no such name, or it cannot be loaded, or two packages offer it.
@@ -280,24 +306,24 @@ def find(kind: str, name: str, *, where: object = COMMAND_LINE, key: str | None 
     if name.endswith(".py"):
         raise refuse("names a file, not what is in it", remedy=f"write {name}:NAME")
     _discover(kind)
-    own = _FACTORIES.get((kind, name))
+    ours = _FACTORIES.get((kind, name))
     entries = [
         entry
         for entry in _offered(kind).get(name, ())
-        if own is None or entry.value.replace(" ", "") != _address(own)
+        if ours is None or entry.value.replace(" ", "") != _address(ours)
     ]
-    homes = ["optnas"] if own is not None else []
+    homes = ["optnas"] if ours is not None else []
     homes += sorted(f"package {entry.dist.name}" for entry in entries if entry.dist is not None)
     if len(homes) > 1:
         raise refuse(
             f"is offered by {' and by '.join(homes)}",
             remedy="uninstall one, or write module:Object",
         )
-    if own is not None:
-        return own
+    if ours is not None:
+        return ours
     if entries:
         return load_entry(entries[0], homes[0], refuse)
-    raise refuse(f"there is no {kind} of this name", remedy=did_you_mean(name, names(kind)))
+    raise refuse(f"there is no {kind} of this name", remedy=nearest(name, names(kind), own))
 
 
 def complete_settings(

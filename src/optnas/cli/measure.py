@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optnas.base.errors import COMMAND_LINE, EXIT_DONE, EXIT_FAILED, UserError, did_you_mean
+from optnas.base.errors import COMMAND_LINE, EXIT_DONE, EXIT_FAILED, UserError
 from optnas.cli.common import DataFolder, Device, Threads, dotted_settings, runs_at
 from optnas.cli.printing.text import say
 
@@ -60,6 +60,8 @@ def measure(
 
 def _told_apart(words: list[str]) -> tuple[list[Path], dict[str, dict[str, Any]]]:
     """Run folders, and by label the settings of the measures that are named."""
+    from optnas.base.registry import nearest
+
     plain = [word for word in words if "=" not in word or Path(word).is_dir()]
     known = _known(plain)
     chosen = [word for word in plain if word in known or ":" in word]
@@ -70,7 +72,7 @@ def _told_apart(words: list[str]) -> tuple[list[Path], dict[str, dict[str, Any]]
                 "there is no such path, nor a measure of this name",
                 key="DIR... NAME...",
                 value=word,
-                remedy="check the path" if "/" in word else did_you_mean(word, known),
+                remedy="check the path" if "/" in word else nearest(word, known),
             )
     if not chosen or not runs:
         raise UserError(

@@ -21,7 +21,16 @@ def plot(
     ] = None,
     *,
     output: Annotated[Path, typer.Option("-o", "--output", help="a .png, .svg or .pdf file")],
-    figure: Annotated[str, typer.Option(help="its name; they are listed below")] = "epochs",
+    figure: Annotated[
+        str | None,
+        typer.Option(help="its name; they are listed below  [default: epochs]"),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="this column by epoch, such as alpha_entropy; repeatable"
+        ),
+    ] = None,
     table: Annotated[
         str | None, typer.Option(help="ask this benchmark table again, for all runs")
     ] = None,
@@ -47,9 +56,18 @@ def plot(
     _no_figures(named)
     folders = runs_at([Path(word) for word in named])
     options = dotted_settings([word for word in words or [] if word not in named])
+    if column and figure is not None:
+        raise UserError(
+            f"the figure {figure} chooses its own columns",
+            key="--column",
+            value=" ".join(column),
+            remedy="leave out --figure, or --column",
+        )
+    if column:
+        figure, options = "columns", {**options, "column": column}
     lines = None if reference is None else reference.split(",")
     plot_figure(
-        figure,
+        figure or "epochs",
         folders,
         output,
         options,

@@ -194,7 +194,10 @@ def table(
 
 @app.command()
 def compare(
-    study: Name,
+    study: Annotated[
+        str | None,
+        typer.Argument(metavar="[STUDY]", help="a shipped name or a TOML file; default: every run"),
+    ] = None,
     *,
     out: Out,
     to: Annotated[
@@ -235,11 +238,11 @@ def compare(
         numbers_version=numbers_version,
     )
     if as_json:
-        told = {"study": study, "comparisons": [as_plain(each) for each in found]}
+        told = {"study": study or str(out), "comparisons": [as_plain(each) for each in found]}
         typer.echo(dump_json(told, indent=1))
     else:
         print_comparisons(found)
-    files = write_comparison(found, out / "figures" if to is None else to)
+    files = write_comparison(found, out / "figures" if to is None else to, by or (), response or ())
     if not as_json:
         say(f"wrote {', '.join(map(str, files))}")
 
@@ -337,6 +340,10 @@ def report(
         list[str] | None,
         typer.Option("--figure", metavar="NAME|FILE:NAME", help="a further figure of runs"),
     ] = None,
+    response: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="compare arms by this, as study compare does"),
+    ] = None,
     benchmark: Annotated[
         str | None, typer.Option("--table", help="ask this benchmark table for all runs")
     ] = None,
@@ -357,6 +364,7 @@ def report(
         runs=run or (),
         claims=which,
         figures=figure or (),
+        responses=response or (),
         benchmark=benchmark,
         recorded=recorded,
         hold=dotted_settings(hold),

@@ -91,8 +91,8 @@ class Images:
     """A half of the data, decoded and on the device.
 
     Args:
-        images_NCHW: ``uint8``.
-        labels_N: ``int64``.
+        images_NCHW: pixels, ``uint8 [N, C, H, W]``.
+        labels_N: their classes, ``int64 [N]``.
         mean_C: mean of each channel, of pixel values in 0 to 1.
         std_C: standard deviation of each channel, of pixel values in 0 to 1.
     """

@@ -24,8 +24,8 @@ class Batch(NamedTuple):
     """Normalised images and labels on the device.
 
     Attributes:
-        images_BCHW: the images.
-        labels_B: their classes.
+        images_BCHW: the images, floats of the search's precision, `[B, C, H, W]`.
+        labels_B: their classes, ``int64 [B]``.
         draw: in a step of a search whose operations draw noise, the seed of what they draw on this
             batch; None elsewhere.
     """

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import pydantic
 
 from optnas.base import registry
-from optnas.base.errors import UserError, did_you_mean
+from optnas.base.errors import UserError
 from optnas.base.schema import Component, Setting, complete, either, settings_of, type_of
 from optnas.optimizers.base import SUPPLIED
 
@@ -215,7 +215,7 @@ def describe(kind: str, name: str, key: str) -> Component:
             "there is no optimizer of this name",
             key=key,
             value=name,
-            remedy=did_you_mean(name, offered) + " (or write module:Class)",
+            remedy=registry.nearest(name, offered),
         )
     factory = _found(name, key)
     if not for_alpha and facts(name).get("on_simplex"):

@@ -28,8 +28,8 @@ from optnas.base.records import RunFolder
 from optnas.measures.figures import Row
 from optnas.report import summary
 from optnas.report.comparison import (
-    NAME,
     NO_PAIR,
+    by_file,
     forest,
     heading,
     interval,
@@ -63,6 +63,7 @@ def report(
     runs: Sequence[str] = (),
     claims: Sequence[str] | None = None,
     figures: Sequence[str] = (),
+    responses: Sequence[str] = (),
     benchmark: str | None = None,
     recorded: bool = False,
     hold: Mapping[str, Any] | None = None,
@@ -78,6 +79,7 @@ def report(
         runs: ids of the runs that get a page; default: the newest `NEWEST`.
         claims: names, files, folders of files, ``all`` for the registered ones; default: those.
         figures: further figures by name or as ``./file.py:function``.
+        responses: what the arms are compared by, as of `optnas.study.comparing.compare_runs`.
         benchmark: ask this benchmark table instead of each run's own.
         recorded: take benchmark accuracies as the runs recorded them; needs no table.
         hold: values at which figures and claims hold settings that vary in the study; by default
@@ -116,23 +118,29 @@ def report(
     listed, rest = in_reach(findings)
     noise = noise_words(answering) if answering else {}
     axes = axes_of(loaded)
-    compared = compare_runs(loaded, folders, table, noise=noise, axes=axes) if axes else []
-    tested = any(each.tested for each in compared)
-    forests = [Picture(NAME, "Comparison of the arms", forest(compared))] if tested else []
+    compared = (
+        compare_runs(loaded, folders, table, responses=responses, noise=noise, axes=axes)
+        if axes
+        else []
+    )
+    files = by_file(compared, responses=responses)
+    tested = [name for name, held in files.items() if any(each.tested for each in held)]
+    forests = [
+        Picture(name, "Comparison of the arms", forest(files[name], name)) for name in tested
+    ]
     target = Path(out if to is None else to)
     text = _render(
         study=loaded,
         study_text=STUDIES.text_of(study),
         command=study_command(study, folder_path(out)),
         report_command=f"optnas study report {study} --out {out}"
-        + "".join(
-            f" --hold {shlex.quote(f'{key}={value}')}" for key, value in (hold or {}).items()
-        ),
+        + "".join(f" --hold {shlex.quote(f'{key}={value}')}" for key, value in (hold or {}).items())
+        + "".join(f" --response {shlex.quote(each)}" for each in responses),
         version=importlib.metadata.version("optnas"),
         entries=entries,
         counts=counted(entries),
         strips=[strips(each) for each in compared],
-        tested=tested,
+        files={name: name in tested for name in files},
         no_pair=NO_PAIR,
         listing=listing(loaded, axes, entries, material.runs),
         figures=drawings,
@@ -141,6 +149,7 @@ def report(
         summary=lines,
         summary_fields=[dataclasses.asdict(line) for line in lines],
         told=summary.told,
+        brackets=summary.BRACKETS,
         findings=findings,
         families=by_family(listed),
         rest=rest,
@@ -158,10 +167,10 @@ def report(
     )
     with writing("the report", key="--to", path=target):
         (target / "figures").mkdir(parents=True, exist_ok=True)
-        empty = [*(each.name for each in absent), *([] if tested else [NAME])]
+        empty = [*(each.name for each in absent), *(name for name in files if name not in tested)]
         write_pictures([*drawings, *forests], empty, target / "figures")
-        if compared:
-            write_tables(compared, target / "figures")
+        for name, held in files.items():
+            write_tables(held, target / "figures", name)
         write_text(target / "figures" / "T1.csv", summary.as_csv(lines))
         write_text(target / "figures" / "T1.tex", summary.as_latex(lines))
         write_text(target / "report.html", text)
@@ -210,7 +219,7 @@ def figures_of(
             found.append(made)
     tied = _tied(material)
     if tied and not comparable.any():
-        why = f"two values are equally common of {', '.join(tied)}"
+        why = f"several values are equally common of {', '.join(tied)}"
         absent = [each._replace(why=why) for each in absent]
     return found, [*absent, *broken]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -197,15 +198,41 @@ def _latex_row(pair: Pair) -> str:
     return rf"{' & '.join([*cells, told or 'no'])} \\"
 
 
-def write_tables(comparisons: Sequence[Comparison], folder: Path) -> None:
+def by_file(
+    comparisons: Sequence[Comparison], by: Sequence[str] = (), responses: Sequence[str] = ()
+) -> dict[str, list[Comparison]]:
+    """Comparisons by the name of the files that hold them: what else is asked is in other files.
+
+    Such as ``compare``, ``compare-measure.gap.gap`` or ``compare-by-arch_optimizer``.
+
+    Args:
+        comparisons: what was compared.
+        by: the axes that were asked for; none is no part of the name.
+        responses: those that were asked for, likewise.
+    """
+    found: dict[str, list[Comparison]] = {}
+    axes = [f"by-{'-'.join(by)}"] if by else []
+    for each in comparisons:
+        response = [each.response.removeprefix("final ")] if responses else []
+        name = re.sub(r"[^\w.-]+", "-", "-".join([NAME, *response, *axes]))
+        found.setdefault(name, []).append(each)
+    return found
+
+
+def write_tables(comparisons: Sequence[Comparison], folder: Path, name: str = NAME) -> None:
     """Write ``compare.csv`` and ``compare.tex``; errors as of `write_comparison`."""
     with writing("the comparison", key="--to", path=folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / f"{NAME}.csv", as_csv(comparisons))
-        write_text(folder / f"{NAME}.tex", as_latex(comparisons))
+        write_text(folder / f"{name}.csv", as_csv(comparisons))
+        write_text(folder / f"{name}.tex", as_latex(comparisons))
 
 
-def write_comparison(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
+def write_comparison(
+    comparisons: Sequence[Comparison],
+    folder: Path,
+    by: Sequence[str] = (),
+    responses: Sequence[str] = (),
+) -> list[Path]:
     """Write ``compare.csv``, ``compare.tex`` and the forest plot in every format.
 
     Where no pair has a seed in common there is no plot, and none of an earlier time is left.
@@ -213,6 +240,8 @@ def write_comparison(comparisons: Sequence[Comparison], folder: Path) -> list[Pa
     Args:
         comparisons: what was compared.
         folder: where to write; made if it is not there.
+        by: the axes that were asked for, which name the files, see `by_file`.
+        responses: those that were asked for, likewise.
 
     Returns:
         The files.
@@ -220,17 +249,20 @@ def write_comparison(comparisons: Sequence[Comparison], folder: Path) -> list[Pa
     Raises:
         UserError: the folder cannot be written.
     """
-    tables = [folder / f"{NAME}.{kind}" for kind in ("csv", "tex")]
-    pictures = [folder / f"{NAME}.{kind}" for kind in FORMATS]
-    write_tables(comparisons, folder)
-    if not any(each.tested for each in comparisons):
+    written: list[Path] = []
+    for name, held in by_file(comparisons, by, responses).items():
+        write_tables(held, folder, name)
+        written += [folder / f"{name}.{kind}" for kind in ("csv", "tex")]
+        pictures = [folder / f"{name}.{kind}" for kind in FORMATS]
+        if not any(each.tested for each in held):
+            for path in pictures:
+                path.unlink(missing_ok=True)
+            continue
+        drawing = forest(held, name)
         for path in pictures:
-            path.unlink(missing_ok=True)
-        return tables
-    drawing = forest(comparisons)
-    for path in pictures:
-        write_figure(drawing, path, dpi=DPI)
-    return [*tables, *pictures]
+            write_figure(drawing, path, dpi=DPI)
+        written += pictures
+    return written
 
 
 # --- page ---------------------------------------------------------------------------------------
@@ -286,10 +318,14 @@ def strips(comparison: Comparison) -> Strips:
 # --- picture ------------------------------------------------------------------------------------
 
 
-def forest(comparisons: Sequence[Comparison]) -> Figure:
+def forest(comparisons: Sequence[Comparison], name: str = NAME) -> Figure:
     """A forest plot: a row per pair, its difference in its interval, the seeds behind it.
 
     Filled where the two arms are told apart by p after Holm, or by E.
+
+    Args:
+        comparisons: one below the other.
+        name: of the file beside it that has every pair.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -307,7 +343,7 @@ def forest(comparisons: Sequence[Comparison]) -> Figure:
             ends = (left, (top - HEAD - axes) / whole, 0.76 - left, axes / whole)
             over = f"averaged over {', '.join(each.over)}" if each.over else ""
             if len(each.pairs) > MOST_DRAWN:
-                over += f"   the first {MOST_DRAWN} of {len(each.pairs)} pairs; all: {NAME}.csv"
+                over += f"   the first {MOST_DRAWN} of {len(each.pairs)} pairs; all: {name}.csv"
             drawing.text(0.01, (top - 0.17) / whole, heading(each), va="center", weight="bold")
             drawing.text(0.01, (top - 0.34) / whole, over, va="center", fontsize=6, color=GREY)
             _draw(drawing.add_axes(ends), each)

@@ -117,14 +117,21 @@ def epochs(
             remarks=[*filter(None, [asked.remark])],
         )
         panels.append(accuracy)
-    panels[0] = replace(panels[0], remarks=_stopped(runs))
+    panels[0] = replace(panels[0], remarks=stopped(runs))
     title = f"search on {data_names([run.read_config() for run in runs])}"
     row = Row(title, panels, "algorithm: weight optimizer + architecture optimizer")
     return Figure("Runs by epoch", [row])
 
 
-def _stopped(runs: Sequence[RunFolder]) -> list[str]:
-    """Runs that did not end as planned."""
+def stopped(runs: Sequence[RunFolder]) -> list[str]:
+    """Runs that did not end as planned.
+
+    Args:
+        runs: the runs.
+
+    Returns:
+        A line for each of them.
+    """
     results = [(run, run.read_result()) for run in runs]
     return [
         f"{run.path.name}: {result['status'] if result else 'not finished'}"

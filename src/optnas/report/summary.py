@@ -13,9 +13,12 @@ import numpy as np
 from optnas.analysis.bands import band
 from optnas.analysis.claims.declare import NAMES
 from optnas.analysis.curves import searched
+from optnas.analysis.power import fewest_seeds
+from optnas.analysis.runs import plain
 from optnas.base.columns import RECORD, SUPERNET_ACCURACY, TOP_EIGENVALUE, symbol
 from optnas.base.escapes import for_csv, for_latex
-from optnas.report.arms import ALGORITHM, Arm, pair_arms
+from optnas.measures.drawing import pair_look
+from optnas.report.arms import ALGORITHM, Arm, pair_arms, pair_of, pairs_in, runs_of
 from optnas.report.material import Material
 
 # Name, unit, digits after the point.
@@ -27,11 +30,16 @@ COLUMNS = (
     ("supernet accuracy", symbol(RECORD[SUPERNET_ACCURACY].unit), 2),
 )
 RECORDED = (TOP_EIGENVALUE, SUPERNET_ACCURACY)  # the last of them
+# As a comparison of arms: fewer runs have no interval of 95 %.
+FEWEST = fewest_seeds()
+BRACKETS = (
+    f"mean over runs [its 95 % percentile bootstrap interval]; fewer than {FEWEST} runs have none"
+)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over runs, its 95 % interval, and how many runs have the number."""
+    """A mean over runs, how many have the number, and its 95 % interval, of `FEWEST` or more."""
 
     mean: float | None
     low: float | None
@@ -41,7 +49,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of T1: an arm, and one estimate per column of `COLUMNS`."""
+    """A line of T1: an arm, and one estimate per column of `COLUMNS`.
+
+    ``pair`` also has the values of settings of which no value is that of most runs.
+    """
 
     algorithm: str
     pair: str
@@ -53,6 +64,9 @@ class Line:
 
 def summary(material: Material) -> list[Line]:
     """The lines of T1: every algorithm and pair with finished runs.
+
+    A setting that varies is held at the value of most runs. Where two values are equally common
+    there is none, and each value is a line.
 
     Returns:
         The lines, algorithms in the order of the runs, pairs in that of the legend.
@@ -70,8 +84,44 @@ def summary(material: Material) -> list[Line]:
             [_estimate(values) for values in _responses(material, arm)],
         )
         for name in ordered
-        for arm in pair_arms(material.selection, str(name))
+        for arm in _arms(material, str(name))
     ]
+
+
+def _arms(material: Material, algorithm: str) -> list[Arm]:
+    """One arm per pair and value of each tied setting."""
+    selection, named = material.selection, set(NAMES)
+    arms = {arm.label: arm for arm in pair_arms(selection, algorithm)}
+    found: list[Arm] = []
+    for pair in pairs_in(selection, {ALGORITHM: algorithm}):
+        cell = {ALGORITHM: algorithm, **pair}
+        label = pair_of(cell)
+        tied = selection.ties(cell, named)
+        if not tied:
+            found += [arms[label]] if label in arms else []
+            continue
+        shown = selection.runs.settings.loc[selection.comparable(cell, {*named, *tied}), tied]
+        values = {tuple(map(plain, row)): row for row in shown.itertuples(index=False)}
+        for key in sorted(values, key=_by_number):
+            held = dict(zip(tied, values[key], strict=True))
+            told = ", ".join(
+                f"{name} {value or 'none'}" for name, value in zip(tied, key, strict=True)
+            )
+            runs = runs_of(selection, {**cell, **held})
+            found.append(Arm(f"{label}, {told}", *pair_look(label), {**cell, **held}, runs))
+    return found
+
+
+def _by_number(values: Sequence[str]) -> list[tuple[float, str]]:
+    """Values of settings in the order of their numbers, words last."""
+
+    def number(value: str) -> float:
+        try:
+            return float(value)
+        except ValueError:
+            return math.inf
+
+    return [(number(value), value) for value in values]
 
 
 def _responses(material: Material, arm: Arm) -> list[list[float]]:
@@ -101,7 +151,8 @@ def _estimate(values: Sequence[float]) -> Estimate:
     found = band(np.array(values)[:, None])
     numbers = (float(end[0]) for end in (found.mean, found.low, found.high))
     mean, low, high = (number if math.isfinite(number) else None for number in numbers)
-    return Estimate(mean, low, high, int(found.n[0]))
+    n = int(found.n[0])
+    return Estimate(mean, low, high, n) if n >= FEWEST else Estimate(mean, None, None, n)
 
 
 def as_csv(lines: Sequence[Line]) -> str:
@@ -119,7 +170,7 @@ def as_csv(lines: Sequence[Line]) -> str:
 
 
 def as_latex(lines: Sequence[Line]) -> str:
-    r"""T1 as a ``tabular`` for ``\usepackage{booktabs}``; intervals in brackets."""
+    r"""T1 as a ``tabular`` for ``\usepackage{booktabs}``; a comment says what is in brackets."""
     heads = " & ".join(for_latex(f"{name} ({unit})") for name, unit, _ in COLUMNS)
     rows = [
         " & ".join(
@@ -131,7 +182,9 @@ def as_latex(lines: Sequence[Line]) -> str:
     ]
     body = "\n".join([rf"algorithm & pair & $n$ & {heads} \\", r"\midrule", *rows])
     columns = "llr" + "r" * len(COLUMNS)
-    return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
+    inside = f"\\toprule\n{body}\n\\bottomrule"
+    tabular = f"\\begin{{tabular}}{{{columns}}}\n{inside}\n\\end{{tabular}}"
+    return f"% n: finished runs; {BRACKETS}\n{tabular}\n"
 
 
 def told(estimate: Estimate, digits: int) -> str:

@@ -26,6 +26,7 @@ from optnas.spaces.tables import data_folder
 from optnas.study.axes import Axis, arms_of, axes_of, chosen_axes
 from optnas.study.declare import Study
 from optnas.study.folder import opened
+from optnas.study.gathered import gathered
 from optnas.study.states import State
 from optnas.study.tables import answering_table, known_runs, table_of
 
@@ -79,7 +80,7 @@ class Comparison:
 
 
 def compare(
-    study: str,
+    study: str | None,
     out: str | Path,
     by: Sequence[str] = (),
     responses: Sequence[str] = (),
@@ -92,19 +93,23 @@ def compare(
     """Compare the arms of a study, each pair within seeds.
 
     Args:
-        study: a shipped name, or the path of a study.
+        study: a shipped name, or the path of a study; None takes every run below ``out``, with what
+            they differ in for axes.
         out: the study's folder, or a folder of records.
         by: see `compare_runs`.
         responses: see `compare_runs`.
         benchmark: ask this benchmark table instead of each run's own.
         data: the data folder; default: the variable ``OPTNAS_DATA``.
         recorded: take benchmark accuracies as the runs recorded them; needs no table.
-        numbers_version: of the runs; default: the present one.
+        numbers_version: of the runs; default: the present one, without a study whichever is there.
 
     Raises:
         UserError: the study, a record, an axis or a response is wrong, or no run has a record yet.
     """
-    loaded, folders = opened(study, folder_path(out), data, numbers_version)
+    if study is None:
+        loaded, folders = gathered(folder_path(out), numbers_version)
+    else:
+        loaded, folders = opened(study, folder_path(out), data, numbers_version)
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)
     answering = answering_table(table, data_folder(data))
     noise = noise_words(answering) if answering else {}
@@ -265,7 +270,7 @@ def _comparison(
     tested = [pair for pair in pairs if pair.n]
     remarks = too_few(max(pair.n for pair in tested), len(tested)) if tested else []
     arms_of_all = tuple(centres(values, order))
-    remarks += _of_more_runs(arms_of_all, pairs) + _judged_elsewhere(column.name, runs)
+    remarks += _of_more_runs(arms_of_all, pairs) + judged_elsewhere(column.name, runs)
     return Comparison(
         by=tuple(axis.key for axis in family),
         over=tuple(axis.key for axis in others),
@@ -299,8 +304,16 @@ def _of_more_runs(arms: Sequence[Centre], pairs: Sequence[Pair]) -> list[str]:
     ]
 
 
-def _judged_elsewhere(column: str, runs: Runs) -> list[str]:
-    """That a benchmark's column is about other images than those of the searches, if it is."""
+def judged_elsewhere(column: str, runs: Runs) -> list[str]:
+    """That a benchmark's column is about other images than those of the searches.
+
+    Args:
+        column: of the tidy table.
+        runs: the searches.
+
+    Returns:
+        A sentence; none if it is not so, or the column is no benchmark's.
+    """
     of_benchmark, _, dataset = column.partition(".")
     searched = sorted({*map(str, runs.settings["data.name"])} - {dataset})
     if of_benchmark not in ("benchmark", "percentile") or not searched:

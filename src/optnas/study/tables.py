@@ -290,7 +290,17 @@ def _question(name: str, space: Space, data: Path | None) -> Any:
     from optnas.spaces.tables import data_folder, load_table
     from optnas.spaces.tables.told import describe_benchmark
 
-    answers = load_table(name, folder=data_folder(data))
+    try:
+        answers = load_table(name, folder=data_folder(data))
+    except UserError as error:
+        recorded = "take the accuracies that the runs recorded: --recorded"
+        raise UserError(
+            error.reason,
+            where=error.where,
+            key=error.key,
+            value=error.value,
+            remedy=f"{error.remedy}, or {recorded}" if error.remedy else recorded,
+        ) from error
 
     @functools.cache
     def ask(architecture: str) -> Record:

@@ -17,6 +17,7 @@ from optnas.base.toml import parse_toml, read_toml
 PACKAGE = "optnas.analysis.claims"
 FAMILIES = "families.toml"  # in the same folder, and no claim
 ALL = "all"
+OWN = f"./file.toml or {registry.OWN}"
 
 
 def shipped() -> dict[str, str]:
@@ -53,7 +54,7 @@ def find_claim(name: str, *, where: object = COMMAND_LINE) -> Claim:
     """
     if name.endswith(".toml"):
         return read_claim(read_toml(Path(name)), name)
-    claim = registry.find("claim", name, where=where, key="claim")()
+    claim = registry.find("claim", name, where=where, key="claim", own=OWN)()
     if not isinstance(claim, Claim):
         raise UserError(
             "does not return a Claim",

@@ -145,6 +145,7 @@ def print_plan(
             f"{measured} one after the other; {duration(left / jobs)} for the rest, "
             f"{jobs} at a time"
         )
+        say("not in it: starting a process for each run, some seconds; images and files")
         from optnas.study.timing import beside_the_record
 
         more = {label for run in study.runs.values() for label in beside_the_record(run.settings)}

@@ -350,7 +350,7 @@ def _named(target: str | None, kind: str | None) -> list[tuple[str, str]]:
             "nothing of this name is examined",
             key="TARGET",
             value=target,
-            remedy=did_you_mean(target, everything),
+            remedy=registry.nearest(target, everything),
         )
     return found
 

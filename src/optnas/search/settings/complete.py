@@ -349,7 +349,7 @@ def complete_measure(label: str, given: Any, *, section: str | None = None) -> d
         )
     own = {key: value for key, value in given.items() if key not in ("name", "every", "at")}
     name = name_in({"name": label, **given}, section)
-    factory = registry.find("measure", name, key=section)
+    factory = registry.find("measure", name, key=section, own=f"{section}.name={registry.OWN}")
     settings = registry.complete_settings(factory, own, section=section, besides=("every", "at"))
     measure: Measure = _built(factory, settings, section)
     return {"name": name, **_cadence(measure, given, section), **settings}

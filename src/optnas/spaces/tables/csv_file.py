@@ -1,4 +1,4 @@
-"""Compressed CSV files with one row per cell in official order, every line checked.
+"""CSV files with one row per cell in official order, gzipped or plain, every line checked.
 
 A table that is one such file in the user's data folder is a `CsvTable`.
 """
@@ -17,6 +17,7 @@ import numpy as np
 from optnas.base.errors import UserError
 from optnas.base.files import regular
 from optnas.spaces.base import Space
+from optnas.spaces.tables import default_table, find_source
 from optnas.spaces.tables.cache import cached
 from optnas.spaces.tables.coverage import Coverage, Question
 from optnas.spaces.tables.folders import DATA_VARIABLE
@@ -56,7 +57,7 @@ class CsvTable:
     Args:
         name: the table's name.
         space: whose cells it holds.
-        path: the file, from the data folder.
+        path: the file, from the data folder; gzipped if it ends in .gz.
         layout: of its lines.
         asked: the questions it answers, the headline first, with the column of each.
         losses: the column of the loss, of those questions that have one.
@@ -83,6 +84,15 @@ class CsvTable:
         origin = f" ({self.origin})" if self.origin else ""
         return f"set {DATA_VARIABLE} to the folder that holds {self.path}{origin}"
 
+    def _another(self, folder: Path | None) -> str:
+        """The table to use instead, if one of the same space is there."""
+        try:
+            name = default_table(folder, self.space.name)
+        except UserError:  # no registered table holds its cells
+            return ""
+        there = name != self.name and find_source(name).present(folder)
+        return f", or use the table {name}" if there else ""
+
     def load(self, folder: Path | None) -> Table:
         """Read the table, from the user's cache after the first time.
 
@@ -98,7 +108,7 @@ class CsvTable:
                 f"the {self.name} table needs a data folder",
                 key="table",
                 value=self.name,
-                remedy=f"{self.obtain}, or use the table auto",
+                remedy=self.obtain + self._another(folder),
             )
         path = folder / self.path
         try:
@@ -107,7 +117,7 @@ class CsvTable:
             raise UserError(
                 f"cannot read the {self.name} table ({error.strerror})",
                 where=path,
-                remedy=f"put {path.name} there, or use the table auto",
+                remedy=f"put {path.name} there{self._another(folder)}",
             ) from error
         columns = cached(
             self.name,
@@ -145,22 +155,23 @@ def read_csv(data: bytes, layout: Layout, *, where: object) -> Mapping[str, Accu
     """The numbers in the bytes of a file.
 
     Args:
-        data: the compressed bytes.
+        data: the bytes.
         layout: what they must be.
-        where: the file's path, for the error.
+        where: the file's path, whose ending says whether they are compressed.
 
     Returns:
         Column to numbers in official order.
 
     Raises:
-        UserError: the bytes are no whole gzip file of text, or a line is not what it must be.
+        UserError: the bytes are no text or no whole gzip file of text, or a line is not what it
+            must be.
     """
+    kind = "gzip file of text" if str(where).endswith(".gz") else "file of text"
     try:
-        text = gzip.decompress(data).decode("ascii")
+        plain = gzip.decompress(data) if kind.startswith("gzip") else data
+        text = plain.decode("ascii")
     except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(
-            f"no whole gzip file of text ({error})", where=where, remedy=REPLACE
-        ) from error
+        raise UserError(f"no whole {kind} ({error})", where=where, remedy=REPLACE) from error
     header, *rows = text.splitlines() or [""]
     if header != layout.header:
         raise UserError(
