@@ -164,7 +164,7 @@ def missing(material: Material, cells: Sequence[Cell], needed: str) -> list[str]
         told = [declared(material.entries, cell)] if material.entries else []
         if ties:
             told.append(
-                f"two values are equally common of {', '.join(ties)}, and none is held; "
+                f"several values are equally common of {', '.join(ties)}, and none is held; "
                 "choose one by --hold KEY=VALUE"
             )
         lines.append(f"{label(cell)} ({'; '.join(told) or 'none is here'})")
