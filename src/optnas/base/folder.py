@@ -107,7 +107,7 @@ class Folder:
         Args:
             document: the content of config.toml.
             overwrite: a run that lies there is replaced. It stands aside meanwhile, and comes back
-                if the new one cannot begin.
+                where the block ends by any exception before the new one's first checkpoint.
 
         Yields:
             Nothing; the folder is there and locked inside the block.
@@ -138,13 +138,30 @@ class Folder:
                 self.path.rename(former)
             try:
                 yield
-            except UserError:
-                if not self.config.exists():
-                    former.rename(self.path)
-                raise
-            finally:
-                if self.config.exists():
+            except BaseException as error:  # an interruption and a full memory too
+                if self.checkpoint.exists():
                     shutil.rmtree(former, ignore_errors=True)
+                else:
+                    self._make_way(former, told=not isinstance(error, UserError))
+                raise
+            # A search that diverged at epoch 0 has ended, and leaves no checkpoint.
+            if self.config.exists():
+                shutil.rmtree(former, ignore_errors=True)
+
+    def _make_way(self, former: Path, *, told: bool) -> None:
+        """Put the run that stood aside in the place of one that never began."""
+        try:
+            if self.path.exists():
+                with self.locked():
+                    self._take_back()
+            former.rename(self.path)
+        except (OSError, UserError):
+            where = f"{former}: the former run of {self.path} still lies here, and can be moved back"
+            log.warning("optnas: warning: %s", for_terminal(where))
+            return
+        if told:
+            ended = "the former run is back: the new one ended before its first checkpoint"
+            log.warning("optnas: warning: %s", for_terminal(f"{self.path}: {ended}"))
 
     def put_back(self) -> None:
         """Bring back the run that stood aside for one that was killed before it began.

@@ -119,6 +119,8 @@ def _tell_interruption() -> None:
     advice = "run the same command again"
     if sys.argv[1:2] in (["search"], ["resume"]):
         advice = f"go on with: optnas resume {_folder(sys.argv[1:]) or 'DIR'}"
+        if "--overwrite" in sys.argv:
+            advice += " (where the former run is back: run the same command again)"
     print(f"optnas: interrupted; {advice}", file=sys.stderr, flush=True)
 
 
