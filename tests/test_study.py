@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from cases import command, copied, interrupted_run, refused, write_files
+from cases import command, copied, interrupted_run, refused, snapshot, write_files
 from made import idx, parquet_bytes, pixels, png
 from studies import PAIR, assert_each_completed_once, timeless_table, tiny_study
 
@@ -699,6 +699,28 @@ def test_records_without_checkpoints(finished: tuple[str, Path], tmp_path: Path)
     assert study.export(name, out, records) == ([], 2)
     assert len(study.table(None, records)) == 6
     assert run_study(name, records).engine.started == []
+
+
+@pytest.mark.parametrize("to", ["out", ".", "out/", "out/../out", "link"])
+def test_runs_are_not_written_over_by_their_records(
+    to: str,
+    finished: tuple[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The records were the runs: each lost where its data lie, and nothing was copied."""
+    name, out = finished
+    copied(out, tmp_path / "out")
+    (tmp_path / "link").symlink_to("out")
+    monkeypatch.chdir(tmp_path)
+    before = snapshot(tmp_path)
+    assert command("study", "export", name, "--out", "out", "--to", to) == 2
+    line = capsys.readouterr().err
+    refused(line, f"command line: --to = '{Path(to)}'", "choose a folder that does not hold")
+    [some] = {run.path.parent for run in find_runs(Path("out"))}  # their own folder from above
+    assert command("study", "export", name, "--out", ".", "--to", str(some)) == 2
+    assert snapshot(tmp_path) == before
 
 
 def test_arrays_of_measures_are_copied_on_request(
