@@ -306,7 +306,7 @@ class Folder:
         if (
             not isinstance(identity, dict)
             or not isinstance(identity.get("hash"), str)
-            or not isinstance(identity.get("numbers_version"), int)
+            or type(identity.get("numbers_version")) is not int  # true is none
         ):
             raise UserError(
                 "has no hash and numbers version under [identity], as a run's has",

@@ -60,7 +60,7 @@ def check(settings: Settings, images: SearchImages) -> None:
     Raises:
         UserError: they do.
     """
-    _check_values(settings.model_dump())
+    check_values(settings.model_dump())
     space = build_space(settings.space.model_dump())
     _check_consistency(settings, images, space)
     if space.network is None:
@@ -77,11 +77,19 @@ def check(settings: Settings, images: SearchImages) -> None:
     _check_watch(settings, algorithm)
 
 
-def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
-    """Refuse what no file of a run could hold: infinities, dates."""
+def check_values(document: Mapping[str, Any], prefix: str = "") -> None:
+    """Refuse what no file of a run could hold: infinities, dates.
+
+    Args:
+        document: tables of settings.
+        prefix: of their keys, for the error.
+
+    Raises:
+        UserError: there is such a value.
+    """
     for key, value in document.items():
         if isinstance(value, Mapping):
-            _check_values(value, f"{prefix}{key}.")
+            check_values(value, f"{prefix}{key}.")
             continue
         for each in value if isinstance(value, (list, tuple)) else [value]:
             number = isinstance(each, (int, float)) and math.isfinite(each)

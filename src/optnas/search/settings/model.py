@@ -13,8 +13,9 @@ import pydantic
 from pydantic import Field
 
 from optnas.algorithms.former import respelled
-from optnas.base.errors import Origins
+from optnas.base.errors import Origins, UserError
 from optnas.base.json import digest
+from optnas.base.refusals import refusal
 from optnas.measures.base import Cadence
 from optnas.search.settings.identity import identity_of, spelled_out
 
@@ -24,6 +25,8 @@ FORMAT = 1
 NUMBERS_VERSION = 2
 # What moves no number (docs/decisions/0008-identity.md): where it is computed, what only observes.
 NOT_IDENTITY = ("run", "protocol", "tracking", "measures", "checkpoints", "benchmark")
+# What a run's identity says of the files of its data and of its components.
+OF_FILES = ("fingerprint", "sources")
 # Measures that every search takes unless its settings say otherwise.
 DEFAULT_MEASURES = ("sharpness", "gap")
 # Keys of [data] that belong to every data set rather than to one factory.
@@ -219,8 +222,8 @@ class Settings(pydantic.BaseModel):
     """All settings of one run, complete and checked; `Settings.document` is its TOML.
 
     Beside the sections: ``fingerprint``, the SHA-256 of the data's files and of the split's, and
-    ``sources``, that of each file a component is loaded from by path, so that an edited file is
-    another run.
+    ``sources``, what components of others are loaded from (`optnas.search.settings.sources`), so
+    that an edited file is another run.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -260,12 +263,48 @@ class Settings(pydantic.BaseModel):
         Raises:
             ValueError: it holds no complete settings.
         """
-        identity = document.get("identity", {})
+        sections = cls._sections(document)
+        algorithm = sections.get("algorithm")
+        if isinstance(algorithm, Mapping) and isinstance(algorithm.get("name"), str):
+            sections["algorithm"] = respelled(algorithm)
+        return cls(**sections)
+
+    @classmethod
+    def check_recorded(cls, document: Mapping[str, Any]) -> None:
+        """Refuse a run's config.toml that is no whole one. Nothing that it names is loaded.
+
+        Of another numbers version only what is missing, or of another type, is refused: what its
+        values could be this version does not know.
+
+        Raises:
+            UserError: a section or setting is missing, unknown, or none of its type.
+        """
+        try:
+            cls.model_validate(cls._sections(document))
+        except pydantic.ValidationError as error:
+            ours = document["identity"]["numbers_version"] == NUMBERS_VERSION
+            problems = [
+                problem
+                for problem in error.errors()
+                if ours or problem["type"] == "missing" or problem["type"].endswith("_type")
+            ]
+            if not problems:
+                return
+            found = refusal(problems, cls)
+            key = found.key or ""
+            if key.partition(".")[0] in OF_FILES:
+                key = f"identity.{key}"
+            raise UserError(
+                found.reason, key=key, value=found.value, remedy="restore the file"
+            ) from None
+
+    @classmethod
+    def _sections(cls, document: Mapping[str, Any]) -> dict[str, Any]:
+        """What a config.toml says of the fields of the settings."""
+        identity = document.get("identity")
+        of_files = identity if isinstance(identity, Mapping) else {}
         sections = {key: value for key, value in document.items() if key in cls.model_fields}
-        if isinstance(sections.get("algorithm"), Mapping):
-            sections["algorithm"] = respelled(sections["algorithm"])
-        of_files = {key: identity[key] for key in ("fingerprint", "sources") if key in identity}
-        return cls(**{**sections, **of_files})
+        return sections | {key: of_files[key] for key in OF_FILES if key in of_files}
 
     @classmethod
     def spelled_out(cls, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -289,7 +328,7 @@ class Settings(pydantic.BaseModel):
 
     def document(self) -> dict[str, Any]:
         """The content of ``config.toml``: every setting, and the run's identity."""
-        document = self.model_dump(exclude={"fingerprint", "sources"})
+        document = self.model_dump(exclude={*OF_FILES})
         identity = {
             "hash": self.hash,
             "fingerprint": self.fingerprint,
