@@ -33,11 +33,11 @@ from optnas.search.settings.complete import (
     SameImages,
     any_images,
     complete_optimizer,
-    sources,
     with_images,
 )
 from optnas.search.settings.layers import Layer, as_section
 from optnas.search.settings.model import PLACES, ImagesSection, OptimizerSection, Section
+from optnas.search.settings.sources import sources
 from optnas.spaces import Space
 
 SHELF = Shelf("training protocol", "search/standalone")
@@ -125,7 +125,7 @@ class TrainingSettings(pydantic.BaseModel):
     """A training protocol, complete and checked.
 
     Beside the sections: ``space``, what is trained, ``fingerprint``, the SHA-256 of the data, and
-    ``sources``, that of each file a component is loaded from by path.
+    ``sources``, what components of others are loaded from, see `optnas.search.settings.sources`.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
