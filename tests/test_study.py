@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,46 @@ def test_jobs_in_a_queue_outlive_an_error_but_not_ctrl_c(queue: Any, tmp_path: P
         with pytest.raises((KeyboardInterrupt, UserError)):
             Runner(loaded, tmp_path / "out", engine, jobs=2, queue=queue).go()
         assert engine.told == [1, 2]
+
+
+class Batched(InProcess):
+    """A cluster's jobs of all that was begun since the last: the first run of each hangs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: list[list[int]] = []
+        self.cancelled = False
+
+    def wait(self, handles: Any, seconds: float) -> dict[int, str]:
+        handed_in = sum(map(len, self.jobs))
+        if len(self.started) > handed_in:
+            self.jobs.append([*range(handed_in + 1, len(self.started) + 1)])
+            StartLog(RunFolder(self.folder(self.jobs[-1][0]))).add("start")
+        time.sleep(seconds)
+        if not self.cancelled:
+            return {}
+        self.cancelled = False
+        return dict.fromkeys(self.jobs[-1], "job ended")
+
+    def interrupt(self, handle: int) -> None:
+        self.cancelled = True  # the whole job
+
+
+def test_runs_that_never_began_do_not_fail_with_the_job_of_one_that_was_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fourth of four was told to have failed three times, and had never begun."""
+    monkeypatch.setattr("optnas.study.runner.TICK", 0.02)
+    monkeypatch.setattr("optnas.study.runner.REMIND", 0.0)
+    name = tiny_study(tmp_path, "[0, 1, 2, 3, 4]")
+    Path(name).write_text(Path(name).read_text().replace("seeds", "timeout = 0.01\nseeds", 1))
+    engine, out = Batched(), tmp_path / "out"
+    engine.root = out
+    runner = Runner(load_study(name), out, engine, jobs=9)
+    assert not runner.go()
+    assert [len(job) for job in engine.jobs] == [5, 4, 3, 2, 1]
+    assert {state_of(folder) for folder in runner.folders.values()} == {"timeout"}
+    assert {len(StartLog(folder).read()) for folder in runner.folders.values()} == {1}
 
 
 # --- declared -------------------------------------------------------------------------------------
