@@ -18,7 +18,15 @@ from typing import Any
 
 from optnas.base.errors import UserError
 from optnas.base.escapes import for_terminal
-from optnas.base.files import TEMPORARY, is_locked, lock, present, replaced, write_text
+from optnas.base.files import (
+    TEMPORARY,
+    is_locked,
+    lock,
+    present,
+    replaced,
+    with_name_of_its_own,
+    write_text,
+)
 from optnas.base.toml import dump_toml, parse_toml, read_text
 
 log = logging.getLogger(__name__)
@@ -59,7 +67,7 @@ class Folder:
     """
 
     def __init__(self, path: Place):
-        path = folder_path(path)
+        path = with_name_of_its_own(folder_path(path))
         self.path = path
         self.config = path / "config.toml"
         self.warnings = path / "warnings.txt"
@@ -132,6 +140,7 @@ class Folder:
                 remedy="choose another folder",
             )
         former = self.path.with_name(f".{self.path.name}.{os.getpid()}{TEMPORARY}")
+        here = Path.cwd()
         # Held while it stands aside: whoever finds it unheld knows that its process is gone.
         with self.locked():
             with self._told():
@@ -140,13 +149,22 @@ class Folder:
                 yield
             except BaseException as error:  # an interruption and a full memory too
                 if self.checkpoint.exists():
-                    shutil.rmtree(former, ignore_errors=True)
+                    self._drop(former, here)
                 else:
                     self._make_way(former, told=not isinstance(error, UserError))
                 raise
             # A search that diverged at epoch 0 has ended, and leaves no checkpoint.
             if self.config.exists():
-                shutil.rmtree(former, ignore_errors=True)
+                self._drop(former, here)
+
+    def _drop(self, former: Path, here: Path) -> None:
+        """Remove the run that was replaced; whoever stands in its folder steps into the new one."""
+        shutil.rmtree(former, ignore_errors=True)
+        if here.is_relative_to(self.path.resolve()):
+            with contextlib.suppress(OSError):
+                os.chdir(here)
+            told = f"{here} is another folder now; a shell that stands in it goes there by: cd ."
+            log.warning("optnas: warning: %s", for_terminal(told))
 
     def _make_way(self, former: Path, *, told: bool) -> None:
         """Put the run that stood aside in the place of one that never began."""
@@ -168,10 +186,13 @@ class Folder:
 
         Nothing happens where there is none, where the new run has begun, or where that is refused.
         """
-        former = self.former()
-        if former is None or self.config.exists():
-            return
-        with contextlib.suppress(OSError, UserError), former.locked():
+        with contextlib.suppress(OSError, UserError):
+            former = self.former()
+            if former is not None and not self.config.exists():
+                self._put_back(former)
+
+    def _put_back(self, former: Folder) -> None:
+        with former.locked():
             if self.path.exists():
                 with self.locked():
                     self._refuse_occupied()

@@ -19,7 +19,13 @@ from typing import Annotated
 
 import typer
 
-from optnas.base.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, UserError
+from optnas.base.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_DONE,
+    EXIT_FAILED,
+    IN_RESULT,
+    UserError,
+)
 from optnas.base.escapes import for_terminal, shortened
 from optnas.cli import (
     benchmark,
@@ -48,6 +54,8 @@ EXIT_INTERRUPTED = 128 + signal.SIGINT
 IMPATIENCE = 5.0  # seconds after a signal in which further ones are ignored
 
 LONGEST = 8000  # characters of an error line
+# Reason and remedy.
+NOT_ALLOWED = ("this user may not use it", "ask its owner for permission, or name another")
 
 app = typer.Typer(
     add_completion=False,
@@ -102,6 +110,26 @@ app.add_typer(theory.app, name="theory")
 def _tell(kind: str, error: object) -> None:
     line = shortened(" ".join(str(error).split()), LONGEST)
     print(for_terminal(f"optnas: {kind}: {line}"), file=sys.stderr)
+
+
+def _refused(error: Exception) -> UserError | None:
+    """What the system refuses of a path that a user named, as bad input, whichever command asked.
+
+    A search that had begun has failed, and says so in its folder.
+    """
+    if not isinstance(error, OSError) or error.filename is None:
+        return None
+    if IN_RESULT in getattr(error, "__notes__", ()):
+        return None
+    reasons = {
+        errno.ENAMETOOLONG: ("longer than a file's name can be", "check the path"),
+        errno.EACCES: NOT_ALLOWED,
+        errno.EPERM: NOT_ALLOWED,
+    }
+    if error.errno not in reasons:
+        return None
+    reason, remedy = reasons[error.errno]
+    return UserError(reason, key="path", value=os.fsdecode(error.filename), remedy=remedy)
 
 
 def _tell_whose(error: Exception) -> None:
@@ -191,17 +219,8 @@ def _answered() -> int:
         if hasattr(error, "format_message"):  # typer's
             _tell("error", usage_line(error))
             code = EXIT_BAD_INPUT
-        elif isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-            # Whichever command looked for it: there can be no such file.
-            _tell(
-                "error",
-                UserError(
-                    "longer than a file's name can be",
-                    key="path",
-                    value=str(error.filename),
-                    remedy="check the path",
-                ),
-            )
+        elif refused := _refused(error):
+            _tell("error", refused)
             code = EXIT_BAD_INPUT
         else:
             _tell("failed", f"{type(error).__name__}: {error}")

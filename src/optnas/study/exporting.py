@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from optnas.base.errors import UserError, did_you_mean
-from optnas.base.files import write_bytes, writing
+from optnas.base.files import inside, write_bytes, writing
 from optnas.base.folder import folder_path
 from optnas.base.records import FINISHED, RunFolder
 from optnas.base.toml import dump_toml, read_text
@@ -103,7 +103,7 @@ def copy_record(run: RunFolder, target: Path, arrays: Iterable[str] = ()) -> boo
         "epochs.jsonl": read_text(run.epochs).encode(),
         "result.json": read_text(run.result).encode(),
     }
-    for path in sorted(run.measures.path.glob("*.jsonl")):
+    for path in inside(run.measures.path, "*.jsonl"):
         files[f"measures/{path.name}"] = read_text(path).encode()
     for line in (line for label in arrays for line in run.read_measures(label)):
         run.measures.arrays(line)  # a damaged file is no record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -242,6 +243,16 @@ def _folders(root: Path) -> list[Path]:
     return found
 
 
+def _all_below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder; `Path.rglob` would pass over folders that may not be entered."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(place, name) for name in names)
+
+
 def _files(root: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
     """The files of each class and their labels; every file is meant as an image."""
     found = []
@@ -253,7 +264,7 @@ def _files(root: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
                 remedy=f"the classes are {', '.join(classes)}",
             )
         label = classes.index(folder.name)
-        for path in sorted(folder.rglob("*")):
+        for path in sorted(_all_below(folder)):
             hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
             if path.is_file() and not hidden and path.name not in LEFT_BEHIND:
                 found.append((path, label))
