@@ -113,6 +113,7 @@ def benchmark_note(bench: Mapping[str, Any], searched: str) -> str:
 
 def print_outcome(result: Mapping[str, Any], out: Path) -> None:
     """Say how a run ended."""
+    out = RunFolder(out).path  # with a name, where it was given as "."
     if result["status"] == "done":
         bench = result["benchmark"]
         searched = RunFolder(out).read_config()["data"]["name"]
