@@ -81,12 +81,16 @@ def regular(path: Path) -> Path:
         path: what is to be read as a file; it need not exist.
 
     Raises:
-        UserError: it is a pipe, a socket or a device.
+        UserError: it is a pipe, a socket or a device, or no path at all.
     """
     try:
         mode = path.stat().st_mode
     except OSError:  # whoever opens it tells why
         return path
+    except ValueError as error:  # a null byte in it
+        raise UserError(
+            f"is no path ({error})", where=path, remedy="check the path"
+        ) from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise UserError(
             "is a pipe, a socket or a device, and no file",

@@ -230,12 +230,13 @@ class Folder:
                         write_text(self.config, dump_toml(dict(document)))
                         self.checkpoint.parent.mkdir(exist_ok=True)
                     yield
-                except UserError:
-                    if not self.checkpoint.exists():
+                except BaseException as error:
+                    bad_input = isinstance(error, UserError) and not self.checkpoint.exists()
+                    if bad_input or not self.config.exists():
                         self._take_back()
                     raise
-        except UserError:
-            for folder in made:
+        except BaseException:
+            for folder in made:  # what is not empty stays
                 with contextlib.suppress(OSError):
                     folder.rmdir()
             raise

@@ -78,7 +78,7 @@ def check(settings: Settings, images: SearchImages) -> None:
 
 
 def check_values(document: Mapping[str, Any], prefix: str = "") -> None:
-    """Refuse what no file of a run could hold: infinities, dates.
+    """Refuse what no file of a run could hold: infinities, dates, halves of characters.
 
     Args:
         document: tables of settings.
@@ -100,6 +100,21 @@ def check_values(document: Mapping[str, Any], prefix: str = "") -> None:
                     value=value,
                     remedy="write a finite number, or text in quotes",
                 )
+            if isinstance(each, str) and not _is_text(each):
+                raise UserError(
+                    "no file of settings can hold such text",
+                    key=f"{prefix}{key}",
+                    value=value,
+                    remedy="rename it, without bytes that are no UTF-8",
+                )
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_consistency(settings: Settings, images: SearchImages, space: Space) -> None:
@@ -126,6 +141,7 @@ def _check_consistency(settings: Settings, images: SearchImages, space: Space) -
             f"lower it{raised}",
         ),
         single_value(data, space, "train_size", "search.batch_size", search.batch_size),
+        padded_away(settings.augmentation.crop_padding, data.resolution),
         (
             supernet.batch_norm == "batch" and supernet.arch_step_updates_statistics,
             "supernet.arch_step_updates_statistics",
@@ -147,6 +163,22 @@ def _check_consistency(settings: Settings, images: SearchImages, space: Space) -
             "there is no such kind of device",
             "use auto, cpu, cuda or cuda:N",
         ),
+    )
+
+
+def padded_away(padding: int, resolution: int) -> Contradiction:
+    """What `refuse` is to refuse of the padding before a crop.
+
+    Args:
+        padding: pixels on each side.
+        resolution: height and width of an image.
+    """
+    return (
+        padding > resolution,
+        "augmentation.crop_padding",
+        padding,
+        f"crops of images of {resolution} pixels would show nothing of them",
+        f"use {resolution} or less",
     )
 
 

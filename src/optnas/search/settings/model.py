@@ -27,6 +27,9 @@ NUMBERS_VERSION = 2
 NOT_IDENTITY = ("run", "protocol", "tracking", "measures", "checkpoints", "benchmark")
 # What a run's identity says of the files of its data and of its components.
 OF_FILES = ("fingerprint", "sources")
+# More than any machine has; torch takes more, and then cannot begin them.
+MOST_THREADS = 4096
+MOST_COUNTED = 2**31 - 1  # images, or pixels along a side
 # Measures that every search takes unless its settings say otherwise.
 DEFAULT_MEASURES = ("sharpness", "gap")
 # Keys of [data] that belong to every data set rather than to one factory.
@@ -139,7 +142,10 @@ class AugmentationSection(Section):
     )
     flip: bool = Field(description="mirror half of the images")
     cutout: int = Field(
-        0, ge=0, description="side of the square that is blanked, in pixels; 0: none"
+        0,
+        ge=0,
+        le=MOST_COUNTED,
+        description="side of the square that is blanked, in pixels; 0: none",
     )
     validation: bool = Field(True, description="also for the batches of the alpha step")
 
@@ -165,7 +171,10 @@ class EvaluationSection(Section):
     """The pass over the validation half, in order."""
 
     batch_size: int = Field(
-        256, ge=2, description="images of a batch of the pass over the validation half"
+        256,
+        ge=2,
+        le=MOST_COUNTED,
+        description="images of a batch of the pass over the validation half",
     )
     augmented: bool = Field(
         False,
@@ -212,7 +221,7 @@ class RunSection(Section):
     """Where the numbers are computed. Not part of a run's identity."""
 
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-    threads: int = Field(1, ge=1, description="CPU threads")
+    threads: int = Field(1, ge=1, le=MOST_THREADS, description="CPU threads")
     stepper: Literal["eager", "graph"] = Field(
         default="eager", description="how steps are taken: by Python, or replayed from a CUDA graph"
     )
