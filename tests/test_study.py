@@ -322,6 +322,51 @@ def test_studies_at_shins_settings_share_their_runs(images: None) -> None:
     assert unrolled == ([{"name": "unrolled-optdarts"}] * 4 + [exact] * 4) * 4
 
 
+@pytest.mark.parametrize("number", ["-3", "0"])
+def test_no_run_at_all_is_not_asked_for(
+    number: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing was begun, and the study was whole: exit code 0."""
+    name, out = tiny_study(tmp_path), tmp_path / "out"
+    assert command("study", "run", name, "--out", str(out), "--max-runs", number) == 2
+    refused(capsys.readouterr().err, f"command line: --max-runs = {number}", "write --max-runs 1")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("verb", ["plan --no-timing", "run --out out", "status --out out"])
+def test_a_study_without_runs_is_refused(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, *rest = verb.split()
+    Path("none.toml").write_text('grid = []\n[study]\nname = "none"\nseeds = [0]\n')
+    assert command("study", first, "none.toml", *rest) == 2
+    refused(capsys.readouterr().err, "none.toml: grid = []", "or leave it out for one run a seed")
+
+
+def test_a_queue_that_cannot_be_asked_is_told_beside_json_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Runs in the queue stood there as missing, and nothing said why."""
+
+    def queue(out: Path) -> Any:
+        raise UserError("the cluster does not answer", key="squeue")
+
+    def queue_of(engine: str) -> Any:
+        return queue if engine == "slurm" else None
+
+    monkeypatch.setattr("optnas.study.runner._queue_of", queue_of)
+    words = ("study", "status", tiny_study(tmp_path), "--out", str(tmp_path / "out"))
+    why = "what slurm has in its queue is not known: command line: squeue: the cluster does not"
+    assert command(*words) == 0
+    out, err = capsys.readouterr()
+    assert (why in out, err) == (True, "")
+    assert command(*words, "--json") == 0
+    out, err = capsys.readouterr()
+    assert [each["status"] for each in json.loads(out)] == ["missing"]
+    assert err.startswith(f"optnas: warning: {why}")
+
+
 def test_a_grid_may_have_seeds_of_its_own(tmp_path: Path) -> None:
     """Neighbours with the same seeds are run together, and of equal points the first one counts."""
     grid = '[[grid]]\nseeds = [2, 1]\n"weight_optimizer.name" = ["Adam"]\n'

@@ -381,6 +381,13 @@ def runner_of(
         UserError: a name, a number or a setting is wrong.
     """
     abreast = at_a_time(jobs, threads)
+    if max_runs is not None and max_runs < 1:
+        raise UserError(
+            "at least one run",
+            key="--max-runs",
+            value=max_runs,
+            remedy="write --max-runs 1, or leave it out for all",
+        )
     factory = registry.find("engine", engine, key="--engine")
     queue = _queue_of(engine)
     if detached and queue is None:
