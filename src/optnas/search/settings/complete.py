@@ -322,7 +322,8 @@ def complete_measure(label: str, given: Any, *, section: str | None = None) -> d
             "is a section, not a value",
             key=section,
             value=given,
-            remedy=f"write {section}.every=5, or {section}.at=[] for never",
+            # A protocol may say either, and what one of them says the other leaves.
+            remedy=f"write {section}.every=5, or for never {section}.every=0 and {section}.at=[]",
         )
     own = {key: value for key, value in given.items() if key not in ("name", "every", "at")}
     name = name_in({"name": label, **given}, section)
