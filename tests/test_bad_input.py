@@ -179,7 +179,7 @@ data.name=cifar10 data.folder="a\u0000b" | a\x00b/cifar10 |
 protocol="./a\u0000b.toml" | a\x00b.toml | check the path
 algorithm.derivative=exact algorithm.hypergradient=5 | command line: algorithm.hypergradient = 5 | NAME
 algorithm.derivative=exact algorithm.hypergradient.name=5 | command line: algorithm.hyp | NAME
-"""
+"""  # noqa: E501
 
 
 @pytest.mark.parametrize("row", TEXTS.strip().splitlines())

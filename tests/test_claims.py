@@ -867,7 +867,7 @@ terms = [{ weight = inf, cell = {} }] | parts.0.terms.0.weight = inf: | must be 
 CONTROL; within = [nan, nan] | controls.0.within.0 = nan: | must be a finite number
 CONTROL; within = [3, 1] | controls.0.within = [3, 1]: | the lower bound comes first
 CONTROL; within = [0, 1]; average = { a = [] } | controls.0.average.a = []: | at least 1 value;
-"""
+"""  # noqa: E501
 
 
 @pytest.mark.parametrize("row", EMPTY.strip().splitlines(), ids=lambda row: row.split(" | ")[0])

@@ -219,6 +219,7 @@ def test_the_advice_for_never_holds_under_every_protocol(label: str, protocol: s
     """``at=[]`` alone left the ``every = 5`` of the protocol."""
     over = {key: value for key, value in TINY.items() if not key.endswith((".every", ".at"))}
     over |= {"protocol": protocol, "benchmark.table": "none", "supernet.dtype": "float32"}
+    over |= {"data.train_size": 400, "data.valid_size": 400}
     others = {key: value for key, value in over.items() if not key.startswith(f"measures.{label}")}
     with pytest.raises(UserError) as refused:
         api.settings_of(others | {f"measures.{label}": 5}, where=COMMAND_LINE)

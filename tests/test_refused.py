@@ -66,9 +66,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def locked(
-    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], Locked]:
+def locked(done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Locked]:
     """``runs/open`` and ``runs/secret/run``; once called, nobody enters ``runs/secret``."""
     monkeypatch.chdir(tmp_path)
     copied(done, Path("runs/open"))

@@ -74,7 +74,7 @@ def test_an_edited_module_is_another_run(write: Write) -> None:
     document = read_toml(run / "config.toml")
     del document["identity"]["sources"]
     (run / "config.toml").write_text(dump_toml(document))
-    with pytest.raises(UserError, match="of_mine is not recorded as what .*; start anew: optnas"):
+    with pytest.raises(UserError, match=r"of_mine is not recorded as .*; start anew: optnas"):
         api.resume(run)
 
 

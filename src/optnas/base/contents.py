@@ -1,8 +1,9 @@
 """What the files of a run may hold, and the one place where it is checked as they are read.
 
 Records (epochs.jsonl), how a run ended (result.json), its starts (environment.json), the lines of
-measures, and stand-alone trainings (trainings.jsonl, training.toml). The columns of a record are declared in `optnas.base.columns`; what a measure or an
-algorithm adds to them may be any JSON. No number is NaN or infinite: `optnas.base.json` reads none.
+measures, and stand-alone trainings (trainings.jsonl, training.toml). The columns of a record are
+declared in `optnas.base.columns`; what a measure or an algorithm adds to them may be any JSON. No
+number is NaN or infinite: `optnas.base.json` reads none.
 """
 
 from __future__ import annotations

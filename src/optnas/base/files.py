@@ -88,9 +88,7 @@ def regular(path: Path) -> Path:
     except OSError:  # whoever opens it tells why
         return path
     except ValueError as error:  # a null byte in it
-        raise UserError(
-            f"is no path ({error})", where=path, remedy="check the path"
-        ) from error
+        raise UserError(f"is no path ({error})", where=path, remedy="check the path") from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise UserError(
             "is a pipe, a socket or a device, and no file",

@@ -10,14 +10,13 @@ import copy
 import glob
 import logging
 import os
-import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from optnas.base.errors import UserError
-from optnas.base.escapes import for_terminal
+from optnas.base.escapes import for_shell, for_terminal
 from optnas.base.files import (
     TEMPORARY,
     is_locked,
@@ -174,7 +173,9 @@ class Folder:
                     self._take_back()
             former.rename(self.path)
         except (OSError, UserError):
-            where = f"{former}: the former run of {self.path} still lies here, and can be moved back"
+            where = (
+                f"{former}: the former run of {self.path} still lies here, and can be moved back"
+            )
             log.warning("optnas: warning: %s", for_terminal(where))
             return
         if told:
@@ -256,8 +257,7 @@ class Folder:
                 else "is a file, and a run is a folder",
                 key="--out",
                 value=str(self.path),
-                remedy="choose another, add --overwrite, or: "
-                f"optnas resume {shlex.quote(str(self.path))}"
+                remedy=f"choose another, add --overwrite, or: optnas resume {for_shell(self.path)}"
                 if self.config.exists()
                 else "choose an empty or new folder",
             )
@@ -306,7 +306,7 @@ class Folder:
                     "this is a training, and no run",
                     where=self.path,
                     remedy="to go on with it, give the command that began it once more: "
-                    f"optnas train ... --out {shlex.quote(str(self.path))}",
+                    f"optnas train ... --out {for_shell(self.path)}",
                 )
             raise UserError(
                 "there is no run in this folder (no config.toml)",

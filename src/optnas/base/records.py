@@ -21,7 +21,6 @@ import hashlib
 import logging
 import os
 import re
-import shlex
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,7 +28,7 @@ from typing import Any, NamedTuple
 
 from optnas.base.contents import Status, check_records, check_result, check_starts
 from optnas.base.errors import UserError
-from optnas.base.escapes import for_terminal
+from optnas.base.escapes import for_shell, for_terminal
 from optnas.base.files import (
     TEMPORARY,
     append_text,
@@ -260,7 +259,7 @@ class RunFolder(Folder):
         if (self.read_result() or {}).get("status") in FINISHED:  # nothing more will come
             remedy = f"leave it out, or put its {missing} back"
             return UserError(f"the run has no {missing}", where=self.path, remedy=remedy)
-        resumed = f"optnas resume {shlex.quote(str(self.path))}, or leave it out"
+        resumed = f"optnas resume {for_shell(self.path)}, or leave it out"
         return UserError(
             f"the run has no {missing} yet",
             where=self.path,

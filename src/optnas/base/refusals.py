@@ -132,7 +132,8 @@ def validated(model: type[Model], document: Mapping[str, Any], remedy: str = CHA
     try:
         return model.model_validate(document)
     except pydantic.ValidationError as error:
-        raise refusal(error.errors(), model, remedy) from None
+        refused = refusal(error.errors(), model, remedy)
+        raise refused from None
 
 
 def refusal(

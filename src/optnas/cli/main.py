@@ -26,7 +26,7 @@ from optnas.base.errors import (
     IN_RESULT,
     UserError,
 )
-from optnas.base.escapes import for_terminal, shortened
+from optnas.base.escapes import for_shell, for_terminal, shortened
 from optnas.cli import (
     benchmark,
     benchmark_train,
@@ -146,10 +146,11 @@ def _tell_whose(error: Exception) -> None:
 def _tell_interruption() -> None:
     advice = "run the same command again"
     if sys.argv[1:2] in (["search"], ["resume"]):
-        advice = f"go on with: optnas resume {_folder(sys.argv[1:]) or 'DIR'}"
+        folder = _folder(sys.argv[1:])
+        advice = f"go on with: optnas resume {for_shell(folder) if folder else 'DIR'}"
         if "--overwrite" in sys.argv:
             advice += " (where the former run is back: run the same command again)"
-    print(f"optnas: interrupted; {advice}", file=sys.stderr, flush=True)
+    print(for_terminal(f"optnas: interrupted; {advice}"), file=sys.stderr, flush=True)
 
 
 def _folder(words: list[str]) -> str:

@@ -58,15 +58,17 @@ def _open_what_is_closed() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)
-            setattr(sys, name, open(nowhere, mode, encoding="utf-8", closefd=False))
+            # Open until the end, as the stream that it stands for.
+            stream = open(nowhere, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
 
 
 @contextlib.contextmanager
 def guarded() -> Iterator[Shown]:
     """Put standard output and error behind streams that cannot fail.
 
-    What their encoding has not is shown as ``\\xfc``; where one was closed (``>&-``) there is one
-    that leads nowhere.
+    What their encoding has not is escaped; where one was closed (``>&-``) there is one that leads
+    nowhere.
 
     Yields:
         Standard output, to ask what was lost.

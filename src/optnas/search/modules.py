@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-from optnas.base.contents import check_training
 from optnas.base import registry
+from optnas.base.contents import check_training
 from optnas.base.errors import Origins, UserError
+from optnas.base.escapes import for_shell
 from optnas.base.files import present
 from optnas.base.folder import Place, folder_path
 from optnas.base.records import RunFolder
@@ -71,7 +72,8 @@ def network(
             raise UserError(
                 "is a search, whose cell has no weights of its own yet",
                 where=path,
-                remedy=f"optnas train {path} --out DIR; or take optnas.supernet({str(path)!r})",
+                remedy=f"optnas train {for_shell(path)} --out DIR; "
+                f"or take optnas.supernet({str(path)!r})",
             )
     found = find(what, space)
     sizes = {"channels": 16, "cells": 5, "classes": 10, "image_channels": 3, **asked}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from optnas.base.errors import UserError
-from optnas.base.escapes import listed
+from optnas.base.escapes import for_shell, listed
 from optnas.base.files import regular
 from optnas.base.registry import register
 from optnas.data.sets.base import Dataset, Rows, Seen
@@ -91,7 +90,7 @@ class Pictures:
                     images_NHWC[place] = fitted(in_colour(image, path, None), self.side, self.fit)
             except UserError as error:
                 reason, remedy = _blamed(path, error.reason, error.remedy)
-                also = f"{remedy}; optnas data check {shlex.quote(str(self.root))} names all such"
+                also = f"{remedy}; optnas data check {for_shell(self.root)} names all such"
                 raise UserError(reason, where=path, remedy=also) from error
         return images_NHWC, labels_N
 

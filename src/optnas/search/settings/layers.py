@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 
 from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, Origins, UserError, did_you_mean, offered
+from optnas.base.escapes import for_shell
 from optnas.base.refusals import keys_called
 from optnas.base.schema import Component
 from optnas.base.toml import nest
@@ -176,7 +176,7 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
         raise UserError(
             "is no run's configuration (it has no identity.hash)",
             where=where,
-            remedy=f"start a run from it: optnas search -c {where} --out DIR",
+            remedy=f"start a run from it: optnas search -c {for_shell(where)} --out DIR",
         )
     if identity.get("numbers_version") != NUMBERS_VERSION:
         raise UserError(
@@ -214,8 +214,8 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
 
     settings = complete(merged, origins, same_images)
     # config.toml is read before the folder that it lies in is overwritten.
-    file, folder = (shlex.quote(str(each)) for each in (where, Path(str(where)).parent))
-    anew = f"optnas search -c {file} --out {folder} --overwrite"
+    folder = Path(str(where)).parent
+    anew = f"optnas search -c {for_shell(where)} --out {for_shell(folder)} --overwrite"
     _check_sources(settings, identity.get("sources"), where, anew)
     if settings.hash != identity["hash"]:
         raise UserError(
