@@ -139,7 +139,9 @@ class Folder:
                 remedy="choose another folder",
             )
         former = self.path.with_name(f".{self.path.name}.{os.getpid()}{TEMPORARY}")
-        here = Path.cwd()
+        here = ""
+        with contextlib.suppress(OSError):  # a folder that was removed has no name
+            here = os.getcwd()
         # Held while it stands aside: whoever finds it unheld knows that its process is gone.
         with self.locked():
             with self._told():
@@ -156,10 +158,10 @@ class Folder:
             if self.config.exists():
                 self._drop(former, here)
 
-    def _drop(self, former: Path, here: Path) -> None:
+    def _drop(self, former: Path, here: str) -> None:
         """Remove the run that was replaced; whoever stands in its folder steps into the new one."""
         shutil.rmtree(former, ignore_errors=True)
-        if here.is_relative_to(self.path.resolve()):
+        if Path(here).is_relative_to(self.path.resolve()):
             with contextlib.suppress(OSError):
                 os.chdir(here)
             told = f"{here} is another folder now; a shell that stands in it goes there by: cd ."
