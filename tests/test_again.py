@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
-from cases import command, console
+from cases import command, console, snapshot, tiny_search
 from studies import tiny_study
 from tiny import TINY
 
 from optnas import UserError
-from optnas.base.records import RunFolder
+from optnas.base.records import Record, RunFolder
 from optnas.search import api
 from optnas.study.declare import load_study
 
@@ -71,6 +72,58 @@ def test_what_cannot_begin_leaves_the_old_run(tmp_path: Path) -> None:
     with RunFolder(out).locked(), pytest.raises(UserError, match="another process"):
         api.run(TINY, out=out, overwrite=True)
     assert api.run(TINY, out=out, overwrite=True)["epochs"] == TINY["search.epochs"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no\nmemory"), MemoryError(), KeyboardInterrupt()])
+def test_a_run_stays_where_the_new_one_ends_before_its_first_checkpoint(
+    error: BaseException,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever was no bad input destroyed a finished run, and nothing had begun in its place."""
+
+    def fails(settings: Any) -> Any:
+        raise error
+
+    out = tmp_path / "out"
+    api.run(TINY | {"search.epochs": 1}, out=out)
+    before = snapshot(out)
+    monkeypatch.setattr("optnas.search.loop.build_state", fails)
+    code = command(*tiny_search("--overwrite", out=str(out)))
+    assert code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+    assert "the former run is back" in caplog.text
+    assert (code == 130) == ("run the same command again" in capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert snapshot(out) == before
+    assert not RunFolder(out).running()
+
+
+def test_a_failure_in_a_file_of_ones_own_leaves_the_old_run(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    api.run(TINY | {"search.epochs": 1}, out=out)
+    before = (out / "epochs.jsonl").read_bytes()
+    (tmp_path / "mine.py").write_text(MINE.format(body="raise RuntimeError('not today')"))
+    code, _, err = console(["search", *settings(), "--out", "out", "--overwrite"], tmp_path)
+    assert code == 1
+    assert any("the former run is back" in line for line in err)
+    assert (out / "epochs.jsonl").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.py", "out"]
+
+
+def test_a_run_is_replaced_where_the_new_one_has_a_checkpoint(tmp_path: Path) -> None:
+    """What was interrupted later is the new run's, and goes on."""
+    out = tmp_path / "out"
+    api.run(TINY | {"search.epochs": 1}, out=out)
+
+    def stop(record: Record) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        api.run(TINY, out=out, overwrite=True, on_epoch=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert api.resume(out)["epochs"] == TINY["search.epochs"]
 
 
 def test_only_a_run_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ import torch
 from cases import (
     Hostile,
     cifar10_file,
+    command,
     copied,
     interrupted_run,
     png,
@@ -104,6 +105,9 @@ UNROLLED = "algorithm.hypergradient=unrolled"
 COMMANDS = f"""
 search | command line | see optnas search --help
 serach | command line | see optnas --help
+train 0 data.name=digits -o x --threads 1000000000000 | command line: threads = 1000000000000 | use 1 to 4096
+train 0 data.name=digits -o x augmentation.crop_padding=9 | command line: augmentation.crop_padding = 9 | use 8 or less
+benchmark train toy -o x.json --threads 5000 | command line: threads = 5000 | use 1 to 4096
 protocol | command line | see optnas protocol --help
 list --al | command line | see optnas list --help
 search -o x --threads a | command line | see optnas search --help
@@ -164,8 +168,56 @@ def command_line(*words: str) -> Layer:
     return Layer(COMMAND_LINE, nest({".".join(keys): v for keys, v in map(parse_override, words)}))
 
 
+# settings | what is told | a part of the remedy; what no file can hold or no path be
+TEXTS = r"""
+data.folder=/tmp/\udcff | command line: data.folder | without bytes that are no UTF-8
+measures.gap.every=0 measures.x.name=./\udcff.py:a | command line: measures.x | give it in the folder
+data.split=file data.split_file="a\u0000b" | a\x00b | check the path
+data.name=parquet data.path="a\u0000b" | command line: data.path | set data.path
+data.name=folder data.path="a\u0000b" | command line: data.path | set data.path
+data.name=cifar10 data.folder="a\u0000b" | a\x00b/cifar10 |
+protocol="./a\u0000b.toml" | a\x00b.toml | check the path
+algorithm.derivative=exact algorithm.hypergradient=5 | command line: algorithm.hypergradient = 5 | NAME
+algorithm.derivative=exact algorithm.hypergradient.name=5 | command line: algorithm.hyp | NAME
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize("row", TEXTS.strip().splitlines())
+def test_text_that_is_none(
+    row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """UnicodeEncodeError with a folder left behind, ValueError, TypeError."""
+    monkeypatch.chdir(tmp_path)
+    words, told, remedy = row.split(" |")
+    words = words.replace("\\udcff", "\udcff")
+    assert command(*tiny_search(*words.split())) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"optnas: error: {told.strip()}"), err
+    assert remedy.strip() in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_whatever_fails_before_the_configuration_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder with a lock was left, which the next start took for another's."""
+
+    def fails(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("optnas.base.folder.write_text", fails)
+    with pytest.raises(RuntimeError):
+        api.run(TINY, out=tmp_path / "deep" / "out")
+    assert not list(tmp_path.iterdir())
+
+
 # settings | key and value that are told | a part of the remedy; told in this process
 HERE = """
+run.threads=1000000000000 | run.threads = 1000000000000 | use 4096 or less
+augmentation.crop_padding=4000000000000 | augmentation.crop_padding = 4000000000000 | use 16 or less
+augmentation.crop_padding=17 | augmentation.crop_padding = 17 | use 16 or less
+augmentation.cutout=9223372036854775808 | augmentation.cutout = 9223372036854775808 | or less
+evaluation.batch_size=9223372036854775808 | evaluation.batch_size = 9223372036854775808 | or less
 algorithm=darts | algorithm = 'darts' | write algorithm.name=darts
 data=digits | data = 'digits' | write data.name=digits
 weight_optimizer=SGD | weight_optimizer = 'SGD' | write weight_optimizer.name=SGD

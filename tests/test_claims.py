@@ -878,6 +878,54 @@ COMMANDS = """
 """
 
 
+CONTROL = """
+[[controls]]
+name = "moves"
+response = { column = "alpha_displacement" }
+contrast = { axis = "weight_optimizer.name", plus = "SGD", minus = "Adam" }
+remedy = "none"
+"""
+# what is added to a claim | its key and value in the line | a part of the reason
+EMPTY = """
+against = nan | parts.0.against = nan: | must be a finite number
+against = inf | parts.0.against = inf: | must be a finite number
+against = [1] | parts.0.against = [1]: | must be a number or text
+direction = "equivalent"; margin = inf | parts.0.margin = inf: | must be a finite number
+direction = "equivalent"; margin = nan | parts.0.margin = nan: | must be a finite number
+where = { a = nan } | parts.0.where.a = nan: | must be a finite number
+where = { a = { above = nan } } | parts.0.where.a.above = nan: | must be a finite number
+where = { a = {} } | parts.0.where.a: | must be text or a truth value or a
+average = { "a.b" = [] } | parts.0.average.a.b = []: | must have at least 1 value;
+average = { a = [nan] } | parts.0.average.a.0 = nan: | must be a finite number
+terms = [{ weight = 0.0, cell = {} }, { weight = 1, cell = {} }] | parts.0.terms.0.weight = 0.0: | weight 0
+terms = [{ weight = inf, cell = {} }] | parts.0.terms.0.weight = inf: | must be a finite number
+CONTROL; within = [nan, nan] | controls.0.within.0 = nan: | must be a finite number
+CONTROL; within = [3, 1] | controls.0.within = [3, 1]: | the lower bound comes first
+CONTROL; within = [0, 1]; average = { a = [] } | controls.0.average.a = []: | at least 1 value;
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize("row", EMPTY.strip().splitlines(), ids=lambda row: row.split(" | ")[0])
+def test_a_claim_that_would_hold_or_fail_whatever_is_measured_is_refused(
+    row: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Against nan every difference was 'supported', p < 0.001."""
+    added, key, reason = row.split(" | ")
+    lines = added.replace("CONTROL", CONTROL).split("; ")
+    text = MINE.replace("contrast = ", "# ") if "terms" in row else MINE
+    for line in lines:  # TOML knows no key twice
+        name = line.partition(" = ")[0]
+        text = "\n".join(own for own in text.splitlines() if not own.startswith(f"{name} ="))
+        text += f"\n{line}\n"
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    words = ("--out", str(RECORDS), "--recorded", "--claims", str(file))
+    assert command("study", "claims", *words) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"optnas: error: {file}: {key}"), told
+    assert reason in told
+
+
 @pytest.mark.parametrize("row", COMMANDS.strip().splitlines(), ids=lambda row: row.split(" | ")[0])
 def test_wrong_commands(
     row: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

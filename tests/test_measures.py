@@ -13,11 +13,12 @@ from cases import command, copied, interrupted_run, timeless
 from tiny import TINY, tiny_settings
 
 from optnas.base import registry
-from optnas.base.errors import UserError
+from optnas.base.errors import COMMAND_LINE, UserError
 from optnas.base.measurements import Measurements
 from optnas.base.records import RunFolder
+from optnas.base.toml import parse_override
 from optnas.measures.base import Cadence, Measure
-from optnas.search import api
+from optnas.search import api, protocols
 from optnas.search.exam import Subject
 
 NAMES = registry.names("measure")
@@ -210,6 +211,23 @@ def test_a_run_from_before_measures_is_measured(here: Path) -> None:
     folder.kept(0).unlink()
     api.measure("a", {"mine": {"name": "./mine.py:mine"}})
     assert [line["epoch"] for line in folder.read_measures("mine")] == [2]
+
+
+@pytest.mark.parametrize("protocol", protocols.names())
+@pytest.mark.parametrize("label", ["sharpness", "gap", "curvature"])
+def test_the_advice_for_never_holds_under_every_protocol(label: str, protocol: str) -> None:
+    """``at=[]`` alone left the ``every = 5`` of the protocol."""
+    over = {key: value for key, value in TINY.items() if not key.endswith((".every", ".at"))}
+    over |= {"protocol": protocol, "benchmark.table": "none", "supernet.dtype": "float32"}
+    over |= {"data.train_size": 400, "data.valid_size": 400}
+    others = {key: value for key, value in over.items() if not key.startswith(f"measures.{label}")}
+    with pytest.raises(UserError) as refused:
+        api.settings_of(others | {f"measures.{label}": 5}, where=COMMAND_LINE)
+    words = str(refused.value.remedy).partition("for never ")[2].split(" and ")
+    advised = {".".join(key): value for key, value in map(parse_override, words)}
+    assert len(advised) == 2
+    section = api.settings_of(over | advised).measures[label]
+    assert not any(section.cadence.due(epoch, 7) for epoch in range(8))
 
 
 # settings of a search, or words after `measure` | a part of the line

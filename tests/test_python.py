@@ -219,6 +219,12 @@ def test_progress(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("said", "told"),
     [
+        ("finish it: optnas resume 'my runs/a', or leave it out",
+         "finish it: optnas.resume('my runs/a'), or leave it out"),
+        ("undo it: optnas search -c 'a b/c.toml' --out 'a b' --overwrite",
+         "undo it: optnas.run(config='a b/c.toml', out='a b', overwrite=True)"),
+        ("measure it: optnas measure 'my runs/a' gap",
+         "measure it: optnas.measure('my runs/a', {'gap': {...}})"),
         ("choose another, add --overwrite, or: optnas resume runs/a",
          "choose another, pass overwrite=True, or: optnas.resume('runs/a')"),
         ("undo the edit, or start anew: optnas search -c a/config.toml --out a --overwrite",

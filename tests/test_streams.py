@@ -74,6 +74,53 @@ def test_a_list_whose_reader_left_is_no_failure(tmp_path: Path) -> None:
     assert (process.returncode, err) == (0, "")
 
 
+CLOSED = """
+>&- | list optimizers | 0
+2>&- | list optimizers | 0
+2>&- | list none/at/all | 2
+>&- 2>&- | list none/at/all | 2
+>&- | frobnicate | 2
+<&- >&- 2>&- | list . | 0
+"""
+
+
+@pytest.mark.parametrize("row", CLOSED.strip().splitlines())
+def test_streams_that_are_closed_lead_nowhere(row: str, tmp_path: Path) -> None:
+    """A raw traceback and exit code 120, or 1 where an error was to be told."""
+    closed, words, code = row.split(" | ")
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" "$@" {closed}', CONSOLE, *words.split()],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == int(code), done
+    assert "Traceback" not in done.stderr
+    assert bool(done.stdout) == (words == "list optimizers" and closed == "2>&-")
+    assert bool(done.stderr) == (words == "frobnicate")
+
+
+def test_a_search_without_streams_writes_nothing_into_its_files(tmp_path: Path) -> None:
+    words = ["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', CONSOLE, *SEARCH]
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), timeout=200, check=False)
+    assert done.returncode == 0
+    run = RunFolder(tmp_path / "out")
+    assert state_of(run) == "done"
+    assert (run.path / ".lock").read_bytes() == b""
+
+
+def test_what_an_encoding_has_not_is_escaped(tmp_path: Path) -> None:
+    (tmp_path / "grün").mkdir()
+    (tmp_path / "grün" / "config.toml").write_text("identity = 1\n")
+    code, out, err = console(["list", "."], tmp_path, PYTHONIOENCODING="ascii")
+    assert (code, err) == (0, [])
+    assert out[1].startswith("unreadable")
+    assert "gr\\xfcn" in out[1]
+
+
 def test_workers_import_nothing_from_the_current_folder(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit('a stranger was executed')\n")
     name = tiny_study(tmp_path)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from cases import command, copied, interrupted_run, refused, write_files
+from cases import command, copied, interrupted_run, refused, snapshot, write_files
 from made import idx, parquet_bytes, pixels, png
 from studies import PAIR, assert_each_completed_once, timeless_table, tiny_study
 
@@ -130,6 +131,46 @@ def test_jobs_in_a_queue_outlive_an_error_but_not_ctrl_c(queue: Any, tmp_path: P
         with pytest.raises((KeyboardInterrupt, UserError)):
             Runner(loaded, tmp_path / "out", engine, jobs=2, queue=queue).go()
         assert engine.told == [1, 2]
+
+
+class Batched(InProcess):
+    """A cluster's jobs of all that was begun since the last: the first run of each hangs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: list[list[int]] = []
+        self.cancelled = False
+
+    def wait(self, handles: Any, seconds: float) -> dict[int, str]:
+        handed_in = sum(map(len, self.jobs))
+        if len(self.started) > handed_in:
+            self.jobs.append([*range(handed_in + 1, len(self.started) + 1)])
+            StartLog(RunFolder(self.folder(self.jobs[-1][0]))).add("start")
+        time.sleep(seconds)
+        if not self.cancelled:
+            return {}
+        self.cancelled = False
+        return dict.fromkeys(self.jobs[-1], "job ended")
+
+    def interrupt(self, handle: int) -> None:
+        self.cancelled = True  # the whole job
+
+
+def test_runs_that_never_began_do_not_fail_with_the_job_of_one_that_was_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fourth of four was told to have failed three times, and had never begun."""
+    monkeypatch.setattr("optnas.study.runner.TICK", 0.02)
+    monkeypatch.setattr("optnas.study.runner.REMIND", 0.0)
+    name = tiny_study(tmp_path, "[0, 1, 2, 3, 4]")
+    Path(name).write_text(Path(name).read_text().replace("seeds", "timeout = 0.01\nseeds", 1))
+    engine, out = Batched(), tmp_path / "out"
+    engine.root = out
+    runner = Runner(load_study(name), out, engine, jobs=9)
+    assert not runner.go()
+    assert [len(job) for job in engine.jobs] == [5, 4, 3, 2, 1]
+    assert {state_of(folder) for folder in runner.folders.values()} == {"timeout"}
+    assert {len(StartLog(folder).read()) for folder in runner.folders.values()} == {1}
 
 
 # --- declared -------------------------------------------------------------------------------------
@@ -281,6 +322,51 @@ def test_studies_at_shins_settings_share_their_runs(images: None) -> None:
     unrolled = [run.settings.algorithm.settings["hypergradient"] for run in seconds[8:]]
     exact = {"name": "unrolled", "derivative": "exact"}
     assert unrolled == ([{"name": "unrolled-optdarts"}] * 4 + [exact] * 4) * 4
+
+
+@pytest.mark.parametrize("number", ["-3", "0"])
+def test_no_run_at_all_is_not_asked_for(
+    number: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing was begun, and the study was whole: exit code 0."""
+    name, out = tiny_study(tmp_path), tmp_path / "out"
+    assert command("study", "run", name, "--out", str(out), "--max-runs", number) == 2
+    refused(capsys.readouterr().err, f"command line: --max-runs = {number}", "write --max-runs 1")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("verb", ["plan --no-timing", "run --out out", "status --out out"])
+def test_a_study_without_runs_is_refused(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, *rest = verb.split()
+    Path("none.toml").write_text('grid = []\n[study]\nname = "none"\nseeds = [0]\n')
+    assert command("study", first, "none.toml", *rest) == 2
+    refused(capsys.readouterr().err, "none.toml: grid = []", "or leave it out for one run a seed")
+
+
+def test_a_queue_that_cannot_be_asked_is_told_beside_json_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Runs in the queue stood there as missing, and nothing said why."""
+
+    def queue(out: Path) -> Any:
+        raise UserError("the cluster does not answer", key="squeue")
+
+    def queue_of(engine: str) -> Any:
+        return queue if engine == "slurm" else None
+
+    monkeypatch.setattr("optnas.study.runner._queue_of", queue_of)
+    words = ("study", "status", tiny_study(tmp_path), "--out", str(tmp_path / "out"))
+    why = "what slurm has in its queue is not known: command line: squeue: the cluster does not"
+    assert command(*words) == 0
+    out, err = capsys.readouterr()
+    assert (why in out, err) == (True, "")
+    assert command(*words, "--json") == 0
+    out, err = capsys.readouterr()
+    assert [each["status"] for each in json.loads(out)] == ["missing"]
+    assert err.startswith(f"optnas: warning: {why}")
 
 
 def test_a_grid_may_have_seeds_of_its_own(tmp_path: Path) -> None:
@@ -701,6 +787,28 @@ def test_records_without_checkpoints(finished: tuple[str, Path], tmp_path: Path)
     assert study.export(name, out, records) == ([], 2)
     assert len(study.table(None, records)) == 6
     assert run_study(name, records).engine.started == []
+
+
+@pytest.mark.parametrize("to", ["out", ".", "out/", "out/../out", "link"])
+def test_runs_are_not_written_over_by_their_records(
+    to: str,
+    finished: tuple[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The records were the runs: each lost where its data lie, and nothing was copied."""
+    name, out = finished
+    copied(out, tmp_path / "out")
+    (tmp_path / "link").symlink_to("out")
+    monkeypatch.chdir(tmp_path)
+    before = snapshot(tmp_path)
+    assert command("study", "export", name, "--out", "out", "--to", to) == 2
+    line = capsys.readouterr().err
+    refused(line, f"command line: --to = '{Path(to)}'", "choose a folder that does not hold")
+    [some] = {run.path.parent for run in find_runs(Path("out"))}  # their own folder from above
+    assert command("study", "export", name, "--out", ".", "--to", str(some)) == 2
+    assert snapshot(tmp_path) == before
 
 
 def test_arrays_of_measures_are_copied_on_request(

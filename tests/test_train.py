@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 import os
 import signal
 import time
@@ -21,6 +23,7 @@ from optnas import UserError
 from optnas.analysis.claims.columns import column_of
 from optnas.base.records import RunFolder
 from optnas.base.seeds import named_generator
+from optnas.base.toml import dump_toml, parse_toml
 from optnas.cli.printing.training import print_start, print_trained
 from optnas.search.checkpoints import read_content
 from optnas.search.settings.layers import Layer
@@ -480,3 +483,95 @@ def test_another_command_leaves_a_training_that_was_begun(tmp_path: Path) -> Non
     with pytest.raises(UserError), held(journal, tmp_path):
         begin(journal, {"format": 1, "cell": "b", "hash": "b"})
     assert journal.read_text() == before
+
+
+# --- damaged files ----------------------------------------------------------------------------
+
+ONE = {**SMALL, "network": {"channels": 4, "cells": 1}, "training": {"epochs": 1, "seeds": [0, 1]}}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained") / "a"
+    optnas.train(CELL, ONE, out=out)
+    return out
+
+
+# what becomes of the second seed's line | a part of the error
+LINES = """
+{"a": 1} | line 3: cell: is missing
+[1] | line 3: not a JSON object
+{"test": "x"} | line 3: test = 'x': must be a number
+{"seed": "1"} | line 3: seed = '1': must be a whole number
+{"seed": null} | line 3: seed: must be a whole number
+{"valid": [1]} | line 3: valid = [1]: must be a number
+{"train_loss": 1e999} | line 3: not JSON
+{"seconds": -1} | line 3: seconds = -1: is out of range
+"""
+
+
+@pytest.mark.parametrize("row", LINES.strip().splitlines())
+def test_a_damaged_journal_is_told(
+    row: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ended in a KeyError, or in a mean of a text."""
+    change, told = row.split(" | ")
+    out = copied(trained, tmp_path / "a")
+    journal = out / "trainings.jsonl"
+    *before, last = journal.read_text().splitlines()
+    if change not in ('{"a": 1}', "[1]"):
+        key = change.partition(":")[0].strip('{"')
+        line = {k: v for k, v in json.loads(last).items() if k != key}
+        change = json.dumps(line).removesuffix("}") + f", {change.removeprefix('{')}"
+    journal.write_text("\n".join([*before, change, ""]))
+    text = journal.read_text()
+    with pytest.raises(UserError) as refused:
+        optnas.train(CELL, ONE, out=out)
+    assert f"{journal} {told}" in str(refused.value)
+    assert journal.read_text() == text
+
+
+def test_damaged_starts_of_a_training_are_told(trained: Path, tmp_path: Path) -> None:
+    out = copied(trained, tmp_path / "a")
+    (out / "environment.json").write_text("{}")
+    (out / "checkpoints" / "seed-1.pt").unlink()
+    with pytest.raises(UserError, match=r"environment\.json: not a JSON list"):
+        optnas.train(CELL, ONE, out=out)
+
+
+# key of training.toml | another value of it | a part of the error
+EDITED = """
+network.channels | "q" | network.channels = 'q': must be a whole number
+network.channels | 8 | the weights in seed-0.pt are not of the network that it tells
+network.cells | 0 | network.cells = 0: is out of range
+network | 3 | network = 3: is a table of settings
+images.mean | 5 | images.mean = 5: must be a list of numbers
+images.mean | [0.5, 0.5] | images.mean = [0.5, 0.5]: is one number for each of 1 channels
+images.classes | 3 | the weights in seed-0.pt are not of
+images.class_names | [1] | images.class_names.0 = 1: must be text
+training.seeds | "x" | training.seeds = 'x': must be a list of whole numbers
+training.seeds | [] | training.seeds = []: must have at least 1 value
+data.resolution | 8.5 | data.resolution = 8.5: must be a whole number
+space.name | 5 | space.name = 5: must be text
+space.name | "nosuch" | space.name = 'nosuch': there is no space of this name
+space.zz | 1 | space.zz = 1
+architecture | "x" | training.toml
+architecture | [] | architecture = []: must be text
+identity.hash | 5 | identity.hash = 5: must be text
+"""
+
+
+@pytest.mark.parametrize("row", EDITED.strip().splitlines())
+def test_an_edited_training_is_no_network(row: str, trained: Path, tmp_path: Path) -> None:
+    key, value, told = row.split(" | ")
+    out = copied(trained, tmp_path / "a")
+    file = out / "training.toml"
+    document = parse_toml(file.read_text(), file)
+    *places, last = key.split(".")
+    table = functools.reduce(operator.getitem, places, document)
+    table[last] = parse_toml(f"value = {value}", "test")["value"]
+    file.write_text(dump_toml(document))
+    with pytest.raises(UserError) as refused:
+        optnas.network(out)
+    assert str(refused.value).startswith(str(file))
+    assert told in str(refused.value), refused.value

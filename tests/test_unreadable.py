@@ -12,13 +12,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from cases import FORM, command
+from cases import FORM, command, copied
+from studies import tiny_study
 
 from optnas.base.errors import UserError
 from optnas.base.json import parse_json
 from optnas.base.records import RunFolder
-from optnas.base.toml import parse_override, parse_toml
+from optnas.base.toml import dump_toml, parse_override, parse_toml
+from optnas.search import api
 from optnas.spaces.tables.references import check_names
+from optnas.study.declare import load_study
 from optnas.study.starts import StartLog
 from optnas.study.states import look, standing
 
@@ -164,6 +167,133 @@ def test_one_bad_folder_is_one_row(
         assert str(bad.path) in first
         assert second.startswith("darts: SGD + SGD"), out
         assert str(good.path) in second
+
+
+# --- a configuration that is no whole one -----------------------------------------------------
+
+NEEDED = """
+protocol search algorithm space supernet data augmentation weight_optimizer arch_optimizer clipping
+evaluation benchmark run identity
+"""
+TELLING = ("study status", "study plan", "list", "watch")
+COMMANDS = """
+study status {name} --out out
+study plan {name} --out out --no-timing
+study table {name} --out out --recorded -o t.csv
+study table --out out --recorded -o t.csv
+study claims {name} --out out --recorded --claims H3
+study claims --out out --recorded --claims H3
+study compare {name} --out out --recorded
+study export {name} --out out --to records
+study report {name} --out out --recorded --to report
+list out
+watch out --once
+plot out -o a.png
+plot out --figure cells -o a.png
+stopping out
+theory noise out
+train out/{id} --out trained
+resume out/{id}
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, RunFolder]:
+    """A study of one run that is done."""
+    folder = tmp_path_factory.mktemp("finished")
+    name = tiny_study(folder, search__epochs=1)
+    [run] = load_study(name).runs.values()
+    api.run(run.settings.document(), out=folder / "out" / run.id)
+    return name, RunFolder(folder / "out" / run.id)
+
+
+@pytest.fixture
+def here(
+    finished: tuple[str, RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, RunFolder]:
+    """The study, and a copy of its run that a test may spoil, in ``out`` of the current folder."""
+    name, run = finished
+    monkeypatch.chdir(tmp_path)
+    return name, RunFolder(copied(run.path, tmp_path / "out" / run.path.name))
+
+
+@pytest.mark.parametrize("section", NEEDED.split())
+def test_a_configuration_without_a_section_is_unreadable(
+    section: str, here: tuple[str, RunFolder], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It counted as done, and tables had rows without a seed; other commands ended in KeyError."""
+    name, run = here
+    document = run.read_config()
+    del document[section]
+    run.config.write_text(dump_toml(document))
+    assert look(run).state == "unreadable"
+    for row in COMMANDS.strip().splitlines():
+        words = row.format(name=name, id=run.path.name).split()
+        code = command(*words)
+        out, err = capsys.readouterr()
+        if row.startswith(TELLING):
+            assert code == 0, (row, err)
+            assert "unreadable" in out, row
+        elif words[0] != "resume" or code:  # which proves that the defaults are what was there
+            assert code == 2, (row, out, err)
+            assert FORM.fullmatch(err.strip()), (row, err)
+    assert not Path("records").exists()
+
+
+@pytest.mark.parametrize("section", ["measures", "checkpoints", "tracking"])
+def test_a_configuration_from_before_a_section_is_whole(
+    section: str, here: tuple[str, RunFolder]
+) -> None:
+    _, run = here
+    document = run.read_config()
+    del document[section]
+    run.config.write_text(dump_toml(document))
+    assert look(run).state == "done"
+
+
+# key of a configuration | another value of it | a part of the line
+WRONG = """
+identity.sources | 5 | identity.sources = 5
+identity.sources | {"a.py" = 5} | identity.sources.a.py = 5: must be text
+identity.fingerprint | 5 | identity.fingerprint = 5: must be text
+identity.numbers_version | true | no hash and numbers version
+identity.hash | 5 | no hash and numbers version
+data | "x" | data = 'x'
+data.name | ["a"] | data.name = ['a']: must be text
+algorithm | 5 | algorithm = 5
+algorithm.name | {} | algorithm.name: must be text
+algorithm.hypergradient | 5 | edited after the run was started
+weight_optimizer.lr | nan | weight_optimizer.lr = nan: must be text or a finite number
+weight_optimizer.lr | 2026-11-29 | weight_optimizer.lr = 2026-11-29: must be text or a finite
+search.seed | "0" | search.seed = '0': must be a whole number
+search.seed | 0.5 | search.seed = 0.5: must be a whole number
+search.epcohs | 1 | search.epcohs = 1: search has no setting 'epcohs'
+"""
+
+
+@pytest.mark.parametrize("row", WRONG.strip().splitlines())
+def test_a_configuration_of_other_types_is_one_unreadable_run(
+    row: str, here: tuple[str, RunFolder], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One such folder ended `study status` and `study plan` with exit code 1."""
+    name, run = here
+    key, value, told = row.split(" | ")
+    section, _, inner = key.partition(".")
+    document = run.read_config()
+    wrong = parse_toml(f"value = {value}", "test")["value"]
+    if inner:
+        document[section][inner] = wrong
+    else:
+        document[section] = wrong
+    run.config.write_text(dump_toml(document))
+    for words in (("status", name), ("plan", name, "--no-timing")):
+        assert command("study", *words, "--out", "out") == 0
+        out, err = capsys.readouterr()
+        assert (err, "unreadable" in out) == ("", True)
+    state, reason = look(run)
+    assert (state, told in reason) == ("unreadable", True), reason
+    assert command("list", "out") == 0
+    assert told in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("case", ["no identity", "an identity that is none"])

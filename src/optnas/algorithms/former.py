@@ -40,6 +40,8 @@ def respelled(section: Mapping[str, Any]) -> dict[str, Any]:
     chosen = today.get(KIND, parameters[KIND].default)
     table = dict(chosen) if isinstance(chosen, Mapping) else {"name": chosen}
     name = table.setdefault("name", parameters[KIND].default)
+    if not isinstance(name, str):  # refused as no name later
+        return today
     offered = parameters_of(registry.find(part.kind, name, key=f"algorithm.{KIND}.name"))
     if derivative == EXACT and DERIVATIVE not in offered:
         return today

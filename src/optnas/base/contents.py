@@ -1,8 +1,9 @@
 """What the files of a run may hold, and the one place where it is checked as they are read.
 
-Records (epochs.jsonl), how a run ended (result.json), its starts (environment.json) and the lines
-of measures. The columns of a record are declared in `optnas.base.columns`; what a measure or an
-algorithm adds to them may be any JSON. No number is NaN or infinite: `optnas.base.json` reads none.
+Records (epochs.jsonl), how a run ended (result.json), its starts (environment.json), the lines of
+measures, and stand-alone trainings (trainings.jsonl, training.toml). The columns of a record are
+declared in `optnas.base.columns`; what a measure or an algorithm adds to them may be any JSON. No
+number is NaN or infinite: `optnas.base.json` reads none.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ PLACE = ("epoch", "settings", "source")  # what no two lines of a measure have i
 # How a run ends.
 Status = Literal["done", "interrupted", "diverged", "failed", "timeout"]
 Count = Annotated[int, Field(ge=0)]
+Size = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0)]
 
 
@@ -89,6 +91,77 @@ class Measured(pydantic.BaseModel):
     units: dict[str, str]
     arrays: Annotated[str, StringConstraints(pattern=r"^[^/\\]+\.npz$")] | None = None
     cost: dict[str, float] = {}
+
+
+class Trained(pydantic.BaseModel):
+    """A line of a journal of trainings: what came of one."""
+
+    model_config = STRICT
+
+    index: Count | None = None  # of spaces whose cells have one
+    cell: str
+    seed: Count
+    train_loss: float | None
+    valid: float | None
+    test: float | None
+    seconds: Seconds
+
+
+class _Network(pydantic.BaseModel):
+    model_config = STRICT
+
+    channels: Size
+    cells: Size
+    auxiliary_weight: float = 0.0
+
+
+class _Images(pydantic.BaseModel):
+    model_config = STRICT
+
+    classes: Size
+    channels: Size
+    class_names: list[str]
+    mean: list[float]
+    std: list[float]
+
+
+class _Data(pydantic.BaseModel):
+    model_config = STRICT
+
+    resolution: Size
+
+
+class _Training(pydantic.BaseModel):
+    model_config = STRICT
+
+    seeds: Annotated[list[Count], Field(min_length=1)]
+    epochs: Size
+
+
+class _Identity(pydantic.BaseModel):
+    model_config = STRICT
+
+    hash: str
+
+
+class _Space(pydantic.BaseModel):
+    model_config = STRICT
+
+    name: str
+
+
+class TrainingFile(pydantic.BaseModel):
+    """What of a training.toml says which network was trained."""
+
+    model_config = STRICT
+
+    architecture: str
+    space: _Space
+    network: _Network
+    data: _Data
+    training: _Training
+    images: _Images
+    identity: _Identity
 
 
 @functools.cache
@@ -195,3 +268,37 @@ def check_event(event: Mapping[str, Any], where: object) -> None:
         where: the file and the number of the line.
     """
     _check(Event, event, where)
+
+
+def check_trainings(lines: Sequence[Mapping[str, Any]], path: object, *, indexed: bool) -> None:
+    """Refuse lines of a journal that tell no training.
+
+    Args:
+        lines: those after the first, which says what is trained.
+        path: the file.
+        indexed: whether each names its cell by an index.
+    """
+    for number, line in enumerate(lines, start=2):
+        where = f"{path} line {number}"
+        _check(Trained, line, where)
+        if indexed and line.get("index") is None:
+            _refuse("is missing", where, "index")
+
+
+def check_training(document: Mapping[str, Any], path: object) -> None:
+    """Refuse a training.toml that does not say which network was trained.
+
+    Args:
+        document: the content of the file.
+        path: the file.
+    """
+    _check(TrainingFile, document, path)
+    images = document["images"]
+    for key in ("mean", "std"):
+        if len(images[key]) != images["channels"]:
+            _refuse(
+                f"is one number for each of {images['channels']} channels",
+                path,
+                f"images.{key}",
+                images[key],
+            )

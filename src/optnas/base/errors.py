@@ -18,6 +18,7 @@ EXIT_BAD_INPUT = 2
 EXIT_DIVERGED = 3
 
 COMMAND_LINE = "command line"
+IN_RESULT = "as result.json says"  # a note on the error that ended a search
 
 # Characters of an error that are told: of a key or a value, and of its other parts.
 LONGEST_VALUE = 200

@@ -1,8 +1,9 @@
-"""Text of data made safe for what shows it: a terminal, a spreadsheet, LaTeX."""
+"""Text of data made safe for what shows it: a terminal, a spreadsheet, LaTeX, a shell."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 
 # C0 but tab and newline, delete, C1, and halves of surrogate pairs, which no stream can encode.
@@ -57,6 +58,16 @@ def for_latex(text: str) -> str:
         './my\\_file.py:A'
     """
     return text.translate(_LATEX)
+
+
+def for_shell(path: object) -> str:
+    """A path as it is typed in a shell, for a command that is advised.
+
+    Example:
+        >>> for_shell("runs/a"), for_shell("my runs/a")
+        ('runs/a', "'my runs/a'")
+    """
+    return shlex.quote(str(path))
 
 
 def shortened(text: str, most: int) -> str:

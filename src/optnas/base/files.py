@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import fnmatch
 import importlib.util
 import os
 import re
@@ -37,8 +38,40 @@ def in_package(package: str, name: str) -> Path | None:
 
 
 def present(path: Path) -> bool:
-    """Whether something has this name: a link that leads nowhere is damage, and no absent file."""
-    return os.path.lexists(path)
+    """Whether something has this name: a link that leads nowhere is damage, and no absent file.
+
+    Raises:
+        PermissionError: it cannot be told: a folder above may not be entered.
+    """
+    try:
+        os.lstat(path)
+    except PermissionError:
+        raise
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def with_name_of_its_own(path: Path) -> Path:
+    """The path, from the root where it ends in ``.`` or ``..``: its last part is then a name."""
+    return path.resolve() if path.name in ("", "..") else path
+
+
+def inside(folder: Path, pattern: str) -> list[Path]:
+    """What a folder holds under names of a pattern, sorted; nothing of one that is not there.
+
+    Args:
+        folder: the folder.
+        pattern: of the names, such as ``*.toml``.
+
+    Raises:
+        PermissionError: the folder may not be read; `Path.glob` would find nothing.
+    """
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(folder / name for name in names if fnmatch.fnmatchcase(name, pattern))
 
 
 def regular(path: Path) -> Path:
@@ -48,12 +81,14 @@ def regular(path: Path) -> Path:
         path: what is to be read as a file; it need not exist.
 
     Raises:
-        UserError: it is a pipe, a socket or a device.
+        UserError: it is a pipe, a socket or a device, or no path at all.
     """
     try:
         mode = path.stat().st_mode
     except OSError:  # whoever opens it tells why
         return path
+    except ValueError as error:  # a null byte in it
+        raise UserError(f"is no path ({error})", where=path, remedy="check the path") from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise UserError(
             "is a pipe, a socket or a device, and no file",
@@ -112,9 +147,12 @@ def drop_leftovers(folder: Path, name: str | None = None) -> None:
         folder: where they wrote.
         name: the file that they wrote; None for every file.
     """
+    left: list[os.DirEntry[str]] = []
     with contextlib.suppress(OSError):
-        for entry in list(os.scandir(folder)):
-            match = _HALF_WRITTEN.fullmatch(entry.name)
+        left += os.scandir(folder)
+    for entry in left:
+        match = _HALF_WRITTEN.fullmatch(entry.name)
+        with contextlib.suppress(OSError):
             if (
                 match
                 and name in (None, match["name"])
@@ -243,9 +281,15 @@ def lock(path: Path, busy: Exception) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the file at this moment; one that is not there is not held."""
+    """Whether a process holds the file at this moment; one that is not there is not held.
+
+    Raises:
+        PermissionError: it cannot be told: the file may not be read.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except PermissionError:
+        raise
     except OSError:
         return False
     try:

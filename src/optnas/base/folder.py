@@ -10,15 +10,22 @@ import copy
 import glob
 import logging
 import os
-import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from optnas.base.errors import UserError
-from optnas.base.escapes import for_terminal
-from optnas.base.files import TEMPORARY, is_locked, lock, present, replaced, write_text
+from optnas.base.escapes import for_shell, for_terminal
+from optnas.base.files import (
+    TEMPORARY,
+    is_locked,
+    lock,
+    present,
+    replaced,
+    with_name_of_its_own,
+    write_text,
+)
 from optnas.base.toml import dump_toml, parse_toml, read_text
 
 log = logging.getLogger(__name__)
@@ -59,7 +66,7 @@ class Folder:
     """
 
     def __init__(self, path: Place):
-        path = folder_path(path)
+        path = with_name_of_its_own(folder_path(path))
         self.path = path
         self.config = path / "config.toml"
         self.warnings = path / "warnings.txt"
@@ -107,7 +114,7 @@ class Folder:
         Args:
             document: the content of config.toml.
             overwrite: a run that lies there is replaced. It stands aside meanwhile, and comes back
-                if the new one cannot begin.
+                where the block ends by any exception before the new one's first checkpoint.
 
         Yields:
             Nothing; the folder is there and locked inside the block.
@@ -132,29 +139,63 @@ class Folder:
                 remedy="choose another folder",
             )
         former = self.path.with_name(f".{self.path.name}.{os.getpid()}{TEMPORARY}")
+        here = ""
+        with contextlib.suppress(OSError):  # a folder that was removed has no name
+            here = os.getcwd()
         # Held while it stands aside: whoever finds it unheld knows that its process is gone.
         with self.locked():
             with self._told():
                 self.path.rename(former)
             try:
                 yield
-            except UserError:
-                if not self.config.exists():
-                    former.rename(self.path)
+            except BaseException as error:  # an interruption and a full memory too
+                if self.checkpoint.exists():
+                    self._drop(former, here)
+                else:
+                    self._make_way(former, told=not isinstance(error, UserError))
                 raise
-            finally:
-                if self.config.exists():
-                    shutil.rmtree(former, ignore_errors=True)
+            # A search that diverged at epoch 0 has ended, and leaves no checkpoint.
+            if self.config.exists():
+                self._drop(former, here)
+
+    def _drop(self, former: Path, here: str) -> None:
+        """Remove the run that was replaced; whoever stands in its folder steps into the new one."""
+        shutil.rmtree(former, ignore_errors=True)
+        if Path(here).is_relative_to(self.path.resolve()):
+            with contextlib.suppress(OSError):
+                os.chdir(here)
+            told = f"{here} is another folder now; a shell that stands in it goes there by: cd ."
+            log.warning("optnas: warning: %s", for_terminal(told))
+
+    def _make_way(self, former: Path, *, told: bool) -> None:
+        """Put the run that stood aside in the place of one that never began."""
+        try:
+            if self.path.exists():
+                with self.locked():
+                    self._take_back()
+            former.rename(self.path)
+        except (OSError, UserError):
+            where = (
+                f"{former}: the former run of {self.path} still lies here, and can be moved back"
+            )
+            log.warning("optnas: warning: %s", for_terminal(where))
+            return
+        if told:
+            ended = "the former run is back: the new one ended before its first checkpoint"
+            log.warning("optnas: warning: %s", for_terminal(f"{self.path}: {ended}"))
 
     def put_back(self) -> None:
         """Bring back the run that stood aside for one that was killed before it began.
 
         Nothing happens where there is none, where the new run has begun, or where that is refused.
         """
-        former = self.former()
-        if former is None or self.config.exists():
-            return
-        with contextlib.suppress(OSError, UserError), former.locked():
+        with contextlib.suppress(OSError, UserError):
+            former = self.former()
+            if former is not None and not self.config.exists():
+                self._put_back(former)
+
+    def _put_back(self, former: Folder) -> None:
+        with former.locked():
             if self.path.exists():
                 with self.locked():
                     self._refuse_occupied()
@@ -192,12 +233,13 @@ class Folder:
                         write_text(self.config, dump_toml(dict(document)))
                         self.checkpoint.parent.mkdir(exist_ok=True)
                     yield
-                except UserError:
-                    if not self.checkpoint.exists():
+                except BaseException as error:
+                    bad_input = isinstance(error, UserError) and not self.checkpoint.exists()
+                    if bad_input or not self.config.exists():
                         self._take_back()
                     raise
-        except UserError:
-            for folder in made:
+        except BaseException:
+            for folder in made:  # what is not empty stays
                 with contextlib.suppress(OSError):
                     folder.rmdir()
             raise
@@ -217,8 +259,7 @@ class Folder:
                 else "is a file, and a run is a folder",
                 key="--out",
                 value=str(self.path),
-                remedy="choose another, add --overwrite, or: "
-                f"optnas resume {shlex.quote(str(self.path))}"
+                remedy=f"choose another, add --overwrite, or: optnas resume {for_shell(self.path)}"
                 if self.config.exists()
                 else "choose an empty or new folder",
             )
@@ -267,7 +308,7 @@ class Folder:
                     "this is a training, and no run",
                     where=self.path,
                     remedy="to go on with it, give the command that began it once more: "
-                    f"optnas train ... --out {shlex.quote(str(self.path))}",
+                    f"optnas train ... --out {for_shell(self.path)}",
                 )
             raise UserError(
                 "there is no run in this folder (no config.toml)",
@@ -289,7 +330,7 @@ class Folder:
         if (
             not isinstance(identity, dict)
             or not isinstance(identity.get("hash"), str)
-            or not isinstance(identity.get("numbers_version"), int)
+            or type(identity.get("numbers_version")) is not int  # true is none
         ):
             raise UserError(
                 "has no hash and numbers version under [identity], as a run's has",

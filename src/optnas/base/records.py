@@ -16,10 +16,11 @@ Importable without torch.
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import logging
 import os
 import re
-import shlex
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -27,9 +28,11 @@ from typing import Any, NamedTuple
 
 from optnas.base.contents import Status, check_records, check_result, check_starts
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_shell, for_terminal
 from optnas.base.files import (
     TEMPORARY,
     append_text,
+    inside,
     present,
     regular,
     replaced,
@@ -40,6 +43,8 @@ from optnas.base.json import dump_json, parse_json, parse_object, read_lines
 from optnas.base.measurements import Measurements
 from optnas.base.toml import read_text
 
+log = logging.getLogger(__name__)
+CONFIG = "config.toml"
 FINISHED = ("done", "diverged")
 # The first epoch of the search. Epoch 0 is recorded before any step: part of every curve, but no
 # epoch at which a search ends, is best, or is correlated. Analysis and stopping rules ask this.
@@ -155,7 +160,7 @@ class RunFolder(Folder):
 
     def kept_epochs(self) -> list[int]:
         """Epochs with a checkpoint of their own, sorted; the last epoch is in last.pt."""
-        names = (path.name for path in self.checkpoint.parent.glob("epoch-*.pt"))
+        names = (path.name for path in inside(self.checkpoint.parent, "epoch-*.pt"))
         matches = (re.fullmatch(r"epoch-(\d+)\.pt", name) for name in names)
         return sorted(int(match[1]) for match in matches if match)
 
@@ -254,7 +259,7 @@ class RunFolder(Folder):
         if (self.read_result() or {}).get("status") in FINISHED:  # nothing more will come
             remedy = f"leave it out, or put its {missing} back"
             return UserError(f"the run has no {missing}", where=self.path, remedy=remedy)
-        resumed = f"optnas resume {shlex.quote(str(self.path))}, or leave it out"
+        resumed = f"optnas resume {for_shell(self.path)}, or leave it out"
         return UserError(
             f"the run has no {missing} yet",
             where=self.path,
@@ -302,26 +307,58 @@ def find_runs(folder: Place) -> list[RunFolder]:
 
     A config.toml without identity and without records beside it is another program's. A run that a
     killed process set aside is put back, see `RunFolder.put_back`, or no run any more where the one
-    that replaces it has begun.
+    that replaces it has begun. A folder below that may not be entered is named in a warning.
+
+    Raises:
+        UserError: the folder itself may not be entered, or is no path.
     """
     folder = folder_path(folder)
-    for path in sorted(folder.rglob(f".*{TEMPORARY}")):
-        name = replaced(path)
-        if name is not None:
-            RunFolder(path.with_name(name)).put_back()
-    # A pattern of a whole name would pass over a link that leads nowhere.
-    paths = sorted(path for path in folder.rglob("*.toml") if path.name == "config.toml")
+    places = _walked(folder)
+    aside = sorted(path for path in places if replaced(path) is not None)
+    for path in aside:
+        RunFolder(path.with_name(str(replaced(path)))).put_back()
+    paths = sorted(path for path in (_walked(folder) if aside else places) if path.name == CONFIG)
     found = [RunFolder(path.parent) for path in paths]
     return [run for run in found if not _replaced(run) and not _foreign(run)]
 
 
+def _walked(folder: Path) -> list[Path]:
+    """Configurations at or below a folder, and what was set aside."""
+    found: list[Path] = []
+
+    def refused(error: OSError) -> None:
+        if not isinstance(error, PermissionError):
+            return
+        if Path(error.filename) == folder:
+            raise UserError(
+                f"cannot enter this folder ({error.strerror})",
+                where=folder,
+                remedy="ask its owner for permission, or name another",
+            ) from error
+        _tell_refused(str(error.filename), error.strerror)
+
+    for place, folders, files in os.walk(folder, onerror=refused):
+        found += (Path(place, name) for name in folders if replaced(Path(name)) is not None)
+        found += (Path(place, name) for name in (*folders, *files) if name == CONFIG)
+    return found
+
+
+@functools.cache
+def _tell_refused(path: str, why: str) -> None:
+    told = f"{path}: passed over, cannot enter this folder ({why})"
+    log.warning("optnas: warning: %s", for_terminal(told))
+
+
 def _replaced(run: RunFolder) -> bool:
     name = replaced(run.path)
-    return name is not None and RunFolder(run.path.with_name(name)).config.exists()
+    try:
+        return name is not None and RunFolder(run.path.with_name(name)).config.exists()
+    except OSError:  # whoever reads it says what is wrong
+        return False
 
 
 def _foreign(run: RunFolder) -> bool:
     try:
         return not run.epochs.exists() and "identity" not in run.read_config()
-    except UserError:  # whoever reads it says what is wrong
+    except (UserError, OSError):  # likewise
         return False

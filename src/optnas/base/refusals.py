@@ -27,6 +27,8 @@ WORDS: dict[Any, tuple[str, str]] = {
     float: ("a number", "numbers"),
     str: ("text", "words"),
 }
+# pydantic's names of what says most, the first before the others
+SPEAKING = {"extra_forbidden": 0, "finite_number": 1}
 # pydantic's name for a bound -> its name in the details, what to use
 BOUNDS = {
     "greater_than_equal": ("ge", "use {} or more"),
@@ -85,13 +87,16 @@ def wrong(problem: ErrorDetails, hint: Any, default: Any, value: Any, key: str) 
         name, remedy = BOUNDS[kind]
         return "is out of range", remedy.format(details[name])
     if kind == "too_short":
-        return f"must have at least {details['min_length']} values", "add some"
+        least = details["min_length"]
+        return f"must have at least {least} value{'s' if least > 1 else ''}", "add some"
+    if kind == "finite_number":
+        return "must be a finite number", CHANGE
     if _choices(hint):
         return "there is no such choice", did_you_mean(str(value), _choices(hint))
     if kind in TABLES:
         return "is a table of settings", f"write {key}.KEY=VALUE"
     words = _words(hint)
-    if words and kind not in ("value_error", "assertion_error", "finite_number"):
+    if words and kind not in ("value_error", "assertion_error"):
         return f"must be {words}", _instead(value, hint, default)
     message = problem["msg"].removeprefix("Value error, ")
     return message[0].lower() + message[1:], CHANGE
@@ -127,29 +132,45 @@ def validated(model: type[Model], document: Mapping[str, Any], remedy: str = CHA
     try:
         return model.model_validate(document)
     except pydantic.ValidationError as error:
-        # A misspelt key is missing under its right name too; the misspelling says more.
-        problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-        key, value, reason, found = _told(problem, model)
-        found = remedy if found is CHANGE else found
-        raise UserError(reason, key=key or None, value=value, remedy=found) from None
+        refused = refusal(error.errors(), model, remedy)
+        raise refused from None
+
+
+def refusal(
+    problems: Iterable[ErrorDetails], model: type[pydantic.BaseModel], remedy: str = CHANGE
+) -> UserError:
+    """The error of what pydantic says is wrong with a document, as of `validated`.
+
+    Args:
+        problems: one or more.
+        model: the sections and their keys.
+        remedy: what to do where nothing better is known.
+    """
+    # A misspelt key is missing under its right name too; the misspelling says more. Of the
+    # members of a union the one that the value is of says more than the others.
+    problem = min(problems, key=lambda each: SPEAKING.get(each["type"], len(SPEAKING)))
+    key, value, reason, found = _told(problem, model)
+    found = remedy if found is CHANGE else found
+    return UserError(reason, key=key or None, value=value, remedy=found)
 
 
 def _told(problem: ErrorDetails, model: type[pydantic.BaseModel]) -> tuple[str, Any, str, str]:
     """Key, value, reason and remedy."""
-    place, value = problem["loc"], problem["input"]
+    value = problem["input"]
+    place, hint, default = _declared(model, problem["loc"])
     key, section = (".".join(map(str, steps)) for steps in (place, place[:-1]))
     if problem["type"] == "missing":
         return key, None, "is missing", f"add {key}=VALUE"
     if isinstance(value, (Mapping, pydantic.BaseModel)):
         value = None
     if problem["type"] == "extra_forbidden":
-        holder, _ = _declared(model, place[:-1])
+        _, holder, _ = _declared(model, place[:-1])
         known = [name for each in _models(holder) for name in each.model_fields]
         found = [] if section else keys_called(str(place[-1]), model)
         remedy = offered(found) or did_you_mean(str(place[-1]), known)
         told = f"{section} has no setting '{place[-1]}'" if section else "there is no such section"
         return key, value, told, remedy
-    return key, value, *wrong(problem, *_declared(model, place), value, key)
+    return key, value, *wrong(problem, hint, default, value, key)
 
 
 def keys_called(word: str, model: type[pydantic.BaseModel]) -> list[str]:
@@ -161,20 +182,32 @@ def keys_called(word: str, model: type[pydantic.BaseModel]) -> list[str]:
     ]
 
 
-def _declared(model: type[pydantic.BaseModel], place: Iterable[str | int]) -> tuple[Any, Any]:
-    """The type and default that a model declares at a place in it."""
+def _declared(
+    model: type[pydantic.BaseModel], place: Iterable[str | int]
+) -> tuple[tuple[str | int, ...], Any, Any]:
+    """A place as a user writes it, and the type and default that a model declares there."""
     hint: Any = model
-    default = None
+    default, kept = None, []
     for step in place:
         fields: dict[Any, Any] = {}
         for each in _models(hint):
             fields |= each.model_fields
-        inside = [each for kind in alternatives(hint) for each in typing.get_args(kind)]
+        members = [_bare(kind) for kind in alternatives(_bare(hint)) if kind is not type(None)]
+        inside = [each for kind in members for each in typing.get_args(kind)]
         if step in fields:
             hint, default = fields[step].annotation, fields[step].default
+        elif len(members) > 1:  # the member of a union, as pydantic calls it: float, dict[...]
+            kinds = {getattr(typing.get_origin(kind), "__name__", ""): kind for kind in members}
+            hint = kinds.get(str(step).partition("[")[0], hint)
+            continue
         else:  # of a list, or of a table
             hint, default = next((e for e in reversed(inside) if e is not ...), Any), None
-    return hint, default
+        kept.append(step)
+    return tuple(kept), hint, default
+
+
+def _bare(hint: Any) -> Any:
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
 
 
 def _models(hint: Any) -> list[type[pydantic.BaseModel]]:

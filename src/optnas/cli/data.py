@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from optnas.base.errors import COMMAND_LINE, EXIT_DONE, EXIT_FAILED
+from optnas.base.files import inside
 from optnas.cli.common import DataFolder, dotted_settings
 from optnas.cli.printing.text import say
 
@@ -50,7 +51,7 @@ def check(
 def _section(what: str) -> dict[str, str]:
     """The section ``data`` that a name or a path stands for."""
     path = Path(what)
-    if path.suffix == ".parquet" or (path.is_dir() and any(path.glob("train-*.parquet"))):
+    if path.suffix == ".parquet" or inside(path, "train-*.parquet"):
         return {"name": "parquet", "path": what}
     # With a colon it may be ./file.py:NAME, a data set of the user's own.
     if path.is_dir() or ("/" in what and ":" not in what):

@@ -19,8 +19,14 @@ from typing import Annotated
 
 import typer
 
-from optnas.base.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, UserError
-from optnas.base.escapes import for_terminal, shortened
+from optnas.base.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_DONE,
+    EXIT_FAILED,
+    IN_RESULT,
+    UserError,
+)
+from optnas.base.escapes import for_shell, for_terminal, shortened
 from optnas.cli import (
     benchmark,
     benchmark_train,
@@ -48,6 +54,8 @@ EXIT_INTERRUPTED = 128 + signal.SIGINT
 IMPATIENCE = 5.0  # seconds after a signal in which further ones are ignored
 
 LONGEST = 8000  # characters of an error line
+# Reason and remedy.
+NOT_ALLOWED = ("this user may not use it", "ask its owner for permission, or name another")
 
 app = typer.Typer(
     add_completion=False,
@@ -104,6 +112,26 @@ def _tell(kind: str, error: object) -> None:
     print(for_terminal(f"optnas: {kind}: {line}"), file=sys.stderr)
 
 
+def _refused(error: Exception) -> UserError | None:
+    """What the system refuses of a path that a user named, as bad input, whichever command asked.
+
+    A search that had begun has failed, and says so in its folder.
+    """
+    if not isinstance(error, OSError) or error.filename is None:
+        return None
+    if IN_RESULT in getattr(error, "__notes__", ()):
+        return None
+    reasons = {
+        errno.ENAMETOOLONG: ("longer than a file's name can be", "check the path"),
+        errno.EACCES: NOT_ALLOWED,
+        errno.EPERM: NOT_ALLOWED,
+    }
+    if error.errno not in reasons:
+        return None
+    reason, remedy = reasons[error.errno]
+    return UserError(reason, key="path", value=os.fsdecode(error.filename), remedy=remedy)
+
+
 def _tell_whose(error: Exception) -> None:
     """The lines of the user's own files that an error came through: they are who can mend it."""
     ours = (str(Path(__file__).parents[1]), sys.prefix, sys.base_prefix)
@@ -118,8 +146,11 @@ def _tell_whose(error: Exception) -> None:
 def _tell_interruption() -> None:
     advice = "run the same command again"
     if sys.argv[1:2] in (["search"], ["resume"]):
-        advice = f"go on with: optnas resume {_folder(sys.argv[1:]) or 'DIR'}"
-    print(f"optnas: interrupted; {advice}", file=sys.stderr, flush=True)
+        folder = _folder(sys.argv[1:])
+        advice = f"go on with: optnas resume {for_shell(folder) if folder else 'DIR'}"
+        if "--overwrite" in sys.argv:
+            advice += " (where the former run is back: run the same command again)"
+    print(for_terminal(f"optnas: interrupted; {advice}"), file=sys.stderr, flush=True)
 
 
 def _folder(words: list[str]) -> str:
@@ -189,17 +220,8 @@ def _answered() -> int:
         if hasattr(error, "format_message"):  # typer's
             _tell("error", usage_line(error))
             code = EXIT_BAD_INPUT
-        elif isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-            # Whichever command looked for it: there can be no such file.
-            _tell(
-                "error",
-                UserError(
-                    "longer than a file's name can be",
-                    key="path",
-                    value=str(error.filename),
-                    remedy="check the path",
-                ),
-            )
+        elif refused := _refused(error):
+            _tell("error", refused)
             code = EXIT_BAD_INPUT
         else:
             _tell("failed", f"{type(error).__name__}: {error}")

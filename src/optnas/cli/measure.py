@@ -64,7 +64,8 @@ def _told_apart(words: list[str]) -> tuple[list[Path], dict[str, dict[str, Any]]
 
     plain = [word for word in words if "=" not in word or Path(word).is_dir()]
     known = _known(plain)
-    chosen = [word for word in plain if word in known or ":" in word]
+    # What exists is a path, whatever its name.
+    chosen = [w for w in plain if w in known or (":" in w and not Path(w).exists())]
     runs = [word for word in plain if word not in chosen]
     for word in runs:
         if not Path(word).exists():

@@ -41,8 +41,10 @@ def stopping(
     as_json: AsJson = False,
 ) -> None:
     """Replay stopping rules on finished searches, or on Hessians that others stored."""
-    given = dotted_settings([word for word in words if "=" in word])
-    paths, names = _told_apart([word for word in words if "=" not in word])
+    # What exists is a path, whatever its name.
+    settings = [word for word in words if "=" in word and not Path(word).exists()]
+    given = dotted_settings(settings)
+    paths, names = _told_apart([word for word in words if word not in settings])
     _replay(paths, names, given, dataset, as_json)
 
 
@@ -51,7 +53,7 @@ def _told_apart(words: Sequence[str]) -> tuple[list[Path], list[str]]:
     from optnas.base.registry import names
 
     known = names("stopping")
-    rules = [word for word in words if word in known or ":" in word]
+    rules = [w for w in words if w in known or (":" in w and not Path(w).exists())]
     paths = [Path(word) for word in words if word not in rules]
     for path in paths:
         if not path.exists():

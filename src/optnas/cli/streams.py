@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -51,13 +52,31 @@ class Shown:
         return getattr(self._stream, name)
 
 
+def _open_what_is_closed() -> None:
+    # In their order: each gets the lowest number that is free, its own. A file of a run that got it
+    # instead would hold whatever a library prints.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            # Open until the end, as the stream that it stands for.
+            stream = open(nowhere, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+
+
 @contextlib.contextmanager
 def guarded() -> Iterator[Shown]:
     """Put standard output and error behind streams that cannot fail.
 
+    What their encoding has not is escaped; where one was closed (``>&-``) there is one that leads
+    nowhere.
+
     Yields:
         Standard output, to ask what was lost.
     """
+    _open_what_is_closed()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     before = sys.stdout, sys.stderr
     out = Shown(sys.stdout)
     sys.stdout, sys.stderr = out, Shown(sys.stderr)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from optnas.base.errors import EXIT_DONE, EXIT_FAILED
+from optnas.base.escapes import for_shell, for_terminal
 from optnas.cli.common import DataFolder, Device, Overrides, Threads, dotted_settings
 from optnas.cli.printing.text import say
 
@@ -114,7 +116,8 @@ def run(
     ended = watch.look()
     say(ended.line(runner.abreast))
     if ended.states.get("failed") or ended.states.get("timeout"):
-        say(f"why: optnas study status {study} --out {out}; then run it with --retry-failed")
+        status = f"optnas study status {for_shell(study)} --out {for_shell(out)}"
+        say(f"why: {status}; then run it with --retry-failed")
     raise typer.Exit(EXIT_DONE if whole else EXIT_FAILED)
 
 
@@ -143,6 +146,8 @@ def status(
             each["status"] = with_queue(each["status"], folder, queued)
             each["job"] = queued.get(folder.path.resolve())
         typer.echo(dump_json(told, indent=1))
+        for why in unknown:  # without it nothing is queued, and some of it may be
+            print(for_terminal(f"optnas: warning: {why}"), file=sys.stderr)
     else:
         edited = of_edited_files(loaded.runs.values(), out)
         print_status(loaded, folders, other_versions(out), edited, queued)

@@ -109,10 +109,12 @@ def noise(
     Kept checkpoints that have no line of the measure noise are measured first, about a minute each.
     """
     from optnas.search import api
+    from optnas.study.states import each_once
     from optnas.theory import pictures
     from optnas.theory.compared import compared
 
-    runs = runs_at([Path(word) for word in words if "=" not in word or Path(word).is_dir()])
+    named = [Path(word) for word in words if "=" not in word or Path(word).is_dir()]
+    runs = each_once(runs_at(named))
     plain = [word for word in words if "=" in word and not Path(word).is_dir()]
     chosen = {key.removeprefix("noise."): v for key, v in dotted_settings(plain).items()}
     run_settings = dotted_settings(None, device=device, threads=threads, data=data)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_shell
 from optnas.base.measurements import Line
 from optnas.base.records import RunFolder
 from optnas.measures.drawing import (
@@ -47,7 +48,7 @@ def measured(name: str, runs: Sequence[RunFolder], **chosen: Any) -> list[list[L
             raise UserError(
                 f"the run has no measurement of {name}" + (f" with{words}" if words else ""),
                 where=run.path,
-                remedy=f"measure it: optnas measure {run.path} {name}{words}",
+                remedy=f"measure it: optnas measure {for_shell(run.path)} {name}{words}",
             )
         found.append(lines)
     first, source = found[0][0]["settings"], found[0][0].get("source")
@@ -57,7 +58,8 @@ def measured(name: str, runs: Sequence[RunFolder], **chosen: Any) -> list[list[L
                 raise UserError(
                     f"{name} was measured by different versions of its file",
                     where=run.path,
-                    remedy=f"measure it once more: optnas measure {run.path} FILE:{name} --again",
+                    remedy="measure it once more: "
+                    f"optnas measure {for_shell(run.path)} FILE:{name} --again",
                 )
             differing = [key for key in first if line["settings"].get(key) != first[key]]
             if differing:

@@ -7,7 +7,6 @@ import importlib.metadata
 import importlib.resources
 import json
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from optnas.analysis.claims.render import by_family, evidence, in_reach
 from optnas.analysis.references import noise_of, noise_words, references
 from optnas.base import registry
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_shell
 from optnas.base.files import write_text, writing
 from optnas.base.folder import folder_path
 from optnas.base.loading import registered_by
@@ -133,9 +133,9 @@ def report(
         study=loaded,
         study_text=STUDIES.text_of(study),
         command=study_command(study, folder_path(out)),
-        report_command=f"optnas study report {study} --out {out}"
-        + "".join(f" --hold {shlex.quote(f'{key}={value}')}" for key, value in (hold or {}).items())
-        + "".join(f" --response {shlex.quote(each)}" for each in responses),
+        report_command=f"optnas study report {for_shell(study)} --out {for_shell(out)}"
+        + "".join(f" --hold {for_shell(f'{key}={value}')}" for key, value in (hold or {}).items())
+        + "".join(f" --response {for_shell(each)}" for each in responses),
         version=importlib.metadata.version("optnas"),
         entries=entries,
         counts=counted(entries),

@@ -10,6 +10,7 @@ from typing import Any
 
 from optnas.analysis.claims.declare import Cell
 from optnas.base.errors import UserError, did_you_mean
+from optnas.base.escapes import for_shell
 from optnas.base.records import RunFolder
 from optnas.study.declare import ID_LENGTH, Study, describe_settings
 from optnas.study.states import STATES, State, look
@@ -136,4 +137,4 @@ def chosen(entries: list[Entry], named: Iterable[str], newest: int) -> list[Entr
 
 def study_command(study: str, out: Path) -> str:
     """The command that runs what is missing of a study."""
-    return f"optnas study run {study} --out {out}"
+    return f"optnas study run {for_shell(study)} --out {for_shell(out)}"

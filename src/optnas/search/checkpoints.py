@@ -15,6 +15,7 @@ from typing import IO, Any
 import torch
 
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_shell
 from optnas.base.files import regular, write_atomically
 from optnas.base.records import Written
 from optnas.search.settings.model import FORMAT
@@ -118,7 +119,9 @@ def _offered(path: Path, remedy: str) -> str:
     previous = path.with_name("previous.pt")
     if path.name != "last.pt" or not previous.exists():
         return remedy
-    return f"go on from the epoch before it: mv {previous} {path}; or {remedy}"
+    return (
+        f"go on from the epoch before it: mv {for_shell(previous)} {for_shell(path)}; or {remedy}"
+    )
 
 
 def read_content(path: Path) -> dict[str, Any]:

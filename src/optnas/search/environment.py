@@ -13,7 +13,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from optnas.search.settings.model import RunSection, Settings
+from optnas.base.errors import UserError
+from optnas.search.settings.model import MOST_THREADS, RunSection, Settings
 
 PACKAGES = ("optnas", "torch", "numpy", "pyarrow", "pillow", "analog-nasbench")
 
@@ -98,8 +99,19 @@ def cpu_threads(count: int) -> Iterator[None]:
 
     Yields:
         Nothing.
+
+    Raises:
+        UserError: there are no so many.
     """
     import torch
+
+    if not 1 <= count <= MOST_THREADS:
+        raise UserError(
+            "is no number of threads",
+            key="threads",
+            value=count,
+            remedy=f"use 1 to {MOST_THREADS}",
+        )
 
     before = torch.get_num_threads()
     torch.set_num_threads(count)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from optnas.base.contents import Status
-from optnas.base.errors import UserError, fault_of
+from optnas.base.errors import IN_RESULT, UserError, fault_of
 from optnas.base.files import present
 from optnas.base.records import Record, RunFolder
 from optnas.search.checkpoints import restore, save
@@ -134,6 +134,7 @@ def _recorded(folder: RunFolder, tracker: Guarded) -> Iterator[Callable[..., Res
                 fault=fault_of(error),
                 traceback=traceback.format_exc().splitlines(),
             )
+        error.add_note(IN_RESULT)
         raise
     finally:
         if written:

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-from optnas.base.errors import UserError
+from optnas.base import registry
+from optnas.base.contents import check_training
+from optnas.base.errors import Origins, UserError
+from optnas.base.escapes import for_shell
 from optnas.base.files import present
 from optnas.base.folder import Place, folder_path
 from optnas.base.records import RunFolder
@@ -69,7 +72,8 @@ def network(
             raise UserError(
                 "is a search, whose cell has no weights of its own yet",
                 where=path,
-                remedy=f"optnas train {path} --out DIR; or take optnas.supernet({str(path)!r})",
+                remedy=f"optnas train {for_shell(path)} --out DIR; "
+                f"or take optnas.supernet({str(path)!r})",
             )
     found = find(what, space)
     sizes = {"channels": 16, "cells": 5, "classes": 10, "image_channels": 3, **asked}
@@ -117,22 +121,20 @@ def _module(
 def _of_training(folder: Path, seed: int | None) -> NetworkModule:
     where = folder / CONFIG
     document = read_toml(where)
-    try:
-        seeds, images = document["training"]["seeds"], document["images"]
-        asked = document["network"]
-        sizes = {key: asked[key] for key in ("channels", "cells")} | {"classes": images["classes"]}
-        sizes |= {"auxiliary": True} if asked.get("auxiliary_weight") else {}
-        sizes["image_channels"] = images["channels"]
-        pictures = Pictures(
-            tuple(images["mean"]),
-            tuple(images["std"]),
-            document["data"]["resolution"],
-            tuple(images["class_names"]),
-        )
-        space, text = document["space"], document["architecture"]
-        epochs, identity = document["training"]["epochs"], document["identity"]["hash"]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"lacks {error}", where=where, remedy="restore the file") from error
+    check_training(document, where)
+    seeds, images = document["training"]["seeds"], document["images"]
+    asked = document["network"]
+    sizes = {key: asked[key] for key in ("channels", "cells")} | {"classes": images["classes"]}
+    sizes |= {"auxiliary": True} if asked.get("auxiliary_weight") else {}
+    sizes["image_channels"] = images["channels"]
+    pictures = Pictures(
+        tuple(images["mean"]),
+        tuple(images["std"]),
+        document["data"]["resolution"],
+        tuple(images["class_names"]),
+    )
+    space, text = document["space"], document["architecture"]
+    epochs, identity = document["training"]["epochs"], document["identity"]["hash"]
     seed = seeds[0] if seed is None else seed
     path = checkpoint_of(folder, seed)
     if not present(path):
@@ -154,11 +156,25 @@ def _of_training(folder: Path, seed: int | None) -> NetworkModule:
             where=path,
             remedy="let optnas train finish it",
         )
-    module = _module(build_space(space).parse(text, where=where), space, sizes, pictures)
+    module = _module(_cell_in(space, text, where), space, sizes, pictures)
     mean_S, variance_S = content["statistics"]
     running = {"running_mean": mean_S, "running_var": variance_S}
-    module.load_state_dict({**module.state_dict(), **content["weights"], **running})
+    try:
+        module.load_state_dict({**module.state_dict(), **content["weights"], **running})
+    except RuntimeError as error:
+        raise UserError(
+            f"the weights in {path.name} are not of the network that it tells",
+            where=where,
+            remedy="restore the file",
+        ) from error
     return module
+
+
+def _cell_in(space: Mapping[str, Any], text: str, where: Path) -> Architecture:
+    """The cell of a training.toml, whose space is checked as that of a search is."""
+    with Origins(where).told():
+        section = registry.complete_component("space", space, section="space")
+        return build_space(section).parse(text, where=where)
 
 
 def _of_file(path: Path) -> NetworkModule:

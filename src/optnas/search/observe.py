@@ -25,8 +25,8 @@ from optnas.measures.snapshot import Snapshot
 from optnas.search.checkpoints import restore
 from optnas.search.environment import computing
 from optnas.search.problem import batch_loss, bilevel_of
-from optnas.search.settings.complete import sources
 from optnas.search.settings.model import MeasureSection, Settings
+from optnas.search.settings.sources import sources
 from optnas.search.state import SearchState, build_state
 
 OnLine = Callable[[str, Line], None]

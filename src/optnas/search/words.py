@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -23,16 +24,18 @@ OPTION = re.compile(r"--(?P<name>[a-z][a-z-]*)(?: (?P<value>[^\s,;]+)$)?")
 SETTING = re.compile(r"\b(?P<key>[a-z_]+(?:\.[\w-]+)+)=(?P<value>[^\s,;]+)")
 # What stands on a command line without an option, and the argument it is.
 WORDS = {"DIR...": "runs", "-o": "path", "RUN|ARCH": "what"}
+# A word of a shell, quoted where it has to be; a comma or semicolon after it is the sentence's.
+WORD = r"((?:'[^']*'|\"[^\"]*\"|[^\s'\"])*(?:'[^']*'|\"[^\"]*\"|[^\s'\",;]))"
 COMMANDS = (
     (r"add --overwrite", r"pass overwrite=True"),
-    (r"optnas resume (\S*[^\s,;])", r"optnas.resume(\1)"),
-    (r"optnas search -c (\S+) --out DIR", r"optnas.run(config=\1, out=DIR)"),
+    (rf"optnas resume {WORD}", r"optnas.resume(\1)"),
+    (rf"optnas search -c {WORD} --out DIR", r"optnas.run(config=\1, out=DIR)"),
     (
-        r"optnas search -c (\S+) --out (\S+) --overwrite",
+        rf"optnas search -c {WORD} --out {WORD} --overwrite",
         r"optnas.run(config=\1, out=\2, overwrite=True)",
     ),
-    (r"optnas measure (\S+) (\S+) --again", r"optnas.measure(\1, {\2: {}}, again=True)"),
-    (r"optnas measure (\S+) ([\w-]+)(?= |$)", r"optnas.measure(\1, {\2: {...}})"),
+    (rf"optnas measure {WORD} {WORD} --again", r"optnas.measure(\1, {\2: {}}, again=True)"),
+    (rf"optnas measure {WORD} ([\w-]+)(?= |$)", r"optnas.measure(\1, {\2: {...}})"),
     (r"optnas list shows the runs below a folder", r"optnas.find_runs(FOLDER) finds runs"),
 )
 
@@ -46,7 +49,8 @@ def in_python(text: str) -> str:
     """
 
     def call(found: re.Match[str], said: str) -> str:
-        quoted = {f"\\{n}": _value(each) for n, each in enumerate(found.groups(), start=1)}
+        words = [" ".join(shlex.split(each)) for each in found.groups()]
+        quoted = {f"\\{n}": _value(each) for n, each in enumerate(words, start=1)}
         return re.sub(r"\\\d", lambda group: quoted[group[0]], said)
 
     for command, said in COMMANDS:

@@ -335,6 +335,14 @@ def _grids(document: Mapping[str, Any], label: str) -> Iterator[tuple[str, Mappi
         raise UserError(
             "must be an array of tables", where=label, key="grid", remedy="write [[grid]]"
         )
+    if not grids:
+        raise UserError(
+            "holds no grid, so that the study has no run",
+            where=label,
+            key="grid",
+            value=grids,
+            remedy="write [[grid]] and its axes, or leave it out for one run a seed",
+        )
     for number, grid in enumerate(grids, start=1):
         yield (f"{label}: grid {number}" if len(grids) > 1 else label), grid
 

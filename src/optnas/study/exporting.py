@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from optnas.base.errors import UserError, did_you_mean
-from optnas.base.files import write_bytes, writing
+from optnas.base.files import inside, write_bytes, writing
 from optnas.base.folder import folder_path
 from optnas.base.records import FINISHED, RunFolder
 from optnas.base.toml import dump_toml, read_text
@@ -39,10 +39,11 @@ def export(
 
     Raises:
         UserError: the study is wrong, no run of it is there, a record is damaged, no finished run
-            was measured under one of the labels, or the folder cannot be written.
+            was measured under one of the labels, or the folder cannot be written or holds the runs.
     """
     loaded, runs = opened(study, folder_path(out), data)
     there = locate(loaded.runs.values(), folder_path(to))
+    _check_apart(folder_path(out), folder_path(to), (runs, there))
     finished = {}
     for name, run in runs.items():
         result = run.read_result() if run.config.exists() else None
@@ -52,6 +53,18 @@ def export(
     _check_measured(arrays, finished.values())
     changed = [name for name, run in finished.items() if copy_record(run, there[name].path, arrays)]
     return changed, len(finished)
+
+
+def _check_apart(out: Path, to: Path, both: tuple[Mapping[str, RunFolder], ...]) -> None:
+    """Refuse to write records over the runs, whose settings say where their data lie."""
+    runs, there = ({run.path.resolve() for run in each.values()} for each in both)
+    if out.resolve().is_relative_to(to.resolve()) or runs & there:
+        raise UserError(
+            "the runs themselves lie there, and records are copies of them",
+            key="--to",
+            value=str(to),
+            remedy="choose a folder that does not hold the runs of --out",
+        )
 
 
 def _check_measured(labels: Iterable[str], runs: Iterable[RunFolder]) -> None:
@@ -90,7 +103,7 @@ def copy_record(run: RunFolder, target: Path, arrays: Iterable[str] = ()) -> boo
         "epochs.jsonl": read_text(run.epochs).encode(),
         "result.json": read_text(run.result).encode(),
     }
-    for path in sorted(run.measures.path.glob("*.jsonl")):
+    for path in inside(run.measures.path, "*.jsonl"):
         files[f"measures/{path.name}"] = read_text(path).encode()
     for line in (line for label in arrays for line in run.read_measures(label)):
         run.measures.arrays(line)  # a damaged file is no record

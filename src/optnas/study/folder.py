@@ -97,7 +97,7 @@ def _documents(out: Path) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
 def version_in(document: Mapping[str, Any]) -> int:
     """The numbers version in a run's config.toml; 0 where there is none."""
     found = document.get("identity", {}).get("numbers_version", 0)
-    return found if isinstance(found, int) else 0
+    return found if type(found) is int else 0  # true is none
 
 
 def other_versions(out: Path | None) -> dict[int, int]:
@@ -152,11 +152,15 @@ def of_edited_files(runs: Iterable[PlannedRun], out: Path | None) -> str:
     for _, document in _documents(out):
         if version_in(document) != NUMBERS_VERSION:
             continue
-        identity, data = document["identity"], document.get("data", {}).get("name")
-        for file, digest in dict(identity.get("sources") or {}).items():
+        try:
+            Settings.check_recorded(document)
+        except UserError:  # `look` says why
+            continue
+        identity, data = document["identity"], document["data"]["name"]
+        for file, digest in identity.get("sources", {}).items():
             if now.get(file, digest) != digest:
                 counts[f"an earlier {file}"] += 1
-        if identity.get("fingerprint") not in images.get(data, {identity.get("fingerprint")}):
+        if identity["fingerprint"] not in images.get(data, {identity["fingerprint"]}):
             counts[f"other images in {data}"] += 1
     return ", ".join(
         f"{count} run{'s' if count > 1 else ''} of {what}" for what, count in sorted(counts.items())

@@ -74,6 +74,7 @@ class Runner:
         self._starts: dict[str, int] = {}  # lines of the start log before this execution
         self._attempts: dict[str, int] = {}
         self._late: dict[str, float] = {}  # when each was last told to end
+        self._handed_in: dict[str, float] = {}  # when each was last begun
 
     def go(self) -> bool:
         """Run until nothing is left to do, to wait for, or allowed.
@@ -178,6 +179,7 @@ class Runner:
                 return
             self._epochs[name] = epochs_of(folder)
             self._starts[name] = len(StartLog(folder).read())
+            self._handed_in[name] = time.time()
             try:
                 handle = self.engine.start(_job(run, folder))
             except OSError as error:
@@ -260,7 +262,11 @@ class Runner:
         else:
             epochs = epochs_of(folder)
             stuck = epochs <= self._epochs[name]
-            self._attempts[name] = self._attempts.get(name, 0) + 1 if stuck else 0
+            # A cluster's job ends with all its runs where one of them took too long: of the others
+            # that is no attempt, and most have not begun. Each run is late once, so this ends.
+            spared = any(told > self._handed_in[name] for told in self._late.values())
+            attempts = self._attempts.get(name, 0) + (not spared)
+            self._attempts[name] = attempts if stuck else 0
             if self._attempts[name] >= ATTEMPTS:
                 # A worker that a program's fault ends says so itself.
                 reason = f"{how}, {ATTEMPTS} times without a new epoch"
@@ -375,6 +381,13 @@ def runner_of(
         UserError: a name, a number or a setting is wrong.
     """
     abreast = at_a_time(jobs, threads)
+    if max_runs is not None and max_runs < 1:
+        raise UserError(
+            "at least one run",
+            key="--max-runs",
+            value=max_runs,
+            remedy="write --max-runs 1, or leave it out for all",
+        )
     factory = registry.find("engine", engine, key="--engine")
     queue = _queue_of(engine)
     if detached and queue is None:

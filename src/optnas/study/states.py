@@ -13,6 +13,7 @@ from optnas.base.escapes import for_terminal
 from optnas.base.files import present
 from optnas.base.records import FINISHED, Record, RunFolder
 from optnas.base.toml import flat, parse_toml, read_text
+from optnas.search.settings.check import check_values
 from optnas.search.settings.model import NOT_IDENTITY, NUMBERS_VERSION, PLACES, Settings
 from optnas.study.declare import ID_LENGTH
 from optnas.study.starts import StartLog
@@ -42,6 +43,7 @@ STATES: tuple[State, ...] = (
     "queued",
     "missing",
 )
+NOT_COUNTED = (*NOT_IDENTITY, "identity")  # in the hash
 WAITING: tuple[State, ...] = ("missing", "unfinished", "interrupted")  # for someone to go on
 
 
@@ -101,20 +103,22 @@ def check_readable(run: RunFolder) -> list[Record]:
 
 
 def check_settings(run: RunFolder) -> dict[str, Any]:
-    """Refuse settings of another hash than the one that the run was started with.
+    """Refuse settings that are not whole, or of another hash than the run was started with.
 
-    Nothing is said of runs of another numbers version, of components that are no longer here, and
-    of those that somebody's own code supplies: to read a run must not import what it names.
+    Of runs of another numbers version, of components that are no longer here, and of those that
+    somebody's own code supplies, no hash is told: to read a run must not import what it names.
 
     Returns:
         The run's identity.
 
     Raises:
-        UserError: the settings are others, or there is no run.
+        UserError: the settings are others or not whole, or there is no run.
     """
     identity = run.read_identity()
-    ours = identity["numbers_version"] == NUMBERS_VERSION and not identity.get("sources")
-    if ours and _hash_of(read_text(run.config)) not in (None, identity["hash"]):
+    found, problem = _judged(read_text(run.config))
+    if problem is not None:
+        raise problem.at(run.config)
+    if found not in (None, identity["hash"]):
         raise UserError(
             "the settings were edited after the run was started",
             where=run.config,
@@ -126,44 +130,44 @@ def check_settings(run: RunFolder) -> dict[str, Any]:
 
 
 @functools.lru_cache(4096)
-def _hash_of(config: str) -> str | None:
-    """The hash of the settings in the text of a config.toml; None where it cannot be told."""
+def _judged(config: str) -> tuple[str | None, UserError | None]:
+    """Of the text of a config.toml: the settings' hash, if it can be told; what is wrong there."""
     document = parse_toml(config, "config.toml")
-    counted = {
-        key: value for key, value in document.items() if key not in (*NOT_IDENTITY, "identity")
-    }
-    values = (str(v) for key, v in flat(counted).items() if key.rpartition(".")[2] not in PLACES)
-    if any(":" in value for value in values):  # module:Object, ./file.py:Object
-        return None
+    identity = document["identity"]
+    ours = identity["numbers_version"] == NUMBERS_VERSION
     try:
-        return Settings.recorded(document).hash
-    except (UserError, ValueError):
-        return None
+        Settings.check_recorded(document)
+        if ours:
+            check_values({k: v for k, v in document.items() if k in Settings.model_fields})
+    except UserError as error:
+        return None, error
+    counted = {key: value for key, value in document.items() if key not in NOT_COUNTED}
+    values = (str(v) for key, v in flat(counted).items() if key.rpartition(".")[2] not in PLACES)
+    # module:Object, ./file.py:Object
+    if not ours or identity.get("sources") or any(":" in value for value in values):
+        return None, None
+    try:
+        return Settings.recorded(document).hash, None
+    except UserError:  # a component that is no longer here
+        return None, None
 
 
 def each_once(runs: Iterable[RunFolder]) -> list[RunFolder]:
     """Runs to draw or to tabulate, without copies: the same run twice is no second seed.
 
     Args:
-        runs: folders; one without a run, or without identity, stays, for the error that it
-            deserves.
+        runs: folders; one without a run stays, for the error that it deserves.
 
     Returns:
         The runs in their order. Of equal settings and seed it is the first that is done, and a
         warning names the others.
 
     Raises:
-        UserError: the settings of one were edited.
+        UserError: the configuration of one is no run's, or was edited.
     """
     kept: dict[object, RunFolder] = {}
     for run in runs:
-        key: object = run.path
-        try:
-            key = run.read_identity()["hash"]
-        except UserError:  # whoever reads it says what is wrong
-            pass
-        else:
-            check_settings(run)
+        key = check_settings(run)["hash"] if present(run.config) else run.path
         other = kept.setdefault(key, run)
         if other is run:
             continue

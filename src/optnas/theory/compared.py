@@ -16,6 +16,7 @@ from scipy import stats
 from optnas.analysis.curves import at_loss, common_loss
 from optnas.base.columns import TOP_EIGENVALUE
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_shell
 from optnas.base.measurements import Line
 from optnas.base.records import RunFolder
 from optnas.base.toml import flat
@@ -75,7 +76,8 @@ class Run(NamedTuple):
             raise UserError(
                 f"the measure noise was taken without {quantity}, by an earlier version",
                 where=self.folder.path,
-                remedy=f"measure it once more: optnas measure {self.folder.path} noise --again",
+                remedy="measure it once more: "
+                f"optnas measure {for_shell(self.folder.path)} noise --again",
             )
         found = [line["values"][quantity] for line in lines]
         return [math.nan if value is None else float(value) for value in found]

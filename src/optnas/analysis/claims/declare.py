@@ -6,7 +6,7 @@ import datetime
 import itertools
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 from pydantic import Field
@@ -15,8 +15,9 @@ from optnas.analysis.claims.columns import column_of
 
 Value = str | bool | int | float
 # A setting's value, or a bound on it: {above = 0}.
-Condition = Value | dict[Literal["above", "below"], float]
+Condition = Value | Annotated[dict[Literal["above", "below"], float], Field(min_length=1)]
 Cell = dict[str, Condition]
+Average = dict[str, Annotated[tuple[Condition, ...], Field(min_length=1)]]
 Direction = Literal["greater", "less", "equivalent", "less-than-half", "inverted-u", "u"]
 
 NAMES = ("algorithm.name", "weight_optimizer.name", "arch_optimizer.name")
@@ -48,9 +49,12 @@ WITH_ANOTHER = ("difference", "ratio", "rank-correlation", "partial-rank-correla
 
 
 class Declared(pydantic.BaseModel):
-    """A declaration: frozen, and nothing in it that is not known."""
+    """A declaration: frozen, nothing in it that is not known, and every number finite.
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    Against nan every contrast would differ, and within an infinite margin each would be equal.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Response(Declared):
@@ -103,8 +107,15 @@ class Axis(Declared):
 class Term(Declared):
     """A cell of a contrast and its weight; weights of one sign are scaled to sum to one."""
 
-    weight: float = Field(allow_inf_nan=False)
+    weight: float
     cell: Cell
+
+    @pydantic.field_validator("weight")
+    @classmethod
+    def _counts(cls, weight: float) -> float:
+        if not weight:
+            raise ValueError("a cell of weight 0 is no part of a contrast; leave it out")
+        return weight
 
 
 class Other(Declared):
@@ -112,7 +123,7 @@ class Other(Declared):
 
     where: Cell = {}
     contrast: tuple[Axis, ...]
-    average: dict[str, tuple[Condition, ...]] = {}
+    average: Average = {}
 
 
 class Part(Declared):
@@ -135,7 +146,7 @@ class Part(Declared):
     where: Cell = {}
     contrast: tuple[Axis, ...] = ()
     terms: tuple[Term, ...] = ()
-    average: dict[str, tuple[Condition, ...]] = {}
+    average: Average = {}
     along: str | None = None
     direction: Direction
     margin: float | None = Field(None, gt=0)
@@ -261,9 +272,16 @@ class Control(Declared):
     response: Response
     contrast: Axis
     where: Cell = {}
-    average: dict[str, tuple[Condition, ...]] = {}
+    average: Average = {}
     within: tuple[float, float]
     remedy: str
+
+    @pydantic.field_validator("within")
+    @classmethod
+    def _in_order(cls, within: tuple[float, float]) -> tuple[float, float]:
+        if within[0] > within[1]:
+            raise ValueError("the lower bound comes first; no ratio lies between these")
+        return within
 
     def pairs(self) -> list[tuple[Cell, Cell]]:
         """The two cells of each ratio."""

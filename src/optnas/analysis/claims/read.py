@@ -11,6 +11,7 @@ from typing import Any
 from optnas.analysis.claims.declare import Claim
 from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, Origins, UserError
+from optnas.base.files import inside
 from optnas.base.refusals import validated
 from optnas.base.toml import parse_toml, read_toml
 
@@ -99,7 +100,7 @@ def _meant(word: str) -> list[str]:
         return names()
     if not Path(word).is_dir():
         return [word]
-    files = sorted(map(str, Path(word).glob("*.toml")), key=_natural)
+    files = sorted(map(str, inside(Path(word), "*.toml")), key=_natural)
     if not files:
         raise UserError(
             "the folder holds no claim", key="--claims", value=word, remedy="put TOML files in it"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shlex
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 from optnas.base.columns import TOP_EIGENVALUE
 from optnas.base.errors import UserError
-from optnas.base.escapes import for_terminal
+from optnas.base.escapes import for_shell, for_terminal
 from optnas.base.records import Record, RunFolder
 from optnas.cli.printing.text import aligned, number, say
 from optnas.measures.drawing import own_settings, run_label, setting
@@ -113,6 +112,7 @@ def benchmark_note(bench: Mapping[str, Any], searched: str) -> str:
 
 def print_outcome(result: Mapping[str, Any], out: Path) -> None:
     """Say how a run ended."""
+    out = RunFolder(out).path  # with a name, where it was given as "."
     if result["status"] == "done":
         bench = result["benchmark"]
         searched = RunFolder(out).read_config()["data"]["name"]
@@ -125,8 +125,8 @@ def print_outcome(result: Mapping[str, Any], out: Path) -> None:
             say(f"benchmark (table {bench['table']}, split {bench['split']}): {values}{other}")
         else:
             say(benchmark_note(bench, searched))
-            alone = shlex.quote(str(out.with_name(f"{out.name}-alone")))
-            say(f"train the cell to know: optnas train {shlex.quote(str(out))} --out {alone}")
+            alone = for_shell(out.with_name(f"{out.name}-alone"))
+            say(f"train the cell to know: optnas train {for_shell(out)} --out {alone}")
         # A run that was finished by an earlier version has no note.
         if "note" in result:
             say(f"data: {result['note']}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optnas.base.escapes import for_shell
 from optnas.cli.printing.text import plural, say
 from optnas.spaces.tables.coverage import epochs_label
 
@@ -130,8 +130,7 @@ def print_cells(trained: Trained, study: str, out: Path) -> None:
     for state, count in trained.unfinished.items():
         say(f"{plural(count, 'run')} {state}: no cell yet")
     if trained.runs:
-        names = shlex.quote(study), shlex.quote(str(out))
         say(
-            f"compare: optnas study compare {names[0]} --out {names[1]} "
+            f"compare: optnas study compare {for_shell(study)} --out {for_shell(out)} "
             f"--response measure.alone.{trained.judged_on} --recorded"
         )

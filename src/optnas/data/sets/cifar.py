@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from optnas.base.errors import UserError
+from optnas.base.files import inside
 from optnas.data.sets import layouts
 from optnas.data.sets.base import Dataset
 from optnas.data.sets.encoded import Encoded, read_labels
@@ -92,7 +93,7 @@ class Cifar:
         folder = layouts.needs_folder(folder, self.name, *wanted)
         parquet, archive = folder / self.name, folder / self.archive
         remedy = layouts.fix(*wanted)
-        if archive.is_dir() and not any(parquet.glob(PARQUET.format("train"))):
+        if archive.is_dir() and not inside(parquet, PARQUET.format("train")):
             return self._pickled(archive, remedy, self.train)
         return self._encoded(parquet, remedy, self.train)
 

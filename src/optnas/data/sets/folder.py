@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import shlex
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from optnas.base.errors import UserError
-from optnas.base.escapes import listed
+from optnas.base.escapes import for_shell, listed
 from optnas.base.files import regular
 from optnas.base.registry import register
 from optnas.data.sets.base import Dataset, Rows, Seen
@@ -90,7 +90,7 @@ class Pictures:
                     images_NHWC[place] = fitted(in_colour(image, path, None), self.side, self.fit)
             except UserError as error:
                 reason, remedy = _blamed(path, error.reason, error.remedy)
-                also = f"{remedy}; optnas data check {shlex.quote(str(self.root))} names all such"
+                also = f"{remedy}; optnas data check {for_shell(self.root)} names all such"
                 raise UserError(reason, where=path, remedy=also) from error
         return images_NHWC, labels_N
 
@@ -242,6 +242,16 @@ def _folders(root: Path) -> list[Path]:
     return found
 
 
+def _all_below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder; `Path.rglob` would pass over folders that may not be entered."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(place, name) for name in names)
+
+
 def _files(root: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
     """The files of each class and their labels; every file is meant as an image."""
     found = []
@@ -253,7 +263,7 @@ def _files(root: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
                 remedy=f"the classes are {', '.join(classes)}",
             )
         label = classes.index(folder.name)
-        for path in sorted(folder.rglob("*")):
+        for path in sorted(_all_below(folder)):
             hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
             if path.is_file() and not hidden and path.name not in LEFT_BEHIND:
                 found.append((path, label))

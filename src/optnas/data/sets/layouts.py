@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from optnas.base.errors import UserError
-from optnas.base.files import regular
+from optnas.base.files import inside, regular
 from optnas.data.sets.base import Stamps, stamps
 
 # Hubs name the parts of a data set by their place: train-00000-of-00002.parquet, later with a hash
@@ -67,7 +67,7 @@ def matching(folder: Path, pattern: str, remedy: str) -> tuple[Path, ...]:
     """
     if not folder.is_dir():
         raise UserError("there is no such folder", where=folder, remedy=remedy)
-    files = tuple(sorted(path for path in folder.glob(pattern) if path.is_file()))
+    files = tuple(path for path in inside(folder, pattern) if path.is_file())
     if not files:
         raise UserError(f"the folder has no {pattern}", where=folder, remedy=remedy)
     _check_parts(folder, files)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from optnas.base.errors import UserError
+from optnas.base.files import inside
 from optnas.base.registry import register
 from optnas.data.sets import layouts
 from optnas.data.sets.base import Dataset
@@ -91,7 +92,7 @@ def parquet(
 def _test_files(place: Path) -> tuple[Path, ...]:
     for name in TEST:
         pattern = PATTERN.format(name)
-        if place.is_dir() and any(place.glob(pattern)):
+        if inside(place, pattern):
             return layouts.matching(place, pattern, REMEDY)
     return ()
 

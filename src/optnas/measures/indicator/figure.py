@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_shell
 from optnas.base.measurements import Line
 from optnas.base.records import RunFolder
 from optnas.base.registry import register
@@ -86,7 +87,7 @@ def _line(run: RunFolder, epoch: int) -> Line:
             where=run.path,
             key="epoch",
             value=epoch,
-            remedy=f"optnas measure {run.path} indicator",
+            remedy=f"optnas measure {for_shell(run.path)} indicator",
         )
     return found[-1]
 

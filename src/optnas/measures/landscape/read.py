@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_shell
 from optnas.base.measurements import Line
 from optnas.base.records import RunFolder
 from optnas.measures.drawing import pair_name, require_runs
@@ -192,7 +193,7 @@ def _of_run(run: RunFolder, label: str, epoch: int, wanted: Mapping[str, Any]) -
             if wanted or epoch != -1
             else "the run has no landscape",
             where=run.path,
-            remedy=f"take it: optnas measure {run.path} {label}{chosen} at='{at}'",
+            remedy=f"take it: optnas measure {for_shell(run.path)} {label}{chosen} at='{at}'",
         )
     last = max(line["epoch"] for line in lines)
     lines = [line for line in lines if line["epoch"] == last]

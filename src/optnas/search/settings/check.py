@@ -60,7 +60,7 @@ def check(settings: Settings, images: SearchImages) -> None:
     Raises:
         UserError: they do.
     """
-    _check_values(settings.model_dump())
+    check_values(settings.model_dump())
     space = build_space(settings.space.model_dump())
     _check_consistency(settings, images, space)
     if space.network is None:
@@ -77,11 +77,19 @@ def check(settings: Settings, images: SearchImages) -> None:
     _check_watch(settings, algorithm)
 
 
-def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
-    """Refuse what no file of a run could hold: infinities, dates."""
+def check_values(document: Mapping[str, Any], prefix: str = "") -> None:
+    """Refuse what no file of a run could hold: infinities, dates, halves of characters.
+
+    Args:
+        document: tables of settings.
+        prefix: of their keys, for the error.
+
+    Raises:
+        UserError: there is such a value.
+    """
     for key, value in document.items():
         if isinstance(value, Mapping):
-            _check_values(value, f"{prefix}{key}.")
+            check_values(value, f"{prefix}{key}.")
             continue
         for each in value if isinstance(value, (list, tuple)) else [value]:
             number = isinstance(each, (int, float)) and math.isfinite(each)
@@ -92,6 +100,21 @@ def _check_values(document: Mapping[str, Any], prefix: str = "") -> None:
                     value=value,
                     remedy="write a finite number, or text in quotes",
                 )
+            if isinstance(each, str) and not _is_text(each):
+                raise UserError(
+                    "no file of settings can hold such text",
+                    key=f"{prefix}{key}",
+                    value=value,
+                    remedy="rename it, without bytes that are no UTF-8",
+                )
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_consistency(settings: Settings, images: SearchImages, space: Space) -> None:
@@ -118,6 +141,7 @@ def _check_consistency(settings: Settings, images: SearchImages, space: Space) -
             f"lower it{raised}",
         ),
         single_value(data, space, "train_size", "search.batch_size", search.batch_size),
+        padded_away(settings.augmentation.crop_padding, data.resolution),
         (
             supernet.batch_norm == "batch" and supernet.arch_step_updates_statistics,
             "supernet.arch_step_updates_statistics",
@@ -139,6 +163,22 @@ def _check_consistency(settings: Settings, images: SearchImages, space: Space) -
             "there is no such kind of device",
             "use auto, cpu, cuda or cuda:N",
         ),
+    )
+
+
+def padded_away(padding: int, resolution: int) -> Contradiction:
+    """What `refuse` is to refuse of the padding before a crop.
+
+    Args:
+        padding: pixels on each side.
+        resolution: height and width of an image.
+    """
+    return (
+        padding > resolution,
+        "augmentation.crop_padding",
+        padding,
+        f"crops of images of {resolution} pixels would show nothing of them",
+        f"use {resolution} or less",
     )
 
 

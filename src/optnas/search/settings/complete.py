@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from optnas.measures.base import Measure
 from optnas.optimizers import signatures
 from optnas.search.settings.check import SearchImages, check
 from optnas.search.settings.model import DATA_KEYS, DEFAULT_MEASURES, Settings
+from optnas.search.settings.sources import sources
 from optnas.spaces import build_space, tables
 
 # component section -> the protocol's tables by name
@@ -136,29 +136,6 @@ def _default_table(merged: Mapping[str, Any]) -> str:
     if registry.facts("dataset", name).get("own", not ours):
         return tables.NO_TABLE.name
     return tables.default_table(_folder(merged), build_space(merged["space"]).name)
-
-
-def sources(tables: Iterable[Any]) -> dict[str, str]:
-    """The files that components are loaded from by path, so that an edited file is another run.
-
-    Args:
-        tables: sections of settings, with the components in their settings.
-
-    Returns:
-        SHA-256 by path as it was written, in order.
-    """
-    names = [*_names(tables)]
-    files = {name.rpartition(":")[0] for name in names if name.rpartition(":")[0].endswith(".py")}
-    return {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(files)}
-
-
-def _names(tables: Iterable[Any]) -> Iterator[str]:
-    """Names of components, and of the components in their settings."""
-    for table in tables:
-        if isinstance(table, Mapping):
-            if isinstance(table.get("name"), str):
-                yield table["name"]
-            yield from _names(table.values())
 
 
 def _folder(merged: Mapping[str, Any]) -> Path | None:
@@ -345,7 +322,8 @@ def complete_measure(label: str, given: Any, *, section: str | None = None) -> d
             "is a section, not a value",
             key=section,
             value=given,
-            remedy=f"write {section}.every=5, or {section}.at=[] for never",
+            # A protocol may say either, and what one of them says the other leaves.
+            remedy=f"write {section}.every=5, or for never {section}.every=0 and {section}.at=[]",
         )
     own = {key: value for key, value in given.items() if key not in ("name", "every", "at")}
     name = name_in({"name": label, **given}, section)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 
 from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, Origins, UserError, did_you_mean, offered
+from optnas.base.escapes import for_shell
 from optnas.base.refusals import keys_called
 from optnas.base.schema import Component
 from optnas.base.toml import nest
@@ -37,6 +37,7 @@ from optnas.search.settings.model import (
     PLACES,
     Settings,
 )
+from optnas.search.settings.sources import spelled_alike
 from optnas.spaces import Space, build_space
 
 DEFAULT_PROTOCOL = "cpu"
@@ -63,7 +64,7 @@ def resolve(layers: Sequence[Layer], *, default: object = COMMAND_LINE) -> Setti
     Raises:
         UserError: anything in them is unknown, ill-typed, out of range or contradictory.
     """
-    layers = [Layer(layer.where, _plain(layer)) for layer in layers]
+    layers = [Layer(layer.where, spelled_alike(_plain(layer))) for layer in layers]
     name, where = DEFAULT_PROTOCOL, COMMAND_LINE
     for layer in layers:
         if "protocol" in layer.document:
@@ -77,7 +78,8 @@ def resolve(layers: Sequence[Layer], *, default: object = COMMAND_LINE) -> Setti
             remedy=f"use one of: {', '.join(protocols.names())}",
         )
     label, protocol = protocols.load(name, where=where)
-    merged, origins = _merge([Layer(label, _respelled(protocol, label)), *layers], default)
+    lowest = Layer(label, spelled_alike(_respelled(protocol, label)))
+    merged, origins = _merge([lowest, *layers], default)
     merged["protocol"] = name
     return complete(merged, origins)
 
@@ -174,7 +176,7 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
         raise UserError(
             "is no run's configuration (it has no identity.hash)",
             where=where,
-            remedy=f"start a run from it: optnas search -c {where} --out DIR",
+            remedy=f"start a run from it: optnas search -c {for_shell(where)} --out DIR",
         )
     if identity.get("numbers_version") != NUMBERS_VERSION:
         raise UserError(
@@ -212,16 +214,9 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
 
     settings = complete(merged, origins, same_images)
     # config.toml is read before the folder that it lies in is overwritten.
-    file, folder = (shlex.quote(str(each)) for each in (where, Path(str(where)).parent))
-    anew = f"optnas search -c {file} --out {folder} --overwrite"
-    for file, digest in settings.sources.items():
-        if identity.get("sources", {}).get(file) != digest:
-            raise UserError(
-                f"{file} was edited after the run was started",
-                where=where,
-                key="identity.sources",
-                remedy=f"undo the edit, or start anew: {anew}",
-            )
+    folder = Path(str(where)).parent
+    anew = f"optnas search -c {for_shell(where)} --out {for_shell(folder)} --overwrite"
+    _check_sources(settings, identity.get("sources"), where, anew)
     if settings.hash != identity["hash"]:
         raise UserError(
             "the settings were edited after the run was started",
@@ -231,6 +226,26 @@ def reread(document: Mapping[str, Any], where: object, overrides: Mapping[str, A
             remedy=f"undo the edit, or start anew: {anew}",
         )
     return settings
+
+
+def _check_sources(settings: Settings, recorded: Any, where: object, anew: str) -> None:
+    """Refuse code of others that is not what a run was started with."""
+    for name, now in settings.sources.items():
+        before = recorded.get(name) if isinstance(recorded, Mapping) else None
+        if before == now:
+            continue
+        if name.startswith("package "):
+            told, undone = f"{name} was {before} when the run was started", f"install it ({now} is)"
+        else:
+            told, undone = f"{name} was edited after the run was started", "undo the edit"
+        if before is None:  # of another setting, or before it was recorded
+            told, undone = f"{name} is not recorded as what the run was started with", ""
+        raise UserError(
+            told,
+            where=where,
+            key="identity.sources",
+            remedy=f"{undone}{', or ' * bool(undone)}start anew: {anew}",
+        )
 
 
 def _tables(protocol: Layer) -> dict[str, Mapping[str, Mapping[str, Any]]]:

@@ -13,8 +13,9 @@ import pydantic
 from pydantic import Field
 
 from optnas.algorithms.former import respelled
-from optnas.base.errors import Origins
+from optnas.base.errors import Origins, UserError
 from optnas.base.json import digest
+from optnas.base.refusals import refusal
 from optnas.measures.base import Cadence
 from optnas.search.settings.identity import identity_of, spelled_out
 
@@ -24,6 +25,11 @@ FORMAT = 1
 NUMBERS_VERSION = 2
 # What moves no number (docs/decisions/0008-identity.md): where it is computed, what only observes.
 NOT_IDENTITY = ("run", "protocol", "tracking", "measures", "checkpoints", "benchmark")
+# What a run's identity says of the files of its data and of its components.
+OF_FILES = ("fingerprint", "sources")
+# More than any machine has; torch takes more, and then cannot begin them.
+MOST_THREADS = 4096
+MOST_COUNTED = 2**31 - 1  # images, or pixels along a side
 # Measures that every search takes unless its settings say otherwise.
 DEFAULT_MEASURES = ("sharpness", "gap")
 # Keys of [data] that belong to every data set rather than to one factory.
@@ -136,7 +142,10 @@ class AugmentationSection(Section):
     )
     flip: bool = Field(description="mirror half of the images")
     cutout: int = Field(
-        0, ge=0, description="side of the square that is blanked, in pixels; 0: none"
+        0,
+        ge=0,
+        le=MOST_COUNTED,
+        description="side of the square that is blanked, in pixels; 0: none",
     )
     validation: bool = Field(True, description="also for the batches of the alpha step")
 
@@ -162,7 +171,10 @@ class EvaluationSection(Section):
     """The pass over the validation half, in order."""
 
     batch_size: int = Field(
-        256, ge=2, description="images of a batch of the pass over the validation half"
+        256,
+        ge=2,
+        le=MOST_COUNTED,
+        description="images of a batch of the pass over the validation half",
     )
     augmented: bool = Field(
         False,
@@ -209,7 +221,7 @@ class RunSection(Section):
     """Where the numbers are computed. Not part of a run's identity."""
 
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-    threads: int = Field(1, ge=1, description="CPU threads")
+    threads: int = Field(1, ge=1, le=MOST_THREADS, description="CPU threads")
     stepper: Literal["eager", "graph"] = Field(
         default="eager", description="how steps are taken: by Python, or replayed from a CUDA graph"
     )
@@ -219,8 +231,8 @@ class Settings(pydantic.BaseModel):
     """All settings of one run, complete and checked; `Settings.document` is its TOML.
 
     Beside the sections: ``fingerprint``, the SHA-256 of the data's files and of the split's, and
-    ``sources``, that of each file a component is loaded from by path, so that an edited file is
-    another run.
+    ``sources``, what components of others are loaded from (`optnas.search.settings.sources`), so
+    that an edited file is another run.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -260,12 +272,48 @@ class Settings(pydantic.BaseModel):
         Raises:
             ValueError: it holds no complete settings.
         """
-        identity = document.get("identity", {})
+        sections = cls._sections(document)
+        algorithm = sections.get("algorithm")
+        if isinstance(algorithm, Mapping) and isinstance(algorithm.get("name"), str):
+            sections["algorithm"] = respelled(algorithm)
+        return cls(**sections)
+
+    @classmethod
+    def check_recorded(cls, document: Mapping[str, Any]) -> None:
+        """Refuse a run's config.toml that is no whole one. Nothing that it names is loaded.
+
+        Of another numbers version only what is missing, or of another type, is refused: what its
+        values could be this version does not know.
+
+        Raises:
+            UserError: a section or setting is missing, unknown, or none of its type.
+        """
+        try:
+            cls.model_validate(cls._sections(document))
+        except pydantic.ValidationError as error:
+            ours = document["identity"]["numbers_version"] == NUMBERS_VERSION
+            problems = [
+                problem
+                for problem in error.errors()
+                if ours or problem["type"] == "missing" or problem["type"].endswith("_type")
+            ]
+            if not problems:
+                return
+            found = refusal(problems, cls)
+            key = found.key or ""
+            if key.partition(".")[0] in OF_FILES:
+                key = f"identity.{key}"
+            raise UserError(
+                found.reason, key=key, value=found.value, remedy="restore the file"
+            ) from None
+
+    @classmethod
+    def _sections(cls, document: Mapping[str, Any]) -> dict[str, Any]:
+        """What a config.toml says of the fields of the settings."""
+        identity = document.get("identity")
+        of_files = identity if isinstance(identity, Mapping) else {}
         sections = {key: value for key, value in document.items() if key in cls.model_fields}
-        if isinstance(sections.get("algorithm"), Mapping):
-            sections["algorithm"] = respelled(sections["algorithm"])
-        of_files = {key: identity[key] for key in ("fingerprint", "sources") if key in identity}
-        return cls(**{**sections, **of_files})
+        return sections | {key: of_files[key] for key in OF_FILES if key in of_files}
 
     @classmethod
     def spelled_out(cls, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -289,7 +337,7 @@ class Settings(pydantic.BaseModel):
 
     def document(self) -> dict[str, Any]:
         """The content of ``config.toml``: every setting, and the run's identity."""
-        document = self.model_dump(exclude={"fingerprint", "sources"})
+        document = self.model_dump(exclude={*OF_FILES})
         identity = {
             "hash": self.hash,
             "fingerprint": self.fingerprint,

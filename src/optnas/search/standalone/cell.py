@@ -24,7 +24,8 @@ import torch
 from optnas.base.errors import UserError
 from optnas.base.files import present, write_text, writing
 from optnas.base.folder import TRAINING, Place, folder_path
-from optnas.base.json import dump_json, parse_json
+from optnas.base.json import dump_json
+from optnas.base.records import RunFolder
 from optnas.base.toml import dump_toml, parse_toml, read_text
 from optnas.measures.intervals import mean_interval
 from optnas.search.checkpoints import compare, read_content, write_content
@@ -240,7 +241,7 @@ def document_of(planned: Plan, parts: Parts) -> dict[str, Any]:
 def _note_start(folder: Path, document: Mapping[str, Any], run: RunSection) -> None:
     """Write what is trained, and join this start to the earlier ones."""
     place = folder / "environment.json"
-    starts = parse_json(read_text(place), place) if present(place) else []
+    starts = RunFolder(folder).read_starts()
     write_text(folder / CONFIG, dump_toml(dict(document)))
     write_text(place, dump_json([*starts, describe_environment(run)], indent=1) + "\n")
     (folder / "checkpoints").mkdir(exist_ok=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, SupportsIndex
 
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_shell
 from optnas.base.folder import Place
 from optnas.base.json import digest
 from optnas.base.records import RunFolder
@@ -108,7 +109,7 @@ def _found_by(folder: Path, space: str | None) -> Found:
             where=folder,
             remedy="train a cell of your choice: optnas train ARCH data.name=NAME --out DIR"
             if status == "diverged"
-            else f"optnas resume {folder}",
+            else f"optnas resume {for_shell(folder)}",
         )
     try:
         settings = Settings.recorded(document)

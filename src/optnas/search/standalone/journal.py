@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from optnas.base.contents import check_trainings
 from optnas.base.errors import UserError
 from optnas.base.files import append_text, lock
 from optnas.base.folder import BusyError
@@ -111,6 +112,8 @@ def begin(
     facts: Mapping[str, Any],
     there: Mapping[str, Any] | None = None,
     asked: Mapping[str, Any] | None = None,
+    *,
+    indexed: bool = False,
 ) -> list[Entry]:
     """Write the first line, or check it and drop a torn last one.
 
@@ -121,12 +124,13 @@ def begin(
         facts: what is trained; ``format`` and ``hash`` have to be those of the first line.
         there: the settings it was begun with, for the error; by default those of its first line.
         asked: the settings that were asked; by default ``facts``.
+        indexed: whether every line names its cell by an index.
 
     Returns:
         The finished trainings.
 
     Raises:
-        UserError: its first line is of other settings, or no JSON.
+        UserError: its first line is of other settings, or a line tells no training.
     """
     text = read_text(journal)
     whole = text[: text.rfind("\n") + 1]
@@ -144,6 +148,7 @@ def begin(
             where=journal,
             remedy="choose another --out, or the settings it was begun with",
         )
+    check_trainings(entries, journal, indexed=indexed)
     return entries
 
 

@@ -24,7 +24,9 @@ from optnas.data.splits import KINDS
 from optnas.search.settings.check import (
     SIZES,
     SearchImages,
+    check_values,
     halves_too_large,
+    padded_away,
     refuse,
     rises,
     single_value,
@@ -33,11 +35,17 @@ from optnas.search.settings.complete import (
     SameImages,
     any_images,
     complete_optimizer,
-    sources,
     with_images,
 )
 from optnas.search.settings.layers import Layer, as_section
-from optnas.search.settings.model import PLACES, ImagesSection, OptimizerSection, Section
+from optnas.search.settings.model import (
+    MOST_COUNTED,
+    PLACES,
+    ImagesSection,
+    OptimizerSection,
+    Section,
+)
+from optnas.search.settings.sources import sources
 from optnas.spaces import Space
 
 SHELF = Shelf("training protocol", "search/standalone")
@@ -107,7 +115,9 @@ class AugmentationSection(Section):
         ge=0, description="pixels added on each side before a random crop; 0: no crop"
     )
     flip: bool = Field(description="mirror half of the images")
-    cutout: int = Field(ge=0, description="side of the square that is blanked, in pixels; 0: none")
+    cutout: int = Field(
+        ge=0, le=MOST_COUNTED, description="side of the square that is blanked, in pixels; 0: none"
+    )
 
 
 class TrainingSection(Section):
@@ -125,7 +135,7 @@ class TrainingSettings(pydantic.BaseModel):
     """A training protocol, complete and checked.
 
     Beside the sections: ``space``, what is trained, ``fingerprint``, the SHA-256 of the data, and
-    ``sources``, that of each file a component is loaded from by path.
+    ``sources``, what components of others are loaded from, see `optnas.search.settings.sources`.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -297,6 +307,7 @@ def _finished(
         "sources": sources([document["data"], document["optimizer"]]),
     }
     settings = validated(TrainingSettings, document | identity)
+    check_values(settings.model_dump(exclude={"space"}))
     _check(settings, space, images)
     return settings
 
@@ -358,6 +369,7 @@ def _check(settings: TrainingSettings, space: Space, images: SearchImages) -> No
         ),
         rises("optimizer", settings.optimizer),
         single_value(data, space, "train_size", "training.batch_size", training.batch_size),
+        padded_away(settings.augmentation.crop_padding, resolution),
         (
             data.test == "rest" and data.train_size + data.valid_size >= size,
             "data.train_size",

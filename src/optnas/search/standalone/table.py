@@ -62,7 +62,7 @@ def make_table(
             **settings.document(),
             "hash": settings.hash,
         }
-        trainings = {(t["index"], t["seed"]): t for t in begin(journal, facts)}
+        trainings = {(t["index"], t["seed"]): t for t in begin(journal, facts, indexed=True)}
         groups = list(functions(space).values())
         wanted = [(places[0], seed) for seed in settings.training.seeds for places in groups]
         missing = [each for each in wanted if each not in trainings]
