@@ -86,7 +86,7 @@ def run(
 ) -> None:
     """Run what is missing of a study; after an interruption give the same command again."""
     from optnas.base.toml import parse_override
-    from optnas.cli.printing.study import StudyLines, print_note
+    from optnas.cli.printing.study import StudyLines, failed_in_done, print_note
     from optnas.study.declare import load_study
     from optnas.study.progress import Watch
     from optnas.study.runner import runner_of
@@ -115,6 +115,8 @@ def run(
     say(ended.line(runner.abreast))
     if ended.states.get("failed") or ended.states.get("timeout"):
         say(f"why: optnas study status {study} --out {out}; then run it with --retry-failed")
+    if ended.failed:
+        say(f"{failed_in_done(ended)}; why: optnas study status {study} --out {out}")
     raise typer.Exit(EXIT_DONE if whole else EXIT_FAILED)
 
 
@@ -145,7 +147,7 @@ def status(
         typer.echo(dump_json(told, indent=1))
     else:
         edited = of_edited_files(loaded.runs.values(), out)
-        print_status(loaded, folders, other_versions(out), edited, queued)
+        print_status(loaded, folders, out, other_versions(out), edited, queued)
         for why in unknown:
             say(why)
 
