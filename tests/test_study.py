@@ -652,11 +652,12 @@ def test_measures_are_columns(finished: tuple[str, Path], tmp_path: Path) -> Non
     first = next(iter(load_study(name).runs))
     found = [{"top": 1.0}, {"top": 2.0, "more": {"a": 3}, "all": [1, 2]}, {"top": 9.0}]
     kept = RunFolder(out / first).measures
-    for n, (epoch, values) in enumerate(zip((0, 2, 0), found, strict=True)):
-        line = {"epoch": epoch, "status": "ok", "settings": {"n": n}, "values": values}
+    for epoch, values in zip((0, 2, 0), found, strict=True):
+        line = {"epoch": epoch, "status": "ok", "settings": {"n": 1.0, "a": "="}, "values": values}
         kept.put("sharp", {**line, "units": dict.fromkeys(values, "1")}, {})
     frame = study.table(name, out)
     assert list(frame["measure.sharp.top"].dropna()) == [9.0, 2.0]
+    assert list(frame["measure.sharp.settings"].dropna()) == ['{"a": "=", "n": 1}'] * 2
     assert list(frame["measure.sharp.more.a"].dropna()) == [3]
     assert "measure.sharp.all" not in frame
     arrays = study.table(name, out, arrays=True)
