@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import command
+from cases import command, copied
 from studies import tiny_study
 
 from optnas.analysis.compare import Value, compare
 from optnas.analysis.multiplicity import holm
 from optnas.analysis.sequential import e_process, running_scale
 from optnas.base.errors import UserError
-from optnas.base.records import RunFolder
+from optnas.base.records import RunFolder, find_runs
 from optnas.report.comparison import as_latex, by_file, forest
 from optnas.study.axes import axes_of, beside
 from optnas.study.comparing import compare as compare_study
@@ -195,6 +195,23 @@ def test_the_table_names_the_arm_of_each_run(compared: tuple[str, Path]) -> None
         "AdamW (lr 0.001) + Adam": 6,
         f"AdamW (lr 0.001) + {LABEL}": 5,
     }
+
+
+def test_runs_measured_by_two_versions_of_a_file_are_not_compared(
+    compared: tuple[str, Path], tmp_path: Path
+) -> None:
+    name, before = compared
+    out = copied(before, tmp_path / "out")
+    runs = find_runs(out)
+    line = {"epoch": 1, "status": "ok", "settings": {}, "values": {"x": 1.0}, "units": {"x": "1"}}
+    for run in runs:
+        run.measures.put("mine", line | {"source": "a" * 64}, {})
+    [found] = compare_study(name, out, ["arch_optimizer"], ["measure.mine.x"], recorded=True)
+    assert found.pairs[0].n == 5
+    runs[2].measures.put("mine", line | {"source": "b" * 64}, {})
+    told = r"measured with source = (a|b){12} in .*, with (a|b){12} in .*; measure all runs alike"
+    with pytest.raises(UserError, match=told):
+        compare_study(name, out, responses=["measure.mine.x"], recorded=True)
 
 
 @pytest.mark.parametrize(

@@ -445,7 +445,7 @@ REFUSALS = {
     "landscape darts plane=random": "darts: the run has no such landscape; "
     "take it: optnas measure darts landscape plane=random at='[\"end\"]'",
     "landscape darts epoch=0": "landscape at='[0]'",
-    "landscape again": "again: the run has landscapes with plane = gradient and random; "
+    "landscape again": "again: the run has lines of landscape with plane = gradient and random; "
     "choose one: plane=gradient",
     "landscape other darts": "images = 8: is 0 in darts: landscapes are compared only where they",
     "F4 minus": "algorithm.name = 'darts-minus': the figure F4 shows darts, sdarts-rs, sdarts-adv",

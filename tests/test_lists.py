@@ -115,7 +115,7 @@ def test_runs_are_listed(
     Path("runs/foreign").mkdir()
     Path("runs/foreign/config.toml").write_text("a = 1\n")  # another program's
     found = {Path(each["folder"]).name: each for each in told(capfd, "list")}
-    keys = ["id", "folder", "status", "epoch", "reason", "numbers_version"]
+    keys = ["id", "folder", "status", "epoch", "reason", "numbers_version", "failed_measures"]
     assert {tuple(each) for each in found.values()} == {tuple(keys)}
     config = json.loads(Path("runs/done/result.json").read_text())
     assert found.keys() == {"done", "interrupted", "other"}

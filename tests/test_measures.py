@@ -141,7 +141,7 @@ def test_measures_move_no_number_and_are_no_identity(here: Path) -> None:
 @pytest.mark.parametrize(
     ("fail", "status", "reason"),
     [
-        (1, "failed", "RuntimeError: not today"),
+        (1, "failed", "RuntimeError: not today (./mine.py, line 10)"),
         (-2, "not-finite", "not a finite number: nan[1]"),
         (-3, "failed", "ValueError: declares [], gave ['undeclared']"),
     ],

@@ -199,5 +199,9 @@ def test_the_command_measures_and_compares_two_runs(tmp_path: Path) -> None:
     assert found["estimates"]["at equal norm"] == {}  # but before the first step
     assert found["estimates"]["at the last epoch"]["escape"]["n"] == 1
     assert found["links"]["Adam on w -> rise under ASAM"]["spearman"] is None  # two runs
+    for run, batches in zip(runs, (2, 3), strict=True):
+        optnas.measure(run, {"gap": {"at": ["end"], "batches": batches}})
+    with pytest.raises(UserError, match=r"gap was measured with batches = 2 in .*, with 3 here"):
+        compared.compared([RunFolder(Path(run)) for run in runs])
     with pytest.raises(UserError, match="no pair of runs"):
         compared.compared([RunFolder(Path(runs[0]))])

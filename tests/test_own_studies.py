@@ -65,6 +65,7 @@ def test_trained_cells_are_compared_where_they_were_trained_alike(study: str) ->
         put(run, epochs, run.path.name)  # of other images, hence another training
     _, first, _ = compare(study, out, recorded=True)
     assert first.words == "test accuracy of the trained cell, final"
+    assert table(None, out, recorded=True)["measure.alone.settings"].dropna().nunique() == 1
     put(run, 60)
     _, supernet = compare(study, out, recorded=True)
     assert any("trained cell, final is not compared: measured with" in t for t in supernet.remarks)

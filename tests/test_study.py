@@ -740,11 +740,12 @@ def test_measures_are_columns(finished: tuple[str, Path], tmp_path: Path) -> Non
     first = next(iter(load_study(name).runs))
     found = [{"top": 1.0}, {"top": 2.0, "more": {"a": 3}, "all": [1, 2]}, {"top": 9.0}]
     kept = RunFolder(out / first).measures
-    for n, (epoch, values) in enumerate(zip((0, 2, 0), found, strict=True)):
-        line = {"epoch": epoch, "status": "ok", "settings": {"n": n}, "values": values}
+    for epoch, values in zip((0, 2, 0), found, strict=True):
+        line = {"epoch": epoch, "status": "ok", "settings": {"n": 1.0, "a": "="}, "values": values}
         kept.put("sharp", {**line, "units": dict.fromkeys(values, "1")}, {})
     frame = study.table(name, out)
     assert list(frame["measure.sharp.top"].dropna()) == [9.0, 2.0]
+    assert list(frame["measure.sharp.settings"].dropna()) == ['{"a": "=", "n": 1}'] * 2
     assert list(frame["measure.sharp.more.a"].dropna()) == [3]
     assert "measure.sharp.all" not in frame
     arrays = study.table(name, out, arrays=True)
@@ -947,6 +948,49 @@ def test_status(finished: tuple[str, Path], capsys: pytest.CaptureFixture[str]) 
     name, out = finished
     assert command("study", "status", name, "--out", str(out)) == 0
     assert capsys.readouterr().out == "study tiny: 2 done; 4/4 epochs\n"
+
+
+FAILING = """
+from optnas.measures.base import Measure, Quantity, Values
+
+
+def own(snapshot):
+    return Values({"half": 1 / (snapshot.progress.epoch - 1)})
+
+
+def broken() -> Measure:
+    return Measure(own, {"half": Quantity("1")}, cost="nothing")
+"""
+
+
+def test_failing_measures_of_runs_that_are_done_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(FAILING)
+    broken = {"measures__broken__name": "./own.py:broken", "measures__broken__at": [1, "end"]}
+    name = Path(tiny_study(tmp_path, "[0, 1]", PAIR, **broken)).name
+    run_study(name, Path("out"))
+    count = "measures that failed in runs that are done: broken in 4 of 4"
+    assert command("study", "run", name, "--out", "out", "--jobs", "1") == 0
+    told = capsys.readouterr().out
+    assert told.endswith(f"{count}; why: optnas study status {name} --out out\n")
+    assert command("study", "status", name, "--out", "out") == 0
+    first, *_ = load_study(name).runs
+    reason = "ZeroDivisionError: division by zero (./own.py, line 6)"
+    why = f"broken: first in {first}, epoch 1: {reason}; mend it, then: optnas measure out broken"
+    assert capsys.readouterr().out.splitlines()[1:] == [count, why]
+    assert command("study", "status", name, "--out", "out", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {each["status"] for each in told} == {"done"}
+    assert [each["failed_measures"] for each in told] == [
+        {"broken": {"epochs": [1], "reason": reason}}
+    ] * 4
+    Path("own.py").write_text(FAILING.replace("- 1", "+ 1"))
+    assert command("measure", "out", "broken") == 0
+    capsys.readouterr()
+    assert command("study", "status", name, "--out", "out") == 0
+    assert capsys.readouterr().out == "study tiny: 4 done; 8/8 epochs\n"
 
 
 def test_a_device_that_is_not_here_is_refused_before_any_run(

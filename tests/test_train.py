@@ -454,6 +454,15 @@ def test_a_study_of_data_without_a_table_is_judged_by_its_trained_cells(
     found = table["measure.alone.test"].dropna().tolist()
     assert found == [result["accuracy"]["test"]["mean"]] * 2
     assert table["epoch"][table["measure.alone.valid"].notna()].tolist() == [2, 2]
+    [settings] = {*table["measure.alone.settings"].dropna()}  # how it was trained, of no one run
+    assert json.loads(settings).keys() == {"protocol", "epochs", "seeds", "manner"}
+
+    def manner(**more: Any) -> str:
+        asked = given | {key.replace("__", "."): value for key, value in more.items()}
+        return plan(runs["a"].path, asked).settings.manner
+
+    assert manner(data__split_seed=7) == manner(training__seeds=[1]) == manner()
+    assert len({manner(), manner(optimizer__lr=0.3), manner(augmentation__cutout=2)}) == 3
     column = column_of("measure.alone.test")
     assert (column.unit, column.better) == ("%", "higher")
     assert "optnas study train" in column.supplied_by

@@ -13,6 +13,7 @@
     compare        every pair of arms
     summaries      all of these of a tidy table: centres, differences, effects, collapse rates
     runs           a tidy table as runs, settings and responses
+    alike          whether runs were measured alike
     tuning         learning-rate arms: same, default, tuned
     references     a random cell and random search as lines to compare with
     claims         the ledger: `judge`

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from optnas.analysis.alike import MEASURE, SETTINGS, label_of, unlike
 from optnas.analysis.claims.columns import column_of
 from optnas.analysis.claims.declare import EFFECTIVE_RATE, Cell, Condition, Response
 from optnas.analysis.estimates import Floats
@@ -81,6 +82,29 @@ class Runs:
             self._columns[column] = found.to_numpy(float, na_value=np.nan)
         return self._columns[column][self._slices[run]]
 
+    def unlike(self, runs: Iterable[int], response: Response) -> str | None:
+        """What tells the ways apart in which runs took a measure that a response reads.
+
+        Args:
+            runs: their positions.
+            response: the response.
+
+        Returns:
+            As `optnas.analysis.alike.unlike`; None where all were measured alike.
+        """
+        chosen = list(runs)
+        for column in (column_of(name).name for name in names_of(response)):
+            label = label_of(column, self.table.columns)
+            if label is None:
+                continue
+            settings = self.table[f"{MEASURE}{label}{SETTINGS}"].to_numpy()
+            found: set[object] = set()
+            for run in chosen:
+                found |= {*settings[self._slices[run]][~np.isnan(self.epochs(run, column))]}
+            if (told := unlike(label, found)) is not None:
+                return told
+        return None
+
     def value(self, run: int, response: Response, random_cell: float, level: float) -> float:
         """A response of one run.
 
@@ -104,6 +128,11 @@ class Runs:
         other = self.epochs(run, column_of(response.other).name) if response.other else values
         extra = {name: self.epochs(run, column_of(name).name) for name in extra_columns(response)}
         return Epochs(self.epochs(run, "epoch"), values, other, extra, level, random_cell)
+
+
+def names_of(response: Response) -> list[str]:
+    """Names of every column that a response reads, its own first."""
+    return [response.column, *extra_columns(response)] + [n for n in [response.other] if n]
 
 
 def extra_columns(response: Response) -> tuple[str, ...]:
@@ -256,6 +285,10 @@ class Selection:
         for run in np.flatnonzero(mask):
             found.setdefault(int(self.seeds[run]), []).append(int(run))
         return found
+
+    def unlike(self, mask: Mask, response: Response) -> str | None:
+        """What tells the ways apart in which runs took a measure, as of `Runs.unlike`."""
+        return self.runs.unlike(map(int, np.flatnonzero(mask)), response)
 
     def levels(self, column: str, mask: Mask) -> list[float]:
         """The values of a numeric setting among runs, ascending."""

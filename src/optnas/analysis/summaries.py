@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from optnas.analysis import estimates, paired, proportions
+from optnas.analysis.alike import MEASURE, REMEDY, SETTINGS, label_of, unlike
 from optnas.analysis.curves import ARM, searched
 from optnas.analysis.effects import probability_of_improvement
 from optnas.analysis.estimates import DRAWS, Floats
@@ -33,7 +34,7 @@ def finals(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
         One row per run, with the columns of the table.
 
     Raises:
-        UserError: the table lacks a column.
+        UserError: the table lacks a column, or the runs did not measure it alike.
     """
     for column in columns:
         if column not in table:
@@ -46,7 +47,15 @@ def finals(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
     done = table[(table["state"] == "done") & searched(table["epoch"])].sort_values(
         ["id", "epoch"], kind="stable"
     )
-    return done.groupby("id").tail(1).dropna(subset=list(columns))
+    last = done.groupby("id").tail(1).dropna(subset=list(columns))
+    for column in columns:
+        label = label_of(column, table.columns)
+        told = None if label is None else unlike(label, last[f"{MEASURE}{label}{SETTINGS}"])
+        if told is not None:
+            raise UserError(
+                told, key="column", value=column, remedy=f"{REMEDY}, or filter the table"
+            )
+    return last
 
 
 def centres(

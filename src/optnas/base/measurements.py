@@ -6,7 +6,9 @@
 A line holds ``epoch``, ``status`` (ok, not-finite, failed), ``reason`` unless ok, ``values`` and
 their ``units``, the measure's ``settings``, the name of the file with its ``arrays``, and under
 ``cost`` what it took in wall and CPU seconds, the one thing that two equal measurements differ in.
-Epoch and settings identify a line. Importable without torch.
+A measure that is named by path also leaves ``source``, the SHA-256 of its file. Epoch and settings
+identify a line: what an edited file finds takes the place of what it found before. (Versions before
+0.2 kept both; `optnas.search.own_way` says which of them a table reads.) Importable without torch.
 """
 
 from __future__ import annotations
@@ -116,7 +118,9 @@ class Measurements:
         self._write(label, [line])
 
     def put(self, label: str, line: Line, arrays: Arrays) -> None:
-        """Write a line in its place, over one of the same epoch and settings; atomic.
+        """Write a line in its place, over those of the same epoch and settings; atomic.
+
+        One that an earlier version of the measure's file left there goes, with its arrays.
 
         Args:
             label: the measure.
@@ -128,15 +132,20 @@ class Measurements:
         if arrays:
             digest = hashlib.sha256(identity(line).encode()).hexdigest()[:8]
             name = f"{label}-{line['epoch']}-{digest}.npz"
-            named: dict[str, Any] = dict(arrays)
-            write_atomically(self.path / name, lambda file: np.savez(file, **named))
+            held: dict[str, Any] = dict(arrays)
+            write_atomically(self.path / name, lambda file: np.savez(file, **held))
             line = {**line, "arrays": name}
 
         def place(other: Line) -> tuple[int, str]:
-            return other["epoch"], identity(other)
+            return other["epoch"], dump_json(other["settings"])
 
-        kept = [other for other in self.read(label) if place(other) != place(line)]
-        self._write(label, sorted([*kept, line], key=place))
+        there = self.read(label)
+        kept = [other for other in there if place(other) != place(line)]
+        lines = sorted([*kept, line], key=lambda other: (other["epoch"], identity(other)))
+        self._write(label, lines)
+        named = {other.get("arrays") for other in lines}
+        for gone in {other["arrays"] for other in there if "arrays" in other} - named:
+            (self.path / gone).unlink(missing_ok=True)
 
     def cut(self, epoch: int) -> None:
         """Drop what was measured after an epoch, as a resume does.

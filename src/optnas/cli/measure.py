@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from optnas.base.errors import COMMAND_LINE, EXIT_DONE, EXIT_FAILED, UserError
+from optnas.base.measurements import identity
 from optnas.cli.common import DataFolder, Device, Threads, dotted_settings, runs_at
 from optnas.cli.printing.text import say
 
@@ -50,7 +51,7 @@ def measure(
         for label in measures:
             new = [line for of_label, line in taken if of_label == label]
             for line in run.read_measures(label):
-                alike = not new or line["settings"] == new[0]["settings"]
+                alike = not new or identity(line) == identity(new[0])
                 if alike and line["epoch"] not in [each["epoch"] for each in new]:
                     say(f"{run.path}: {measure_line(label, line)} (there already)")
         if not taken:

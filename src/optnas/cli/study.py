@@ -88,7 +88,7 @@ def run(
 ) -> None:
     """Run what is missing of a study; after an interruption give the same command again."""
     from optnas.base.toml import parse_override
-    from optnas.cli.printing.study import StudyLines, print_note
+    from optnas.cli.printing.study import StudyLines, failed_in_done, print_note
     from optnas.study.declare import load_study
     from optnas.study.progress import Watch
     from optnas.study.runner import runner_of
@@ -118,6 +118,9 @@ def run(
     if ended.states.get("failed") or ended.states.get("timeout"):
         status = f"optnas study status {for_shell(study)} --out {for_shell(out)}"
         say(f"why: {status}; then run it with --retry-failed")
+    if ended.failed:
+        status = f"optnas study status {for_shell(study)} --out {for_shell(out)}"
+        say(f"{failed_in_done(ended)}; why: {status}")
     raise typer.Exit(EXIT_DONE if whole else EXIT_FAILED)
 
 
@@ -150,7 +153,7 @@ def status(
             print(for_terminal(f"optnas: warning: {why}"), file=sys.stderr)
     else:
         edited = of_edited_files(loaded.runs.values(), out)
-        print_status(loaded, folders, other_versions(out), edited, queued)
+        print_status(loaded, folders, out, other_versions(out), edited, queued)
         for why in unknown:
             say(why)
 

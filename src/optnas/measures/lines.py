@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from optnas.base.errors import UserError
 from optnas.base.escapes import for_shell
@@ -19,6 +19,7 @@ from optnas.measures.drawing import (
     run_looks,
 )
 from optnas.measures.figures import Curve, Panel, Seed
+from optnas.measures.ways import SOURCE, difference, way_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,24 +52,61 @@ def measured(name: str, runs: Sequence[RunFolder], **chosen: Any) -> list[list[L
                 remedy=f"measure it: optnas measure {for_shell(run.path)} {name}{words}",
             )
         found.append(lines)
-    first, source = found[0][0]["settings"], found[0][0].get("source")
+    first = way_of(runs[0].read_config(), name, found[0][0])
     for run, lines in zip(runs, found, strict=True):
+        config = run.read_config()
         for line in lines:
-            if line.get("source") != source:
-                raise UserError(
-                    f"{name} was measured by different versions of its file",
-                    where=run.path,
-                    remedy="measure it once more: "
-                    f"optnas measure {for_shell(run.path)} FILE:{name} --again",
-                )
-            differing = [key for key in first if line["settings"].get(key) != first[key]]
-            if differing:
-                raise UserError(
-                    f"{name} was measured with different {', '.join(differing)}",
-                    where=run.path,
-                    remedy=f"choose, such as {differing[0]}={first[differing[0]]}",
-                )
+            told = difference([first, way_of(config, name, line)])
+            if told is None:
+                continue
+            key, value, _ = told
+            if key == SOURCE:
+                _refuse_versions(name, *dict.fromkeys([runs[0], run]))
+            raise UserError(
+                f"{name} was measured with different {key}",
+                where=run.path,
+                remedy=f"choose, such as {key}={value}",
+            )
     return found
+
+
+def only(lines: Sequence[Line], label: str, run: RunFolder, options: Sequence[str]) -> Line:
+    """The one line of an epoch.
+
+    Args:
+        lines: of the epoch.
+        label: of the measure.
+        run: the run.
+        options: settings of the measure by which the figure lets one choose.
+
+    Raises:
+        UserError: there are several: a figure shows one.
+    """
+    config = run.read_config()
+    told = difference(way_of(config, label, line) for line in lines)
+    if told is None:  # where there are two, one is of an earlier version, with fewer settings
+        return max(lines, key=lambda line: len(line["settings"]))
+    key, value, other = told
+    if key == SOURCE:
+        _refuse_versions(label, run)
+    file = run.measures.path / f"{label}.jsonl"
+    raise UserError(
+        f"the run has lines of {label} with {key} = {value} and {other}",
+        where=run.path,
+        remedy=f"choose one: {key}={value}"
+        if key in options
+        else f"take one out of {file}, and measure it under another label",
+    )
+
+
+def _refuse_versions(name: str, *runs: RunFolder) -> NoReturn:
+    paths = " ".join(str(run.path) for run in runs)
+    raise UserError(
+        f"{name} was measured by different versions of its file",
+        where=runs[-1].path,
+        remedy=f"measure it once more: optnas measure {paths} FILE:{name} --again; lines of epochs "
+        f"that keep no checkpoint are taken out of measures/{name}.jsonl",
+    )
 
 
 def data_names(configs: Sequence[Mapping[str, Any]]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optnas.base.errors import UserError, did_you_mean
 from optnas.base.folder import Place
+from optnas.base.measurements import IDENTITY, Line
 from optnas.base.records import RunFolder
 from optnas.base.toml import flat
 from optnas.search.words import speaking
@@ -31,6 +33,14 @@ class Measured(dict[str, "pd.DataFrame"]):
             value=label,
             remedy=did_you_mean(label, self) if self else "take it: optnas measure RUN NAME",
         )
+
+
+def _apart(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """Of each line of a label the settings, and the source, in which the lines differ."""
+    ways = [flat({key: line.get(key) for key in IDENTITY}) for line in lines]
+    keys = dict.fromkeys(key for way in ways for key in way)
+    differing = [key for key in keys if any(way.get(key) != ways[0].get(key) for way in ways)]
+    return [{key: way.get(key) for key in differing} for way in ways]
 
 
 class Run:
@@ -83,14 +93,20 @@ class Run:
     @property
     @speaking
     def measures(self) -> dict[str, pd.DataFrame]:
-        """What each measure found, by its label: one row per line, its values under their names."""
+        """What each measure found, by its label: one row per line, its values under their names.
+
+        Where a label was measured in several ways, ``settings.KEY`` and ``source`` say of each row
+        what tells it apart.
+        """
         import pandas as pd
 
         found = Measured()
         for label in self.folder.measures.labels():
             lines = self.folder.read_measures(label)
-            heads = [{key: line[key] for key in ("epoch", "status")} for line in lines]
-            rows = [head | line["values"] for head, line in zip(heads, lines, strict=True)]
+            rows = [
+                {"epoch": line["epoch"], "status": line["status"], **apart, **line["values"]}
+                for line, apart in zip(lines, _apart(lines), strict=True)
+            ]
             found[label] = pd.json_normalize(rows)
         return found
 

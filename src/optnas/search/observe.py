@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,10 +175,28 @@ def take(snapshot: Snapshot, section: MeasureSection) -> Taken:
     try:
         found, arrays = _checked(measure, measure.measure(snapshot.seen_by(section.own_name)))
     except Exception as error:  # whatever it is, the search goes on
-        found = {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
-        found |= {"values": {}, "units": {}}
+        reason = f"{type(error).__name__}: {error}{_place(error, section.name)}"
+        found = {"status": "failed", "reason": reason, "values": {}, "units": {}}
     cost = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
     return Taken({**head, **found, "cost": cost}, arrays)
+
+
+def _place(error: Exception, name: str) -> str:
+    """Where in the file of a measure of one's own it failed: the last line of it that was reached.
+
+    Empty for a measure that is named without its file or module, and for what came from elsewhere.
+    """
+    home = name.rpartition(":")[0]
+    file = home if home.endswith(".py") else getattr(sys.modules.get(home), "__file__", None)
+    if not file:
+        return ""
+    own = Path(file).resolve()
+    lines = [
+        number
+        for frame, number in traceback.walk_tb(error.__traceback__)
+        if Path(frame.f_code.co_filename).resolve() == own
+    ]
+    return f" ({home}, line {lines[-1]})" if lines else ""
 
 
 def put(folder: RunFolder, label: str, taken: Taken) -> Line:
@@ -229,6 +249,8 @@ def measure_run(
     on_line: OnLine,
 ) -> None:
     """Take measures at a run's kept checkpoints; existing lines of equal settings are kept.
+
+    What an earlier version of a measure's file has left is measured once more.
 
     Args:
         folder: the run's folder.

@@ -133,6 +133,7 @@ def line_of(planned: Plan, result: Mapping[str, Any], protocol: str, epoch: int)
             "protocol": protocol,
             "epochs": training.epochs,
             "seeds": training.seeds,
+            "manner": planned.settings.manner[:ID_LENGTH],
             "hash": planned.settings.hash[:ID_LENGTH],
         },
         "values": means,

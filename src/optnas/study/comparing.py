@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optnas.analysis.alike import REMEDY, label_of
 from optnas.analysis.claims.columns import ALONE as CELL
 from optnas.analysis.claims.columns import MEASURE, NAMES, column_of
 from optnas.analysis.claims.declare import TRANSFORMS, WITH_ANOTHER, Response
@@ -22,13 +23,15 @@ from optnas.base.columns import Better, quantity_of
 from optnas.base.errors import UserError, did_you_mean
 from optnas.base.folder import folder_path
 from optnas.base.records import RunFolder
+from optnas.measures.ways import Way, difference, way_of
+from optnas.search.own_way import one_way
 from optnas.spaces.tables import data_folder
 from optnas.study.axes import Axis, arms_of, axes_of, chosen_axes
 from optnas.study.declare import Study
 from optnas.study.folder import opened
 from optnas.study.gathered import gathered
 from optnas.study.states import State
-from optnas.study.tables import answering_table, known_runs, table_of
+from optnas.study.tables import HASH, answering_table, known_runs, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,8 +154,10 @@ def compare_runs(
     runs = Runs(table)
     asked = [_parsed(each, runs) for each in responses]
     for each in asked:
-        _check_measured(each, folders.values())
-    alike, told = (asked, []) if asked else _of_alike(default_responses(runs), folders.values())
+        _check_measured(each, runs, folders.values())
+    alike, told = asked, list[str]()
+    if not asked:
+        alike, told = _of_alike(default_responses(runs), runs, folders.values())
     known, states = known_runs(folders, table)
     found = (
         _comparison(study, runs, known, states, axes, family, response, noise or {})
@@ -163,13 +168,13 @@ def compare_runs(
 
 
 def _of_alike(
-    responses: Sequence[Response], folders: Collection[RunFolder]
+    responses: Sequence[Response], runs: Runs, folders: Collection[RunFolder]
 ) -> tuple[list[Response], list[str]]:
     """Those of which all runs were measured alike, and why the others are left out."""
     alike, told = [], []
     for each in responses:
         try:
-            _check_measured(each, folders)
+            _check_measured(each, runs, folders)
         except UserError as error:
             told.append(f"{words_of(each)} is not compared: {error.reason}")
         else:
@@ -177,24 +182,31 @@ def _of_alike(
     return alike, told
 
 
-def _check_measured(response: Response, folders: Iterable[RunFolder]) -> None:
-    """Refuse to compare what was measured with different settings, such as epochs of a training."""
-    of_measure, _, rest = column_of(response.column).name.partition(".")
-    if of_measure != "measure":
+def _check_measured(response: Response, runs: Runs, folders: Iterable[RunFolder]) -> None:
+    """Refuse to compare what was not measured alike, such as epochs of a training."""
+    label = label_of(column_of(response.column).name, runs.table.columns)
+    if label is None:
         return
-    first: dict[tuple[str, str], tuple[Any, RunFolder]] = {}
+    first: dict[str, tuple[Way, RunFolder]] = {}
     for run in folders:
-        lines = run.read_measures(rest.partition(".")[0])
-        for key, value in lines[-1]["settings"].items() if lines else ():  # the table has the later
-            # The hash of a training has the space and the images of the run in it.
-            images = _images(run.read_config()) if key == "hash" else ""
-            known, other = first.setdefault((key, images), (value, run))
-            if value != known:
+        lines = one_way(run, label)
+        if not lines:
+            continue
+        config = run.read_config()
+        way = way_of(config, label, lines[0])
+        parts = {"": way}
+        if label == CELL and HASH in way:  # only of the same images it says more than the rest
+            parts[_images(config)] = {HASH: way.pop(HASH)}
+        for images, part in parts.items():
+            known, other = first.setdefault(images, (part, run))
+            found = difference([known, part])
+            if found is not None:
+                key, one, two = found
                 raise UserError(
-                    f"measured with {key} = {known} in {other.path}, with {value} in {run.path}",
+                    f"measured with {key} = {one} in {other.path}, with {two} in {run.path}",
                     key="--response",
                     value=str(response),
-                    remedy="measure all runs alike",
+                    remedy=REMEDY,
                 )
 
 

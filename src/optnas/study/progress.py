@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from optnas.base.measurements import Line
 from optnas.base.records import FINISHED, RunFolder
 from optnas.search.settings.model import Settings
 from optnas.search.showing import duration
 from optnas.study.declare import PlannedRun
-from optnas.study.states import STATES, State, look_and_read, with_queue
+from optnas.study.states import STATES, State, failed_measures, look_and_read, with_queue
 
 
 def cost_key(settings: Settings, *, optimizers: bool = True) -> str:
@@ -40,6 +41,19 @@ def counts(states: Mapping[State, int]) -> str:
     return ", ".join(f"{states[each]} {each}" for each in STATES if states.get(each))
 
 
+class Failed(NamedTuple):
+    """A measure that failed in runs that are done: in how many, and first in which run and line."""
+
+    runs: int
+    id: str
+    line: Line
+
+    @property
+    def words(self) -> str:
+        """Such as ``first in 0a1b, epoch 5: ValueError: not today (./mine.py, line 8)``."""
+        return f"first in {self.id}, epoch {self.line['epoch']}: {self.line.get('reason', '')}"
+
+
 @dataclass(frozen=True)
 class Progress:
     """A study at one moment.
@@ -50,6 +64,7 @@ class Progress:
         total: their epochs altogether.
         seconds: estimated seconds of one core for the rest; None while nothing is known.
         running: of each running run its id, finished epochs and all epochs.
+        failed: measures that failed in runs that are done, by label.
     """
 
     states: Mapping[State, int]
@@ -57,6 +72,7 @@ class Progress:
     total: int
     seconds: float | None
     running: tuple[tuple[str, int, int], ...]
+    failed: Mapping[str, Failed]
 
     def line(self, jobs: int | None = None) -> str:
         """One line for people.
@@ -92,6 +108,7 @@ class Watch:
         self.runs, self.folders, self._queue = runs, folders, queue
         self._keys = {name: cost_key(run.settings) for name, run in runs.items()}
         self._finished: dict[str, tuple[State, int, float]] = {}
+        self._failed: dict[str, dict[str, list[Line]]] = {}
 
     def look(self) -> Progress:
         """The study now.
@@ -116,7 +133,16 @@ class Watch:
             if state == "running":
                 running.append((name, epochs, asked))
         states = Counter(state for state, _, _ in seen.values())
-        return Progress(states, done, total, None if overall is None else todo, tuple(running))
+        seconds = None if overall is None else todo
+        return Progress(states, done, total, seconds, tuple(running), self._failures())
+
+    def _failures(self) -> dict[str, Failed]:
+        found: dict[str, Failed] = {}
+        for name in self.runs:
+            for label, lines in self._failed.get(name, {}).items():
+                before = found.get(label, Failed(0, name, lines[0]))
+                found[label] = before._replace(runs=before.runs + 1)
+        return found
 
     def _look_at(self, name: str, queued: Container[Path]) -> tuple[State, int, float]:
         if name in self._finished:
@@ -128,6 +154,7 @@ class Watch:
         if state == "done":
             result: dict[str, Any] = folder.read_result() or {}
             seconds = float(result.get("seconds", 0.0)) + self._measuring(name)
+            self._failed[name] = failed_measures(folder)
         else:
             seconds = sum(record.get("seconds", 0.0) for record in records)
         if state in FINISHED:

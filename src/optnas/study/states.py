@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from optnas.base.errors import UserError
 from optnas.base.escapes import for_terminal
 from optnas.base.files import present
+from optnas.base.measurements import Line
 from optnas.base.records import FINISHED, Record, RunFolder
 from optnas.base.toml import flat, parse_toml, read_text
 from optnas.search.settings.check import check_values
@@ -199,13 +200,27 @@ def epochs_of(run: RunFolder) -> int:
     return max(0, len(run.read_epochs()) - 1)
 
 
+def failed_measures(run: RunFolder) -> dict[str, list[Line]]:
+    """The lines of a run that say that a measure failed, by label; the run itself may be done.
+
+    Raises:
+        UserError: the lines of a measure are not such.
+    """
+    found = {
+        label: [line for line in run.read_measures(label) if line["status"] == "failed"]
+        for label in run.measures.labels()
+    }
+    return {label: lines for label, lines in found.items() if lines}
+
+
 def standing(run: RunFolder) -> dict[str, Any]:
     """Where a run stands, for JSON.
 
     Returns:
         ``id``, the first 16 digits of its hash; ``folder``; ``status``, as of `state_of`, or
         ``unreadable``; ``epoch``, the last recorded one, None before epoch 0; ``reason`` of a run
-        that is not done, if there is one; ``numbers_version``.
+        that is not done, if there is one; ``numbers_version``; ``failed_measures``, by label the
+        ``epochs`` in which a measure failed and the first ``reason``.
     """
     told: dict[str, Any] = {
         "id": None,
@@ -213,7 +228,7 @@ def standing(run: RunFolder) -> dict[str, Any]:
         "status": "unreadable",
         "epoch": None,
     }
-    told |= {"reason": None, "numbers_version": None}
+    told |= {"reason": None, "numbers_version": None, "failed_measures": {}}
     try:
         (status, reason), epochs = look_and_read(run)
         if status in ("missing", "unreadable"):
@@ -225,6 +240,13 @@ def standing(run: RunFolder) -> dict[str, Any]:
             "epoch": epochs[-1]["epoch"] if epochs else None,
             "reason": reason or None,
             "numbers_version": identity["numbers_version"],
+            "failed_measures": {
+                label: {
+                    "epochs": [line["epoch"] for line in lines],
+                    "reason": lines[0].get("reason", ""),
+                }
+                for label, lines in failed_measures(run).items()
+            },
         }
     except (UserError, KeyError, TypeError, AttributeError) as error:
         return told | {"reason": str(error)}

@@ -7,11 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from optnas.analysis.claims.columns import ALONE
 from optnas.base.errors import UserError
 from optnas.base.escapes import for_csv
 from optnas.base.files import write_atomically, writing
 from optnas.base.folder import folder_path
 from optnas.base.records import Record, RunFolder
+from optnas.measures.ways import way_of, written
+from optnas.search.own_way import one_way
 from optnas.study.axes import arms_of, axes_of
 from optnas.study.declare import ID_LENGTH, Study, describe_settings
 from optnas.study.folder import opened, require_record, runs_of
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from optnas.spaces.tables import Table
 
 FORMATS = (".csv", ".parquet")
+# A setting of the measure `ALONE`: the hash of a training has the images and the seed of the run in
+# it, and differs where cells were trained alike.
+HASH = "hash"
 
 
 def table(
@@ -44,7 +50,9 @@ def table(
     ``benchmark.DATASET``, the derived cell's test accuracy in percent, asked of the table again;
     ``percentile.DATASET``, the percent of the table's cells that are not better than it;
     ``op_weight.OPERATION``, the mean of the recorded operation weights over the edges that have
-    it as a candidate; and ``measure.NAME.KEY`` of what was measured on the run afterwards.
+    it as a candidate; and of each measure ``measure.LABEL.KEY``, what it found,
+    ``measure.LABEL.status``, and ``measure.LABEL.settings``, with which settings, as JSON text. Of
+    a run that was measured in several ways it has the run's own (`optnas.search.own_way.one_way`).
 
     Args:
         study: a shipped name or the path of a study; None takes every run below ``out``.
@@ -60,7 +68,8 @@ def table(
         The table, runs in the study's order, epochs ascending.
 
     Raises:
-        UserError: the study or a record is wrong, or no run has a record yet.
+        UserError: the study or a record is wrong, no run has a record yet, or a run was measured
+            in several ways of which none is its own.
 
     Example:
         >>> table("quickstart", "demo").groupby("id").last()  # doctest: +SKIP
@@ -168,7 +177,7 @@ def table_of(
             head["benchmark.table"] = asked[0]
         identity = {"id": config["identity"]["hash"][:ID_LENGTH], "state": state}
         heads.append({**identity, "completed": state == "done", **head})
-        measured = _measures(run, arrays)
+        measured = _measures(run, config, arrays)
         space = _space_if_there(head)
         if space is not None:
             _derive(records, space)
@@ -256,12 +265,15 @@ def _scalars(record: Mapping[str, Any], arrays: bool, prefix: str = "") -> Recor
     return row
 
 
-def _measures(run: RunFolder, arrays: bool) -> dict[int, Record]:
-    """What was measured on a run, by epoch; of two lines of an epoch the later one."""
+def _measures(run: RunFolder, config: Mapping[str, Any], arrays: bool) -> dict[int, Record]:
+    """What was measured on a run, by epoch, and in which way."""
     measured: dict[int, Record] = {}
     for label in run.measures.labels():
-        for line in run.read_measures(label):
-            told = line["values"] | {"status": line["status"]}
+        for line in one_way(run, label):
+            way = way_of(config, label, line)
+            if label == ALONE:
+                way.pop(HASH, None)
+            told = {**line["values"], "status": line["status"], "settings": written(way)}
             found = _scalars(told, arrays, f"measure.{label}.")
             measured.setdefault(line["epoch"], {}).update(found)
     return measured

@@ -22,6 +22,8 @@ from optnas.base.records import RunFolder
 from optnas.base.toml import flat
 from optnas.measures.drawing import ALIKE, APART
 from optnas.measures.lines import measured
+from optnas.measures.ways import difference, way_of
+from optnas.search.own_way import one_way
 from optnas.theory.judged import estimate, over_seeds
 
 Found = dict[str, Any]
@@ -110,7 +112,8 @@ def compared(folders: Sequence[RunFolder], **chosen: Any) -> Found:
         verdicts, links, and how far they go.
 
     Raises:
-        UserError: there is no run, none was measured, or there is no pair.
+        UserError: there is no run, none was measured, they were not measured alike, or there is no
+            pair.
     """
     lines = measured("noise", folders, **chosen)
     everyone = [
@@ -118,6 +121,7 @@ def compared(folders: Sequence[RunFolder], **chosen: Any) -> Found:
         for folder, each in zip(folders, lines, strict=True)
     ]
     runs = _under_either(everyone)
+    _check_alike(runs)
     pairs = _pairs(runs)
     differences = {
         "at equal train loss": _at_equal_loss,
@@ -263,8 +267,28 @@ def _sharpness(run: Run) -> float | None:
 
 
 def _gap(run: Run) -> float | None:
-    lines = [line for line in run.folder.read_measures("gap") if line["status"] == "ok"]
+    lines = [line for line in one_way(run.folder, "gap") if line["status"] == "ok"]
     return None if not lines else float(lines[-1]["values"]["gap"])
+
+
+def _check_alike(runs: Sequence[Run]) -> None:
+    """Refuse runs of which the links would mix gaps or eigenvalues taken in several ways."""
+    for label in ("gap", "sharpness"):
+        ways = [
+            (run, way_of(run.config, label, line))
+            for run in runs
+            for line in one_way(run.folder, label)[-1:]
+        ]
+        for run, way in ways[1:]:
+            told = difference([ways[0][1], way])
+            if told is not None:
+                key, one, other = told
+                raise UserError(
+                    f"{label} was measured with {key} = {one} in {ways[0][0].folder.path}, "
+                    f"with {other} here",
+                    where=run.folder.path,
+                    remedy="measure all runs alike",
+                )
 
 
 def _optimizer(run: Run) -> float:

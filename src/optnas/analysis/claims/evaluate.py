@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from optnas.analysis import paired
+from optnas.analysis.alike import REMEDY as MEASURE_ALIKE
 from optnas.analysis.claims.columns import column_of
 from optnas.analysis.claims.declare import LEVELS, NAMES, Cell, Part, Response, label
 from optnas.analysis.claims.evidence import with_evidence
@@ -20,7 +21,7 @@ from optnas.analysis.claims.findings import Line, PartFinding, Setting, decide
 from optnas.analysis.curves import common_loss, searched
 from optnas.analysis.estimates import Floats, bootstrap
 from optnas.analysis.references import RANDOM_CELL
-from optnas.analysis.runs import Selection, extra_columns
+from optnas.analysis.runs import Selection, names_of
 from optnas.analysis.shape import two_lines
 
 FEWEST_LEVELS = 3  # of a curve
@@ -91,8 +92,7 @@ def _untestable(part: Part, setting: Setting, missing: str, supply: str) -> Part
 
 def _missing_columns(part: Part, selection: Selection, setting: Setting) -> tuple[str, str] | None:
     response = part.response
-    names = [response.column, *extra_columns(response)] + [n for n in [response.other] if n]
-    for name in names:
+    for name in names_of(response):
         column = column_of(name)
         if not selection.runs.has(column.name):
             return f"no run has the column {column.name}", column.supplied_by
@@ -187,6 +187,8 @@ def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int
     empty = [cell for cell, mask in zip(everything, masks, strict=True) if not mask.any()]
     if empty:
         return _untestable(part, setting, *_missing_runs(empty, selection, named))
+    if unlike := selection.unlike(np.logical_or.reduce(masks), part.response):
+        return _untestable(part, setting, unlike, MEASURE_ALIKE)
     column = column_of(part.response.column).name
     random_cell = setting.reference(RANDOM_CELL, column) or math.nan
     cells = [selection.by_seed(mask) for mask in masks]
@@ -305,6 +307,8 @@ def _curve(part: Part, selection: Selection, setting: Setting, minimum_n: int) -
             f" {FEWEST_LEVELS}",
             f'add to the study\'s grid: "{part.along}" = [0.0, 0.5, 0.9, 0.99]',
         )
+    if unlike := selection.unlike(mask, part.response):
+        return _untestable(part, setting, unlike, MEASURE_ALIKE)
     curves = []
     for level in levels:
         cells = [

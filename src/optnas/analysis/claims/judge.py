@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optnas.analysis.alike import REMEDY as MEASURE_ALIKE
 from optnas.analysis.claims import Claim, Control, find_claim, names
 from optnas.analysis.claims.columns import column_of
 from optnas.analysis.claims.declare import Change, Part, label
@@ -321,7 +322,10 @@ def _failed_control(controls: Iterable[Control], selection: Selection) -> tuple[
         if not selection.runs.has(column.name):
             return f"control '{control.name}': no column {column.name}", column.supplied_by
         for plus, minus in control.pairs():
-            ratio = _ratio(control, plus, minus, selection)
+            masks = [selection.comparable(dict(cell), set(plus)) for cell in (plus, minus)]
+            if unlike := selection.unlike(masks[0] | masks[1], control.response):
+                return f"control '{control.name}': {unlike}", MEASURE_ALIKE
+            ratio = _ratio(control, masks, selection)
             # Where a part lacks the same runs, that is told as its reason.
             if ratio is not None and not control.within[0] <= ratio <= control.within[1]:
                 low, high = control.within
@@ -333,16 +337,14 @@ def _failed_control(controls: Iterable[Control], selection: Selection) -> tuple[
     return None
 
 
-def _ratio(
-    control: Control, plus: Mapping[str, Any], minus: Mapping[str, Any], selection: Selection
-) -> float | None:
+def _ratio(control: Control, masks: Sequence[Mask], selection: Selection) -> float | None:
     """Median over seeds of the ratio of two cells, None where no seed has both."""
     sides = [
         {
             seed: np.mean([selection.runs.value(r, control.response, math.nan, 0.0) for r in each])
-            for seed, each in selection.by_seed(selection.comparable(dict(cell), set(plus))).items()
+            for seed, each in selection.by_seed(mask).items()
         }
-        for cell in (plus, minus)
+        for mask in masks
     ]
     shared = sorted(set(sides[0]) & set(sides[1]))
     return float(np.median([sides[0][s] / sides[1][s] for s in shared])) if shared else None

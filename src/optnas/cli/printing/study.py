@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections import Counter
@@ -240,9 +241,17 @@ def plan_document(
     }
 
 
+def failed_in_done(progress: Progress) -> str:
+    """Measures that failed in runs that are done, such as ``mine in 2 of 4``."""
+    done = progress.states["done"]
+    told = ", ".join(f"{label} in {each.runs} of {done}" for label, each in progress.failed.items())
+    return f"measures that failed in runs that are done: {told}"
+
+
 def print_status(
     study: Study,
     folders: Mapping[str, RunFolder],
+    out: Path,
     others: Mapping[int, int] = MappingProxyType({}),
     edited: str = "",
     queued: Mapping[Path, str] = MappingProxyType({}),
@@ -252,6 +261,7 @@ def print_status(
     Args:
         study: the study.
         folders: of its runs by id.
+        out: the study's folder.
         others: as in `print_plan`.
         edited: likewise.
         queued: folders that are in a cluster's queue, and where in it.
@@ -269,6 +279,10 @@ def print_status(
         if state in (*WRONG, "interrupted", "unfinished", "queued"):
             say(f"{state:<11} {name}  {study.runs[name].label}  {reason}".rstrip())
     say(f"study {study.name}: {progress.line()}")
+    if progress.failed:
+        say(failed_in_done(progress))
+    for label, each in progress.failed.items():
+        say(f"{label}: {each.words}; mend it, then: optnas measure {shlex.quote(str(out))} {label}")
     for warning in _warnings(others, edited):
         say(warning)
 

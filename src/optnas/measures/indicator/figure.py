@@ -12,6 +12,7 @@ from optnas.base.records import RunFolder
 from optnas.base.registry import register
 from optnas.measures.drawing import COLOURS, NAMES, require_runs, run_label
 from optnas.measures.figures import Curve, Figure, Panel, Row, Seed
+from optnas.measures.lines import only
 
 BARS = {
     "convolutions_3x3": "3x3 convolutions",
@@ -19,27 +20,34 @@ BARS = {
     "parameters": "parameters",
     "flops": "FLOPs",
 }
+OPTIONS = ("images", "statistics")  # of the figure, to choose among several
 SPREAD = 0.15  # to both sides of a name
 
 
 @register("figure", "indicator")
-def indicator(runs: Sequence[RunFolder], epoch: int = -1) -> Figure:
+def indicator(
+    runs: Sequence[RunFolder], epoch: int = -1, images: int = 0, statistics: str = ""
+) -> Figure:
     """Scatters of uniform cells and of the top tenth, and tau with its intervals.
 
     Args:
         runs: runs measured by `indicator`.
         epoch: of the measurement; -1 for the last one of each run.
+        images: lines of this setting of the measure; 0 where there is but one.
+        statistics: likewise; empty where there is but one.
 
     Returns:
         A row for each run.
 
     Raises:
-        UserError: there is no run, or one has no such measurement.
+        UserError: there is no run, or one has no such measurement, or two.
     """
     require_runs("indicator", runs)
+    chosen: dict[str, Any] = {"images": images} if images else {}
+    chosen |= {"statistics": statistics} if statistics else {}
     return Figure(
         "One-shot accuracy as an indicator of benchmark accuracy",
-        [_row(run, _line(run, epoch)) for run in runs],
+        [_row(run, _line(run, epoch, chosen)) for run in runs],
         "A point per cell. Tau: Kendall's tau-b with benchmark accuracy, of the supernet and of "
         "rankings without training, with 95 % intervals, without cells that are not connected.",
     )
@@ -78,18 +86,22 @@ def _row(run: RunFolder, line: Line) -> Row:
     return Row(title, [*panels, Panel(against, "Kendall's tau-b", bars, x="", ticks=ticks)])
 
 
-def _line(run: RunFolder, epoch: int) -> Line:
-    lines = [line for line in run.read_measures("indicator") if line["status"] != "failed"]
-    found = [line for line in lines if epoch in (-1, line["epoch"])]
+def _line(run: RunFolder, epoch: int, chosen: Mapping[str, Any]) -> Line:
+    lines = run.read_measures("indicator", **chosen)
+    found = [line for line in lines if line["status"] != "failed" and epoch in (-1, line["epoch"])]
     if not found:
+        words = "".join(f" {key}={value}" for key, value in chosen.items())
         raise UserError(
-            "the run has no measurement of indicator" + ("" if epoch == -1 else " at this epoch"),
+            "the run has no measurement of indicator"
+            + (f" with{words}" if words else "")
+            + ("" if epoch == -1 else " at this epoch"),
             where=run.path,
             key="epoch",
             value=epoch,
-            remedy=f"optnas measure {for_shell(run.path)} indicator",
+            remedy=f"optnas measure {for_shell(run.path)} indicator{words}",
         )
-    return found[-1]
+    last = [line for line in found if line["epoch"] == found[-1]["epoch"]]
+    return only(last, "indicator", run, OPTIONS)
 
 
 def _tau(values: Mapping[str, Any], key: str) -> str:

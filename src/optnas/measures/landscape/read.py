@@ -11,14 +11,15 @@ import numpy.typing as npt
 
 from optnas.base.errors import UserError
 from optnas.base.escapes import for_shell
-from optnas.base.measurements import Line
 from optnas.base.records import RunFolder
 from optnas.measures.drawing import pair_name, require_runs
 from optnas.measures.landscape.surfaces import SMOOTHNESS_UNIT, Way, projected, smoothness
+from optnas.measures.lines import only
 
 LABEL = "landscape"
 # The deck's figure F4, from left to right.
 F4 = ("darts", "sdarts-rs", "sdarts-adv")
+OPTIONS = ("plane", "space", "statistics")  # of the figure, to choose among several
 NOT_SCALARS = ("images", "architecture", "benchmark")
 
 
@@ -196,26 +197,13 @@ def _of_run(run: RunFolder, label: str, epoch: int, wanted: Mapping[str, Any]) -
             remedy=f"take it: optnas measure {for_shell(run.path)} {label}{chosen} at='{at}'",
         )
     last = max(line["epoch"] for line in lines)
-    lines = [line for line in lines if line["epoch"] == last]
-    if len(lines) > 1:
-        _tell_apart(lines[0], lines[1], run)
-    (line,) = lines
+    line = only([each for each in lines if each["epoch"] == last], label, run, OPTIONS)
     arrays = run.measures.arrays(line)
     values, units = dict(line["values"]), dict(line["units"])
     if "loss_smoothness" not in values:  # measured before there was this quantity
         values["loss_smoothness"] = smoothness(arrays["axis"], arrays["loss"])
         units["loss_smoothness"] = SMOOTHNESS_UNIT
     return Landscape(run, config, last, line["settings"], values, units, arrays)
-
-
-def _tell_apart(one: Line, other: Line, run: RunFolder) -> None:
-    pairs = [(k, v, other["settings"].get(k)) for k, v in one["settings"].items()]
-    key, value, second = next((k, a, b) for k, a, b in pairs if a != b)
-    raise UserError(
-        f"the run has landscapes with {key} = {value} and {second}",
-        where=run.path,
-        remedy=f"choose one: {key}={value}",
-    )
 
 
 def _require_equal(one: Landscape, other: Landscape) -> None:

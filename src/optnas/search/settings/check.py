@@ -20,6 +20,7 @@ from optnas.search.settings.model import ImagesSection, OptimizerSection, Settin
 from optnas.spaces import Space, build_space, tables
 
 SIZES = ("train_size", "valid_size")
+HOW = {"status", "settings"}  # columns of a measure in a table beside its quantities
 # Whether it is one, key, value, reason, remedy.
 Contradiction = tuple[bool, str, Any, str, str]
 
@@ -353,7 +354,7 @@ def _check_table(settings: Settings, space_name: str) -> None:
 
 
 def check_measures(settings: Settings) -> None:
-    """Refuse measures that need more images than there are, or a column of another's.
+    """Refuse measures that need more images than there are, or a column that is taken.
 
     Args:
         settings: all of them.
@@ -398,6 +399,13 @@ def check_measures(settings: Settings) -> None:
                     value=section.name,
                     remedy=f"lower its batch_size, or set measures.{label}.every=0",
                 )
+        for column in HOW & measure.quantities.keys():
+            raise UserError(
+                f"calls a quantity '{column}', the column of a table that says how it was measured",
+                key=f"measures.{label}",
+                value=section.name,
+                remedy="rename the quantity",
+            )
         if not (measure.recorded and label == section.own_name):
             continue
         for column in measure.quantities:

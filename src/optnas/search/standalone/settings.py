@@ -162,6 +162,21 @@ class TrainingSettings(pydantic.BaseModel):
         content["numbers_version"] = NUMBERS_VERSION
         return digest(content)
 
+    @property
+    def manner(self) -> str:
+        """SHA-256 of how cells are trained, whatever the cell, the images and the seeds.
+
+        Equal for the runs of a study whose cells were trained alike: space, images, their split,
+        crop and flip are those of each run.
+        """
+        document = self.document()
+        del document["training"]["seeds"]
+        content = {key: document[key] for key in ("network", "training", "optimizer")}
+        content["cutout"] = document["augmentation"]["cutout"]
+        content["sources"] = sources([document["optimizer"]])
+        content["numbers_version"] = NUMBERS_VERSION
+        return digest(content)
+
     def document(self) -> dict[str, Any]:
         """The sections as they would stand in a TOML file, without where the data lie."""
         document = self.model_dump(exclude={"space", "fingerprint", "sources"})
