@@ -46,6 +46,7 @@ from optnas.search.observe import snapshot_of
 from optnas.search.settings.model import Settings
 from optnas.search.state import SearchState, build_state
 from optnas.search.steps import arch_step, weight_step
+from optnas.spaces.nasbench201 import NAS_BENCH_201
 from optnas.spaces.tables.told import describe_benchmark
 
 METHODS = (
@@ -610,9 +611,9 @@ def pull(**own: Any) -> dict[str, Tensor]:
 
 def test_each_operation_of_an_edge_is_trained_as_often_as_any_other() -> None:
     generator, counts_EO = torch.Generator().manual_seed(0), torch.zeros(6, 5)
-    A_EO = normal(0).softmax(-1).float()
+    A_EO, draw = normal(0).softmax(-1).float(), drawn_cell(space=NAS_BENCH_201)
     for _ in range(2000):
-        cell_EO = drawn_cell(A_EO, lambda A_EO: A_EO.sum(), Progress(1, 2), generator)
+        cell_EO = draw(A_EO, lambda A_EO: A_EO.sum(), Progress(1, 2), generator)
         assert set(cell_EO.flatten().tolist()) == {0.0, 1.0}
         counts_EO += cell_EO
     assert torch.equal(counts_EO.sum(-1), torch.full((6,), 2000.0))

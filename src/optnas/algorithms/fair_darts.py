@@ -103,7 +103,8 @@ def fair_darts(
         space: the search space; the program supplies it, for its `none`.
 
     Raises:
-        UserError: the threshold is no gate, or the space has no `none`.
+        UserError: the threshold is no gate; or the space has no `none`, or derived cells of it keep
+            a number of edges into each node.
 
     Reference: Chu et al., ECCV 2020. Deviations: one operation per edge, as the benchmark has it,
     see docs/algorithms/fair-darts.md.
@@ -114,6 +115,14 @@ def fair_darts(
         )
     discretize: Discretize = parts.argmax_per_edge
     if threshold:
+        if space.keeps_some:
+            raise UserError(
+                f"derived cells of {space.name} keep a number of edges into each node, and a"
+                " threshold would leave out more",
+                key="threshold",
+                value=threshold,
+                remedy="set it to 0",
+            )
         none = space.column_of(space.none)
         if none is None:
             raise UserError(
@@ -128,6 +137,7 @@ def fair_darts(
         perturb=parts.unperturbed,
         hypergradient=zero_one(weight, distance, hypergradient),
         discretize=discretize,
+        strength=sigmoid,
         initial=lambda space, generator: torch.zeros(
             space.edge_count, space.operation_count, dtype=torch.float64
         ),
