@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -202,10 +202,11 @@ def build_state(settings: Settings) -> SearchState:
     algorithm = algorithm_of(settings, space)
     asked_for = registry.needs_in("algorithm", chosen.name, chosen.settings, key="algorithm")
     needs = frozenset(each.need for each in asked_for)
+    algorithm = replace(algorithm, auxiliary_skip="auxiliary-skip" in needs)
     supernet = build_network(
         space,
         algorithm.mixed_cell,
-        auxiliary="auxiliary-skip" in needs,
+        auxiliary=algorithm.auxiliary_skip,
         channels=settings.supernet.channels,
         cells=settings.supernet.cells,
         classes=dataset.classes,
