@@ -10,6 +10,7 @@ from optnas.algorithms.bilevel import Bilevel, Hypergradient
 from optnas.algorithms.composed import composed
 from optnas.algorithms.parts.hypergradients import RelaxNow
 from optnas.base.registry import register
+from optnas.base.schema import NotNegative
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @register("hypergradient", "beta-decay")
 def beta_decay(
-    weight: float = 50.0, hypergradient: HypergradientName = "first-order"
+    weight: NotNegative = 50.0, hypergradient: HypergradientName = "first-order"
 ) -> ComputeHypergradient:
     """Another hypergradient plus that of c_t mean_e logsumexp_o alpha[e, o].
 
@@ -52,7 +53,9 @@ def beta_decay(
     paper="beta-DARTS: Beta-Decay Regularization for Differentiable Architecture Search",
     year=2022,
 )
-def beta_darts(weight: float = 50.0, hypergradient: HypergradientName = "first-order") -> Algorithm:
+def beta_darts(
+    weight: NotNegative = 50.0, hypergradient: HypergradientName = "first-order"
+) -> Algorithm:
     """DARTS whose alpha descends L_val(w, softmax(alpha)) + c_t mean_e logsumexp_o alpha[e, o].
 
     Args:

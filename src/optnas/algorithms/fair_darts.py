@@ -17,6 +17,7 @@ from optnas.algorithms.parts.hypergradients import RelaxNow
 from optnas.base.errors import UserError
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
+from optnas.base.schema import NotNegative
 from optnas.spaces.base import Space
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def sigmoid(alpha_EO: Tensor, progress: Progress) -> Tensor:
 
 @register("hypergradient", "zero-one")
 def zero_one(
-    weight: float = 10.0,
+    weight: NotNegative = 10.0,
     distance: Distance = "squared",
     hypergradient: HypergradientName = "first-order",
 ) -> ComputeHypergradient:
@@ -83,7 +84,7 @@ def zero_one(
     year=2020,
 )
 def fair_darts(
-    weight: float = 10.0,
+    weight: NotNegative = 10.0,
     distance: Distance = "squared",
     threshold: float = 0.0,
     hypergradient: HypergradientName = "first-order",
