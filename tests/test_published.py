@@ -361,9 +361,9 @@ def test_gates_start_open_and_an_edge_needs_one_above_the_threshold() -> None:
     assert not state.alpha_EO.detach().any()
     edge, low = [9.0, 0.0, 0.0, 1.8, 1.7], [9.0, 0.0, 1.7, 0.0, 0.0]
     alpha_EO = torch.tensor([edge, low] * 3)
-    assert state.algorithm.discretize(alpha_EO) == [3, 0] * 3
+    assert state.algorithm.cell(alpha_EO, Progress(1, 2)) == [3, 0] * 3
     plain = build_state(tiny_settings(algorithm__name="fair-darts"))
-    assert plain.algorithm.discretize(alpha_EO) == [0] * 6
+    assert plain.algorithm.cell(alpha_EO, Progress(1, 2)) == [0] * 6
     with pytest.raises(UserError, match=r"algorithm\.threshold = 2\.0: a gate is from 0 to 1"):
         build_state(tiny_settings(algorithm__name="fair-darts", algorithm__threshold=2.0))
 

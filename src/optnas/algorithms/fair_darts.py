@@ -138,6 +138,7 @@ def fair_darts(
         perturb=parts.unperturbed,
         hypergradient=zero_one(weight, distance, hypergradient),
         discretize=discretize,
+        reads_op_weights=threshold > 0,
         strength=sigmoid,
         initial=lambda space, generator: torch.zeros(
             space.edge_count, space.operation_count, dtype=torch.float64
@@ -146,9 +147,9 @@ def fair_darts(
 
 
 def _at_least(threshold: float, none: int) -> Discretize:
-    def discretize(alpha_EO: Tensor) -> list[int]:
+    def discretize(gates_EO: Tensor) -> list[int]:
         choice = []
-        for gates in alpha_EO.sigmoid().tolist():
+        for gates in gates_EO.tolist():
             others = [operation for operation in range(len(gates)) if operation != none]
             best = max(others, key=gates.__getitem__)
             choice.append(best if gates[best] >= threshold else none)
