@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register("hypergradient", "beta-decay")
+# A step on the simplex is along the gradient in theta = softmax(alpha), that in alpha over theta. Of
+# the penalty it is c_t / E for each operation of a row, which the sum of 1 takes out again.
+@register("hypergradient", "beta-decay", needs=("off-simplex",))
 def beta_decay(
     weight: NotNegative = 50.0, hypergradient: HypergradientName = "first-order"
 ) -> ComputeHypergradient:
@@ -50,6 +52,7 @@ def beta_decay(
 @register(
     "algorithm",
     "beta-darts",
+    needs=("off-simplex",),
     paper="beta-DARTS: Beta-Decay Regularization for Differentiable Architecture Search",
     year=2022,
 )
