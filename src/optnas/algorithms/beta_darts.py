@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-# A step on the simplex is along the gradient in theta = softmax(alpha), that in alpha over theta. Of
-# the penalty it is c_t / E for each operation of a row, which the sum of 1 takes out again.
+# A step on the simplex is along the gradient in theta = softmax(alpha), that in alpha over theta.
+# Of the penalty it is c_t / E for each operation of a row, which the sum of 1 takes out again.
 @register("hypergradient", "beta-decay", needs=("off-simplex",))
 def beta_decay(
     weight: NotNegative = 50.0, hypergradient: HypergradientName = "first-order"
