@@ -46,11 +46,11 @@ def hard_concrete(
 
         g[e, o] = min(1, max(0, -0.1 + 1.2 sigmoid((log u - log(1 - u) + alpha[e, o]) / tau)))
 
-    with u ~ U(0, 1). A gate that is dropped ranks behind all that are not; ties are broken at
-    random. An operation of these k has the weight 1 with the derivative of its gate (``published``)
-    or its gate (``paper``), every other 0. tau moves linearly from its start in the first epoch to
-    its end in the last. Where A is judged there is no draw: A = k P / sum_o P per edge, P the
-    probability `probability_on` of a gate above 0.
+    with u ~ U(0, 1). A gate that is dropped loses 1 in rank: it is behind each open one, but at 1
+    it ties with one at 0. Ties are broken at random. An operation of these k has the weight 1 with
+    the derivative of its gate (``published``) or its gate (``paper``), every other 0. tau moves
+    linearly from its start in the first epoch to its end in the last. Where A is judged there is no
+    draw: A = k P / sum_o P per edge, P the probability `probability_on` of a gate above 0.
 
     Args:
         tau_start: temperature of the first epoch.
