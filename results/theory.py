@@ -236,20 +236,6 @@ def mediation(found: Stored) -> str:
     return as_table(["quantity", "value", "n"], rows)
 
 
-def norms(found: Stored) -> str:
-    """How much longer w is under one of them, and what is known at equal norm."""
-    of = pairs()
-    sgd, adam = means(of, "weight_norm")
-    at_end = of["estimates"]["at the last epoch"]["weight_norm"]
-    equal = of["estimates"]["at equal norm"]["lambda_max_scaled"]
-    return (
-        f"w ends {100 * (sgd / adam - 1):.1f} % longer under SGD ({sgd:.4g} against {adam:.4g}, "
-        f"difference {told(at_end)}). Both have one norm at some moment after the first step in "
-        f"{equal['n']} seeds, too few for an interval; there SGD minus Adam is {equal['mean']:.3g} "
-        "in `lambda_max_scaled`."
-    )
-
-
 def means(of: dict[str, Any], quantity: str) -> list[float]:
     """Of the runs of each weight optimizer, at the last epoch."""
     by_name = [
@@ -274,7 +260,7 @@ PARTS = {
         each.__name__: each
         for each in (
             *(sizes, bounds, drifts, predictors, controls, blocks, skips, noise, links),
-            *(supernets, branches, widths, mediation, norms),
+            *(supernets, branches, widths, mediation),
         )
     },
 }

@@ -29,7 +29,6 @@ from optnas.algorithms.parts import argmax_per_edge
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder, find_runs
 from optnas.measures.evaluation import Batch
-from optnas.measures.landscape.maths import Chart
 from optnas.measures.snapshot import strongest, without_none
 from optnas.search.checkpoints import restore, save
 from optnas.search.draws import draw_epoch
@@ -290,20 +289,3 @@ def test_operation_weights_are_averaged_over_the_edges_that_have_the_operation()
     for o, name in enumerate(("skip_connect", "sep_conv_3x3")):
         assert table[f"op_weight.{name}"].to_numpy() == pytest.approx(A_TEO[..., o].mean(-1))
     assert "op_weight.none" not in table
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("algorithm", ["darts", "fair-darts", "pr-darts"])
-@pytest.mark.parametrize("where", ["logits", "op-weights"])
-def test_an_undisplaced_point_derives_the_cell_of_its_search(algorithm: str, where: str) -> None:
-    changes = TINY_DARTS | {"space__name": "darts-s3", "algorithm__name": algorithm}
-    state = build_state(tiny_settings(**changes))
-    session = Session(state)
-    session.train_epoch()
-    drawn = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        state.alpha_EO.copy_(torch.randn(state.alpha_EO.shape, generator=drawn))
-    snapshot = session.snapshot
-    chart = Chart(snapshot, where)
-    shift_EO = torch.zeros(chart.centre.shape, dtype=torch.float64)
-    assert chart.choice(shift_EO) == snapshot.choice

@@ -54,6 +54,9 @@ def test_the_reference_foretells_the_loss_after_real_steps(optimizer: str) -> No
         pairs = [(each[place].flatten(), each[0].flatten()) for each in gradients]
         cosines = [float(torch.cosine_similarity(g, r, dim=0)) for g, r in pairs]
         assert found.numbers[f"{name}_cosine"] == pytest.approx(sum(cosines) / 2)
+        (one, first), (other, second) = pairs
+        apart = [torch.cosine_similarity(*pair, dim=0) for pair in ((one, second), (other, first))]
+        assert found.numbers[f"{name}_other_cosine"] == pytest.approx(float(sum(apart)) / 2)
         lengths = [float(g.norm() / r.norm()) for g, r in pairs]
         assert found.numbers[f"{name}_norm"] == pytest.approx(sum(lengths) / 2)
     one, other = gradients[:, 0].flatten(1)

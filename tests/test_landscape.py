@@ -19,10 +19,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from cases import command, copied
 from test_gap import VARIANTS, naive_of, naive_score, pixels
-from tiny import TINY, trained
+from tiny import TINY, tiny_settings, trained
 from torch import Tensor
 from torch.testing import assert_close
 
+from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.base.seeds import named_generator
@@ -43,11 +44,12 @@ from optnas.measures.landscape.surfaces import (
     smoothness,
     surface_numbers,
 )
+from optnas.measures.snapshot import Snapshot
 from optnas.report.data import drawn
 from optnas.report.static import draw
 from optnas.search import api
 from optnas.search.observe import snapshot_of
-from optnas.search.state import SearchState
+from optnas.search.state import SearchState, build_state
 from optnas.spaces import NAS_BENCH_201
 
 QUICK: dict[str, Any] = {"points": 5, "images": 0, "batches": 2, "path_points": 3}
@@ -238,6 +240,93 @@ def test_the_centre_is_the_record(variant: str, space: str) -> None:
     assert found.arrays["cells"][2, 2].tolist() == snapshot.choice
     told = found.numbers["benchmark"]["accuracy"]
     assert {k: found.arrays[f"benchmark_{k}"][2, 2] for k in told} == told
+
+
+CELLS: dict[str, dict[str, Any]] = {
+    **{name: {"algorithm__name": name} for name in registry.names("algorithm")},
+    "fair-darts with a threshold": {
+        "algorithm__name": "fair-darts",
+        "algorithm__threshold": 0.7,
+    },
+    "composed with a hard-gumbel": {
+        "algorithm__name": "composed",
+        "algorithm__relaxation__name": "hard-gumbel",
+    },
+}
+NOT_IN_DARTS = ("darts-minus", "pc-darts", "fair-darts with a threshold")
+DARTS = {"space__name": "darts-s3", "benchmark__table": "none", "supernet__channels": 2}
+
+
+def with_random_alpha(changes: dict[str, Any]) -> Snapshot:
+    """At the end, by a random alpha; without training, as the cell does not ask for it."""
+    state = build_state(tiny_settings(**changes))
+    state.epoch = state.settings.search.epochs
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        state.alpha_EO.copy_(torch.randn(state.alpha_EO.shape, generator=generator))
+    if state.memory.get("chosen_E") is not None:  # as after a selection
+        rows = torch.arange(len(state.alpha_EO))
+        state.memory = {"chosen_E": 1 + rows % (state.space.operation_count - 1)}
+        for _, _, into in state.space.joints if state.space.keeps_some else ():
+            state.memory["chosen_E"][list(into)[:-2]] = -2  # left out
+    return snapshot_of(state, "landscape")
+
+
+@spaces
+@pytest.mark.parametrize("where", ["nas-bench-201", "darts-s3"])
+@pytest.mark.parametrize("variant", CELLS)
+def test_the_cell_of_the_centre_is_the_record_s(variant: str, where: str, space: str) -> None:
+    changes = CELLS[variant] | (DARTS if where == "darts-s3" else {})
+    if where == "darts-s3" and variant in NOT_IN_DARTS:
+        with pytest.raises(UserError):
+            tiny_settings(**changes)
+        return
+    snapshot = with_random_alpha(changes)
+    chart = scape.Chart(snapshot, space)  # type: ignore[arg-type]
+    centre_EO = torch.zeros(chart.centre.shape, dtype=torch.float64)
+    assert chart.choice(centre_EO) == snapshot.choice
+    assert torch.equal(chart.op_weights(centre_EO), snapshot.op_weights_EO)
+    shift_EO = torch.randn(centre_EO.shape, generator=torch.Generator().manual_seed(1)).double()
+    moved_EO = chart.op_weights(0.3 * (shift_EO - shift_EO.mean(-1, keepdim=True)))
+    assert bool(moved_EO.isfinite().all())
+    if space == "op-weights":
+        assert_close(moved_EO.sum(-1), snapshot.op_weights_EO.sum(-1))
+
+
+@pytest.mark.parametrize(
+    ("variant", "read"),
+    [
+        ("darts", lambda A: int(A.argmax())),
+        ("drnas", lambda A: int(A.argmax())),
+        ("gdas", lambda A: int(A.argmax())),
+        ("pr-darts", lambda A: int(A.argmax())),
+        ("darts-minus", lambda A: int((A - torch.tensor([0, 0.5, 0, 0, 0])).argmax())),
+        (
+            "fair-darts with a threshold",
+            lambda A: 1 + int(A[1:].argmax()) if A[1:].max() >= 0.7 else 0,
+        ),
+    ],
+)
+def test_the_cell_of_a_displaced_point_is_read_from_it(variant: str, read: Any) -> None:
+    """A of DARTS- has 0.5 of its auxiliary skip in the last epoch of two."""
+    snapshot = with_random_alpha(CELLS[variant])
+    chart, generator = scape.Chart(snapshot, "op-weights"), torch.Generator().manual_seed(1)
+    found = []
+    for _ in range(5):
+        shift_EO = 0.4 * torch.randn(6, 5, generator=generator, dtype=torch.float64)
+        found.append(chart.choice(shift_EO))
+        assert found[-1] == [read(row) for row in chart.op_weights(shift_EO)]
+    assert any(each != snapshot.choice for each in found)
+
+
+def test_of_another_discretization_of_alpha_only_logits_are_displaced() -> None:
+    snapshot = with_random_alpha({})
+    algorithm = dataclasses.replace(snapshot.algorithm, discretize=lambda alpha_EO: [0] * 6)
+    snapshot = dataclasses.replace(snapshot, algorithm=algorithm)
+    shift_EO = torch.zeros(6, 5, dtype=torch.float64)
+    assert scape.Chart(snapshot, "logits").choice(shift_EO) == [0] * 6
+    with pytest.raises(UserError, match=r"in a way of its own, .*; set space=logits"):
+        scape.Chart(snapshot, "op-weights").choice(shift_EO)
 
 
 @pytest.mark.parametrize("variant", ["darts", "darts-minus"])

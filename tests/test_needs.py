@@ -49,7 +49,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     ),
     "measures/landscape/panels": ({"darts", "sdarts-rs", "sdarts-adv"}, DECK),
     "optimizers/signatures": (
-        {"Muon", "RMSprop", "SGD", "SparseAdam"},
+        {"ASGD", "LBFGS", "Muon", "RMSprop", "SGD", "SparseAdam"},
         "what of torch cannot serve here, and what torch does not check",
     ),
     "optimizers/virtual": (

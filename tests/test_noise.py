@@ -68,7 +68,7 @@ def scale_free(weights: dict) -> torch.Tensor:
     return (direction * torch.tensor([[0.5, -1.0], [2.0, 0.1]]).double()).sum() ** 2
 
 
-def test_what_is_scale_aware_does_not_see_the_scale() -> None:
+def test_what_is_scaled_does_not_see_one_factor_of_all_weights() -> None:
     """Twice the weights are the same function: a quarter of the curvature, no change in ASAM."""
     found = []
     for factor in (1.0, 2.0):
@@ -81,6 +81,57 @@ def test_what_is_scale_aware_does_not_see_the_scale() -> None:
         found.append((top, scaled, asam, flatness.filter_rise(scale_free, weights, 3, draws)))
     assert found[1][0] == pytest.approx(found[0][0] / 4, rel=2e-2)
     assert found[1][1:] == pytest.approx(found[0][1:], rel=2e-2)
+
+
+ROWS = {
+    "cells.0.a": torch.tensor([[1.0, 2.0, -1.0], [0.5, 3.0, 1.0]]).double(),
+    "cells.1.b": torch.tensor([[2.0, -1.0], [1.0, 1.5], [0.3, -2.0]]).double(),
+    "norm": torch.tensor([0.7, 1.2]).double(),
+}
+
+
+def of_directions(weights: dict) -> torch.Tensor:
+    """A loss of the direction of each row, as after a batch norm of each filter, and of a norm."""
+    a, b = (weights[name] / weights[name].norm(dim=1, keepdim=True) for name in list(ROWS)[:2])
+    return ((weights["norm"][:, None] * a @ b) ** 2).sum() + 0.3 * (a[0] * b[:, 1]).sum()
+
+
+def test_only_what_is_in_shares_of_filters_does_not_see_the_scale_of_one() -> None:
+    found = []
+    for factors in ((1.0, 1.0, 1.0, 1.0, 1.0), (0.25, 1.0, 1.0, 1.0, 2.0)):
+        of_a, of_b = torch.tensor(factors).double()[:, None].split([2, 3])
+        weights = {
+            "cells.0.a": of_a * ROWS["cells.0.a"],
+            "cells.1.b": of_b * ROWS["cells.1.b"],
+            "norm": ROWS["norm"],
+        }
+        product, size = flatness.hessian(of_directions, weights)
+        by_filter = flatness.per_filter(product, weights)
+        draws = [torch.Generator().manual_seed(seed) for seed in (1, 2, 3)]
+        length = flatness.norm(weights)
+        (top,) = flatness.top_eigenvalues(product, size, 1, seed=0)
+        (own,) = flatness.top_eigenvalues(by_filter, size, 1, seed=0)
+        same = {
+            "loss": float(of_directions(weights)),
+            "asam": flatness.sam_rise(of_directions, weights, adaptive=True),
+            "filter": flatness.filter_rise(of_directions, weights, 3, draws[0]),
+            "lambda_max_filters": own,
+            "trace_filters": flatness.trace(by_filter, size, 3, draws[1]),
+        }
+        other = {
+            "lambda_max_scaled": top * length**2,
+            "trace_scaled": flatness.trace(product, size, 3, draws[2]) * length**2,
+            "largest_part": max(flatness.by_part(of_directions, weights, 0).values()),
+        }
+        dense = torch.stack([by_filter(row) for row in torch.eye(size).double()])
+        assert torch.allclose(dense, dense.T)
+        assert own == pytest.approx(float(torch.linalg.eigvalsh(dense)[-1]), rel=1e-2)
+        assert not dense[-2:].any()  # no filters
+        found.append((same, other))
+    (same, other), (same_too, other_too) = found
+    assert same_too == pytest.approx(same, rel=1e-2)
+    for name, value in other.items():
+        assert abs(other_too[name] / value - 1) > 0.1, name
 
 
 SMALL = 1e-6  # so that no gradient moves what Adam averages

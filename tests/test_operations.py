@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tiny import trained
+from tiny import tiny_settings
 from torch import Tensor
 
+from optnas.base import registry
 from optnas.measures.operations.measure import operations
 from optnas.measures.operations.phi import READINGS, holds, rate
 from optnas.search.observe import snapshot_of
+from optnas.search.state import build_state
 from optnas.spaces import NAS_BENCH_201
 from optnas.spaces.base import Space
 
@@ -124,28 +125,40 @@ def test_phi_is_of_cells_with_skip_and_the_same_candidates_on_every_edge() -> No
     assert not holds(replace(space, skip=None))
 
 
-@pytest.mark.parametrize("changes", [{}, {"algorithm__name": "darts-minus"}])
-def test_the_measure_is_a_loop_over_edges(changes: dict[str, Any]) -> None:
-    state = trained(changes, 1)
+RELAXED = {
+    **{name: {"algorithm__name": name} for name in registry.names("algorithm")},
+    **{
+        name: {"algorithm__name": "composed", "algorithm__relaxation__name": name}
+        for name in registry.names("relaxation")
+    },
+}
+
+
+@pytest.mark.parametrize("name", RELAXED)
+def test_the_measure_is_a_loop_over_edges(name: str) -> None:
+    """Masses are of A as it is; of DARTS-, and of its part, of the softmax beside its skip."""
+    state = build_state(tiny_settings(**RELAXED[name]))
     state.epoch = 1
     with torch.no_grad():
         state.alpha_EO.normal_(generator=torch.Generator().manual_seed(3))
-    found = operations().measure(snapshot_of(state, "operations"))
-    softmax_EO = state.alpha_EO.detach().softmax(-1)
-    beta = 1.0 if changes else 0.0  # in the first epoch
+    snapshot = snapshot_of(state, "operations")
+    found, A_EO = operations().measure(snapshot), snapshot.op_weights_EO.double()
+    with_skip = name in ("darts-minus", "softmax-with-skip")
+    own_EO = state.alpha_EO.detach().softmax(-1) if with_skip else A_EO
+    beta = 1.0 if with_skip else 0.0  # in the first epoch
     space, numbers = NAS_BENCH_201, found.numbers
-    assert numbers["auxiliary"] == pytest.approx(beta)
-    for o, name in enumerate(space.operations):
-        weights = [float(softmax_EO[e, o]) for e in range(6)]
-        chosen = [int(softmax_EO[e].argmax()) == o for e in range(6)]
-        assert numbers["mass"][name] == pytest.approx(sum(weights) / 6)
-        assert numbers["share"][name] == pytest.approx(sum(chosen) / 6)
+    assert numbers["auxiliary"] == pytest.approx(beta, abs=0 if beta == 0 else 1e-6)
+    for o, operation in enumerate(space.operations):
+        weights = [float(own_EO[e, o]) for e in range(6)]
+        chosen = [snapshot.choice[e] == o for e in range(6)]
+        assert numbers["mass"][operation] == pytest.approx(sum(weights) / 6)
+        assert numbers["share"][operation] == pytest.approx(sum(chosen) / 6)
         for depth, edges in {"1": [0, 2, 5], "2": [1, 4], "3": [3]}.items():
             at = [weights[e] for e in edges]
-            assert numbers["mass_by_depth"][name][depth] == pytest.approx(sum(at) / len(at))
+            assert numbers["mass_by_depth"][operation][depth] == pytest.approx(sum(at) / len(at))
             part = sum(chosen[e] for e in edges) / len(edges)
-            assert numbers["share_by_depth"][name][depth] == pytest.approx(part)
-    skip_E, conv_EO = softmax_EO[:, 1], softmax_EO[:, 2:4]
+            assert numbers["share_by_depth"][operation][depth] == pytest.approx(part)
+    skip_E, conv_EO = own_EO[:, 1], own_EO[:, 2:4]
     for reading in READINGS:
         whole = float(slow_phi(space, reading, skip_E + beta, conv_EO))
         without = float(slow_phi(space, reading, skip_E, conv_EO))

@@ -542,6 +542,24 @@ def test_exponentiated_gradients_multiply_what_the_softmax_gives() -> None:
             tiny_settings(algorithm__name="gaea", arch_optimizer=refused_too)
 
 
+def test_beta_decay_is_lost_on_the_simplex_and_so_is_refused_there() -> None:
+    given = {"name": "exponentiated-gradient", "lr": 0.5}
+    moved = []
+    for c in (0.0, 7.0):
+        leaf_EO = make_leaves("arch_optimizer")["alpha"]
+        ((leaf_EO.softmax(-1) - 2).square().sum() + c * leaf_EO.logsumexp(-1).mean()).backward()
+        make(given, {"alpha": leaf_EO}, "arch_optimizer").step()
+        moved.append(leaf_EO.detach())
+    assert_close(*moved, **BY_HAND)
+    lost = {"name": "darts-minus", "hypergradient": "beta-decay"}
+    inside = {"name": "sam", "lr": 0.1, "base": {"name": "exponentiated-gradient"}}
+    told = "what algorithm{}=beta-d.* adds to the gradient is lost"
+    for algorithm, key in (({"name": "beta-darts"}, ""), (lost, r"\.hypergradient")):
+        for optimizer in (given, inside):
+            with pytest.raises(UserError, match=told.format(key)):
+                tiny_settings(algorithm=algorithm, arch_optimizer=optimizer)
+
+
 @pytest.mark.parametrize(
     ("name", "theirs"),
     [

@@ -76,6 +76,25 @@ def test_gates_and_their_derivative(space: Space, reading: Any) -> None:
     assert 0 < saturated < 2 * space.edge_count
 
 
+def test_a_dropped_gate_is_drawn_before_an_open_one_only_where_they_tie() -> None:
+    """At a low temperature, where gates are cut: a dropped 1 ties with an open 0, as published."""
+    relax, ties = hard_concrete(0.1, 0.1, 2, 0.4, space=ONE), 0
+    alpha_EO = torch.zeros(6, 5, dtype=torch.float64)
+    for seed in range(300):
+        drawn_EO = relax(alpha_EO, Progress(1, 2, Draw(seed))) > 0
+        u_EO = Draw(seed).uniform(alpha_EO)
+        gate_EO = (-0.1 + 1.2 * ((u_EO.log() - (1 - u_EO).log()) / 0.1).sigmoid()).clamp(0, 1)
+        dropped_EO = (u_EO * 2**20).frac() < 0.4
+        for gates, dropped, drawn in zip(gate_EO, dropped_EO, drawn_EO, strict=True):
+            before = [float(g) for g in gates[drawn & dropped]]
+            behind = [float(g) for g in gates[~drawn & ~dropped]]
+            if before and behind:
+                ties += 1
+                assert set(before) == {1.0}
+                assert set(behind) == {0.0}
+    assert ties > 50  # of 1,800 edges
+
+
 def penalty_by_hand(space: Space, reading: str, on: Any, drawn: Any) -> float:
     """With weights 3, 2 and 5 of skips, others and path, and a threshold of 0.6."""
     first, names, cells = 0, space.operations, []

@@ -46,6 +46,7 @@ from optnas.search.observe import snapshot_of
 from optnas.search.settings.model import Settings
 from optnas.search.state import SearchState, build_state
 from optnas.search.steps import arch_step, weight_step
+from optnas.spaces.nasbench201 import NAS_BENCH_201
 from optnas.spaces.tables.told import describe_benchmark
 
 METHODS = (
@@ -360,9 +361,9 @@ def test_gates_start_open_and_an_edge_needs_one_above_the_threshold() -> None:
     assert not state.alpha_EO.detach().any()
     edge, low = [9.0, 0.0, 0.0, 1.8, 1.7], [9.0, 0.0, 1.7, 0.0, 0.0]
     alpha_EO = torch.tensor([edge, low] * 3)
-    assert state.algorithm.discretize(alpha_EO) == [3, 0] * 3
+    assert state.algorithm.cell(alpha_EO, Progress(1, 2)) == [3, 0] * 3
     plain = build_state(tiny_settings(algorithm__name="fair-darts"))
-    assert plain.algorithm.discretize(alpha_EO) == [0] * 6
+    assert plain.algorithm.cell(alpha_EO, Progress(1, 2)) == [0] * 6
     with pytest.raises(UserError, match=r"algorithm\.threshold = 2\.0: a gate is from 0 to 1"):
         build_state(tiny_settings(algorithm__name="fair-darts", algorithm__threshold=2.0))
 
@@ -610,9 +611,9 @@ def pull(**own: Any) -> dict[str, Tensor]:
 
 def test_each_operation_of_an_edge_is_trained_as_often_as_any_other() -> None:
     generator, counts_EO = torch.Generator().manual_seed(0), torch.zeros(6, 5)
-    A_EO = normal(0).softmax(-1).float()
+    A_EO, draw = normal(0).softmax(-1).float(), drawn_cell(space=NAS_BENCH_201)
     for _ in range(2000):
-        cell_EO = drawn_cell(A_EO, lambda A_EO: A_EO.sum(), Progress(1, 2), generator)
+        cell_EO = draw(A_EO, lambda A_EO: A_EO.sum(), Progress(1, 2), generator)
         assert set(cell_EO.flatten().tolist()) == {0.0, 1.0}
         counts_EO += cell_EO
     assert torch.equal(counts_EO.sum(-1), torch.full((6,), 2000.0))

@@ -31,7 +31,7 @@ from optnas.data.augmentation import Augmentation
 from optnas.data.images import Images
 from optnas.measures.evaluation import Batch
 from optnas.measures.snapshot import Snapshot
-from optnas.spaces.base import Space, Wiring
+from optnas.spaces.base import Joint, Space, Wiring
 from optnas.spaces.network.protocol import Output, SearchNetwork
 from optnas.spaces.network.statistics import Statistics
 from optnas.spaces.operations.base import Operation, Site
@@ -53,7 +53,7 @@ PAGES: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "algorithms": ("Of an algorithm", (Algorithm, Trial, Selection, Watch, Turn)),
     "measures": ("Of a measure", (Snapshot, Batch, Images, Augmentation, Statistics)),
-    "spaces": ("Of a space", (Space, Wiring)),
+    "spaces": ("Of a space", (Space, Wiring, Joint)),
     "networks": ("Of a network", (SearchNetwork, Output, Operation, Site)),
 }
 RECEIVED: dict[Any, str] = {
@@ -77,6 +77,7 @@ RECEIVED: dict[Any, str] = {
     SearchNetwork: "It is `snapshot.supernet`.",
     Space: "Received by any factory that has a parameter `space`.",
     Wiring: "One of `space.wirings`.",
+    Joint: "One of `space.joints`.",
     Operation: "One of `space.candidates()`.",
     Site: "Received by the functions of an operation.",
     Output: "What a network returns.",

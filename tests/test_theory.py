@@ -276,7 +276,7 @@ def test_the_page_quotes_what_the_command_stored() -> None:
         _says_what_the_page_says(each["verdicts"])
     flat = {each["reading"].split()[0]: each["verdict"] for each in module.pairs()["verdicts"]}
     assert {name for name, verdict in flat.items() if verdict == "supported"} == {
-        *("lambda_max_scaled", "trace_scaled", "asam", "filter", "largest_part", "escape")
+        *("asam", "filter", "escape"),
     }
     assert {name for name, verdict in flat.items() if verdict == "contradicted"} == {"pooled"}
     for name in [*pictures.figures(found["digits"]), "skips", "noise"]:

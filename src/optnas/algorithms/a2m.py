@@ -13,6 +13,7 @@ from optnas.algorithms.bilevel import Bilevel, Hypergradient, LossValue, Weights
 from optnas.algorithms.composed import composed
 from optnas.algorithms.parts.hypergradients import RelaxNow
 from optnas.base.registry import register
+from optnas.base.schema import NotNegative
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +24,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 @register("hypergradient", "uphill")
 def uphill(
-    rho: float = 0.01,
+    rho: NotNegative = 0.01,
     displacement: Positive = 0.01,
     reading: Reading = "published",
     hypergradient: HypergradientName = "first-order",
@@ -90,7 +91,7 @@ def uphill(
     year=2025,
 )
 def a2m(
-    rho: float = 0.01,
+    rho: NotNegative = 0.01,
     displacement: Positive = 0.01,
     reading: Reading = "published",
     hypergradient: HypergradientName = "first-order",

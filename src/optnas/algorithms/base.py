@@ -216,6 +216,11 @@ class Algorithm:
             registered with ``needs=("own-cell",)``.
         project: alpha after each step of its optimizer -> alpha, such as the nearest allowed one.
         reads_op_weights: whether ``discretize`` is given the operation weights.
+        strength: alpha and progress -> a matrix whose entry for the operation chosen on an edge
+            ranks the edges into a node, where derived cells keep some of them. None is softmax of
+            alpha, or the operation weights where ``discretize`` is given these.
+        auxiliary_skip: whether what a row of operation weights has over 1 is an auxiliary skip; the
+            search says it of one that needs ``auxiliary-skip``, itself or in a part.
     """
 
     relax: Relax
@@ -232,6 +237,8 @@ class Algorithm:
     mixed_cell: MakeCell | None = None
     project: Project | None = None
     reads_op_weights: bool = False
+    strength: Relax | None = None
+    auxiliary_skip: bool = False
 
     def __post_init__(self) -> None:
         if self.columns:
@@ -241,6 +248,12 @@ class Algorithm:
         """The cell of a moment."""
         read_EO = self.relax(alpha_EO, progress) if self.reads_op_weights else alpha_EO
         return self.chosen(read_EO, progress)
+
+    def strengths(self, alpha_EO: Tensor, progress: Progress) -> Tensor:
+        """What ranks the edges into a node by the entry of the operation chosen on each."""
+        if self.strength is not None:
+            return self.strength(alpha_EO, progress)
+        return self.relax(alpha_EO, progress) if self.reads_op_weights else alpha_EO.softmax(-1)
 
     def chosen(self, read_EO: Tensor, progress: Progress) -> list[int]:
         """The cell of what the discretization reads, as far as nothing else was selected."""

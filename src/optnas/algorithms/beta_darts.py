@@ -10,14 +10,17 @@ from optnas.algorithms.bilevel import Bilevel, Hypergradient
 from optnas.algorithms.composed import composed
 from optnas.algorithms.parts.hypergradients import RelaxNow
 from optnas.base.registry import register
+from optnas.base.schema import NotNegative
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register("hypergradient", "beta-decay")
+# A step on the simplex is along the gradient in theta = softmax(alpha), that in alpha over theta.
+# Of the penalty it is c_t / E for each operation of a row, which the sum of 1 takes out again.
+@register("hypergradient", "beta-decay", needs=("off-simplex",))
 def beta_decay(
-    weight: float = 50.0, hypergradient: HypergradientName = "first-order"
+    weight: NotNegative = 50.0, hypergradient: HypergradientName = "first-order"
 ) -> ComputeHypergradient:
     """Another hypergradient plus that of c_t mean_e logsumexp_o alpha[e, o].
 
@@ -49,10 +52,13 @@ def beta_decay(
 @register(
     "algorithm",
     "beta-darts",
+    needs=("off-simplex",),
     paper="beta-DARTS: Beta-Decay Regularization for Differentiable Architecture Search",
     year=2022,
 )
-def beta_darts(weight: float = 50.0, hypergradient: HypergradientName = "first-order") -> Algorithm:
+def beta_darts(
+    weight: NotNegative = 50.0, hypergradient: HypergradientName = "first-order"
+) -> Algorithm:
     """DARTS whose alpha descends L_val(w, softmax(alpha)) + c_t mean_e logsumexp_o alpha[e, o].
 
     Args:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from optnas.algorithms import parts
 from optnas.algorithms.base import Memory, Progress
 from optnas.base.lazy import lazy
+from optnas.spaces.base import Space
 
 if TYPE_CHECKING:
     import torch
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 else:
     torch = lazy("torch")
 
-# Memory: the operation chosen for each edge, -1 where none is yet.
-CHOSEN, OPEN = "chosen_E", -1
+# Memory: the operation chosen for each edge, -1 where none is yet, -2 where the edge is left out.
+CHOSEN, OPEN, LEFT_OUT = "chosen_E", -1, -2
 
 
 def softmax_or_chosen(alpha_EO: Tensor, progress: Progress) -> Tensor:
-    """The softmax; one-hot rows for the edges whose operation the memory tells."""
+    """The softmax; one-hot rows for the edges whose operation the memory tells, or rows of 0."""
     op_weights_EO = parts.softmax(alpha_EO, progress)
     if CHOSEN not in progress.memory:
         return op_weights_EO
@@ -30,13 +31,49 @@ def softmax_or_chosen(alpha_EO: Tensor, progress: Progress) -> Tensor:
 
 
 def projected(op_weights_EO: Tensor, chosen_E: Tensor) -> Tensor:
-    """Rows of decided edges replaced by one-hot ones; no gradient reaches them."""
-    chosen_E = chosen_E.to(op_weights_EO.device)  # measures look at alpha on the CPU
-    one_hot_EO = torch.zeros_like(op_weights_EO).scatter(-1, chosen_E.clamp(min=0)[:, None], 1.0)
-    return torch.where((chosen_E == OPEN)[:, None], op_weights_EO, one_hot_EO)
+    """Rows of decided edges replaced by one-hot ones, or by 0; no gradient reaches them."""
+    chosen_E1 = chosen_E.to(op_weights_EO.device)[:, None]  # measures look at alpha on the CPU
+    zeros_EO = torch.zeros_like(op_weights_EO)
+    one_hot_EO = zeros_EO.scatter(-1, chosen_E1.clamp(min=0), (chosen_E1 >= 0).to(zeros_EO))
+    return torch.where(chosen_E1 == OPEN, op_weights_EO, one_hot_EO)
+
+
+def softmax_unless_left_out(alpha_EO: Tensor, progress: Progress) -> Tensor:
+    """What edges are ranked by: the softmax, and -1 for those that the memory leaves out."""
+    strength_EO = parts.softmax(alpha_EO, progress)
+    if CHOSEN not in progress.memory:
+        return strength_EO
+    left_E1 = progress.memory[CHOSEN].to(strength_EO.device)[:, None] == LEFT_OUT
+    return torch.where(left_E1, -torch.ones_like(strength_EO), strength_EO)
+
+
+def thinned(space: Space) -> list[tuple[slice, int]]:
+    """Of each node with more edges than a derived cell keeps: their rows, and how many are kept."""
+    return [
+        (slice(rows.start, rows.stop), kind.kept)
+        for kind, _, rows in space.joints
+        if 0 < kind.kept < len(rows)
+    ]
+
+
+def strongest_into_each_node(strength_ZE: Tensor, space: Space) -> Tensor:
+    """Which edges a derived cell keeps: the strongest into each node.
+
+    Args:
+        strength_ZE: of each edge, in the last dimension.
+        space: what is searched.
+
+    Returns:
+        Of the same shape: whether the edge is kept; all are, of a space whose cells keep all.
+    """
+    kept_ZE = torch.ones_like(strength_ZE, dtype=torch.bool)
+    for into, kept in thinned(space):
+        places = strength_ZE[..., into].topk(kept, dim=-1).indices
+        kept_ZE[..., into] = torch.zeros_like(kept_ZE[..., into]).scatter(-1, places, True)
+    return kept_ZE
 
 
 def chosen_or_usual(choice: list[int], memory: Memory) -> list[int]:
     """The operations that the memory tells, elsewhere those of the discretization."""
     chosen = memory[CHOSEN].tolist()
-    return [own if own != OPEN else usual for own, usual in zip(chosen, choice, strict=True)]
+    return [own if own >= 0 else usual for own, usual in zip(chosen, choice, strict=True)]

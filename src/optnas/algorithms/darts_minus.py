@@ -6,6 +6,7 @@ from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm, EpochsOrRun, HypergradientName
 from optnas.algorithms.composed import composed
 from optnas.base.registry import register
+from optnas.base.schema import NotNegative
 from optnas.spaces.base import Space
 
 
@@ -17,7 +18,7 @@ from optnas.spaces.base import Space
     year=2021,
 )
 def darts_minus(
-    beta: float = 1.0,
+    beta: NotNegative = 1.0,
     hypergradient: HypergradientName = "first-order",
     decay_epochs: EpochsOrRun = 0,
     *,

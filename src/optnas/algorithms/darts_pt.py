@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm, HypergradientName, Memory, Selection, Trial
-from optnas.algorithms.chosen import CHOSEN, OPEN, chosen_or_usual, projected, softmax_or_chosen
+from optnas.algorithms.chosen import (
+    CHOSEN,
+    LEFT_OUT,
+    OPEN,
+    chosen_or_usual,
+    projected,
+    softmax_or_chosen,
+    softmax_unless_left_out,
+    thinned,
+)
 from optnas.base.errors import UserError
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
@@ -37,8 +46,12 @@ def darts_pt(
     For an edge e, drawn at random among the open ones, and each operation o the supernet is
     validated with A[e, o] set to 0; e gets the operation whose removal leaves the lowest accuracy,
     the first of equals. Its row is one-hot from then on, in both steps and wherever A is judged.
-    With n epochs of selection and E edges, 1 + floor(k (E - 1) / n) edges are decided at the
-    beginning of the k-th of them, k = 0, 1, ..., and all in the last.
+    Then, where derived cells keep m of the edges into a node, one such node after the other, drawn
+    at random: the supernet is validated without each of its edges, and those m stay whose removal
+    leaves the lowest accuracies, the first of equals; the rows of the others are 0.
+    With n epochs of selection and D decisions, on E edges and then on nodes,
+    1 + floor(k (D - 1) / n) are made at the beginning of the k-th of them, k = 0, 1, ..., and all
+    in the last.
 
     Args:
         share: of the run's epochs that are the selection's, at least one of them.
@@ -67,17 +80,29 @@ def darts_pt(
 
     def choose(trial: Trial) -> Memory:
         epoch, epochs = trial.progress.epoch, trial.progress.epochs
-        first = begins(epochs)
-        k, n, edges = epoch - first, epochs - first + 1, space.edge_count
-        decided = edges if epoch == epochs else 1 + k * (edges - 1) // n
+        first, nodes = begins(epochs), thinned(space)
+        k, n, decisions = epoch - first, epochs - first + 1, space.edge_count + len(nodes)
+        wanted = decisions if epoch == epochs else 1 + k * (decisions - 1) // n
         chosen_E = trial.progress.memory[CHOSEN].clone()
         op_weights_EO, generator = trial.op_weights_EO.clone(), trial.generator()
-        while int((chosen_E != OPEN).sum()) < decided:
-            open_N = (chosen_E == OPEN).nonzero()[:, 0]
-            edge = int(open_N[int(torch.randint(len(open_N), (), generator=generator))])
-            chosen_E[edge] = _least_dispensable(trial, op_weights_EO, edge)
+
+        def drawn(places: list[int]) -> int:
+            return places[int(torch.randint(len(places), (), generator=generator))]
+
+        while True:
+            chosen = chosen_E.tolist()
+            edges = [e for e, each in enumerate(chosen) if each == OPEN]
+            open_nodes = [i for i, (into, _) in enumerate(nodes) if LEFT_OUT not in chosen[into]]
+            if decisions - len(edges) - len(open_nodes) >= wanted:
+                return {CHOSEN: chosen_E}
+            if edges:
+                edge = drawn(edges)
+                chosen_E[edge] = _least_dispensable(trial, op_weights_EO, edge, space)
+            else:
+                into, kept = nodes[drawn(open_nodes)]
+                for edge in _most_dispensable(trial, op_weights_EO, into, kept):
+                    chosen_E[edge] = LEFT_OUT
             op_weights_EO = projected(op_weights_EO, chosen_E)
-        return {CHOSEN: chosen_E}
 
     return Algorithm(
         relax=softmax_or_chosen,
@@ -86,13 +111,27 @@ def darts_pt(
         discretize=parts.argmax_per_edge,
         start=lambda: {CHOSEN: torch.full((space.edge_count,), OPEN)},
         select=Selection(begins=begins, choose=choose, cell=chosen_or_usual, rate=rate),
+        strength=softmax_unless_left_out,
     )
 
 
-def _least_dispensable(trial: Trial, op_weights_EO: Tensor, edge: int) -> int:
-    accuracies = []
+def _least_dispensable(trial: Trial, op_weights_EO: Tensor, edge: int, space: Space) -> int:
+    """The operation of an edge whose removal leaves the lowest accuracy."""
+    none = space.column_of(space.none) if space.keeps_some else None
+    accuracies = {}
     for operation in range(op_weights_EO.shape[-1]):
+        if operation != none:
+            without_EO = op_weights_EO.clone()
+            without_EO[edge, operation] = 0.0
+            accuracies[operation] = trial.evaluate(without_EO)[1]
+    return min(accuracies, key=accuracies.__getitem__)
+
+
+def _most_dispensable(trial: Trial, op_weights_EO: Tensor, into: slice, kept: int) -> list[int]:
+    """All edges into a node but those whose removal leaves the lowest accuracies."""
+    accuracies = {}
+    for edge in range(into.start, into.stop):
         without_EO = op_weights_EO.clone()
-        without_EO[edge, operation] = 0.0
-        accuracies.append(trial.evaluate(without_EO)[1])
-    return accuracies.index(min(accuracies))
+        without_EO[edge] = 0.0
+        accuracies[edge] = trial.evaluate(without_EO)[1]
+    return sorted(accuracies, key=accuracies.__getitem__)[kept:]

@@ -13,6 +13,7 @@ from optnas.algorithms.parts.hypergradients import RelaxNow
 from optnas.base.errors import UserError
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
+from optnas.base.schema import NotNegative
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +69,7 @@ def _drawn(c_EO: Tensor, uniform_EO: Tensor) -> Tensor:
 
 @register("hypergradient", "dirichlet-kl")
 def dirichlet_kl(
-    weight: float = 0.001, hypergradient: HypergradientName = "first-order"
+    weight: NotNegative = 0.001, hypergradient: HypergradientName = "first-order"
 ) -> ComputeHypergradient:
     """Another hypergradient plus that of c sum_e KL(Dir(elu(alpha[e]) + 1) || Dir(1)).
 

@@ -17,6 +17,7 @@ from optnas.algorithms.parts.hypergradients import RelaxNow
 from optnas.base.errors import UserError
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
+from optnas.base.schema import NotNegative
 from optnas.spaces.base import Space
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def sigmoid(alpha_EO: Tensor, progress: Progress) -> Tensor:
 
 @register("hypergradient", "zero-one")
 def zero_one(
-    weight: float = 10.0,
+    weight: NotNegative = 10.0,
     distance: Distance = "squared",
     hypergradient: HypergradientName = "first-order",
 ) -> ComputeHypergradient:
@@ -83,7 +84,7 @@ def zero_one(
     year=2020,
 )
 def fair_darts(
-    weight: float = 10.0,
+    weight: NotNegative = 10.0,
     distance: Distance = "squared",
     threshold: float = 0.0,
     hypergradient: HypergradientName = "first-order",
@@ -103,7 +104,8 @@ def fair_darts(
         space: the search space; the program supplies it, for its `none`.
 
     Raises:
-        UserError: the threshold is no gate, or the space has no `none`.
+        UserError: the threshold is no gate; or the space has no `none`, or derived cells of it keep
+            a number of edges into each node.
 
     Reference: Chu et al., ECCV 2020. Deviations: one operation per edge, as the benchmark has it,
     see docs/algorithms/fair-darts.md.
@@ -114,6 +116,14 @@ def fair_darts(
         )
     discretize: Discretize = parts.argmax_per_edge
     if threshold:
+        if space.keeps_some:
+            raise UserError(
+                f"derived cells of {space.name} keep a number of edges into each node, and a"
+                " threshold would leave out more",
+                key="threshold",
+                value=threshold,
+                remedy="set it to 0",
+            )
         none = space.column_of(space.none)
         if none is None:
             raise UserError(
@@ -128,6 +138,8 @@ def fair_darts(
         perturb=parts.unperturbed,
         hypergradient=zero_one(weight, distance, hypergradient),
         discretize=discretize,
+        reads_op_weights=threshold > 0,
+        strength=sigmoid,
         initial=lambda space, generator: torch.zeros(
             space.edge_count, space.operation_count, dtype=torch.float64
         ),
@@ -135,9 +147,9 @@ def fair_darts(
 
 
 def _at_least(threshold: float, none: int) -> Discretize:
-    def discretize(alpha_EO: Tensor) -> list[int]:
+    def discretize(gates_EO: Tensor) -> list[int]:
         choice = []
-        for gates in alpha_EO.sigmoid().tolist():
+        for gates in gates_EO.tolist():
             others = [operation for operation in range(len(gates)) if operation != none]
             best = max(others, key=gates.__getitem__)
             choice.append(best if gates[best] >= threshold else none)

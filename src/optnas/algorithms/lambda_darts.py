@@ -17,6 +17,7 @@ from optnas.algorithms.base import (
 )
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
+from optnas.base.schema import NotNegative
 from optnas.spaces.base import Space
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ AlignmentName = Literal["cosine", "sign"]
     year=2023,
 )
 def lambda_darts(
-    weight: float = 0.25,
+    weight: NotNegative = 0.25,
     alignment: AlignmentName = "cosine",
     derivative: DerivativeName = "finite-difference",
     displacement: Annotated[float, Field(gt=0)] = 1e-4,

@@ -6,9 +6,7 @@ import functools
 import math
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm, HypergradientName, Progress, Relax
@@ -18,6 +16,7 @@ from optnas.algorithms.parts.hypergradients import RelaxNow
 from optnas.base.errors import UserError
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
+from optnas.base.schema import Count, NotNegative, Positive, Share
 from optnas.spaces.base import Space
 
 if TYPE_CHECKING:
@@ -31,10 +30,6 @@ LOW, HIGH = -0.1, 1.1
 # Binary digits of a draw in front of those that decide on dropout, and on ties.
 DROPOUT_DIGITS, TIE_DIGITS = 20, 36
 Reading = Literal["published", "paper"]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
 
 
 @register("relaxation", "hard-concrete", needs=("draw",))
@@ -51,11 +46,11 @@ def hard_concrete(
 
         g[e, o] = min(1, max(0, -0.1 + 1.2 sigmoid((log u - log(1 - u) + alpha[e, o]) / tau)))
 
-    with u ~ U(0, 1). A gate that is dropped ranks behind all that are not; ties are broken at
-    random. An operation of these k has the weight 1 with the derivative of its gate (``published``)
-    or its gate (``paper``), every other 0. tau moves linearly from its start in the first epoch to
-    its end in the last. Where A is judged there is no draw: A = k P / sum_o P per edge, P the
-    probability `probability_on` of a gate above 0.
+    with u ~ U(0, 1). A gate that is dropped loses 1 in rank: it is behind each open one, but at 1
+    it ties with one at 0. Ties are broken at random. An operation of these k has the weight 1 with
+    the derivative of its gate (``published``) or its gate (``paper``), every other 0. tau moves
+    linearly from its start in the first epoch to its end in the last. Where A is judged there is no
+    draw: A = k P / sum_o P per edge, P the probability `probability_on` of a gate above 0.
 
     Args:
         tau_start: temperature of the first epoch.

@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from optnas.algorithms import parts
-from optnas.algorithms.base import Algorithm, Memory, Progress, Selection, Trial
-from optnas.algorithms.chosen import CHOSEN, OPEN, chosen_or_usual, softmax_or_chosen
+from optnas.algorithms.base import Algorithm, Memory, Perturb, Progress, Selection, Trial
+from optnas.algorithms.chosen import (
+    CHOSEN,
+    LEFT_OUT,
+    OPEN,
+    chosen_or_usual,
+    projected,
+    softmax_or_chosen,
+    softmax_unless_left_out,
+    strongest_into_each_node,
+)
 from optnas.algorithms.parts.perturbations import TrainLoss
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
@@ -21,20 +30,37 @@ else:
     torch = lazy("torch")
 
 
-@register("perturbation", "drawn-cell", needs=("noise",), itself=True)
-def drawn_cell(
-    op_weights_EO: Tensor, train_loss: TrainLoss, progress: Progress, generator: torch.Generator
-) -> Tensor:
+@register("perturbation", "drawn-cell", needs=("noise",))
+def drawn_cell(*, space: Space) -> Perturb:
     """A cell in place of A: one-hot rows, each operation with probability 1 / O.
 
-    The largest of O draws of U(0, 1) tells the operation of an edge.
+    The largest of O draws of U(0, 1) tells the operation of an edge. Where derived cells keep some
+    of the edges into a node, it is one of the operations other than ``none``, and the edges of the
+    largest such draws are kept: how large the largest draw is says nothing of which it is, so that
+    edges and operations are independent and uniform. The other rows are 0.
+
+    Args:
+        space: the search space; the program supplies it.
     """
-    del train_loss
-    draws_EO = progress.noise_EO
-    if draws_EO is None:
-        draws_EO = torch.rand(op_weights_EO.shape, generator=generator, dtype=torch.float64)
-    drawn_E1 = draws_EO.to(op_weights_EO.device).argmax(-1, keepdim=True)
-    return torch.zeros_like(op_weights_EO).scatter(-1, drawn_E1, 1.0)
+    none = space.column_of(space.none) if space.keeps_some else None
+
+    def perturb(
+        op_weights_EO: Tensor, train_loss: TrainLoss, progress: Progress, generator: torch.Generator
+    ) -> Tensor:
+        del train_loss
+        draws_EO = progress.noise_EO
+        if draws_EO is None:
+            draws_EO = torch.rand(op_weights_EO.shape, generator=generator, dtype=torch.float64)
+        draws_EO = draws_EO.to(op_weights_EO.device)
+        if none is not None:
+            draws_EO = draws_EO.clone()
+            draws_EO[:, none].fill_(-1)  # an assignment would be sent
+        largest_E, drawn_E = draws_EO.max(-1)
+        kept_E = strongest_into_each_node(largest_E, space)
+        zeros_EO = torch.zeros_like(op_weights_EO)
+        return zeros_EO.scatter(-1, drawn_E[:, None], kept_E[:, None].to(zeros_EO))
+
+    return perturb
 
 
 @register(
@@ -49,7 +75,8 @@ def rsps(cells: Annotated[int, Field(ge=1)] = 100, *, space: Space) -> Algorithm
 
     Before the last epoch k cells are drawn uniformly and validated with the shared weights; the
     most accurate one, the first of equals, is the run's. The last epoch moves no weight: it judges
-    that cell.
+    that cell. Drawn cells are cells of the space: where those keep some of the edges into a node,
+    as many are drawn, with operations other than ``none``.
 
     Args:
         cells: k.
@@ -58,20 +85,24 @@ def rsps(cells: Annotated[int, Field(ge=1)] = 100, *, space: Space) -> Algorithm
     Reference: Li and Talwalkar, UAI 2019, and the code of NAS-Bench-201; deviations in
     docs/algorithms/rsps.md.
     """
+    draw = drawn_cell(space=space)
 
     def choose(trial: Trial) -> Memory:
-        drawn_KE = torch.randint(
-            space.operation_count, (cells, space.edge_count), generator=trial.generator()
-        )
+        none = space.column_of(space.none) if space.keeps_some else None
+        columns = torch.tensor([o for o in range(space.operation_count) if o != none])
+        shape, generator = (cells, space.edge_count), trial.generator()
+        drawn_KE = columns[torch.randint(len(columns), shape, generator=generator)]
+        if space.keeps_some:
+            kept_KE = strongest_into_each_node(torch.rand(shape, generator=generator), space)
+            drawn_KE = torch.where(kept_KE, drawn_KE, LEFT_OUT)
         like_EO = trial.op_weights_EO
-        one_hot_KEO = torch.nn.functional.one_hot(drawn_KE, space.operation_count).to(like_EO)
-        accuracies = [trial.evaluate(one_hot_EO)[1] for one_hot_EO in one_hot_KEO]
+        accuracies = [trial.evaluate(projected(like_EO, drawn_E))[1] for drawn_E in drawn_KE]
         return {CHOSEN: drawn_KE[accuracies.index(max(accuracies))]}
 
     def perturb(
         op_weights_EO: Tensor, train_loss: TrainLoss, progress: Progress, generator: torch.Generator
     ) -> Tensor:
-        cell_EO = drawn_cell(op_weights_EO, train_loss, progress, generator)
+        cell_EO = draw(op_weights_EO, train_loss, progress, generator)
         open_E = progress.memory[CHOSEN] == OPEN
         return torch.where(open_E[:, None], cell_EO, op_weights_EO)
 
@@ -84,4 +115,5 @@ def rsps(cells: Annotated[int, Field(ge=1)] = 100, *, space: Space) -> Algorithm
         select=Selection(
             begins=lambda epochs: epochs, choose=choose, cell=chosen_or_usual, rate=0.0
         ),
+        strength=softmax_unless_left_out,
     )

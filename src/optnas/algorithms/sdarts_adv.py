@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm, HypergradientName, ProjectionName
 from optnas.algorithms.composed import composed
 from optnas.base.registry import register
+from optnas.base.schema import NotNegative
 
 
 @register(
@@ -16,9 +21,9 @@ from optnas.base.registry import register
     year=2020,
 )
 def sdarts_adv(
-    radius_start: float = 0.03,
-    radius_end: float = 0.3,
-    steps: int = 7,
+    radius_start: NotNegative = 0.03,
+    radius_end: NotNegative = 0.3,
+    steps: Annotated[int, Field(ge=0)] = 7,
     projection: ProjectionName = "published",
     hypergradient: HypergradientName = "first-order",
 ) -> Algorithm:

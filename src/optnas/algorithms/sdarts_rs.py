@@ -6,6 +6,7 @@ from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm, HypergradientName, ProjectionName
 from optnas.algorithms.composed import composed
 from optnas.base.registry import register
+from optnas.base.schema import NotNegative
 
 
 @register(
@@ -16,8 +17,8 @@ from optnas.base.registry import register
     year=2020,
 )
 def sdarts_rs(
-    radius_start: float = 0.03,
-    radius_end: float = 0.3,
+    radius_start: NotNegative = 0.03,
+    radius_end: NotNegative = 0.3,
     projection: ProjectionName = "published",
     hypergradient: HypergradientName = "first-order",
 ) -> Algorithm:

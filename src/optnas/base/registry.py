@@ -79,6 +79,7 @@ NEEDS = {
     "draw": "a random draw per step, in `Progress.draw`",
     "own-cell": "a space whose network takes another mixed cell",
     "several-cells": "a network of more than one cell",
+    "off-simplex": "an architecture optimizer that does not step on the simplex, where it is lost",
     "auxiliary-skip": "a skip beside the operations, where edges are strided one of its own",
     "noise": "a uniform number per operation weight and weight step, in `Progress.noise_EO`",
     "driver": "the operation weights of another run by epoch, in `Progress.memory['driver']`",

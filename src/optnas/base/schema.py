@@ -19,6 +19,11 @@ from optnas.base.errors import UserError, did_you_mean
 from optnas.base.refusals import UNIONS, alternatives, is_plain, wrong
 
 EMPTY = inspect.Parameter.empty
+# Annotations of settings that are numbers with a bound.
+Count = typing.Annotated[int, pydantic.Field(ge=1)]
+NotNegative = typing.Annotated[float, pydantic.Field(ge=0)]
+Positive = typing.Annotated[float, pydantic.Field(gt=0)]
+Share = typing.Annotated[float, pydantic.Field(ge=0, lt=1)]
 
 
 class Part(NamedTuple):

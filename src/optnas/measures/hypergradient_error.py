@@ -34,6 +34,7 @@ COMPARED: dict[str, ComputeHypergradient] = {
 }
 QUANTITIES = {
     **{f"{name}_cosine": Quantity("1", "higher") for name in COMPARED},
+    **{f"{name}_other_cosine": Quantity("1", "higher") for name in COMPARED},
     **{f"{name}_norm": Quantity("1") for name in COMPARED},
     **{f"{name}_passes": Quantity("forward passes", "lower") for name in COMPARED},
     "reference_passes": Quantity("forward passes", "lower"),
@@ -50,7 +51,9 @@ def hypergradient_error(unroll: int = 20, draws: int = 4, batch_size: int = 0) -
     from its live state, differentiated exactly, on batches of its own: as many train batches and
     one validation batch, without augmentation. Every hypergradient g is taken at the same w, alpha
     and batches, with its own settings at the values below; its cosine <g, r> / (|g| |r|) and length
-    |g| / |r| are means over the draws of batches.
+    |g| / |r| are means over the draws of batches. On the same batches g and r share the noise of
+    these: how far g points along the hypergradient of the loss itself, ``other_cosine`` tells, the
+    mean cosine of g with the references of the other draws, whose noise lowers it in turn.
 
     ``half_cosine`` is that of an unroll half as long: how far the reference has settled.
     ``noise_cosine`` is the mean cosine of the references of two draws: what batches alone do.
@@ -101,6 +104,10 @@ def hypergradient_error(unroll: int = 20, draws: int = 4, batch_size: int = 0) -
         for place, name in enumerate(COMPARED, 1):
             pairs = [(each[place], each[0]) for each in gradients]
             numbers[f"{name}_cosine"] = sum(_cosine(*pair) for pair in pairs) / draws
+            apart = [
+                _cosine(one[place], other[0]) for one, other in itertools.permutations(gradients, 2)
+            ]
+            numbers[f"{name}_other_cosine"] = sum(apart) / len(apart)
             numbers[f"{name}_norm"] = sum(float(g.norm() / r.norm()) for g, r in pairs) / draws
         references = itertools.combinations(gradients[:, 0], 2)
         noise = [_cosine(*pair) for pair in references]

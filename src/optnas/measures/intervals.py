@@ -1,4 +1,4 @@
-"""Where the mean over further batches is."""
+"""Where the mean is that values of batches are draws around."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ CONFIDENCE = 0.95
 
 
 def mean_interval(values_N: Tensor) -> tuple[float, float]:
-    """Mean -+ t s / sqrt(N): where the mean over further batches is, by Student's t.
+    """Mean -+ t s / sqrt(N): where the expectation is, by Student's t.
+
+    The mean over a few further values spreads around that too, and is more often outside.
 
     Args:
         values_N: a value of each batch, two at least.

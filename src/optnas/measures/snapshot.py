@@ -101,8 +101,7 @@ class Snapshot:
     @property
     def choice(self) -> list[int]:
         """The cell of this epoch, one operation per edge."""
-        choice = self.algorithm.cell(without_none(self.alpha_EO, self.space), self.progress)
-        return strongest(choice, self.op_weights_EO, self.space)
+        return derived(self.algorithm, self.alpha_EO, self.progress, self.space)
 
     def relax(self, alpha_EO: Tensor) -> Tensor:
         """Operation weights of an alpha, as in this epoch."""
@@ -223,21 +222,43 @@ def without_none(read_EO: Tensor, space: Space) -> Tensor:
     return read_EO
 
 
-def strongest(choice: Sequence[int], op_weights_EO: Tensor, space: Space) -> list[int]:
-    """The cell with the edges that its space keeps, by the weight of the operation chosen on each.
+def derived(algorithm: Algorithm, alpha_EO: Tensor, progress: Progress, space: Space) -> list[int]:
+    """The cell that an algorithm derives, with the edges that its space keeps.
 
     Args:
-        choice: one column per edge.
-        op_weights_EO: operation weights.
+        algorithm: derives it.
+        alpha_EO: architecture parameters.
+        progress: where the search stands.
         space: what is searched.
 
     Returns:
         One operation per edge.
+
+    Raises:
+        UserError: see `strongest`.
+    """
+    choice = algorithm.cell(without_none(alpha_EO, space), progress)
+    return strongest(choice, algorithm.strengths(alpha_EO, progress), space)
+
+
+def strongest(choice: Sequence[int], strength_EO: Tensor, space: Space) -> list[int]:
+    """The cell with the edges that its space keeps, by the strength of the operation on each.
+
+    Args:
+        choice: one column per edge.
+        strength_EO: such as softmax of alpha.
+        space: what is searched.
+
+    Returns:
+        One operation per edge.
+
+    Raises:
+        UserError: the choice has ``none`` on so many edges into a node that too few are left.
 
     Reference: Liu, Simonyan and Yang, ICLR 2019, section 2.4.
     """
     operations = space.chosen(choice)
     if not space.keeps_some:
         return operations
-    strength_E = op_weights_EO[range(len(choice)), list(choice)]
+    strength_E = strength_EO[range(len(choice)), list(choice)]
     return space.kept(operations, strength_E.tolist())

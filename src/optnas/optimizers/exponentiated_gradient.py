@@ -9,6 +9,7 @@ from torch import Tensor
 
 from optnas.algorithms.parts import log_floored
 from optnas.base.registry import register
+from optnas.base.schema import NotNegative
 
 
 @register("optimizer", "exponentiated-gradient", on_simplex=True)
@@ -28,7 +29,7 @@ class ExponentiatedGradient(torch.optim.Optimizer):
     holds theta, takes the floor before it divides by the sum, as does the algorithm ``gaea``.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float = 0.1, floor: float = 1e-5):
+    def __init__(self, params: Iterable[Tensor], lr: NotNegative = 0.1, floor: float = 1e-5):
         if not 0 < floor < 1:
             raise ValueError(f"floor must be above 0 and below 1, not {floor}")
         super().__init__(params, {"lr": lr, "floor": floor})

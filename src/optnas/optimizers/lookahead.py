@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from optnas.base.registry import register
+from optnas.base.schema import NotNegative
 from optnas.optimizers.base import BaseTable
 from optnas.optimizers.composite import Composite, build_inner
 from optnas.optimizers.signatures import imported
@@ -48,7 +49,7 @@ class Lookahead(Composite):
         params: Iterable[Tensor],
         base: BaseTable,
         names: Sequence[str],
-        lr: float,
+        lr: NotNegative,
         k: int = 5,
         share: float = 0.5,
         pullback_momentum: str = "none",

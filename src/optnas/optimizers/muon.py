@@ -9,6 +9,7 @@ from torch import Tensor
 
 from optnas.base.errors import UserError
 from optnas.base.registry import register
+from optnas.base.schema import Count, NotNegative
 from optnas.optimizers.base import RestTable
 from optnas.optimizers.composite import Composite, build_rest
 
@@ -47,13 +48,13 @@ class Muon(Composite):
         self,
         params: Iterable[Tensor],
         names: Sequence[str],
-        lr: float = 1e-3,
+        lr: NotNegative = 1e-3,
         weight_decay: float = 0.1,
         momentum: float = 0.95,
         nesterov: bool = True,
         ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
-        eps: float = 1e-7,
-        ns_steps: int = 5,
+        eps: NotNegative = 1e-7,
+        ns_steps: Count = 5,
         adjust_lr_fn: str = "original",
         excluded: tuple[str, ...] = ("stem.", "head."),
         rest: RestTable | None = None,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from optnas.base.registry import register
+from optnas.base.schema import Share
 from optnas.optimizers.signatures import imported
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def soap(
     params: Iterable[Tensor],
     lr: float = 3e-3,
     betas: tuple[float, float] = (0.95, 0.95),
-    shampoo_beta: float | None = None,
+    shampoo_beta: Share | None = None,
     weight_decay: float = 1e-2,
     precondition_frequency: int = 10,
     max_precondition_dim: int = 10000,

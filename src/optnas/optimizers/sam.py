@@ -10,6 +10,7 @@ from torch import Tensor
 
 from optnas.base.errors import UserError
 from optnas.base.registry import register
+from optnas.base.schema import NotNegative
 from optnas.optimizers.base import BaseTable
 from optnas.optimizers.composite import Composite, build_inner
 
@@ -46,7 +47,7 @@ class SAM(Composite):
         params: Iterable[Tensor],
         base: BaseTable,
         names: Sequence[str],
-        lr: float,
+        lr: NotNegative,
         rho: float = 0.05,
         adaptive: bool = False,
     ):
@@ -92,7 +93,11 @@ class SAM(Composite):
 
 @register("optimizer", "asam", examined_with={"lr": 0.025, "base": {"name": "SGD"}})
 def asam(
-    params: Iterable[Tensor], base: BaseTable, names: Sequence[str], lr: float, rho: float = 0.5
+    params: Iterable[Tensor],
+    base: BaseTable,
+    names: Sequence[str],
+    lr: NotNegative,
+    rho: float = 0.5,
 ) -> SAM:
     """Adaptive SAM: `sam` whose perturbation is scaled by the size of each number.
 

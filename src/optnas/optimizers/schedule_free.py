@@ -12,9 +12,12 @@ Reference: Defazio et al., *The road less scheduled*, NeurIPS 2024.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from optnas.base.registry import register
+from optnas.base.schema import NotNegative, Share
 from optnas.optimizers.signatures import imported
 
 if TYPE_CHECKING:
@@ -27,10 +30,10 @@ PACKAGE = "schedulefree"
 @register("optimizer", "schedule-free-sgd", package=PACKAGE)
 def schedule_free_sgd(
     params: Iterable[Tensor],
-    lr: float = 1.0,
-    momentum: float = 0.9,
-    weight_decay: float = 0.0,
-    warmup_steps: int = 0,
+    lr: NotNegative = 1.0,
+    momentum: Share = 0.9,
+    weight_decay: NotNegative = 0.0,
+    warmup_steps: Annotated[int, Field(ge=0)] = 0,
     r: float = 0.0,
     weight_lr_power: float = 2.0,
 ) -> Optimizer:
@@ -54,11 +57,11 @@ def schedule_free_sgd(
 @register("optimizer", "schedule-free-adamw", package=PACKAGE)
 def schedule_free_adamw(
     params: Iterable[Tensor],
-    lr: float = 0.0025,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
-    warmup_steps: int = 0,
+    lr: NotNegative = 0.0025,
+    betas: tuple[Share, Share] = (0.9, 0.999),
+    eps: NotNegative = 1e-8,
+    weight_decay: NotNegative = 0.0,
+    warmup_steps: Annotated[int, Field(ge=0)] = 0,
     r: float = 0.0,
     weight_lr_power: float = 2.0,
 ) -> Optimizer:

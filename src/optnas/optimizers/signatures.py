@@ -42,8 +42,18 @@ REFUSED_FOR_WEIGHTS = {
 }
 # Types that an annotation in torch's source may name and a file of settings can hold.
 TYPES = {"bool": bool, "int": int, "float": float, "str": str}
-# name -> decays of a buffer, which torch does not check: at 1 and above it grows without bound
-BELOW_ONE = {"SGD": ("momentum",), "RMSprop": ("momentum",)}
+# name -> bounds of settings, which torch does not check; a buffer whose decay is 1 or more grows
+# without bound
+BOUNDS: dict[str, dict[str, Any]] = {
+    "SGD": {"momentum": pydantic.Field(lt=1), "dampening": pydantic.Field(ge=0, le=1)},
+    "RMSprop": {"momentum": pydantic.Field(lt=1), "alpha": pydantic.Field(lt=1)},
+    "ASGD": dict.fromkeys(("lambd", "alpha", "t0"), pydantic.Field(ge=0)),
+    "LBFGS": {
+        **dict.fromkeys(("max_iter", "max_eval", "history_size"), pydantic.Field(ge=1)),
+        **dict.fromkeys(("tolerance_grad", "tolerance_change"), pydantic.Field(ge=0)),
+    },
+    "Muon": {"eps": pydantic.Field(ge=0), "ns_steps": pydantic.Field(ge=1)},
+}
 # Packages that are an extra of optnas.
 EXTRAS = {"pytorch_optimizer": "optim", "schedulefree": "optim"}
 
@@ -233,10 +243,10 @@ def describe(kind: str, name: str, key: str) -> Component:
 def _bounded(name: str) -> dict[str, Setting]:
     """Those of one of torch's settings that have a bound which torch does not check."""
     bounded = {}
-    for each in BELOW_ONE.get(name, ()):
+    for each, bound in BOUNDS.get(name, {}).items():
         hint, default = torch_signature(name)[each]
-        below_one: Any = Annotated[hint, pydantic.Field(lt=1)]
-        bounded[each] = Setting(below_one, default)
+        within: Any = Annotated[hint, bound]
+        bounded[each] = Setting(within, default)
     return bounded
 
 

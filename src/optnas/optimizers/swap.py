@@ -9,6 +9,7 @@ from torch import Tensor
 
 from optnas.base.errors import UserError
 from optnas.base.registry import register
+from optnas.base.schema import NotNegative
 from optnas.optimizers.base import BaseTable, RestTable
 from optnas.optimizers.composite import Composite, build_inner, build_rest
 from optnas.optimizers.stepping import averaging
@@ -51,7 +52,7 @@ class Swap(Composite):
         self,
         params: Iterable[Tensor],
         names: Sequence[str],
-        lr: float,
+        lr: NotNegative,
         first: BaseTable,
         then: RestTable,
         after: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -212,6 +212,7 @@ def build_state(settings: Settings) -> SearchState:
     algorithm = algorithm_of(settings, space)
     asked_for = registry.needs_in("algorithm", chosen.name, chosen.settings, key="algorithm")
     needs = frozenset(each.need for each in asked_for)
+    algorithm = replace(algorithm, auxiliary_skip="auxiliary-skip" in needs)
     sizes: dict[str, Any] = {
         "channels": settings.supernet.channels,
         "cells": settings.supernet.cells,
@@ -223,7 +224,7 @@ def build_state(settings: Settings) -> SearchState:
     supernet = build_network(
         space,
         algorithm.mixed_cell,
-        auxiliary="auxiliary-skip" in needs,
+        auxiliary=algorithm.auxiliary_skip,
         generator=named_generator(seed, "weight-init"),
         head_affine=settings.supernet.head_affine,
         **sizes,

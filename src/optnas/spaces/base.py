@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
@@ -45,6 +45,20 @@ def lexicographic(edge_count: int, operation_count: int) -> list[Operations]:
         [(0, 0), (0, 1), (1, 0), (1, 1)]
     """
     return list(itertools.product(range(operation_count), repeat=edge_count))
+
+
+class Joint(NamedTuple):
+    """A node of a cell that edges lead into.
+
+    Attributes:
+        kind: of the cell.
+        node: its number.
+        rows: of alpha, of the edges into it.
+    """
+
+    kind: Wiring
+    node: int
+    rows: range
 
 
 @dataclass(frozen=True)
@@ -170,22 +184,60 @@ class Space:
         """Whether derived cells leave edges out."""
         return any(wiring.kept for wiring in self.wirings)
 
+    @property
+    def joints(self) -> list[Joint]:
+        """Every node that edges lead into, kind by kind."""
+        found, before = [], 0
+        for wiring in self.wirings:
+            for node, into in itertools.groupby(wiring.edges, lambda edge: edge[1]):
+                rows = range(before, before + len(list(into)))
+                found.append(Joint(wiring, node, rows))
+                before = rows.stop
+        return found
+
     def kept(self, choice: Sequence[int], strength_E: Sequence[float]) -> list[int]:
         """A choice of operations with ``none`` on the edges that a derived cell leaves out.
 
         Args:
-            choice: one operation per edge.
+            choice: one operation per edge; an edge with ``none`` stands behind all others.
             strength_E: of each edge; of equally strong ones the first is kept.
+
+        Raises:
+            UserError: so few edges into a node have an operation that one with ``none`` would stay.
         """
-        left, before = list(choice), 0
-        for wiring in self.wirings:
-            for target in range(wiring.inputs, wiring.nodes) if wiring.kept else ():
-                into = [before + e for e, (_, to) in enumerate(wiring.edges) if to == target]
-                for edge in sorted(into, key=lambda e: -strength_E[e])[wiring.kept :]:
-                    assert self.none is not None
-                    left[edge] = self.none
-            before += len(wiring.edges)
+        left = list(choice)
+        for kind, node, rows in self.joints:
+            ranked = sorted(rows, key=lambda e: (choice[e] == self.none, -strength_E[e]))
+            if kind.kept and any(choice[e] == self.none for e in ranked[: kind.kept]):
+                raise UserError(
+                    f"derived cells keep {kind.kept} edges into each node, and the algorithm chose"
+                    f" none for them at node {node} of {kind.name}",
+                    key="space.name",
+                    value=self.name,
+                    remedy="choose another algorithm, or a space whose cells keep every edge",
+                )
+            for edge in ranked[kind.kept :] if kind.kept else ():
+                assert self.none is not None
+                left[edge] = self.none
         return left
+
+    def check_ways_in(self, operations: Sequence[int], **told: Any) -> None:
+        """Refuse a cell with a node whose edges all carry ``none``.
+
+        Args:
+            operations: one per edge.
+            **told: where the cell was written, under which key and how, for the error.
+
+        Raises:
+            UserError: there is such a node.
+        """
+        for kind, node, rows in self.joints:
+            if all(operations[edge] == self.none for edge in rows):
+                raise UserError(
+                    f"node {node} of {kind.name} has no way in",
+                    remedy="give one of its edges another operation than none",
+                    **told,
+                )
 
     def columns_at(self, edge: int) -> tuple[int, ...]:
         """The operations that the columns of alpha stand for on an edge."""
@@ -396,6 +448,8 @@ class Space:
                     value=text,
                     remedy=f"use one of: {', '.join(self.operations[o] for o in here)}",
                 )
+        if self.keeps_some:
+            self.check_ways_in(indices, where=where, key=key, value=text)
         return self.architecture(indices)
 
     def _of_indices(self, indices: list[int], text: str, where: object, key: str) -> Architecture:
@@ -530,7 +584,8 @@ class Architecture:
         """As code around DARTS writes it, see `optnas.spaces.genotype`.
 
         Raises:
-            UserError: the space's derived cells keep every edge.
+            UserError: the space's derived cells keep every edge, or this cell keeps another number
+                of them than those do.
         """
         space = self.space
         return genotype.written(space.wirings, self.operation_names, space._left_out())

@@ -26,11 +26,22 @@ def written(wirings: Sequence[Wiring], names: Sequence[str], none: str) -> str:
         wirings: its kinds.
         names: of the operations, by edge.
         none: the one on edges that are left out.
+
+    Raises:
+        UserError: another number of edges leads into a node than a genotype names.
     """
     words, rest = [], iter(names)
     for wiring in wirings:
-        chosen = [(name, edge[0]) for edge in wiring.edges if (name := next(rest)) != none]
-        words.append(f"{wiring.name}={chosen}")
+        kept = [(name, edge) for edge in wiring.edges if (name := next(rest)) != none]
+        for node in range(wiring.inputs, wiring.nodes):
+            count = sum(target == node for _, (_, target) in kept)
+            if count != wiring.kept:
+                raise UserError(
+                    f"a genotype names {wiring.kept} edges into each node, and {count} lead into"
+                    f" node {node} of {wiring.name}",
+                    remedy="write the cell as an architecture string",
+                )
+        words.append(f"{wiring.name}={[(name, source) for name, (source, _) in kept]}")
         words.append(f"{wiring.name}_concat=range({wiring.inputs}, {wiring.nodes})")
     return f"{BEGINS}{', '.join(words)})"
 

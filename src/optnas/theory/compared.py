@@ -33,10 +33,11 @@ QUANTITIES: Mapping[str, Literal["< 0", "> 0", ""]] = {
     **dict.fromkeys(("pooled", "standardised", "by_coordinate"), "< 0"),
     **dict.fromkeys(("pooled_surrogate", "standardised_surrogate", "by_coordinate_surrogate"), ""),
     **dict.fromkeys(("kurtosis", "hill", "noise", "weight_norm"), ""),
-    # Raw curvature compares norms of w as much as basins: told, and not judged.
-    **dict.fromkeys(("lambda_max", "trace", "sam"), ""),
-    **dict.fromkeys(("lambda_max_scaled", "trace_scaled", "asam", "filter"), "< 0"),
-    "largest_part": "< 0",
+    # What changes with the scale of a single filter compares norms as much as basins: told, and not
+    # judged.
+    **dict.fromkeys(("lambda_max", "trace", "sam", "lambda_max_scaled", "trace_scaled"), ""),
+    **dict.fromkeys(("asam", "filter"), "< 0"),
+    "largest_part": "",
     **dict.fromkeys(("edge", "escape_random", "stationary"), ""),
     "escape": "> 0",  # the noise of SGD leads out of a basin, that of Adam is without its shape
 }

@@ -1,8 +1,11 @@
 """How flat a training loss is around network weights, raw and free of their scale.
 
-Every convolution of a supernet is followed by a batch norm: twice the weights, the same function,
-and a quarter of the curvature. So a comparison of optimizers, which leave weights of different
-size, needs measures that do not change with it.
+Every convolution of a supernet is followed by a batch norm: twice a filter, the same function, and
+a quarter of the curvature along that filter. So a comparison of optimizers, which leave filters of
+different size, needs measures that the scale of no single filter changes: the rise under ASAM
+(`sam_rise`), along filter-normalised directions (`filter_rise`), and what `per_filter` makes of the
+Hessian. Curvature times the squared norm of w, or of a part of it, stays under one factor common to
+all of w, or to that part, and changes where one filter alone is scaled.
 
 All weights are one vector w of float64; L is the mean cross-entropy of a fixed batch, normalised by
 its own statistics.
@@ -61,7 +64,7 @@ def sam_rise(loss: Loss, weights: Weights, *, adaptive: bool = False) -> float:
     """L at SAM's worst point, minus L: the rise along the gradient, to first order the steepest.
 
     SAM moves by rho g / |g|. The adaptive one (ASAM) moves by rho T^2 g / |T g| with T = |w|: every
-    weight in proportion to its own size, so that rescaling w changes nothing.
+    weight in proportion to its own size, so that rescaling a filter changes nothing.
 
     Reference: Foret et al., ICLR 2021; Kwon et al., ICML 2021. Deviation of the second: rho, and no
     constant added to T.
@@ -117,6 +120,26 @@ def hessian(loss: Loss, weights: Weights) -> tuple[Callable[[Tensor], Tensor], i
     return product, len(flat)
 
 
+def per_filter(product: Callable[[Tensor], Tensor], weights: Weights) -> Callable[[Tensor], Tensor]:
+    """Products of D H D with a vector: the Hessian in shares of each filter's norm.
+
+    D is |w_f| at the entries of a filter f, and 0 at weights that are no filters. Where L does not
+    change with the scale of f, no entry of D H D does.
+
+    Args:
+        product: H times a vector.
+        weights: where.
+    """
+    sizes_W = torch.cat([_filter_norms(each) for each in weights.values()]).double().cpu()
+    return lambda vector: sizes_W * product(sizes_W * vector).double().cpu()
+
+
+def _filter_norms(weight: Tensor) -> Tensor:
+    if weight.dim() < 2:
+        return torch.zeros_like(weight).flatten()
+    return _norms(weight).expand_as(weight).flatten()
+
+
 def top_eigenvalues(
     product: Callable[[Tensor], Tensor], size: int, count: int, seed: int
 ) -> list[float]:
@@ -149,6 +172,8 @@ def top_eigenvalues(
 
 def by_part(loss: Loss, weights: Weights, seed: int) -> dict[str, float]:
     """The largest eigenvalue of each part's block of the Hessian, times the part's squared norm.
+
+    It stays under one factor common to the part, and changes where a filter of it alone is scaled.
 
     Args:
         loss: of all weights.

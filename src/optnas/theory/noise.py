@@ -31,6 +31,8 @@ QUANTITIES = {
     "eigenvalues": Quantity("nats"),
     "trace": Quantity("nats", "lower"),
     "trace_scaled": Quantity("nats", "lower"),
+    "lambda_max_filters": Quantity("nats", "lower"),
+    "trace_filters": Quantity("nats", "lower"),
     "sam": Quantity("nats", "lower"),
     "asam": Quantity("nats", "lower"),
     "filter": Quantity("nats", "lower"),
@@ -59,10 +61,12 @@ def noise(
     `optnas.theory.tails`, each with its Gaussian surrogate.
 
     Flatness is of L on the first ``images`` training images, see `optnas.theory.flatness`:
-    ``lambda_max`` and ``trace`` of the Hessian, and both times |w|^2, which a rescaling of w leaves
-    as they are; ``sam``, ``asam`` and ``filter`` are rises of L. ``parts`` has the largest
-    eigenvalue of the block of each part of the network (stem, a cell, the head) times the part's
-    squared norm.
+    ``lambda_max`` and ``trace`` of the Hessian, and both times |w|^2 (``_scaled``), which one
+    factor common to all of w leaves as they are; ``sam``, ``asam`` and ``filter`` are rises of L.
+    ``parts`` has the largest eigenvalue of the block of each part of the network (stem, a cell, the
+    head) times the part's squared norm. A batch norm takes out the scale of each filter by itself:
+    that leaves ``asam``, ``filter``, and eigenvalue and trace in shares of each filter's norm
+    (``_filters``) as they are, and no other of these.
 
     Of the weight optimizer at the moment (`optnas.theory.stability`; null of one that is not known
     there): ``edge``, the largest eigenvalue, of P^-1/2 H P^-1/2 under Adam, over the threshold
@@ -169,6 +173,9 @@ def _around(
     product, size = flatness.hessian(loss, weights)
     found = flatness.top_eigenvalues(product, size, eigenvalues, generator.initial_seed())
     length, bend = flatness.norm(weights), flatness.trace(product, size, draws, generator)
+    by_filter, own = flatness.per_filter(product, weights), torch.Generator()
+    own.manual_seed(generator.initial_seed() + 3)
+    (top,) = flatness.top_eigenvalues(by_filter, size, 1, generator.initial_seed())
     with torch.no_grad():
         value = float(loss(weights))
     of_weights = {
@@ -179,6 +186,8 @@ def _around(
         "eigenvalues": found,
         "trace": bend,
         "trace_scaled": bend * length**2,
+        "lambda_max_filters": top,
+        "trace_filters": flatness.trace(by_filter, size, draws, own),
         "sam": flatness.sam_rise(loss, weights),
         "asam": flatness.sam_rise(loss, weights, adaptive=True),
         "filter": flatness.filter_rise(loss, weights, draws, generator),

@@ -45,7 +45,8 @@ def neumann(terms: Count = 3) -> ComputeHypergradient:
     """The implicit gradient by K terms of a Neumann series in the weight optimizer's own step.
 
     With Phi(w, alpha) the step that the configured optimizer would take from w under its live
-    buffers, whose fixed point is the minimum,
+    buffers, whose fixed point is the minimum but for these: under a momentum b it is where
+    dL_tr / dw + d w = -mu b,
 
         q = sum over k < K of (d Phi / dw)^T^k v
         gradient = d L_val / d alpha + (d Phi / d alpha)^T q

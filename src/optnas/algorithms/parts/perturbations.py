@@ -14,11 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from optnas.algorithms.base import Perturb, Progress, ProjectionName
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
+from optnas.base.schema import NotNegative
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +60,9 @@ def unperturbed(
 
 @register("perturbation", "uniform", needs=("noise",))
 def uniform(
-    radius_start: float = 0.03, radius_end: float = 0.3, projection: ProjectionName = "published"
+    radius_start: NotNegative = 0.03,
+    radius_end: NotNegative = 0.3,
+    projection: ProjectionName = "published",
 ) -> Perturb:
     """A + d with d ~ U[-r, r] per entry, brought back by the projection.
 
@@ -91,9 +96,9 @@ def uniform(
 
 @register("perturbation", "attack", needs=("noise",))
 def attack(
-    radius_start: float = 0.03,
-    radius_end: float = 0.3,
-    steps: int = 7,
+    radius_start: NotNegative = 0.03,
+    radius_end: NotNegative = 0.3,
+    steps: Annotated[int, Field(ge=0)] = 7,
     projection: ProjectionName = "published",
 ) -> Perturb:
     """Sign-gradient ascent of the train loss inside the box around A.

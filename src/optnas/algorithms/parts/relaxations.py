@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from optnas.algorithms.base import Draw, EpochsOrRun, Progress, Relax
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
+from optnas.base.schema import NotNegative
 from optnas.spaces.base import Space
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ def gumbel(draw: Draw, like_EO: Tensor) -> Tensor:
 
 
 @register("relaxation", "softmax-with-skip", needs=("auxiliary-skip",))
-def softmax_with_skip(beta: float = 1.0, decay_epochs: EpochsOrRun = 0, *, space: Space) -> Relax:
+def softmax_with_skip(
+    beta: NotNegative = 1.0, decay_epochs: EpochsOrRun = 0, *, space: Space
+) -> Relax:
     """A = softmax(alpha) + beta max(0, 1 - (epoch - 1) / D) on the skip column.
 
     Equal to an auxiliary skip connection of that weight beside every edge whose skip is the

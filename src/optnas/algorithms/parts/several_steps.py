@@ -92,9 +92,10 @@ def value_function(
 
     with z a minimum of L_tr and y one of L_tr + L_val / c. Here z and y are what K virtual steps of
     the weight optimizer reach from the live weights along d L_k / dw and d (L_k + L_val / c) / dw.
-    With many steps and a large multiplier it tends to the implicit gradient at the minimum; with
-    K = 1 it is `unrolled` with v at w, its second term by a one-sided difference. Rounding is
-    amplified by c: in single precision stay below 1e4.
+    With many steps and a large multiplier it tends to the implicit gradient at the minimum. With
+    K = 1 it is to first order in the learning rate `unrolled` with v at w, its second term by a
+    one-sided difference; the mixed derivative is taken at w', and the direct term at y. Rounding
+    is amplified by c: in single precision stay below 1e4.
 
     Args:
         steps: K.

@@ -15,7 +15,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from optnas.algorithms.parts import argmax_per_edge
 from optnas.algorithms.parts.perturbations import clip_and_renormalise
+from optnas.base.errors import UserError
+from optnas.measures.auxiliary import without_auxiliary
 from optnas.measures.curvature.hessian import alpha_hessian
 from optnas.measures.evaluation import Batch, evaluate_batches
 from optnas.measures.landscape.directions import (
@@ -25,8 +28,12 @@ from optnas.measures.landscape.directions import (
     without_row_means,
 )
 from optnas.measures.landscape.surfaces import Grid, Plane, PointSpace, PointStatistics, Surface
-from optnas.measures.snapshot import Snapshot, strongest, without_none
+from optnas.measures.snapshot import Snapshot, derived, strongest, without_none
 from optnas.spaces.network import Statistics
+
+# What is added of softmax(alpha) where the largest entry of a row of A is sought: equal ones, such
+# as the zeros of a one-hot row, rank as alpha does.
+TIES = 1e-12
 
 # --- what judges a point ----------------------------------------------------------------------
 
@@ -125,8 +132,8 @@ class Chart:
         """Operation weights after a displacement, feasible; those of the search at zero.
 
         In A a row that would leave the simplex is brought back as SDARTS does after its
-        perturbation: clamped, then divided by its sum. A row keeps its sum, which is 1 except for
-        an algorithm that adds to the softmax.
+        perturbation: clamped, then divided by its sum. A row keeps its sum, which need not be 1; of
+        an edge that is left out it is 0.
 
         Args:
             shift_EO: float64.
@@ -138,36 +145,50 @@ class Chart:
         if self.space == "logits":
             return self.relax(moved_EO.to(self.snapshot.dtype))
         sums_E1 = self.snapshot.op_weights_EO.double().sum(-1, keepdim=True)
-        back_EO = clip_and_renormalise(moved_EO / sums_E1) * sums_E1
+        shares_EO = moved_EO / torch.where(sums_E1 == 0, 1.0, sums_E1)
+        back_EO = clip_and_renormalise(shares_EO) * sums_E1
         inside_E1 = (moved_EO >= 0).all(-1, keepdim=True)
         return torch.where(inside_E1, moved_EO, back_EO).to(self.snapshot.dtype)
 
     def choice(self, shift_EO: Tensor) -> list[int]:
         """The cell that a displaced search would derive.
 
-        In A it is the discretization of softmax(alpha) displaced as much as the operation weights
-        are: what an algorithm adds to the softmax, such as an auxiliary skip, is in no cell. Where
-        the algorithm reads these it is that of the displaced operation weights themselves.
+        In A it is that of the displaced operation weights: what the algorithm's discretization
+        makes of them where it is given these, else the largest of each row, as relaxations that
+        rise with alpha leave the largest entry where it was. An auxiliary skip is in no cell. What
+        ranks edges is displaced as much.
 
         Args:
             shift_EO: float64.
 
         Returns:
             One operation per edge; the derived cell at zero.
+
+        Raises:
+            UserError: A is displaced, and the algorithm discretizes alpha in a way of its own.
         """
         snapshot, algorithm = self.snapshot, self.snapshot.algorithm
         space, progress = snapshot.space, snapshot.progress
         if self.space == "logits":
             moved_EO = self.centre.double() + shift_EO.to(snapshot.device)
-            whole_EO = self._whole(moved_EO)
-            choice = algorithm.cell(without_none(whole_EO, space), progress)
-            return strongest(choice, algorithm.relax(whole_EO, progress), space)
+            return derived(algorithm, self._whole(moved_EO), progress, space)
+        if not algorithm.reads_op_weights and algorithm.discretize is not argmax_per_edge:
+            raise UserError(
+                "the algorithm chooses operations by alpha, in a way of its own, and of displaced"
+                " operation weights it says nothing",
+                key="space",
+                value=self.space,
+                remedy="set space=logits",
+            )
         point_EO = read_EO = self.op_weights(shift_EO).double()
+        moved_EO = point_EO - snapshot.op_weights_EO.double()
         if not algorithm.reads_op_weights:
-            moved_EO = point_EO - snapshot.op_weights_EO.double()
-            read_EO = snapshot.alpha_EO.double().softmax(-1) + moved_EO
+            alpha_EO = snapshot.alpha_EO.double()  # so that no entries become equal by rounding
+            own_EO, _ = without_auxiliary(algorithm.relax(alpha_EO, progress), algorithm, space)
+            read_EO = own_EO + moved_EO + TIES * alpha_EO.softmax(-1)
         choice = algorithm.chosen(without_none(read_EO, space), progress)
-        return strongest(choice, point_EO, space)
+        strength_EO = algorithm.strengths(snapshot.alpha_EO, progress).double()
+        return strongest(choice, strength_EO + moved_EO, space)
 
 
 class Directions(NamedTuple):

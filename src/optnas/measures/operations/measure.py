@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from optnas.base.registry import register
+from optnas.measures.auxiliary import without_auxiliary
 from optnas.measures.base import Cadence, Measure, Quantity, Values
 from optnas.measures.operations.phi import READINGS, Rate, holds, rate
 
@@ -34,8 +35,8 @@ QUANTITIES = {
 def operations() -> Measure:
     """Mass and argmax share of each operation, and the rate phi with its elasticities.
 
-    With A the operation weights, each row's excess over 1 (the auxiliary skip of DARTS-) taken off
-    its skip column, and the depth of edge s -> t being t - s:
+    With A the operation weights, and, of an algorithm with an auxiliary skip (DARTS-), each row's
+    excess over 1 taken off its skip column, and the depth of edge s -> t being t - s:
 
         mass_o = mean over edges of A[e, o],    share_o = part of the edges whose choice is o
 
@@ -50,11 +51,7 @@ def operations() -> Measure:
     def measure(snapshot: Snapshot) -> Values:
         space, choice = snapshot.space, snapshot.choice
         A_EO = snapshot.op_weights_EO.double()
-        auxiliary_E = A_EO.sum(-1) - 1
-        own_EO = A_EO.clone()
-        skip = space.column_of(space.skip)
-        if skip is not None:  # an auxiliary skip is one beside every edge's own
-            own_EO[:, skip] -= auxiliary_E
+        own_EO, auxiliary_E = without_auxiliary(A_EO, snapshot.algorithm, space)
         chosen_EO = snapshot.one_hot(choice).double()
         rows, chosen = own_EO.tolist(), chosen_EO.tolist()
         numbers = {

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from optnas.base.errors import UserError
 from optnas.base.registry import register
+from optnas.base.schema import NotNegative
 
 # (initial learning rate, epoch from 1, epochs) -> learning rate of that epoch
 Schedule = Callable[[float, int, int], float]
@@ -59,7 +60,9 @@ def constant(warmup_epochs: int = 0) -> Schedule:
 
 # ``falls``: from the optimizer's rate to an absolute one, ``final_lr``.
 @register("schedule", "cosine", falls=True)
-def cosine(final_lr: float = 0.0, warmup_epochs: int = 0, final_share: float = 0.0) -> Schedule:
+def cosine(
+    final_lr: NotNegative = 0.0, warmup_epochs: int = 0, final_share: float = 0.0
+) -> Schedule:
     """lr(e) = final + (lr - final) (1 + cos(pi t)) / 2.
 
     Args:
@@ -77,7 +80,9 @@ def cosine(final_lr: float = 0.0, warmup_epochs: int = 0, final_share: float = 0
 
 
 @register("schedule", "linear", falls=True)
-def linear(final_lr: float = 0.0, warmup_epochs: int = 0, final_share: float = 0.0) -> Schedule:
+def linear(
+    final_lr: NotNegative = 0.0, warmup_epochs: int = 0, final_share: float = 0.0
+) -> Schedule:
     """lr(e) = lr + (final - lr) t.
 
     Args:

@@ -446,20 +446,32 @@ def _check_needs(settings: Settings, space: Space) -> None:
 
 
 def _check_simplex(settings: Settings) -> None:
-    """Refuse an optimizer of the simplex where the algorithm steps there with any optimizer."""
-    algorithm, optimizer = settings.algorithm.name, settings.arch_optimizer
-    if not registry.facts("algorithm", algorithm).get("on_simplex"):
-        return
-    for key, name in _optimizers("arch_optimizer", optimizer.name, optimizer.settings):
-        refuse(
-            (
-                signatures.facts(name).get("on_simplex", False),
-                key,
-                name,
-                f"steps on the simplex, and {algorithm} makes that of every optimizer's step",
-                "use SGD with lr=0.1, momentum=0 and weight_decay=0, or algorithm.name=darts",
+    """Refuse an optimizer of the simplex where the algorithm steps there, or is lost there."""
+    algorithm, optimizer = settings.algorithm, settings.arch_optimizer
+    on_it = [
+        (key, name)
+        for key, name in _optimizers("arch_optimizer", optimizer.name, optimizer.settings)
+        if signatures.facts(name).get("on_simplex")
+    ]
+    asked = registry.needs_in("algorithm", algorithm.name, algorithm.settings, key="algorithm")
+    lost = [f"{key}={name}" for need, key, name in asked if need == "off-simplex"]
+    for key, name in on_it:
+        if registry.facts("algorithm", algorithm.name).get("on_simplex"):
+            raise UserError(
+                f"steps on the simplex, and {algorithm.name} makes that of every optimizer's step",
+                key=key,
+                value=name,
+                remedy="use SGD with lr=0.1, momentum=0 and weight_decay=0, or"
+                " algorithm.name=darts",
             )
-        )
+        if lost:
+            raise UserError(
+                f"steps on the simplex, where what {lost[-1]} adds to the gradient is lost: it is"
+                " the same for all operations of a row",
+                key=key,
+                value=name,
+                remedy="use another, such as Adam, or leave that part out",
+            )
 
 
 def _optimizers(section: str, name: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -322,7 +322,7 @@ def sizes_of(parts: Parts) -> dict[str, int]:
 
 
 def summary(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Accuracies in percent: per seed, their mean, and where the mean over further seeds is.
+    """Accuracies in percent: per seed, their mean, and where that over endlessly many seeds is.
 
     Args:
         entries: lines of finished trainings.

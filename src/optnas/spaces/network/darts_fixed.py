@@ -36,6 +36,9 @@ class FixedTwoInputs(CellsOfTwoInputs, RegularizedNetwork):
         classes: K.
         auxiliary: whether there is an auxiliary head.
         **of: as of `CellsOfTwoInputs`.
+
+    Raises:
+        UserError: all edges into a node carry ``none``.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class FixedTwoInputs(CellsOfTwoInputs, RegularizedNetwork):
         **of: Any,
     ):
         space = architecture.space
+        space.check_ways_in(architecture.operations, key="architecture", value=architecture.string)
 
         def candidates(edge: int) -> Candidates:
             chosen = architecture.operations[edge]
