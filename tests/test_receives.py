@@ -32,7 +32,7 @@ from optnas.data.images import Images
 from optnas.measures.evaluation import Batch
 from optnas.measures.snapshot import Snapshot
 from optnas.spaces.base import Joint, Space, Wiring
-from optnas.spaces.network.protocol import Output, SearchNetwork
+from optnas.spaces.network.protocol import FixedNetwork, Output, SearchNetwork
 from optnas.spaces.network.statistics import Statistics
 from optnas.spaces.operations.base import Operation, Site
 
@@ -54,7 +54,7 @@ PAGES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "algorithms": ("Of an algorithm", (Algorithm, Trial, Selection, Watch, Turn)),
     "measures": ("Of a measure", (Snapshot, Batch, Images, Augmentation, Statistics)),
     "spaces": ("Of a space", (Space, Wiring, Joint)),
-    "networks": ("Of a network", (SearchNetwork, Output, Operation, Site)),
+    "networks": ("Of a network", (SearchNetwork, FixedNetwork, Output, Operation, Site)),
 }
 RECEIVED: dict[Any, str] = {
     Progress: "Received by `relax`, `perturb` and `on_weight_gradients`; it is `problem.progress` "
@@ -75,6 +75,7 @@ RECEIVED: dict[Any, str] = {
     Images: "One of `snapshot.images`.",
     Augmentation: "It is `snapshot.augmentation`.",
     SearchNetwork: "It is `snapshot.supernet`.",
+    FixedNetwork: "Built by `snapshot.alone`.",
     Space: "Received by any factory that has a parameter `space`.",
     Wiring: "One of `space.wirings`.",
     Joint: "One of `space.joints`.",
