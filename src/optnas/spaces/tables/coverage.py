@@ -13,7 +13,7 @@ NOT_STATED = "not stated"
 class Question(NamedTuple):
     """What an accuracy is of.
 
-    Args:
+    Attributes:
         dataset: name of the data set.
         split: name of the split it was measured on, ``test`` or ``valid``.
         epochs: training epochs behind it, None where the source does not state them.
