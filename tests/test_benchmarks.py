@@ -138,7 +138,7 @@ def test_accuracies_cannot_be_changed() -> None:
             "official (set OPTNAS_DATA to the folder",
         ),
         ({"epochs": 200}, "epochs = 200: this table has cifar10; split test; epochs not stated;"),
-        ({"epochs": 200}, "nas-bench-201/test-accuracy.csv.gz) can answer"),
+        ({"epochs": 200}, "nas-bench-201/test-accuracy.csv.gz (means of the official"),
         ({"dataset": "cifar100"}, "no known table can answer: analog-nasbench has cifar10; split"),
         ({"split": "valid"}, "split = 'valid': this table has"),
         ({"split": "valid"}, "no known table can answer"),

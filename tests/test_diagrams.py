@@ -12,6 +12,7 @@ import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
+from tiny import tiny_settings
 
 import optnas
 from optnas.base.columns import RECORD
@@ -33,16 +34,11 @@ CELLS = [
 ]
 
 
-def run_with(epochs: int, folder: Path) -> RunFolder:
+def run_with(epochs: int, folder: Path, seed: int = 7) -> RunFolder:
     """A run of made-up records, with the keys a figure may read."""
     run = RunFolder(folder)
-    document = {
-        "algorithm": {"name": "darts"},
-        "space": {"name": "nas-bench-201"},
-        "search": {"seed": 7},
-    }
     rng = np.random.default_rng(0)
-    with run.created(document):
+    with run.created(tiny_settings(search__seed=seed).document()):
         for epoch in range(epochs):
             op_weights = rng.dirichlet(np.ones(5), size=6).tolist()
             bench = {
@@ -148,7 +144,7 @@ def test_errors_are_one_line_with_a_remedy(
 ) -> None:
     arguments, remedy = ERRORS[case]
     run_with(1, tmp_path / "RUN")
-    run_with(1, tmp_path / "OTHER")
+    run_with(1, tmp_path / "OTHER", seed=8)
     run_with(0, tmp_path / "EMPTY")
     output = [] if "-o" in arguments else ["-o", "x.png"]
     monkeypatch.chdir(tmp_path)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_shell
 from optnas.base.measurements import Line
 from optnas.base.records import RunFolder
 from optnas.measures.ways import SOURCE, Way, difference, way_of, written
@@ -53,7 +54,7 @@ def one_way(run: RunFolder, label: str) -> list[Line]:
 def _own(run: RunFolder, config: Mapping[str, Any], label: str, ways: Sequence[Way]) -> Way:
     """Of the ways of a run's lines its own."""
     section = config.get("measures", {}).get(label)
-    lines = run.measures.path / f"{label}.jsonl"
+    lines, place = run.measures.path / f"{label}.jsonl", for_shell(run.path)
     if section is None:
         try:
             section = complete_measure(label, {})
@@ -61,12 +62,12 @@ def _own(run: RunFolder, config: Mapping[str, Any], label: str, ways: Sequence[W
             found = difference(ways)
             advice = f"take the lines of one out of {lines}, and give another way another label"
             if found is not None and found[0] == SOURCE:
-                advice = f"measure it once more: optnas measure {run.path} FILE:{label} --again"
+                advice = f"measure it once more: optnas measure {place} FILE:{label} --again"
             raise _mixed(run, label, ways, "", advice) from None
     settings = {key: value for key, value in section.items() if key not in FRAME}
     own = way_of(config, label, {"settings": settings})
     file = str(section.get("name", label)).rpartition(":")[0]
-    command = f"optnas measure {run.path} {label}"
+    command = f"optnas measure {place} {label}"
     if not file.endswith(".py"):
         if own in ways:
             return own
