@@ -304,7 +304,7 @@ def test_a_study_from_a_dictionary_and_its_runs(tmp_path: Path) -> None:
     compared = study.compare(responses=["train_loss"], to="figures")
     assert compared[["arm", "other", "n"]].to_numpy().tolist() == [["EG", "Adam", 2]]
     assert any("seeds" in remark for remark in compared.attrs["remarks"])
-    assert (tmp_path / "figures" / "compare.pdf").is_file()
+    assert (tmp_path / "figures" / "compare-train_loss.pdf").is_file()
     # What lies there is a study for everyone.
     again = optnas.study("mine/study.toml", out="mine")
     assert set(again.plan(timing=False)["state"]) == {"done"}

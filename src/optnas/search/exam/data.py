@@ -46,7 +46,16 @@ def _cells(space: Space) -> Sequence[Architecture]:
     columns = np.random.default_rng(0).integers(
         space.operation_count, size=(SAMPLE, space.edge_count)
     )
-    return [space.architecture(space.chosen(row)) for row in columns]
+    drawn = [space.architecture(space.chosen(row)) for row in columns]
+    return [cell for cell in drawn if not space.keeps_some or _has_ways_in(cell)]
+
+
+def _has_ways_in(cell: Architecture) -> bool:
+    try:
+        cell.space.check_ways_in(cell.operations)
+    except UserError:
+        return False
+    return True
 
 
 def _round_trip(subject: Subject) -> None:
