@@ -390,7 +390,7 @@ def test_the_mixed_cell_is_the_one_the_command_draws(tmp_path: Path) -> None:
     assert words[0] == words[1], f"draw it again: optnas plot --figure mixed-cell -o {kept}"
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_templates_of_0_1_0_run_unchanged(tmp_path: Path) -> None:
     """The document as it stood in 0.1.0: old import paths, kinds and names of options answer."""
     for block in blocks_of((ROOT / "tests" / "templates" / "extending-0.1.0.md").read_text()):

@@ -37,7 +37,7 @@ EVERYTHING = subjects(None)
 PARTS = [subject for subject in EVERYTHING if subject.kind in {"algorithm", *OF_KIND}]
 OPTIMIZERS = [subject for subject in EVERYTHING if subject.kind == "optimizer"]
 OTHERS = [subject for subject in EVERYTHING if subject not in [*PARTS, *OPTIMIZERS]]
-LIBRARIES = ("mlflow", "trackio", "wandb")  # seconds each
+SECONDS = ("mlflow", "trackio", "wandb", "hypergradient-error", "noise")  # each takes some
 LONG = ("darts-pt", "robust-darts", "rsps")  # half a second or more a part
 
 
@@ -74,7 +74,7 @@ def test_parts(subject: Subject) -> None:
 @pytest.mark.parametrize(
     "subject",
     [
-        pytest.param(each, marks=[pytest.mark.slow] * (each.name in LIBRARIES), id=label(each))
+        pytest.param(each, marks=[pytest.mark.slow] * (each.name in SECONDS), id=label(each))
         for each in OTHERS
     ],
 )
