@@ -83,7 +83,8 @@ class Slide:
     """A figure of the talk.
 
     ``reports`` is what it says there, ``cells`` are the arms that draw it, ``study`` is the one
-    that runs those which the confirming study leaves out.
+    that runs those which the confirming study leaves out, ``measure`` what it is drawn from where
+    that is no record.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Slide:
     reports: str
     cells: Sequence[Cell] = field(default=())
     study: str = ""
+    measure: str = ""
 
 
 MORE = "optdarts-cpu-figures"
@@ -102,6 +104,7 @@ SLIDES = (
         "uneven after DARTS, so that discretization costs more than expected; noise flattens it.",
         [{ALGORITHM: each, WEIGHT: "SGD", ARCH: "Adam"} for each in ("darts", *SDARTS)],
         MORE,
+        "landscape",
     ),
     Slide(
         "F7",

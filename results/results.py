@@ -32,6 +32,7 @@ from optnas.analysis.claims.reasons import shown_e
 from optnas.analysis.claims.render import (
     by_family,
     by_seed,
+    ends,
     evidence,
     in_reach,
     p_in_words,
@@ -284,6 +285,7 @@ def momenta(results: Results) -> str:
     if part is None or not part.n:
         return "By momentum of w, cells of the first and last quarter: with the first whole block."
     runs, selection = results.material.runs, results.material.selection
+    asked = [Response(column="percentile", transform=each) for each in ("early", "early-late")]
     rows = []
     for cell in DARTS_MOMENTA:
         of_arm = [
@@ -292,7 +294,6 @@ def momenta(results: Results) -> str:
             if seed in part.values
             for run in found_runs
         ]
-        asked = [Response(column="percentile", transform=each) for each in ("early", "early-late")]
         early, drop = (
             np.mean([runs.value(run, each, math.nan, 0.0) for run in of_arm]) for each in asked
         )
@@ -428,32 +429,32 @@ def _cell(finding: Finding | None, name: str = "") -> str:
 # --- docs/results-figures.md ----------------------------------------------------------------------
 
 
-def landscapes(results: Results) -> list[RunFolder]:
-    """The runs whose landscape was measured, and lies there."""
+def measured(results: Results, measure: str) -> list[RunFolder]:
+    """The runs on which a measure was taken and whose arrays of it lie there."""
     return [
         run
         for run in results.runs
-        if any(run.measures.has_arrays(line) for line in run.read_measures("landscape"))
+        if any(run.measures.has_arrays(line) for line in run.read_measures(measure))
     ]
 
 
 def lacking(results: Results, slide: Slide) -> list[str]:
-    """The arms of a slide that have no run."""
+    """The arms of a slide that have no run, or none with the measure that it is drawn from."""
     if not results.runs:
         return []
     selection, ids = results.material.selection, results.material.runs.settings["id"]
-    # F4 is drawn from what was measured: a run alone is not enough.
-    drawn_of = {run.path.name for run in landscapes(results)} if slide.name == "F4" else set(ids)
+    drawn_of = set(ids)
+    if slide.measure:
+        drawn_of = {run.path.name for run in measured(results, slide.measure)}
     return [
-        label(cell)
-        for cell in slide.cells
-        if not drawn_of & set(ids[selection.matching(cell)].astype(str))
+        label(cell) for cell in slide.cells if not drawn_of & set(ids[selection.matching(cell)])
     ]
 
 
 def slides(results: Results) -> str:
     """A section per slide: what Shin's comparison reports, what is here, what is missing."""
-    pictures = set(results.figures) | ({"F4"} if landscapes(results) else set())
+    pictures = set(results.figures)
+    pictures |= {each.name for each in SLIDES if each.measure and measured(results, each.measure)}
     told = []
     for slide in SLIDES:
         lines = [f"## {slide.name}: {slide.title}", "", f"Shin's comparison: {slide.reports}", ""]
@@ -498,11 +499,7 @@ def _numbers(finding: Finding) -> tuple[str, ...]:
     if finding.verdict == "not testable":
         return ("-",) * 5
     change = f"{finding.effect:+.3g} {finding.unit}".rstrip()
-    return finding.part or "-", str(finding.n), change, _ends(finding), evidence(finding)
-
-
-def _ends(found: Finding | PartFinding) -> str:
-    return f"[{found.low:.3g}, {found.high:.3g}]" if math.isfinite(found.low) else "none"
+    return finding.part or "-", str(finding.n), change, ends(finding), evidence(finding)
 
 
 def corrected(results: Results) -> str:
@@ -550,9 +547,9 @@ def _part(part: PartFinding, finding: Finding) -> str:
     means = f"\n  Means{level}: {arms}." if arms else ""
     unit = f" {part.unit}" if part.unit else ""
     return (
-        f"- **{part.name}**{kind}: {part.effect:+.4g}{unit} {_ends(part)}, n = {part.n}, "
+        f"- **{part.name}**{kind}: {part.effect:+.4g}{unit} {ends(part)}, n = {part.n}, "
         f"claim {part.hypothesis}, {evidence}: {judged}.{means}\n  "
-        f"B{by_seed(part)[1:]}."
+        f"Contrasts {by_seed(part)}."
     )
 
 
@@ -609,8 +606,9 @@ def main() -> None:
     results = Results()
     for figure in results.figures.values():
         static.write(figure, IMAGES / f"results-{figure.name}.png")
-    if measured := landscapes(results):
-        plot_figure("F4", measured, IMAGES / "results-F4.png")
+    for slide in SLIDES:
+        if slide.measure and (runs := measured(results, slide.measure)):
+            plot_figure(slide.name, runs, IMAGES / f"results-{slide.name}.png")
     for document in DOCUMENTS:
         write_text(document, built(document.read_text(), PARTS, results))
 

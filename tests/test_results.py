@@ -65,7 +65,7 @@ def test_the_ledger_can_be_checked_by_hand(module: ModuleType, official: None) -
             if not part.n:
                 assert part.missing in told
                 continue
-            numbers = re.findall(r"\b\d+: ([+-][\d.e-]+)", told[told.index("By seed") :])
+            numbers = re.findall(r"\b\d+: ([+-][\d.e-]+)", told[told.index("by seed") :])
             assert len(numbers) == part.n
             values = [float(number.rstrip(".")) for number in numbers]
             assert sum(values) / part.n == pytest.approx(part.effect, rel=2e-3, abs=1e-3)

@@ -16,7 +16,7 @@ from optnas.algorithms.parts.hypergradients import RelaxNow
 from optnas.base.errors import UserError
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
-from optnas.base.schema import Count, NotNegative, Positive, Share
+from optnas.base.schema import AtLeastOne, NotNegative, Positive, Share
 from optnas.spaces.base import Space
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ Reading = Literal["published", "paper"]
 def hard_concrete(
     tau_start: Positive = 1.0,
     tau_end: Positive = 0.1,
-    active: Count = 2,
+    active: AtLeastOne = 2,
     dropout: Share = 0.4,
     reading: Reading = "published",
     *,
@@ -111,7 +111,7 @@ def _temperature(start: float, end: float, progress: Progress) -> float:
 def pr_darts(
     tau_start: Positive = 1.0,
     tau_end: Positive = 0.1,
-    active: Count = 2,
+    active: AtLeastOne = 2,
     dropout: Share = 0.4,
     skip: NotNegative = 0.01,
     others: NotNegative = 0.005,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from optnas.base.errors import UserError
 from optnas.base.registry import register
-from optnas.base.schema import Count, NotNegative
+from optnas.base.schema import AtLeastOne, NotNegative
 from optnas.optimizers.base import RestTable
 from optnas.optimizers.composite import Composite, build_rest
 
@@ -54,7 +54,7 @@ class Muon(Composite):
         nesterov: bool = True,
         ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
         eps: NotNegative = 1e-7,
-        ns_steps: Count = 5,
+        ns_steps: AtLeastOne = 5,
         adjust_lr_fn: str = "original",
         excluded: tuple[str, ...] = ("stem.", "head."),
         rest: RestTable | None = None,

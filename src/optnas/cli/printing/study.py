@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from collections import Counter
@@ -11,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from optnas.base.escapes import for_terminal
+from optnas.base.escapes import for_shell, for_terminal
 from optnas.base.records import RunFolder
 from optnas.cli.printing.text import aligned, say
 from optnas.study.axes import Beside, axes_of, beside
@@ -282,7 +281,7 @@ def print_status(
     if progress.failed:
         say(failed_in_done(progress))
     for label, each in progress.failed.items():
-        say(f"{label}: {each.words}; mend it, then: optnas measure {shlex.quote(str(out))} {label}")
+        say(f"{label}: {each.words}; mend it, then: optnas measure {for_shell(out)} {label}")
     for warning in _warnings(others, edited):
         say(warning)
 
