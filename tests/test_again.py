@@ -100,6 +100,7 @@ def test_a_run_stays_where_the_new_one_ends_before_its_first_checkpoint(
     assert not RunFolder(out).running()
 
 
+@pytest.mark.thorough
 def test_a_failure_in_a_file_of_ones_own_leaves_the_old_run(tmp_path: Path) -> None:
     out = tmp_path / "out"
     api.run(TINY | {"search.epochs": 1}, out=out)

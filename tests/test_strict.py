@@ -135,6 +135,7 @@ def test_what_is_none_of_a_run_is_refused(file: str, reason: str, tmp_path: Path
     assert look(run) == ("unreadable", told)
 
 
+@pytest.mark.thorough
 def test_every_committed_run_is_readable() -> None:
     runs = find_runs(RECORDS)
     assert len(runs) > 60

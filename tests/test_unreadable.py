@@ -217,7 +217,13 @@ def here(
     return name, RunFolder(copied(run.path, tmp_path / "out" / run.path.name))
 
 
-@pytest.mark.parametrize("section", NEEDED.split())
+@pytest.mark.parametrize(
+    "section",
+    [
+        pytest.param(each, marks=[pytest.mark.thorough] * bool(n))
+        for n, each in enumerate(NEEDED.split())
+    ],
+)
 def test_a_configuration_without_a_section_is_unreadable(
     section: str, here: tuple[str, RunFolder], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -271,7 +277,13 @@ search.epcohs | 1 | search.epcohs = 1: search has no setting 'epcohs'
 """
 
 
-@pytest.mark.parametrize("row", WRONG.strip().splitlines())
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(each, marks=[pytest.mark.thorough] * bool(n))
+        for n, each in enumerate(WRONG.strip().splitlines())
+    ],
+)
 def test_a_configuration_of_other_types_is_one_unreadable_run(
     row: str, here: tuple[str, RunFolder], capsys: pytest.CaptureFixture[str]
 ) -> None:
