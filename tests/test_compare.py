@@ -224,6 +224,7 @@ def test_runs_measured_by_two_versions_of_a_file_are_not_compared(
         ),
         ([], ["acuracy"], "--response = 'acuracy': no finished run has this column; did you mean"),
         ([], ["collapse accuracy"], "is no number of one run alone; use one of: final"),
+        ([], ["architecture"], "'architecture': holds words, not numbers; name a column of"),
     ],
 )
 def test_an_unknown_axis_or_response_is_refused(
@@ -278,12 +279,13 @@ def test_settings_of_one_component_are_axes_of_their_own(tmp_path: Path) -> None
 def test_each_question_has_files_of_its_own(compared: tuple[str, Path]) -> None:
     """A report, and a comparison by something else, overwrote each other's compare.tex."""
     found = compare_study(*compared, responses=["train_loss"], recorded=True)
-    for by, responses, name in (
-        ([], [], "compare"),
-        ([], ["train_loss"], "compare-train_loss"),
-        (["arch_optimizer.name"], [], "compare-by-arch_optimizer.name"),
+    for by, responses, table, name in (
+        ([], [], None, "compare"),
+        ([], ["train_loss"], None, "compare-train_loss"),
+        (["arch_optimizer.name"], [], None, "compare-by-arch_optimizer.name"),
+        ([], [], "tables/own.csv", "compare-table-own.csv"),
     ):
-        assert list(by_file(found, by, responses)) == [name]
+        assert list(by_file(found, by, responses, table)) == [name]
 
 
 @pytest.mark.thorough

@@ -316,6 +316,7 @@ def test_names_that_begin_with_a_word_are_offered() -> None:
     assert did_you_mean("sdarts", names) == "did you mean sdarts-adv or sdarts-rs?"
     assert did_you_mean("dart", names) == "did you mean darts?"
     assert did_you_mean("x", names).startswith("use one of")
+    assert did_you_mean("x", map(str, range(100, 200))).endswith(" 158, 159 and 40 more")
 
 
 @pytest.mark.parametrize("file", ["config.toml", "epochs.jsonl", "result.json", "environment.json"])

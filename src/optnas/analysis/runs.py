@@ -72,15 +72,17 @@ class Runs:
         return len(self.settings)
 
     def has(self, column: str) -> bool:
-        """Whether any run recorded this column."""
-        return column in self.table and bool(self.table[column].notna().any())
+        """Whether any run recorded a number in this column."""
+        return column in self.table and bool(self._numbers(column).notna().any())
 
     def epochs(self, run: int, column: str) -> Floats:
         """One run's values of a column, NaN where it has none."""
         if column not in self._columns:
-            found = pd.to_numeric(self.table[column], errors="coerce")
-            self._columns[column] = found.to_numpy(float, na_value=np.nan)
+            self._columns[column] = self._numbers(column).to_numpy(float, na_value=np.nan)
         return self._columns[column][self._slices[run]]
+
+    def _numbers(self, column: str) -> pd.Series[Any]:
+        return pd.to_numeric(self.table[column], errors="coerce")
 
     def unlike(self, runs: Iterable[int], response: Response) -> str | None:
         """What tells the ways apart in which runs took a measure that a response reads.

@@ -24,6 +24,7 @@ IN_RESULT = "as result.json says"  # a note on the error that ended a search
 LONGEST_VALUE = 200
 LONGEST_PART = 2000
 FEW = 3  # names that are all offered
+MOST = 60  # names that one line lists
 
 
 Fault = Literal["program", "environment", "disk"]
@@ -181,7 +182,7 @@ def offered(names: Sequence[str]) -> str:
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """A remedy that names the nearest valid name, else lists them all.
+    """A remedy that names the nearest valid name, else lists them, `MOST` at most.
 
     Args:
         name: what the user wrote.
@@ -202,4 +203,7 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     begun = [each for each in names if each.lower().startswith(name.lower())]
     if name and begun and not (near and folded[near[0]] in begun) and len(begun) <= FEW:
         return offered(begun)
-    return f"did you mean {folded[near[0]]}?" if near else f"use one of: {', '.join(names)}"
+    if near:
+        return f"did you mean {folded[near[0]]}?"
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return f"use one of: {', '.join(names[:MOST])}{more}"

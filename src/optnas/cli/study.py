@@ -250,7 +250,8 @@ def compare(
         typer.echo(dump_json(told, indent=1))
     else:
         print_comparisons(found)
-    files = write_comparison(found, out / "figures" if to is None else to, by or (), response or ())
+    folder = out / "figures" if to is None else to
+    files = write_comparison(found, folder, by or (), response or (), benchmark)
     if not as_json:
         say(f"wrote {', '.join(map(str, files))}")
 

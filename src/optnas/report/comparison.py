@@ -199,22 +199,28 @@ def _latex_row(pair: Pair) -> str:
 
 
 def by_file(
-    comparisons: Sequence[Comparison], by: Sequence[str] = (), responses: Sequence[str] = ()
+    comparisons: Sequence[Comparison],
+    by: Sequence[str] = (),
+    responses: Sequence[str] = (),
+    benchmark: str | None = None,
 ) -> dict[str, list[Comparison]]:
     """Comparisons by the name of the files that hold them: what else is asked is in other files.
 
-    Such as ``compare``, ``compare-measure.gap.gap`` or ``compare-by-arch_optimizer``.
+    Such as ``compare``, ``compare-measure.gap.gap``, ``compare-by-arch_optimizer`` or
+    ``compare-table-formula``.
 
     Args:
         comparisons: what was compared.
         by: the axes that were asked for; none is no part of the name.
         responses: those that were asked for, likewise.
+        benchmark: the table that was asked instead of each run's own, likewise.
     """
     found: dict[str, list[Comparison]] = {}
-    axes = [f"by-{'-'.join(by)}"] if by else []
+    asked = [f"by-{'-'.join(by)}"] if by else []
+    asked += [f"table-{Path(benchmark).name}"] if benchmark else []
     for each in comparisons:
         response = [each.response.removeprefix("final ")] if responses else []
-        name = re.sub(r"[^\w.-]+", "-", "-".join([NAME, *response, *axes]))
+        name = re.sub(r"[^\w.-]+", "-", "-".join([NAME, *response, *asked]))
         found.setdefault(name, []).append(each)
     return found
 
@@ -232,6 +238,7 @@ def write_comparison(
     folder: Path,
     by: Sequence[str] = (),
     responses: Sequence[str] = (),
+    benchmark: str | None = None,
 ) -> list[Path]:
     """Write ``compare.csv``, ``compare.tex`` and the forest plot in every format.
 
@@ -242,6 +249,7 @@ def write_comparison(
         folder: where to write; made if it is not there.
         by: the axes that were asked for, which name the files, see `by_file`.
         responses: those that were asked for, likewise.
+        benchmark: the table that was asked instead of each run's own, likewise.
 
     Returns:
         The files.
@@ -250,7 +258,7 @@ def write_comparison(
         UserError: the folder cannot be written.
     """
     written: list[Path] = []
-    for name, held in by_file(comparisons, by, responses).items():
+    for name, held in by_file(comparisons, by, responses, benchmark).items():
         write_tables(held, folder, name)
         written += [folder / f"{name}.{kind}" for kind in ("csv", "tex")]
         pictures = [folder / f"{name}.{kind}" for kind in FORMATS]

@@ -189,8 +189,8 @@ class DeclaredStudy:
             by: axes whose values make the arms; default: all of them.
             responses: such as ``accuracy``, ``auc accuracy`` or ``train_loss``; default: the
                 benchmark's accuracy of the derived cell, and the supernet's.
-            to: also write compare.csv, .tex, .pdf and .png into this folder; axes and responses
-                that are asked for are part of the name.
+            to: also write compare.csv, .tex, .pdf and .png into this folder; axes, responses and
+                the table that are asked for are part of the name.
             **options: as of `optnas.study.compare`.
 
         Returns:
@@ -205,7 +205,8 @@ class DeclaredStudy:
 
         found = compare(self._written(), self.out, by, responses, **self._read(options))
         if to is not None:
-            write_comparison(found, folder_path(to), by, responses)
+            table = options.get("benchmark")
+            write_comparison(found, folder_path(to), by, responses, table)
         rows, remarks = [], []
         for each in map(as_plain, found):
             about = {"response": each["response"], "unit": each["unit_of_difference"]}

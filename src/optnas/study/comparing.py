@@ -353,7 +353,6 @@ def _better(response: Response) -> Better:
 def default_responses(runs: Runs) -> list[Response]:
     """Of the derived cell by the benchmark and by its own trainings, if any; of the supernet."""
     asked = [c for c in map(str, runs.table) if c.startswith("benchmark.") and runs.has(c)]
-    asked = [column for column in asked if column != "benchmark.table"]
     primary = PRIMARY if column_of(PRIMARY).name in asked else next(iter(asked), None)
     trained = next((each for each in TRAINED if runs.has(each)), None)
     return [Response(column=each) for each in (primary, trained, SUPERNET) if each is not None]
@@ -372,6 +371,13 @@ def _parsed(text: str, runs: Runs) -> Response:
         )
     found = column_of(column)
     if not runs.has(found.name):
+        if found.name in runs.table and runs.table[found.name].notna().any():
+            raise UserError(
+                "holds words, not numbers",
+                key="--response",
+                value=text,
+                remedy="name a column of numbers, such as accuracy or train_loss",
+            )
         numbers = runs.table.select_dtypes("number")
         known = [*NAMES, *(c for c in map(str, numbers) if runs.has(c))]
         raise UserError(
