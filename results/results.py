@@ -3,8 +3,9 @@
 optnas study export NAME --out RUNS --to results/NAME     for each study that has new runs
 python results/results.py      rewrite the built parts, redraw docs/images/results-*
 
-Only whole blocks count: the runs of a seed are quoted once all of them have ended. Needs the
-official table (OPTNAS_DATA), no images. tests/test_results.py compares documents and records.
+Only whole blocks count: the runs of a seed are quoted once all of them, and of every seed before
+it, have ended. Needs the official table (OPTNAS_DATA), no images. tests/test_results.py compares
+documents and records.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import collections
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from deck import momenta as momentum_cells
 from documents import as_table, built, spread
 from summary_table import summary_table
 
-from optnas.analysis.claims.declare import Response, label
+from optnas.analysis.claims.declare import Cell, Response, label
 from optnas.analysis.claims.findings import PartFinding
 from optnas.analysis.claims.judge import Finding, judge
 from optnas.analysis.claims.read import find_claim
@@ -39,6 +40,7 @@ from optnas.analysis.claims.render import (
 )
 from optnas.analysis.paired import smallest_p
 from optnas.analysis.references import references
+from optnas.analysis.runs import Runs, Selection, plain
 from optnas.base.files import write_text
 from optnas.base.records import FINISHED, RunFolder, find_runs
 from optnas.report import static
@@ -46,7 +48,7 @@ from optnas.report.data import Drawn, drawn
 from optnas.report.material import Material, material_of
 from optnas.report.pictures import plot_figure
 from optnas.spaces.tables import data_folder, load_table
-from optnas.study.declare import load_study
+from optnas.study.declare import describe_settings, load_study
 from optnas.study.tables import table_of
 
 HERE = Path(__file__).parent
@@ -74,6 +76,10 @@ STUDIES = {
     "indicator": "[which regularizer](indicator.md) makes the supernet an indicator of good cells",
 }
 WORDS = {"supported": "holds", "contradicted": "does not hold"}
+SIDES = {"supported": "above 0", "contradicted": "below 0"}
+# A part that asks for more of an effect, in words that hold for its opposite too.
+LESS = {"more so than under SDARTS-RS": "less that under SDARTS-RS"}
+PAIRED = 6  # seeds of an arm whose curves are drawn of shared seeds only
 UNIT = "percentiles"
 DARTS_MOMENTA = momentum_cells("darts")
 TRAINED = "measure.alone.test"
@@ -92,12 +98,28 @@ class Source:
 
     @cached_property
     def ended(self) -> dict[int, list[RunFolder]]:
-        """By seed the runs of whole blocks, those that diverged among them, seeds ascending."""
-        by_seed: dict[int, list[RunFolder]] = collections.defaultdict(list)
+        """By seed the runs of whole blocks, those that diverged among them, seeds ascending.
+
+        A block that is not whole holds up those after it: come late, it would change an E at which
+        a claim had been decided.
+        """
+        by_seed = {
+            seed: [run for run in runs if _status(run) in FINISHED]
+            for seed, runs in sorted(self._recorded.items())
+        }
+        return dict(itertools.takewhile(lambda each: len(each[1]) == self.block, by_seed.items()))
+
+    @cached_property
+    def _recorded(self) -> dict[int, list[RunFolder]]:
+        found: dict[int, list[RunFolder]] = collections.defaultdict(list)
         for run in find_runs(HERE / self.study) if (HERE / self.study).is_dir() else ():
-            if _status(run) in FINISHED:
-                by_seed[run.read_config()["search"]["seed"]].append(run)
-        return {seed: runs for seed, runs in sorted(by_seed.items()) if len(runs) == self.block}
+            found[run.read_config()["search"]["seed"]].append(run)
+        return found
+
+    @property
+    def held_up(self) -> list[int]:
+        """The first seed whose block is not whole, and those recorded after it."""
+        return sorted(self._recorded.keys() - self.ended.keys())
 
     @cached_property
     def runs(self) -> list[RunFolder]:
@@ -125,13 +147,31 @@ WORLDS = (("NAS-Bench-Macro", MACRO, "m"), ("Fashion-MNIST", FASHION, "f"))
 SETTINGS = ("NAS-Bench-Macro, CIFAR-10", "NAS-Bench-201, Fashion-MNIST; cells judged on CIFAR-10")
 
 
-def judged(source: Source, claims: Sequence[str] | None) -> list[Finding]:
-    """The findings of claims on the whole blocks of a study; none without one."""
+def judged(
+    source: Source, claims: Sequence[str] | None, more: Sequence[RunFolder] = ()
+) -> list[Finding]:
+    """The findings of claims on the whole blocks of a study, and further runs; none without one."""
     ended = [run for runs in source.ended.values() for run in runs]
     if not ended:
         return []
     lines = references(load_table(source.table, folder=data_folder(None)))
-    return judge(table_of(ended), claims, lines)
+    return judge(table_of([*ended, *more]), claims, lines)
+
+
+def own_runs(study: str) -> dict[int, list[str]]:
+    """By seed the names of the runs of a study that the confirming one does not have."""
+    of_blocks, found = load_study(SHIN.study).runs, collections.defaultdict(list)
+    for name, run in load_study(study).runs.items():
+        if name not in of_blocks:
+            found[run.settings.search.seed].append(name)
+    return found
+
+
+def own_records(study: str) -> dict[str, RunFolder]:
+    """What is recorded of these runs, by name."""
+    names = {name for names in own_runs(study).values() for name in names}
+    recorded = find_runs(HERE / study) if (HERE / study).is_dir() else []
+    return {run.path.name: run for run in recorded if run.path.name in names}
 
 
 class Results:
@@ -143,11 +183,20 @@ class Results:
 
         Both studies have the pairs of DARTS and SDARTS-RS: those count with their block, once.
         """
-        if not (HERE / FURTHER).is_dir():
-            return SHIN.runs
-        of_blocks = load_study(SHIN.study).runs  # by name
-        more = [run for run in find_runs(HERE / FURTHER) if run.path.name not in of_blocks]
-        return SHIN.runs + more
+        return [run for run in SHIN.runs + self.further if _status(run) == "done"]
+
+    @cached_property
+    def further(self) -> list[RunFolder]:
+        """The runs of `FURTHER` alone, of seeds that are whole there; diverged ones among them."""
+        ended = {k: run for k, run in own_records(FURTHER).items() if _status(run) in FINISHED}
+        whole = [names for names in own_runs(FURTHER).values() if ended.keys() >= {*names}]
+        return [ended[name] for names in whole for name in names]
+
+    @cached_property
+    def lost(self) -> list[RunFolder]:
+        """The runs that diverged."""
+        of_blocks = [run for runs in SHIN.ended.values() for run in runs]
+        return [run for run in of_blocks + self.further if _status(run) != "done"]
 
     @cached_property
     def blocks(self) -> int:
@@ -169,17 +218,40 @@ class Results:
         """The figures that have runs, by name; F4 is drawn from arrays, see `main`."""
         if not self.runs:
             return {}
-        made = {name: make(self.material) for name, make in FIGURES.items()}
+        cells = {slide.name: slide.cells for slide in SLIDES}
+        made = {name: make(self.paired(cells[name])) for name, make in FIGURES.items()}
         return {
             name: drawn(name, figure)
             for name, figure in made.items()
             if any(row.panels for row in figure.rows)
         }
 
+    def paired(self, cells: Sequence[Cell]) -> Material:
+        """The material of a figure: of the seeds that its arms share, so that curves are paired.
+
+        An arm of fewer than `PAIRED` seeds keeps its own: two seeds of the attack would leave two
+        of every arm beside it.
+        """
+        selection, settings = self.material.selection, self.material.runs.settings
+        seeds = [{*settings["search.seed"][selection.matching(cell)]} for cell in cells]
+        shared = [each for each in seeds if len(each) >= PAIRED]
+        if len({frozenset(each) for each in shared}) < 2:
+            return self.material
+        kept = set.intersection(*shared)
+        apart = np.zeros(len(settings), bool)
+        for cell, own in zip(cells, seeds, strict=True):
+            if len(own) >= PAIRED:
+                apart |= selection.matching(cell) & ~settings["search.seed"].isin(kept).to_numpy()
+        frame = self.frame[~self.frame["id"].isin(settings["id"][apart])]
+        runs = Runs(frame)
+        return replace(
+            self.material, runs=runs, selection=Selection(runs, np.ones(len(runs), bool), {})
+        )
+
     @cached_property
     def findings(self) -> list[Finding]:
-        """The whole ledger."""
-        return judged(SHIN, None)
+        """The whole ledger: the primary claims count the blocks alone, whatever else is there."""
+        return judged(SHIN, None, self.further)
 
     def finding(self, name: str) -> Finding | None:
         """The finding of a claim, None while no block is whole."""
@@ -233,13 +305,20 @@ def effects(finding: Finding | None) -> str:
 
 def qualifier(finding: Finding | None) -> str:
     """What is said of the part of a claim that waits for another: its own verdict, once asked."""
-    parts = () if finding is None else [part for part in finding.parts if part.gate]
+    if finding is None:
+        return ""
+    # "More so" is about an effect that is there: of its opposite only a sign can be told.
+    turned = finding.verdict == "contradicted"
+    words = SIDES if turned else WORDS
     told = []
-    for part in parts:
+    for part in finding.parts:
+        if not part.gate:
+            continue
         asked = part.verdict != "not asked"
-        e = f", E {shown_e(part.e, finding.threshold)}" if finding and part.n else ""
-        word = f"**{WORDS.get(part.verdict, 'open')}** ({effect(part)}{e})"
-        told.append(f"{part.name}: {word if asked else 'not asked yet'}")
+        e = f", E {shown_e(part.e, finding.threshold)}" if part.n else ""
+        word = f"**{words.get(part.verdict, 'open')}** ({effect(part)}{e})"
+        name = LESS[part.name] if turned else part.name
+        told.append(f"{name}: {word if asked else 'not asked yet'}")
     return "; ".join(told)
 
 
@@ -248,11 +327,33 @@ def decided(finding: Finding) -> bool:
     return finding.verdict in WORDS
 
 
+def when(finding: Finding | None) -> str:
+    """With which seed a conclusion was decided, and by which of several parts."""
+    if finding is None or finding.decided_at is None:
+        return ""
+    of_part = f" by {finding.part}" if finding.part and finding.verdict == "contradicted" else ""
+    return f"decided{of_part} with seed {finding.decided_at}"
+
+
 def outlook(finding: Finding | None) -> str:
-    """What an open conclusion lacks."""
+    """What an open conclusion lacks, or the part of a decided one that is asked then."""
     if finding is None or finding.verdict == "not testable":
         return "the first block"
+    if decided(finding):
+        open_ = [part for part in finding.parts if part.gate and part.verdict == "inconclusive"]
+        told = [
+            "its second part is open"
+            if part.seeds_to_add is None
+            else f"its second part: add about {part.seeds_to_add} seeds"
+            for part in open_
+        ]
+        return "; ".join(told)
     return finding.settle.partition(": ")[2]
+
+
+def ended() -> bool:
+    """Whether every block of the plan is whole."""
+    return len(SHIN.ended) == SHIN.seeds
 
 
 # --- docs/results.md ------------------------------------------------------------------------------
@@ -274,7 +375,8 @@ def conclusions(results: Results) -> str:
         if finding is not None and not math.isnan(finding.e):
             e = shown_e(finding.e, finding.threshold)
         told = "; ".join(filter(None, [effects(finding), qualifier(finding)]))
-        cells = (f"**{verdict(finding)}**", told, e, outlook(finding))
+        word = ", ".join(filter(None, [f"**{verdict(finding)}**", when(finding)]))
+        cells = (word, told, e, outlook(finding))
         rows.append((f"{number}. {words}", *cells))
     return as_table(heads, rows)
 
@@ -317,8 +419,19 @@ def progress(results: Results) -> str:
     if SHIN.diverged:
         seeds = ", ".join(map(str, SHIN.diverged))
         told += f" Runs diverged, and are missing in the effects that need them, of seeds: {seeds}."
-    if all((finding := results.finding(name)) and decided(finding) for name in CONCLUSIONS):
+    if SHIN.held_up:
+        first, *rest = map(str, SHIN.held_up)
+        later = f", which holds up {'seeds' if rest[1:] else 'seed'} {', '.join(rest)}"
+        told += f" The block of seed {first} is not whole{later if rest else ''}."
+    open_ = [
+        name
+        for name in CONCLUSIONS
+        if (finding := results.finding(name)) is None or not decided(finding)
+    ]
+    if not open_:
         told += " All three conclusions are decided: the study has ended."
+    elif ended():
+        told += f" The study has ended; what stays open: {', '.join(open_)}."
     return told
 
 
@@ -336,15 +449,11 @@ def alpha(results: Results) -> str:
 
 def further(results: Results) -> str:
     """The studies that ask what this one leaves open, and how many of their runs are recorded."""
-    rows = [
-        (
-            f"`{study}`",
-            question,
-            len(find_runs(HERE / study)) if (HERE / study).is_dir() else "none",
-        )
-        for study, question in STUDIES.items()
-    ]
-    return as_table(("study", "what it asks", "runs recorded"), rows)
+    rows = []
+    for study, question in STUDIES.items():
+        declared = sum(map(len, own_runs(study).values()))
+        rows.append((f"`{study}`", question, f"{len(own_records(study))} of {declared}"))
+    return as_table(("study", "what it asks", "runs of its own recorded"), rows)
 
 
 def worlds(results: Results) -> str:
@@ -447,8 +556,20 @@ def lacking(results: Results, slide: Slide) -> list[str]:
     if slide.measure:
         drawn_of = {run.path.name for run in measured(results, slide.measure)}
     return [
-        label(cell) for cell in slide.cells if not drawn_of & set(ids[selection.matching(cell)])
+        label(cell)
+        for cell in slide.cells
+        if not drawn_of & set(ids[selection.matching(cell)]) and not lost(results, cell)
     ]
+
+
+def lost(results: Results, cell: Cell) -> bool:
+    """Whether an arm has runs, all of which diverged."""
+    matching = results.material.selection.matching(cell)
+    told = [describe_settings(run.read_config()) for run in results.lost]
+    return not matching.any() and any(
+        all(plain(settings.get(key)) == plain(value) for key, value in cell.items())
+        for settings in told
+    )
 
 
 def slides(results: Results) -> str:
@@ -468,6 +589,8 @@ def slides(results: Results) -> str:
             lines += [f"*Waits for the first whole block{rest if slide.study else ''}.*", ""]
         elif missing:
             lines += [f"*Waits for {', '.join(missing)} (study `{slide.study}`).*", ""]
+        if results.runs and (gone := [label(c) for c in slide.cells if lost(results, c)]):
+            lines += [f"*Every run diverged of {', '.join(gone)}.*", ""]
         told.append("\n".join(lines).rstrip("\n"))
     return "\n\n".join(told)
 
@@ -518,6 +641,12 @@ def corrected(results: Results) -> str:
             f"after Holm's correction for the {m} claims of the family *{tested[0].family}*, "
             f"{beyond}; the first n that can is {least}."
         )
+    if told:
+        told.append(
+            "The study has ended."
+            if ended()
+            else "The study goes on: verdicts with a p are provisional until it ends."
+        )
     return "\n".join(told)
 
 
@@ -565,7 +694,7 @@ def sentences(results: Results) -> str:
         if finding is not None and math.isfinite(finding.low):
             told.append(f"{effects(finding)}, {SIGNS[name]} 0 speaks for it")
             if decided(finding):
-                told.append(qualifier(finding))
+                told += [when(finding), qualifier(finding)]
         told.append(outlook(finding))
         lines.append(
             f"{number}. {words}: **{verdict(finding)}** ({'; '.join(filter(None, told))})."

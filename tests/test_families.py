@@ -157,6 +157,29 @@ def test_a_seed_that_lacks_an_arm_holds_up_those_after_it() -> None:
     assert (ended.parts[0].waits, ended.n, ended.verdict) == (None, 11, "supported")
     (first,) = judge(without(whole, 8, "failed"), ["C1"])
     assert (first.parts[0].waits, first.parts[0].e, first.e) == (8, 1.0, 0.0)
+    (without_any,) = judge(whole[whole["search.seed"] != 12], ["C1"])
+    assert (without_any.parts[0].waits, without_any.e) == (12, late.e)
+
+
+def test_what_is_decided_stays_decided() -> None:
+    """Of two sides that E reached the one with the larger counted, so that a claim could turn."""
+    early = confirming(study(BLOCK, world(sgd=12, fall=16), seeds=9))
+    later = confirming(study(BLOCK, world(sgd=-72, fall=-108), seeds=15), FIRST + 9)
+    later = later.assign(id=later["id"].astype(str) + "later")
+    turned = pd.concat([early.assign(id=early["id"].astype(str)), later], ignore_index=True)
+    for name in ("C1", "C3"):
+        (before,), (after,) = judge(early, [name]), judge(turned, [name])
+        assert (before.verdict, after.verdict) == ("supported", "supported")
+        deciding = [part for part in after.parts if part.primary]
+        assert max(part.e_against for part in deciding) > 60 * len(deciding)
+        assert before.decided_at == after.decided_at
+        assert FIRST < (after.decided_at or 0) < FIRST + 9
+        was = [part for part in before.parts if part.primary]
+        for part, early_part in zip(deciding, was, strict=True):
+            assert (part.verdict, part.decided_at) == (early_part.verdict, early_part.decided_at)
+        assert after.e == min(part.e_for for part in deciding) >= 60
+    (open_,) = judge(early[early["search.seed"] < FIRST + 4], ["C1"])
+    assert (open_.verdict, open_.decided_at) == ("inconclusive", None)
 
 
 def test_the_last_seed_that_lacks_an_arm_holds_up_none() -> None:

@@ -45,6 +45,12 @@ class EProcess(NamedTuple):
         up_N = self.above_N >= self.below_N
         return float(self.both[up_N].max(initial=0.0)), float(self.both[~up_N].max(initial=0.0))
 
+    def first(self, threshold: float, *, above: bool) -> int | None:
+        """The place of the seed at which E first reached a threshold while most of it said so."""
+        side_N = (self.above_N >= self.below_N) == above
+        found = np.flatnonzero(side_N & (self.both >= threshold))
+        return int(found[0]) if len(found) else None
+
 
 def _log_factors(values_N: Floats, scale: float, lambdas: Sequence[float]) -> Floats:
     """[N, L]: log of 2 / (1 + exp(-2 lambda d / s)), at most log 2."""

@@ -13,47 +13,56 @@ from optnas.analysis.claims.declare import Claim, Part
 from optnas.analysis.claims.families import Family
 from optnas.analysis.claims.findings import PartFinding, Setting, Verdict
 from optnas.analysis.estimates import Floats
-from optnas.analysis.sequential import e_process, seeds_to_add
+from optnas.analysis.sequential import EProcess, e_process, seeds_to_add
 
 
 class Evidence(NamedTuple):
-    """A claim's verdict, the E behind it, and about how many seeds E still needs."""
+    """A claim's verdict, the E behind it, and about how many seeds E still needs.
+
+    ``part`` is the place of the primary part that E is of, ``decided_at`` the seed with which the
+    claim was decided.
+    """
 
     verdict: Verdict
     e: float
     seeds_to_add: int | None
+    part: int
+    decided_at: int | None
 
 
-def decided(e_for: float, e_against: float, threshold: float) -> Verdict:
-    """A verdict from the largest E so far on either side.
+def decided(for_at: float, against_at: float) -> Verdict:
+    """A verdict from the seeds at which E was reached for and against, infinite where it was not.
+
+    The first counts: what is decided stays decided, whatever later seeds say.
 
     Example:
-        >>> decided(61.0, 1.0, threshold=60)
+        >>> decided(15, math.inf)
         'supported'
     """
-    if max(e_for, e_against) < threshold:
+    if min(for_at, against_at) == math.inf:
         return "inconclusive"
-    return "supported" if e_for >= e_against else "contradicted"
+    return "supported" if for_at < against_at else "contradicted"
 
 
 def with_evidence(part: Part, found: PartFinding, setting: Setting) -> PartFinding:
     """A part of a primary family with its E and the verdict by it; any other as it is.
 
-    E runs over the seeds as they are numbered. One that lacks an arm holds up those after it: come
-    late, it would change an E at which the claim was decided. One with a run that diverged has
+    E runs over the seeds as they are numbered. One that lacks an arm, or every run, holds up those
+    after it: come late, it would change an E at which the claim was decided. One with a run that diverged has
     ended, and is passed over.
     """
     endpoint = setting.family.endpoint
     if endpoint is None or not found.n:
         return found
     scale, threshold = setting.scales[part.name], setting.family.threshold
-    begun = [seed for seed in found.incomplete if seed not in setting.diverged]
-    waits = next((seed for seed in begun if seed < max(found.values)), None)
+    ended = found.values.keys() | setting.diverged
+    numbered = range(endpoint.first_seed, max(found.values))
+    waits = next((seed for seed in numbered if seed not in ended), None)
     found = replace(found, waits=waits)
-    sign = 1.0 if part.direction == "greater" else -1.0
-    process = e_process(sign * counted(found), scale, endpoint.lambdas)
+    process = _process(found, part, setting)
     e_for, e_against = process.reached
-    verdict = decided(e_for, e_against, threshold)
+    seeds = [_reached_at(found, part, setting, threshold, side) for side in (1, -1)]
+    verdict = decided(*seeds)
     found = replace(
         found,
         verdict=verdict,
@@ -61,6 +70,7 @@ def with_evidence(part: Part, found: PartFinding, setting: Setting) -> PartFindi
         e=float(process.both[-1]) if len(process.both) else 1.0,
         e_for=e_for,
         e_against=e_against,
+        decided_at=_seed(min(seeds)),
     )
     ways = [to_reach(found, part, setting, side, threshold) for side in (1, -1)]
     return replace(found, seeds_to_add=0 if verdict != "inconclusive" else _fewest(ways))
@@ -70,6 +80,28 @@ def counted(found: PartFinding) -> Floats:
     """The contrasts that E is of, in order: [N]."""
     last = math.inf if found.waits is None else found.waits
     return np.array([value for seed, value in found.values.items() if seed < last])
+
+
+def _process(found: PartFinding, part: Part, setting: Setting) -> EProcess:
+    """E of the seeds that count; above 0 is for the part."""
+    assert setting.family.endpoint is not None
+    sign = 1.0 if part.direction == "greater" else -1.0
+    lambdas = setting.family.endpoint.lambdas
+    return e_process(sign * counted(found), setting.scales[part.name], lambdas)
+
+
+def _reached_at(
+    found: PartFinding, part: Part, setting: Setting, threshold: float, side: int
+) -> float:
+    """The seed at which E first reached a threshold for the part (side 1) or against it (-1)."""
+    if not found.n:
+        return math.inf
+    place = _process(found, part, setting).first(threshold, above=side > 0)
+    return math.inf if place is None else list(found.values)[place]
+
+
+def _seed(reached_at: float) -> int | None:
+    return None if math.isinf(reached_at) else int(reached_at)
 
 
 def to_reach(
@@ -92,16 +124,28 @@ def judge_primary(claim: Claim, parts: Sequence[PartFinding], setting: Setting) 
     """
     deciding = [pair for pair in zip(claim.parts, parts, strict=True) if pair[0].primary]
     k, threshold = len(deciding), setting.family.threshold
-    e_for = min(found.e_for for _, found in deciding)
-    e_against = max(found.e_against for _, found in deciding) / k
-    verdict = decided(e_for, e_against, threshold)
-    tested = [(part, found) for part, found in deciding if found.n]
-    needed = [to_reach(found, part, setting, 1, threshold) for part, found in tested]
-    whole = len(tested) == k and None not in needed
+    for_at = [_reached_at(found, part, setting, threshold, 1) for part, found in deciding]
+    against_at = [_reached_at(found, part, setting, k * threshold, -1) for part, found in deciding]
+    verdict = decided(max(for_at), min(against_at))
+    e_for = [found.e_for for _, found in deciding]
+    e_against = [found.e_against / k for _, found in deciding]
+    tested = [place for place, (_, found) in enumerate(deciding) if found.n] or [0]
+    least = min(tested, key=e_for.__getitem__)
+    most = max(tested, key=e_against.__getitem__)
+    if verdict == "contradicted":
+        first = int(np.argmin(against_at))
+        return Evidence(verdict, e_against[first], 0, first, _seed(against_at[first]))
+    if verdict == "supported":
+        return Evidence(verdict, e_for[least], 0, least, _seed(max(for_at)))
+    needed = [to_reach(found, part, setting, 1, threshold) for part, found in deciding if found.n]
+    whole = len(needed) == k and None not in needed
     support = max((n for n in needed if n is not None), default=None) if whole else None
-    contradict = [to_reach(found, part, setting, -1, k * threshold) for part, found in tested]
-    add = 0 if verdict != "inconclusive" else _fewest([support, *contradict])
-    return Evidence(verdict, max(e_for, e_against), add)
+    contradict = [
+        to_reach(found, part, setting, -1, k * threshold) for part, found in deciding if found.n
+    ]
+    e = max(min(e_for), max(e_against))
+    place = least if e_for[least] >= e_against[most] else most
+    return Evidence(verdict, e, _fewest([support, *contradict]), place, None)
 
 
 def _fewest(ways: Sequence[int | None]) -> int | None:

@@ -46,8 +46,9 @@ class PartFinding:
     response is a level of it. ``missing`` says what is not there, ``supply`` how to get it.
 
     In a primary family ``e`` is E after the last seed, ``e_for`` and ``e_against`` the largest so
-    far while it spoke for the claim or against it, ``scale`` the s that was fixed beforehand (None
-    elsewhere), and ``seeds_to_add`` about how many seeds E still needs. ``waits`` is a seed that
+    far while it spoke for the claim or against it, ``decided_at`` the seed with which either first
+    reached the threshold, ``scale`` the s that was fixed beforehand (None elsewhere), and
+    ``seeds_to_add`` about how many seeds E still needs. ``waits`` is a seed that
     lacks an arm, where E is that of the seeds before it.
     """
 
@@ -80,6 +81,7 @@ class PartFinding:
     e_for: float = 0.0
     e_against: float = 0.0
     waits: int | None = None
+    decided_at: int | None = None
     seeds_to_add: int | None = None
 
 

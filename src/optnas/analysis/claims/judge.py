@@ -51,9 +51,11 @@ class Finding:
     one least in its favour, as all must hold; against it the one that speaks most clearly. Its name
     is left empty where there is one only. ``p`` is two-sided, of a fixed number of seeds, and of
     all primary parts together, NaN where none could be tested.
-    ``e`` is the largest E so far and ``threshold`` the one that decides, NaN outside a primary
-    family. ``seeds_to_add`` is about how many seeds an open claim still needs, None where that
-    cannot be said. ``absent``: no run at all is of some arm of a primary part.
+    ``e`` is the largest E so far, of a decided claim on the side that decided it, and ``threshold``
+    the one that decides, NaN outside a primary family; ``decided_at`` is the seed with which it was
+    decided there, whatever later seeds say. ``seeds_to_add`` is about how many seeds an open claim
+    still needs, None where that cannot be said. ``absent``: no run at all is of some arm of a
+    primary part.
     """
 
     id: str
@@ -86,6 +88,7 @@ class Finding:
     parts: tuple[PartFinding, ...]
     references: Mapping[str, Mapping[str, float]]
     unfinished: Mapping[str, int]
+    decided_at: int | None = None
     absent: bool = False
 
 
@@ -208,16 +211,17 @@ def _judge(
     )
     n = min((part.n for part in tested), default=0)
     verdict, e, add = decide(p_for, p_against, most, claim.minimum_n, setting.alpha), math.nan, None
+    shown, decided_at = _rests_on(tested or primary, needed, family.role), None
     if family.role == "primary":
-        verdict, e, add = judge_primary(claim, parts, setting)
+        verdict, e, add, place, decided_at = judge_primary(claim, parts, setting)
+        shown = primary[place]
     elif family.role == "computed":
         verdict = "computed"
     failed = _failed_control(claim.controls, selection)
     if failed or (verdict != "contradicted" and len(tested) < len(primary)):
-        verdict = "not testable"
+        verdict, decided_at = "not testable", None
     if family.role in ("secondary", "descriptive"):
         add = _to_add(primary, verdict, setting.alpha)
-    shown = _rests_on(tested or primary, needed, family.role)
     asked = bool(tested) and not failed and family.role != "computed"
     if failed:
         why, how = failed
@@ -261,15 +265,12 @@ def _judge(
         parts=parts,
         references=setting.references,
         unfinished=selection.runs.unfinished,
+        decided_at=decided_at,
     )
 
 
 def _rests_on(parts: Sequence[PartFinding], needed: int, role: Role) -> PartFinding:
-    """The part that a claim's p, or in a primary family its E, is of."""
-    least = min(parts, key=lambda part: part.e_for)
-    most = max(parts, key=lambda part: part.e_against)
-    if role == "primary":
-        return least if least.e_for >= most.e_against / len(parts) else most
+    """The part that a claim's p is of."""
     if role == "computed":
         return parts[0]
     p_for = [part.p_for if part.n >= needed else 1.0 for part in parts]
