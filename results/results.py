@@ -20,27 +20,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from deck import FIGURES, SLIDES, Slide
+from deck import FIGURES, SLIDES
 from deck import momenta as momentum_cells
 from documents import as_table, built, spread
-from summary_table import summary_table
+from ledger import by_hand, corrected, ledger
+from slides import measured, slides
 
-from optnas.analysis.claims.declare import Cell, Response, label
+from optnas.analysis.claims.declare import Cell, Response
 from optnas.analysis.claims.findings import PartFinding
 from optnas.analysis.claims.judge import Finding, judge
 from optnas.analysis.claims.read import find_claim
 from optnas.analysis.claims.reasons import shown_e
-from optnas.analysis.claims.render import (
-    by_family,
-    by_seed,
-    ends,
-    evidence,
-    in_reach,
-    p_in_words,
-)
-from optnas.analysis.paired import smallest_p
 from optnas.analysis.references import references
-from optnas.analysis.runs import Runs, Selection, plain
+from optnas.analysis.runs import Runs, Selection
 from optnas.base.files import write_text
 from optnas.base.records import FINISHED, RunFolder, find_runs
 from optnas.report import static
@@ -48,7 +40,7 @@ from optnas.report.data import Drawn, drawn
 from optnas.report.material import Material, material_of
 from optnas.report.pictures import plot_figure
 from optnas.spaces.tables import data_folder, load_table
-from optnas.study.declare import describe_settings, load_study
+from optnas.study.declare import load_study
 from optnas.study.tables import table_of
 
 HERE = Path(__file__).parent
@@ -169,9 +161,10 @@ def own_runs(study: str) -> dict[int, list[str]]:
 
 def own_records(study: str) -> dict[str, RunFolder]:
     """What is recorded of these runs, by name."""
+    if not (HERE / study).is_dir():
+        return {}
     names = {name for names in own_runs(study).values() for name in names}
-    recorded = find_runs(HERE / study) if (HERE / study).is_dir() else []
-    return {run.path.name: run for run in recorded if run.path.name in names}
+    return {run.path.name: run for run in find_runs(HERE / study) if run.path.name in names}
 
 
 class Results:
@@ -188,7 +181,9 @@ class Results:
     @cached_property
     def further(self) -> list[RunFolder]:
         """The runs of `FURTHER` alone, of seeds that are whole there; diverged ones among them."""
-        ended = {k: run for k, run in own_records(FURTHER).items() if _status(run) in FINISHED}
+        if not (recorded := own_records(FURTHER)):
+            return []
+        ended = {k: run for k, run in recorded.items() if _status(run) in FINISHED}
         whole = [names for names in own_runs(FURTHER).values() if ended.keys() >= {*names}]
         return [ended[name] for names in whole for name in names]
 
@@ -202,6 +197,11 @@ class Results:
     def blocks(self) -> int:
         """Whole blocks of the confirming study."""
         return len(SHIN.ended)
+
+    @property
+    def ended(self) -> bool:
+        """Whether every block of the plan is whole."""
+        return self.blocks == SHIN.seeds
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -251,7 +251,10 @@ class Results:
     @cached_property
     def findings(self) -> list[Finding]:
         """The whole ledger: the primary claims count the blocks alone, whatever else is there."""
-        return judged(SHIN, None, self.further)
+        if not self.further:
+            return judged(SHIN, None)
+        rest = judged(SHIN, None, self.further)
+        return judged(SHIN, list(CONCLUSIONS)) + [f for f in rest if f.id not in CONCLUSIONS]
 
     def finding(self, name: str) -> Finding | None:
         """The finding of a claim, None while no block is whole."""
@@ -351,11 +354,6 @@ def outlook(finding: Finding | None) -> str:
     return finding.settle.partition(": ")[2]
 
 
-def ended() -> bool:
-    """Whether every block of the plan is whole."""
-    return len(SHIN.ended) == SHIN.seeds
-
-
 # --- docs/results.md ------------------------------------------------------------------------------
 
 
@@ -430,7 +428,7 @@ def progress(results: Results) -> str:
     ]
     if not open_:
         told += " All three conclusions are decided: the study has ended."
-    elif ended():
+    elif results.ended:
         told += f" The study has ended; what stays open: {', '.join(open_)}."
     return told
 
@@ -533,153 +531,6 @@ def _cell(finding: Finding | None, name: str = "") -> str:
     parts = [] if finding is None else [p for p in finding.parts if p.name == name or not name]
     told = effect(parts[0] if parts else None)
     return f"{told} (not asked yet)" if parts and parts[0].verdict == "not asked" else told
-
-
-# --- docs/results-figures.md ----------------------------------------------------------------------
-
-
-def measured(results: Results, measure: str) -> list[RunFolder]:
-    """The runs on which a measure was taken and whose arrays of it lie there."""
-    return [
-        run
-        for run in results.runs
-        if any(run.measures.has_arrays(line) for line in run.read_measures(measure))
-    ]
-
-
-def lacking(results: Results, slide: Slide) -> list[str]:
-    """The arms of a slide that have no run, or none with the measure that it is drawn from."""
-    if not results.runs:
-        return []
-    selection, ids = results.material.selection, results.material.runs.settings["id"]
-    drawn_of = set(ids)
-    if slide.measure:
-        drawn_of = {run.path.name for run in measured(results, slide.measure)}
-    return [
-        label(cell)
-        for cell in slide.cells
-        if not drawn_of & set(ids[selection.matching(cell)]) and not lost(results, cell)
-    ]
-
-
-def lost(results: Results, cell: Cell) -> bool:
-    """Whether an arm has runs, all of which diverged."""
-    matching = results.material.selection.matching(cell)
-    told = [describe_settings(run.read_config()) for run in results.lost]
-    return not matching.any() and any(
-        all(plain(settings.get(key)) == plain(value) for key, value in cell.items())
-        for settings in told
-    )
-
-
-def slides(results: Results) -> str:
-    """A section per slide: what Shin's comparison reports, what is here, what is missing."""
-    pictures = set(results.figures)
-    pictures |= {each.name for each in SLIDES if each.measure and measured(results, each.measure)}
-    told = []
-    for slide in SLIDES:
-        lines = [f"## {slide.name}: {slide.title}", "", f"Shin's comparison: {slide.reports}", ""]
-        missing = lacking(results, slide)
-        if slide.name in pictures:
-            lines += [f"![{slide.title}](images/results-{slide.name}.png)", ""]
-        if slide.name == "T1" and results.runs:
-            lines += [summary_table(results.material), ""]
-        if not results.runs:
-            rest = f" and, for some of its arms, for the study `{slide.study}`"
-            lines += [f"*Waits for the first whole block{rest if slide.study else ''}.*", ""]
-        elif missing:
-            lines += [f"*Waits for {', '.join(missing)} (study `{slide.study}`).*", ""]
-        if results.runs and (gone := [label(c) for c in slide.cells if lost(results, c)]):
-            lines += [f"*Every run diverged of {', '.join(gone)}.*", ""]
-        told.append("\n".join(lines).rstrip("\n"))
-    return "\n\n".join(told)
-
-
-# --- docs/results-ledger.md -----------------------------------------------------------------------
-
-
-def ledger(results: Results) -> str:
-    """The claims whose arms have runs, and the names of the others."""
-    if not results.findings:
-        return "No block is whole yet: nothing is judged."
-    listed, rest = in_reach(results.findings)
-    heads = ("claim", "family", "verdict", "in the family", "part", "n", "effect", "interval")
-    rows = [
-        (
-            f"[{each.id}](#{each.id.lower()})",
-            each.family,
-            each.verdict,
-            each.verdict_holm or "-",
-            *_numbers(each),
-        )
-        for each in listed
-    ]
-    others = f"\n\nNo run is of the arms of: {', '.join(rest)}." if rest else ""
-    return as_table((*heads, "evidence"), rows) + others
-
-
-def _numbers(finding: Finding) -> tuple[str, ...]:
-    if finding.verdict == "not testable":
-        return ("-",) * 5
-    change = f"{finding.effect:+.3g} {finding.unit}".rstrip()
-    return finding.part or "-", str(finding.n), change, ends(finding), evidence(finding)
-
-
-def corrected(results: Results) -> str:
-    """What the number of seeds allows a family with Holm's correction."""
-    told = []
-    for members in by_family(results.findings):
-        tested = [each for each in members if not math.isnan(each.p_holm)]
-        if all(each.verdict == "not testable" for each in tested):
-            continue
-        n, m, alpha = results.blocks, len(tested), tested[0].alpha
-        least = next(k for k in itertools.count(1) if m * smallest_p(k) <= alpha)
-        reach = min(1.0, m * smallest_p(n))
-        beyond = "so that none can be decided in it" if reach > alpha else "which decides"
-        told.append(
-            f"With n = {n} the smallest p is {p_in_words(smallest_p(n))}, and {p_in_words(reach)} "
-            f"after Holm's correction for the {m} claims of the family *{tested[0].family}*, "
-            f"{beyond}; the first n that can is {least}."
-        )
-    if told:
-        told.append(
-            "The study has ended."
-            if ended()
-            else "The study goes on: verdicts with a p are provisional until it ends."
-        )
-    return "\n".join(told)
-
-
-def by_hand(results: Results) -> str:
-    """Claim by claim what the ledger's numbers are made of: parts, means of arms, seeds."""
-    told = []
-    for each in in_reach(results.findings)[0]:
-        lines = [f"### {each.id}", "", each.text, ""]
-        if each.settle and each.role != "computed":
-            lines += [f"To settle it: {each.settle}.", ""]
-        lines += [_part(part, each) for part in each.parts]
-        told.append("\n".join(lines))
-    return "\n\n".join(told)
-
-
-def _part(part: PartFinding, finding: Finding) -> str:
-    kind = "" if part.primary else ", decides nothing"
-    if not part.n:
-        return f"- **{part.name}**{kind}: not testable, {part.missing}."
-    p = min(1.0, 2 * min(part.p_for, part.p_against))
-    evidence = f"p {p_in_words(p)}"
-    if part.scale is not None:
-        evidence = f"E {part.e:.3g} now, {evidence}"
-    judged = "computed" if finding.role == "computed" else part.verdict
-    arms = "; ".join(f"**{arm.mean:.4g}** {arm.arm}" for arm in part.arms)
-    level = f" ({part.of_level})" if part.of_level else ""
-    means = f"\n  Means{level}: {arms}." if arms else ""
-    unit = f" {part.unit}" if part.unit else ""
-    return (
-        f"- **{part.name}**{kind}: {part.effect:+.4g}{unit} {ends(part)}, n = {part.n}, "
-        f"claim {part.hypothesis}, {evidence}: {judged}.{means}\n  "
-        f"Contrasts {by_seed(part)}."
-    )
 
 
 # --- README ---------------------------------------------------------------------------------------

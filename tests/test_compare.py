@@ -279,13 +279,13 @@ def test_settings_of_one_component_are_axes_of_their_own(tmp_path: Path) -> None
 def test_each_question_has_files_of_its_own(compared: tuple[str, Path]) -> None:
     """A report, and a comparison by something else, overwrote each other's compare.tex."""
     found = compare_study(*compared, responses=["train_loss"], recorded=True)
-    for by, responses, table, name in (
+    for by, responses, benchmark, name in (
         ([], [], None, "compare"),
         ([], ["train_loss"], None, "compare-train_loss"),
         (["arch_optimizer.name"], [], None, "compare-by-arch_optimizer.name"),
         ([], [], "tables/own.csv", "compare-table-own.csv"),
     ):
-        assert list(by_file(found, by, responses, table)) == [name]
+        assert list(by_file(found, by, responses, benchmark)) == [name]
 
 
 @pytest.mark.thorough

@@ -19,8 +19,9 @@ from topics import script
 
 from optnas.analysis.claims.judge import judge
 from optnas.base.records import find_runs
-from optnas.search.settings.model import NUMBERS_VERSION
-from optnas.study.declare import STUDIES
+from optnas.base.toml import dump_toml
+from optnas.search.settings.model import NUMBERS_VERSION, Settings
+from optnas.study.declare import ID_LENGTH, STUDIES
 
 # Of records and pages: not before every commit.
 pytestmark = pytest.mark.thorough
@@ -91,9 +92,14 @@ def test_a_decided_conclusion_is_told(module: ModuleType, sign: int, word: str) 
     respond = world(sgd=15 * sign, extreme=30 * sign, fall=25 * sign)
     table = confirming(study(BLOCK, respond, seeds=12))
     told = told_by(module, judge(table, ["C1", "C2", "C3"]))
-    assert [row[2] for row in told] == [f"**{word}**"] * 3
-    assert all("n = 12" in row[3] and not row[5] for row in told)
+    by_one = "" if sign > 0 else " by DARTS"
+    for row, part in zip(told, ("", "", by_one), strict=True):
+        assert re.fullmatch(rf"\*\*{word}\*\*, decided{part} with seed 1\d", row[2]), row[2]
+    assert all("n = 12" in row[3] for row in told)
     assert told[2][3].count("n = 12") == 3
+    # The second part of the first is asked once that is decided, and may be open.
+    assert told[0][5].startswith("its second part: add about ") or not told[0][5]
+    assert not told[1][5] + told[2][5]
 
 
 def test_an_open_conclusion_says_what_it_lacks(module: ModuleType) -> None:
@@ -117,6 +123,11 @@ def test_the_second_part_of_the_first_is_told_once_it_is_asked(module: ModuleTyp
     name = "more so than under SDARTS-RS: "
     assert re.search(rf"n = 12; {name}\*\*does not hold\*\* \(-.*, n = 12, E \d", cell)
     assert f"; {name}**does not hold**" in sentence
+    assert re.search(r"decided with seed 1\d; more so than", sentence)
+    # Of an effect that is the other way round, "more so" would say the opposite.
+    cell, sentence = told(-15, -45)
+    assert re.search(r"n = 12; less that under SDARTS-RS: \*\*above 0\*\* \(\+", cell)
+    assert "more so" not in cell + sentence
     cell, sentence = told(0, 45)
     assert cell.endswith(f"; {name}not asked yet")
     assert name not in sentence
@@ -138,6 +149,76 @@ def test_a_block_of_which_a_run_diverged_is_whole(
         assert len(source.ended) == blocks
         assert len(source.runs) == blocks * (module.SHIN.block - 1)
         assert source.diverged == [8] * blocks
+
+
+def test_a_block_that_is_not_whole_holds_up_those_after_it(
+    module: ModuleType, official: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Passed over, it would change an E at which a claim had been decided once it comes."""
+    for run in module.SHIN.runs[: 3 * module.SHIN.block]:
+        shutil.copytree(run.path, tmp_path / module.SHIN.study / run.path.name)
+    late = module.SHIN.runs[module.SHIN.block + 1]
+    shutil.rmtree(tmp_path / module.SHIN.study / late.path.name)
+    monkeypatch.setattr(module, "HERE", tmp_path)
+    monkeypatch.setattr(module, "SHIN", dataclasses.replace(module.SHIN))
+    assert (list(module.SHIN.ended), module.SHIN.held_up) == ([8], [9, 10])
+    results = module.Results()
+    assert "1 of 24 whole blocks" in module.progress(results)
+    assert module.progress(results).endswith(
+        " The block of seed 9 is not whole, which holds up seed 10."
+    )
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_the_end_of_the_study_is_told(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    results = module.Results()
+    results.findings = judge(confirming(study(BLOCK, world(), seeds=10)), list(module.CONCLUSIONS))
+    seeds = len(module.SHIN.ended) + (not ended)
+    monkeypatch.setattr(module, "SHIN", dataclasses.replace(module.SHIN, seeds=seeds))
+    told = module.progress(results)
+    assert ("The study has ended; what stays open: C1, C2, C3." in told) == ended
+
+
+def test_further_runs_are_judged_but_not_by_the_primary_claims(
+    module: ModuleType, official: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """DARTS without weight decay, of the first six seeds: records of the blocks, relabelled."""
+    blocks = [run for runs in list(module.SHIN.ended.values())[:6] for run in runs]
+    own: dict[int, list[str]] = collections.defaultdict(list)
+    for run in blocks:
+        shutil.copytree(run.path, tmp_path / module.SHIN.study / run.path.name)
+        config = run.read_config()
+        w, seed = config["weight_optimizer"], config["search"]["seed"]
+        if config["algorithm"]["name"] == "darts" and w.get("momentum", 0.9) == 0.9:
+            w["weight_decay"] = 0.0
+            document = Settings.recorded(config).document()
+            name = document["identity"]["hash"][:ID_LENGTH]
+            shutil.copytree(run.path, tmp_path / module.FURTHER / name)
+            (tmp_path / module.FURTHER / name / "config.toml").write_text(dump_toml(document))
+            own[seed].append(name)
+    monkeypatch.setattr(module, "HERE", tmp_path)
+    monkeypatch.setattr(module, "own_runs", lambda study: own)
+    monkeypatch.setattr(module, "SHIN", dataclasses.replace(module.SHIN))
+    results = module.Results()
+    without = {each.id: each for each in module.judged(module.SHIN, None)}
+    for finding in results.findings:
+        if finding.role == "primary":
+            assert finding.parts == without[finding.id].parts
+    (part,) = [
+        part for part in results.finding("H19").parts if part.name == "more so without weight decay"
+    ]
+    assert part.n == 6
+    lost = own[13][0]
+    result = tmp_path / module.FURTHER / lost / "result.json"
+    result.write_text(json.dumps(json.loads(result.read_text()) | {"status": "diverged"}))
+    monkeypatch.setattr(module, "SHIN", dataclasses.replace(module.SHIN))
+    assert [run.path.name for run in module.Results().lost] == [lost]
+    result.unlink()  # the seed is not whole: none of its runs counts
+    names = {run.path.name for run in module.Results().runs}
+    assert names.isdisjoint(own[13])
+    assert names.issuperset(own[12])
 
 
 def told_by(module: ModuleType, findings: Any) -> list[list[str]]:
@@ -179,6 +260,7 @@ def test_runs_of_a_block_count_with_it_and_once(
     shutil.copytree(first.path, figures / first.path.name)
     (own,) = module.PILOT.runs[:1]  # of no block of the confirming study
     shutil.copytree(own.path, figures / own.path.name)
+    monkeypatch.setattr(module, "own_runs", lambda study: {0: [own.path.name]})
     for run in others:
         shutil.copytree(run.path, tmp_path / module.SHIN.study / run.path.name)
     monkeypatch.setattr(module, "HERE", tmp_path)

@@ -319,6 +319,14 @@ def test_studies_at_shins_settings_share_their_runs(images: None) -> None:
     assert len(confirm & size) == 3 * 4
     seconds = list(load_study("optdarts-cpu-figures").runs.values())[6 * 34 :]
     assert [run.settings.algorithm.name for run in seconds[:8]] == ["sdarts-adv"] * 8
+    # A run has the measures of the grid that names it first, and two grids name these.
+    landscape = ["landscape" in run.settings.measures for run in seconds[:8]]
+    pairs = [
+        (run.settings.weight_optimizer.name, run.settings.arch_optimizer.name)
+        for run in seconds[:8]
+    ]
+    assert landscape == [pair == ("SGD", "Adam") for pair in pairs]
+    assert sum(landscape) == 2
     unrolled = [run.settings.algorithm.settings["hypergradient"] for run in seconds[8:]]
     exact = {"name": "unrolled", "derivative": "exact"}
     assert unrolled == ([{"name": "unrolled-optdarts"}] * 4 + [exact] * 4) * 4
