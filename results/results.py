@@ -22,6 +22,7 @@ import pandas as pd
 from deck import FIGURES, SLIDES, Slide
 from deck import momenta as momentum_cells
 from documents import as_table, built, spread
+from sizes import by_size, second_order
 from summary_table import summary_table
 
 from optnas.analysis.claims.declare import Response, label
@@ -53,7 +54,7 @@ HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 IMAGES = DOCS / "images"
 DOCUMENTS = (
-    *(DOCS / f"results{part}.md" for part in ("", "-figures", "-ledger")),
+    *(DOCS / f"results{part}.md" for part in ("", "-figures", "-sizes", "-ledger")),
     HERE.parent / "README.md",
 )
 # Arms of the figures that a block of the confirming study leaves out; drawn as they come.
@@ -70,7 +71,8 @@ STUDIES = {
     "optdarts-cpu-rates": "which rate of w suits each optimizer, by the supernet's validation loss",
     "optdarts-cpu-rates-alpha": "the same of alpha",
     "optdarts-cpu-arms": "DARTS under four pairs at Shin's and at SmoothDARTS' rates",
-    "size": "whether the sign of the effect on cells depends on channels, images or epochs",
+    "size": "[whether the sign](results-sizes.md) of the effect on cells depends on channels, "
+    "images or epochs",
     "indicator": "[which regularizer](indicator.md) makes the supernet an indicator of good cells",
 }
 WORDS = {"supported": "holds", "contradicted": "does not hold"}
@@ -592,6 +594,8 @@ PARTS: dict[str, Callable[[Results], str]] = {
     "further": further,
     "worlds": worlds,
     "trained": trained,
+    "by-size": by_size,
+    "second-order": second_order,
     "slides": slides,
     "ledger": ledger,
     "corrected": corrected,
