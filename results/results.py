@@ -4,8 +4,8 @@ optnas study export NAME --out RUNS --to results/NAME     for each study that ha
 python results/results.py      rewrite the built parts, redraw docs/images/results-*
 
 Only whole blocks count: the runs of a seed are quoted once all of them, and of every seed before
-it, have ended. Needs the official table (OPTNAS_DATA), no images. tests/test_results.py compares
-documents and records.
+it, have ended. Needs the official table and CIFAR-10 (OPTNAS_DATA): its fingerprint is a part of
+every run's name. tests/test_results.py compares documents and records.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from deck import FIGURES, SLIDES
 from deck import momenta as momentum_cells
 from documents import as_table, built, spread
 from ledger import by_hand, corrected, ledger
+from sizes import by_size, second_order
 from slides import measured, slides
 
 from optnas.analysis.claims.declare import Cell, Response
@@ -47,7 +48,7 @@ HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 IMAGES = DOCS / "images"
 DOCUMENTS = (
-    *(DOCS / f"results{part}.md" for part in ("", "-figures", "-ledger")),
+    *(DOCS / f"results{part}.md" for part in ("", "-figures", "-sizes", "-ledger")),
     HERE.parent / "README.md",
 )
 # Arms of the figures that a block of the confirming study leaves out; drawn as they come.
@@ -64,7 +65,8 @@ STUDIES = {
     "optdarts-cpu-rates": "which rate of w suits each optimizer, by the supernet's validation loss",
     "optdarts-cpu-rates-alpha": "the same of alpha",
     "optdarts-cpu-arms": "DARTS under four pairs at Shin's and at SmoothDARTS' rates",
-    "size": "whether the sign of the effect on cells depends on channels, images or epochs",
+    "size": "[whether the sign](results-sizes.md) of the effect on cells depends on channels, "
+    "images or epochs",
     "indicator": "[which regularizer](indicator.md) makes the supernet an indicator of good cells",
 }
 WORDS = {"supported": "holds", "contradicted": "does not hold"}
@@ -572,6 +574,8 @@ PARTS: dict[str, Callable[[Results], str]] = {
     "further": further,
     "worlds": worlds,
     "trained": trained,
+    "by-size": by_size,
+    "second-order": second_order,
     "slides": slides,
     "ledger": ledger,
     "corrected": corrected,

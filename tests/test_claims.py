@@ -31,9 +31,10 @@ ROOT = Path(__file__).resolve().parents[1]
 RANDOM_CELL = 87.06
 REFERENCES = {"random cell": {"benchmark.cifar10": RANDOM_CELL}}
 HYPOTHESES = [*(f"H{k}" for k in range(1, 4)), "H3b", *(f"H{k}" for k in range(4, 21))]
-# The others have tests of their own: test_families, test_indicator_study, test_worlds_study.
+# The others have tests of their own: test_families, test_indicator_study, test_worlds_study,
+# test_sizes.
 WORLDS = ["W1f", "W1m", "W3f", "W3m"]
-LEDGER = ["C1", "C2", "C3", *HYPOTHESES, "I1", "I2", "I3", "I4", "I5", "I6", *WORLDS]
+LEDGER = ["C1", "C2", "C3", *HYPOTHESES, "I1", "I2", "I3", "I4", "I5", "I6", "S1", *WORLDS]
 COMPUTED = ("H7", "H8", "H13")
 
 

@@ -19,7 +19,7 @@ from optnas.analysis.multiplicity import holm
 from optnas.analysis.sequential import e_process, running_scale
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder, find_runs
-from optnas.report.comparison import as_latex, by_file, forest
+from optnas.report.comparison import as_latex, by_file, forest, minus, remarks
 from optnas.study.axes import axes_of, beside
 from optnas.study.comparing import compare as compare_study
 from optnas.study.declare import load_study
@@ -63,6 +63,17 @@ def test_every_pair_agrees_with_a_naive_twin() -> None:
         assert pair.threshold == 60
     assert [pair.p_holm for pair in found] == holm([pair.p for pair in found]).tolist()
     assert found[0].evidence == ("p",)
+
+
+def test_arms_of_one_group_are_compared_and_corrected_over_all_groups() -> None:
+    """Within each value of another axis, of which the last has one arm alone."""
+    groups = {"a1": "1", "b1": "1", "a2": "2", "b2": "2", "a3": "3"}
+    effects = {"b1": 2.0, "b2": -1.0}
+    values = [Value(a, "", s, s + effects.get(a, 0)) for a in groups for s in range(7)]
+    found = compare(values, [*groups], groups=groups)
+    assert [(p.arms, p.difference) for p in found] == [(("b1", "a1"), 2.0), (("b2", "a2"), -1.0)]
+    assert [p.p_holm for p in found] == [2 * p.p for p in found] == [2 * 2 / 2**7] * 2
+    assert {p.threshold for p in found} == {40}
 
 
 def test_few_seeds_have_no_interval_and_no_seed_no_number() -> None:
@@ -235,6 +246,55 @@ def test_an_unknown_axis_or_response_is_refused(
         compare_study(name, out, by, response, recorded=True)
 
 
+def test_arms_are_compared_within_each_value_of_an_axis(
+    compared: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, out = compared
+    within = ["weight_optimizer"]
+    for by in (["arch_optimizer"], []):
+        [own] = compare_study(name, out, by, ["accuracy"], within=within, recorded=True)
+        assert (own.by, own.within, own.over) == (("arch_optimizer",), ("weight_optimizer",), ())
+        assert [(minus(p), p.n, p.difference) for p in own.pairs] == [
+            (f"{LABEL} - Adam at SGD", 6, 10.0),
+            (f"{LABEL} - Adam at AdamW (lr 0.001)", 5, 10.0),
+        ]
+        assert [p.p_holm for p in own.pairs] == [2 * own.pairs[0].p, own.pairs[1].p]
+        assert own.threshold == 40
+        assert len({p.arms for p in own.pairs}) == 2  # with the axis in them, in csv and json
+    assert "arms by arch_optimizer; each pair at one value of weight_optimizer" in remarks(own)
+    assert r"50\% \& \_EG\_ $-$ Adam at SGD & 6" in as_latex([own])
+    words = ("study", "compare", name, "--out", str(out), "--to", str(tmp_path), "--recorded")
+    assert command(*words, "--within", "weight_optimizer", "--json") == 0
+    first = json.loads(capsys.readouterr().out)["comparisons"][0]
+    assert (first["within"], len(first["rows"])) == (within, 2)
+    assert (tmp_path / "compare-within-weight_optimizer.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("by", "within", "told"),
+    [
+        ([], ["arch_optimiser"], "--within = 'arch_optimiser': the study does not vary it; did"),
+        (
+            ["arch_optimizer"],
+            ["arch_optimizer"],
+            "--within = 'arch_optimizer': arms are to differ along it and to be compared within it;"
+            " leave it out of --by or of --within",
+        ),
+        (
+            [],
+            ["weight_optimizer", "arch_optimizer"],
+            "no axis is left along which arms differ; leave one of them out",
+        ),
+    ],
+)
+def test_an_axis_to_compare_within_that_cannot_be_is_refused(
+    by: list[str], within: list[str], told: str, compared: tuple[str, Path]
+) -> None:
+    name, out = compared
+    with pytest.raises(UserError, match=re.escape(told)):
+        compare_study(name, out, by, within=within, recorded=True)
+
+
 def test_runs_without_a_study_are_compared_by_what_they_differ_in(
     compared: tuple[str, Path],
 ) -> None:
@@ -286,6 +346,7 @@ def test_each_question_has_files_of_its_own(compared: tuple[str, Path]) -> None:
         ([], [], "tables/own.csv", "compare-table-own.csv"),
     ):
         assert list(by_file(found, by, responses, benchmark)) == [name]
+    assert list(by_file(found, within=["weight_optimizer"])) == ["compare-within-weight_optimizer"]
 
 
 @pytest.mark.thorough

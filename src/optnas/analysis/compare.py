@@ -50,7 +50,8 @@ class Pair:
     that a run of the first arm is better than one of the second (above it, where neither direction
     is). ``seeds`` has the differences by seed, ``contexts`` the number of those averaged over,
     ``means`` the arms' means over these seeds and contexts, of which ``difference`` is the
-    difference. NaN stands where no seed has both arms.
+    difference. NaN stands where no seed has both arms. ``group`` is that of both arms, where only
+    arms of one group are compared, and ``short`` are their names without it, if they have such.
     """
 
     arms: tuple[str, str]
@@ -66,6 +67,8 @@ class Pair:
     threshold: float = math.nan
     improvement: float = math.nan
     alpha: float = ALPHA
+    group: str = ""
+    short: tuple[str, str] | None = None
 
     @property
     def n(self) -> int:
@@ -93,6 +96,7 @@ def compare(
     arms: Sequence[str],
     better: Better = "neither",
     alpha: float = ALPHA,
+    groups: Mapping[str, str] | None = None,
 ) -> list[Pair]:
     """Every pair of arms, the later one minus the earlier one.
 
@@ -108,6 +112,8 @@ def compare(
         arms: the arms in order; those without a value are compared with nobody.
         better: the direction in which a run is better by this number.
         alpha: two-sided level; intervals have coverage 1 - alpha each, not corrected.
+        groups: the group of each arm, where only arms of the same one are compared. The correction
+            runs over the pairs of all groups together.
 
     Returns:
         One entry for each pair that shares a context, in the order of the arms.
@@ -126,6 +132,7 @@ def compare(
         _pair((later, earlier), by_arm, better, alpha)
         for earlier, later in itertools.combinations(arms, 2)
         if by_arm[earlier].keys() & by_arm[later].keys()
+        and (groups is None or groups[earlier] == groups[later])
     ]
     adjusted = holm([pair.p for pair in pairs])
     tested = sum(pair.n > 0 for pair in pairs)

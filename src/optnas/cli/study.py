@@ -215,6 +215,10 @@ def compare(
         list[str] | None,
         typer.Option(metavar="KEY", help="arms by this axis, averaged over the others"),
     ] = None,
+    within: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="compare arms at each value of this axis by themselves"),
+    ] = None,
     response: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="such as accuracy, 'auc accuracy' or train_loss"),
@@ -240,6 +244,7 @@ def compare(
         out,
         by or (),
         response or (),
+        within=within or (),
         benchmark=benchmark,
         data=data,
         recorded=recorded,
@@ -251,7 +256,7 @@ def compare(
     else:
         print_comparisons(found)
     folder = out / "figures" if to is None else to
-    files = write_comparison(found, folder, by or (), response or (), benchmark)
+    files = write_comparison(found, folder, by or (), response or (), benchmark, within or ())
     if not as_json:
         say(f"wrote {', '.join(map(str, files))}")
 

@@ -39,9 +39,17 @@ GREY = "#666666"
 
 
 def minus(pair: Pair) -> str:
-    """Such as ``SGD + EG - SGD + Adam``, bracketed where an arm is a pair itself."""
-    first, second = (f"({arm})" if " + " in arm else arm for arm in pair.arms)
-    return f"{first} - {second}"
+    """Such as ``(SGD + EG) - (SGD + Adam)``, or ``EG - Adam at darts`` within an algorithm."""
+    return " - ".join(_arms(pair)) + _at(pair)
+
+
+def _arms(pair: Pair) -> list[str]:
+    """Their names, bracketed where an arm is a pair itself."""
+    return [f"({arm})" if " + " in arm else arm for arm in pair.short or pair.arms]
+
+
+def _at(pair: Pair) -> str:
+    return f" at {pair.group}" if pair.group else ""
 
 
 def interval(pair: Pair) -> str:
@@ -66,11 +74,8 @@ def heading(comparison: Comparison) -> str:
 def remarks(comparison: Comparison) -> list[str]:
     """What a reader has to know of a comparison, a line each."""
     told = []
-    if comparison.over:
-        told.append(
-            f"arms by {', '.join(comparison.by)}; averaged within a seed over "
-            f"{', '.join(comparison.over)}"
-        )
+    if comparison.over or comparison.within:
+        told.append(f"arms by {', '.join(comparison.by)}{_how(comparison)}")
     m = sum(pair.n > 0 for pair in comparison.pairs)
     if m:
         over = f"Holm over the {m} pairs of this table at" if m > 1 else "one pair, at"
@@ -92,6 +97,16 @@ def remarks(comparison: Comparison) -> list[str]:
     return told
 
 
+def _how(comparison: Comparison) -> str:
+    """At what each pair is, and over what it is averaged."""
+    told = ""
+    if comparison.within:
+        told += f"; each pair at one value of {', '.join(comparison.within)}"
+    if comparison.over:
+        told += f"; averaged within a seed over {', '.join(comparison.over)}"
+    return told
+
+
 # --- files --------------------------------------------------------------------------------------
 
 
@@ -99,6 +114,7 @@ def as_plain(comparison: Comparison) -> dict[str, Any]:
     """Everything, ready for strict JSON: what is infinite or not a number is None."""
     return {
         "by": list(comparison.by),
+        "within": list(comparison.within),
         "averaged_over": list(comparison.over),
         "response": comparison.response,
         "unit": comparison.unit,
@@ -182,13 +198,12 @@ def as_latex(comparisons: Sequence[Comparison]) -> str:
 
 def _block(comparison: Comparison) -> str:
     unit = f", differences in {comparison.of_difference}" if comparison.of_difference else ""
-    over = f", averaged over {', '.join(comparison.over)}" if comparison.over else ""
-    return f"{heading(comparison)}{unit}{over}"
+    return f"{heading(comparison)}{unit}{_how(comparison)}"
 
 
 def _latex_row(pair: Pair) -> str:
-    first, second = (for_latex(f"({arm})" if " + " in arm else arm) for arm in pair.arms)
-    cells = [f"{first} $-$ {second}", str(pair.n)]
+    named = " $-$ ".join(for_latex(arm) for arm in _arms(pair)) + for_latex(_at(pair))
+    cells = [named, str(pair.n)]
     if not pair.n:
         return rf"{' & '.join([*cells, *['--'] * 6, ''])} \\"
     ends = f"$[{pair.low:.3g}, {pair.high:.3g}]$" if math.isfinite(pair.low) else "none"
@@ -203,6 +218,7 @@ def by_file(
     by: Sequence[str] = (),
     responses: Sequence[str] = (),
     benchmark: str | None = None,
+    within: Sequence[str] = (),
 ) -> dict[str, list[Comparison]]:
     """Comparisons by the name of the files that hold them: what else is asked is in other files.
 
@@ -214,9 +230,11 @@ def by_file(
         by: the axes that were asked for; none is no part of the name.
         responses: those that were asked for, likewise.
         benchmark: the table that was asked instead of each run's own, likewise.
+        within: the axes at each value of which arms were to be compared, likewise.
     """
     found: dict[str, list[Comparison]] = {}
     asked = [f"by-{'-'.join(by)}"] if by else []
+    asked += [f"within-{'-'.join(within)}"] if within else []
     asked += [f"table-{Path(benchmark).name}"] if benchmark else []
     for each in comparisons:
         response = [each.response.removeprefix("final ")] if responses else []
@@ -239,6 +257,7 @@ def write_comparison(
     by: Sequence[str] = (),
     responses: Sequence[str] = (),
     benchmark: str | None = None,
+    within: Sequence[str] = (),
 ) -> list[Path]:
     """Write ``compare.csv``, ``compare.tex`` and the forest plot in every format.
 
@@ -250,6 +269,7 @@ def write_comparison(
         by: the axes that were asked for, which name the files, see `by_file`.
         responses: those that were asked for, likewise.
         benchmark: the table that was asked instead of each run's own, likewise.
+        within: the axes at each value of which arms were to be compared, likewise.
 
     Returns:
         The files.
@@ -258,7 +278,7 @@ def write_comparison(
         UserError: the folder cannot be written.
     """
     written: list[Path] = []
-    for name, held in by_file(comparisons, by, responses, benchmark).items():
+    for name, held in by_file(comparisons, by, responses, benchmark, within).items():
         write_tables(held, folder, name)
         written += [folder / f"{name}.{kind}" for kind in ("csv", "tex")]
         pictures = [folder / f"{name}.{kind}" for kind in FORMATS]
@@ -349,7 +369,7 @@ def forest(comparisons: Sequence[Comparison], name: str = NAME) -> Figure:
         for each, height in zip(comparisons, heights, strict=True):
             axes = height - HEAD - FOOT
             ends = (left, (top - HEAD - axes) / whole, 0.76 - left, axes / whole)
-            over = f"averaged over {', '.join(each.over)}" if each.over else ""
+            over = _how(each).removeprefix("; ")
             if len(each.pairs) > MOST_DRAWN:
                 over += f"   the first {MOST_DRAWN} of {len(each.pairs)} pairs; all: {name}.csv"
             drawing.text(0.01, (top - 0.17) / whole, heading(each), va="center", weight="bold")

@@ -205,8 +205,8 @@ class DeclaredStudy:
 
         found = compare(self._written(), self.out, by, responses, **self._read(options))
         if to is not None:
-            table = options.get("benchmark")
-            write_comparison(found, folder_path(to), by, responses, table)
+            table, within = options.get("benchmark"), options.get("within", ())
+            write_comparison(found, folder_path(to), by, responses, table, within)
         rows, remarks = [], []
         for each in map(as_plain, found):
             about = {"response": each["response"], "unit": each["unit_of_difference"]}

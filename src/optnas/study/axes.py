@@ -137,8 +137,16 @@ def _told_apart(words: str, values: Sequence[str]) -> list[str]:
     ]
 
 
-def chosen_axes(axes: Sequence[Axis], by: Sequence[str], study: Study) -> list[Axis]:
+def chosen_axes(
+    axes: Sequence[Axis], by: Sequence[str], study: Study, option: str = "--by"
+) -> list[Axis]:
     """The axes that keys name, those of the study if there are none.
+
+    Args:
+        axes: of the study.
+        by: keys.
+        study: the study, for what an error says.
+        option: what gave the keys, likewise.
 
     Raises:
         UserError: the study varies nothing, or not this key.
@@ -156,7 +164,7 @@ def chosen_axes(axes: Sequence[Axis], by: Sequence[str], study: Study) -> list[A
         if not near:
             raise UserError(
                 "the study does not vary it",
-                key="--by",
+                key=option,
                 value=key,
                 remedy=did_you_mean(key, [axis.key for axis in axes]),
             )

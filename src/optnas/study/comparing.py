@@ -50,11 +50,12 @@ ALONE = [
 class Comparison:
     """Every pair of some arms on one response.
 
-    ``by`` are the axes whose values make the arms, ``over`` those that are averaged over within a
-    seed. ``better`` is the direction in which a run is better by the response. ``unfinished``
-    counts the runs of each arm that are not done, by state. ``remarks`` say what the number of
-    seeds cannot decide, whether means are of other runs than differences, and on which other images
-    a benchmark judges; ``noise`` is the benchmark's noise floor, if the response is of it.
+    ``by`` are the axes along which arms differ, ``within`` those at one value of which each pair
+    is, ``over`` those that are averaged over within a seed. ``better`` is the direction in which a
+    run is better by the response. ``unfinished`` counts the runs of each arm that are not done, by
+    state. ``remarks`` say what the number of seeds cannot decide, whether means are of other runs
+    than differences, and on which other images a benchmark judges; ``noise`` is the benchmark's
+    noise floor, if the response is of it.
     """
 
     by: tuple[str, ...]
@@ -70,6 +71,7 @@ class Comparison:
     remarks: tuple[str, ...]
     noise: str = ""
     alpha: float = ALPHA
+    within: tuple[str, ...] = ()
 
     @property
     def tested(self) -> bool:
@@ -88,6 +90,7 @@ def compare(
     by: Sequence[str] = (),
     responses: Sequence[str] = (),
     *,
+    within: Sequence[str] = (),
     benchmark: str | None = None,
     data: Path | None = None,
     recorded: bool = False,
@@ -101,6 +104,7 @@ def compare(
         out: the study's folder, or a folder of records.
         by: see `compare_runs`.
         responses: see `compare_runs`.
+        within: see `compare_runs`.
         benchmark: ask this benchmark table instead of each run's own.
         data: the data folder; default: the variable ``OPTNAS_DATA``.
         recorded: take benchmark accuracies as the runs recorded them; needs no table.
@@ -116,7 +120,7 @@ def compare(
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)
     answering = answering_table(table, data_folder(data))
     noise = noise_words(answering) if answering else {}
-    return compare_runs(loaded, folders, table, by, responses, noise)
+    return compare_runs(loaded, folders, table, by, responses, noise, within=within)
 
 
 def compare_runs(
@@ -127,6 +131,7 @@ def compare_runs(
     responses: Sequence[str] = (),
     noise: Mapping[str, str] | None = None,
     axes: Sequence[Axis] | None = None,
+    within: Sequence[str] = (),
 ) -> list[Comparison]:
     """Compare the arms of a study whose runs are at hand.
 
@@ -142,15 +147,18 @@ def compare_runs(
             there are any, and the supernet's.
         noise: what to say of the benchmark's noise beside a column of it.
         axes: of the study, where they are known already.
+        within: axes at each value of which arms are compared, and never across values.
 
     Returns:
         One comparison per set of axes and response. Holm's correction runs over its pairs.
 
     Raises:
-        UserError: the study does not vary an axis, or no run has a response.
+        UserError: the study does not vary an axis, no axis is left to compare along, or no run has
+            a response.
     """
     axes = axes_of(study) if axes is None else axes
-    families = _families(study, axes, by)
+    fixed = chosen_axes(axes, within, study, "--within") if within else []
+    families = _families(study, axes, by, fixed)
     runs = Runs(table)
     asked = [_parsed(each, runs) for each in responses]
     for each in asked:
@@ -160,7 +168,7 @@ def compare_runs(
         alike, told = _of_alike(default_responses(runs), runs, folders.values())
     known, states = known_runs(folders, table)
     found = (
-        _comparison(study, runs, known, states, axes, family, response, noise or {})
+        _comparison(study, runs, known, states, axes, family, fixed, response, noise or {})
         for family in families
         for response in alike
     )
@@ -217,9 +225,22 @@ def _images(config: Mapping[str, Any]) -> str:
     return json.dumps([*sections, config["search"]["seed"], fingerprint])
 
 
-def _families(study: Study, axes: Sequence[Axis], by: Sequence[str]) -> list[list[Axis]]:
-    """Sets of axes whose values make arms."""
+def _families(
+    study: Study, axes: Sequence[Axis], by: Sequence[str], fixed: Sequence[Axis] = ()
+) -> list[list[Axis]]:
+    """Sets of axes along which arms differ, none of them fixed."""
     chosen = chosen_axes(axes, by, study)
+    both = [axis.key for axis in chosen if axis in fixed]
+    if both and (by or len(both) == len(chosen)):
+        raise UserError(
+            "arms are to differ along it and to be compared within it"
+            if by
+            else "no axis is left along which arms differ",
+            key="--within",
+            value=", ".join(both),
+            remedy="leave it out of --by or of --within" if by else "leave one of them out",
+        )
+    chosen = [axis for axis in chosen if axis not in fixed]
     if by or len(set(arms_of(chosen, list(study.runs)).values())) <= MOST_ARMS:
         return [chosen]
     return [[axis] for axis in chosen]
@@ -254,12 +275,16 @@ def _comparison(
     states: Mapping[str, State],
     axes: Sequence[Axis],
     family: Sequence[Axis],
+    fixed: Sequence[Axis],
     response: Response,
     noise: Mapping[str, str],
 ) -> Comparison:
-    others = [axis for axis in axes if axis not in family]
+    named = [*family, *fixed]
+    others = [axis for axis in axes if axis not in named]
     names = list(study.runs)
-    arms, contexts = arms_of(family, names), arms_of(others, names)
+    arms, contexts = arms_of(named, names), arms_of(others, names)
+    groups = {arms[name]: group for name, group in arms_of(fixed, names).items()}
+    own = {arms[name]: arm for name, arm in arms_of(family, names).items()}
     place = {known[str(each)]: row for row, each in enumerate(runs.settings["id"])}
     # Runs that are not done have no number: a seed counts where every shared context is there.
     values = [
@@ -273,7 +298,12 @@ def _comparison(
     ]
     order = list(dict.fromkeys(arms.values()))
     better = _better(response)
-    pairs = compare_values(values, order, better)
+    pairs = compare_values(values, order, better, groups=groups)
+    if fixed:
+        pairs = [
+            replace(each, group=groups[each.arms[0]], short=(own[each.arms[0]], own[each.arms[1]]))
+            for each in pairs
+        ]
     unfinished: dict[str, Counter[State]] = {}
     for name, state in states.items():
         if state != "done":
@@ -296,6 +326,7 @@ def _comparison(
         unfinished=unfinished,
         remarks=tuple(remarks),
         noise=noise.get(column.name, ""),
+        within=tuple(axis.key for axis in fixed),
     )
 
 

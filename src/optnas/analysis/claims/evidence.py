@@ -48,8 +48,8 @@ def with_evidence(part: Part, found: PartFinding, setting: Setting) -> PartFindi
     """A part of a primary family with its E and the verdict by it; any other as it is.
 
     E runs over the seeds as they are numbered. One that lacks an arm, or every run, holds up those
-    after it: come late, it would change an E at which the claim was decided. One with a run that diverged has
-    ended, and is passed over.
+    after it: come late, it would change an E at which the claim was decided. One with a run that
+    diverged has ended, and is passed over.
     """
     endpoint = setting.family.endpoint
     if endpoint is None or not found.n:
