@@ -86,6 +86,39 @@ def test_a_number_below_zero_is_refused_where_it_means_nothing(case: tuple[str, 
     assert refused.value.value == -1
 
 
+# Settings of measures whose least value is above 0.
+LEAST = {
+    "agreement": {"batches": 2},
+    "curvature": {"batches": 2, "recalibration": 1},
+    "curvature-optdarts": {"batch_size": 2},
+    "gap": {"batches": 1},
+    "hypergradient-error": {"unroll": 5, "draws": 2},
+    "indicator": dict.fromkeys(("uniform", "top", "images", "batch_size"), 2)
+    | {"batches": 1, "resamples": 1},
+    "landscape": {"points": 5, "batches": 1, "path_points": 2},
+    "noise": {"batches": 16, "coordinates": 1, "images": 2, "eigenvalues": 1, "draws": 1},
+    "proxies": dict.fromkeys(("uniform", "top", "images", "batch_size"), 2) | {"resamples": 1},
+    "sharpness": {"batch_size": 2},
+    "theory": {"channels": 1, "samples": 2, "draws": 1, "side": 2},
+}
+CASES = [(name, key, least) for name, of in LEAST.items() for key, least in of.items()]
+
+
+@pytest.mark.parametrize(("name", "key", "least"), CASES)
+def test_a_measure_takes_no_less_than_its_least(name: str, key: str, least: int) -> None:
+    made("measure", name, {key: least})
+    with pytest.raises(UserError) as refused:
+        made("measure", name, {key: least - 1})
+    assert (str(refused.value.key).rpartition(".")[2], refused.value.value) == (key, least - 1)
+
+
+@pytest.mark.parametrize(("name", "key"), [("gap", "part"), ("theory", "delta")])
+@pytest.mark.parametrize("end", [0, 1])
+def test_a_share_lies_between_its_ends(name: str, key: str, end: int) -> None:
+    with pytest.raises(UserError, match=f"measure.{key} = {end}: is out of range; use"):
+        made("measure", name, {key: end})
+
+
 @pytest.mark.parametrize("radius", ["radius_start", "radius_end"])
 @pytest.mark.parametrize("name", ["uniform", "attack"])
 def test_a_radius_may_be_zero(name: str, radius: str) -> None:

@@ -377,15 +377,6 @@ def test_what_is_not_finite_is_no_eigenvalue() -> None:
     assert math.isnan(numbers["op_weights_max_low"])
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [({"batches": 1}, "batches = 1: is at least 2"), ({"weight_decay": -1.0}, "is at least 0")],
-)
-def test_settings_out_of_range(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        curvature(**settings)
-
-
 def test_the_figure(tmp_path: Path) -> None:
     taken = {"batches": 2, "batch_size": 8, "at": [0, "end"]}
     api.run(
