@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import normal
 
+from optnas.algorithms.base import Progress
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.schema import Setting, settings_of
@@ -62,15 +64,14 @@ def _installed(name: str) -> bool:
     return package is None or importlib.util.find_spec(package) is not None
 
 
-def made(kind: str, name: str, given: dict[str, Any]) -> None:
+def made(kind: str, name: str, given: dict[str, Any]) -> Any:
     if kind == "optimizer":
         section, leaf = "arch_optimizer", torch.zeros(6, 5, requires_grad=True)
         settings = signatures.complete_settings(name, given, section=section)
-        build(name, settings, [leaf], section=section, names=["alpha"])
-        return
+        return build(name, settings, [leaf], section=section, names=["alpha"])
     factory = registry.find(kind, name)
     settings = registry.complete_settings(factory, given, section=kind, skip=SUPPLIED)
-    registry.supply(factory, settings, {"space": NAS_BENCH_201}, section=kind)
+    return registry.supply(factory, settings, {"space": NAS_BENCH_201}, section=kind)
 
 
 @pytest.mark.parametrize("case", list(numbers()), ids=" ".join)
@@ -119,7 +120,21 @@ def test_a_share_lies_between_its_ends(name: str, key: str, end: int) -> None:
         made("measure", name, {key: end})
 
 
-@pytest.mark.parametrize("radius", ["radius_start", "radius_end"])
+@pytest.mark.parametrize(
+    ("settings", "epoch", "reach"),
+    [
+        ({"radius_start": 0}, 1, 0.0),
+        ({"radius_start": 0, "radius_end": 0.3}, 10, 0.27),
+        ({"radius_start": 0.3, "radius_end": 0}, 10, 0.03),
+    ],
+)
 @pytest.mark.parametrize("name", ["uniform", "attack"])
-def test_a_radius_may_be_zero(name: str, radius: str) -> None:
-    made("perturbation", name, {radius: 0})
+def test_a_radius_may_be_zero(
+    name: str, settings: dict[str, float], epoch: int, reach: float
+) -> None:
+    perturb = made("perturbation", name, {**settings, "projection": "exact"})
+    A_EO, slope_EO = normal(6, 5, seed=1).softmax(-1), normal(6, 5, seed=2)
+    generator = torch.Generator().manual_seed(3)
+    moved_EO = perturb(A_EO, lambda A: (A * slope_EO).sum(), Progress(epoch, 10), generator)
+    furthest = float((moved_EO - A_EO).abs().max())
+    assert 0.5 * reach <= furthest <= reach + 1e-12
