@@ -147,6 +147,23 @@ def interrupted_run(out: Path, epochs: int = 1, **more: Any) -> Path:
     raise AssertionError("the run was to be interrupted")
 
 
+def unsaved_run(out: Path, settings: Mapping[str, Any]) -> Path:
+    """A run whose process died after the record of epoch 2 and before its checkpoint."""
+    last, saved = out / "checkpoints" / "last.pt", b""
+
+    def stop(record: Record) -> None:
+        nonlocal saved
+        if record["epoch"] == 1:
+            saved = last.read_bytes()
+        if record["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        api.run(settings, out=out, on_epoch=stop)
+    last.write_bytes(saved)
+    return out
+
+
 def copied(run: Path, folder: Path) -> Path:
     """A copy of a run folder that a test may spoil."""
     return Path(shutil.copytree(run, folder))

@@ -30,6 +30,18 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["OPTNAS_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
+@pytest.fixture(scope="session")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished tiny run, to be copied and never changed."""
+    from tiny import TINY
+
+    from optnas.search import api
+
+    out = tmp_path_factory.mktemp("runs") / "done"
+    api.run(TINY | {"search.epochs": 1}, out=out)
+    return out
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)

@@ -16,7 +16,6 @@ import torch.nn.functional as F  # noqa: N812
 from test_gap import naive_of, pixels
 from tiny import trained
 
-from optnas.base.errors import UserError
 from optnas.measures.agreement.maths import cosine, mean_cosine, sign_agreement
 from optnas.measures.agreement.measure import agreement
 from optnas.measures.intervals import mean_interval
@@ -107,10 +106,3 @@ def test_known_cosines_and_signs() -> None:
     assert mean_cosine(both, both, distinct=False) == pytest.approx(0)
     assert mean_cosine(0 * both, both, distinct=False) is None
     assert mean_interval(torch.tensor([1.0, 1.0])) == (1, 1)
-
-
-def test_numbers_out_of_range_are_refused() -> None:
-    with pytest.raises(UserError, match="is at least 2"):
-        agreement(batches=1)
-    with pytest.raises(UserError, match="is at least 0"):
-        agreement(batch_size=-1)

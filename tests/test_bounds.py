@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import normal
 
+from optnas.algorithms.base import Progress
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.schema import Setting, settings_of
@@ -62,15 +64,14 @@ def _installed(name: str) -> bool:
     return package is None or importlib.util.find_spec(package) is not None
 
 
-def made(kind: str, name: str, given: dict[str, Any]) -> None:
+def made(kind: str, name: str, given: dict[str, Any]) -> Any:
     if kind == "optimizer":
         section, leaf = "arch_optimizer", torch.zeros(6, 5, requires_grad=True)
         settings = signatures.complete_settings(name, given, section=section)
-        build(name, settings, [leaf], section=section, names=["alpha"])
-        return
+        return build(name, settings, [leaf], section=section, names=["alpha"])
     factory = registry.find(kind, name)
     settings = registry.complete_settings(factory, given, section=kind, skip=SUPPLIED)
-    registry.supply(factory, settings, {"space": NAS_BENCH_201}, section=kind)
+    return registry.supply(factory, settings, {"space": NAS_BENCH_201}, section=kind)
 
 
 @pytest.mark.parametrize("case", list(numbers()), ids=" ".join)
@@ -86,7 +87,54 @@ def test_a_number_below_zero_is_refused_where_it_means_nothing(case: tuple[str, 
     assert refused.value.value == -1
 
 
-@pytest.mark.parametrize("radius", ["radius_start", "radius_end"])
+# Settings of measures whose least value is above 0.
+LEAST = {
+    "agreement": {"batches": 2},
+    "curvature": {"batches": 2, "recalibration": 1},
+    "curvature-optdarts": {"batch_size": 2},
+    "gap": {"batches": 1},
+    "hypergradient-error": {"unroll": 5, "draws": 2},
+    "indicator": dict.fromkeys(("uniform", "top", "images", "batch_size"), 2)
+    | {"batches": 1, "resamples": 1},
+    "landscape": {"points": 5, "batches": 1, "path_points": 2},
+    "noise": {"batches": 16, "coordinates": 1, "images": 2, "eigenvalues": 1, "draws": 1},
+    "proxies": dict.fromkeys(("uniform", "top", "images", "batch_size"), 2) | {"resamples": 1},
+    "sharpness": {"batch_size": 2},
+    "theory": {"channels": 1, "samples": 2, "draws": 1, "side": 2},
+}
+CASES = [(name, key, least) for name, of in LEAST.items() for key, least in of.items()]
+
+
+@pytest.mark.parametrize(("name", "key", "least"), CASES)
+def test_a_measure_takes_no_less_than_its_least(name: str, key: str, least: int) -> None:
+    made("measure", name, {key: least})
+    with pytest.raises(UserError) as refused:
+        made("measure", name, {key: least - 1})
+    assert (str(refused.value.key).rpartition(".")[2], refused.value.value) == (key, least - 1)
+
+
+@pytest.mark.parametrize(("name", "key"), [("gap", "part"), ("theory", "delta")])
+@pytest.mark.parametrize("end", [0, 1])
+def test_a_share_lies_between_its_ends(name: str, key: str, end: int) -> None:
+    with pytest.raises(UserError, match=f"measure.{key} = {end}: is out of range; use"):
+        made("measure", name, {key: end})
+
+
+@pytest.mark.parametrize(
+    ("settings", "epoch", "reach"),
+    [
+        ({"radius_start": 0}, 1, 0.0),
+        ({"radius_start": 0, "radius_end": 0.3}, 10, 0.27),
+        ({"radius_start": 0.3, "radius_end": 0}, 10, 0.03),
+    ],
+)
 @pytest.mark.parametrize("name", ["uniform", "attack"])
-def test_a_radius_may_be_zero(name: str, radius: str) -> None:
-    made("perturbation", name, {radius: 0})
+def test_a_radius_may_be_zero(
+    name: str, settings: dict[str, float], epoch: int, reach: float
+) -> None:
+    perturb = made("perturbation", name, {**settings, "projection": "exact"})
+    A_EO, slope_EO = normal(6, 5, seed=1).softmax(-1), normal(6, 5, seed=2)
+    generator = torch.Generator().manual_seed(3)
+    moved_EO = perturb(A_EO, lambda A: (A * slope_EO).sum(), Progress(epoch, 10), generator)
+    furthest = float((moved_EO - A_EO).abs().max())
+    assert 0.5 * reach <= furthest <= reach + 1e-12

@@ -15,7 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from naive_supernet import NaiveSupernet
-from tiny import train_batch, valid_batch
+from tiny import normal, train_batch, valid_batch
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -31,11 +31,6 @@ E, O, P = 6, 5, 30
 BATCH = 8
 TIGHT = {"rtol": 1e-9, "atol": 1e-11}
 algorithms = pytest.mark.parametrize("algorithm", ["darts", "darts-minus"])
-
-
-def normal(*shape: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def dense(function: Callable[[Tensor], Tensor], alpha_EO: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import train_batch, valid_batch
+from tiny import normal, train_batch, valid_batch
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -55,11 +55,6 @@ OPTIMIZERS = [
 ]
 derivatives = pytest.mark.parametrize("derivative", ["exact", "finite-difference"])
 LossOf = Callable[[Tensor, Tensor], Tensor]
-
-
-def normal(*shape: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def symmetric(size: int, seed: int) -> Tensor:

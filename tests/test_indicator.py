@@ -376,8 +376,8 @@ def test_a_data_set_the_table_lacks_is_refused_when_asked_for() -> None:
 @pytest.mark.parametrize(
     ("word", "told"),
     [
-        ("uniform=1", "is at least 2; raise it"),
-        ("k=[0]", "is at least 1"),
+        ("uniform=1", "is out of range; use 2 or more"),
+        ("k=[0]", "is out of range; use 1 or more"),
         ("top=x", "whole number"),
     ],
 )

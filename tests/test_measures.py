@@ -236,7 +236,7 @@ ERRORS = {
     "measures.gap.every=-1": "measures.gap.every = -1: a number of epochs, 0 for never",
     "measures.gap.at=3": 'measures.gap.at = 3: is no list of epochs; write it as [0, 10, "end"]',
     'measures.gap.at=["ende"]': "is no list of epochs",
-    "measures.gap.batches=0": "measures.gap.batches = 0: is at least 1; raise it",
+    "measures.gap.batches=0": "measures.gap.batches = 0: is out of range; use 1 or more",
     "measures.gap.batches=x": "write one such as 50",
     "measures.gapp.every=1": "measures.gapp = 'gapp': there is no measure of this name; "
     "did you mean gap?",

@@ -10,20 +10,10 @@ from pathlib import Path
 
 import pytest
 from cases import command, copied, interrupted_run
-from tiny import TINY
 
 import optnas
 from optnas.base.escapes import for_shell
 from optnas.base.records import RunFolder
-from optnas.search import api
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "done"
-    api.run(TINY | {"search.epochs": 1}, out=out)
-    return out
-
 
 COMMANDS = """
 stopping NAME

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from cases import interrupted_run, timeless
-from tiny import TINY, every_variant, tiny_settings
+from tiny import TINY, every_variant, normal, tiny_settings
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -125,11 +125,6 @@ def theirs(name: str) -> str:
             return f"auxiliary.{layer}.{inner}.{last}"
         return f"layers.{layer}.{MACRO.operations.index(operation)}.{inner}.{last}"
     return name
-
-
-def normal(*shape: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def net_of(**more: Any) -> Any:

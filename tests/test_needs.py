@@ -59,7 +59,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "report/arms": ({"darts", "darts-minus", "sdarts-rs", "sdarts-adv"}, DECK),
     "report/figures": ({"darts", "darts-minus", "sdarts-rs", "sdarts-adv"}, DECK),
     "report/data": ({"none"}, "a dash: the points of a curve without a line"),
-    "report/static": ({"none"}, "a dash: the points of a curve without a line"),
+    "report/charts": ({"none"}, "a dash: the points of a curve without a line"),
     "search/exam/parts": ({"first-order"}, "what a limit of w is called, whoever reaches it"),
     "search/exam/stopping": ({"curvature"}, "a field of a trajectory"),
     "search/exam/measures": ({"darts"}, "the label of the default search"),

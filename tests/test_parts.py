@@ -365,7 +365,7 @@ def test_warmup_rises_to_the_initial_rate_then_follows_the_rest(name: str) -> No
     ("algorithm", "told"),
     [
         ({"name": "fair-darts", "threshold": 3.0}, r"algorithm\.threshold = 3\.0: a gate is"),
-        ({"name": "pc-darts", "warmup": 1.0}, r"algorithm\.warmup = 1\.0: a share"),
+        ({"name": "pc-darts", "warmup": 1.0}, r"algorithm\.warmup = 1\.0: is out of range"),
         ({"name": "drnas", "kl": -1.0}, r"algorithm\.kl = -1\.0: is not negative"),
     ],
 )

@@ -334,9 +334,9 @@ def test_a_data_set_the_table_lacks_is_refused_under_the_name_of_the_measure() -
 @pytest.mark.parametrize(
     ("word", "told"),
     [
-        ("uniform=1", "is at least 2; raise it"),
-        ("batch_size=1", "is at least 2; raise it"),
-        ("resamples=0", "is at least 1; raise it"),
+        ("uniform=1", "is out of range; use 2 or more"),
+        ("batch_size=1", "is out of range; use 2 or more"),
+        ("resamples=0", "is out of range; use 1 or more"),
         ("proxies=snip", "has no setting 'proxies'"),
     ],
 )

@@ -18,7 +18,7 @@ from tiny import TINY
 
 import optnas
 from optnas.report.declared import DeclaredStudy
-from optnas.search.showing import Epochs
+from optnas.search import showing
 from optnas.search.words import in_python
 from optnas.study.engines.base import Job
 from optnas.study.worker import execute
@@ -352,9 +352,18 @@ def test_the_report_of_a_study_from_a_dictionary(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "report.html").stat().st_size > 1e5
 
 
-def test_progress_of_a_search_that_goes_back() -> None:
+def test_progress_of_a_search_that_goes_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """As robust-darts does, also after a resume."""
+    clock = itertools.count(step=10.0)  # an epoch takes ten seconds
+    monkeypatch.setattr(showing, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
     benchmark: dict[str, Any] = {"table": "none", "accuracy": {}}
-    with Epochs(20, False) as shown:
+    with showing.Epochs(20, True) as shown:
         for epoch in (12, 13, 11, 12, 12):
             shown.add({"epoch": epoch, "valid_accuracy": 1.0, "benchmark": benchmark})
+    left = ["", ", about 70 s left", "", ", about 80 s left", ", about 3 min left"]
+    assert capsys.readouterr().err.splitlines() == [
+        f"epoch {epoch} of 20, valid 1.00 %{told}"
+        for epoch, told in zip((12, 13, 11, 12, 12), left, strict=True)
+    ]

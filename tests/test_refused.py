@@ -58,13 +58,6 @@ class Locked:
         return guarded
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "done"
-    api.run(TINY | {"search.epochs": 1}, out=out)
-    return out
-
-
 @pytest.fixture
 def locked(done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Locked]:
     """``runs/open`` and ``runs/secret/run``; once called, nobody enters ``runs/secret``."""

@@ -18,7 +18,7 @@ import torch.nn.functional as F  # noqa: N812
 from cases import console, finish, start, timeless, tiny_search
 from naive_supernet import NaiveSupernet
 from partial import naive_partial
-from tiny import train_batch, valid_batch
+from tiny import normal, train_batch, valid_batch
 from topics import text_of
 from torch import Tensor
 from torch.testing import assert_close
@@ -60,11 +60,6 @@ SHAPE = (NAS_BENCH_201.edge_count, NAS_BENCH_201.operation_count)
 def _beside_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """two_kinds.py is named by path, so that no other test meets its names."""
     monkeypatch.chdir(Path(__file__).parent)
-
-
-def normal(*shape: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def net_of(space: Space) -> Supernet:

@@ -20,7 +20,7 @@ from activations import as_relu, as_softplus, with_masks_held
 from naive_supernet import NaiveSupernet
 from scipy.sparse.linalg import LinearOperator, eigsh
 from test_gap import naive_of, naive_recalibrated, pixels
-from tiny import TINY, trained
+from tiny import TINY, normal, trained
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -43,11 +43,6 @@ from optnas.spaces.toy import TOY
 
 TIGHT = {"rtol": 1e-9, "atol": 1e-11}
 BATCHES, BATCH = 2, 12
-
-
-def normal(*shape: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def dense(function: Callable[[Tensor], Tensor], point: Tensor) -> Tensor:
@@ -375,15 +370,6 @@ def test_what_is_not_finite_is_no_eigenvalue() -> None:
     numbers = curvature(batches=2, batch_size=BATCH).measure(seen).numbers
     assert math.isnan(numbers["logits_max"])
     assert math.isnan(numbers["op_weights_max_low"])
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [({"batches": 1}, "batches = 1: is at least 2"), ({"weight_decay": -1.0}, "is at least 0")],
-)
-def test_settings_out_of_range(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        curvature(**settings)
 
 
 def test_the_figure(tmp_path: Path) -> None:

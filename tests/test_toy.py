@@ -10,7 +10,7 @@ import pytest
 import torch
 from cases import command, interrupted_run, refusal, timeless, tiny_search
 from naive_supernet import NaiveSupernet
-from tiny import TINY, every_space, every_variant
+from tiny import TINY, every_space, every_variant, normal
 from torch.testing import assert_close
 
 import optnas
@@ -56,10 +56,6 @@ def test_every_cell_round_trips() -> None:
     "space", [space for space in SPACES if space.network is None], ids=lambda space: space.name
 )
 def test_the_supernet_equals_its_naive_twin(space: Space) -> None:
-    def normal(*shape: int, seed: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
-
     sizes = {"channels": 3, "cells": 2, "classes": 5, "image_channels": 1}
     net = Supernet(space, **sizes, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with torch.random.fork_rng(devices=[]):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import timeless
+from cases import timeless, unsaved_run
 from tiny import TINY
 
 from optnas.base.cache import cache_folder
-from optnas.base.records import Record, RunFolder
+from optnas.base.records import RunFolder
 from optnas.base.toml import flat
 from optnas.search import api
 from optnas.search.settings.model import Settings
@@ -132,20 +131,10 @@ def test_a_resumed_run_is_one_run_with_each_epoch_once(
     monkeypatch.setenv("OPTNAS_HOME", str(cache_folder()))
     monkeypatch.setenv("HOME", str(tmp_path / "HOME"))
     monkeypatch.chdir(tmp_path / "elsewhere")
-    run, kept = tmp_path / "run", tmp_path / "kept.pt"
     again = {"name": "sharpness", "batch_size": 8, "every": 1}
     measures = {"measures.sharpness.every": 1, "measures.again": again}
     own = TINY | measures | {"tracking.name": name, "search.epochs": 3}
-
-    def stop(record: Record) -> None:
-        if record["epoch"] == 1:
-            shutil.copy(run / "checkpoints/last.pt", kept)
-        if record["epoch"] == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        api.run(own, out=run, on_epoch=stop)
-    shutil.move(kept, run / "checkpoints/last.pt")
+    run = unsaved_run(tmp_path / "run", own)
     api.resume(run)
     assert_shown(run, read(run))
     # A search that was taken back and went another way from epoch 2 on.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import interrupted_run, timeless
+from cases import interrupted_run, timeless, unsaved_run
 from tensorboard.backend.event_processing.event_accumulator import (
     SCALARS,
     TENSORS,
@@ -125,17 +125,7 @@ def test_alpha_may_be_left_out(tmp_path: Path) -> None:
 
 def test_a_resumed_run_has_each_step_once(tmp_path: Path) -> None:
     """The process dies after the record of epoch 2 and before its checkpoint."""
-    run, kept = tmp_path / "run", tmp_path / "kept.pt"
-
-    def stop(record: Record) -> None:
-        if record["epoch"] == 1:
-            shutil.copy(run / "checkpoints/last.pt", kept)
-        if record["epoch"] == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        api.run(TINY | BOARD | {"search.epochs": 3}, out=run, on_epoch=stop)
-    shutil.copy(kept, run / "checkpoints/last.pt")
+    run = unsaved_run(tmp_path / "run", TINY | BOARD | {"search.epochs": 3})
     api.resume(run)
     assert_board_is(run)
     assert [step for step, _ in scalars(run, "seconds")] == [0, 1, 2, 3]

@@ -6,6 +6,7 @@ import contextlib
 import copy
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from optnas.base import registry
@@ -51,6 +52,12 @@ def every_variant() -> list[tuple[str, dict[str, Any]]]:
             unrolled = {"algorithm__name": name, "algorithm__hypergradient": "unrolled"}
             variants.append((f"{name}-unrolled", unrolled))
     return variants
+
+
+def normal(*shape: int, seed: int) -> Tensor:
+    """Numbers from N(0, 1) in double precision."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def fingerprint(state: SearchState) -> dict[str, Any]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Literal
 
 from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm, ComputeHypergradient, HypergradientName
@@ -13,13 +11,12 @@ from optnas.algorithms.bilevel import Bilevel, Hypergradient, LossValue, Weights
 from optnas.algorithms.composed import composed
 from optnas.algorithms.parts.hypergradients import RelaxNow
 from optnas.base.registry import register
-from optnas.base.schema import NotNegative
+from optnas.base.schema import NotNegative, Positive
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Reading = Literal["published", "paper"]
-Positive = Annotated[float, Field(gt=0)]
 
 
 @register("hypergradient", "uphill")

@@ -10,10 +10,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol
 
-from pydantic import Field
-
 from optnas.algorithms.progress import Draw, Memory, Progress
-from optnas.base.schema import Part
+from optnas.base.schema import Count, Part
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +50,7 @@ HypergradientName = Annotated[Any, Part("hypergradient")]
 DerivativeName = Literal["exact", "finite-difference"]
 ProjectionName = Literal["published", "exact"]
 # A length in epochs; 0 is that of the run.
-EpochsOrRun = Annotated[int, Field(ge=0)]
+EpochsOrRun = Count
 
 Relax = Callable[["Tensor", Progress], "Tensor"]
 # operation weights, train loss as a function of them, progress, generator -> operation weights

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Literal
 
 from optnas.algorithms import parts
 from optnas.algorithms.base import (
@@ -17,7 +15,7 @@ from optnas.algorithms.base import (
 )
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
-from optnas.base.schema import NotNegative
+from optnas.base.schema import NotNegative, Positive
 from optnas.spaces.base import Space
 
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ def lambda_darts(
     weight: NotNegative = 0.25,
     alignment: AlignmentName = "cosine",
     derivative: DerivativeName = "finite-difference",
-    displacement: Annotated[float, Field(gt=0)] = 1e-4,
+    displacement: Positive = 1e-4,
     hypergradient: HypergradientName = "first-order",
     *,
     space: Space,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Literal
 
 from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm, Progress, WeightGradients
@@ -13,6 +11,7 @@ from optnas.algorithms.bilevel import Bilevel, Hypergradient
 from optnas.algorithms.parts.hypergradients import RelaxNow
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
+from optnas.base.schema import AtLeastOne
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +35,7 @@ STEPS, STOPPED, SUM, TRAIN, VALID = "steps", "stopped/", "sum/", "train/", "vali
 )
 def oles(
     threshold: float = 0.4,
-    window: Annotated[int, Field(ge=1)] = 20,
+    window: AtLeastOne = 20,
     reading: ReadingName = "published",
 ) -> Algorithm:
     """First-order DARTS with operation-level early stopping.

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm, HypergradientName, Progress, Relax
@@ -14,6 +12,7 @@ from optnas.algorithms.parts.hypergradients import RelaxNow
 from optnas.base.errors import UserError
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
+from optnas.base.schema import AtLeastOne, Share
 from optnas.spaces.base import Space
 
 if TYPE_CHECKING:
@@ -59,8 +58,8 @@ def normalised_edges(space: Space) -> Relax:
     year=2020,
 )
 def pc_darts(
-    k: Annotated[int, Field(ge=1)] = 2,
-    warmup: float = 0.3,
+    k: AtLeastOne = 2,
+    warmup: Share = 0.3,
     hypergradient: HypergradientName = "first-order",
     *,
     space: Space,
@@ -75,18 +74,11 @@ def pc_darts(
         space: the search space; the program supplies it, for its edges.
 
     Raises:
-        UserError: the share is no share, or K does not divide the channels.
+        UserError: K does not divide the channels.
 
     Reference: Xu et al., ICLR 2020, and its published code; deviations in
     docs/algorithms/pc-darts.md.
     """
-    if not 0 <= warmup < 1:
-        raise UserError(
-            "a share of the epochs that leaves some is at least 0 and below 1",
-            key="warmup",
-            value=warmup,
-            remedy="change its value",
-        )
 
     def cell(name: str, channels: int, space: Space) -> partial.PartialCell:
         if channels % k:

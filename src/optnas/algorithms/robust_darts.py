@@ -13,13 +13,13 @@ from optnas.algorithms.growth import check_rule, growth
 from optnas.base.errors import UserError
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
+from optnas.base.schema import AtLeastOne, Count, NotNegative, Positive
 
 if TYPE_CHECKING:
     import torch
 else:
     torch = lazy("torch")
 
-Count = Annotated[int, Field(ge=1)]
 # Memory: epochs that were looked at, the eigenvalues there; the epoch at which it ended, 0 before.
 LOOKED, EIGENVALUES, ENDED = "looked", "eigenvalues", "ended"
 
@@ -34,15 +34,15 @@ LOOKED, EIGENVALUES, ENDED = "looked", "eigenvalues", "ended"
 def robust_darts(
     reaction: Literal["stop", "adapt"] = "stop",
     decay_factor: Annotated[float, Field(gt=1)] = 10.0,
-    decay_max: Annotated[float, Field(gt=0)] = 0.03,
-    every: Count = 2,
-    batches: Count = 1,
-    batch_size: Annotated[int, Field(ge=0)] = 0,
-    diagonal: Annotated[float, Field(ge=0)] = 0.0,
-    window: Count = 5,
+    decay_max: Positive = 0.03,
+    every: AtLeastOne = 2,
+    batches: AtLeastOne = 1,
+    batch_size: Count = 0,
+    diagonal: NotNegative = 0.0,
+    window: AtLeastOne = 5,
     ratio: float = 1.3,
-    start: Count = 10,
-    delta: Count = 4,
+    start: AtLeastOne = 10,
+    delta: AtLeastOne = 4,
     hypergradient: HypergradientName = "first-order",
 ) -> Algorithm:
     """DARTS that goes back to an earlier epoch where the loss gets too sharp in alpha.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm, Memory, Perturb, Progress, Selection, Trial
@@ -21,6 +19,7 @@ from optnas.algorithms.chosen import (
 from optnas.algorithms.parts.perturbations import TrainLoss
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
+from optnas.base.schema import AtLeastOne
 from optnas.spaces.base import Space
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def drawn_cell(*, space: Space) -> Perturb:
     year=2019,
     needs=("noise",),
 )
-def rsps(cells: Annotated[int, Field(ge=1)] = 100, *, space: Space) -> Algorithm:
+def rsps(cells: AtLeastOne = 100, *, space: Space) -> Algorithm:
     """Random search with parameter sharing: alpha stays, each weight step trains a random cell.
 
     Before the last epoch k cells are drawn uniformly and validated with the shared weights; the

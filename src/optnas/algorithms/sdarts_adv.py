@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm, HypergradientName, ProjectionName
 from optnas.algorithms.composed import composed
 from optnas.base.registry import register
-from optnas.base.schema import NotNegative
+from optnas.base.schema import Count, NotNegative
 
 
 @register(
@@ -23,7 +19,7 @@ from optnas.base.schema import NotNegative
 def sdarts_adv(
     radius_start: NotNegative = 0.03,
     radius_end: NotNegative = 0.3,
-    steps: Annotated[int, Field(ge=0)] = 7,
+    steps: Count = 7,
     projection: ProjectionName = "published",
     hypergradient: HypergradientName = "first-order",
 ) -> Algorithm:

@@ -20,7 +20,9 @@ from optnas.base.refusals import UNIONS, alternatives, is_plain, wrong
 
 EMPTY = inspect.Parameter.empty
 # Annotations of settings that are numbers with a bound.
+Count = typing.Annotated[int, pydantic.Field(ge=0)]
 AtLeastOne = typing.Annotated[int, pydantic.Field(ge=1)]
+AtLeastTwo = typing.Annotated[int, pydantic.Field(ge=2)]
 NotNegative = typing.Annotated[float, pydantic.Field(ge=0)]
 Positive = typing.Annotated[float, pydantic.Field(gt=0)]
 Share = typing.Annotated[float, pydantic.Field(ge=0, lt=1)]

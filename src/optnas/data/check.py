@@ -11,11 +11,11 @@ import numpy as np
 
 from optnas.base.escapes import listed
 from optnas.data.sets.base import Dataset, Seen
+from optnas.data.sets.layouts import PARTS
 from optnas.data.sets.pictures import digest_of
 
 AT_ONCE = 1024
 MODES = {1: "grey", 3: "colour"}
-PARTS = {"train": "training", "test": "test"}
 GROUPS = 20  # of equal images that are named
 
 

@@ -5,7 +5,6 @@ Shape letters: N images held, B images of a batch, C channels, H height, W width
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +15,7 @@ from torch.nn.functional import interpolate
 from optnas.base import cache
 from optnas.base.errors import UserError
 from optnas.data.sets.base import Dataset, Moments
+from optnas.data.sets.pictures import digest_of
 
 RESIZE_CHUNK = 4096
 # Another one where `resize` changes: images in the cache were resized by the one that they name.
@@ -184,7 +184,10 @@ def shared_images(train: Images, valid: Images) -> str:
     Raises:
         UserError: more than 1 % of a half stand in the other one too.
     """
-    halves = {"training": _digests(train), "validation": _digests(valid)}
+    halves = {
+        name: [digest_of(pixels) for pixels in half.images_NCHW.cpu().numpy()]
+        for name, half in (("training", train), ("validation", valid))
+    }
     both = set(halves["training"]) & set(halves["validation"])
     counts = {name: sum(each in both for each in half) for name, half in halves.items()}
     for name, count in counts.items():
@@ -199,8 +202,3 @@ def shared_images(train: Images, valid: Images) -> str:
     count = counts["validation"]
     images = f"image{'s stand' if count > 1 else ' stands'}"
     return f"; {count} validation {images} in the training half too" if count else ""
-
-
-def _digests(images: Images) -> list[bytes]:
-    pixels_NCHW = images.images_NCHW.cpu().numpy()
-    return [hashlib.blake2b(each.tobytes(), digest_size=16).digest() for each in pixels_NCHW]

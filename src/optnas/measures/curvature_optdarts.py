@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optnas.base.errors import UserError
 from optnas.base.registry import register
+from optnas.base.schema import AtLeastTwo, NotNegative
 from optnas.measures.base import Cadence, Measure, Quantity, Values
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ QUANTITIES = {
 
 
 @register("measure", "curvature-optdarts")
-def curvature_optdarts(batch_size: int = 64, weight_decay: float = 3e-4) -> Measure:
+def curvature_optdarts(batch_size: AtLeastTwo = 64, weight_decay: NotNegative = 3e-4) -> Measure:
     """|largest signed eigenvalue| of H = d2 L_val(w, relax(alpha)) / d alpha2 + weight_decay I.
 
     L_val is the loss of one random batch of the validation half, augmented as in training, under
@@ -29,18 +29,12 @@ def curvature_optdarts(batch_size: int = 64, weight_decay: float = 3e-4) -> Meas
     noise: the measure `curvature` averages over batches.
 
     Args:
-        batch_size: images of the batch.
+        batch_size: images of the batch; one has no batch statistics.
         weight_decay: what is added to the diagonal.
-
-    Raises:
-        UserError: the batch is too small for batch statistics, or the decay is negative.
 
     Source: sodabori/OptDARTS at f5f0e59. Deviations: the batch is one of the measure's own random
     stream instead of the epoch's last one of the alpha step; the pass moves no running statistics.
     """
-    for key, value, least in (("batch_size", batch_size, 2), ("weight_decay", weight_decay, 0)):
-        if value < least:
-            raise UserError(f"is at least {least}", key=key, value=value, remedy="raise it")
 
     def measure(snapshot: Snapshot) -> Values:
         from optnas.data.batches import fresh_batch

@@ -8,13 +8,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from optnas.algorithms import parts
 from optnas.algorithms.base import ComputeHypergradient
 from optnas.algorithms.bilevel import Bilevel, Loss, LossValue, Weights
-from optnas.base.errors import UserError
 from optnas.base.registry import register
+from optnas.base.schema import AtLeastTwo, Count
 from optnas.measures.base import Cadence, Measure, Quantity, Values
 
 if TYPE_CHECKING:
@@ -44,7 +46,9 @@ QUANTITIES = {
 
 
 @register("measure", "hypergradient-error", needs=("virtual-step",))
-def hypergradient_error(unroll: int = 20, draws: int = 4, batch_size: int = 0) -> Measure:
+def hypergradient_error(
+    unroll: Annotated[int, Field(ge=5)] = 20, draws: AtLeastTwo = 4, batch_size: Count = 0
+) -> Measure:
     """Cosine and relative length of hypergradients beside one that unrolls many steps.
 
     The reference r is `parts.k_step` over ``unroll`` virtual steps of the run's weight optimizer
@@ -65,15 +69,7 @@ def hypergradient_error(unroll: int = 20, draws: int = 4, batch_size: int = 0) -
 
     Returns:
         The measure; its arrays are the gradients, [D, 1 + M, E, O], the reference first.
-
-    Raises:
-        UserError: a number is too small.
     """
-    least = {"unroll": 5, "draws": 2, "batch_size": 0}
-    given = {"unroll": unroll, "draws": draws, "batch_size": batch_size}
-    for key, bound in least.items():
-        if given[key] < bound:
-            raise UserError(f"is at least {bound}", key=key, value=given[key], remedy="raise it")
 
     def measure(snapshot: Snapshot) -> Values:
         import torch

@@ -12,12 +12,10 @@ Reference: Defazio et al., *The road less scheduled*, NeurIPS 2024.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from optnas.base.registry import register
-from optnas.base.schema import NotNegative, Share
+from optnas.base.schema import Count, NotNegative, Share
 from optnas.optimizers.signatures import imported
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ def schedule_free_sgd(
     lr: NotNegative = 1.0,
     momentum: Share = 0.9,
     weight_decay: NotNegative = 0.0,
-    warmup_steps: Annotated[int, Field(ge=0)] = 0,
+    warmup_steps: Count = 0,
     r: float = 0.0,
     weight_lr_power: float = 2.0,
 ) -> Optimizer:
@@ -61,7 +59,7 @@ def schedule_free_adamw(
     betas: tuple[Share, Share] = (0.9, 0.999),
     eps: NotNegative = 1e-8,
     weight_decay: NotNegative = 0.0,
-    warmup_steps: Annotated[int, Field(ge=0)] = 0,
+    warmup_steps: Count = 0,
     r: float = 0.0,
     weight_lr_power: float = 2.0,
 ) -> Optimizer:

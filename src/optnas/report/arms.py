@@ -18,6 +18,7 @@ from optnas.optimizers.signatures import torch_signature
 ALGORITHM, WEIGHT, ARCH = NAMES
 TRADITIONAL = [{WEIGHT: w, ARCH: a} for w, a in itertools.product(("SGD", "Adam"), repeat=2)]
 OTHER_COLOURS = ("#009E73", "#CC79A7", "#000000", "#8C6D31")
+# In the order of legends and tables.
 ALGORITHM_LOOKS = {
     "darts": ("#000000", "solid"),
     "darts-minus": ("#009E73", "dashdot"),

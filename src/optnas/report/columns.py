@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from optnas.base.columns import quantity_of, symbol
+from optnas.base.columns import symbol
 from optnas.base.errors import UserError, did_you_mean
 from optnas.base.records import Record, RunFolder
 from optnas.base.registry import register
@@ -82,14 +82,11 @@ def _is_setting(column: str, sections: set[str]) -> bool:
 
 def _told(asked: str, runs: Sequence[RunFolder]) -> tuple[str, str, str]:
     """The column behind a name, its title and its unit; that of a measure is in its lines."""
-    from optnas.analysis.claims.columns import MEASURE, column_of
+    from optnas.analysis.claims.columns import MEASURE, column_of, in_words
 
     if not asked.startswith(MEASURE):
         found = column_of(asked)
-        quantity = quantity_of(found.name)
-        words = asked if quantity is None else quantity.words or asked
-        dataset = found.name.partition(".")[2] if found.name.startswith("benchmark.") else ""
-        return found.name, ", ".join(filter(None, [words, dataset])), found.unit
+        return found.name, in_words(asked), found.unit
     _, label, *keys = asked.split(".")
     lines = [line for run in runs for line in run.read_measures(label)]
     units = [str(line["units"].get(keys[0], "")) for line in lines if keys]

@@ -35,6 +35,7 @@ AS_OPTDARTS = (
     "measure.curvature-optdarts.top_eigenvalue",
 )
 PAIR_LEGEND = "weight optimizer + architecture optimizer"
+# Those that the figures compare, and how titles spell them.
 DECK = {
     "darts": "DARTS",
     "darts-minus": "DARTS-",

@@ -18,7 +18,15 @@ from optnas.analysis.runs import plain
 from optnas.base.columns import RECORD, SUPERNET_ACCURACY, TOP_EIGENVALUE, symbol
 from optnas.base.escapes import for_csv, for_latex
 from optnas.measures.drawing import pair_look
-from optnas.report.arms import ALGORITHM, Arm, pair_arms, pair_of, pairs_in, runs_of
+from optnas.report.arms import (
+    ALGORITHM,
+    ALGORITHM_LOOKS,
+    Arm,
+    pair_arms,
+    pair_of,
+    pairs_in,
+    runs_of,
+)
 from optnas.report.material import Material
 
 # Name, unit, digits after the point.
@@ -69,10 +77,11 @@ def summary(material: Material) -> list[Line]:
     there is none, and each value is a line.
 
     Returns:
-        The lines, algorithms in the order of the runs, pairs in that of the legend.
+        The lines, pairs in the order of the legend, algorithms in that of `ALGORITHM_LOOKS`; others
+        behind them in that of the runs.
     """
     names = dict.fromkeys(material.runs.settings.get(ALGORITHM, []))
-    known = [n for n in ("darts", "darts-minus", "sdarts-rs", "sdarts-adv", "random") if n in names]
+    known = [name for name in ALGORITHM_LOOKS if name in names]
     ordered = [*known, *(name for name in names if name not in known)]
     return [
         Line(

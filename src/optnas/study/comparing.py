@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from optnas.analysis.alike import REMEDY, label_of
 from optnas.analysis.claims.columns import ALONE as CELL
-from optnas.analysis.claims.columns import MEASURE, NAMES, column_of
+from optnas.analysis.claims.columns import MEASURE, NAMES, column_of, in_words
 from optnas.analysis.claims.declare import TRANSFORMS, WITH_ANOTHER, Response
 from optnas.analysis.compare import ALPHA, Centre, Pair, Value, centres, too_few
 from optnas.analysis.compare import compare as compare_values
 from optnas.analysis.references import noise_words
 from optnas.analysis.runs import Runs
-from optnas.base.columns import Better, quantity_of
+from optnas.base.columns import Better
 from optnas.base.errors import UserError, did_you_mean
 from optnas.base.folder import folder_path
 from optnas.base.records import RunFolder
@@ -369,11 +369,7 @@ def words_of(response: Response) -> str:
     name = response.column
     if name in TRAINED:
         return f"{name.rpartition('.')[2]} accuracy of the trained cell, {response.transform}"
-    quantity = quantity_of(column_of(name).name)
-    words = name if quantity is None else quantity.words or name
-    column = column_of(name).name
-    dataset = column.partition(".")[2] if column.startswith("benchmark.") else ""
-    return ", ".join(filter(None, [words, dataset, response.transform]))
+    return f"{in_words(name)}, {response.transform}"
 
 
 def _better(response: Response) -> Better:

@@ -14,11 +14,9 @@ from optnas.base.folder import folder_path
 from optnas.base.records import FINISHED, RunFolder, find_runs
 from optnas.study.folder import runs_of
 from optnas.study.states import State, look, state_of
-from optnas.study.tables import table_of
+from optnas.study.tables import common_table, table_of
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from optnas.analysis.claims.judge import Finding
     from optnas.analysis.references import References
     from optnas.analysis.tuning import RateArm
@@ -82,7 +80,8 @@ def judge(
     chosen = choose_claims(claims)
     runs = runs_of(study, folder_path(out), data=data, numbers_version=numbers_version)
     frame = table_of(runs, benchmark=benchmark, data=data, recorded=recorded)
-    name = _table_name(frame, benchmark, hold or {})
+    held = benchmark or (hold or {}).get("benchmark.table")
+    name = str(held or common_table(frame))  # the judgement holds it as any other setting
     lines, noise, remark = _references(name, data)
     swept = [] if sweep is None else find_runs(Path(sweep))
     arms = [] if sweep is None else [_tuned(Path(sweep), swept)]
@@ -96,12 +95,6 @@ def judge(
         tuned="; ".join(map(str, arms)),
         left_out=[why for state, why in [*looks, *map(look, swept)] if state == "unreadable"],
     )
-
-
-def _table_name(frame: pd.DataFrame, asked: str | None, hold: Mapping[str, Any]) -> str:
-    """The table of most runs, which the judgement holds as any other setting."""
-    held = asked or hold.get("benchmark.table")
-    return str(held or frame.drop_duplicates("id")["benchmark.table"].mode().iloc[0])
 
 
 def _references(table: str, data: Path | None) -> tuple[References, Mapping[str, Noise], str]:

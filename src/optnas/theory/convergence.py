@@ -87,15 +87,7 @@ class Settings:
         Raises:
             UserError: a value is out of range or unknown.
         """
-        least_of = {"side": 2, "nodes": 3, "channels": 1, "samples": 2, "steps": 2, "cells": 4}
-        for key, fewest in {**least_of, "seeds": 1}.items():
-            if getattr(self, key) < fewest:
-                raise UserError(
-                    f"is at least {fewest}",
-                    key=f"--{key}",
-                    value=getattr(self, key),
-                    remedy="raise it",
-                )
+        inputs.check_least(self, side=2, nodes=3, channels=1, samples=2, steps=2, cells=4, seeds=1)
         if self.weight <= 0:
             raise UserError(
                 "is a positive weight", key="--weight", value=self.weight, remedy="raise it"

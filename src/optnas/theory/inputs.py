@@ -40,6 +40,22 @@ class Sizes(Protocol):
 S = TypeVar("S", bound=Sizes)
 
 
+def check_least(settings: Sizes, **least: int) -> None:
+    """Refuse a size below its least.
+
+    Args:
+        settings: the sizes.
+        **least: the smallest of each that can be run.
+
+    Raises:
+        UserError: one is smaller.
+    """
+    for key, fewest in least.items():
+        value = getattr(settings, key)
+        if value < fewest:
+            raise UserError(f"is at least {fewest}", key=f"--{key}", value=value, remedy="raise it")
+
+
 def run_seeds(
     of_seed: Callable[[S, Path | None, int], dict[str, Any]],
     settings: S,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from optnas.base.errors import UserError
+from pydantic import Field
+
 from optnas.base.registry import register
+from optnas.base.schema import AtLeastOne, AtLeastTwo
 from optnas.measures.base import Cadence, Measure, Quantity, Values
 from optnas.measures.operations.phi import holds
 
@@ -25,7 +27,11 @@ QUANTITIES = {
 
 @register("measure", "theory")
 def theory(
-    channels: int = 16, samples: int = 12, draws: int = 24, side: int = 4, delta: float = 0.05
+    channels: AtLeastOne = 16,
+    samples: AtLeastTwo = 12,
+    draws: AtLeastOne = 24,
+    side: AtLeastTwo = 4,
+    delta: Annotated[float, Field(gt=0, lt=1)] = 0.05,
 ) -> Measure:
     """Violations of the bound 1 - eta lambda / 4 in the theorem's cell, at the search's A.
 
@@ -45,18 +51,7 @@ def theory(
         draws: of initial parameters.
         side: height and width of the images after shrinking, in pixels.
         delta: the probability of failure that the claim allows.
-
-    Raises:
-        UserError: a number is out of range.
     """
-    for key, value, least in (
-        *(("channels", channels, 1), ("samples", samples, 2)),
-        *(("draws", draws, 1), ("side", side, 2)),
-    ):
-        if value < least:
-            raise UserError(f"is at least {least}", key=key, value=value, remedy="raise it")
-    if not 0 < delta < 1:
-        raise UserError("is a probability", key="delta", value=delta, remedy="write one as 0.05")
 
     def measure(snapshot: Snapshot) -> Values:
         from optnas.theory.convergence import bound_of

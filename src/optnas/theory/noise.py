@@ -5,10 +5,12 @@ Shapes: N minibatches, J coordinates, W all weights, D draws.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from optnas.base.errors import UserError
+from pydantic import Field
+
 from optnas.base.registry import register
+from optnas.base.schema import AtLeastOne, AtLeastTwo
 from optnas.measures.base import Cadence, Measure, Quantity, Values
 
 if TYPE_CHECKING:
@@ -47,11 +49,11 @@ QUANTITIES = {
 
 @register("measure", "noise")
 def noise(
-    batches: int = 256,
-    coordinates: int = 5000,
-    images: int = 512,
-    eigenvalues: int = 3,
-    draws: int = 10,
+    batches: Annotated[int, Field(ge=16)] = 256,
+    coordinates: AtLeastOne = 5000,
+    images: AtLeastTwo = 512,
+    eigenvalues: AtLeastOne = 3,
+    draws: AtLeastOne = 10,
 ) -> Measure:
     """Tails of the gradient noise of w, and the sharpness of the train loss in w, A fixed.
 
@@ -81,16 +83,7 @@ def noise(
         images: of the batch of L.
         eigenvalues: how many of the largest.
         draws: of directions and of sign vectors.
-
-    Raises:
-        UserError: a number is out of range.
     """
-    for key, value, least in (
-        *(("batches", batches, 16), ("coordinates", coordinates, 1), ("images", images, 2)),
-        *(("eigenvalues", eigenvalues, 1), ("draws", draws, 1)),
-    ):
-        if value < least:
-            raise UserError(f"is at least {least}", key=key, value=value, remedy="raise it")
 
     def measure(snapshot: Snapshot) -> Values:
         from optnas.theory import tails

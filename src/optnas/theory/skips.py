@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm, Progress
-from optnas.base.errors import UserError
 from optnas.spaces.base import Space
 from optnas.spaces.darts import network
 from optnas.spaces.operations import darts as operations
@@ -108,15 +107,7 @@ class Settings:
         Raises:
             UserError: a value is out of range.
         """
-        ones = dict.fromkeys(("channels", "cells", "epochs", "seeds"), 1)
-        for key, fewest in {"images": BATCH, **ones}.items():
-            if getattr(self, key) < fewest:
-                raise UserError(
-                    f"is at least {fewest}",
-                    key=f"--{key}",
-                    value=getattr(self, key),
-                    remedy="raise it",
-                )
+        inputs.check_least(self, images=BATCH, channels=1, cells=1, epochs=1, seeds=1)
 
     def of(self, share: float, seed: int, folder: Path | None) -> RunSettings:
         """The settings of one training."""

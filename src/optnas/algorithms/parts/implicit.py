@@ -15,23 +15,20 @@ batches at hand. Shapes: E edges, O operations.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, NamedTuple
-
-from pydantic import Field
+from typing import TYPE_CHECKING, NamedTuple
 
 from optnas.algorithms.base import ComputeHypergradient
 from optnas.algorithms.bilevel import Bilevel, Hypergradient
 from optnas.algorithms.parts.hypergradients import RelaxNow
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
+from optnas.base.schema import AtLeastOne, NotNegative
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 else:
     torch = lazy("torch")
-
-Count = Annotated[int, Field(ge=1)]
 
 
 @register(
@@ -41,7 +38,7 @@ Count = Annotated[int, Field(ge=1)]
     limit="implicit",
     limit_at={"terms": 200},
 )
-def neumann(terms: Count = 3) -> ComputeHypergradient:
+def neumann(terms: AtLeastOne = 3) -> ComputeHypergradient:
     """The implicit gradient by K terms of a Neumann series in the weight optimizer's own step.
 
     With Phi(w, alpha) the step that the configured optimizer would take from w under its live
@@ -88,7 +85,7 @@ def neumann(terms: Count = 3) -> ComputeHypergradient:
     limit_at={"iterations": 8, "damping": 0.0},
 )
 def conjugate_gradient(
-    iterations: Count = 5, damping: Annotated[float, Field(ge=0)] = 0.01
+    iterations: AtLeastOne = 5, damping: NotNegative = 0.01
 ) -> ComputeHypergradient:
     """The implicit gradient by conjugate gradients: (H + d + rho) q = v.
 

@@ -14,14 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from optnas.algorithms.base import Perturb, Progress, ProjectionName
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
-from optnas.base.schema import NotNegative
+from optnas.base.schema import Count, NotNegative
 
 if TYPE_CHECKING:
     import torch
@@ -98,7 +96,7 @@ def uniform(
 def attack(
     radius_start: NotNegative = 0.03,
     radius_end: NotNegative = 0.3,
-    steps: Annotated[int, Field(ge=0)] = 7,
+    steps: Count = 7,
     projection: ProjectionName = "published",
 ) -> Perturb:
     """Sign-gradient ascent of the train loss inside the box around A.

@@ -9,15 +9,14 @@ batches at hand, L_k the train loss of step k. Shapes: E edges, O operations.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from optnas.algorithms.base import ComputeHypergradient
 from optnas.algorithms.bilevel import Bilevel, GradientsAt, Hypergradient, Loss, Weights
 from optnas.algorithms.parts.hypergradients import RelaxNow
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
+from optnas.base.schema import AtLeastOne, Positive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,11 +27,10 @@ else:
     torch = lazy("torch")
 
 NEEDS = ("virtual-step", "train-batch", "train-batches")
-Steps = Annotated[int, Field(ge=1)]
 
 
 @register("hypergradient", "k-step", needs=NEEDS, limit="converged", limit_at={"steps": 300})
-def k_step(steps: Steps = 2) -> ComputeHypergradient:
+def k_step(steps: AtLeastOne = 2) -> ComputeHypergradient:
     """Gradient through K virtual steps of the weight optimizer, back to the live weights.
 
     d L_val(w_K(alpha), A) / d alpha with w_0 = w and w_(k+1) = step(w_k, d L_k(w_k, A) / dw), the
@@ -79,9 +77,7 @@ def k_step(steps: Steps = 2) -> ComputeHypergradient:
     limit="converged",
     limit_at={"steps": 300, "multiplier": 1e6},
 )
-def value_function(
-    steps: Steps = 2, multiplier: Annotated[float, Field(gt=0)] = 100.0
-) -> ComputeHypergradient:
+def value_function(steps: AtLeastOne = 2, multiplier: Positive = 100.0) -> ComputeHypergradient:
     """The gradient of the value-function penalty, of first derivatives only.
 
         min over w of  L_val(w, A) + c (L_tr(w, A) - min over z of L_tr(z, A))

@@ -63,6 +63,15 @@ def column_of(name: str) -> Column:
     return Column(column, symbol(quantity.unit), supplied_by, quantity.better)
 
 
+def in_words(name: str) -> str:
+    """A column in words, such as ``train loss``; that of a benchmark with its data set."""
+    column = column_of(name).name
+    quantity = recorded(column)
+    words = name if quantity is None else quantity.words or name
+    dataset = column.partition(".")[2] if column.startswith("benchmark.") else ""
+    return ", ".join(filter(None, [words, dataset]))
+
+
 def _measured(column: str) -> Quantity | None:
     """What a measure says of its quantity; one that is a table has a column per entry."""
     _, label, *rest = column.split(".")

@@ -6,7 +6,8 @@ from collections import Counter
 
 from optnas.base.escapes import listed
 from optnas.cli.printing.text import aligned, plural, say
-from optnas.data.check import GROUPS, PARTS, Report
+from optnas.data.check import GROUPS, Report
+from optnas.data.sets.layouts import PARTS
 
 GROUPS_SHOWN = 3
 SHOWN = 20  # classes, sizes and refused images that are listed, twice the number of sizes

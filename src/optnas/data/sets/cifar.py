@@ -127,8 +127,7 @@ class Cifar:
         published: functools.partial[np.ndarray] | None = None,
     ) -> Dataset:
         size = rows.size()
-        kind = {"train": "training"}.get(part.name, part.name)
-        title = f"{kind} images of {self.title}"
+        title = f"{layouts.PARTS[part.name]} images of {self.title}"
         note += layouts.of_published(size, part.size, title, rows.files[0].parent)
         return Dataset(
             name=self.name,

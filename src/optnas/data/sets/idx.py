@@ -77,9 +77,8 @@ class Idx:
                 where=images,
                 remedy=f"use the files of {self.title} as they were distributed",
             )
-        kind = {"train": "training"}.get(part, part)
         told = layouts.of_published(
-            count[0], published, f"{kind} images of {self.title}", images.parent
+            count[0], published, f"{layouts.PARTS[part]} images of {self.title}", images.parent
         )
         return Dataset(
             name=self.name,

@@ -18,6 +18,8 @@ from optnas.data.sets.base import Stamps, stamps
 # Hubs name the parts of a data set by their place: train-00000-of-00002.parquet, later with a hash
 # behind it.
 SHARD = re.compile(r"-(\d+)-of-(\d+)(?=[-.])")
+# What the parts of a data set are called, by the names of their files.
+PARTS = {"train": "training", "test": "test"}
 FIX_FILE = "copy the file again"
 NO_FOLDER = "or take data.name=digits, which comes with the package"
 

@@ -173,10 +173,9 @@ def look(data: bytes | None, where: object, key: str | None, told: str, label: i
     return Seen(told, label, size, mode, digest_of(pixels_HWC))
 
 
-def digest_of(pixels_HWC: np.ndarray) -> bytes:
+def digest_of(pixels: np.ndarray) -> bytes:
     """What two images have in common that are the same pixel for pixel."""
-    shape = str(pixels_HWC.shape).encode()
-    content = shape + np.ascontiguousarray(pixels_HWC).tobytes()
+    content = str(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()
     return hashlib.blake2b(content, digest_size=16).digest()
 
 

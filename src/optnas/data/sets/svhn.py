@@ -41,8 +41,8 @@ def _open(folder: Path, part: str) -> Dataset:
     name = f"{part}_32x32.mat"
     (path,) = layouts.named(folder / NAME, (name,), layouts.fix(f"{NAME}/{name}"))
     size = len(_load(path, stamps((path,)))[1])
-    kind = {"train": "training"}.get(part, part)
-    told = layouts.of_published(size, PUBLISHED[part], f"{kind} images of SVHN", path)
+    title = f"{layouts.PARTS[part]} images of SVHN"
+    told = layouts.of_published(size, PUBLISHED[part], title, path)
     return Dataset(
         name=NAME,
         classes=10,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from optnas.base.errors import UserError
 from optnas.base.registry import register
+from optnas.base.schema import AtLeastTwo, Count
 from optnas.measures.base import Cadence, Measure, Quantity, Values
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ QUANTITIES = {
 
 
 @register("measure", "agreement")
-def agreement(batches: int = 8, batch_size: int = 0) -> Measure:
+def agreement(batches: AtLeastTwo = 8, batch_size: Count = 0) -> Measure:
     """Agreement of d L_train / dA and d L_valid / dA, and the gradient of alpha, by operation.
 
     With w fixed, g_n = d L_n / dA of batch n under its own batch-norm statistics, G the mean of g_n
@@ -53,13 +53,7 @@ def agreement(batches: int = 8, batch_size: int = 0) -> Measure:
     Args:
         batches: of each half; the first images, the same in every epoch and run.
         batch_size: images of each; 0 for that of a training step.
-
-    Raises:
-        UserError: a number is out of range.
     """
-    for key, value, least in (("batches", batches, 2), ("batch_size", batch_size, 0)):
-        if value < least:
-            raise UserError(f"is at least {least}", key=key, value=value, remedy="raise it")
 
     def measure(snapshot: Snapshot) -> Values:
         from optnas.measures.agreement.maths import cosine, gradients, mean_cosine, sign_agreement

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from optnas.base.errors import UserError
 from optnas.base.registry import register
+from optnas.base.schema import AtLeastOne, AtLeastTwo, Count, NotNegative
 from optnas.measures.base import Cadence, Measure, Quantity, Values
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ QUANTITIES = {
 @register("measure", "curvature")
 def curvature(
     loss: Literal["valid", "train"] = "valid",
-    batches: int = 4,
-    batch_size: int = 0,
+    batches: AtLeastTwo = 4,
+    batch_size: Count = 0,
     statistics: Literal["batch", "recalibrated"] = "batch",
-    recalibration: int = 50,
-    weight_decay: float = 0.0,
+    recalibration: AtLeastOne = 50,
+    weight_decay: NotNegative = 0.0,
 ) -> Measure:
     """Exact second derivatives of a loss in alpha and in A, w fixed, averaged over fixed batches.
 
@@ -62,20 +62,7 @@ def curvature(
         statistics: batch norm by each batch's own, or by fixed ones recalibrated at A.
         recalibration: training batches that the recalibrated statistics are averaged over.
         weight_decay: added to the diagonal in logits; published codes add theirs, 0.001.
-
-    Raises:
-        UserError: a number is out of range.
     """
-    least = {"batches": 2, "batch_size": 0, "recalibration": 1, "weight_decay": 0}
-    given = {
-        "batches": batches,
-        "batch_size": batch_size,
-        "recalibration": recalibration,
-        "weight_decay": weight_decay,
-    }
-    for key, bound in least.items():
-        if given[key] < bound:
-            raise UserError(f"is at least {bound}", key=key, value=given[key], remedy="raise it")
 
     def measure(snapshot: Snapshot) -> Values:
         import torch

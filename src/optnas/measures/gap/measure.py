@@ -5,10 +5,12 @@ Shapes: E edges, O operations.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from optnas.base.errors import UserError
+from pydantic import Field
+
 from optnas.base.registry import register
+from optnas.base.schema import AtLeastOne, Count
 from optnas.measures.base import Measure, Quantity, Values
 from optnas.spaces import is_connected
 
@@ -39,7 +41,11 @@ QUANTITIES = {
 
 
 @register("measure", "gap")
-def gap(batches: int = 50, batch_size: int = 0, part: float = 0.25) -> Measure:
+def gap(
+    batches: AtLeastOne = 50,
+    batch_size: Count = 0,
+    part: Annotated[float, Field(gt=0, lt=1)] = 0.25,
+) -> Measure:
     """Supernet accuracy at A, at its one-hot cell, and what the benchmark says of that cell.
 
     On the whole validation half, w fixed, with s at A in the run's own batch-norm mode, q0 at the
@@ -61,15 +67,7 @@ def gap(batches: int = 50, batch_size: int = 0, part: float = 0.25) -> Measure:
         batches: training batches that the statistics are averaged over.
         batch_size: images of each; 0 for that of a training step.
         part: t of the partway gap.
-
-    Raises:
-        UserError: a number is out of range.
     """
-    if not 0 < part < 1:
-        raise UserError("is between 0 and 1", key="part", value=part, remedy="write 0.25")
-    for key, value, least in (("batches", batches, 1), ("batch_size", batch_size, 0)):
-        if value < least:
-            raise UserError(f"is at least {least}", key=key, value=value, remedy="raise it")
 
     def measure(snapshot: Snapshot) -> Values:
         A_EO, choice = snapshot.op_weights_EO, snapshot.choice

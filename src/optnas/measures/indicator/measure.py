@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from optnas.base.errors import UserError
 from optnas.base.registry import register
+from optnas.base.schema import AtLeastOne, AtLeastTwo
 from optnas.measures.base import Measure, Quantity, Values
 from optnas.spaces import Architecture, is_connected, supernet_string
 from optnas.spaces.tables import Question
@@ -66,15 +67,15 @@ QUANTITIES = {
 
 @register("measure", "indicator")
 def indicator(
-    uniform: int = 500,
-    top: int = 500,
-    images: int = 1000,
-    batch_size: int = 250,
+    uniform: AtLeastTwo = 500,
+    top: AtLeastTwo = 500,
+    images: AtLeastTwo = 1000,
+    batch_size: AtLeastTwo = 250,
     statistics: Literal["batch", "recalibrated"] = "batch",
-    batches: int = 20,
+    batches: AtLeastOne = 20,
     everything: bool = False,
-    resamples: int = 1000,
-    k: list[int] = [1, 5, 10, 50],  # noqa: B006, a default that the settings show
+    resamples: AtLeastOne = 1000,
+    k: list[AtLeastOne] = [1, 5, 10, 50],  # noqa: B006, a default that the settings show
     dataset: str = "",
 ) -> Measure:
     """How one-shot accuracies of many cells, all with the weights of w, agree with the benchmark.
@@ -92,17 +93,7 @@ def indicator(
         k: sizes of the predicted top.
         dataset: the table's data set to compare with; empty for that of the search, or the table's
             first where it has none of this name.
-
-    Raises:
-        UserError: a number is too small.
     """
-    check_least("uniform", uniform, least=2)
-    check_least("top", top, least=2)
-    check_least("images", images, least=2)
-    check_least("batch_size", batch_size, least=2)
-    check_least("batches", batches, least=1)
-    check_least("resamples", resamples, least=1)
-    check_least("k", min(k, default=1), least=1)
 
     def measure(snapshot: Snapshot) -> Values:
         from optnas.measures.indicator.oneshot import distinct, score_cells
@@ -156,21 +147,6 @@ def indicator(
         quick={"uniform": 10, "top": 6, "images": 20, "batch_size": 10, "resamples": 20},
         least_batch=least_batch,
     )
-
-
-def check_least(key: str, value: int, least: int) -> None:
-    """Refuse a setting below its least value.
-
-    Raises:
-        UserError: it is.
-    """
-    if value < least:
-        raise UserError(
-            f"is at least {least}",
-            key=key,
-            value=value,
-            remedy="raise it",
-        )
 
 
 def _compared(

@@ -5,10 +5,13 @@ Shapes: E edges, O operations, G points per axis.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from optnas.base.errors import UserError
 from optnas.base.registry import register
+from optnas.base.schema import AtLeastOne, AtLeastTwo, Count, NotNegative
 from optnas.measures.base import Measure, Quantity, Values
 from optnas.measures.landscape.surfaces import SMOOTHNESS_UNIT, Plane, PointSpace, PointStatistics
 
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
 POINTS = "percentage points"
 RADIUS = {"op-weights": 0.3, "logits": 3.0}
 OPTDARTS_RADIUS = 1.0
-LEAST_POINTS = 5
 QUANTITIES = {
     "images": Quantity("images"),
     "loss": Quantity("nats", "lower"),
@@ -49,12 +51,12 @@ QUANTITIES = {
 def landscape(
     plane: Plane = "gradient",
     space: PointSpace = "op-weights",
-    radius: float = 0.0,
-    points: int = 21,
-    images: int = 1000,
+    radius: NotNegative = 0.0,
+    points: Annotated[int, Field(ge=5)] = 21,
+    images: Count = 1000,
     statistics: PointStatistics = "run",
-    batches: int = 10,
-    path_points: int = 21,
+    batches: AtLeastOne = 10,
+    path_points: AtLeastTwo = 21,
 ) -> Measure:
     """Validation loss and accuracy on a plane through A, and on the segment to the derived cell.
 
@@ -79,13 +81,8 @@ def landscape(
         path_points: of the path.
 
     Raises:
-        UserError: a number is out of range.
+        UserError: the points are even, or the plane is not one of this space.
     """
-    least = {"radius": 0, "points": LEAST_POINTS, "images": 0, "batches": 1, "path_points": 2}
-    given = {"radius": radius, "points": points, "images": images, "batches": batches}
-    for key, value in {**given, "path_points": path_points}.items():
-        if value < least[key]:
-            raise UserError(f"is at least {least[key]}", key=key, value=value, remedy="raise it")
     if points % 2 == 0:
         raise UserError(
             "the centre is a point of the grid", key="points", value=points, remedy="make it odd"

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from optnas.base.registry import register
+from optnas.base.schema import AtLeastOne, AtLeastTwo
 from optnas.measures.base import Measure, Quantity, Values
-from optnas.measures.indicator.measure import asked, check_least, draw_cells, judged_batches
+from optnas.measures.indicator.measure import asked, draw_cells, judged_batches
 from optnas.spaces import is_connected
 
 if TYPE_CHECKING:
@@ -49,11 +50,11 @@ QUANTITIES = {
 
 @register("measure", "proxies")
 def proxies(
-    uniform: int = 100,
-    top: int = 100,
-    batch_size: int = 64,
-    images: int = 1000,
-    resamples: int = 1000,
+    uniform: AtLeastTwo = 100,
+    top: AtLeastTwo = 100,
+    batch_size: AtLeastTwo = 64,
+    images: AtLeastTwo = 1000,
+    resamples: AtLeastOne = 1000,
     dataset: str = "",
 ) -> Measure:
     """Rank correlations with the benchmark of one-shot accuracies, proxies and counts of cells.
@@ -70,15 +71,7 @@ def proxies(
         resamples: bootstrap resamples of an interval.
         dataset: the table's data set to compare with; empty for that of the search, or the table's
             first where it has none of this name.
-
-    Raises:
-        UserError: a number is too small.
     """
-    check_least("uniform", uniform, least=2)
-    check_least("top", top, least=2)
-    check_least("batch_size", batch_size, least=2)
-    check_least("images", images, least=2)
-    check_least("resamples", resamples, least=1)
 
     def measure(snapshot: Snapshot) -> Values:
         question = asked(snapshot, dataset)

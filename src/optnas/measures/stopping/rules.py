@@ -1,7 +1,7 @@
 """The rules: registered functions of a trajectory ``run``; the parameters after it are settings.
 
     @register("stopping", "skips", needs=("skips",))
-    def skips(run: Trajectory, skips: Positive = 2) -> Decision: ...
+    def skips(run: Trajectory, skips: AtLeastOne = 2) -> Decision: ...
 
 ``needs`` names the fields of the trajectory, beside its epochs, that a rule reads. Every epoch is a
 record; the curvature is evaluated at some epochs only, and the eigenvalue rule counts those
@@ -15,16 +15,13 @@ import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
-
-from pydantic import Field
+from typing import NamedTuple
 
 from optnas.algorithms.growth import check_rule, growth
 from optnas.base.records import FIRST_EPOCH
 from optnas.base.registry import register
+from optnas.base.schema import AtLeastOne, Count
 
-Positive = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[int, Field(ge=0)]
 SEEN = "decides from what it has seen"  # the exam's check that a rule looks at no later epoch
 
 
@@ -87,11 +84,11 @@ class Decision(NamedTuple):
 @register("stopping", "eigenvalue", needs=("curvature",))
 def eigenvalue(
     run: Trajectory,
-    window: Positive = 5,
+    window: AtLeastOne = 5,
     ratio: float = 1.3,
-    start: NotNegative = 10,
-    delta: Positive = 4,
-    every: NotNegative = 0,
+    start: Count = 10,
+    delta: AtLeastOne = 4,
+    every: Count = 0,
 ) -> Decision:
     """Stop when the local mean of the top eigenvalue grows too fast; the rule of RobustDARTS.
 
@@ -137,7 +134,7 @@ def _ends_out_of_step(epochs: Sequence[int]) -> bool:
 
 
 @register("stopping", "skips", needs=("skips",))
-def skips(run: Trajectory, skips: Positive = 2) -> Decision:
+def skips(run: Trajectory, skips: AtLeastOne = 2) -> Decision:
     """Stop at the first epoch after 0 whose cell has so many identities; return that cell.
 
     Args:
@@ -153,7 +150,7 @@ def skips(run: Trajectory, skips: Positive = 2) -> Decision:
 
 
 @register("stopping", "patience", needs=("valid_loss",))
-def patience(run: Trajectory, patience: Positive = 10) -> Decision:
+def patience(run: Trajectory, patience: AtLeastOne = 10) -> Decision:
     """Stop when the validation loss has had no new minimum for so many epochs; return the minimum.
 
     The first minimum is epoch 1: epoch 0 is before any step.
@@ -177,7 +174,7 @@ def patience(run: Trajectory, patience: Positive = 10) -> Decision:
     "fixed",
     expected_failures={SEEN: "without an epoch it is the middle of a run whose end is known"},
 )
-def fixed(run: Trajectory, epoch: NotNegative | None = None) -> Decision:
+def fixed(run: Trajectory, epoch: Count | None = None) -> Decision:
     """Stop at an epoch and return its cell.
 
     Args:

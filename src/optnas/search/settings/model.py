@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
@@ -134,19 +134,27 @@ class DataSection(ImagesSection):
     )
 
 
-class AugmentationSection(Section):
-    """Of training batches."""
+Cutout = Annotated[
+    int,
+    Field(
+        ge=0, le=MOST_COUNTED, description="side of the square that is blanked, in pixels; 0: none"
+    ),
+]
+
+
+class CropSection(Section):
+    """What training batches of searches and of stand-alone trainings have in common."""
 
     crop_padding: int = Field(
         ge=0, description="pixels added on each side before a random crop; 0: no crop"
     )
     flip: bool = Field(description="mirror half of the images")
-    cutout: int = Field(
-        0,
-        ge=0,
-        le=MOST_COUNTED,
-        description="side of the square that is blanked, in pixels; 0: none",
-    )
+
+
+class AugmentationSection(CropSection):
+    """Of training batches."""
+
+    cutout: Cutout = 0
     validation: bool = Field(True, description="also for the batches of the alpha step")
 
 

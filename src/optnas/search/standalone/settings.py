@@ -39,8 +39,9 @@ from optnas.search.settings.complete import (
 )
 from optnas.search.settings.layers import Layer, as_section
 from optnas.search.settings.model import (
-    MOST_COUNTED,
     PLACES,
+    CropSection,
+    Cutout,
     ImagesSection,
     OptimizerSection,
     Section,
@@ -108,16 +109,10 @@ class PartedSection(ImagesSection):
     )
 
 
-class AugmentationSection(Section):
+class AugmentationSection(CropSection):
     """Of training batches."""
 
-    crop_padding: int = Field(
-        ge=0, description="pixels added on each side before a random crop; 0: no crop"
-    )
-    flip: bool = Field(description="mirror half of the images")
-    cutout: int = Field(
-        ge=0, le=MOST_COUNTED, description="side of the square that is blanked, in pixels; 0: none"
-    )
+    cutout: Cutout
 
 
 class TrainingSection(Section):

@@ -24,10 +24,6 @@ else:
 Weights = Mapping[str, "Tensor"]
 
 
-def _no_filters(site: Site) -> dict[str, Shape]:
-    return {}
-
-
 def _one_norm(site: Site) -> dict[str, int]:
     return {"norm": site.outputs}
 
@@ -50,7 +46,7 @@ def pool(of: Callable[[Tensor, int], Tensor]) -> Operation:
     def call(x_BCHW: Tensor, site: Site, weights: Weights, norm: Norm) -> Tensor:
         return norm(of(x_BCHW, site.stride), "norm")
 
-    return Operation(call, _no_filters, _one_norm)
+    return Operation(call, norms=_one_norm)
 
 
 def max_pool_3x3() -> Operation:
