@@ -167,6 +167,22 @@ def test_equal_weights_never_depend_more_on_skip_at_four_nodes() -> None:
     assert printed(1.0) == 2
 
 
+@pytest.mark.parametrize("reading", formula.READINGS)
+def test_the_border_moves_with_the_number_of_nodes(reading: str) -> None:
+    """Of the equal weight b beyond which E_skip is above E_conv, by bisection."""
+    path = {nodes: 1 / math.sqrt(nodes - 3) for nodes in (4, 5, 6, 12)}
+    others = {4: 1.0, 5: 0.8107, 6: 0.7535, 40: math.sqrt(1 / 2)}
+    for nodes, border in (path if reading == "path" else others).items():
+        low, high = 0.01, 1.5
+        for _ in range(50):
+            b = (low + high) / 2
+            above = skip_elasticity(uniform(nodes, 1, "tanh", b, 0.3), reading=reading) > 2
+            low, high = (low, b) if above else (b, high)
+        assert b == pytest.approx(border, abs=1e-4)
+    search = uniform(29, 1, "tanh", 0.2, 0.3)  # where b is 0.2
+    assert (skip_elasticity(search, reading=reading) > 2) == (reading == "path")
+
+
 def test_unequal_weights_reverse_it_where_ratio_times_skip_squared_exceeds_one() -> None:
     for ratio, b in ((0.9, 1.0), (4.1, 0.5), (3.9, 0.5), (26.0, 0.2), (24.0, 0.2)):
         base = uniform(4, 1, "tanh", b, 0.3)
