@@ -66,7 +66,7 @@ class Lookahead(Composite):
         inner = build_inner("base", table, leaves, names)
         package = imported(PACKAGE, "lookahead")
         self.theirs = package.Lookahead(inner, k, share, pullback_momentum)
-        if pullback_momentum != "none":
+        if pullback_momentum in ("reset", "pullback"):
             _require_momentum(table, leaves, names, pullback_momentum)
         # Not the base: a base with two points of its own is refused in its rehearsal.
         super().__init__(leaves, [self.theirs])
