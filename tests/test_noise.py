@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ import optnas
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.cli.main import app
-from optnas.theory import compared, flatness, stability, tails
+from optnas.theory import compared, flatness, noise, stability, tails
 
 
 def test_scales_look_like_heavy_tails_until_they_are_taken_off() -> None:
@@ -28,9 +29,22 @@ def test_scales_look_like_heavy_tails_until_they_are_taken_off() -> None:
         found = tails.told(generator.normal(size=(256, 2000)) * scales_J, seed=0)
         assert found["pooled"] == pytest.approx(pooled, abs=0.1)
         assert found["pooled_surrogate"] == pytest.approx(pooled, abs=0.1)
-        assert found["standardised"] == pytest.approx(2, abs=0.05)
+        assert found["standardised"] == pytest.approx(2, abs=0.1)  # four standard errors
         assert found["kurtosis"] == pytest.approx(0, abs=0.1)
         assert found["hill"] == pytest.approx(6, abs=0.3)  # of Gaussian values
+
+
+@pytest.mark.parametrize("correlation", [0.05, 0.1])
+def test_correlation_between_coordinates_is_no_tail(correlation: float) -> None:
+    """Gaussian noise in blocks of 50 coordinates: 1.7 and 1.6 where they stay together."""
+    generator = np.random.default_rng(0)
+    shared_NJ = np.repeat(generator.normal(size=(256, 100)), 50, axis=1)
+    own_NJ = generator.normal(size=shared_NJ.shape)
+    noise_NJ = math.sqrt(correlation) * shared_NJ + math.sqrt(1 - correlation) * own_NJ
+    found = tails.told(noise_NJ - noise_NJ.mean(0), seed=1)
+    for name in ("standardised", "pooled"):
+        assert found[name] == pytest.approx(found[f"{name}_surrogate"], abs=0.05)
+    assert found["standardised_together"] < found["standardised_surrogate"] - 0.2
 
 
 def test_a_stable_noise_has_its_own_index() -> None:
@@ -220,6 +234,80 @@ def test_what_was_measured_too_late_is_not_compared_at_a_level() -> None:
     assert compared._between([2.0, 1.0], [5.0, 7.0], 1.5) == pytest.approx(6)
     assert math.isnan(compared._between([1.0, 0.5], [5.0, 7.0], 1.5))
     assert math.isnan(compared._between([2.0, 1.8], [5.0, 7.0], 1.5))
+
+
+JUDGED = [quantity for quantity, says in compared.QUANTITIES.items() if says]
+
+
+@pytest.mark.thorough
+def test_what_is_judged_does_not_see_the_scales_of_single_filters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The measure of one function, before and after each filter is 1 to 10 times itself.
+
+    Thirtyfold filters, beside whose variance the eps of a batch norm does not count.
+    """
+    optnas.run(TINY | {"supernet.dtype": "float64", "measures.sharpness.every": 0}, out=tmp_path)
+    noise_of = noise._noise
+    settings = {"coordinates": 4000, "images": 16, "draws": 2, "eigenvalues": 1}
+    found = []
+    for batches, factor in ((16, 0.0), (17, 9.0)):
+
+        def rescaled(snapshot: Any, _: int, *rest: int, factor: float = factor) -> Any:
+            draws = torch.Generator().manual_seed(3)
+            for name, w in snapshot.supernet.weights.items():
+                if w.ndim == 4 and "shortcut" not in name:  # a batch norm follows
+                    w *= 30 * (1 + factor * torch.rand(len(w), 1, 1, 1, generator=draws)).to(w)
+            return noise_of(snapshot, 16, *rest)
+
+        monkeypatch.setattr(noise, "_noise", rescaled)
+        optnas.measure(tmp_path, {"noise": {**settings, "batches": batches}})
+        (line,) = RunFolder(tmp_path).read_measures("noise", batches=batches)[-1:]
+        found.append(line["values"])
+    one, other = found
+    for quantity in ("loss", *JUDGED):
+        assert other[quantity] == pytest.approx(one[quantity], rel=0.01), quantity
+    moved = {q for q in compared.QUANTITIES if one[q] and abs(other[q] / one[q] - 1) > 0.01}
+    assert {"escape", "pooled", "lambda_max"} <= moved
+    assert moved.isdisjoint(JUDGED)
+
+
+def a_run(seed: int, name: str, flat: float, gap: float) -> compared.Run:
+    config = {"search": {"seed": seed}, "weight_optimizer": {"name": name}}
+    line = {"epoch": 1, "values": {"asam": flat, "gap": gap}}
+    return compared.Run(RunFolder(Path(f"{seed}-{name}")), config, [], [line])
+
+
+def test_runs_of_one_seed_are_one_block_of_a_link() -> None:
+    """Every run twice, as arms that change nothing would have it, says nothing more."""
+    generator = np.random.default_rng(0)
+    runs = [
+        a_run(seed, name, *generator.normal(size=2))
+        for seed in range(8)
+        for name in ("SGD", "Adam")
+    ]
+    ends = [lambda run, key=key: run.values(key, run.lines)[0] for key in ("asam", "gap")]
+    once, twice = compared._link(runs, *ends), compared._link(runs * 2, *ends)
+    assert (once.pop("n"), twice.pop("n")) == (16, 32)
+    assert twice == pytest.approx(once, abs=1e-12)
+    few = compared._link(runs[:10] * 2, *ends)  # five seeds have no interval of 95 % in any test
+    assert few["spearman"] is not None
+    assert (few["low"], few["high"]) == (None, None)
+
+
+def test_tail_indices_of_two_versions_are_not_mixed_and_those_of_the_older_not_judged() -> None:
+    older, newer = a_run(0, "SGD", 1.0, 1.0), a_run(0, "Adam", 1.0, 1.0)
+    newer.lines[0]["values"][compared.TOGETHER] = 2.0
+    assert compared._shuffled([newer])
+    assert not compared._shuffled([older])
+    with pytest.raises(UserError, match=r"correlation between coordinates(?s:.*)noise --again"):
+        compared._shuffled([newer, older])
+    known = {quantity: [1.0] * 6 for quantity in compared.QUANTITIES}
+    for shuffled in (True, False):
+        judged = [
+            each["reading"].split()[0] for each in compared._verdicts(known, shuffled=shuffled)
+        ]
+        assert judged == [each for each in JUDGED if shuffled or each != "standardised"]
 
 
 def test_a_partial_correlation_has_the_third_taken_out() -> None:

@@ -15,6 +15,7 @@ from torch.testing import assert_close
 
 from optnas.base.records import RunFolder
 from optnas.base.seeds import named_generator
+from optnas.measures.curvature.hessian import extreme_eigenvalues, in_logits
 from optnas.search.exam.base import difference
 from optnas.search.exam.searches import trace
 from optnas.search.loop import run
@@ -364,6 +365,17 @@ def test_the_curvature_panel_is_the_shifted_hessian_of_one_augmented_batch(algor
     eigenvalues = torch.linalg.eigvals(hessian).real
     assert found == pytest.approx(abs(float(eigenvalues.max())), rel=1e-9)
     assert found >= 0.5
+
+
+def test_the_decay_is_a_floor_of_the_panel_where_a_constant_changes_no_row() -> None:
+    """At a maximum of the loss in A: rows of softmax have a null direction, of sigmoid none."""
+    alpha_EO = torch.zeros(2, 3, dtype=torch.float64)
+    flat, dome = torch.zeros(6).double(), -torch.eye(6).double()
+    tops = [
+        extreme_eigenvalues(in_logits(flat, dome, relax, alpha_EO) + 0.01 * torch.eye(6))[0]
+        for relax in (lambda alpha: alpha.softmax(-1), torch.sigmoid)
+    ]
+    assert tops == pytest.approx([0.01, 0.01 - 1 / 16])
 
 
 def test_a_default_is_no_part_of_a_runs_hash() -> None:

@@ -26,7 +26,7 @@ from optnas.algorithms.base import Progress
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.seeds import named_generator
-from optnas.optimizers import limits
+from optnas.optimizers import limits, signatures
 from optnas.optimizers.adapter import build, set_learning_rate
 from optnas.optimizers.signatures import complete_settings
 from optnas.optimizers.stepping import (
@@ -593,6 +593,46 @@ def test_lookahead_goes_on_from_where_the_base_was() -> None:
             to_evaluation_point(optimizer)  # twice is once
         ends.append({name: leaf.detach().clone() for name, leaf in leaves.items()})
     assert_same(*ends)
+
+
+def is_a_base(name: str) -> bool:
+    """Whether lookahead takes it at all, with nothing but its name and a rate."""
+    try:
+        make(bases(name), make_leaves("arch_optimizer"), "arch_optimizer")
+    except UserError:
+        return False
+    return True
+
+
+def bases(name: str, **settings: Any) -> dict[str, Any]:
+    return {"name": "lookahead", "lr": 0.05, "k": 2, "base": {"name": name}, **settings}
+
+
+@pytest.mark.parametrize("pullback", ["reset", "pullback"])
+def test_what_becomes_of_the_momentum_changes_the_run_or_is_refused(pullback: str) -> None:
+    momentum: dict[str, Any] = {"base": {"name": "SGD", "momentum": 0.9}}
+    rms: dict[str, Any] = {"base": {"name": "RMSprop", "momentum": 0.9}}
+    everything = {*signatures.torch_optimizers(), *registry.names("optimizer")}
+    plain = [bases(name) for name in sorted(everything) if is_a_base(name)]
+    refused: dict[str, str] = {}
+    for given in (*plain, bases("SGD", **momentum), bases("RMSprop", **rms)):
+        ends = []
+        for how in ("none", pullback):
+            leaves = make_leaves("arch_optimizer")
+            try:
+                optimizer = make(given | {"pullback_momentum": how}, leaves, "arch_optimizer")
+            except UserError as error:
+                refused[given["base"]["name"]] = str(error)
+                break
+            for _ in range(5):
+                take_step(optimizer, evaluation(leaves))
+            ends.append(leaves["alpha"].detach())
+        else:
+            assert not torch.equal(*ends), given
+    assert refused.keys() >= {"SGD", "Adam", "AdamW", "RMSprop", "lion"}  # SGD without momentum
+    expected = f"pullback_momentum = '{pullback}': moves the momentum_buffer of the base"
+    assert all(expected in told for told in refused.values())
+    assert len(plain) > len(refused)
 
 
 def test_lists_say_what_is_needed_and_refused() -> None:

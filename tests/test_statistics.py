@@ -127,6 +127,23 @@ def test_the_interval_holds_what_the_test_does_not_reject(
             assert rejected == (not low <= against <= high)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("n", [5, 24])
+def test_what_is_not_finite_has_no_p(n: int, value: float) -> None:
+    """It was 0: no sum is at least a NaN."""
+    values = [value, *range(1, n + 1)]
+    for refuse in (
+        lambda: paired.sign_flip(values),
+        lambda: paired.sign_flip(range(n), against=value),
+        lambda: paired.interval(values),
+        lambda: paired.equivalence(values, margin=1.0),
+        lambda: paired.beyond(values, margin=1.0),
+        lambda: paired.less_than_half(values, [1.0] * (n + 1)),
+    ):
+        with pytest.raises(ValueError, match="not finite: leave out the seeds"):
+            refuse()
+
+
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_too_few_seeds_have_no_interval(n: int) -> None:
     assert paired.interval(np.ones(n))[1:] == (-math.inf, math.inf)

@@ -78,6 +78,15 @@ def test_differences_are_paired_by_seed(table: pd.DataFrame) -> None:
     assert summaries.differences(table, "y", W, "SGD", "AdamW").empty
 
 
+def test_a_seed_with_a_run_that_diverged_is_in_no_difference(table: pd.DataFrame) -> None:
+    before = summaries.differences(table, "y", W, "SGD", "Adam").set_index([G, A])
+    seed = table["search.seed"].max()
+    lost = table.assign(y=table["y"].where(table["search.seed"] != seed, np.inf))
+    after = summaries.differences(lost, "y", W, "SGD", "Adam").set_index([G, A])
+    assert (after["n"] == before["n"] - 1).all()
+    assert np.isfinite(after["p"]).all()
+
+
 def test_effects_of_three_factors(table: pd.DataFrame) -> None:
     factors = {G: ("darts", "sdarts-rs"), W: ("SGD", "Adam"), A: ("SGD", "Adam")}
     found = summaries.effects(table, "y", factors).set_index("effect")

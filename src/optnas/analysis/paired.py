@@ -84,6 +84,14 @@ def _signed_sums(values_N: Floats, seed: int) -> Floats:
     return sums
 
 
+def _finite(values_N: npt.ArrayLike) -> Floats:
+    """The values; no comparison with a NaN is true, so that it would count as the smallest p."""
+    finite_N = np.asarray(values_N, float)
+    if not np.isfinite(finite_N).all():
+        raise ValueError("a contrast is not finite: leave out the seeds that have none")
+    return finite_N
+
+
 def sign_flip(values_N: npt.ArrayLike, against: float = 0.0, seed: int = 0) -> SignFlip:
     """Sign-flip permutation test that contrasts are symmetric about a value.
 
@@ -97,11 +105,14 @@ def sign_flip(values_N: npt.ArrayLike, against: float = 0.0, seed: int = 0) -> S
         against: the hypothesis.
         seed: of the drawn sign vectors, where there are too many to enumerate.
 
+    Raises:
+        ValueError: a contrast or the hypothesis is not finite.
+
     Example:
         >>> sign_flip([1.0, 2.0, 3.0, 1.0, 2.0, 4.0]).p
         0.03125
     """
-    values_N = np.asarray(values_N, float) - against
+    values_N = _finite(np.asarray(values_N, float) - against)
     n = len(values_N)
     sums = _signed_sums(values_N, seed)
     observed, tie = values_N.sum(), TIE * np.abs(values_N).sum()
@@ -147,13 +158,16 @@ def interval(values_N: npt.ArrayLike, level: float = 0.95, seed: int = 0) -> Int
     Returns:
         The mean and the ends.
 
+    Raises:
+        ValueError: a contrast is not finite.
+
     Reference: Hartigan, JASA 1969 (typical values).
 
     Example:
         >>> interval([1.0, 2.0, 3.0, 1.0, 2.0, 5.0])[1:]
         (1.0, 5.0)
     """
-    values_N = np.asarray(values_N, float)
+    values_N = _finite(values_N)
     means = _subset_means(values_N, seed)
     k = math.floor((len(means) + 1) * (1 - level) / 2 + 1e-9)
     ends = (-math.inf, math.inf) if k == 0 else (float(means[k - 1]), float(means[-k]))

@@ -179,12 +179,14 @@ def collapse_rates(
 
 
 def _blocks(last: pd.DataFrame, column: str, factors: Mapping[str, tuple[Any, Any]]) -> Floats:
-    """[N, 2, ...]: values by seed and level of each factor, over the seeds that have all."""
+    """[N, 2, ...]: values by seed and level of each factor, over the seeds with a number in all."""
     shape = (2,) * len(factors)
     cells = last.groupby([SEED, *factors])[column].mean()
     blocks = []
     for seed in sorted(set(last[SEED])):
         keys = [(seed, *levels) for levels in itertools.product(*factors.values())]
         if all(key in cells.index for key in keys):
-            blocks.append(np.array([cells[key] for key in keys]).reshape(shape))
+            block = np.array([cells[key] for key in keys], float)
+            if np.isfinite(block).all():  # a diverged run has infinite losses
+                blocks.append(block.reshape(shape))
     return np.array(blocks).reshape(-1, *shape)

@@ -24,8 +24,10 @@ def curvature_optdarts(batch_size: AtLeastTwo = 64, weight_decay: NotNegative = 
 
     L_val is the loss of one random batch of the validation half, augmented as in training, under
     batch statistics. The decay lies on the diagonal because the program adds that of alpha to the
-    gradient before it differentiates again. Rows of alpha may all be raised by a constant without
-    effect, so H has the eigenvalue ``weight_decay`` and the number is never below it. One batch is
+    gradient before it differentiates again. Under softmax rows of alpha may all be raised by a
+    constant without effect, so H has the eigenvalue ``weight_decay`` and the number is never below
+    it. Under a relaxation without that symmetry, such as sigmoid, there is no such floor: the
+    largest signed eigenvalue may be smaller, or negative, of which the size is told. One batch is
     noise: the measure `curvature` averages over batches.
 
     Args:

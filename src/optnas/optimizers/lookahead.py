@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from optnas.base.errors import UserError
 from optnas.base.registry import register
 from optnas.base.schema import NotNegative
 from optnas.optimizers.base import BaseTable
 from optnas.optimizers.composite import Composite, build_inner
 from optnas.optimizers.signatures import imported
+from optnas.optimizers.stepping import to_training_point
 
 PACKAGE = "pytorch_optimizer"
 
@@ -39,7 +42,11 @@ class Lookahead(Composite):
         k: steps of the base between two moves of s.
         share: of the way that s goes, the paper's alpha.
         pullback_momentum: what becomes of the momentum of the base: ``none`` leaves it, ``reset``
-            zeroes it, ``pullback`` moves it as s.
+            zeroes it, ``pullback`` moves it as s. The last two want a base whose state has a
+            ``momentum_buffer`` of each leaf, such as SGD with momentum; Adam's is another.
+
+    Raises:
+        UserError: the base has no such momentum.
 
     Reference: Zhang et al., *Lookahead optimizer: k steps forward, 1 step back*, NeurIPS 2019.
     """
@@ -55,9 +62,12 @@ class Lookahead(Composite):
         pullback_momentum: str = "none",
     ):
         leaves = list(params)
-        inner = build_inner("base", BaseTable({**base, "lr": lr}), leaves, names)
+        table = BaseTable({**base, "lr": lr})
+        inner = build_inner("base", table, leaves, names)
         package = imported(PACKAGE, "lookahead")
         self.theirs = package.Lookahead(inner, k, share, pullback_momentum)
+        if pullback_momentum in ("reset", "pullback"):
+            _require_momentum(table, leaves, names, pullback_momentum)
         # Not the base: a base with two points of its own is refused in its rehearsal.
         super().__init__(leaves, [self.theirs])
 
@@ -93,3 +103,22 @@ class Lookahead(Composite):
         base = {"state": state["base"], "param_groups": groups}
         self.theirs.load_state_dict({"base_optimizer": base, "lookahead_state": state["slow"]})
         self._gather()
+
+
+def _require_momentum(
+    table: BaseTable, leaves: Sequence[Tensor], names: Sequence[str], pullback_momentum: str
+) -> None:
+    """Refuse a base without the one momentum that the package moves; it shows after a step."""
+    copies = [leaf.detach().clone().requires_grad_() for leaf in leaves]
+    base = build_inner("base", table, copies, names)
+    for leaf in copies:
+        leaf.grad = torch.ones_like(leaf)
+    to_training_point(base)
+    base.step()
+    if not all(isinstance(base.state[leaf].get("momentum_buffer"), Tensor) for leaf in copies):
+        raise UserError(
+            f"moves the momentum_buffer of the base, and {table['name']} as it is set has none",
+            key="pullback_momentum",
+            value=pullback_momentum,
+            remedy="write none, or choose a base with one, such as SGD with momentum=0.9",
+        )

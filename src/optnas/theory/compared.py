@@ -30,18 +30,19 @@ Found = dict[str, Any]
 FIRST, SECOND = "SGD", "Adam"
 # Compared; whether the theory has SGD below or above Adam, "" where it says nothing.
 QUANTITIES: Mapping[str, Literal["< 0", "> 0", ""]] = {
-    **dict.fromkeys(("pooled", "standardised", "by_coordinate"), "< 0"),
+    # What changes with the scale of a single filter compares norms as much as basins or tails: it
+    # is told, and not judged. The pooled index does by scales of coordinates, `escape` by its step.
+    "pooled": "",
+    **dict.fromkeys(("standardised", "by_coordinate"), "< 0"),
     **dict.fromkeys(("pooled_surrogate", "standardised_surrogate", "by_coordinate_surrogate"), ""),
     **dict.fromkeys(("kurtosis", "hill", "noise", "weight_norm"), ""),
-    # What changes with the scale of a single filter compares norms as much as basins: told, and not
-    # judged.
     **dict.fromkeys(("lambda_max", "trace", "sam", "lambda_max_scaled", "trace_scaled"), ""),
     **dict.fromkeys(("asam", "filter"), "< 0"),
     "largest_part": "",
-    **dict.fromkeys(("edge", "escape_random", "stationary"), ""),
-    "escape": "> 0",  # the noise of SGD leads out of a basin, that of Adam is without its shape
+    **dict.fromkeys(("edge", "escape_random", "stationary", "escape"), ""),
 }
-FEWEST = 6  # runs that a correlation needs
+TOGETHER = "standardised_together"  # older lines have it as `standardised`: told, and not judged
+FEWEST = 6  # runs that a correlation needs, and seeds that its interval needs
 LEVEL, DRAWS = 0.95, 2000
 
 
@@ -151,7 +152,7 @@ def compared(folders: Sequence[RunFolder], **chosen: Any) -> Found:
             moment: {quantity: estimate(values) for quantity, values in of.items() if values}
             for moment, of in known.items()
         },
-        "verdicts": _verdicts(known["at equal train loss"]),
+        "verdicts": _verdicts(known["at equal train loss"], shuffled=_shuffled(runs)),
         "links": {name: _link(runs, *ends) for name, ends in _LINKS.items()},
         "mediation": _mediation(pairs),
     }
@@ -242,12 +243,30 @@ def _plain(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _verdicts(known: Mapping[str, Sequence[float]]) -> list[Found]:
+def _shuffled(runs: Sequence[Run]) -> bool:
+    """Whether tail indices are of shuffled minibatches, which those of an earlier version are not.
+
+    Raises:
+        UserError: those of some are.
+    """
+    older = [run for run in runs if any(TOGETHER not in line["values"] for line in run.lines)]
+    if older and any(TOGETHER in line["values"] for run in runs for line in run.lines):
+        raise UserError(
+            "the tail indices of the measure noise hold the correlation between coordinates, as an "
+            "earlier version took them, and those of other lines do not",
+            where=older[0].folder.path,
+            remedy="measure it once more: "
+            f"optnas measure {for_shell(older[0].folder.path)} noise --again",
+        )
+    return not older
+
+
+def _verdicts(known: Mapping[str, Sequence[float]], *, shuffled: bool) -> list[Found]:
     words = {quantity: f"{quantity} of w at equal train loss" for quantity in QUANTITIES}
     return [
         asdict(over_seeds("H10", words[quantity], "SGD minus Adam", known[quantity], says))
         for quantity, says in QUANTITIES.items()
-        if says and known[quantity]
+        if says and known[quantity] and (shuffled or quantity != "standardised")
     ]
 
 
@@ -309,19 +328,26 @@ _LINKS: dict[str, tuple[Value, Value]] = {
 
 
 def _link(runs: Sequence[Run], cause: Value, effect: Value) -> Found:
-    """Spearman's correlation over runs with a bootstrap interval; no cause is shown by it."""
-    both = [(cause(run), effect(run)) for run in runs]
-    known = np.array([pair for pair in both if None not in pair], float).reshape(-1, 2)
-    told = _resampled(known, np.arange(len(known)), _spearman)
+    """Spearman's correlation over runs with a bootstrap interval over seeds; it shows no cause."""
+    both = [((cause(run), effect(run)), run.config["search"]["seed"]) for run in runs]
+    known = [(pair, seed) for pair, seed in both if None not in pair]
+    rows = np.array([pair for pair, _ in known], float).reshape(-1, 2)
+    told = _resampled(rows, np.array([seed for _, seed in known]), _spearman)
     return {"spearman": told.pop("value"), **told}
 
 
 def _resampled(rows: np.ndarray, blocks: np.ndarray, statistic: Statistic) -> Found:
-    """A statistic of rows with a bootstrap interval: whole blocks of rows are drawn."""
+    """A statistic of rows with a bootstrap interval: whole blocks of rows are drawn.
+
+    A seed is a block: its runs share data, order and initial values. Of fewer than six blocks there
+    is no interval.
+    """
     n = len(rows)
     if n < FEWEST or min(len(set(column)) for column in rows.T) < 2:
         return {"value": None, "low": None, "high": None, "n": n}
     names = np.unique(blocks)
+    if len(names) < FEWEST:
+        return {"value": _plain(statistic(rows)), "low": None, "high": None, "n": n}
     drawn = np.random.default_rng(0).choice(names, size=(DRAWS, len(names)))
     places = {name: np.flatnonzero(blocks == name) for name in names}
     resampled = [rows[np.concatenate([places[name] for name in each])] for each in drawn]

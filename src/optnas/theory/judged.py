@@ -11,8 +11,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from optnas.analysis import paired, proportions
 from optnas.analysis.claims.findings import Verdict, decide
+from optnas.base.errors import UserError
 from optnas.theory import formula
 from optnas.theory.cell import uniform
 from optnas.theory.convergence import AT_EQUAL_LOSS
@@ -62,7 +65,19 @@ class Judged:
 
 
 def estimate(values: Sequence[float]) -> Found:
-    """Mean, n and the exact interval over seeds; infinite ends are None."""
+    """Mean, n and the exact interval over seeds; infinite ends are None.
+
+    Args:
+        values: one per seed.
+
+    Raises:
+        UserError: training diverged, so that one is no number.
+    """
+    if not np.isfinite(np.asarray(values, float)).all():
+        raise UserError(
+            "a quantity of a seed is not finite, as training diverged",
+            remedy="choose other sizes, weights or learning rates",
+        )
     mean, low, high = paired.interval(values)
     return {"mean": mean, "low": _finite(low), "high": _finite(high), "n": len(values)}
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TAILS = ("pooled", "standardised", "by_coordinate", "kurtosis", "hill")
 QUANTITIES = {
     **{f"{name}{suffix}": Quantity("1") for name in TAILS for suffix in ("", "_surrogate")},
+    "standardised_together": Quantity("1"),
     "noise": Quantity("1"),
     "loss": Quantity("nats", "lower"),
     "weight_norm": Quantity("1"),
@@ -60,7 +61,9 @@ def noise(
     Noise is the gradient of a minibatch of the training size minus the mean over ``batches`` of
     them, augmented as in training, each under its own statistics, on coordinates drawn at random;
     ``noise`` is its root mean square over that of the mean gradient. Tail indices are those of
-    `optnas.theory.tails`, each with its Gaussian surrogate.
+    `optnas.theory.tails`, each with its Gaussian surrogate; minibatches are shuffled within each
+    coordinate, as correlation between coordinates looks like a tail, but not of
+    ``standardised_together``.
 
     Flatness is of L on the first ``images`` training images, see `optnas.theory.flatness`:
     ``lambda_max`` and ``trace`` of the Hessian, and both times |w|^2 (``_scaled``), which one
