@@ -205,6 +205,64 @@ def test_a_search_that_is_refused_later_has_failed(
     assert (RunFolder(tmp_path / "out").read_result() or {})["status"] == "failed"
 
 
+OWN_IMAGES = """
+import dataclasses
+from optnas import register
+from optnas.data.sets.digits import digits
+
+
+@register("dataset", "mine")
+def mine(folder=None):
+    def decode(rows):
+        open("labels.csv")
+
+    return dataclasses.replace(digits(None), name="mine", decode=decode, decoder="")
+"""
+
+
+def test_a_file_that_others_miss_is_not_blamed_on_the_run_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was told as a folder that cannot be written, and the run was gone."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(OWN_IMAGES)
+    assert command(*tiny_search("data.name=./mine.py:mine", "benchmark.table=none")) == 1
+    told = capsys.readouterr().err
+    assert "failed: FileNotFoundError" in told
+    assert "labels.csv" in told
+    result = RunFolder(Path("out")).read_result() or {}
+    assert (result["status"], result["fault"]) == ("failed", "program")
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(*DENIED, "out/epochs.jsonl"), OSError(errno.ENOSPC, "No space left")]
+)
+def test_a_run_folder_that_cannot_be_written_is_bad_input(
+    error: OSError,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(run: RunFolder, record: Record) -> None:
+        raise error
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(RunFolder, "append", refuse)
+    assert command(*tiny_search()) == 2
+    refused(capsys.readouterr().err, "command line: --out = 'out'", "choose a folder")
+    assert not Path("out").exists()
+
+
+def test_an_interruption_on_a_full_disk_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(run: RunFolder, status: str, **facts: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left")
+
+    monkeypatch.setattr(RunFolder, "finish", refuse)
+    interrupted_run(tmp_path / "out", 0)
+
+
 def test_a_system_call_refused_for_another_reason_stays_a_failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
