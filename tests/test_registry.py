@@ -15,7 +15,7 @@ from studies import tiny_study
 
 from optnas import UserError
 from optnas.base import registry
-from optnas.base.schema import Component, complete, settings_of
+from optnas.base.schema import Component, complete, hints_of, settings_of
 from optnas.study.declare import load_study
 from optnas.study.runner import queued_in, runner_of
 
@@ -266,3 +266,24 @@ def test_the_command_line_tells_it_too(
     monkeypatch.chdir(tmp_path)
     assert command(*words) == 2
     assert capsys.readouterr().err.rstrip().endswith(ending)
+
+
+class OfPython314:
+    """A factory whose annotations are evaluated when asked for, and name what is absent."""
+
+    def __init__(self):
+        self.__qualname__ = "mine"
+
+    def __call__(self, size=3):
+        return size
+
+    @property
+    def __annotations__(self):
+        raise NameError("name 'Tensor' is not defined")
+
+
+def test_annotations_that_cannot_be_evaluated_are_told() -> None:
+    with pytest.raises(UserError, match=r"cannot be read \(NameError: .*outside of TYPE_CHECKING"):
+        settings_of(OfPython314())
+    with pytest.raises(UserError, match="outside of TYPE_CHECKING"):
+        hints_of(OfPython314(), ["size"])

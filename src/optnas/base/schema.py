@@ -82,11 +82,18 @@ def parameters_of(
 
     Returns:
         The other parameters of the factory by name, ``*args`` and ``**kwargs`` left out.
+
+    Raises:
+        UserError: an annotation names nothing that is there, where Python evaluates it here.
     """
     stars = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    try:
+        parameters = inspect.signature(factory).parameters
+    except NameError as error:  # from Python 3.14 on annotations are evaluated when asked for
+        raise _unreadable(factory, error) from error
     return {
         name: parameter
-        for name, parameter in inspect.signature(factory).parameters.items()
+        for name, parameter in parameters.items()
         if name not in skip and parameter.kind not in stars
     }
 
@@ -105,17 +112,22 @@ def hints_of(factory: Callable[..., Any], names: Iterable[str]) -> dict[str, Any
         UserError: an annotation names nothing that is there.
     """
     function = factory.__init__ if isinstance(factory, type) else factory  # type: ignore[misc]
-    written = getattr(function, "__annotations__", {})
-    wanted = types.SimpleNamespace(__annotations__={n: written[n] for n in names if n in written})
     space = getattr(function, "__globals__", {})
     try:
+        written = getattr(function, "__annotations__", {})
+        known = {name: written[name] for name in names if name in written}
+        wanted = types.SimpleNamespace(__annotations__=known)
         return typing.get_type_hints(wanted, globalns=space, include_extras=True)
     except Exception as error:  # an annotation is an expression of the factory's author
-        raise UserError(
-            f"its annotations cannot be read ({type(error).__name__}: {error})",
-            where=f"{factory.__module__}:{factory.__qualname__}",
-            remedy="import what they name outside of TYPE_CHECKING",
-        ) from error
+        raise _unreadable(factory, error) from error
+
+
+def _unreadable(factory: Callable[..., Any], error: Exception) -> UserError:
+    return UserError(
+        f"its annotations cannot be read ({type(error).__name__}: {error})",
+        where=f"{factory.__module__}:{factory.__qualname__}",
+        remedy="import what they name outside of TYPE_CHECKING",
+    )
 
 
 def part_of(hint: Any) -> Part | None:

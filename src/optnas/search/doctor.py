@@ -116,13 +116,14 @@ def _versions() -> Iterator[Check]:
 
 
 def _device(name: str) -> Iterator[Check]:
+    import joblib
     import torch
 
     from optnas.search.environment import processor
     from optnas.search.state import pick_device
 
     chosen = pick_device(name)
-    seen = f"torch {torch.__version__}, {chosen}: {processor()}, {os.cpu_count()} cores"
+    seen = f"torch {torch.__version__}, {chosen}: {processor()}, {joblib.cpu_count()} cores"
     if chosen.type == "cuda":
         about = torch.cuda.get_device_properties(chosen)
         seen = f"torch {torch.__version__}, {chosen}: {about.name}, {_size(about.total_memory)}"

@@ -75,7 +75,8 @@ class Space:
         skip: index of the identity, None where there is none; on a strided edge it is no identity.
         weighted: indices of the operations with weights of their own; two edges with the same one
             of these compute different functions of the same input.
-        order: gives every cell in the official order, from the numbers of edges and operations.
+        order: gives every cell in the official order, from the numbers of edges and of columns of
+            alpha: one column per edge.
         own: operations by name that are defined beside the space: factories, as those registered;
             they come before registered ones of the same name.
         network: builds the network that is searched; None is the skeleton of NAS-Bench-201 around
@@ -617,7 +618,8 @@ def _indices(text: str) -> list[int] | None:
 
 @functools.cache
 def _in_order(space: Space) -> Sequence[Operations]:
-    return space.order(space.edge_count, space.operation_count)
+    cells = space.order(space.edge_count, space.operation_count)
+    return [tuple(space.chosen(columns)) for columns in cells] if space.columns else cells
 
 
 @functools.cache
