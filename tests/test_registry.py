@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import subprocess
 import sys
@@ -122,6 +123,22 @@ def test_an_engine_that_cannot_be_loaded_is_told_and_the_others_are_asked(
     loaded = load_study(tiny_study(tmp_path))
     with pytest.raises(UserError, match="--engine busy or slurm"):
         runner_of(loaded, tmp_path / "out", "local", {}, detached=True)
+
+
+def test_what_cannot_be_loaded_ends_no_exam_of_others(
+    installed: Installed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A broken space made every exam fail, a broken hypergradient that of every algorithm."""
+    points = "[optnas.spaces]\naaa = dead:it\n[optnas.hypergradients]\naaa = dead:it\n"
+    installed("dead", "1 / 0\n", points)
+    package = importlib.import_module("optnas.search.exam")
+    monkeypatch.setattr("optnas.search.exam", package)  # the attribute comes back too
+    for module in [each for each in sys.modules if each.startswith(package.__name__)]:
+        monkeypatch.delitem(sys.modules, module)
+    exam = importlib.import_module(package.__name__)
+    assert exam._variants(exam.Subject("algorithm", "darts"))
+    assert command("exam", "softmax", "--kind", "relaxation") == 0
+    assert "failed" not in capsys.readouterr().out
 
 
 def test_an_entry_point_is_loaded_when_it_is_asked_for(installed: Installed) -> None:

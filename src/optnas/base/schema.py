@@ -6,11 +6,12 @@ Values are checked by pydantic, strictly: no text for a number, no number for a 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Union
 
 import pydantic
@@ -87,10 +88,8 @@ def parameters_of(
         UserError: an annotation names nothing that is there, where Python evaluates it here.
     """
     stars = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    try:
+    with _evaluated(factory, NameError):  # other errors are of what has no signature
         parameters = inspect.signature(factory).parameters
-    except NameError as error:  # from Python 3.14 on annotations are evaluated when asked for
-        raise _unreadable(factory, error) from error
     return {
         name: parameter
         for name, parameter in parameters.items()
@@ -113,21 +112,24 @@ def hints_of(factory: Callable[..., Any], names: Iterable[str]) -> dict[str, Any
     """
     function = factory.__init__ if isinstance(factory, type) else factory  # type: ignore[misc]
     space = getattr(function, "__globals__", {})
-    try:
+    with _evaluated(factory, Exception):
         written = getattr(function, "__annotations__", {})
         known = {name: written[name] for name in names if name in written}
         wanted = types.SimpleNamespace(__annotations__=known)
         return typing.get_type_hints(wanted, globalns=space, include_extras=True)
-    except Exception as error:  # an annotation is an expression of the factory's author
-        raise _unreadable(factory, error) from error
 
 
-def _unreadable(factory: Callable[..., Any], error: Exception) -> UserError:
-    return UserError(
-        f"its annotations cannot be read ({type(error).__name__}: {error})",
-        where=f"{factory.__module__}:{factory.__qualname__}",
-        remedy="import what they name outside of TYPE_CHECKING",
-    )
+@contextlib.contextmanager
+def _evaluated(factory: Callable[..., Any], errors: type[Exception]) -> Iterator[None]:
+    """An annotation is an expression of the factory's author, from Python 3.14 on run when read."""
+    try:
+        yield
+    except errors as error:
+        raise UserError(
+            f"its annotations cannot be read ({type(error).__name__}: {error})",
+            where=f"{factory.__module__}:{factory.__qualname__}",
+            remedy="import what they name outside of TYPE_CHECKING",
+        ) from error
 
 
 def part_of(hint: Any) -> Part | None:

@@ -7,7 +7,6 @@ is told like everything else.
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 import tempfile
 import time
