@@ -95,6 +95,20 @@ def test_only_the_command_line_prints() -> None:
     assert printing == []
 
 
+def test_text_is_read_in_the_encoding_in_which_it_is_written() -> None:
+    """What ruff cannot see: files of the package are no `pathlib.Path`."""
+    unsaid = [
+        f"{name}, line {node.lineno}"
+        for name, path in FILES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "read_text"
+        and "encoding" not in {word.arg for word in node.keywords}
+    ]
+    assert unsaid == []
+
+
 @pytest.mark.parametrize(
     "statement",
     [

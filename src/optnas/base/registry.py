@@ -231,7 +231,7 @@ def _discover(kind: str) -> None:
     for room in KINDS[kind].rooms:
         package = f"optnas.{room}"
         for module, file in _modules(package, importlib.resources.files(package)):
-            if registers.search(file.read_text()):
+            if registers.search(file.read_text(encoding="utf-8")):
                 importlib.import_module(module)
 
 
