@@ -18,6 +18,7 @@ from tiny import TINY
 from optnas.base.errors import UserError
 from optnas.base.files import inside, present
 from optnas.base.records import Record, RunFolder, find_runs
+from optnas.cli.common import told_apart
 from optnas.search import api
 from optnas.study.states import look
 
@@ -272,6 +273,39 @@ def test_a_system_call_refused_for_another_reason_stays_a_failure(
     monkeypatch.setattr("optnas.cli.lists._runs", broken)
     assert command("list", "runs") == 1
     assert "failed: OSError" in capsys.readouterr().err
+
+
+# --- what a word of a command line is ----------------------------------------------------------
+
+TAKE_BOTH = {
+    "measure": ("measure", "WORD", "gap"),
+    "plot": ("plot", "-o", "p.png", "WORD"),
+    "stopping": ("stopping", "WORD"),
+    "theory": ("theory", "noise", "WORD"),
+}
+
+
+@pytest.mark.parametrize("name", TAKE_BOTH)
+def test_what_exists_is_a_path_whatever_its_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two of them took a file for a setting."""
+    monkeypatch.chdir(tmp_path)
+    words = [each.replace("WORD", "batches=1") for each in TAKE_BOTH[name]]
+    assert command(*words) == 2
+    assert not capsys.readouterr().err.startswith("optnas: error: batches=1: ")
+    Path("batches=1").touch()
+    assert command(*words) == 2
+    assert capsys.readouterr().err.startswith("optnas: error: batches=1: ")
+
+
+def test_words_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a=b:c").mkdir()
+    words = ["a=b:c", "lr=1", "./mine.py:own", "gap", "out", "at=" + 300 * "x"]
+    told = told_apart(words, lambda others: ["gap"] if "lr=1" not in others else [])
+    assert told == (["a=b:c", "out"], ["./mine.py:own", "gap"], ["lr=1", words[-1]])
+    assert told_apart(["gap", "x:y"]).names == told_apart(None).paths == []
 
 
 # --- the folder in which one stands -----------------------------------------------------------
