@@ -13,12 +13,18 @@ from typing import Any, Literal
 import pytest
 from cases import command, refused, write_files
 from studies import tiny_study
+from tiny import tiny_settings
 
 from optnas import UserError
 from optnas.base import registry
 from optnas.base.schema import Component, complete, hints_of, settings_of
+from optnas.measures.stopping import choose
+from optnas.search.observe import snapshot_of, take
+from optnas.search.state import build_state
+from optnas.spaces import build_space
 from optnas.study.declare import load_study
 from optnas.study.runner import queued_in, runner_of
+from optnas.theory.inputs import opened
 
 FILE = """
 from optnas import register
@@ -304,3 +310,104 @@ def test_annotations_that_cannot_be_evaluated_are_told() -> None:
         settings_of(OfPython314())
     with pytest.raises(UserError, match="outside of TYPE_CHECKING"):
         hints_of(OfPython314(), ["size"])
+
+
+OF_PARTS = """
+import dataclasses
+from typing import Annotated, Any
+
+from optnas import Measure, Quantity, register
+from optnas.base.schema import Part
+from optnas.data.sets.digits import digits
+from optnas.measures.base import Values
+from optnas.measures.stopping import Decision
+from optnas.spaces.toy import TOY
+from optnas.optimizers.schedules.common import constant
+
+Own = Annotated[Any, Part("relaxation")]
+
+
+def check(relaxation):
+    assert callable(relaxation), relaxation
+
+
+@register("measure", "mine")
+def measure(relaxation: Own = "softmax"):
+    check(relaxation)
+
+    def found(snapshot):
+        return Values({"x": float(relaxation(snapshot.alpha_EO, snapshot.progress).sum())})
+
+    return Measure(found, {"x": Quantity("1")}, cost="none")
+
+
+@register("schedule", "mine")
+def schedule(relaxation: Own = "softmax"):
+    check(relaxation)
+    return constant()
+
+
+@register("dataset", "mine")
+def dataset(relaxation: Own = "softmax"):
+    check(relaxation)
+    return digits(None)
+
+
+@register("space", "mine")
+def space(relaxation: Own = "softmax"):
+    check(relaxation)
+    return dataclasses.replace(TOY, name="mine")
+
+
+@register("stopping", "mine")
+def stopping(run, relaxation: Own = "softmax"):
+    check(relaxation)
+    return Decision(None, None, 0)
+"""
+
+
+def test_the_parts_of_every_component_are_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accepted, and then a TypeError: the factory was handed the table of its part."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(OF_PARTS)
+    own = "./mine.py:mine"
+    settings = tiny_settings(
+        space__name=own,
+        data__name=own,
+        benchmark__table="none",
+        measures__mine__name=own,
+        measures__mine__at=[0],
+        weight_optimizer__schedule=own,
+    )
+    assert settings.measures["mine"].settings == {"relaxation": {"name": "softmax"}}
+    state = build_state(settings)
+    assert state.weight_schedule(0.5, 1, 2) == 0.5
+    taken = take(snapshot_of(state), settings.measures["mine"])
+    assert taken.line["status"] == "ok"
+    assert build_space({"name": own}).name == "mine"
+    assert opened(own, None).name == "digits"
+    (rule,) = choose([own]).values()
+    rule(run=None)
+
+
+def test_a_part_that_blames_another_section_keeps_its_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told of algorithm.relaxation.space.name, which is no setting."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(
+        "from optnas import UserError, register\n"
+        "@register('relaxation', 'mine')\n"
+        "def mine(key: str = 'space.name'):\n"
+        "    raise UserError('not here', key=key or None, value=1, remedy='choose another')\n"
+    )
+    for key, told in (
+        ("space.name", "protocol cpu: space.name = 1"),
+        ("rate", "command line: algorithm.relaxation.rate = 1"),
+    ):
+        relaxation = {"name": "./mine.py:mine", "key": key}
+        with pytest.raises(UserError) as caught:
+            tiny_settings(algorithm={"name": "composed", "relaxation": relaxation})
+        refused(caught.value, told, "choose another")

@@ -155,7 +155,8 @@ def _data(option: Path | None) -> Iterator[Check]:
         if any(each.default is EMPTY for each in parameters):  # nobody knows where it lies
             continue
         try:
-            dataset = factory(folder=folder)
+            own = registry.complete_settings(factory, {}, section="data", skip=("folder",))
+            dataset = registry.supply(factory, own, {"folder": folder}, section="data")
         except UserError as error:
             if isinstance(error.where, Path) and error.where.exists():
                 yield _wrong(subject, error)

@@ -366,7 +366,8 @@ def check_measures(settings: Settings) -> None:
     space = build_space(settings.space.model_dump())
     columns = dict.fromkeys(RECORD.keys() - set(OF_MEASURES), "the search")
     for label, section in settings.measures.items():
-        measure: Measure = registry.find("measure", section.name)(**section.settings)
+        key = f"measures.{label}"
+        measure: Measure = registry.build("measure", section.table, section=key)
         taken = section.every > 0 or bool(section.at)
         if taken:
             _check_steps(settings, f"measures.{label}", section.name)

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field
 
-from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, Origins, UserError
 from optnas.base.json import digest
 from optnas.base.refusals import validated
@@ -191,10 +190,7 @@ class TrainingSettings(pydantic.BaseModel):
 
     def images(self) -> Dataset:
         """The labelled images; its ``test`` opens the test images."""
-        dataset: Dataset = registry.find("dataset", self.data.name, key="data.name")(
-            folder=self.data.place("folder"), **self.data.dataset_settings
-        )
-        return dataset
+        return self.data.open()
 
 
 def load_settings(
