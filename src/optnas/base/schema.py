@@ -22,6 +22,7 @@ from optnas.base.refusals import UNIONS, alternatives, is_plain, wrong
 EMPTY = inspect.Parameter.empty
 # Annotations of settings that are numbers with a bound.
 AtLeastOne = typing.Annotated[int, pydantic.Field(ge=1)]
+Natural = typing.Annotated[int, pydantic.Field(ge=0)]
 NotNegative = typing.Annotated[float, pydantic.Field(ge=0)]
 Positive = typing.Annotated[float, pydantic.Field(gt=0)]
 Share = typing.Annotated[float, pydantic.Field(ge=0, lt=1)]

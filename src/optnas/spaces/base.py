@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 Operations = tuple[int, ...]
 Order = Callable[[int, int], Sequence[Operations]]
+# Of sides in the skeleton of NAS-Bench-201, whose two halvings are even ones.
+SKELETON_MULTIPLE = 4
 
 
 def lexicographic(edge_count: int, operation_count: int) -> list[Operations]:
@@ -89,6 +92,8 @@ class Space:
         columns: by edge, which operations the columns of alpha stand for there, as many on each; by
             default all operations in their order. An operation that is in no edge's columns, such
             as ``none`` where only edges are left out, is no candidate of a search.
+        multiple: what height and width of an image have to be a multiple of in networks of its own;
+            the skeleton needs 4 besides.
 
     Raises:
         ValueError: edges are out of order or not forward, or an operation index is out of range.
@@ -110,6 +115,7 @@ class Space:
     fixed: BuildFixed | None = field(default=None, repr=False)
     halvings: int = 2
     columns: tuple[tuple[int, ...], ...] = ()
+    multiple: int = 1
 
     def __post_init__(self) -> None:
         if not self.wirings:
@@ -149,6 +155,11 @@ class Space:
         nodes = max(wiring.nodes for wiring in wirings)
         edges = tuple(edge for wiring in wirings for edge in wiring.edges)
         return cls(name, nodes, edges, operations, none, skip, wirings=wirings, **more)
+
+    @property
+    def side_multiple(self) -> int:
+        """What height and width of an image have to be a multiple of, in the network it has."""
+        return math.lcm(self.multiple, SKELETON_MULTIPLE if self.network is None else 1)
 
     @property
     def is_one_sum(self) -> bool:

@@ -25,6 +25,7 @@ from optnas.search.settings.check import (
     SearchImages,
     check_values,
     halves_too_large,
+    no_multiple,
     padded_away,
     refuse,
     rises,
@@ -379,6 +380,7 @@ def _check(settings: TrainingSettings, space: Space, images: SearchImages) -> No
             "remove it, or set data.split=random-halves",
         ),
         rises("optimizer", settings.optimizer),
+        no_multiple(data, space),
         single_value(data, space, "train_size", "training.batch_size", training.batch_size),
         padded_away(settings.augmentation.crop_padding, resolution),
         (
