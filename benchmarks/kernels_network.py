@@ -39,10 +39,9 @@ SLACK = 128  # numbers around a buffer that a shifted load may touch
 
 def narrow() -> bool:
     """Whether torch was told to use no more than AVX2; the kernels then use no more either."""
-    return (
-        os.environ.get("ATEN_CPU_CAPABILITY") == "avx2"
-        or "avx512f" not in Path("/proc/cpuinfo").read_text()
-    )
+    return os.environ.get("ATEN_CPU_CAPABILITY") == "avx2" or "avx512f" not in Path(
+        "/proc/cpuinfo"
+    ).read_text(encoding="utf-8")
 
 
 class Size(NamedTuple):

@@ -288,7 +288,7 @@ def limit_ms(setting: Setting, speed: float) -> float:
 def peak_kib() -> int:
     """Peak resident memory of this process so far."""
     # Not getrusage: on Linux the ru_maxrss of a new process starts at its parent's peak.
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split("VmHWM:")[1].split()[0])
 
 

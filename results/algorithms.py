@@ -29,7 +29,7 @@ Rows = list[dict[str, Any]]
 
 def stored(path: Path = STORED) -> dict[str, Any]:
     """What a program wrote: the benchmark of costs, or the matrix of kills."""
-    found: dict[str, Any] = json.loads(path.read_text())
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 

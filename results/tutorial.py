@@ -91,7 +91,7 @@ def main(folder: Path, notebook: Path = NOTEBOOK) -> dict[str, Any]:
         space = execute(cells)
     about = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     document = {"cells": cells, "metadata": about, "nbformat": 4, "nbformat_minor": 5}
-    notebook.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    notebook.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return space
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ from test_study import InProcess
 from test_study import run_study as run_in_process
 from tiny import TINY
 
+from optnas.base import errors
 from optnas.base.errors import Origins, UserError, fault_of
 from optnas.base.records import RunFolder
 from optnas.base.registry import supply
@@ -66,6 +69,19 @@ def test_whose_fault_it_is(case: str) -> None:
     told = UserError("told")
     told.__cause__ = error
     assert fault_of(told) == fault
+
+
+def test_a_system_without_an_error_of_linux_loads_the_errors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(errno, "EREMOTEIO", raising=False)
+    spec = importlib.util.spec_from_file_location("errors_elsewhere", errors.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    assert module.fault_of(OSError(errno.ESTALE, "gone")) == "environment"
 
 
 @pytest.mark.parametrize("told", [Origins("a.toml").told, lambda: words.told("a.toml")])

@@ -20,6 +20,7 @@ from optnas.base import columns as record
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
+from optnas.cli.printing.runs import print_outcome
 from optnas.measures.base import Cadence, Measure, Quantity, Values
 from optnas.measures.sharpness.measure import QUANTITIES, sharpness
 from optnas.search import api, protocols
@@ -27,6 +28,7 @@ from optnas.search.session import Session
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.state import build_state
 from optnas.study.declare import load_study
+from optnas.study.states import failed_measures
 
 ROOT = Path(__file__).parents[1]
 EVERY = {"measures.sharpness.every": 1, "measures.gap.every": 1}
@@ -168,7 +170,11 @@ def test_a_recorded_measure_is_a_column_and_a_line(
 
 @pytest.mark.parametrize(("value", "status"), [(float("nan"), "not-finite"), (OSError(), "failed")])
 def test_one_that_fails_leaves_null_and_the_search_goes_on(
-    value: Any, status: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    value: Any,
+    status: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     made(monkeypatch, value)
     api.run(TINY, out=tmp_path / "plain")
@@ -178,6 +184,9 @@ def test_one_that_fails_leaves_null_and_the_search_goes_on(
     records = timeless(tmp_path / "run")
     assert [each.pop("flatness") for each in records] == [None] * 3
     assert records == timeless(tmp_path / "plain")
+    print_outcome(folder.read_result() or {}, folder.path)
+    told = "measure mine: failed in epoch 0 and in 2 more epochs" in capsys.readouterr().out
+    assert told == ("mine" in failed_measures(folder)) == (status == "failed")
 
 
 def test_under_another_label_it_is_a_line_only(

@@ -262,6 +262,6 @@ def test_labels_in_words_are_told_to_be_numbered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("resolution", [6, 7, 9])
 def test_a_resolution_that_cannot_be_halved_twice_is_refused(resolution: int) -> None:
-    with pytest.raises(UserError, match="halves height and width twice") as raised:
+    with pytest.raises(UserError, match="take sides that are multiples of 4") as raised:
         tiny_settings(data__resolution=resolution)
     assert raised.value.key == "data.resolution"

@@ -190,7 +190,7 @@ def test_what_lies_there_is_told(root: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("change", "settings", "told"),
     [
-        ("", {"side": 30}, r"data\.side = 30: .*such as 32"),
+        ("", {"side": 0}, r"data\.side = 0: .*; "),
         ("", {"test_every": 1}, r"data\.test_every = 1: would leave no image"),
         ("", {"path": "none"}, r"data\.path = 'none': there is no such folder; set data\.path to"),
         ("loose.jpg", {}, r"loose\.jpg: the image lies in no class folder"),
@@ -209,6 +209,14 @@ def test_another_layout_is_refused(
         (root / change).touch()
     with pytest.raises(UserError, match=told):
         open_dataset({"name": "folder", "path": str(root), **settings})
+
+
+def test_the_sides_that_the_network_sees_are_those_that_count(root: Path) -> None:
+    """Those of the images were refused, though a search would have brought them to others."""
+    own = {"data.name": "folder", "data.path": str(root), "data.side": 30, **OFF}
+    with pytest.raises(UserError, match=r"data\.resolution = 30: .*set data\.resolution to .* 32"):
+        settings_of(own)
+    assert settings_of(own | {"data.resolution": 32}).data.resolution == 32
 
 
 def test_a_broken_image_ends_a_search_in_one_line(

@@ -18,6 +18,7 @@ from tiny import TINY
 from optnas.base.errors import UserError
 from optnas.base.files import inside, present
 from optnas.base.records import Record, RunFolder, find_runs
+from optnas.cli.common import told_apart
 from optnas.search import api
 from optnas.study.states import look
 
@@ -198,6 +199,64 @@ def test_a_search_that_is_refused_later_has_failed(
     assert (RunFolder(tmp_path / "out").read_result() or {})["status"] == "failed"
 
 
+OWN_IMAGES = """
+import dataclasses
+from optnas import register
+from optnas.data.sets.digits import digits
+
+
+@register("dataset", "mine")
+def mine(folder=None):
+    def decode(rows):
+        open("labels.csv")
+
+    return dataclasses.replace(digits(None), name="mine", decode=decode, decoder="")
+"""
+
+
+def test_a_file_that_others_miss_is_not_blamed_on_the_run_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was told as a folder that cannot be written, and the run was gone."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(OWN_IMAGES)
+    assert command(*tiny_search("data.name=./mine.py:mine", "benchmark.table=none")) == 1
+    told = capsys.readouterr().err
+    assert "failed: FileNotFoundError" in told
+    assert "labels.csv" in told
+    result = RunFolder(Path("out")).read_result() or {}
+    assert (result["status"], result["fault"]) == ("failed", "program")
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(*DENIED, "out/epochs.jsonl"), OSError(errno.ENOSPC, "No space left")]
+)
+def test_a_run_folder_that_cannot_be_written_is_bad_input(
+    error: OSError,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(run: RunFolder, record: Record) -> None:
+        raise error
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(RunFolder, "append", refuse)
+    assert command(*tiny_search()) == 2
+    refused(capsys.readouterr().err, "command line: --out = 'out'", "choose a folder")
+    assert not Path("out").exists()
+
+
+def test_an_interruption_on_a_full_disk_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(run: RunFolder, status: str, **facts: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left")
+
+    monkeypatch.setattr(RunFolder, "finish", refuse)
+    interrupted_run(tmp_path / "out", 0)
+
+
 def test_a_system_call_refused_for_another_reason_stays_a_failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -207,6 +266,39 @@ def test_a_system_call_refused_for_another_reason_stays_a_failure(
     monkeypatch.setattr("optnas.cli.lists._runs", broken)
     assert command("list", "runs") == 1
     assert "failed: OSError" in capsys.readouterr().err
+
+
+# --- what a word of a command line is ----------------------------------------------------------
+
+TAKE_BOTH = {
+    "measure": ("measure", "WORD", "gap"),
+    "plot": ("plot", "-o", "p.png", "WORD"),
+    "stopping": ("stopping", "WORD"),
+    "theory": ("theory", "noise", "WORD"),
+}
+
+
+@pytest.mark.parametrize("name", TAKE_BOTH)
+def test_what_exists_is_a_path_whatever_its_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two of them took a file for a setting."""
+    monkeypatch.chdir(tmp_path)
+    words = [each.replace("WORD", "batches=1") for each in TAKE_BOTH[name]]
+    assert command(*words) == 2
+    assert not capsys.readouterr().err.startswith("optnas: error: batches=1: ")
+    Path("batches=1").touch()
+    assert command(*words) == 2
+    assert capsys.readouterr().err.startswith("optnas: error: batches=1: ")
+
+
+def test_words_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a=b:c").mkdir()
+    words = ["a=b:c", "lr=1", "./mine.py:own", "gap", "out", "at=" + 300 * "x"]
+    told = told_apart(words, lambda others: ["gap"] if "lr=1" not in others else [])
+    assert told == (["a=b:c", "out"], ["./mine.py:own", "gap"], ["lr=1", words[-1]])
+    assert told_apart(["gap", "x:y"]).names == told_apart(None).paths == []
 
 
 # --- the folder in which one stands -----------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import subprocess
 import sys
@@ -12,12 +13,18 @@ from typing import Any, Literal
 import pytest
 from cases import command, refused, write_files
 from studies import tiny_study
+from tiny import tiny_settings
 
 from optnas import UserError
 from optnas.base import registry
-from optnas.base.schema import Component, complete, settings_of
+from optnas.base.schema import Component, complete, hints_of, settings_of
+from optnas.measures.stopping import choose
+from optnas.search.observe import snapshot_of, take
+from optnas.search.state import build_state
+from optnas.spaces import build_space
 from optnas.study.declare import load_study
 from optnas.study.runner import queued_in, runner_of
+from optnas.theory.inputs import opened
 
 FILE = """
 from optnas import register
@@ -122,6 +129,22 @@ def test_an_engine_that_cannot_be_loaded_is_told_and_the_others_are_asked(
     loaded = load_study(tiny_study(tmp_path))
     with pytest.raises(UserError, match="--engine busy or slurm"):
         runner_of(loaded, tmp_path / "out", "local", {}, detached=True)
+
+
+def test_what_cannot_be_loaded_ends_no_exam_of_others(
+    installed: Installed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A broken space made every exam fail, a broken hypergradient that of every algorithm."""
+    points = "[optnas.spaces]\naaa = dead:it\n[optnas.hypergradients]\naaa = dead:it\n"
+    installed("dead", "1 / 0\n", points)
+    package = importlib.import_module("optnas.search.exam")
+    monkeypatch.setattr("optnas.search.exam", package)  # the attribute comes back too
+    for module in [each for each in sys.modules if each.startswith(package.__name__)]:
+        monkeypatch.delitem(sys.modules, module)
+    exam = importlib.import_module(package.__name__)
+    assert exam._variants(exam.Subject("algorithm", "darts"))
+    assert command("exam", "softmax", "--kind", "relaxation") == 0
+    assert "failed" not in capsys.readouterr().out
 
 
 def test_an_entry_point_is_loaded_when_it_is_asked_for(installed: Installed) -> None:
@@ -266,3 +289,125 @@ def test_the_command_line_tells_it_too(
     monkeypatch.chdir(tmp_path)
     assert command(*words) == 2
     assert capsys.readouterr().err.rstrip().endswith(ending)
+
+
+class OfPython314:
+    """A factory whose annotations are evaluated when asked for, and name what is absent."""
+
+    def __init__(self):
+        self.__qualname__ = "mine"
+
+    def __call__(self, size=3):
+        return size
+
+    @property
+    def __annotations__(self):
+        raise NameError("name 'Tensor' is not defined")
+
+
+def test_annotations_that_cannot_be_evaluated_are_told() -> None:
+    with pytest.raises(UserError, match=r"cannot be read \(NameError: .*outside of TYPE_CHECKING"):
+        settings_of(OfPython314())
+    with pytest.raises(UserError, match="outside of TYPE_CHECKING"):
+        hints_of(OfPython314(), ["size"])
+
+
+OF_PARTS = """
+import dataclasses
+from typing import Annotated, Any
+
+from optnas import Measure, Quantity, register
+from optnas.base.schema import Part
+from optnas.data.sets.digits import digits
+from optnas.measures.base import Values
+from optnas.measures.stopping import Decision
+from optnas.spaces.toy import TOY
+from optnas.optimizers.schedules.common import constant
+
+Own = Annotated[Any, Part("relaxation")]
+
+
+def check(relaxation):
+    assert callable(relaxation), relaxation
+
+
+@register("measure", "mine")
+def measure(relaxation: Own = "softmax"):
+    check(relaxation)
+
+    def found(snapshot):
+        return Values({"x": float(relaxation(snapshot.alpha_EO, snapshot.progress).sum())})
+
+    return Measure(found, {"x": Quantity("1")}, cost="none")
+
+
+@register("schedule", "mine")
+def schedule(relaxation: Own = "softmax"):
+    check(relaxation)
+    return constant()
+
+
+@register("dataset", "mine")
+def dataset(relaxation: Own = "softmax"):
+    check(relaxation)
+    return digits(None)
+
+
+@register("space", "mine")
+def space(relaxation: Own = "softmax"):
+    check(relaxation)
+    return dataclasses.replace(TOY, name="mine")
+
+
+@register("stopping", "mine")
+def stopping(run, relaxation: Own = "softmax"):
+    check(relaxation)
+    return Decision(None, None, 0)
+"""
+
+
+def test_the_parts_of_every_component_are_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accepted, and then a TypeError: the factory was handed the table of its part."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(OF_PARTS)
+    own = "./mine.py:mine"
+    settings = tiny_settings(
+        space__name=own,
+        data__name=own,
+        benchmark__table="none",
+        measures__mine__name=own,
+        measures__mine__at=[0],
+        weight_optimizer__schedule=own,
+    )
+    assert settings.measures["mine"].settings == {"relaxation": {"name": "softmax"}}
+    state = build_state(settings)
+    assert state.weight_schedule(0.5, 1, 2) == 0.5
+    taken = take(snapshot_of(state), settings.measures["mine"])
+    assert taken.line["status"] == "ok"
+    assert build_space({"name": own}).name == "mine"
+    assert opened(own, None).name == "digits"
+    (rule,) = choose([own]).values()
+    rule(run=None)
+
+
+def test_a_part_that_blames_another_section_keeps_its_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told of algorithm.relaxation.space.name, which is no setting."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(
+        "from optnas import UserError, register\n"
+        "@register('relaxation', 'mine')\n"
+        "def mine(key: str = 'space.name'):\n"
+        "    raise UserError('not here', key=key or None, value=1, remedy='choose another')\n"
+    )
+    for key, told in (
+        ("space.name", "protocol cpu: space.name = 1"),
+        ("rate", "command line: algorithm.relaxation.rate = 1"),
+    ):
+        relaxation = {"name": "./mine.py:mine", "key": key}
+        with pytest.raises(UserError) as caught:
+            tiny_settings(algorithm={"name": "composed", "relaxation": relaxation})
+        refused(caught.value, told, "choose another")

@@ -95,6 +95,35 @@ def test_only_the_command_line_prints() -> None:
     assert printing == []
 
 
+def test_components_with_settings_are_built_by_the_registry() -> None:
+    """Whoever calls a factory itself hands it the names of its parts instead of the parts."""
+    own = [
+        f"{name}, line {node.lineno}"
+        for name, path in FILES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Call)
+        and isinstance(node.func.func, (ast.Attribute, ast.Name))
+        and ast.unparse(node.func.func) in ("registry.find", "find")
+        and (node.args or node.keywords)
+    ]
+    assert own == []
+
+
+def test_text_is_read_in_the_encoding_in_which_it_is_written() -> None:
+    """What ruff cannot see: files of the package are no `pathlib.Path`."""
+    unsaid = [
+        f"{name}, line {node.lineno}"
+        for name, path in FILES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "read_text"
+        and "encoding" not in {word.arg for word in node.keywords}
+    ]
+    assert unsaid == []
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -18,7 +18,7 @@ import torch.nn.functional as F  # noqa: N812
 from cases import console, finish, start, timeless, tiny_search
 from naive_supernet import NaiveSupernet
 from partial import naive_partial
-from tiny import normal, train_batch, valid_batch
+from tiny import normal, tiny_settings, train_batch, valid_batch
 from topics import text_of
 from torch import Tensor
 from torch.testing import assert_close
@@ -26,6 +26,7 @@ from torch.testing import assert_close
 from optnas import Bilevel, Hypergradient, UserError, parts
 from optnas.algorithms.base import Progress
 from optnas.algorithms.pc_darts import normalised_edges, pc_darts
+from optnas.base import registry
 from optnas.measures.curvature.maths import expansion
 from optnas.measures.evaluation import Batch
 from optnas.measures.indicator.oneshot import score_cells
@@ -34,6 +35,8 @@ from optnas.search.checkpoints import restore
 from optnas.search.exam.base import difference
 from optnas.search.exam.searches import searched, tiny, trace
 from optnas.search.observe import snapshot_of
+from optnas.search.settings.layers import Layer
+from optnas.search.standalone.settings import load_settings
 from optnas.search.state import build_state
 from optnas.search.steps import arch_step
 from optnas.spaces import (
@@ -483,3 +486,32 @@ def test_such_a_search_is_killed_and_resumed(template: dict[str, Any], tmp_path:
     finish(process)
     assert console(["resume", "out"], tmp_path)[0] == 0
     assert timeless(tmp_path / "out") == timeless(tmp_path / "whole")
+
+
+# --- the sides of images --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("resolution", [8, 9, 10, 12])
+@pytest.mark.parametrize("name", [*registry.names("space"), "./two_kinds.py:two_kinds"])
+def test_sides_are_refused_or_fit(name: str, resolution: int) -> None:
+    """On the spaces of DARTS sides of 10 pixels passed every check and failed in the first pass."""
+    space = build_space({"name": name})
+    chosen = {"space__name": name, "benchmark__table": "none", "data__resolution": resolution}
+    over = {"data": {"name": "digits", "resolution": resolution}}
+    told = f"take sides that are multiples of {space.side_multiple}"
+    if resolution % space.side_multiple:
+        with pytest.raises(UserError, match=told) as refused:
+            tiny_settings(**chosen)
+        assert refused.value.key == "data.resolution"
+        with pytest.raises(UserError, match=told):
+            load_settings(space, "cpu", over=[Layer("test", over)])
+        return
+    state = build_state(tiny_settings(**chosen))
+    load_settings(space, "cpu", over=[Layer("test", over)])
+    x_BCHW = torch.zeros(2, 1, resolution, resolution, dtype=state.dtype)
+    weights_EO = state.alpha_EO.softmax(-1)
+    assert state.supernet(x_BCHW, weights_EO, statistics=None).logits_BK.shape == (2, 10)
+
+
+def test_a_space_of_an_own_multiple_in_the_skeleton_needs_both() -> None:
+    assert dataclasses.replace(NAS_BENCH_201, multiple=6).side_multiple == 12

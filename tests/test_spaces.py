@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import io
 import itertools
 import json
@@ -161,6 +162,16 @@ def test_another_space_needs_no_code() -> None:
         Space("bad", 3, ((1, 2), (0, 1)), ("zero", "identity"), 0, 1)
     with pytest.raises(ValueError, match="out of range"):
         Space("bad", 2, ((0, 1),), ("zero", "identity"), 0, 2)
+
+
+def test_every_cell_of_a_space_of_columns_is_one_of_its_cells() -> None:
+    """Columns were taken for operations: cells of `all` were no cells, and others had no index."""
+    by_edge = dataclasses.replace(TRIANGLE, columns=((0, 2), (2, 0), (0, 1)))
+    cells = list(by_edge.all())
+    assert [cell.operations for cell in cells] == list(itertools.product((0, 2), (2, 0), (0, 1)))
+    for place, cell in enumerate(cells):
+        assert by_edge.parse(str(cell)) == cell == by_edge.architecture_at(place)
+        assert by_edge.index(cell) == place
 
 
 # ---- canonical forms

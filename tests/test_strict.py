@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from cases import FORM, command
 
+from optnas.base.contents import check_measured
 from optnas.base.errors import UserError, did_you_mean
 from optnas.base.json import parse_json
 from optnas.base.measurements import Measurements
@@ -350,3 +351,28 @@ def test_a_name_longer_than_a_files_is_bad_input(
 ) -> None:
     assert command(*words.format("x" * 5000).split()) == 2
     assert FORM.fullmatch(capsys.readouterr().err.strip())
+
+
+class Counted(dict[str, Any]):
+    """A line that counts how often it is looked at."""
+
+    looked = 0
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.looked += 1
+        return super().get(key, default)
+
+
+def test_lines_of_a_measure_are_looked_at_equally_often() -> None:
+    """Each was compared with all before it, whenever one was written."""
+
+    def line(epoch: int, **settings: Any) -> Counted:
+        of = {"status": "ok", "values": {}, "units": {}}
+        return Counted(epoch=epoch, settings=settings | {"at": [1, {"b": 2}]}, **of)
+
+    lines = [line(epoch) for epoch in range(40)]
+    check_measured(lines, "gap.jsonl")
+    assert len({each.looked for each in lines}) == 1
+    check_measured([line(0, batches=7), line(0, batches=8)], "gap.jsonl")
+    with pytest.raises(UserError, match="line 2: this epoch was measured"):
+        check_measured([line(0, a=1, batches=7), line(0, batches=7.0, a=1)], "gap.jsonl")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ from optnas.base import registry
 from optnas.study.declare import load_study
 from optnas.study.engines import ray as engines
 from optnas.study.engines.base import Job
-from optnas.study.runner import Runner
+from optnas.study.engines.local import local
+from optnas.study.runner import Runner, at_a_time
 from optnas.study.starts import StartLog
 from optnas.study.states import epochs_of, state_of
 
@@ -165,3 +167,37 @@ def test_no_ray_cluster_here(alone_with_ray: None, tmp_path: Path) -> None:
     code, out, err = console(words, tmp_path)
     assert (code, out) == (2, [])
     assert "address=local" in err[-1]
+
+
+@pytest.mark.parametrize("refuses", [AttributeError, OSError])
+def test_processes_end_where_no_descriptor_tells_of_it(
+    refuses: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other systems have no pidfd: the process ran on, and nobody waited for it."""
+
+    def missing(pid: int) -> int:
+        raise refuses
+
+    monkeypatch.setattr("os.pidfd_open", missing)
+    monkeypatch.setattr("sys.executable", shutil.which("false"))
+    engine = local()
+    handle = engine.start(Job(tmp_path, {}, 1))
+    assert engine.wait([handle], 60) == {handle: "exit code 1"}
+    began = time.monotonic()
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(slow))
+    running = engine.start(Job(tmp_path, {}, 1))
+    assert engine.wait([running], 0.3) == {}
+    assert 0.3 <= time.monotonic() - began < 30
+    engine.interrupt(running)
+    assert engine.wait([running], 60) == {running: f"signal {signal.SIGINT}"}
+
+
+def test_as_many_runs_at_a_time_as_cores_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 3)
+    assert at_a_time(None, None) == 3
+    assert at_a_time(None, 2) == 1
+    assert at_a_time(5, 2) == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
@@ -18,7 +19,7 @@ from tiny import TINY
 
 import optnas
 from optnas.analysis import summaries
-from optnas.analysis.alike import label_of
+from optnas.analysis.alike import label_of, unlike
 from optnas.analysis.claims import judge as claims
 from optnas.analysis.claims.declare import Axis, Claim, Control, Part, Response
 from optnas.base import registry
@@ -218,6 +219,13 @@ def test_ways_are_told_apart_by_value() -> None:
     config = {"measures": {"gap": {"name": "gap"}}}
     of_floats = [way_of(config, "gap", {"settings": OWN | {"batches": n}}) for n in (7, 7.0)]
     assert difference(of_floats) is None
+
+
+def test_a_remark_on_ways_does_not_depend_on_the_order_of_rows() -> None:
+    """It depended on the seed of Python's hashes."""
+    texts = [json.dumps({"batches": each}) for each in (10, 50, 20)]
+    told = {unlike("gap", each) for each in itertools.permutations(texts)}
+    assert told == {"gap was measured with batches = 10 in some of these runs and 20 in others"}
 
 
 # --- figures that show a line of a run ------------------------------------------------------------

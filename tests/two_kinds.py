@@ -153,4 +153,5 @@ def two_kinds() -> Space:
         weighted=(2,),
         own={"none": none, "skip_connect": skip_connect, "sep_conv_3x3": sep_conv_3x3},
         network=TwoKinds,
+        multiple=2,
     )

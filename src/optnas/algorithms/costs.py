@@ -15,5 +15,5 @@ def step_costs() -> Mapping[str, float]:
     `results/algorithms.py` writes them from what `benchmarks/algorithms.py` stored.
     """
     file = importlib.resources.files("optnas.algorithms") / "costs.json"
-    costs: dict[str, float] = json.loads(file.read_text())
+    costs: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
     return costs

@@ -42,10 +42,11 @@ def unlike(label: str, settings: Iterable[object]) -> str | None:
         settings: values of its column of settings; what is no text is left out.
 
     Returns:
-        Such as ``gap was measured with batches = 50 in some of these runs and 10 in others``; None
-        where all were measured alike.
+        Such as ``gap was measured with batches = 10 in some of these runs and 50 in others``,
+        whatever the order of the rows; None where all were measured alike.
     """
-    found = difference(json.loads(each) for each in {*settings} if isinstance(each, str))
+    texts = sorted({each for each in settings if isinstance(each, str)})
+    found = difference(map(json.loads, texts))
     if found is None:
         return None
     key, one, other = found

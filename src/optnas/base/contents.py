@@ -9,7 +9,7 @@ number is NaN or infinite: `optnas.base.json` reads none.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NoReturn
 
 import pydantic
@@ -248,16 +248,26 @@ def check_measured(lines: Sequence[Mapping[str, Any]], path: object) -> None:
         lines: the lines of the file.
         path: the file.
     """
+    places = set()
     for number, line in enumerate(lines, start=1):
         where = f"{path} line {number}"
         _check(Measured, line, where)
+        place = _hashable([line.get(key) for key in PLACE])
         if number > 1 and line["epoch"] < lines[number - 2]["epoch"]:
             _refuse("comes after a later epoch", where, "epoch", line["epoch"])
-        if any(all(o.get(k) == line.get(k) for k in PLACE) for o in lines[: number - 1]):
+        if place in places:
             _refuse("this epoch was measured with these settings on another line", where)
+        places.add(place)
         if line["values"].keys() != line["units"].keys():
             differing = sorted(line["values"].keys() ^ line["units"].keys())
             _refuse(f"values and units are not of the same numbers: {differing}", where)
+
+
+def _hashable(value: Any) -> Hashable:
+    """A JSON value as one that a set takes: equal where the values are."""
+    if isinstance(value, Mapping):
+        return frozenset((key, _hashable(each)) for key, each in value.items())
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def check_event(event: Mapping[str, Any], where: object) -> None:

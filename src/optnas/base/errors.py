@@ -32,7 +32,8 @@ Fault = Literal["program", "environment", "disk"]
 # cannot be written.
 OF_THE_MACHINE = {
     *(errno.EACCES, errno.EPERM, errno.ENOMEM, errno.EAGAIN, errno.EIO, errno.EMFILE, errno.ENFILE),
-    *(errno.ESTALE, errno.ETIMEDOUT, errno.ENODEV, errno.EHOSTDOWN, errno.EREMOTEIO),
+    *(errno.ESTALE, errno.ETIMEDOUT, errno.ENODEV, errno.EHOSTDOWN),
+    getattr(errno, "EREMOTEIO", errno.EIO),  # Linux alone has it
 }
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 OUT_OF_MEMORY = ("OutOfMemoryError", "can't allocate memory", "out of memory")

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from optnas.base.errors import UserError
+from optnas.base.errors import UserError, fault_of
 from optnas.base.escapes import for_shell, for_terminal
 from optnas.base.files import (
     TEMPORARY,
@@ -279,6 +279,13 @@ class Folder:
             yield
         except OSError as error:
             raise self.unwritable(error) from error
+
+    def refused(self, error: OSError) -> bool:
+        """Whether it is this folder that an operating system refuses, and no file of others."""
+        names = (error.filename, error.filename2)  # bytes, or a descriptor, are of others
+        paths = [Path(each).absolute() for each in names if isinstance(each, (str, os.PathLike))]
+        inside = any(each.is_relative_to(self.path.absolute()) for each in paths)
+        return inside or fault_of(error) == "disk"
 
     def unwritable(self, error: OSError) -> UserError:
         """An operating system's refusal (read-only, full disk, no permission) as bad input."""

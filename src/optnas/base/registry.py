@@ -18,6 +18,7 @@ import importlib.resources
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.resources.abc import Traversable
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from optnas.base.errors import COMMAND_LINE, Origins, UserError, did_you_mean
@@ -231,7 +232,7 @@ def _discover(kind: str) -> None:
     for room in KINDS[kind].rooms:
         package = f"optnas.{room}"
         for module, file in _modules(package, importlib.resources.files(package)):
-            if registers.search(file.read_text()):
+            if registers.search(file.read_text(encoding="utf-8")):
                 importlib.import_module(module)
 
 
@@ -397,9 +398,12 @@ def supply(
     for name, value in settings.items():
         part, key = part_of(hints.get(name)), f"{section}.{name}"
         if part is not None and part.many:
-            built[name] = {n: _build(part.kind, v, offered, f"{key}.{n}") for n, v in value.items()}
+            built[name] = {
+                label: build(part.kind, table, offered, section=f"{key}.{label}")
+                for label, table in value.items()
+            }
         elif part is not None:
-            built[name] = _build(part.kind, value, offered, key)
+            built[name] = build(part.kind, value, offered, section=key)
     try:
         return factory(**built, **{k: v for k, v in offered.items() if k in parameters})
     except UserError as error:
@@ -409,12 +413,34 @@ def supply(
         raise error.below(section) from error
 
 
-def _build(kind: str, table: Mapping[str, Any], offered: Mapping[str, Any], section: str) -> Any:
+def build(
+    kind: str,
+    table: Mapping[str, Any],
+    offered: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    section: str,
+) -> Any:
+    """The component that a table stands for, with its parts.
+
+    Args:
+        kind: one of `KINDS`.
+        table: its name and all its settings, as `complete_component` returns them.
+        offered: as of `supply`.
+        section: the dotted key of the table, for error messages.
+
+    Returns:
+        What the factory makes.
+
+    Raises:
+        UserError: there is no such component, or its factory refuses a value; a word that is no
+            dotted key, or none, is told below the section.
+    """
     settings = dict(table)
     factory = find(kind, settings.pop("name"), key=f"{section}.name")
     try:
         return supply(factory, settings, offered, section=section)
     except UserError as error:
-        if error.key is not None and error.key.startswith(section):
+        # Of a file, or with a key of another section, it knows its place.
+        if error.where != COMMAND_LINE or "." in (error.key or ""):
             raise
         raise error.below(section) from error

@@ -6,11 +6,12 @@ Values are checked by pydantic, strictly: no text for a number, no number for a 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Union
 
 import pydantic
@@ -84,11 +85,16 @@ def parameters_of(
 
     Returns:
         The other parameters of the factory by name, ``*args`` and ``**kwargs`` left out.
+
+    Raises:
+        UserError: an annotation names nothing that is there, where Python evaluates it here.
     """
     stars = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    with _evaluated(factory, NameError):  # other errors are of what has no signature
+        parameters = inspect.signature(factory).parameters
     return {
         name: parameter
-        for name, parameter in inspect.signature(factory).parameters.items()
+        for name, parameter in parameters.items()
         if name not in skip and parameter.kind not in stars
     }
 
@@ -107,12 +113,20 @@ def hints_of(factory: Callable[..., Any], names: Iterable[str]) -> dict[str, Any
         UserError: an annotation names nothing that is there.
     """
     function = factory.__init__ if isinstance(factory, type) else factory  # type: ignore[misc]
-    written = getattr(function, "__annotations__", {})
-    wanted = types.SimpleNamespace(__annotations__={n: written[n] for n in names if n in written})
     space = getattr(function, "__globals__", {})
-    try:
+    with _evaluated(factory, Exception):
+        written = getattr(function, "__annotations__", {})
+        known = {name: written[name] for name in names if name in written}
+        wanted = types.SimpleNamespace(__annotations__=known)
         return typing.get_type_hints(wanted, globalns=space, include_extras=True)
-    except Exception as error:  # an annotation is an expression of the factory's author
+
+
+@contextlib.contextmanager
+def _evaluated(factory: Callable[..., Any], errors: type[Exception]) -> Iterator[None]:
+    """An annotation is an expression of the factory's author, from Python 3.14 on run when read."""
+    try:
+        yield
+    except errors as error:
         raise UserError(
             f"its annotations cannot be read ({type(error).__name__}: {error})",
             where=f"{factory.__module__}:{factory.__qualname__}",

@@ -305,7 +305,7 @@ class Shelf:
                 remedy=did_you_mean(name, self.names()) + " (or write the path of a .toml file)",
             )
         folder = importlib.resources.files("optnas").joinpath(self.folder)
-        return folder.joinpath(f"{name}.toml").read_text()
+        return folder.joinpath(f"{name}.toml").read_text(encoding="utf-8")
 
 
 def _is_path(name: str) -> bool:

@@ -27,12 +27,14 @@ def train(
     from optnas.cli.printing.tables import print_training
     from optnas.search.standalone.settings import load_settings
     from optnas.search.standalone.table import make_table
+    from optnas.spaces import build_space
 
     if out.suffix != ".json":
         raise UserError(
             "a table is a JSON file", key="--out", value=str(out), remedy="end it in .json"
         )
-    cells = registry.find("space", space, key="SPACE")()
+    registry.find("space", space, key="SPACE")  # told as the argument that it is
+    cells = build_space({"name": space})
     settings = load_settings(cells, protocol, folder=data)
     make_table(cells, settings, out, threads=threads, on_training=print_training)
     say(f"wrote {out}")

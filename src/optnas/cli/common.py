@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand
+
+from optnas.base.files import present
 
 if TYPE_CHECKING:
     from optnas.base.records import RunFolder
@@ -29,6 +31,43 @@ Threads = Annotated[int | None, typer.Option(help="CPU threads (run.threads)")]
 DataFolder = Annotated[
     Path | None, typer.Option("--data", help="data folder; default: the variable OPTNAS_DATA")
 ]
+
+
+class Words(NamedTuple):
+    """Words of a command line, in their order.
+
+    Attributes:
+        paths: all that are no others, whether they exist or not.
+        names: of components.
+        settings: ``KEY=VALUE``.
+    """
+
+    paths: list[str]
+    names: list[str]
+    settings: list[str]
+
+
+def told_apart(
+    words: Sequence[str] | None, known: Callable[[list[str]], Container[str]] | None = None
+) -> Words:
+    """Words by what they are: what exists is a path, whatever its name.
+
+    Args:
+        words: what stands on the command line.
+        known: names of components, from the words that are no settings; where it is given, a word
+            with ``:`` in it is one too.
+
+    Returns:
+        The words.
+    """
+    words = words or []
+    settings = [word for word in words if "=" in word and not present(Path(word))]
+    others = [word for word in words if word not in settings]
+    names: list[str] = []
+    if known is not None:
+        valid = known(others)
+        names = [w for w in others if w in valid or (":" in w and not present(Path(w)))]
+    return Words([word for word in others if word not in names], names, settings)
 
 
 def dotted_settings(overrides: list[str] | None, **options: Any) -> dict[str, Any]:

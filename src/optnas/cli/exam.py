@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from optnas.base.errors import COMMAND_LINE, EXIT_DONE, EXIT_FAILED, UserError
-from optnas.cli.common import dotted_settings
+from optnas.cli.common import dotted_settings, told_apart
 
 
 def exam(
@@ -28,12 +28,12 @@ def exam(
     """Examine components, one's own and the package's."""
     from optnas.search.api import nest
 
-    targets = [word for word in words or [] if "=" not in word]
+    targets, _, given = told_apart(words)
     if len(targets) > 1:
         raise UserError(
             "one component at a time", key="TARGET", value=targets[1], remedy="run it once for each"
         )
-    settings = nest(dotted_settings([w for w in words or [] if "=" in w]), COMMAND_LINE)
+    settings = nest(dotted_settings(given), COMMAND_LINE)
     from optnas.base.json import dump_json
     from optnas.cli.printing.lists import outcome_entry, print_outcomes
     from optnas.search.exam import examine, subjects

@@ -9,7 +9,7 @@ import typer
 
 from optnas.base.errors import COMMAND_LINE, EXIT_DONE, EXIT_FAILED, UserError
 from optnas.base.measurements import identity
-from optnas.cli.common import DataFolder, Device, Threads, dotted_settings, runs_at
+from optnas.cli.common import DataFolder, Device, Threads, dotted_settings, runs_at, told_apart
 from optnas.cli.printing.text import say
 
 
@@ -63,11 +63,8 @@ def _told_apart(words: list[str]) -> tuple[list[Path], dict[str, dict[str, Any]]
     """Run folders, and by label the settings of the measures that are named."""
     from optnas.base.registry import nearest
 
-    plain = [word for word in words if "=" not in word or Path(word).is_dir()]
-    known = _known(plain)
-    # What exists is a path, whatever its name.
-    chosen = [w for w in plain if w in known or (":" in w and not Path(w).exists())]
-    runs = [word for word in plain if word not in chosen]
+    runs, chosen, settings = told_apart(words, _known)
+    known = _known(runs)
     for word in runs:
         if not Path(word).exists():
             raise UserError(
@@ -80,13 +77,13 @@ def _told_apart(words: list[str]) -> tuple[list[Path], dict[str, dict[str, Any]]
         raise UserError(
             f"names no {'measure' if runs else 'run folder'}",
             key="DIR... NAME...",
-            value=" ".join(plain),
+            value=" ".join([*runs, *chosen]),
             remedy=f"add one of: {', '.join(sorted(known))}" if runs else "add a run's folder",
         )
     measures: dict[str, dict[str, Any]] = {
         word.rpartition(":")[2]: {"name": word} if ":" in word else {} for word in chosen
     }
-    _set(measures, dotted_settings([word for word in words if word not in plain]))
+    _set(measures, dotted_settings(settings))
     return [Path(word) for word in runs], measures
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from optnas.base.errors import UserError
-from optnas.cli.common import DataFolder, dotted_settings, runs_at
+from optnas.cli.common import DataFolder, dotted_settings, runs_at, told_apart
 from optnas.cli.printing.text import say
 
 
@@ -51,11 +51,10 @@ def plot(
     from optnas.report.pictures import plot_figure
     from optnas.spaces.tables import data_folder
 
-    # A folder may have = in its name.
-    named = [word for word in words or [] if "=" not in word or Path(word).exists()]
-    _no_figures(named)
-    folders = runs_at([Path(word) for word in named])
-    options = dotted_settings([word for word in words or [] if word not in named])
+    told = told_apart(words)
+    _no_figures(told.paths)
+    folders = runs_at([Path(word) for word in told.paths])
+    options = dotted_settings(told.settings)
     if column and figure is not None:
         raise UserError(
             f"the figure {figure} chooses its own columns",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optnas.base.errors import UserError, did_you_mean
-from optnas.cli.common import dotted_settings
+from optnas.cli.common import dotted_settings, told_apart
 
 if TYPE_CHECKING:
     from optnas.base.records import RunFolder
@@ -41,27 +41,27 @@ def stopping(
     as_json: AsJson = False,
 ) -> None:
     """Replay stopping rules on finished searches, or on Hessians that others stored."""
-    # What exists is a path, whatever its name.
-    settings = [word for word in words if "=" in word and not Path(word).exists()]
-    given = dotted_settings(settings)
-    paths, names = _told_apart([word for word in words if word not in settings])
-    _replay(paths, names, given, dataset, as_json)
+    told = told_apart(words, _rules)
+    given = dotted_settings(told.settings)
+    _replay(_existing(told.paths, words), told.names, given, dataset, as_json)
 
 
-def _told_apart(words: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Folders and files, and rules."""
+def _rules(_: Sequence[str] = ()) -> list[str]:
     from optnas.base.registry import names
 
-    known = names("stopping")
-    rules = [w for w in words if w in known or (":" in w and not Path(w).exists())]
-    paths = [Path(word) for word in words if word not in rules]
+    return names("stopping")
+
+
+def _existing(named: Sequence[str], words: Sequence[str]) -> list[Path]:
+    """Folders and files, of the words of a command line."""
+    paths = [Path(word) for word in named]
     for path in paths:
         if not path.exists():
             raise UserError(
                 "is neither a folder nor a file nor a rule",
                 key="DIR...|FILE",
                 value=str(path),
-                remedy=f"check the path, or name a rule: {', '.join(known)}",
+                remedy=f"check the path, or name a rule: {', '.join(_rules())}",
             )
     if not paths:
         raise UserError(
@@ -70,7 +70,7 @@ def _told_apart(words: Sequence[str]) -> tuple[list[Path], list[str]]:
             value=" ".join(words) or None,
             remedy="add a run's folder, or a folder of runs",
         )
-    return paths, rules
+    return paths
 
 
 def stop(
@@ -82,7 +82,8 @@ def stop(
 ) -> None:
     """Replay stopping rules: the old name of ``stopping``, with its options of 0.1.0."""
     plain, given = _old_options(words)
-    paths, _ = _told_apart(plain)
+    told = told_apart(plain, _rules)
+    paths = _existing([*told.paths, *told.settings], plain)
     names = OLD_RULES if rule is None else [each.strip() for each in rule.split(",")]
     if rule is None and any(path.is_file() for path in paths):
         names = []

@@ -11,7 +11,7 @@ import typer
 from optnas.base.errors import COMMAND_LINE, UserError
 from optnas.base.files import present, write_text, writing
 from optnas.base.json import dump_json
-from optnas.cli.common import DataFolder, Device, Threads, dotted_settings, runs_at
+from optnas.cli.common import DataFolder, Device, Threads, dotted_settings, runs_at, told_apart
 from optnas.cli.printing.text import say
 
 app = typer.Typer(help="Test the theory behind the comparison of optimizers.")
@@ -113,10 +113,9 @@ def noise(
     from optnas.theory import pictures
     from optnas.theory.compared import compared
 
-    named = [Path(word) for word in words if "=" not in word or Path(word).is_dir()]
-    runs = each_once(runs_at(named))
-    plain = [word for word in words if "=" in word and not Path(word).is_dir()]
-    chosen = {key.removeprefix("noise."): v for key, v in dotted_settings(plain).items()}
+    told = told_apart(words)
+    runs = each_once(runs_at([Path(word) for word in told.paths]))
+    chosen = {key.removeprefix("noise."): v for key, v in dotted_settings(told.settings).items()}
     run_settings = dotted_settings(None, device=device, threads=threads, data=data)
     _made(out)
     for run in runs:

@@ -72,7 +72,7 @@ def torch_optimizers() -> dict[str, str]:
     Returns:
         Class name -> module file name without ending.
     """
-    tree = ast.parse((_torch_optim_folder() / "__init__.py").read_text())
+    tree = ast.parse((_torch_optim_folder() / "__init__.py").read_text(encoding="utf-8"))
     return {
         alias.name: (node.module or "").rpartition(".")[2]
         for node in tree.body
@@ -92,7 +92,8 @@ def torch_signature(name: str) -> dict[str, Setting]:
     Returns:
         Settings in the order of the constructor, without those of `NOT_OFFERED`.
     """
-    tree = ast.parse((_torch_optim_folder() / f"{torch_optimizers()[name]}.py").read_text())
+    file = _torch_optim_folder() / f"{torch_optimizers()[name]}.py"
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     constants = {
         target.id: node.value
         for node in tree.body

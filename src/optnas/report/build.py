@@ -344,8 +344,8 @@ def _render(**values: Any) -> str:
     place = importlib.resources.files("optnas").joinpath("report/page")
     return environment.get_template("report.html").render(
         plotly=get_plotlyjs(),
-        style=place.joinpath("report.css").read_text(),
-        script=place.joinpath("report.js").read_text(),
+        style=place.joinpath("report.css").read_text(encoding="utf-8"),
+        script=place.joinpath("report.js").read_text(encoding="utf-8"),
         **values,
     )
 

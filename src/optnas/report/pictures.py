@@ -217,7 +217,7 @@ def _copy(name: str, slide: Traversable, path: Path) -> None:
             remedy=f"write {path.with_suffix('.svg')} and convert it",
         )
     with writing("the picture", key="-o", path=path):
-        write_text(path, slide.read_text())
+        write_text(path, slide.read_text(encoding="utf-8"))
 
 
 def figure_of_report(

@@ -7,7 +7,6 @@ is told like everything else.
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 import tempfile
 import time
@@ -116,13 +115,14 @@ def _versions() -> Iterator[Check]:
 
 
 def _device(name: str) -> Iterator[Check]:
+    import joblib
     import torch
 
     from optnas.search.environment import processor
     from optnas.search.state import pick_device
 
     chosen = pick_device(name)
-    seen = f"torch {torch.__version__}, {chosen}: {processor()}, {os.cpu_count()} cores"
+    seen = f"torch {torch.__version__}, {chosen}: {processor()}, {joblib.cpu_count()} cores"
     if chosen.type == "cuda":
         about = torch.cuda.get_device_properties(chosen)
         seen = f"torch {torch.__version__}, {chosen}: {about.name}, {_size(about.total_memory)}"
@@ -155,7 +155,8 @@ def _data(option: Path | None) -> Iterator[Check]:
         if any(each.default is EMPTY for each in parameters):  # nobody knows where it lies
             continue
         try:
-            dataset = factory(folder=folder)
+            own = registry.complete_settings(factory, {}, section="data", skip=("folder",))
+            dataset = registry.supply(factory, own, {"folder": folder}, section="data")
         except UserError as error:
             if isinstance(error.where, Path) and error.where.exists():
                 yield _wrong(subject, error)

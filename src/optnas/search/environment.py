@@ -55,7 +55,7 @@ def processor() -> str:
 
     model = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):  # Linux tells the model here, other systems above
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 model = line.partition(":")[2].strip()
                 break

@@ -122,10 +122,11 @@ def _recorded(folder: RunFolder, tracker: Guarded) -> Iterator[Callable[..., Res
     except UserError:
         raise
     except KeyboardInterrupt:
-        finish("interrupted")
+        with contextlib.suppress(OSError):  # a full disk must not hide who ended it
+            finish("interrupted")
         raise
     except Exception as error:
-        if isinstance(error, OSError) and not folder.checkpoint.exists():
+        if isinstance(error, OSError) and folder.refused(error) and not folder.checkpoint.exists():
             raise folder.unwritable(error) from error
         with contextlib.suppress(OSError):  # a full disk may be what failed
             finish(

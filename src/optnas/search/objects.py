@@ -118,7 +118,7 @@ def _name_of(value: Any, key: str, where: object, new: list[Path]) -> str:
     text = "\n\n\n".join([HEADER + "\n".join(["", *writer.imports]), *writer.parts])
     path = FOLDER / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:DIGITS]}.py"
     if path.exists():
-        if path.read_text() != text:
+        if path.read_text(encoding="utf-8") != text:
             raise refuse(f"{path} was edited since it was written; remove it, or name it itself")
     else:
         try:

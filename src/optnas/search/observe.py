@@ -100,7 +100,8 @@ def recorded(settings: Settings) -> dict[str, tuple[str, ...]]:
 
 def build_measure(section: MeasureSection) -> Measure:
     """The measure of a section, with its settings filled in."""
-    measure: Measure = registry.find("measure", section.name)(**section.settings)
+    key = f"measures.{section.own_name}"
+    measure: Measure = registry.build("measure", section.table, section=key)
     return measure
 
 

@@ -203,9 +203,7 @@ def build_state(settings: Settings) -> SearchState:
     dtype = {"float32": torch.float32, "float64": torch.float64}[settings.supernet.dtype]
     seed = settings.search.seed
     space = build_space(settings.space.model_dump())
-    dataset: Dataset = registry.find("dataset", settings.data.name)(
-        folder=settings.data.place("folder"), **settings.data.dataset_settings
-    )
+    dataset = settings.data.open()
     dataset.warn()
     train, valid = _load_halves(settings, dataset, device)
     chosen = settings.algorithm
@@ -264,8 +262,8 @@ def build_state(settings: Settings) -> SearchState:
         arch_optimizer=build(
             asked_a.name, asked_a.settings, [alpha_EO], section="arch_optimizer", names=["alpha"]
         ),
-        weight_schedule=_schedule(settings.weight_optimizer.schedule),
-        arch_schedule=_schedule(asked_a.schedule),
+        weight_schedule=_schedule(settings, "weight_optimizer"),
+        arch_schedule=_schedule(settings, "arch_optimizer"),
         train=train,
         valid=valid,
         augmentation=augmentation,
@@ -355,6 +353,7 @@ def _note(settings: Settings, dataset: Dataset) -> str:
     return dataset.note + ("; alpha learns from test images" if on_test else "")
 
 
-def _schedule(component: Any) -> Schedule:
-    schedule: Schedule = registry.find("schedule", component.name)(**component.settings)
+def _schedule(settings: Settings, section: str) -> Schedule:
+    table, key = getattr(settings, section).schedule.table, f"{section}.schedule"
+    schedule: Schedule = registry.build("schedule", table, section=key)
     return schedule

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from optnas.base import registry
-from optnas.base.errors import COMMAND_LINE
+from optnas.base.errors import COMMAND_LINE, Origins
 from optnas.spaces.base import Architecture, Space, lexicographic
 from optnas.spaces.canonical import (
     edge_expressions,
@@ -47,8 +47,12 @@ def build_space(section: Mapping[str, Any], *, where: object = COMMAND_LINE) -> 
         where: the file it was written in, for the error.
 
     Returns:
-        The space; a name that is not there is a `UserError`.
+        The space; what is not given of its settings is at its default.
+
+    Raises:
+        UserError: there is no such space, or a setting of it is wrong.
     """
-    settings = dict(section)
-    space: Space = registry.find("space", settings.pop("name"), where=where)(**settings)
+    with Origins(where).told():
+        table = registry.complete_component("space", section, section="space")
+        space: Space = registry.build("space", table, section="space")
     return space

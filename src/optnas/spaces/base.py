@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 Operations = tuple[int, ...]
 Order = Callable[[int, int], Sequence[Operations]]
+# Of sides in the skeleton of NAS-Bench-201, whose two halvings are even ones.
+SKELETON_MULTIPLE = 4
 
 
 def lexicographic(edge_count: int, operation_count: int) -> list[Operations]:
@@ -75,7 +78,8 @@ class Space:
         skip: index of the identity, None where there is none; on a strided edge it is no identity.
         weighted: indices of the operations with weights of their own; two edges with the same one
             of these compute different functions of the same input.
-        order: gives every cell in the official order, from the numbers of edges and operations.
+        order: gives every cell in the official order, from the numbers of edges and of columns of
+            alpha: one column per edge.
         own: operations by name that are defined beside the space: factories, as those registered;
             they come before registered ones of the same name.
         network: builds the network that is searched; None is the skeleton of NAS-Bench-201 around
@@ -88,6 +92,8 @@ class Space:
         columns: by edge, which operations the columns of alpha stand for there, as many on each; by
             default all operations in their order. An operation that is in no edge's columns, such
             as ``none`` where only edges are left out, is no candidate of a search.
+        multiple: what height and width of an image have to be a multiple of in networks of its own;
+            the skeleton needs 4 besides.
 
     Raises:
         ValueError: edges are out of order or not forward, or an operation index is out of range.
@@ -109,6 +115,7 @@ class Space:
     fixed: BuildFixed | None = field(default=None, repr=False)
     halvings: int = 2
     columns: tuple[tuple[int, ...], ...] = ()
+    multiple: int = 1
 
     def __post_init__(self) -> None:
         if not self.wirings:
@@ -148,6 +155,11 @@ class Space:
         nodes = max(wiring.nodes for wiring in wirings)
         edges = tuple(edge for wiring in wirings for edge in wiring.edges)
         return cls(name, nodes, edges, operations, none, skip, wirings=wirings, **more)
+
+    @property
+    def side_multiple(self) -> int:
+        """What height and width of an image have to be a multiple of, in the network it has."""
+        return math.lcm(self.multiple, SKELETON_MULTIPLE if self.network is None else 1)
 
     @property
     def is_one_sum(self) -> bool:
@@ -617,7 +629,8 @@ def _indices(text: str) -> list[int] | None:
 
 @functools.cache
 def _in_order(space: Space) -> Sequence[Operations]:
-    return space.order(space.edge_count, space.operation_count)
+    cells = space.order(space.edge_count, space.operation_count)
+    return [tuple(space.chosen(columns)) for columns in cells] if space.columns else cells
 
 
 @functools.cache

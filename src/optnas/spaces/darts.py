@@ -99,6 +99,7 @@ def of(
         own={each: OPERATIONS[each] for each in names},
         network=network,
         fixed=fixed,
+        multiple=4,  # two halvings, each of even sides
         columns=tuple(tuple(map(names.index, each)) for each in by_edge or ()),
     )
 

@@ -337,14 +337,16 @@ def at_a_time(jobs: int | None, threads: int | None) -> int:
     """How many runs go on at a time.
 
     Args:
-        jobs: what was asked for; None: as many as the cores carry.
+        jobs: what was asked for; None: as many as the cores carry that this process may use.
         threads: of each run, one by default.
 
     Raises:
         UserError: less than one was asked for.
     """
     if jobs is None:
-        return max(1, (os.cpu_count() or 1) // max(1, threads or 1))
+        import joblib
+
+        return max(1, joblib.cpu_count() // max(1, threads or 1))
     if jobs < 1:
         raise UserError(
             "at least one run at a time", key="--jobs", value=jobs, remedy="write --jobs 1"

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from optnas.base.errors import UserError
 from optnas.base.json import digest
-from optnas.base.registry import find
+from optnas.base.registry import complete_settings, find, supply
+from optnas.base.schema import EMPTY, parameters_of
 from optnas.data.images import resize
 from optnas.data.sets.base import Dataset
 from optnas.spaces.tables import data_folder
@@ -96,7 +97,17 @@ def run_seeds(
 
 def opened(name: str, folder: Path | None) -> Dataset:
     """A data set by name; ``folder`` as of the variable OPTNAS_DATA where it is not given."""
-    dataset: Dataset = find("dataset", name, key="--dataset")(data_folder(folder))
+    factory, skip = find("dataset", name, key="--dataset"), ("folder",)
+    if any(each.default is EMPTY for each in parameters_of(factory, skip).values()):
+        raise UserError(
+            "needs settings, and none are taken here",
+            key="--dataset",
+            value=name,
+            remedy="name one without, such as cifar10 or digits",
+        )
+    settings = complete_settings(factory, {}, section="--dataset", skip=skip)
+    offered = {"folder": data_folder(folder)}
+    dataset: Dataset = supply(factory, settings, offered, section="--dataset")
     return dataset
 
 

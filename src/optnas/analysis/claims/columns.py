@@ -80,7 +80,9 @@ def _measured(column: str) -> Quantity | None:
     name = _measure_of(label)
     if name is None:
         return None
-    measure: Measure = registry.find("measure", name)()
+    key = f"measures.{label}"
+    table = registry.complete_component("measure", name, section=key)
+    measure: Measure = registry.build("measure", table, section=key)
     return measure.quantities.get(rest[0]) if rest else None
 
 

@@ -82,7 +82,7 @@ OWN = Family(name="own", role="secondary", alpha=0.05)
 @functools.cache
 def shipped_families() -> Families:
     """The families of the registered claims."""
-    text = (importlib.resources.files(PACKAGE) / FAMILIES).read_text()
+    text = (importlib.resources.files(PACKAGE) / FAMILIES).read_text(encoding="utf-8")
     return Families.model_validate(parse_toml(text, FAMILIES))
 
 

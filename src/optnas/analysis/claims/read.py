@@ -24,7 +24,7 @@ OWN = f"./file.toml or {registry.OWN}"
 def shipped() -> dict[str, str]:
     """The text of every claim file of the package, by its name."""
     return {
-        entry.name.removesuffix(".toml"): entry.read_text()
+        entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8")
         for entry in importlib.resources.files(PACKAGE).iterdir()
         if entry.name.endswith(".toml") and entry.name != FAMILIES
     }

@@ -15,7 +15,7 @@ from optnas.base.escapes import for_shell, for_terminal
 from optnas.base.records import Record, RunFolder
 from optnas.cli.printing.text import aligned, number, say
 from optnas.measures.drawing import own_settings, run_label, setting
-from optnas.study.states import look
+from optnas.study.states import failed_measures, look
 
 HEADS = (
     *(f"{'epoch':>5}", f"{'train loss':>10}", f"{'train %':>8}", f"{'valid %':>8}"),
@@ -132,24 +132,11 @@ def print_outcome(result: Mapping[str, Any], out: Path) -> None:
             say(f"data: {result['note']}")
     else:
         say(f"{result['status']}: {result.get('reason', '')}")
-    for told in failed_measures(RunFolder(out)):
-        say(told)
+    for label, lines in failed_measures(RunFolder(out)).items():
+        first, more = lines[0], f" and in {len(lines) - 1} more epochs" if len(lines) > 1 else ""
+        why = first.get("reason", "")
+        say(f"measure {label}: failed in epoch {first['epoch']}{more} ({why})")
     say(f"run folder: {out}")
-
-
-def failed_measures(run: RunFolder) -> list[str]:
-    """A line for each measure of a run that has failed: how often, the first reason, and where."""
-    told = []
-    for label in run.read_config().get("measures", {}):
-        lines = [line for line in run.read_measures(label) if line["status"] != "ok"]
-        if lines:
-            first = lines[0]
-            more = f" and in {len(lines) - 1} more epochs" if len(lines) > 1 else ""
-            told.append(
-                f"measure {label}: {first['status']} in epoch {first['epoch']}{more} "
-                f"({first.get('reason', '')})"
-            )
-    return told
 
 
 RUN_COLUMNS = (

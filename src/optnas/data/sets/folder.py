@@ -14,12 +14,12 @@ from optnas.base.errors import UserError
 from optnas.base.escapes import for_shell, listed
 from optnas.base.files import regular
 from optnas.base.registry import register
+from optnas.base.schema import AtLeastOne
 from optnas.data.sets.base import Dataset, Rows, Seen
 from optnas.data.sets.layouts import FIX_FILE
 from optnas.data.sets.pictures import (
     UNDECODABLE,
     Fit,
-    check_side,
     fitted,
     in_colour,
     look,
@@ -108,7 +108,7 @@ class Pictures:
 
 @register("dataset", NAME, own=True)
 def folder(
-    folder: Path | None, path: str, side: int = 32, fit: Fit = "crop", test_every: int = 5
+    folder: Path | None, path: str, side: AtLeastOne = 32, fit: Fit = "crop", test_every: int = 5
 ) -> Dataset:
     """Images of any size, a sub-folder for each class; the images define mean and std.
 
@@ -122,7 +122,7 @@ def folder(
     Args:
         folder: not used, the images are given by path.
         path: the folder. Where it lies is no part of a run's identity; what it holds is.
-        side: height and width of the images that the network sees, in pixels; a multiple of 4.
+        side: height and width that the images are brought to, in pixels.
         fit: ``crop`` cuts out and scales the middle square of each image, ``stretch`` scales height
             and width apart.
         test_every: each so many-th image of a class is a test image, 0 for none; of no effect where
@@ -132,7 +132,7 @@ def folder(
         UserError: there is no such folder, it has another layout, or a setting is out of range.
     """
     root = Path(path)
-    _check_settings(side, test_every)
+    _check_test_every(test_every)
     if not root.is_dir():
         reason = "is a file, and no folder" if root.exists() else "there is no such folder"
         remedy = "write the whole path, without ~" if path.startswith("~") else REMEDY
@@ -196,8 +196,7 @@ def folder(
     return dataset(train_files, test_files)
 
 
-def _check_settings(side: int, test_every: int) -> None:
-    check_side(side)
+def _check_test_every(test_every: int) -> None:
     if test_every < 0 or test_every == 1:
         raise UserError(
             "would leave no image to learn from" if test_every == 1 else "is negative",

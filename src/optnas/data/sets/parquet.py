@@ -9,6 +9,7 @@ from pathlib import Path
 from optnas.base.errors import UserError
 from optnas.base.files import inside
 from optnas.base.registry import register
+from optnas.base.schema import Count
 from optnas.data.sets import layouts
 from optnas.data.sets.base import Dataset
 from optnas.data.sets.encoded import (
@@ -18,7 +19,7 @@ from optnas.data.sets.encoded import (
     read_labels,
     row_count,
 )
-from optnas.data.sets.pictures import Fit, check_side
+from optnas.data.sets.pictures import Fit
 
 PATTERN = "{}-*.parquet"
 TEST = ("test", "validation")  # how files of test images begin, the first that are there
@@ -27,7 +28,7 @@ REMEDY = "set data.path to a parquet file, or to a folder with train-*.parquet"
 
 @register("dataset", "parquet", own=True)
 def parquet(
-    folder: Path | None, path: str, label: str = "label", side: int = 0, fit: Fit = "crop"
+    folder: Path | None, path: str, label: str = "label", side: Count = 0, fit: Fit = "crop"
 ) -> Dataset:
     """Images with labels 0 to K - 1, as the hubs hand them out; the images define mean and std.
 
@@ -41,8 +42,7 @@ def parquet(
             ``test-*.parquet``, else ``validation-*.parquet``, as test images. Where it lies is no
             part of a run's identity; what it holds is.
         label: name of the label column; the image column is ``img`` or ``image``.
-        side: height and width that images of any size are brought to, a multiple of 4; 0: all have
-            one square size.
+        side: height and width that images of any size are brought to; 0: all have one square size.
         fit: how, as in ``folder``.
 
     Raises:
@@ -60,8 +60,6 @@ def parquet(
     for each in files:
         row_count(each, (label,))
     classes, names = _classes(files, label), class_names(files[0], label)
-    if side:
-        check_side(side)
     width = side or _native(files[0], label)
 
     def dataset(files: tuple[Path, ...], test: tuple[Path, ...]) -> Dataset:

@@ -38,21 +38,6 @@ ORIENTATION = 0x0112  # of EXIF; 1 is upright
 Fit = Literal["crop", "stretch"]
 
 
-def check_side(side: int) -> None:
-    """Refuse a height and width that the supernet cannot halve twice.
-
-    Raises:
-        UserError: it is no multiple of 4.
-    """
-    if side < 4 or side % 4:
-        raise UserError(
-            "the supernet halves height and width twice",
-            key="data.side",
-            value=side,
-            remedy=f"use a multiple of 4, such as {max(4, 4 * round(side / 4))}",
-        )
-
-
 def pillow() -> str:
     """The version of what decodes and scales; others may round otherwise."""
     return f"pillow {metadata.version('pillow')}"

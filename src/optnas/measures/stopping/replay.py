@@ -63,10 +63,9 @@ class Rule:
 
     def __call__(self, run: Trajectory) -> Decision:
         """What the rule decides on a run."""
-        try:
-            decision: Decision = self.decide(run, **self.settings)
-        except UserError as error:
-            raise error.below(self.name) from error
+        decision: Decision = registry.supply(
+            self.decide, self.settings, {RUN: run}, section=self.name
+        )
         return decision
 
 

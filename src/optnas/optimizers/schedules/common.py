@@ -19,7 +19,12 @@ Schedule = Callable[[float, int, int], float]
 def _with_warmup(after: Callable[[float, float], float], warmup_epochs: int) -> Schedule:
     """Rise linearly to the initial rate, lr e / (warmup + 1), then follow ``after``."""
     if warmup_epochs < 0:
-        raise UserError("must not be negative", key="schedule.warmup_epochs", value=warmup_epochs)
+        raise UserError(
+            "must not be negative",
+            key="warmup_epochs",
+            value=warmup_epochs,
+            remedy="change its value",
+        )
 
     def rate(initial_lr: float, epoch: int, epochs: int) -> float:
         if epoch <= warmup_epochs:
@@ -34,14 +39,14 @@ def _end(final_lr: float, final_share: float) -> Callable[[float], float]:
     if not 0 <= final_share <= 1:
         raise UserError(
             "must be a share of the rate, from 0 to 1",
-            key="schedule.final_share",
+            key="final_share",
             value=final_share,
             remedy="choose one, such as 0.04",
         )
     if final_lr and final_share:
         raise UserError(
             f"the end is written already, as schedule.final_lr = {final_lr}",
-            key="schedule.final_share",
+            key="final_share",
             value=final_share,
             remedy="set schedule.final_lr=0 beside it, or leave it out",
         )

@@ -8,6 +8,7 @@ A check says in one clause what it found. A new kind of component is a new entry
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -405,7 +406,10 @@ def _variants(subject: Subject) -> Sequence[Subject]:
         for setting, hint in hints_of(subject.factory, chosen).items()
         if part_of(hint) == Part(kind) and setting not in subject.settings
     ]
-    by_needs = {registry.facts(kind, n)["needs"]: n for n in reversed(registry.names(kind))}
+    by_needs = {}
+    for name in reversed(registry.names(kind)):
+        with contextlib.suppress(UserError):  # another's, which cannot be loaded
+            by_needs[registry.facts(kind, name)["needs"]] = name
     return [
         subject,
         *(

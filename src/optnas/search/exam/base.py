@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,14 +13,14 @@ import numpy as np
 import torch
 
 from optnas.base import registry
-from optnas.spaces import Space, build_space
+from optnas.search.settings.layers import default_space
+from optnas.spaces import Space
 
-# Parts are built for this space; what a search runs on is the default of its settings.
-SPACE: Space = next(
-    space
-    for name in registry.names("space")
-    if (space := build_space({"name": name})).is_one_sum and not space.strided
-)
+
+@functools.cache
+def space() -> Space:
+    """What parts are built for, and tiny searches run on: that of the default protocol."""
+    return default_space()
 
 
 class FailedError(Exception):
@@ -56,9 +57,9 @@ class Subject:
         )
 
     def build(self, **offered: Any) -> Any:
-        """The component, built for `SPACE` and whatever else is offered."""
+        """The component, built for `space` and whatever else is offered."""
         return registry.supply(
-            self.factory, self.completed(), {"space": SPACE, **offered}, section=self.kind
+            self.factory, self.completed(), {"space": space(), **offered}, section=self.kind
         )
 
 
@@ -188,4 +189,4 @@ def example(seed: int, *shape: int) -> torch.Tensor:
 
 def example_alpha(columns: int = 0) -> torch.Tensor:
     """Architecture parameters well away from uniform, with further columns if there are any."""
-    return example(7, SPACE.edge_count, SPACE.operation_count + columns)
+    return example(7, space().edge_count, space().operation_count + columns)

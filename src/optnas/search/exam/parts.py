@@ -29,12 +29,12 @@ from optnas.algorithms.bilevel import (
     Weights,
 )
 from optnas.search.exam.base import (
-    SPACE,
     FailedError,
     demand,
     example,
     example_alpha,
     repeated,
+    space,
     untouched,
 )
 
@@ -113,7 +113,7 @@ def _is_differentiable(relax: Relax, given: Given) -> None:
         demand(gradient_EO is not None, "no gradient reaches alpha")
         _like(gradient_EO, alpha_EO, "the gradient of alpha")
         demand(bool(gradient_EO.any()), "the gradient of alpha is zero everywhere")
-        for place in range(SPACE.operation_count, alpha_EO.shape[1]):
+        for place in range(space().operation_count, alpha_EO.shape[1]):
             reached = bool(gradient_EO[:, place].any())
             demand(reached, f"no gradient reaches column {place} of alpha")
 
@@ -218,7 +218,7 @@ class _Quadratic:
     def __init__(self) -> None:
         self.used: set[str] = set()
         self.w, self.t = example(12, 8), example(11, 8)
-        self.C = example(10, 8, SPACE.edge_count * SPACE.operation_count)
+        self.C = example(10, 8, space().edge_count * space().operation_count)
         u = example(13, 8)
         self.H = 1.5 * torch.eye(8, dtype=u.dtype) - torch.outer(u, u) / (u @ u)
 
@@ -291,7 +291,7 @@ LIMITS = ("first-order", "one-step", "implicit", "converged")
 
 
 def _relaxed(alpha_EO: Tensor) -> Tensor:
-    return alpha_EO[:, : SPACE.operation_count].softmax(-1)
+    return alpha_EO[:, : space().operation_count].softmax(-1)
 
 
 def _found(compute: ComputeHypergradient, given: Given, used: set[str]) -> Hypergradient:
@@ -371,12 +371,12 @@ def _chooses(discretize: Discretize, given: Given) -> None:
         is_list = isinstance(choice, list) and all(type(each) is int for each in choice)
         demand(is_list, f"returns {choice!r}, no list of int")
         demand(
-            len(choice) == SPACE.edge_count,
+            len(choice) == space().edge_count,
             f"chooses {len(choice)} times for {len(alpha_EO)} edges",
         )
         demand(
-            all(0 <= each < SPACE.operation_count for each in choice),
-            f"chooses {choice}, though operations are 0 to {SPACE.operation_count - 1}",
+            all(0 <= each < space().operation_count for each in choice),
+            f"chooses {choice}, though operations are 0 to {space().operation_count - 1}",
         )
 
 

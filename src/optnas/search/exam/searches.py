@@ -101,7 +101,7 @@ def traced(folder: RunFolder) -> Trace:
     """
     checkpoint = torch.load(folder.checkpoint, map_location="cpu", weights_only=True)
     records = [_timeless(record) for record in folder.read_epochs()]
-    warnings = folder.warnings.read_text() if folder.warnings.exists() else ""
+    warnings = folder.warnings.read_text(encoding="utf-8") if folder.warnings.exists() else ""
     for key in ("seconds", "records_bytes", "records_sha256"):
         del checkpoint[key]
     return {"records": records, "checkpoint": checkpoint, "warnings": warnings}

@@ -127,13 +127,7 @@ def _check_consistency(settings: Settings, images: SearchImages, space: Space) -
         *halves_too_large(data, images),
         rises("weight_optimizer", settings.weight_optimizer),
         rises("arch_optimizer", settings.arch_optimizer),
-        (
-            space.network is None and data.resolution % 4 != 0,
-            "data.resolution",
-            data.resolution,
-            "the supernet halves height and width twice",
-            f"use a multiple of 4, such as {max(4, 4 * round(data.resolution / 4))}",
-        ),
+        no_multiple(data, space),
         (
             search.batch_size > min(data.train_size, data.valid_size),
             "search.batch_size",
@@ -164,6 +158,24 @@ def _check_consistency(settings: Settings, images: SearchImages, space: Space) -
             "there is no such kind of device",
             "use auto, cpu, cuda or cuda:N",
         ),
+    )
+
+
+def no_multiple(data: ImagesSection, space: Space) -> Contradiction:
+    """What `refuse` is to refuse of sides that the space's networks cannot halve.
+
+    Args:
+        data: with the resolution.
+        space: whose networks see the images.
+    """
+    multiple = space.side_multiple
+    nearest = max(multiple, multiple * round(data.resolution / multiple))
+    return (
+        data.resolution % multiple != 0,
+        "data.resolution",
+        data.resolution,
+        f"networks of {space.name} take sides that are multiples of {multiple}",
+        f"set data.resolution to such a multiple, such as {nearest}",
     )
 
 
@@ -366,7 +378,8 @@ def check_measures(settings: Settings) -> None:
     space = build_space(settings.space.model_dump())
     columns = dict.fromkeys(RECORD.keys() - set(OF_MEASURES), "the search")
     for label, section in settings.measures.items():
-        measure: Measure = registry.find("measure", section.name)(**section.settings)
+        key = f"measures.{label}"
+        measure: Measure = registry.build("measure", section.table, section=key)
         taken = section.every > 0 or bool(section.at)
         if taken:
             _check_steps(settings, f"measures.{label}", section.name)

@@ -240,7 +240,8 @@ def _opened(data: Mapping[str, Any]) -> tuple[Dataset, dict[str, Any]]:
     own = registry.complete_settings(
         factory, _own(data), section="data", skip=("folder",), besides=DATA_KEYS
     )
-    dataset: Dataset = factory(folder=_folder({"data": data}), **own)
+    table, offered = {"name": data["name"], **own}, {"folder": _folder({"data": data})}
+    dataset: Dataset = registry.build("dataset", table, offered, section="data")
     return dataset, own
 
 
@@ -292,8 +293,7 @@ def complete_optimizer(merged: dict[str, Any], section: str) -> None:
             remedy="give its constructor a keyword lr",
         )
     schedule = registry.complete_component("schedule", schedule, section=key)
-    own = {k: v for k, v in schedule.items() if k != "name"}
-    _built(registry.find("schedule", schedule["name"]), own, section)
+    registry.build("schedule", schedule, section=key)
     merged[section] = {"name": name, **settings, "schedule": schedule}
 
 
@@ -329,7 +329,7 @@ def complete_measure(label: str, given: Any, *, section: str | None = None) -> d
     name = name_in({"name": label, **given}, section)
     factory = registry.find("measure", name, key=section, own=f"{section}.name={registry.OWN}")
     settings = registry.complete_settings(factory, own, section=section, besides=("every", "at"))
-    measure: Measure = _built(factory, settings, section)
+    measure: Measure = registry.build("measure", {"name": name, **settings}, section=section)
     return {"name": name, **_cadence(measure, given, section), **settings}
 
 
@@ -362,16 +362,3 @@ def _check_epochs(value: Any, key: str, words: tuple[str, ...] = ()) -> None:
         value=value,
         remedy=f'write it as [0, 10, "end"]{others}',
     )
-
-
-def _built(factory: registry.Factory, settings: Mapping[str, Any], section: str) -> Any:
-    """What a factory makes; the key of its error is put below the section."""
-    try:
-        return factory(**settings)
-    except UserError as error:
-        raise UserError(
-            error.reason,
-            key=section if error.key is None else f"{section}.{error.key}",
-            value=error.value,
-            remedy=error.remedy or "change its value",
-        ) from error

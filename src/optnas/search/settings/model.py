@@ -13,9 +13,11 @@ import pydantic
 from pydantic import Field
 
 from optnas.algorithms.former import respelled
+from optnas.base import registry
 from optnas.base.errors import Origins, UserError
 from optnas.base.json import digest
 from optnas.base.refusals import refusal
+from optnas.data.sets.base import Dataset
 from optnas.measures.base import Cadence
 from optnas.search.settings.identity import identity_of, spelled_out
 
@@ -55,6 +57,11 @@ class Component(pydantic.BaseModel):
     def settings(self) -> dict[str, Any]:
         """Everything but the name."""
         return dict(self.model_extra or {})
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """Name and settings, as `optnas.base.registry.build` takes them."""
+        return {"name": self.name, **self.settings}
 
 
 class SearchSection(Section):
@@ -115,6 +122,13 @@ class ImagesSection(Component):
     def dataset_settings(self) -> dict[str, Any]:
         """Settings of the data set's own factory."""
         return {k: v for k, v in self.settings.items() if k not in DATA_KEYS}
+
+    def open(self) -> Dataset:
+        """The data set, whose own factory may refuse its files."""
+        table = {"name": self.name, **self.dataset_settings}
+        offered = {"folder": self.place("folder")}
+        dataset: Dataset = registry.build("dataset", table, offered, section="data")
+        return dataset
 
     @property
     def places(self) -> dict[str, str]:

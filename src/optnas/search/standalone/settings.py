@@ -13,7 +13,6 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field
 
-from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, Origins, UserError
 from optnas.base.json import digest
 from optnas.base.refusals import validated
@@ -26,6 +25,7 @@ from optnas.search.settings.check import (
     SearchImages,
     check_values,
     halves_too_large,
+    no_multiple,
     padded_away,
     refuse,
     rises,
@@ -186,10 +186,7 @@ class TrainingSettings(pydantic.BaseModel):
 
     def images(self) -> Dataset:
         """The labelled images; its ``test`` opens the test images."""
-        dataset: Dataset = registry.find("dataset", self.data.name, key="data.name")(
-            folder=self.data.place("folder"), **self.data.dataset_settings
-        )
-        return dataset
+        return self.data.open()
 
 
 def load_settings(
@@ -378,6 +375,7 @@ def _check(settings: TrainingSettings, space: Space, images: SearchImages) -> No
             "remove it, or set data.split=random-halves",
         ),
         rises("optimizer", settings.optimizer),
+        no_multiple(data, space),
         single_value(data, space, "train_size", "training.batch_size", training.batch_size),
         padded_away(settings.augmentation.crop_padding, resolution),
         (

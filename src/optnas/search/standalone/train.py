@@ -190,7 +190,8 @@ class Training:
             self.settings.augmentation,
             self.settings.optimizer,
         )
-        schedule = registry.find("schedule", own.schedule.name)(**own.schedule.settings)
+        key = "optimizer.schedule"
+        schedule = registry.build("schedule", own.schedule.table, section=key)
         augmentation = Augmentation(asked.crop_padding, asked.flip, asked.cutout)
         order, draws = self.generators["train-order"], self.generators["train-augmentation"]
         train = self.parts.train

@@ -85,6 +85,6 @@ class Published(pydantic.BaseModel):
 @functools.cache
 def published() -> Published:
     """The published results that come with optnas."""
-    text = resources.files("optnas.spaces.tables").joinpath(FILE_NAME).read_text()
+    text = resources.files("optnas.spaces.tables").joinpath(FILE_NAME).read_text(encoding="utf-8")
     # TOML knows no tuple, and neither does JSON: lists become tuples, nothing else is converted.
     return Published.model_validate_json(json.dumps(tomllib.loads(text)))

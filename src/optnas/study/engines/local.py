@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
@@ -18,13 +19,14 @@ from optnas.study.engines.base import Engine, Job
 
 LOG = "worker.log"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+ASK_EVERY = 0.1  # seconds, of processes that no descriptor tells of
 
 
 class Handle(NamedTuple):
-    """A process, what tells of its end, and the GPU it sees, if it was given one."""
+    """A process, a descriptor that tells of its end, and the GPU it sees, if it was given one."""
 
     process: subprocess.Popen[bytes]
-    end: int
+    end: int | None
     gpu: str | None
 
 
@@ -49,24 +51,42 @@ class _Local:
                 start_new_session=True,
             )
         self._runs[gpu] += 1
-        return Handle(process, os.pidfd_open(process.pid), gpu)
+        return Handle(process, _end_of(process), gpu)
 
     def wait(self, handles: Collection[Handle], seconds: float) -> dict[Any, str]:
-        ready, _, _ = select.select([each.end for each in handles], [], [], seconds)
-        ended = {}
-        for handle in handles:
-            if handle.end in ready:
-                code = handle.process.wait()
+        ends = [each.end for each in handles if each.end is not None]
+        until, longest = time.monotonic() + seconds, seconds
+        if len(ends) < len(handles):
+            longest = ASK_EVERY
+        while True:
+            rest = max(0.0, until - time.monotonic())
+            select.select(ends, [], [], min(rest, longest))
+            codes = {each: each.process.poll() for each in handles}
+            ended = {each: code for each, code in codes.items() if code is not None}
+            if ended or rest == 0:
+                break
+        for handle in ended:
+            if handle.end is not None:
                 os.close(handle.end)
-                self._runs[handle.gpu] -= 1
-                ended[handle] = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return ended
+            self._runs[handle.gpu] -= 1
+        return {h: f"signal {-c}" if c < 0 else f"exit code {c}" for h, c in ended.items()}
 
     def interrupt(self, handle: Handle) -> None:
         handle.process.send_signal(signal.SIGINT)
 
     def close(self) -> None:
         pass
+
+
+def _end_of(process: subprocess.Popen[bytes]) -> int | None:
+    """What becomes readable when a process ends; None where it has to be asked.
+
+    Linux alone has it, and a process that has begun is not left alone for want of a descriptor.
+    """
+    try:
+        return os.pidfd_open(process.pid)
+    except (AttributeError, OSError):
+        return None
 
 
 @register("engine", "local", here=True)
