@@ -22,6 +22,7 @@ import pandas as pd
 from deck import FIGURES, SLIDES, Slide
 from deck import momenta as momentum_cells
 from documents import as_table, built, spread
+from rates import arms
 from summary_table import summary_table
 
 from optnas.analysis.claims.declare import Response, label
@@ -590,6 +591,7 @@ PARTS: dict[str, Callable[[Results], str]] = {
     "progress": progress,
     "alpha": alpha,
     "further": further,
+    "arms": arms,
     "worlds": worlds,
     "trained": trained,
     "slides": slides,

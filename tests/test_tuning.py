@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from cases import command
 from studies import tiny_study
 from tidy import arms, study
+from topics import script
 
 from optnas.analysis import tuning
 from optnas.analysis.claims.judge import Finding, judge
@@ -211,6 +213,37 @@ def test_each_set_of_rates_that_a_study_names_is_judged() -> None:
     left = tuning.in_no_arm(runs, [*tuning.rate_arms(runs), named[0]])
     assert left.startswith("24 runs belong to no learning-rate arm")
     assert "SGD 0.08 on w with SGD 0.03 on alpha" in left
+
+
+def test_the_page_has_a_line_for_each_set_of_rates() -> None:
+    rates = script("rates")
+    waits = "*Waits for the study `optdarts-cpu-arms`.*"
+    if not (rates.HERE / rates.STUDY).is_dir():
+        assert rates.arms(None) == waits
+        assert waits in (ROOT / "docs" / "results.md").read_text()
+    named = declared_arms(rates.declared())
+    table = three().assign(
+        **{"percentile.cifar10": lambda t: t["valid_accuracy"], "benchmark.cifar10": 90.0}
+    )
+    heads, _, shin, smooth, _, note = rates.told(table, named).splitlines()
+    assert heads.startswith("| rates | which | percentile over epochs |")
+    assert shin.startswith("| Shin's | Adam 0.001 on alpha, Adam 0.001 on w, SGD 0.01 on alpha")
+    assert smooth.startswith("| SmoothDARTS' | Adam 0.0003 on alpha")
+    assert "n = 6 | +0 [0, 0], n = 6 |" in smooth
+    assert 7 < float(shin.split("|")[3].split()[0]) < 11
+    assert note == (
+        "Tuned rates wait for the sweeps `optdarts-cpu-rates` and `optdarts-cpu-rates-alpha`."
+    )
+    tuned = tuning.tune_in_turn(of_w(), of_alpha())
+    *_, last = rates.told(table, [*named, tuned]).splitlines()
+    assert last.startswith("| tuned | Adam 0.003 on alpha")
+    assert -11 < float(last.split("|")[3].split()[0]) < -7
+    # A set of which no run is there, and one of the very runs of another.
+    *_, absent, same = rates.told(
+        table[~table["id"].str.startswith("t")], [tuned, replace(named[0], name="again")]
+    ).splitlines()
+    assert absent.endswith("| n = 0 | n = 0 |")
+    assert same.split("|")[3] == smooth.split("|")[3]
 
 
 @pytest.mark.parametrize(
