@@ -24,6 +24,7 @@ from deck import FIGURES, SLIDES
 from deck import momenta as momentum_cells
 from documents import as_table, built, spread
 from ledger import by_hand, corrected, ledger
+from rates import arms
 from sizes import by_size, second_order
 from slides import measured, slides
 
@@ -572,6 +573,7 @@ PARTS: dict[str, Callable[[Results], str]] = {
     "progress": progress,
     "alpha": alpha,
     "further": further,
+    "arms": arms,
     "worlds": worlds,
     "trained": trained,
     "by-size": by_size,

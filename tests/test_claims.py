@@ -668,7 +668,11 @@ def chosen_rate(*diverged: tuple[float, int]) -> tuple[float, str]:
 
 
 def test_a_rate_that_diverged_ranks_behind_those_that_did_not() -> None:
-    assert chosen_rate() == (0.1, "Adam 0.0003 on alpha, Adam 0.1 on w")
+    rate, told = chosen_rate()
+    assert (rate, told.partition(" (at the edge")[0]) == (
+        0.1,
+        "Adam 0.0003 on alpha, Adam 0.1 on w",
+    )
     rate, told = chosen_rate((0.1, 1))
     assert rate == 0.01
     assert "ranked last, as runs diverged: darts, Adam, Adam at 0.1, 0.0003 (1 of 2 runs)" in told

@@ -429,7 +429,10 @@ parts = [{ name = "p", response = { column = "supernet accuracy" }, contrast = [
 def test_own_claims_figures_and_labels_stand_in_the_report(tmp_path: Path) -> None:
     grid = """
     [[grid]]
-    weight_optimizer = [{ name = "SGD" }, { name = "AdamW", label = "mine & own" }]
+    weight_optimizer = [
+        { name = "SGD" }, { name = "AdamW", label = "mine & own" },
+        { name = "SGD", lr = 0.5, label = "hot" },
+    ]
     """
     name, out = tiny_study(tmp_path, "[0]", grid, search__epochs=1), tmp_path / "out"
     scale = scale_module()
@@ -452,6 +455,7 @@ def test_own_claims_figures_and_labels_stand_in_the_report(tmp_path: Path) -> No
     assert "--response 'auc accuracy'" in page.read_text().replace("&#39;", "'")
     text = page.read_text()
     assert re.findall(r'<span class="id">(\w+)</span>', text) == ["mine"]
+    assert "<p>1 run belongs to no learning-rate arm and to no verdict" in text
     assert '<section id="flat">' in text
     legend = json.dumps(Elements(text).data["data-F7"])
     assert "mine & own + Adam" in legend

@@ -15,6 +15,7 @@
     runs           a tidy table as runs, settings and responses
     alike          whether runs were measured alike
     tuning         learning-rate arms: same, default, tuned
+    sweeps         the loss at each rate of a sweep, and the best
     references     a random cell and random search as lines to compare with
     claims         the ledger: `judge`
     rendering      the ledger as text and JSON

@@ -1,7 +1,8 @@
 """Learning-rate arms: the same rate for both optimizers, each one's default, each one tuned.
 
 "SGD against Adam" means nothing before it is said at which learning rates. Every verdict belongs to
-one arm. The first two are found in a table; the third comes from a sweep on other seeds.
+one arm. The first two are found in a table; the third comes from a sweep on other seeds, or from
+two, of w and then of alpha. A study declares further ones by name (`optnas.study.declare`).
 """
 
 from __future__ import annotations
@@ -15,15 +16,13 @@ import numpy as np
 import pandas as pd
 
 from optnas.analysis.runs import SEED, Mask, Runs, plain
+from optnas.analysis.sweeps import ALGORITHM, ARCH, PAIR, RATES, SYMBOLS, WEIGHT, Choice, choose
+from optnas.analysis.sweeps import responses as responses
 from optnas.base.errors import UserError
-from optnas.base.records import FINISHED
 from optnas.search import protocols
 
-WEIGHT, ARCH = "weight_optimizer", "arch_optimizer"
-PAIR = ("algorithm.name", f"{WEIGHT}.name", f"{ARCH}.name")
-RATES = (f"{WEIGHT}.lr", f"{ARCH}.lr")
 ARMS = ("same", "default", "tuned")
-SHOWN = 4  # rates with diverged runs that are named
+SHOWN = 6  # of rates that belong to no arm
 
 
 @dataclass(frozen=True)
@@ -34,13 +33,14 @@ class RateArm:
         name: ``same``, ``default``, ``tuned`` or another.
         rows: values by dotted setting; a run belongs to the arm if it has all values of one row.
         tuned_on: seeds on which the rates were chosen; their runs are left out of every verdict.
-        remark: what else is to be known of the choice: runs that diverged or are missing.
+        remarks: what else is to be known of the choice: runs that diverged or are missing, a rate
+            at the edge of the sweep.
     """
 
     name: str
     rows: tuple[Mapping[str, Any], ...]
     tuned_on: frozenset[int] = frozenset()
-    remark: str = ""
+    remarks: tuple[str, ...] = ()
 
     def belongs(self, runs: Runs) -> Mask:
         """Which runs are in the arm."""
@@ -56,17 +56,18 @@ class RateArm:
     @property
     def rates(self) -> str:
         """In words, such as ``Adam 0.001 on w, Adam 0.0003 on alpha``."""
-        told = sorted(
-            {
-                f"{row[f'{part}.name']} {row[f'{part}.lr']:g} on {symbol}"
-                for row in self.rows
-                for part, symbol in ((WEIGHT, "w"), (ARCH, "alpha"))
-            }
-        )
-        return ", ".join(told)
+        return ", ".join(sorted({each for row in self.rows for each in _words(row)}))
 
     def __str__(self) -> str:
-        return f"{self.rates} ({self.remark})" if self.remark else self.rates
+        return f"{self.rates} ({'; '.join(self.remarks)})" if self.remarks else self.rates
+
+
+def _words(row: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{row[f'{part}.name']} {row[f'{part}.lr']:g} on {symbol}"
+        for part, symbol in SYMBOLS.items()
+        if f"{part}.name" in row  # a choice for one part names no optimizer of the other
+    ]
 
 
 def rate_arms(runs: Runs) -> list[RateArm]:
@@ -130,51 +131,31 @@ def _shared(runs: Runs) -> dict[float, list[str]]:
     return {rate: names for rate, names in sorted(found.items()) if len(names) > 1}
 
 
-def responses(sweep: pd.DataFrame, by: Sequence[str] = PAIR) -> pd.DataFrame:
-    """The whole learning-rate response: final validation loss of the supernet at each rate.
+def in_no_arm(runs: Runs, arms: Sequence[RateArm]) -> str:
+    """How many runs belong to no learning-rate arm, and at which rates; empty if all belong.
 
     Args:
-        sweep: a tidy table of a learning-rate sweep.
-        by: what is tuned apart.
-
-    Returns:
-        One row per combination of ``by`` and both rates: n, the runs that ended; diverged, how many
-        of them did; valid_loss, the mean at the last epoch of the others, NaN where all diverged.
-
-    Raises:
-        UserError: some combination was given more trials than another: an unequal budget.
+        runs: those of a table.
+        arms: all arms by which it is judged.
     """
-    last = _ends(sweep)
-    last = last.assign(diverged=last["state"] == "diverged")
-    last["valid_loss"] = last["valid_loss"].mask(last["diverged"])
-    found = (
-        last.groupby([*by, *RATES])
-        .agg(n=("id", "size"), diverged=("diverged", "sum"), valid_loss=("valid_loss", "mean"))
-        .reset_index()
+    if not arms or not len(runs):
+        return ""
+    outside = ~np.logical_or.reduce([arm.belongs(runs) for arm in arms])
+    if not outside.any():
+        return ""
+    columns = [*PAIR[1:], *RATES]
+    rates = runs.settings.loc[outside, columns].drop_duplicates()
+    told = [" with ".join(_words(row)) for row in rates.sort_values(columns).to_dict("records")]
+    more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    verb = "runs belong" if outside.sum() > 1 else "run belongs"
+    return (
+        f"{outside.sum()} {verb} to no learning-rate arm and to no verdict but those at any rate: "
+        f'{"; ".join(told[:SHOWN])}{more} (a study names a set of rates: rates = "NAME" in a grid)'
     )
-    trials = found.groupby(list(by)).size()
-    if trials.nunique() > 1:
-        most, fewest = trials.idxmax(), trials.idxmin()
-        raise UserError(
-            f"unequal budgets: {most} has {trials.max()} learning rates, {fewest} {trials.min()}",
-            where="table",
-            remedy="give every combination equally many",
-        )
-    return found
-
-
-def _ends(sweep: pd.DataFrame) -> pd.DataFrame:
-    """The last record of each run that ended, diverged ones included."""
-    Runs(sweep)  # refuses what is no tidy table
-    ended = sweep[sweep["state"].isin(FINISHED)].sort_values(["id", "epoch"], kind="stable")
-    return ended.groupby("id").tail(1)
 
 
 def tune(sweep: pd.DataFrame, by: Sequence[str] = PAIR) -> RateArm:
-    """The rates of the lowest mean final validation loss; the benchmark is never asked.
-
-    Rates of which runs diverged rank behind all others, by the share that did: a mean over the
-    seeds that survived would praise them.
+    """The rates of the lowest mean final validation loss (`optnas.analysis.sweeps.choose`).
 
     Args:
         sweep: a tidy table of a learning-rate sweep, on seeds that no verdict uses.
@@ -186,45 +167,99 @@ def tune(sweep: pd.DataFrame, by: Sequence[str] = PAIR) -> RateArm:
     Raises:
         UserError: as `responses`; or all runs of some combination diverged.
     """
-    found = responses(sweep, by)
-    for key, each in found.groupby(list(by)):
-        if each["valid_loss"].isna().all():
-            raise UserError(
-                f"all runs of {', '.join(map(str, key))} diverged ({each['n'].sum()})",
-                where="the sweep",
-                remedy="add lower learning rates to it, or leave the combination out",
-            )
-    ranked = found.assign(share=found["diverged"] / found["n"]).sort_values(["share", "valid_loss"])
-    best = ranked.groupby(list(by)).head(1).sort_index()
+    return arm_of(choose(sweep, by), by)
+
+
+def arm_of(choice: Choice, by: Sequence[str] = PAIR) -> RateArm:
+    """The arm ``tuned`` of one sweep.
+
+    Args:
+        choice: its best rates.
+        by: what was tuned apart.
+    """
     rows = tuple(
         {str(key): value for key, value in row.items()}
-        for row in best[[*by, *RATES]].to_dict("records")
+        for row in choice.best.sort_index()[[*by, *RATES]].to_dict("records")
     )
-    seeds = frozenset(int(seed) for seed in sweep[SEED].unique())
-    return RateArm("tuned", rows, seeds, _remark(sweep, found, best, by))
+    return RateArm("tuned", rows, choice.seeds, choice.remarks)
 
 
-def _remark(sweep: pd.DataFrame, found: pd.DataFrame, best: pd.DataFrame, by: Sequence[str]) -> str:
-    """What a choice owes to runs that diverged or have not ended; empty if there are none."""
-    unstable = found[found["diverged"] > 0]
-    chosen = unstable.index.isin(best.index)
-    missing = sweep.loc[~sweep["state"].isin(FINISHED), "id"].nunique()
-    remarks = []
-    if chosen.any():
-        remarks.append(f"chosen although runs of it diverged: {_diverged(unstable[chosen], by)}")
-    if not chosen.all():
-        remarks.append(f"ranked last, as runs diverged: {_diverged(unstable[~chosen], by)}")
-    if missing:
-        verb = "runs of the sweep are" if missing > 1 else "run of the sweep is"
-        remarks.append(f"{missing} {verb} not finished, and not counted")
-    return "; ".join(remarks)
+def tune_in_turn(weights: pd.DataFrame, archs: pd.DataFrame) -> RateArm:
+    """The best rate of each optimizer of w, then of each of alpha; the pairs are their product.
+
+    Args:
+        weights: a tidy table of a sweep of w, alpha's optimizer and rate the same in all runs.
+        archs: one of a sweep of alpha, the optimizer and rate of w the same in all runs.
+
+    Returns:
+        The arm ``tuned``, with the seeds of both sweeps. It is remarked if the second was not at
+        the best w of the first.
+
+    Raises:
+        UserError: a sweep varies the other part too, they are of different algorithms, or as
+            `tune`.
+    """
+    (held_w,) = _held(archs, "the sweep of alpha", WEIGHT)
+    _held(weights, "the sweep of w", ARCH)
+    w, a = best_of(weights, WEIGHT), best_of(archs, ARCH)
+    rows = tuple(
+        {key: {**of_w, **of_a}[key] for key in (*PAIR, *RATES)}
+        for of_w, of_a in itertools.product(_parts(w, WEIGHT), _parts(a, ARCH))
+        if of_w[ALGORITHM] == of_a[ALGORITHM]
+    )
+    if not rows:
+        names = [", ".join(sorted(set(each.best[ALGORITHM]))) for each in (w, a)]
+        raise UserError(
+            f"one is of {names[0]}, the other of {names[1]}",
+            where="the sweeps of w and alpha",
+            remedy="give two sweeps of one algorithm",
+        )
+    remarks = [*w.remarks, *a.remarks]
+    name, rate = w.best.iloc[0][[f"{WEIGHT}.name", f"{WEIGHT}.lr"]]
+    if held_w != (name, rate):
+        remarks.append(
+            f"the sweep of alpha has {held_w[0]} {held_w[1]:g} on w, that of w prefers "
+            f"{name} {rate:g}"
+        )
+    return RateArm("tuned", rows, w.seeds | a.seeds, tuple(remarks))
 
 
-def _diverged(rows: pd.DataFrame, by: Sequence[str]) -> str:
-    told = [
-        f"{', '.join(str(row[key]) for key in by)} at "
-        f"{', '.join(f'{row[key]:g}' for key in RATES)} ({row['diverged']} of {row['n']} runs)"
-        for row in rows.head(SHOWN).to_dict("records")
-    ]
-    more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
-    return f"{', '.join(told)}{more}"
+def best_of(sweep: pd.DataFrame, section: str) -> Choice:
+    """The best rate of each optimizer of one part.
+
+    Args:
+        sweep: a tidy table of a sweep of that part alone.
+        section: ``weight_optimizer`` or ``arch_optimizer``.
+
+    Raises:
+        UserError: as `tune`.
+    """
+    return choose(sweep, (ALGORITHM, f"{section}.name"))
+
+
+def settings_of(sweep: pd.DataFrame, section: str) -> list[tuple[str, float]]:
+    """The optimizers of one part with their rates, as a sweep has them.
+
+    Args:
+        sweep: its tidy table.
+        section: ``weight_optimizer`` or ``arch_optimizer``.
+    """
+    pairs = sweep[[f"{section}.name", f"{section}.lr"]].drop_duplicates()
+    return sorted((str(name), float(rate)) for name, rate in pairs.itertuples(index=False))
+
+
+def _held(sweep: pd.DataFrame, where: str, section: str) -> list[tuple[str, float]]:
+    found = settings_of(sweep, section)
+    if len(found) > 1:
+        told = ", ".join(f"{name} {rate:g}" for name, rate in found)
+        raise UserError(
+            f"has several settings of {SYMBOLS[section]}: {told}",
+            where=where,
+            remedy="give the sweep of w first, then that of alpha, each alone",
+        )
+    return found
+
+
+def _parts(choice: Choice, section: str) -> list[dict[str, Any]]:
+    best = choice.best.sort_index()[[ALGORITHM, f"{section}.name", f"{section}.lr"]]
+    return [{str(k): v for k, v in row.items()} for row in best.to_dict("records")]

@@ -108,6 +108,20 @@ def dump_toml(document: dict[str, Any]) -> str:
     return tomli_w.dumps(document)
 
 
+def inline_toml(value: Any) -> str:
+    """A value as it stands on one line of TOML, such as ``{ name = "SGD", lr = 0.1 }``."""
+    if isinstance(value, Mapping):
+        held = [f"{_key(key)} = {inline_toml(each)}" for key, each in value.items()]
+        return f"{{ {', '.join(held)} }}" if held else "{}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(inline_toml, value))}]"
+    return tomli_w.dumps({"x": value}).removeprefix("x = ").rstrip("\n")
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[\w-]+", key, re.ASCII) else inline_toml(key)
+
+
 def parse_override(text: str) -> tuple[list[str], Any]:
     """Parse one ``dotted.key=value`` of the command line.
 

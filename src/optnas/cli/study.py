@@ -1,4 +1,4 @@
-"""``study``: plan, run, status, table, compare, claims, report, export."""
+"""``study``: plan, run, status, table, compare, claims, tune, report, export."""
 
 from __future__ import annotations
 
@@ -283,8 +283,11 @@ def claims(
     ] = False,
     hold: Hold = None,
     sweep: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="a learning-rate sweep: also judge at its best rates"),
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="a learning-rate sweep: also judge at its best rates; twice: of w, then of alpha",
+        ),
     ] = None,
     details: Annotated[bool, typer.Option("--details", help="every part, with its arms")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="everything, as JSON")] = False,
@@ -312,6 +315,30 @@ def claims(
         typer.echo(json.dumps(printed.claims_document(ledger), indent=1, allow_nan=False))
     else:
         printed.print_claims(ledger, details=details)
+
+
+@app.command()
+def tune(
+    study: Annotated[
+        list[str],
+        typer.Argument(metavar="STUDY...", help="a sweep, or that of w and then that of alpha"),
+    ],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="the folder of their run folders")],
+    as_json: Annotated[bool, typer.Option("--json", help="everything, as JSON")] = False,
+    numbers_version: Version = None,
+    data: DataFolder = None,
+) -> None:
+    """Choose learning rates by the supernet's validation loss; print what is to be declared."""
+    from optnas.base.json import dump_json
+    from optnas.cli.printing.tuned import print_tuned, tuned_document
+    from optnas.study.tuned import tune as choose
+
+    found = choose(study, out, data=data, numbers_version=numbers_version)
+    if as_json:
+        typer.echo(dump_json(tuned_document(found), indent=1))
+    else:
+        print_tuned(found)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from optnas.analysis.claims.judge import judge
 from optnas.analysis.claims.read import choose_claims
 from optnas.analysis.claims.render import by_family, evidence, in_reach
 from optnas.analysis.references import noise_of, noise_words, references
+from optnas.analysis.tuning import in_no_arm, rate_arms
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.escapes import for_shell
@@ -50,6 +51,7 @@ from optnas.study.axes import axes_of
 from optnas.study.comparing import compare_runs
 from optnas.study.declare import STUDIES
 from optnas.study.folder import opened
+from optnas.study.judging import declared_arms
 from optnas.study.tables import answering_table, table_of
 
 NEWEST = 50
@@ -108,11 +110,13 @@ def report(
     drawings = [_labelled(each, labels) for each in drawings]
     lines = labels.within(summary.summary(material))
     answering = answering_table(table, known)
+    arms = declared_arms(loaded)
     findings = judge(
         table,
         judged,
         references=references(answering) if answering else None,
         noise=noise_of(answering) if answering else None,
+        lr_arms=arms,
         hold=hold,
     )
     listed, rest = in_reach(findings)
@@ -153,6 +157,7 @@ def report(
         findings=findings,
         families=by_family(listed),
         rest=rest,
+        in_no_arm=in_no_arm(material.runs, [*rate_arms(material.runs), *arms]),
         interval=interval,
         remarks=remarks,
         heading=heading,

@@ -9,9 +9,8 @@ from typing import Any
 
 from optnas.base.errors import UserError, did_you_mean
 from optnas.search.settings.model import PLACES
-from optnas.study.declare import SEED, PlannedRun, Study, describe_settings, shown_value
+from optnas.study.declare import PAIR, SEED, PlannedRun, Study, describe_settings, shown_value
 
-PAIR = ("weight_optimizer", "arch_optimizer")
 # Sections that move no number of a run.
 UNTOLD = {"fingerprint", "sources"}
 IMAGES = tuple(f"data.{place}" for place in PLACES)

@@ -12,7 +12,8 @@ An axis is a dotted key, or a whole section, with a list of values. A grid is th
 axes; the study is the union of its grids, each point under every seed. A section that is a value of
 an axis may have a ``label``: what it is called in tables and pictures, and no setting. Points that
 resolve to the same settings are one run, the first of them. A grid may have ``seeds`` of its own;
-grids that follow each other with the same seeds are run together, seed by seed. ``timeout`` of the
+grids that follow each other with the same seeds are run together, seed by seed. ``rates`` of a grid
+names a learning-rate arm: claims are judged at its rates on their own. ``timeout`` of the
 study, in seconds, ends an execution of a run that takes longer. A table ``[engine.NAME]`` holds
 settings of an engine, for whoever runs the study with it. A run may follow another of the study,
 as those of the algorithm ``replay`` do; that one is run first.
@@ -38,6 +39,9 @@ SEED = "search.seed"
 TABLES = ("study", "grid", "engine")
 KEYS = ("name", "question", "note", "seeds", "base", "timeout")
 OWN_SEEDS = "seeds"  # of a grid
+ARM = "rates"  # of a grid
+FOUND = ("default", "same", "as run")  # learning-rate arms that no study need name
+PAIR = ("weight_optimizer", "arch_optimizer")
 LABEL = "label"  # of a section that is a value of an axis
 MOST_RUNS = 100_000  # of one grid
 
@@ -87,6 +91,8 @@ class Study:
         declared: number of runs before equal ones were merged.
         timeout: seconds after which an execution of a run is ended, None for never.
         engines: settings of engines by name, as written there.
+        rates: by the name of a learning-rate arm its algorithms, optimizers and their rates, one
+            row of dotted settings for each combination.
     """
 
     name: str
@@ -97,6 +103,7 @@ class Study:
     declared: int
     timeout: float | None = None
     engines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rates: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
 
 
 def load_study(name: str, settings: Mapping[str, Any] | None = None) -> Study:
@@ -143,8 +150,9 @@ def study_of(
     over = Layer(COMMAND_LINE, nest(settings or {}))
     engines = _engines(document, label)
     runs: dict[str, PlannedRun] = {}
+    rates: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {}
     declared = 0
-    for seed, (where, axes, labels) in _in_order(document, table, label):
+    for seed, (where, axes, labels, arm) in _in_order(document, table, label):
         point = {**axes, SEED: seed}
         layers = [Layer(label, base), Layer(where, nest(axes)), Layer(label, nest({SEED: seed}))]
         # What no file wrote (a default, a contradiction) is told of the grid that met it.
@@ -157,9 +165,40 @@ def study_of(
             runs[run.id] = run
         elif labels:
             runs[run.id] = _labelled_by_both(known, run, where)
+        if arm:
+            _add_rates(rates.setdefault(arm, {}), resolved, arm, where)
         declared += 1
     _refuse_missing_drivers(runs, label)
-    return Study(title, question, note, label, runs, declared, timeout, engines)
+    arms = {name: tuple(rows.values()) for name, rows in rates.items()}
+    return Study(title, question, note, label, runs, declared, timeout, engines, arms)
+
+
+def _add_rates(
+    rows: dict[tuple[str, ...], dict[str, Any]], settings: Settings, arm: str, where: str
+) -> None:
+    """The rates of a run, to those of its arm; these are one of each optimizer of a combination."""
+    parts = {name: getattr(settings, name) for name in PAIR}
+    row = {"algorithm.name": settings.algorithm.name}
+    for name, part in parts.items():
+        row |= {f"{name}.name": part.name, f"{name}.lr": part.settings.get("lr")}
+        if row[f"{name}.lr"] is None:
+            raise UserError(
+                f"{part.name} has no learning rate",
+                where=where,
+                key=ARM,
+                value=arm,
+                remedy=f"name no arm in a grid with this {name}",
+            )
+    known = rows.setdefault((row["algorithm.name"], *(part.name for part in parts.values())), row)
+    if known != row:
+        told = [", ".join(f"{each[f'{name}.lr']:g}" for name in PAIR) for each in (known, row)]
+        raise UserError(
+            f"a pair has one rate of w and one of alpha in an arm, here {told[0]} and {told[1]}",
+            where=where,
+            key=ARM,
+            value=arm,
+            remedy="give each set of rates a grid and a name of its own",
+        )
 
 
 def _refuse_missing_drivers(runs: Mapping[str, PlannedRun], label: str) -> None:
@@ -298,8 +337,9 @@ def _base(table: Mapping[str, Any], label: str) -> dict[str, Any]:
     return nested
 
 
-# What to call its grid in messages, the value of each axis, and the labels of those that have one.
-Point = tuple[str, dict[str, Any], dict[str, str]]
+# What to call its grid in messages, the value of each axis, the labels of those that have one, and
+# the learning-rate arm.
+Point = tuple[str, dict[str, Any], dict[str, str], str]
 
 
 def _in_order(
@@ -310,11 +350,32 @@ def _in_order(
     grids = []
     for where, grid in _grids(document, label):
         seeds = _seeds(grid, where, OWN_SEEDS) if OWN_SEEDS in grid else shared
-        axes = dict(_axes({k: v for k, v in grid.items() if k != OWN_SEEDS}, where))
+        own = {key: value for key, value in grid.items() if key not in (OWN_SEEDS, ARM)}
+        axes = dict(_axes(own, where))
         _refuse_too_many(math.prod(map(len, axes.values())) * len(seeds), where)
-        grids.append((seeds, list(_points(axes, where))))
+        grids.append((seeds, list(_points(axes, where, _arm(grid, where)))))
     for seeds, group in itertools.groupby(grids, key=lambda each: each[0]):
         yield from itertools.product(seeds, [point for _, points in group for point in points])
+
+
+def _arm(grid: Mapping[str, Any], where: str) -> str:
+    """The learning-rate arm that a grid names; empty if none."""
+    if ARM not in grid:
+        return ""
+    name = grid[ARM]
+    if not isinstance(name, str) or not name.strip():
+        raise UserError(
+            "must be text", where=where, key=ARM, value=name, remedy=f'write it as {ARM} = "tuned"'
+        )
+    if name.strip().startswith(FOUND):
+        raise UserError(
+            "an arm of this name is found in the runs themselves",
+            where=where,
+            key=ARM,
+            value=name,
+            remedy="leave it out, or choose another name",
+        )
+    return name.strip()
 
 
 def _refuse_too_many(count: int, where: str) -> None:
@@ -347,7 +408,7 @@ def _grids(document: Mapping[str, Any], label: str) -> Iterator[tuple[str, Mappi
         yield (f"{label}: grid {number}" if len(grids) > 1 else label), grid
 
 
-def _points(axes: Mapping[str, list[Any]], where: str) -> Iterator[Point]:
+def _points(axes: Mapping[str, list[Any]], where: str, arm: str) -> Iterator[Point]:
     """The product of a grid's axes."""
     for key, values in axes.items():
         _refuse_overlap([other for other in axes if other != key], key, values, where)
@@ -355,7 +416,8 @@ def _points(axes: Mapping[str, list[Any]], where: str) -> Iterator[Point]:
     for chosen in itertools.product(*named):
         point = {key: value for key, (value, _) in zip(axes, chosen, strict=True)}
         _refuse_seed(nest(point), where)
-        yield where, point, {k: each for k, (_, each) in zip(axes, chosen, strict=True) if each}
+        labels = {k: each for k, (_, each) in zip(axes, chosen, strict=True) if each}
+        yield where, point, labels, arm
 
 
 def _labelled(key: str, values: list[Any], where: str) -> list[tuple[Any, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,8 @@ from optnas.analysis.claims.read import choose_claims
 from optnas.base.errors import UserError
 from optnas.base.folder import folder_path
 from optnas.base.records import FINISHED, RunFolder, find_runs
-from optnas.study.folder import runs_of
+from optnas.study.declare import Study
+from optnas.study.folder import opened, runs_of
 from optnas.study.states import State, look, state_of
 from optnas.study.tables import common_table, table_of
 
@@ -34,6 +35,7 @@ class Ledger:
         table: the benchmark table behind accuracies and reference lines.
         remark: the table's noise floor, or why there are no reference lines.
         tuned: the tuned learning rates, where a sweep was given.
+        in_no_arm: how many runs are at rates of no learning-rate arm, and at which.
         left_out: of each run that cannot be read, also of the sweep, the reason.
     """
 
@@ -43,6 +45,7 @@ class Ledger:
     table: str
     remark: str
     tuned: str
+    in_no_arm: str
     left_out: list[str]
 
 
@@ -55,7 +58,7 @@ def judge(
     data: Path | None = None,
     recorded: bool = False,
     hold: Mapping[str, Any] | None = None,
-    sweep: str | Path | None = None,
+    sweep: str | Path | Sequence[str | Path] | None = None,
     numbers_version: int | None = None,
 ) -> Ledger:
     """Judge claims by the runs of a study.
@@ -68,32 +71,53 @@ def judge(
         data: the data folder; default: the variable ``OPTNAS_DATA``.
         recorded: take benchmark accuracies as the runs recorded them.
         hold: see `optnas.analysis.claims.judge`.
-        sweep: folder of a learning-rate sweep, such as the study ``fair-lr``: adds the
-            learning-rate arm ``tuned``, with the rates it prefers.
+        sweep: folder of a learning-rate sweep, such as the study ``fair-lr``, or two, of a sweep of
+            w and of one of alpha that follows it: adds the learning-rate arm ``tuned``, with the
+            rates they prefer.
         numbers_version: of the runs, see `optnas.study.folder.runs_of`.
 
     Raises:
         UserError: the study, a record or a claim is wrong, or no run has a record yet.
     """
     from optnas.analysis.claims.judge import judge as judge_table
+    from optnas.analysis.runs import Runs
+    from optnas.analysis.tuning import in_no_arm, rate_arms
 
     chosen = choose_claims(claims)
-    runs = runs_of(study, folder_path(out), data=data, numbers_version=numbers_version)
+    arms: list[RateArm] = []
+    if study is None:
+        runs = runs_of(None, folder_path(out), numbers_version=numbers_version)
+    else:
+        loaded, folders = opened(study, folder_path(out), data, numbers_version)
+        runs, arms = list(folders.values()), declared_arms(loaded)
+    given = [sweep] if isinstance(sweep, (str, Path)) else sweep or []
+    places = [Path(each) for each in given]
+    if places and any(arm.name == "tuned" for arm in arms):
+        raise UserError(
+            f"the study {study} declares the learning-rate arm tuned itself",
+            key="--sweep",
+            value=", ".join(map(str, places)),
+            remedy="leave it out",
+        )
     frame = table_of(runs, benchmark=benchmark, data=data, recorded=recorded)
     held = benchmark or (hold or {}).get("benchmark.table")
     name = str(held or common_table(frame))  # the judgement holds it as any other setting
     lines, noise, remark = _references(name, data)
-    swept = [] if sweep is None else find_runs(Path(sweep))
-    arms = [] if sweep is None else [_tuned(Path(sweep), swept)]
+    swept = [find_runs(place) for place in places]
+    tuned = [_tuned(places, swept)] if places else []
+    arms += tuned
+    found = Runs(frame)
     looks = [look(run) for run in runs]
+    every = [*runs, *(run for each in swept for run in each)]
     return Ledger(
         name=str(out) if study is None else study,
         states=Counter(state for state, _ in looks),
         findings=judge_table(frame, chosen, lines, noise=noise, lr_arms=arms, hold=hold),
         table=name,
         remark=remark,
-        tuned="; ".join(map(str, arms)),
-        left_out=[why for state, why in [*looks, *map(look, swept)] if state == "unreadable"],
+        tuned="; ".join(map(str, tuned)),
+        in_no_arm=in_no_arm(found, [*rate_arms(found), *arms]),
+        left_out=[why for state, why in map(look, every) if state == "unreadable"],
     )
 
 
@@ -112,15 +136,31 @@ def _references(table: str, data: Path | None) -> tuple[References, Mapping[str,
         return {}, {}, f"no reference lines: {error.reason}; {error.remedy}"
 
 
-def _tuned(sweep: Path, runs: list[RunFolder]) -> RateArm:
-    from optnas.analysis.tuning import tune
+def declared_arms(study: Study) -> list[RateArm]:
+    """The learning-rate arms that a study names."""
+    from optnas.analysis.tuning import RateArm
 
-    # Rates are chosen by the validation loss, so that no benchmark table is needed.
-    if not any(state_of(run) in FINISHED for run in runs):
+    return [RateArm(name, tuple(rows)) for name, rows in study.rates.items()]
+
+
+def _tuned(places: Sequence[Path], swept: Sequence[list[RunFolder]]) -> RateArm:
+    from optnas.analysis.tuning import tune, tune_in_turn
+
+    if len(places) > 2:
         raise UserError(
-            "no run is finished there",
+            f"{len(places)} sweeps",
             key="--sweep",
-            value=str(sweep),
-            remedy="name the folder of a learning-rate sweep, such as the study fair-lr",
+            value=", ".join(map(str, places)),
+            remedy="give one, or that of w and then that of alpha",
         )
-    return tune(table_of(runs, recorded=True))
+    # Rates are chosen by the validation loss, so that no benchmark table is needed.
+    for place, runs in zip(places, swept, strict=True):
+        if not any(state_of(run) in FINISHED for run in runs):
+            raise UserError(
+                "no run is finished there",
+                key="--sweep",
+                value=str(place),
+                remedy="name the folder of a learning-rate sweep, such as the study fair-lr",
+            )
+    tables = [table_of(runs, recorded=True) for runs in swept]
+    return tune(tables[0]) if len(tables) == 1 else tune_in_turn(*tables)

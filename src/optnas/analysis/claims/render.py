@@ -107,29 +107,30 @@ def as_text(findings: Sequence[Finding], *, details: bool = False) -> str:
     """
     lines: list[str] = []
     listed, rest = (findings, []) if details else in_reach(findings)
+    width = max([10, *(len(finding.lr_arm) for finding in listed)])
     for members in by_family(findings):
         shown = [finding for finding in members if finding in listed]
-        lines += _head(members) if shown else []
+        lines += _head(members, width) if shown else []
         for finding in shown:
-            lines += _of(finding, details=details)
+            lines += _of(finding, width, details=details)
     if rest:
         lines += _wrapped(f"no run is of their arms (--details says which): {', '.join(rest)}", 0)
     return "\n".join([*lines, *_footer(listed)])
 
 
-def _head(members: Sequence[Finding]) -> list[str]:
+def _head(members: Sequence[Finding], width: int) -> list[str]:
     first = members[0]
     m = len({finding.id for finding in members if not math.isnan(finding.p)})  # Holm: per arm
     told = ROLES[first.role].format(threshold=first.threshold, m=m, alpha=first.alpha)
     return [
         f"--- {first.family} ({told})",
-        f"{'claim':<6} {'rates':<10} {'verdict':<13} {'in the family':<13} {'n':>3} "
+        f"{'claim':<6} {'rates':<{width}} {'verdict':<13} {'in the family':<13} {'n':>3} "
         f"{'effect':>13}  {'interval':<17} evidence",
     ]
 
 
-def _of(finding: Finding, *, details: bool) -> list[str]:
-    lines = [_row(finding), *_wrapped(finding.text, 7)]
+def _of(finding: Finding, width: int, *, details: bool) -> list[str]:
+    lines = [_row(finding, width), *_wrapped(finding.text, 7)]
     lines += [] if details else _in_short(finding)
     lines += _wrapped(f"because {finding.reason}", 7) if finding.reason else []
     open_ = finding.verdict in ("inconclusive", "not testable")
@@ -142,7 +143,7 @@ def _of(finding: Finding, *, details: bool) -> list[str]:
     return lines + (_details(finding) if details else [])
 
 
-def _row(finding: Finding) -> str:
+def _row(finding: Finding, width: int) -> str:
     # What is there of a claim that is not testable stands in its reason.
     n, effect, interval, told = "-", "-", "-", "-"
     if finding.verdict != "not testable":
@@ -151,7 +152,7 @@ def _row(finding: Finding) -> str:
         effect = f"{number} {finding.unit}".rstrip() if len(finding.unit) < UNIT else number
         interval, told = ends(finding), evidence(finding)
     return (
-        f"{finding.id:<6} {finding.lr_arm:<10} {finding.verdict:<13} "
+        f"{finding.id:<6} {finding.lr_arm:<{width}} {finding.verdict:<13} "
         f"{finding.verdict_holm or '-':<13} {n:>3} {effect:>13}  {interval:<17} {told}"
     ).rstrip()
 

@@ -356,6 +356,8 @@ def print_claims(ledger: Ledger, *, details: bool) -> None:
     say(as_text(ledger.findings, details=details))
     if ledger.tuned:
         say(f"tuned by the sweep's validation loss: {ledger.tuned}")
+    if ledger.in_no_arm:
+        say(ledger.in_no_arm)
     if ledger.remark:
         say(ledger.remark)
     for reason in ledger.left_out:
@@ -378,6 +380,7 @@ def claims_document(ledger: Ledger) -> dict[str, Any]:
         "benchmark_table": ledger.table,
         "remark": ledger.remark,
         "tuned": ledger.tuned,
+        "in_no_arm": ledger.in_no_arm,
         "left_out": ledger.left_out,
         "findings": as_plain(ledger.findings),
     }
