@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import importlib.resources
+import inspect
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -103,10 +104,11 @@ def report(
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)
     known = data_folder(data)
     material = material_of(table, list(folders.values()), known, entries=entries, hold=hold)
-    labels = Labels(loaded)
-    drawings, absent = figures_of(material, {entry.id: entry.folder for entry in entries}, figures)
-    drawings = [_labelled(each, labels) for each in drawings]
-    lines = labels.within(summary.summary(material))
+    axes = axes_of(loaded)
+    labels = Labels(loaded, axes, entries)
+    by_id = {entry.id: entry.folder for entry in entries}
+    drawings, absent = figures_of(material, by_id, labels, figures)
+    lines = summary.summary(material, labels)
     answering = answering_table(table, known)
     findings = judge(
         table,
@@ -117,7 +119,6 @@ def report(
     )
     listed, rest = in_reach(findings)
     noise = noise_words(answering) if answering else {}
-    axes = axes_of(loaded)
     compared = (
         compare_runs(loaded, folders, table, responses=responses, noise=noise, axes=axes)
         if axes
@@ -178,7 +179,10 @@ def report(
 
 
 def figures_of(
-    material: Material, folders: Mapping[str, RunFolder], more: Sequence[str] = ()
+    material: Material,
+    folders: Mapping[str, RunFolder],
+    labels: Labels,
+    more: Sequence[str] = (),
 ) -> tuple[list[Drawn | Picture], list[Absent]]:
     """Every registered figure with ``in_report``, those of files that the study names, and more.
 
@@ -188,6 +192,7 @@ def figures_of(
     Args:
         material: what figures are made of.
         folders: the runs by id.
+        labels: what the study calls them.
         more: figures that are asked for, by name or address.
 
     Returns:
@@ -197,7 +202,7 @@ def figures_of(
     # Where nothing is held, a figure of runs tells them apart by their settings.
     shown = comparable if comparable.any() else material.selection.allowed
     ids = material.runs.settings.loc[shown, "id"].astype(str)
-    ready = [folders[name] for name in ids]
+    ready = {name: folders[name] for name in ids}
     found: list[Drawn | Picture] = []
     absent = []
     named, broken = _registered(folders.values())
@@ -207,12 +212,17 @@ def figures_of(
             named[f"{file}-{name}" if name in named else name] = each
     for name, address in named.items():
         needs = registry.facts("figure", address).get("needs", ())
-        runs = [run for run in ready if all(_measured(run, label) for label in needs)]
+        runs = {
+            key: run for key, run in ready.items() if all(_measured(run, label) for label in needs)
+        }
         if needs and not runs:
             absent.append(_unmeasured(name, needs))
             continue
         figure = registry.find("figure", address)
-        made = figure_of_report(name, figure, {"runs": runs, "material": material})
+        handed = list(runs) if "runs" in inspect.signature(figure).parameters else None
+        figure = labels.naming(figure, handed)
+        offered = {"runs": list(runs.values()), "material": material}
+        made = figure_of_report(name, figure, offered)
         if isinstance(made, Absent):
             absent.append(made)
         else:
@@ -255,16 +265,6 @@ def _files(folders: Iterable[RunFolder]) -> list[str]:
 def _plain_name(address: str) -> str:
     """A figure's name on the page: that of its function, for ``./file.py:function``."""
     return re.sub(r"[^\w-]", "-", address.rpartition(":")[2])
-
-
-def _labelled(figure: Drawn | Picture, labels: Labels) -> Drawn | Picture:
-    if isinstance(figure, Drawn):
-        return labels.within(figure)
-    from matplotlib.text import Text
-
-    for each in figure.drawing.findobj(Text):
-        each.set_text(labels.of(each.get_text()))
-    return dataclasses.replace(figure, title=labels.of(figure.title))
 
 
 def _place(name: str) -> tuple[bool, int, str]:
