@@ -225,6 +225,8 @@ def test_progress(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[
          "undo it: optnas.run(config='a b/c.toml', out='a b', overwrite=True)"),
         ("measure it: optnas measure 'my runs/a' gap",
          "measure it: optnas.measure('my runs/a', {'gap': {...}})"),
+        ("measure it: optnas measure a ./b.py:flat",
+         "measure it: optnas.measure('a', {'flat': {'name': './b.py:flat', ...}})"),
         ("choose another, add --overwrite, or: optnas resume runs/a",
          "choose another, pass overwrite=True, or: optnas.resume('runs/a')"),
         ("undo the edit, or start anew: optnas search -c a/config.toml --out a --overwrite",

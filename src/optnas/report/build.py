@@ -27,6 +27,7 @@ from optnas.base.folder import folder_path
 from optnas.base.loading import registered_by
 from optnas.base.records import RunFolder
 from optnas.measures.figures import Row
+from optnas.measures.ways import labels_of
 from optnas.report import summary
 from optnas.report.comparison import (
     NO_PAIR,
@@ -213,10 +214,10 @@ def figures_of(
     for name, address in named.items():
         needs = registry.facts("figure", address).get("needs", ())
         runs = {
-            key: run for key, run in ready.items() if all(_measured(run, label) for label in needs)
+            key: run for key, run in ready.items() if all(_measured(run, each) for each in needs)
         }
         if needs and not runs:
-            absent.append(_unmeasured(name, needs))
+            absent.append(_unmeasured(name, address, needs))
             continue
         figure = registry.find("figure", address)
         handed = list(runs) if "runs" in inspect.signature(figure).parameters else None
@@ -273,15 +274,19 @@ def _place(name: str) -> tuple[bool, int, str]:
     return numbered is None, int(numbered[1]) if numbered else 0, name
 
 
-def _unmeasured(name: str, needs: Sequence[str]) -> Absent:
-    commands = [f"optnas measure RUN... {label}" for label in needs]
+def _unmeasured(name: str, address: str, needs: Sequence[str]) -> Absent:
+    file = address.rpartition(":")[0] if ".py:" in address else ""
+    own = {name for kind, name in registered_by(file) if kind == "measure"} if file else set()
+    taken = {each: f"{for_shell(file)}:{each}" if each in own else each for each in needs}
+    commands = [f"optnas measure RUN... {each}" for each in taken.values()]
     words = "Take it from the runs' checkpoints, then report again:"
     why = "not measured" if needs == (name,) else f"{' and '.join(needs)} not measured"
     return Absent(name, why, [Row(f"from {', '.join(needs)}", missing=[words, *commands])])
 
 
-def _measured(run: RunFolder, label: str) -> bool:
-    return any(line["status"] != "failed" for line in run.read_measures(label))
+def _measured(run: RunFolder, name: str) -> bool:
+    lines = (run.read_measures(label) for label in labels_of(run.read_config(), name))
+    return any(line["status"] != "failed" for of_label in lines for line in of_label)
 
 
 def _design(entries: Sequence[Entry]) -> dict[str, list[str]]:
