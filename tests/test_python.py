@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import importlib.metadata
 import itertools
 import linecache
@@ -192,6 +194,29 @@ def test_dotted_and_nested_keys_mix() -> None:
     for twice in ({"search.epochs": 4}, {"search.epochs.more": 4}, {"data": "digits"}):
         with pytest.raises(optnas.UserError, match="is given twice, or as a whole and in parts"):
             optnas.settings_of(mixed | {"search": {"epochs": 3}} | twice | {"data.name": "digits"})
+
+
+def test_folders_of_data_by_path(tmp_path: Path) -> None:
+    """Strings were a TypeError."""
+    assert optnas.data_folder(str(tmp_path)) == optnas.data_folder(tmp_path) == tmp_path
+    with pytest.raises(optnas.UserError, match="the path of one folder is due here"):
+        optnas.data_folder([tmp_path])  # type: ignore[arg-type]
+    with pytest.raises(optnas.UserError, match=f"{tmp_path}/.*: cannot read the official table"):
+        optnas.load_table("official", folder=str(tmp_path))
+    space = optnas.build_space({"name": "toy"})
+    layout = optnas.Layout("place,score", 2, lambda place: [str(place)])
+    table = optnas.CsvTable(
+        "mine", space, "mine.csv", layout, {optnas.Question("digits", "test", 1): "score"}, "me"
+    )
+    (tmp_path / "mine.csv").write_text("place,score\n0,1\n1,2\n")
+    one = table.load(str(tmp_path))
+    assert one.ask(optnas.Question("digits", "test", 1)).accuracy.tolist() == [1.0, 2.0]
+    for key in ("asked", "losses"):
+        wrong: dict[str, Any] = {key: {next(iter(table.asked)): "scores"}}
+        declared = dataclasses.replace(table, **wrong)
+        for ask in (declared.source, functools.partial(declared.load, tmp_path)):
+            with pytest.raises(optnas.UserError, match=rf"{key} = 'scores': .*did you mean score"):
+                ask()
 
 
 def test_progress(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
