@@ -196,6 +196,23 @@ def test_dotted_and_nested_keys_mix() -> None:
             optnas.settings_of(mixed | {"search": {"epochs": 3}} | twice | {"data.name": "digits"})
 
 
+def test_a_session_takes_what_a_run_takes(tmp_path: Path) -> None:
+    for settings in (ONE, optnas.settings_of(ONE)):
+        session = optnas.Session(optnas.build_state(settings))
+        records = [session.train_epoch() | session.measure() for _ in range(2)]
+    result = optnas.run(ONE, out="run")
+    assert records[-1]["valid_accuracy"] == result["valid_accuracy"]
+    assert set(session.observe("there/looked")) == {
+        path.stem for path in Path("there/looked/measures").glob("*.jsonl")
+    }
+    with pytest.raises(optnas.UserError, match=r"search.epochs = 1: all epochs are trained"):
+        session.train_epoch()
+    with pytest.raises(optnas.UserError, match=r"optnas.Session\(optnas.build_state\(settings\)\)"):
+        optnas.Session(ONE)  # type: ignore[arg-type]
+    with pytest.raises(optnas.UserError, match="a dictionary is due here"):
+        optnas.build_state("run")  # type: ignore[arg-type]
+
+
 def test_folders_of_data_by_path(tmp_path: Path) -> None:
     """Strings were a TypeError."""
     assert optnas.data_folder(str(tmp_path)) == optnas.data_folder(tmp_path) == tmp_path
