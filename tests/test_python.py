@@ -196,6 +196,65 @@ def test_dotted_and_nested_keys_mix() -> None:
             optnas.settings_of(mixed | {"search": {"epochs": 3}} | twice | {"data.name": "digits"})
 
 
+def test_another_component_of_a_run_is_laid_over_its_file() -> None:
+    """Over `run.settings` it kept the other one's settings, or was given twice."""
+    optnas.run(ONE | {"arch_optimizer": {"name": "SGD", "momentum": 0.5}}, out="run")
+    own, file = optnas.Run("run").settings, "run/config.toml"
+    assert optnas.settings_of(own | {"search.seed": 2}).search.seed == 2
+    way = r"optnas.settings_of\({'arch_optimizer.name': NAME}, config='RUN/config.toml'\)$"
+    for another in ({"arch_optimizer.name": "Adam"}, {"arch_optimizer": {"name": "Adam"}}):
+        with pytest.raises(optnas.UserError, match=way):
+            optnas.settings_of(own | another)
+        found = optnas.settings_of(another, config=file)
+        assert found.arch_optimizer == optnas.settings_of(ONE | another).arch_optimizer
+        assert found.weight_optimizer == optnas.settings_of(ONE).weight_optimizer
+    with pytest.raises(optnas.UserError) as refused:
+        optnas.settings_of({"arch_optimizer.rate": 1})  # no run's settings
+    assert "config=" not in str(refused.value)
+
+
+def test_functions_where_no_setting_is(tmp_path: Path) -> None:
+    """Figures and claims as they are; of measures the message shows how one is written."""
+    optnas.run(ONE | {"checkpoints.keep": "all"}, out="run")
+
+    def bare(runs: Any) -> optnas.Figure:
+        seeds = [optnas.Seed(0, str(run.path), [1.0, 2.0]) for run in runs]
+        panel = optnas.Panel("p", "u", [optnas.Curve("c", [0, 1], seeds, "#000000")])
+        return optnas.Figure("Bare", [optnas.Row("", [panel])])
+
+    optnas.plot_figure(bare, "run", "one.png", folder=str(tmp_path))  # type: ignore[arg-type]
+    assert optnas.Run("run").plot(figure=bare).title == "Bare"
+    with pytest.raises(optnas.UserError, match="a name is due here, and this is of type int"):
+        optnas.plot_figure(3, "run", "one.png")  # type: ignore[arg-type]
+    claim = optnas.Claim(
+        id="mine",
+        text="t",
+        source="me",
+        parts=[  # type: ignore[arg-type]
+            {
+                "name": "a",
+                "response": {"column": "skips"},
+                "contrast": [{"axis": "arch_optimizer.name", "plus": "Adam", "minus": "SGD"}],
+                "direction": "less",
+            }
+        ],
+    )
+
+    def made() -> optnas.Claim:
+        return claim
+
+    ledger = optnas.study.judge(None, ".", claims=[claim, made], recorded=True)
+    assert [finding.id for finding in ledger.findings] == ["mine"]
+    with pytest.raises(optnas.UserError, match=r"claim = 'dict': does not return a Claim"):
+        optnas.study.judge(None, ".", claims=[dict], recorded=True)
+    with pytest.raises(
+        optnas.UserError, match=r"write {'flat': {'draws': 2, 'name': './m.py:flat'}}"
+    ):
+        optnas.measure("run", {"./m.py:flat": {"draws": 2}})
+    with pytest.raises(optnas.UserError, match=r"measures\['mine'\].*write {'name': 'NAME'}"):
+        optnas.measure("run", {"mine": made})  # type: ignore[dict-item]
+
+
 def test_a_session_takes_what_a_run_takes(tmp_path: Path) -> None:
     for settings in (ONE, optnas.settings_of(ONE)):
         session = optnas.Session(optnas.build_state(settings))
