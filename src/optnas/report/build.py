@@ -16,7 +16,7 @@ import numpy as np
 
 from optnas.analysis.claims.declare import NAMES as NAMES_OF_ARMS
 from optnas.analysis.claims.judge import judge
-from optnas.analysis.claims.read import choose_claims
+from optnas.analysis.claims.read import Claimed, choose_claims
 from optnas.analysis.claims.render import by_family, evidence, in_reach
 from optnas.analysis.references import noise_of, noise_words, references
 from optnas.base import registry
@@ -63,7 +63,7 @@ def report(
     to: str | Path | None = None,
     *,
     runs: Sequence[str] = (),
-    claims: Sequence[str] | None = None,
+    claims: Sequence[Claimed] | None = None,
     figures: Sequence[str] = (),
     responses: Sequence[str] = (),
     benchmark: str | None = None,
@@ -79,7 +79,7 @@ def report(
         out: the study's folder, or a folder of records.
         to: where to write; default: ``out``.
         runs: ids of the runs that get a page; default: the newest `NEWEST`.
-        claims: names, files, folders of files, ``all`` for the registered ones; default: those.
+        claims: as of `optnas.analysis.claims.choose_claims`.
         figures: further figures by name or as ``./file.py:function``.
         responses: what the arms are compared by, as of `optnas.study.comparing.compare_runs`.
         benchmark: ask this benchmark table instead of each run's own.

@@ -115,10 +115,12 @@ def _arms(material: Material, algorithm: str) -> list[Arm]:
 
 def _names(material: Material, arm: Arm, labels: Labels | None) -> tuple[str, str]:
     """Algorithm and pair of an arm, each with the settings in which it is one of several."""
-    ids = [str(material.runs.settings["id"].iloc[run]) for run in arm.runs]
 
     def label(axis: str | None) -> str:
-        return (labels and axis and labels.word(axis, ids)) or ""
+        if labels is None or axis is None:
+            return ""
+        ids = material.runs.settings["id"].iloc[list(arm.runs)].astype(str)
+        return labels.word(axis, ids) or ""
 
     algorithm, *pair = (label(key.removesuffix(".name")) or str(arm.cell[key]) for key in NAMES)
     told: dict[bool, dict[str, None]] = {True: {}, False: {}}

@@ -18,6 +18,8 @@ from optnas.base.toml import parse_toml, read_toml
 PACKAGE = "optnas.analysis.claims"
 FAMILIES = "families.toml"  # in the same folder, and no claim
 ALL = "all"
+# What a claim may be given as.
+Claimed = str | Claim | Callable[[], Claim]
 OWN = f"./file.toml or {registry.OWN}"
 
 
@@ -71,7 +73,7 @@ def _returned(function: Callable[[], Any], name: str, where: object = COMMAND_LI
     return claim
 
 
-def choose_claims(words: Iterable[str | Claim | Callable[[], Claim]] | None) -> list[Claim]:
+def choose_claims(words: Iterable[Claimed] | None) -> list[Claim]:
     """The claims of some words, each once.
 
     Args:
@@ -98,7 +100,7 @@ def choose_claims(words: Iterable[str | Claim | Callable[[], Claim]] | None) -> 
     return list(chosen.values())
 
 
-def _meant(word: str | Claim | Callable[[], Claim]) -> Iterator[tuple[str, Claim]]:
+def _meant(word: Claimed) -> Iterator[tuple[str, Claim]]:
     """The claims that one word stands for, each with the name that it goes by."""
     if isinstance(word, Claim):
         yield word.id, word
