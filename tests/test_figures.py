@@ -161,6 +161,11 @@ def test_lines_are_found_by_the_measures_name(tmp_path: Path) -> None:
         folder.measures.put("flatness", line, {})
         assert lines_of(folder, "flatness")[0] == "flatness"
     assert lines_of(folder, "noise") == ("noise", [])
+    folder.measures.put("later", line, {})
+    with pytest.raises(
+        UserError, match=r"of noise \(of what measure the lines of flatness and later"
+    ):
+        measured("noise", [folder])
     assert measure_command(folder, "noise") == f"optnas measure {folder.path} noise"
     assert measure_command(folder, "nosuch") == f"optnas measure {folder.path} FILE:nosuch"
     assert measure_command("RUN...", "flatness") == "optnas measure RUN... FILE:flatness"

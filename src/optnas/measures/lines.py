@@ -49,7 +49,9 @@ def measured(name: str, runs: Sequence[RunFolder], **chosen: Any) -> list[list[L
         lines = [each for each in lines if each["status"] == "ok"]
         if not lines:
             raise UserError(
-                f"the run has no measurement of {name}" + (f" with{words}" if words else ""),
+                f"the run has no measurement of {name}"
+                + (f" with{words}" if words else "")
+                + _unnamed(run),
                 where=run.path,
                 remedy=f"measure it: {measure_command(run, name)}{words}",
             )
@@ -98,6 +100,14 @@ def lines_of(run: RunFolder, name: str, **chosen: Any) -> tuple[str, list[Line]]
         where=run.path,
         remedy=f"measure it under its own name: {measure_command(run, name, labelled=False)}",
     )
+
+
+def _unnamed(run: RunFolder) -> str:
+    """Labels that were given afterwards: of what measure their lines are, nothing says."""
+    known = {*run.read_config().get("measures", {}), *registry.names("measure")}
+    labels = [label for label in run.measures.labels() if label not in known]
+    told = " and ".join(labels)
+    return f" (of what measure the lines of {told} are, its files do not say)" if labels else ""
 
 
 def measure_command(run: RunFolder | str, name: str, *, labelled: bool = True) -> str:
