@@ -21,7 +21,8 @@ from optnas.analysis.runs import Runs, Selection
 from optnas.base.records import RunFolder
 from optnas.measures.drawing import PAIR_LOOKS, pair_look, run_looks
 from optnas.measures.figures import Curve, Figure, Panel, Row, Seed
-from optnas.measures.lines import measured
+from optnas.measures.lines import lines_of, measure_command, measured
+from optnas.measures.ways import labels_of
 from optnas.report import named, report, static
 from optnas.report.arms import TRADITIONAL, pair_of
 from optnas.report.columns import columns
@@ -98,13 +99,15 @@ def test_an_unknown_column_is_refused(
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("label", ["flatness", "mine"])
 def test_a_strangers_measure_and_figure_enter_the_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str
 ) -> None:
+    """Under another label than its name the measure had no figure."""
     monkeypatch.chdir(tmp_path)
     template("my_measure.py", tmp_path)
     measure = {"name": "./my_measure.py:flatness", "every": 1, "draws": 2}
-    settings = {f"measures__flatness__{key}": value for key, value in measure.items()}
+    settings = {f"measures__{label}__{key}": value for key, value in measure.items()}
     name = tiny_study(tmp_path, "[0, 1]", PAIR, search__epochs=1, **settings)
     for planned in load_study(name).runs.values():
         folder = RunFolder(tmp_path / "out" / planned.id)
@@ -124,6 +127,48 @@ def test_a_strangers_measure_and_figure_enter_the_report(
     for kind in ("svg", "pdf", "png"):
         assert (page.parent / "figures" / f"flatness.{kind}").stat().st_size > 1000
     assert "agreement (not measured)" in text
+    first = next(iter(load_study(name).runs))
+    plot_figure("./my_measure.py:flatness", tmp_path / "out" / first, tmp_path / "one.png")
+    for lines in (tmp_path / "out").glob("*/measures/*.jsonl"):
+        lines.unlink()
+    assert (
+        "optnas measure RUN... ./my_measure.py:flatness"
+        in report(name, tmp_path / "out").read_text()
+    )
+    with pytest.raises(UserError, match=rf"measure it: optnas measure .* {label}$"):
+        plot_figure("./my_measure.py:flatness", tmp_path / "out" / first, "one.png")
+
+
+def test_lines_are_found_by_the_measures_name(tmp_path: Path) -> None:
+    sections = {
+        "mine": {"name": "./my.py:flatness"},
+        "more": {"name": "flatness"},
+        "gap": {"name": "flatness"},
+        "agreement": {"every": 1},
+    }
+    config = {"measures": sections}
+    assert labels_of(config, "flatness") == ["flatness", "mine", "more", "gap"]
+    assert labels_of(config, "agreement") == ["agreement"]
+    assert labels_of(config, "gap") == []  # what is called so is another measure
+    folder = RunFolder(tmp_path / "run")
+    line = {"epoch": 0, "status": "ok", "values": {}, "units": {}, "settings": {}, "cost": {}}
+    with folder.created(api.settings_of({"data.name": "digits"}).document() | config):
+        folder.measures.put("more", line, {})
+        assert lines_of(folder, "flatness")[0] == "more"
+        folder.measures.put("mine", line, {})
+        with pytest.raises(UserError, match="flatness as mine and as more, and a figure shows one"):
+            lines_of(folder, "flatness")
+        folder.measures.put("flatness", line, {})
+        assert lines_of(folder, "flatness")[0] == "flatness"
+    assert lines_of(folder, "noise") == ("noise", [])
+    folder.measures.put("later", line, {})
+    with pytest.raises(
+        UserError, match=r"of noise \(of what measure the lines of flatness and later"
+    ):
+        measured("noise", [folder])
+    assert measure_command(folder, "noise") == f"optnas measure {folder.path} noise"
+    assert measure_command(folder, "nosuch") == f"optnas measure {folder.path} FILE:nosuch"
+    assert measure_command("RUN...", "flatness") == "optnas measure RUN... FILE:flatness"
 
 
 def test_a_matplotlib_figure_stands_in_the_report_as_a_picture() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import importlib.metadata
 import itertools
 import linecache
@@ -194,6 +196,105 @@ def test_dotted_and_nested_keys_mix() -> None:
             optnas.settings_of(mixed | {"search": {"epochs": 3}} | twice | {"data.name": "digits"})
 
 
+def test_another_component_of_a_run_is_laid_over_its_file() -> None:
+    """Over `run.settings` it kept the other one's settings, or was given twice."""
+    optnas.run(ONE | {"arch_optimizer": {"name": "SGD", "momentum": 0.5}}, out="run")
+    own, file = optnas.Run("run").settings, "run/config.toml"
+    assert optnas.settings_of(own | {"search.seed": 2}).search.seed == 2
+    way = r"optnas.settings_of\({'arch_optimizer.name': NAME}, config='RUN/config.toml'\)$"
+    for another in ({"arch_optimizer.name": "Adam"}, {"arch_optimizer": {"name": "Adam"}}):
+        with pytest.raises(optnas.UserError, match=way):
+            optnas.settings_of(own | another)
+        found = optnas.settings_of(another, config=file)
+        assert found.arch_optimizer == optnas.settings_of(ONE | another).arch_optimizer
+        assert found.weight_optimizer == optnas.settings_of(ONE).weight_optimizer
+    with pytest.raises(optnas.UserError) as refused:
+        optnas.settings_of({"arch_optimizer.rate": 1})  # no run's settings
+    assert "config=" not in str(refused.value)
+
+
+def test_functions_where_no_setting_is(tmp_path: Path) -> None:
+    """Figures and claims as they are; of measures the message shows how one is written."""
+    optnas.run(ONE | {"checkpoints.keep": "all"}, out="run")
+
+    def bare(runs: Any) -> optnas.Figure:
+        seeds = [optnas.Seed(0, str(run.path), [1.0, 2.0]) for run in runs]
+        panel = optnas.Panel("p", "u", [optnas.Curve("c", [0, 1], seeds, "#000000")])
+        return optnas.Figure("Bare", [optnas.Row("", [panel])])
+
+    optnas.plot_figure(bare, "run", "one.png", folder=str(tmp_path))  # type: ignore[arg-type]
+    assert optnas.Run("run").plot(figure=bare).title == "Bare"
+    with pytest.raises(optnas.UserError, match="a name is due here, and this is of type int"):
+        optnas.plot_figure(3, "run", "one.png")  # type: ignore[arg-type]
+    claim = optnas.Claim(
+        id="mine",
+        text="t",
+        source="me",
+        parts=[  # type: ignore[arg-type]
+            {
+                "name": "a",
+                "response": {"column": "skips"},
+                "contrast": [{"axis": "arch_optimizer.name", "plus": "Adam", "minus": "SGD"}],
+                "direction": "less",
+            }
+        ],
+    )
+
+    def made() -> optnas.Claim:
+        return claim
+
+    ledger = optnas.study.judge(None, ".", claims=[claim, made], recorded=True)
+    assert [finding.id for finding in ledger.findings] == ["mine"]
+    with pytest.raises(optnas.UserError, match=r"claim = 'dict': does not return a Claim"):
+        optnas.study.judge(None, ".", claims=[dict], recorded=True)
+    with pytest.raises(
+        optnas.UserError, match=r"write {'flat': {'draws': 2, 'name': './m.py:flat'}}"
+    ):
+        optnas.measure("run", {"./m.py:flat": {"draws": 2}})
+    with pytest.raises(optnas.UserError, match=r"measures\['mine'\].*write {'name': 'NAME'}"):
+        optnas.measure("run", {"mine": made})  # type: ignore[dict-item]
+
+
+def test_a_session_takes_what_a_run_takes(tmp_path: Path) -> None:
+    for settings in (ONE, optnas.settings_of(ONE)):
+        session = optnas.Session(optnas.build_state(settings))
+        records = [session.train_epoch() | session.measure() for _ in range(2)]
+    result = optnas.run(ONE, out="run")
+    assert records[-1]["valid_accuracy"] == result["valid_accuracy"]
+    assert set(session.observe("there/looked")) == {
+        path.stem for path in Path("there/looked/measures").glob("*.jsonl")
+    }
+    with pytest.raises(optnas.UserError, match=r"search.epochs = 1: all epochs are trained"):
+        session.train_epoch()
+    with pytest.raises(optnas.UserError, match=r"optnas.Session\(optnas.build_state\(settings\)\)"):
+        optnas.Session(ONE)  # type: ignore[arg-type]
+    with pytest.raises(optnas.UserError, match="a dictionary is due here"):
+        optnas.build_state("run")  # type: ignore[arg-type]
+
+
+def test_folders_of_data_by_path(tmp_path: Path) -> None:
+    """Strings were a TypeError."""
+    assert optnas.data_folder(str(tmp_path)) == optnas.data_folder(tmp_path) == tmp_path
+    with pytest.raises(optnas.UserError, match="the path of one folder is due here"):
+        optnas.data_folder([tmp_path])  # type: ignore[arg-type]
+    with pytest.raises(optnas.UserError, match=f"{tmp_path}/.*: cannot read the official table"):
+        optnas.load_table("official", folder=str(tmp_path))
+    space = optnas.build_space({"name": "toy"})
+    layout = optnas.Layout("place,score", 2, lambda place: [str(place)])
+    table = optnas.CsvTable(
+        "mine", space, "mine.csv", layout, {optnas.Question("digits", "test", 1): "score"}, "me"
+    )
+    (tmp_path / "mine.csv").write_text("place,score\n0,1\n1,2\n")
+    one = table.load(str(tmp_path))
+    assert one.ask(optnas.Question("digits", "test", 1)).accuracy.tolist() == [1.0, 2.0]
+    for key in ("asked", "losses"):
+        wrong: dict[str, Any] = {key: {next(iter(table.asked)): "scores"}}
+        declared = dataclasses.replace(table, **wrong)
+        for ask in (declared.source, functools.partial(declared.load, tmp_path)):
+            with pytest.raises(optnas.UserError, match=rf"{key} = 'scores': .*did you mean score"):
+                ask()
+
+
 def test_progress(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     optnas.run(ONE, out="quiet")
     assert capfd.readouterr() == ("", "")
@@ -225,6 +326,8 @@ def test_progress(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[
          "undo it: optnas.run(config='a b/c.toml', out='a b', overwrite=True)"),
         ("measure it: optnas measure 'my runs/a' gap",
          "measure it: optnas.measure('my runs/a', {'gap': {...}})"),
+        ("measure it: optnas measure a ./b.py:flat",
+         "measure it: optnas.measure('a', {'flat': {'name': './b.py:flat', ...}})"),
         ("choose another, add --overwrite, or: optnas resume runs/a",
          "choose another, pass overwrite=True, or: optnas.resume('runs/a')"),
         ("undo the edit, or start anew: optnas search -c a/config.toml --out a --overwrite",

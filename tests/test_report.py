@@ -153,6 +153,10 @@ def test_a_balanced_sweep_has_a_row_for_each_value() -> None:
         f"SGD + {a}, weight_optimizer.momentum {m}" for a in ("SGD", "Adam") for m in (0, 0.5, 0.9)
     ]
     assert [(line.pair, line.n) for line in lines] == [(each, 2) for each in told]
+    own = [{**c, "algorithm.beta": b} for c in every for b in (0.5, None)]
+    lines = summary(material(study(own, planted, seeds=2)))  # what a run lacks is not said
+    assert {line.algorithm for line in lines} == {"darts", "darts, algorithm.beta 0.5"}
+    assert {line.pair for line in lines} == {"SGD + SGD", "SGD + Adam"}
     lines = summary(material(study([*swept, *others], planted, seeds=2)))  # now 0.9 is of most
     assert {line.pair for line in lines if line.algorithm == "darts"} == {"SGD + SGD", "SGD + Adam"}
 
@@ -465,6 +469,37 @@ def test_own_claims_figures_and_labels_stand_in_the_report(tmp_path: Path) -> No
     assert "mine &amp; own - SGD" in text
     with pytest.raises(UserError, match="--figure"):
         report(name, out, figures=["flatt"], recorded=True)
+
+
+@pytest.mark.thorough
+def test_two_values_of_one_component_keep_their_labels(tmp_path: Path) -> None:
+    """A label was kept only where every run of the component's name had the same one."""
+    grid = """
+    [[grid]]
+    arch_optimizer = [
+      { name = "Adam" }, { name = "Adam", lr = 0.03, label = "fast" }, { name = "SGD" }
+    ]
+    algorithm = [
+      { name = "composed", label = "plain" },
+      { name = "composed", perturbation = "uniform", label = "shaken" },
+    ]
+    """
+    name, out = tiny_study(tmp_path, "[0]", grid, search__epochs=1), tmp_path / "out"
+    scale = scale_module()
+    for run in load_study(name).runs.values():
+        scale.write_run(run, RunFolder(out / run.id), 1)
+    page = report(name, out, figures=["epochs"], recorded=True)
+    curves = Elements(page.read_text()).data["data-epochs"]["rows"][0]["panels"][0]["curves"]
+    arms = [
+        f"{algorithm}: SGD + {arch}"
+        for algorithm in ("plain", "shaken")
+        for arch in ("SGD", "Adam", "fast")
+    ]
+    assert sorted(curve["label"] for curve in curves) == sorted(arms)
+    with (page.parent / "figures" / "T1.csv").open() as file:
+        lines = [line.split(",")[:2] for line in file][1:]
+    assert sorted(f"{algorithm}: {pair}" for algorithm, pair in lines) == sorted(arms)
+    assert "plain, SGD + fast" in page.read_text() or "plain: SGD + fast" in page.read_text()
 
 
 @pytest.mark.thorough

@@ -303,6 +303,10 @@ def find(
         UserError: there is no such name, or it cannot be loaded, or two packages offer it.
     """
     refuse = functools.partial(UserError, where=where, key=key or f"{kind}.name", value=name)
+    if not isinstance(name, str):
+        raise refuse(
+            f"a name is due here, and this is of type {type(name).__name__}", remedy=f"write {own}"
+        )
     if ":" in name:
         return load_object(kind, name, refuse)
     if name.endswith(".py"):

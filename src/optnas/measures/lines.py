@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.escapes import for_shell
 from optnas.base.measurements import Line
@@ -19,7 +20,7 @@ from optnas.measures.drawing import (
     run_looks,
 )
 from optnas.measures.figures import Curve, Panel, Seed
-from optnas.measures.ways import SOURCE, difference, way_of
+from optnas.measures.ways import SOURCE, difference, labels_of, way_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,26 +38,31 @@ def measured(name: str, runs: Sequence[RunFolder], **chosen: Any) -> list[list[L
         By run, in order of epoch.
 
     Raises:
-        UserError: there is no run, one has no such line, or the settings differ.
+        UserError: there is no run, one has no such line or several labels of them, or the settings
+            differ.
     """
     require_runs(name, runs)
     words = "".join(f" {key}={value}" for key, value in chosen.items())
     found = []
     for run in runs:
-        lines = [each for each in run.read_measures(name, **chosen) if each["status"] == "ok"]
+        label, lines = lines_of(run, name, **chosen)
+        lines = [each for each in lines if each["status"] == "ok"]
         if not lines:
-            run.read_config()  # where there is no run at all it says so
             raise UserError(
-                f"the run has no measurement of {name}" + (f" with{words}" if words else ""),
+                f"the run has no measurement of {name}"
+                + (f" with{words}" if words else "")
+                + _unnamed(run),
                 where=run.path,
-                remedy=f"measure it: optnas measure {for_shell(run.path)} {name}{words}",
+                remedy=f"measure it: {measure_command(run, name)}{words}",
             )
-        found.append(lines)
-    first = way_of(runs[0].read_config(), name, found[0][0])
-    for run, lines in zip(runs, found, strict=True):
-        config = run.read_config()
-        for line in lines:
-            told = difference([first, way_of(config, name, line)])
+        found.append((label, lines))
+    ways = [
+        [way_of(run.read_config(), label, line) for line in lines]
+        for run, (label, lines) in zip(runs, found, strict=True)
+    ]
+    for run, of_run in zip(runs, ways, strict=True):
+        for way in of_run:
+            told = difference([ways[0][0], way])
             if told is None:
                 continue
             key, value, _ = told
@@ -67,7 +73,62 @@ def measured(name: str, runs: Sequence[RunFolder], **chosen: Any) -> list[list[L
                 where=run.path,
                 remedy=f"choose, such as {key}={value}",
             )
-    return found
+    return [lines for _, lines in found]
+
+
+def lines_of(run: RunFolder, name: str, **chosen: Any) -> tuple[str, list[Line]]:
+    """What a run has of a measure, whatever the label that its section gives it.
+
+    Args:
+        run: the run.
+        name: the measure, or the label of a section.
+        **chosen: settings of the measure, to choose among several.
+
+    Returns:
+        The label, and its lines in order of epoch, failed ones too; none where there are none.
+
+    Raises:
+        UserError: there is no run, or it has lines under several labels of which none is the name.
+    """
+    labels = labels_of(run.read_config(), name)
+    found = {label: lines for label in labels if (lines := run.read_measures(label, **chosen))}
+    if len(found) < 2 or name in found:
+        label = name if name in found else next(iter(found), name)
+        return label, found.get(label, [])
+    raise UserError(
+        f"the run has lines of {name} as {' and as '.join(found)}, and a figure shows one",
+        where=run.path,
+        remedy=f"measure it under its own name: {measure_command(run, name, labelled=False)}",
+    )
+
+
+def _unnamed(run: RunFolder) -> str:
+    """Labels that were given afterwards: of what measure their lines are, nothing says."""
+    known = {*run.read_config().get("measures", {}), *registry.names("measure")}
+    labels = [label for label in run.measures.labels() if label not in known]
+    told = " and ".join(labels)
+    return f" (of what measure the lines of {told} are, its files do not say)" if labels else ""
+
+
+def measure_command(run: RunFolder | str, name: str, *, labelled: bool = True) -> str:
+    """The command that takes a measure of a run.
+
+    Args:
+        run: the run, or a word that stands for runs.
+        name: the measure.
+        labelled: under the label that the run's own section gives it, if one does.
+    """
+    sections: Mapping[str, Any] = {}
+    if isinstance(run, RunFolder):
+        sections, run = run.read_config().get("measures", {}), for_shell(run.path)
+    own = [label for label in labels_of({"measures": sections}, name) if label in sections]
+    if own and labelled:
+        asked = own[0]
+    elif name in registry.names("measure"):
+        asked = name
+    else:
+        asked = for_shell(sections[own[0]]["name"]) if own else f"FILE:{name}"
+    return f"optnas measure {run} {asked}"
 
 
 def only(lines: Sequence[Line], label: str, run: RunFolder, options: Sequence[str]) -> Line:

@@ -37,6 +37,25 @@ def way_of(config: Mapping[str, Any], label: str, line: Mapping[str, Any]) -> Wa
     return dict(settings) if source is None else {**settings, SOURCE: source}
 
 
+def labels_of(config: Mapping[str, Any], name: str) -> list[str]:
+    """The labels under which a run may have lines of a measure, its own name first.
+
+    Args:
+        config: the content of the run's config.toml.
+        name: of the measure; ``./file.py:NAME`` takes the measure NAME.
+
+    Example:
+        >>> labels_of({"measures": {"mine": {"name": "./my.py:flatness"}}}, "flatness")
+        ['flatness', 'mine']
+    """
+    sections = config.get("measures", {})
+    named = {label: str(each.get("name", label)) for label, each in sections.items()}
+    of_name = [each for each, told in named.items() if told.rpartition(":")[2] == name]
+    # Under a name that is another measure's label nothing of this one is found.
+    own = [name] if name not in named or name in of_name else []
+    return list(dict.fromkeys([*own, *of_name]))
+
+
 @functools.lru_cache(1024)
 def _whole(name: str, settings: str) -> Way:
     found = json.loads(settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import importlib.resources
+import inspect
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ import numpy as np
 
 from optnas.analysis.claims.declare import NAMES as NAMES_OF_ARMS
 from optnas.analysis.claims.judge import judge
-from optnas.analysis.claims.read import choose_claims
+from optnas.analysis.claims.read import Claimed, choose_claims
 from optnas.analysis.claims.render import by_family, evidence, in_reach
 from optnas.analysis.references import noise_of, noise_words, references
 from optnas.analysis.tuning import in_no_arm, rate_arms
@@ -27,6 +28,7 @@ from optnas.base.folder import folder_path
 from optnas.base.loading import registered_by
 from optnas.base.records import RunFolder
 from optnas.measures.figures import Row
+from optnas.measures.ways import labels_of
 from optnas.report import summary
 from optnas.report.comparison import (
     NO_PAIR,
@@ -63,7 +65,7 @@ def report(
     to: str | Path | None = None,
     *,
     runs: Sequence[str] = (),
-    claims: Sequence[str] | None = None,
+    claims: Sequence[Claimed] | None = None,
     figures: Sequence[str] = (),
     responses: Sequence[str] = (),
     benchmark: str | None = None,
@@ -79,7 +81,7 @@ def report(
         out: the study's folder, or a folder of records.
         to: where to write; default: ``out``.
         runs: ids of the runs that get a page; default: the newest `NEWEST`.
-        claims: names, files, folders of files, ``all`` for the registered ones; default: those.
+        claims: as of `optnas.analysis.claims.choose_claims`.
         figures: further figures by name or as ``./file.py:function``.
         responses: what the arms are compared by, as of `optnas.study.comparing.compare_runs`.
         benchmark: ask this benchmark table instead of each run's own.
@@ -105,10 +107,11 @@ def report(
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)
     known = data_folder(data)
     material = material_of(table, list(folders.values()), known, entries=entries, hold=hold)
-    labels = Labels(loaded)
-    drawings, absent = figures_of(material, {entry.id: entry.folder for entry in entries}, figures)
-    drawings = [_labelled(each, labels) for each in drawings]
-    lines = labels.within(summary.summary(material))
+    axes = axes_of(loaded)
+    labels = Labels(loaded, axes, entries)
+    by_id = {entry.id: entry.folder for entry in entries}
+    drawings, absent = figures_of(material, by_id, labels, figures)
+    lines = summary.summary(material, labels)
     answering = answering_table(table, known)
     arms = declared_arms(loaded)
     findings = judge(
@@ -121,7 +124,6 @@ def report(
     )
     listed, rest = in_reach(findings)
     noise = noise_words(answering) if answering else {}
-    axes = axes_of(loaded)
     compared = (
         compare_runs(loaded, folders, table, responses=responses, noise=noise, axes=axes)
         if axes
@@ -183,7 +185,10 @@ def report(
 
 
 def figures_of(
-    material: Material, folders: Mapping[str, RunFolder], more: Sequence[str] = ()
+    material: Material,
+    folders: Mapping[str, RunFolder],
+    labels: Labels,
+    more: Sequence[str] = (),
 ) -> tuple[list[Drawn | Picture], list[Absent]]:
     """Every registered figure with ``in_report``, those of files that the study names, and more.
 
@@ -193,6 +198,7 @@ def figures_of(
     Args:
         material: what figures are made of.
         folders: the runs by id.
+        labels: what the study calls them.
         more: figures that are asked for, by name or address.
 
     Returns:
@@ -202,7 +208,7 @@ def figures_of(
     # Where nothing is held, a figure of runs tells them apart by their settings.
     shown = comparable if comparable.any() else material.selection.allowed
     ids = material.runs.settings.loc[shown, "id"].astype(str)
-    ready = [folders[name] for name in ids]
+    ready = {name: folders[name] for name in ids}
     found: list[Drawn | Picture] = []
     absent = []
     named, broken = _registered(folders.values())
@@ -212,12 +218,17 @@ def figures_of(
             named[f"{file}-{name}" if name in named else name] = each
     for name, address in named.items():
         needs = registry.facts("figure", address).get("needs", ())
-        runs = [run for run in ready if all(_measured(run, label) for label in needs)]
+        runs = {
+            key: run for key, run in ready.items() if all(_measured(run, each) for each in needs)
+        }
         if needs and not runs:
-            absent.append(_unmeasured(name, needs))
+            absent.append(_unmeasured(name, address, needs))
             continue
         figure = registry.find("figure", address)
-        made = figure_of_report(name, figure, {"runs": runs, "material": material})
+        handed = list(runs) if "runs" in inspect.signature(figure).parameters else None
+        figure = labels.naming(figure, handed)
+        offered = {"runs": list(runs.values()), "material": material}
+        made = figure_of_report(name, figure, offered)
         if isinstance(made, Absent):
             absent.append(made)
         else:
@@ -262,31 +273,25 @@ def _plain_name(address: str) -> str:
     return re.sub(r"[^\w-]", "-", address.rpartition(":")[2])
 
 
-def _labelled(figure: Drawn | Picture, labels: Labels) -> Drawn | Picture:
-    if isinstance(figure, Drawn):
-        return labels.within(figure)
-    from matplotlib.text import Text
-
-    for each in figure.drawing.findobj(Text):
-        each.set_text(labels.of(each.get_text()))
-    return dataclasses.replace(figure, title=labels.of(figure.title))
-
-
 def _place(name: str) -> tuple[bool, int, str]:
     """Shin's figures by number, then the others by name."""
     numbered = re.fullmatch(r"F(\d+)", name)
     return numbered is None, int(numbered[1]) if numbered else 0, name
 
 
-def _unmeasured(name: str, needs: Sequence[str]) -> Absent:
-    commands = [f"optnas measure RUN... {label}" for label in needs]
+def _unmeasured(name: str, address: str, needs: Sequence[str]) -> Absent:
+    file = address.rpartition(":")[0] if ".py:" in address else ""
+    own = {name for kind, name in registered_by(file) if kind == "measure"} if file else set()
+    taken = {each: f"{for_shell(file)}:{each}" if each in own else each for each in needs}
+    commands = [f"optnas measure RUN... {each}" for each in taken.values()]
     words = "Take it from the runs' checkpoints, then report again:"
     why = "not measured" if needs == (name,) else f"{' and '.join(needs)} not measured"
     return Absent(name, why, [Row(f"from {', '.join(needs)}", missing=[words, *commands])])
 
 
-def _measured(run: RunFolder, label: str) -> bool:
-    return any(line["status"] != "failed" for line in run.read_measures(label))
+def _measured(run: RunFolder, name: str) -> bool:
+    lines = (run.read_measures(label) for label in labels_of(run.read_config(), name))
+    return any(line["status"] != "failed" for of_label in lines for line in of_label)
 
 
 def _design(entries: Sequence[Entry]) -> dict[str, list[str]]:

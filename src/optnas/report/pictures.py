@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.files import write_text, writing
-from optnas.base.folder import Place
+from optnas.base.folder import Place, folder_path
 from optnas.base.records import RunFolder, given_runs
 from optnas.measures.drawing import FORMATS, PLAIN, check_format, require_runs, write_figure
 from optnas.measures.figures import Figure, Row
@@ -62,20 +62,20 @@ class Absent(NamedTuple):
 
 
 def plot_figure(
-    name: str,
+    name: str | Callable[..., Any],
     runs: Place | Iterable[Place],
     path: str | Path,
     options: Mapping[str, Any] | None = None,
     *,
     table: str | None = None,
-    folder: Path | None = None,
+    folder: Place | None = None,
     reference: Sequence[str] | None = None,
     hold: Mapping[str, Any] | None = None,
 ) -> None:
     """Draw a figure by name.
 
     Args:
-        name: a registered figure, or ``./file.py:function``.
+        name: a registered figure, ``./file.py:function``, or the function itself.
         runs: one or several that it is drawn from: folders of runs by path, or `RunFolder`; an
             empty list for a diagram.
         path: a file that ends in .png, .svg or .pdf.
@@ -95,7 +95,9 @@ def plot_figure(
         >>> plot_figure("mixed-cell", [], "cell.svg")  # doctest: +SKIP
     """
     path = Path(path)
-    figure, offered = _asked(name, each_once(given_runs(runs)), table, folder, reference, hold)
+    data = None if folder is None else folder_path(folder)
+    name, figure = _found(name)
+    offered = _asked(name, figure, each_once(given_runs(runs)), table, data, reference, hold)
     check_format(path)
     match _drawable(figure, name, offered, options or {}):
         case Figure() as made:
@@ -107,19 +109,22 @@ def plot_figure(
 
 
 def picture_of(
-    name: str, runs: Sequence[RunFolder], options: Mapping[str, Any] | None = None
+    name: str | Callable[..., Any],
+    runs: Sequence[RunFolder],
+    options: Mapping[str, Any] | None = None,
 ) -> Picture:
     """Draw a figure of runs to look at, such as in a notebook.
 
     Args:
-        name: a registered figure, or ``./file.py:function``.
+        name: a registered figure, ``./file.py:function``, or the function itself.
         runs: the runs it is drawn from.
         options: the figure's own, checked against its signature.
 
     Raises:
         UserError: there is no such figure, it takes other arguments, or it shows nothing of runs.
     """
-    figure, offered = _asked(name, each_once(runs), None, None, None)
+    name, figure = _found(name)
+    offered = _asked(name, figure, each_once(runs), None, None, None)
     match _drawable(figure, name, offered, options or {}):
         case Figure() as made:
             return Picture(name, made.title, static.draw(drawn(name, made), captioned=True))
@@ -127,16 +132,23 @@ def picture_of(
             return Picture(name, name, drawing)
 
 
+def _found(name: str | Callable[..., Any]) -> tuple[str, registry.Factory]:
+    """What to call a figure, and its function."""
+    if callable(name):
+        return name.__name__, name
+    return name, registry.find("figure", name, key="--figure")
+
+
 def _asked(
     name: str,
+    figure: registry.Factory,
     runs: Sequence[RunFolder],
     table: str | None,
     folder: Path | None,
     reference: Sequence[str] | None,
     hold: Mapping[str, Any] | None = None,
-) -> tuple[registry.Factory, dict[str, Any]]:
-    """A figure, and what it may take of what was asked."""
-    figure = registry.find("figure", name, key="--figure")
+) -> dict[str, Any]:
+    """What a figure may take of what was asked."""
     taken = inspect.signature(figure).parameters
     for key, value in {"table": table, "reference": reference and ",".join(reference)}.items():
         if value is not None and not {key, "material"} & taken.keys():
@@ -169,7 +181,7 @@ def _asked(
     if "material" in taken:
         require_runs(name, runs)
         offered["material"] = material_of_runs(runs, table, folder, reference, hold)
-    return figure, offered
+    return offered
 
 
 def _drawable(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,13 +128,16 @@ class Run:
 
     @speaking
     def plot(
-        self, path: str | Path | None = None, figure: str = "epochs", **options: Any
+        self,
+        path: str | Path | None = None,
+        figure: str | Callable[..., Any] = "epochs",
+        **options: Any,
     ) -> Picture:
         """A figure of this run: a notebook shows it, ``plot().drawing`` is matplotlib's.
 
         Args:
             path: also write it to this file, which ends in .png, .svg or .pdf.
-            figure: a registered figure.
+            figure: as of `optnas.plot_figure`.
             **options: the figure's own.
         """
         from optnas.report.pictures import picture_of, plot_figure

@@ -27,6 +27,7 @@ from optnas.report.arms import (
     pairs_in,
     runs_of,
 )
+from optnas.report.labels import Labels
 from optnas.report.material import Material
 
 # Name, unit, digits after the point.
@@ -59,7 +60,7 @@ class Estimate:
 class Line:
     """A line of T1: an arm, and one estimate per column of `COLUMNS`.
 
-    ``pair`` also has the values of settings of which no value is that of most runs.
+    Both names also have the values of settings of which no value is that of most runs.
     """
 
     algorithm: str
@@ -70,11 +71,15 @@ class Line:
     estimates: list[Estimate]
 
 
-def summary(material: Material) -> list[Line]:
+def summary(material: Material, labels: Labels | None = None) -> list[Line]:
     """The lines of T1: every algorithm and pair with finished runs.
 
     A setting that varies is held at the value of most runs. Where two values are equally common
     there is none, and each value is a line.
+
+    Args:
+        material: the runs.
+        labels: what their study calls them.
 
     Returns:
         The lines, pairs in the order of the legend, algorithms in that of `ALGORITHM_LOOKS`; others
@@ -85,8 +90,7 @@ def summary(material: Material) -> list[Line]:
     ordered = [*known, *(name for name in names if name not in known)]
     return [
         Line(
-            str(arm.cell[NAMES[0]]),
-            arm.label,
+            *_names(material, arm, labels),
             arm.colour,
             arm.dash,
             len(arm.runs),
@@ -113,12 +117,29 @@ def _arms(material: Material, algorithm: str) -> list[Arm]:
         values = {tuple(map(plain, row)): row for row in shown.itertuples(index=False)}
         for key in sorted(values, key=_by_number):
             held = dict(zip(tied, values[key], strict=True))
-            told = ", ".join(
-                f"{name} {value or 'none'}" for name, value in zip(tied, key, strict=True)
-            )
             runs = runs_of(selection, {**cell, **held})
-            found.append(Arm(f"{label}, {told}", *pair_look(label), {**cell, **held}, runs))
+            found.append(Arm(label, *pair_look(label), {**cell, **held}, runs))
     return found
+
+
+def _names(material: Material, arm: Arm, labels: Labels | None) -> tuple[str, str]:
+    """Algorithm and pair of an arm, each with the settings in which it is one of several."""
+
+    def label(axis: str | None) -> str:
+        if labels is None or axis is None:
+            return ""
+        ids = material.runs.settings["id"].iloc[list(arm.runs)].astype(str)
+        return labels.word(axis, ids) or ""
+
+    algorithm, *pair = (label(key.removesuffix(".name")) or str(arm.cell[key]) for key in NAMES)
+    told: dict[bool, dict[str, None]] = {True: {}, False: {}}
+    for key, value in arm.cell.items():
+        axis = labels.said(key) if labels else None
+        # Nothing is said of a setting that the component does not have.
+        words = label(axis) or (f"{key} {plain(value)}" if plain(value) else "")
+        if words and key not in NAMES and not (label(axis) and f"{axis}.name" in NAMES):
+            told[key.startswith(ALGORITHM.removesuffix("name"))][words] = None
+    return ", ".join([algorithm, *told[True]]), ", ".join([" + ".join(pair), *told[False]])
 
 
 def _by_number(values: Sequence[str]) -> list[tuple[float, str]]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optnas.base.errors import UserError
 from optnas.base.folder import Place
 from optnas.base.measurements import Line
 from optnas.base.records import FINISHED, Record, RunFolder
 from optnas.base.toml import nest, read_toml, require_table
 from optnas.search.objects import named
-from optnas.search.settings.complete import complete_measure
+from optnas.search.settings.complete import COMPONENTS, complete_measure
 from optnas.search.settings.layers import Layer, reread, resolve
 from optnas.search.settings.model import MeasureSection, Settings
 from optnas.search.showing import Epochs
@@ -42,9 +44,29 @@ def settings_of(
     Returns:
         The settings, checked.
     """
-    with told(where), named(settings or {}, where) as given:
+    with told(where), _of_a_run(settings), named(settings or {}, where) as given:
         layers = [] if config is None else [Layer(config, read_toml(Path(config)))]
         return resolve([*layers, Layer(where, nest(given, where))], default=where)
+
+
+@contextlib.contextmanager
+def _of_a_run(given: Mapping[str, Any] | None) -> Iterator[None]:
+    """Of a run's settings with another component in them, an error says how that is written."""
+    try:
+        yield
+    except UserError as error:
+        sections = {str(key).partition(".")[0] for key in given or {}}
+        own = str(error.key).partition(".")[0]
+        # Every section that a file of the user's would leave to the protocol: `Run.settings`.
+        if own not in COMPONENTS or not sections >= {*COMPONENTS, "search", "run", "evaluation"}:
+            raise
+        way = f"optnas.settings_of({{'{own}.name': NAME}}, config='RUN/config.toml')"
+        remedy = (
+            f"{error.remedy}; another component instead of a run's own, with its defaults: {way}"
+        )
+        raise UserError(
+            error.reason, where=error.where, key=error.key, value=error.value, remedy=remedy
+        ) from error
 
 
 def run(
@@ -150,7 +172,8 @@ def measure(
     Args:
         out: the run's folder.
         measures: by label, what differs from the run's own section of that label, else from the
-            measure's defaults; ``at`` and ``every`` choose among the checkpoints, else all count.
+            measure's defaults; ``name`` is the measure where the label is not, also a function;
+            ``at`` and ``every`` choose among the checkpoints, else all count.
         settings: new values of ``run.*`` or ``data.folder``.
         again: measure also where a line exists already.
         on_line: called with each label and new line.
@@ -168,7 +191,16 @@ def measure(
     folder = RunFolder(out)
     require_table(measures, MEASURES, "gap={}")
     for label, given in measures.items():
-        require_table(given, f"{MEASURES}[{label!r}]", 'at=["end"]')
+        require_table(given, f"{MEASURES}[{label!r}]", "name=NAME")
+        if where == SETTINGS and ":" in label:
+            name = label.rpartition(":")[2]
+            raise UserError(
+                "this is a measure, and a label is due",
+                where="arguments",
+                key=MEASURES,
+                value=label,
+                remedy=f"write {{{name!r}: {dict(given) | {'name': label}}}}",
+            )
     with told(MEASURES if where == SETTINGS else where), named(measures, MEASURES) as chosen:
         with told(where):
             overrides = nest(settings or {}, where)

@@ -15,6 +15,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 import torch
 
 from optnas.algorithms.base import Progress
+from optnas.base.errors import UserError
+from optnas.base.folder import Place
 from optnas.base.measurements import Line
 from optnas.base.records import Record, RunFolder
 from optnas.measures.evaluation import Score
@@ -62,10 +64,17 @@ class Session:
         state: of a search between two epochs; changed by training, by nothing else.
 
     Raises:
-        UserError: its steps cannot be taken as ``run.stepper`` asks.
+        UserError: this is no such state, or its steps cannot be taken as ``run.stepper`` asks.
     """
 
     def __init__(self, state: SearchState):
+        if not isinstance(state, SearchState):
+            raise UserError(
+                f"the state of a search is due here, and this is of type {type(state).__name__}",
+                where="arguments",
+                key="state",
+                remedy="write optnas.Session(optnas.build_state(settings))",
+            )
         check_stepper(state)
         self.state = state
         self._recorded = recorded(state.settings)
@@ -93,9 +102,18 @@ class Session:
             epoch 0.
 
         Raises:
+            UserError: all ``search.epochs`` are trained; rates and algorithm say nothing of more.
             DivergedError: the train loss is not finite; the state's epoch is the one that failed.
         """
         state = self.state
+        if state.epoch >= state.settings.search.epochs:
+            raise UserError(
+                "all epochs are trained",
+                where="session",
+                key="search.epochs",
+                value=state.settings.search.epochs,
+                remedy="begin a search of more: its learning rates fall to the end of these",
+            )
         rates = self.begin_epoch()
         if state.epoch == 0:
             return dict.fromkeys(UNTRAINED)
@@ -174,12 +192,17 @@ class Session:
         return record
 
     @_as_set
-    def observe(self, folder: RunFolder) -> dict[str, Line]:
+    def observe(self, folder: Place | RunFolder) -> dict[str, Line]:
         """Take the measures that are due and not taken yet, and write the lines of all that are.
+
+        Args:
+            folder: where ``measures/`` is, or will be.
 
         Returns:
             The lines by label.
         """
+        folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
+        folder.path.mkdir(parents=True, exist_ok=True)
         lines = {}
         for label, section in due(self.state).items():
             if label not in self._taken:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -190,8 +190,19 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def build_state(settings: Settings) -> SearchState:
-    """Everything at its initial value, before epoch 0 is recorded."""
+def build_state(settings: Settings | Mapping[str, Any]) -> SearchState:
+    """Everything at its initial value, before epoch 0 is recorded.
+
+    Args:
+        settings: complete, or what `optnas.run` takes.
+
+    Raises:
+        UserError: a setting is wrong, or there is no such device.
+    """
+    if not isinstance(settings, Settings):
+        from optnas.search.api import settings_of
+
+        settings = settings_of(settings)
     device = pick_device(settings.run.device)
     if settings.supernet.precision == "tf32" and device.type != "cuda":
         raise UserError(

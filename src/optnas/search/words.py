@@ -34,6 +34,10 @@ COMMANDS = (
         rf"optnas search -c {WORD} --out {WORD} --overwrite",
         r"optnas.run(config=\1, out=\2, overwrite=True)",
     ),
+    (
+        rf"optnas measure {WORD} (\S+:([\w-]+))(?= |$)",
+        r"optnas.measure(\1, {\3: {'name': \2, ...}})",
+    ),
     (rf"optnas measure {WORD} {WORD} --again", r"optnas.measure(\1, {\2: {}}, again=True)"),
     (rf"optnas measure {WORD} ([\w-]+)(?= |$)", r"optnas.measure(\1, {\2: {...}})"),
     (r"optnas list shows the runs below a folder", r"optnas.find_runs(FOLDER) finds runs"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optnas.analysis.claims.read import choose_claims
+from optnas.analysis.claims.read import Claimed, choose_claims
 from optnas.base.errors import UserError
 from optnas.base.folder import folder_path
 from optnas.base.records import FINISHED, RunFolder, find_runs
@@ -52,7 +52,7 @@ class Ledger:
 def judge(
     study: str | None,
     out: str | Path,
-    claims: Iterable[str] | None = None,
+    claims: Iterable[Claimed] | None = None,
     *,
     benchmark: str | None = None,
     data: Path | None = None,
@@ -66,7 +66,7 @@ def judge(
     Args:
         study: a shipped name or the path of a study; None takes every run below ``out``.
         out: the study's folder, or a folder of committed records.
-        claims: names, files, folders of files, ``all`` for the registered ones; default: those.
+        claims: as of `optnas.analysis.claims.choose_claims`.
         benchmark: ask this benchmark table instead of each run's own.
         data: the data folder; default: the variable ``OPTNAS_DATA``.
         recorded: take benchmark accuracies as the runs recorded them.

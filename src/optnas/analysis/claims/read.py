@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from optnas.base.toml import parse_toml, read_toml
 PACKAGE = "optnas.analysis.claims"
 FAMILIES = "families.toml"  # in the same folder, and no claim
 ALL = "all"
+# What a claim may be given as.
+Claimed = str | Claim | Callable[[], Claim]
 OWN = f"./file.toml or {registry.OWN}"
 
 
@@ -55,24 +57,28 @@ def find_claim(name: str, *, where: object = COMMAND_LINE) -> Claim:
     """
     if name.endswith(".toml"):
         return read_claim(read_toml(Path(name)), name)
-    claim = registry.find("claim", name, where=where, key="claim", own=OWN)()
+    return _returned(registry.find("claim", name, where=where, key="claim", own=OWN), name, where)
+
+
+def _returned(function: Callable[[], Any], name: str, where: object = COMMAND_LINE) -> Claim:
+    claim = function()
     if not isinstance(claim, Claim):
         raise UserError(
             "does not return a Claim",
             where=where,
             key="claim",
             value=name,
-            remedy="return an optnas.analysis.claims.Claim",
+            remedy="return an optnas.Claim",
         )
     return claim
 
 
-def choose_claims(words: Iterable[str] | None) -> list[Claim]:
+def choose_claims(words: Iterable[Claimed] | None) -> list[Claim]:
     """The claims of some words, each once.
 
     Args:
         words: names, files, folders of TOML files, or ``all`` for the registered ones; those if
-            not given.
+            not given. A program may also hand over claims, and functions that return one.
 
     Returns:
         The claims in the order of the words.
@@ -82,8 +88,7 @@ def choose_claims(words: Iterable[str] | None) -> list[Claim]:
     """
     chosen: dict[str, Claim] = {}
     for word in [ALL] if words is None else words:
-        for name in _meant(word):
-            claim = find_claim(name)
+        for name, claim in _meant(word):
             if chosen.setdefault(claim.id, claim) != claim:
                 raise UserError(
                     "another claim of this id is judged already",
@@ -95,7 +100,17 @@ def choose_claims(words: Iterable[str] | None) -> list[Claim]:
     return list(chosen.values())
 
 
-def _meant(word: str) -> list[str]:
+def _meant(word: Claimed) -> Iterator[tuple[str, Claim]]:
+    """The claims that one word stands for, each with the name that it goes by."""
+    if isinstance(word, Claim):
+        yield word.id, word
+    elif callable(word):
+        yield word.__name__, _returned(word, word.__name__)
+    else:
+        yield from ((name, find_claim(name)) for name in _names(word))
+
+
+def _names(word: str) -> list[str]:
     if word == ALL:
         return names()
     if not Path(word).is_dir():

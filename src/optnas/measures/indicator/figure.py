@@ -12,7 +12,7 @@ from optnas.base.records import RunFolder
 from optnas.base.registry import register
 from optnas.measures.drawing import COLOURS, NAMES, require_runs, run_label
 from optnas.measures.figures import Curve, Figure, Panel, Row, Seed
-from optnas.measures.lines import only
+from optnas.measures.lines import lines_of, only
 
 BARS = {
     "convolutions_3x3": "3x3 convolutions",
@@ -87,7 +87,7 @@ def _row(run: RunFolder, line: Line) -> Row:
 
 
 def _line(run: RunFolder, epoch: int, chosen: Mapping[str, Any]) -> Line:
-    lines = run.read_measures("indicator", **chosen)
+    _, lines = lines_of(run, "indicator", **chosen)
     found = [line for line in lines if line["status"] != "failed" and epoch in (-1, line["epoch"])]
     if not found:
         words = "".join(f" {key}={value}" for key, value in chosen.items())

@@ -14,7 +14,7 @@ from optnas.base.escapes import for_shell
 from optnas.base.records import RunFolder
 from optnas.measures.drawing import pair_name, require_runs
 from optnas.measures.landscape.surfaces import SMOOTHNESS_UNIT, Way, projected, smoothness
-from optnas.measures.lines import only
+from optnas.measures.lines import lines_of, only
 
 LABEL = "landscape"
 # The deck's figure F4, from left to right.
@@ -181,11 +181,8 @@ def f4_data(
 
 def _of_run(run: RunFolder, label: str, epoch: int, wanted: Mapping[str, Any]) -> Landscape:
     config = run.read_config()
-    lines = [
-        line
-        for line in run.read_measures(label, **wanted)
-        if line["status"] != "failed" and epoch in (-1, line["epoch"])
-    ]
+    label, every = lines_of(run, label, **wanted)
+    lines = [line for line in every if line["status"] != "failed" and epoch in (-1, line["epoch"])]
     if not lines:
         chosen = "".join(f" {key}={value}" for key, value in wanted.items())
         at = '["end"]' if epoch == -1 else f"[{epoch}]"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from optnas.base import registry
 from optnas.base.errors import UserError
+from optnas.base.folder import Place, folder_path
 from optnas.spaces.tables.coverage import Coverage, Question
 from optnas.spaces.tables.folders import DATA_VARIABLE, data_folder
 from optnas.spaces.tables.table import (
@@ -81,12 +82,12 @@ def default_table(folder: Path | None, space_name: str) -> str:
     return next((each for each in candidates if each.present(folder)), candidates[0]).name
 
 
-def load_table(name: str, *, folder: Path | None) -> Table:
+def load_table(name: str, *, folder: Place | None) -> Table:
     """Read a table, from the user's cache after the first time.
 
     Args:
         name: one of `table_names`, ``./file.py:Object``, or ``none``.
-        folder: the data folder, from `data_folder`.
+        folder: the data folder, such as `data_folder` says.
 
     Returns:
         The table, with every cell of its space. A name that is not there, or a table that is
@@ -94,6 +95,6 @@ def load_table(name: str, *, folder: Path | None) -> Table:
     """
     if name == NO_TABLE.name:
         return NO_TABLE
-    table = find_source(name).load(folder)
+    table = find_source(name).load(None if folder is None else folder_path(folder))
     table.require_whole()
     return table

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from optnas.base.errors import UserError
+from optnas.base.errors import UserError, did_you_mean
 from optnas.base.files import regular
+from optnas.base.folder import Place, folder_path
 from optnas.spaces.base import Space
 from optnas.spaces.tables import default_table, find_source
 from optnas.spaces.tables.cache import cached
@@ -93,23 +94,25 @@ class CsvTable:
         there = name != self.name and find_source(name).present(folder)
         return f", or use the table {name}" if there else ""
 
-    def load(self, folder: Path | None) -> Table:
+    def load(self, folder: Place | None) -> Table:
         """Read the table, from the user's cache after the first time.
 
         Args:
             folder: the data folder.
 
         Raises:
-            UserError: there is no folder, the file is missing or unreadable, or its content is not
-                the table.
+            UserError: there is no folder, the file is missing or unreadable, its content is not
+                the table, or the layout has no such column.
         """
+        self._check_columns()
         if folder is None:
             raise UserError(
                 f"the {self.name} table needs a data folder",
                 key="table",
                 value=self.name,
-                remedy=self.obtain + self._another(folder),
+                remedy=self.obtain + self._another(None),
             )
+        folder = folder_path(folder)
         path = folder / self.path
         try:
             data = regular(path).read_bytes()
@@ -137,8 +140,25 @@ class CsvTable:
             self.name, self.space.name, self.provenance, measurements, folder, noise=self.noise
         )
 
+    def _check_columns(self) -> None:
+        for key, of in (("asked", self.asked), ("losses", self.losses)):
+            for column in of.values():
+                if column not in self.layout.columns:
+                    raise UserError(
+                        "the layout has no such column of numbers",
+                        where=f"table {self.name}",
+                        key=key,
+                        value=column,
+                        remedy=did_you_mean(column, self.layout.columns),
+                    )
+
     def source(self) -> TableSource:
-        """Its declaration."""
+        """Its declaration.
+
+        Raises:
+            UserError: a question is answered from a column that the layout does not have.
+        """
+        self._check_columns()
         return TableSource(
             name=self.name,
             space_name=self.space.name,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from optnas.base.folder import Place, folder_path
+
 DATA_VARIABLE = "OPTNAS_DATA"
 
 
-def data_folder(option: Path | None) -> Path | None:
+def data_folder(option: Place | None) -> Path | None:
     """The folder with the user's data sets and tables; the one place that reads the environment.
 
     Args:
@@ -16,8 +18,11 @@ def data_folder(option: Path | None) -> Path | None:
 
     Returns:
         The option, else the variable ``OPTNAS_DATA``, else None.
+
+    Raises:
+        UserError: the option is no path of one folder.
     """
     if option is not None:
-        return option
+        return folder_path(option)
     value = os.environ.get(DATA_VARIABLE)
     return Path(value) if value else None

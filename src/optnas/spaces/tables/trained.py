@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from optnas.base.errors import UserError
+from optnas.base.folder import Place
 from optnas.base.json import parse_json
 from optnas.base.toml import read_text
 from optnas.spaces import Space
@@ -29,7 +30,7 @@ SPLITS = ("test", "valid")
 REMAKE = "make it again with optnas benchmark train"
 
 
-def trained(name: str, path: Path, space: Space) -> TableSource:
+def trained(name: str, path: Place, space: Space) -> TableSource:
     """The declaration of a table that ``optnas benchmark train`` wrote.
 
     Args:
@@ -41,7 +42,7 @@ def trained(name: str, path: Path, space: Space) -> TableSource:
         The declaration. A file that is missing, damaged or holds another space's cells is a
         `UserError`.
     """
-    content = _read(path, space)
+    content = _read(Path(path), space)
     seeds = len(content["seeds"])
     provenance = (
         f"Every function of the space {space.name} trained from scratch on {content['dataset']},"
