@@ -17,7 +17,7 @@ from tidy import Arm, arms, recorded, study
 from topics import text_of
 
 from optnas.analysis import power, tuning
-from optnas.analysis.claims import choose_claims, find_claim, names, render
+from optnas.analysis.claims import choose_claims, find_claim, names, read_claim, render
 from optnas.analysis.claims import judge as claims
 from optnas.analysis.claims.columns import column_of
 from optnas.analysis.claims.declare import TRANSFORMS
@@ -108,6 +108,12 @@ for _arm in ALL:
 def judged(table: pd.DataFrame, *wanted: Any, **more: Any) -> claims.Finding:
     (finding,) = claims.judge(table, wanted, REFERENCES, **more)
     return finding
+
+
+def parsed(**part: Any) -> claims.Claim:
+    """A claim of one part, on skips unless it says otherwise."""
+    whole = {"name": "skips", "response": {"column": "skips"}, "direction": "greater", **part}
+    return read_claim({"id": "mine", "text": "t", "source": "me", "parts": [whole]}, "mine.toml")
 
 
 # --- declarations -----------------------------------------------------------------------------
@@ -564,6 +570,34 @@ def test_two_values_equally_common_are_not_mixed() -> None:
     assert finding.verdict == "not testable"
     assert "data.name takes several values" in finding.reason
     assert judged(table, "H3", hold={"data.name": "digits"}).verdict == "contradicted"
+
+
+DROP = {"algorithm.perturbation.name": "drop-one", "algorithm.perturbation.probability": 0.6}
+COSINE = {"weight_optimizer.schedule.name": "cosine", "weight_optimizer.schedule.final_lr": 1e-4}
+
+
+@pytest.mark.parametrize("seeds", [6, 8])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"algorithm.perturbation.name": "none"}, DROP),
+        ({"weight_optimizer.schedule.name": "constant"}, COSINE),
+    ],
+)
+def test_a_setting_of_a_nested_part_is_held_among_runs_of_that_part(
+    one: dict[str, Any], other: dict[str, Any], seeds: int
+) -> None:
+    """None has no probability, which then took two values, none of them more common."""
+    key, setting = other
+    common = {"weight_optimizer.name": "SGD", "arch_optimizer.name": "Adam"}
+    chosen = [{"algorithm.name": "composed", **common, **each} for each in (one, other)]
+    table = study(chosen, lambda arm, rng: {"skips": 1.0 + (arm[key] == other[key])}, seeds=8)
+    table = table[(table[key] == one[key]) | (table["search.seed"] < seeds)]
+    contrast = {"axis": key, "plus": other[key], "minus": one[key]}
+    claim = parsed(contrast=[contrast], direction="greater")
+    for hold in ({}, {setting: other[setting]}):
+        finding = judged(table, claim, hold=hold)
+        assert (finding.verdict, finding.n, finding.effect) == ("supported", seeds, 1.0)
 
 
 def test_what_to_hold_is_checked() -> None:

@@ -178,8 +178,9 @@ class Selection:
     """Runs that may be compared: at one value of every setting that a contrast does not name.
 
     A setting that varies in the table is held at the value given, else at that of most runs (among
-    those of the same component, so that SGD's momentum is held among runs of SGD). Where two
-    values are equally common there is no such value, and a contrast that needs one finds no runs.
+    those of the same component, and of the same part of it, so that SGD's momentum is held among
+    runs of SGD). Where two values are equally common there is no such value, and a contrast that
+    needs one finds no runs.
 
     Args:
         runs: all runs.
@@ -216,11 +217,15 @@ class Selection:
             self._keys[EFFECTIVE_RATE] = np.array([plain(x) for x in values], dtype=object)
 
     def _groups(self, column: str) -> list[Mask]:
-        name = f"{column.split('.')[0]}.name"
-        if column == name or name not in self._keys:
-            return [self.allowed]
-        names = self._keys[name]
-        return [self.allowed & (names == each) for each in sorted(set(names[self.allowed]))]
+        """The allowed runs by the names of all components around a setting, a nested one's too."""
+        parts = column.split(".")
+        around = (".".join([*parts[:depth], "name"]) for depth in range(1, len(parts)))
+        names = [self._keys[each] for each in around if each in self._keys and each != column]
+        told = list(zip(*names, strict=True)) or [()] * len(self.allowed)
+        groups = {told[run]: np.zeros(len(told), bool) for run in np.flatnonzero(self.allowed)}
+        for run in np.flatnonzero(self.allowed):
+            groups[told[run]][run] = True
+        return [groups[each] for each in sorted(groups)]
 
     def _find_base(self, column: str, keys: npt.NDArray[np.object_], held: str | None) -> None:
         base, tied = np.zeros(len(keys), bool), np.zeros(len(keys), bool)
@@ -232,8 +237,6 @@ class Selection:
                 remedy=did_you_mean(held, set(keys)),
             )
         for group in self._groups(column):
-            if not group.any():
-                continue
             values, counts = np.unique(keys[group].astype(str), return_counts=True)
             most = values[counts == counts.max()]
             # A component without the setting has nothing to hold.
