@@ -459,6 +459,66 @@ def test_missing_arms_are_named(true_world: pd.DataFrame) -> None:
     assert finding.parts[0].verdict == "supported"
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "told", "advice"),
+    [
+        # It advised: optnas search algorithm.nmae=darts.
+        (
+            "algorithm.nmae",
+            "darts",
+            "the setting algorithm.nmae",
+            "did you mean algorithm.name?",
+        ),
+        ("search.seed", 1, "search.seed tells no arms apart", "moves the numbers of a run"),
+        ("arch_optimizer.name", "Adamm", "+ Adamm]", "Adam, SGD; did you mean Adam?"),
+        ("arch_optimizer.name", "eg", "+ eg]", "Adam, SGD; name one that there is, or ./"),
+        (
+            "arch_optimizer.name",
+            "AdamW",
+            "+ AdamW]",
+            "Adam, SGD; run such arms",
+        ),
+        ("arch_optimizer.name", "rows", "+ rows]", "name = SGD, which 'rows' is the label of"),
+        ("search.epochs", 9, "search.epochs = 9]", "search.epochs = 8; run such arms"),
+        # The component is what no run has: its settings are nothing to doubt.
+        ("algorithm.radius", 0.1, "[sdarts-rs: ", "algorithm.name = darts; run such arms"),
+    ],
+)
+def test_what_no_run_has_is_told_from_what_was_not_run(
+    key: str, value: object, told: str, advice: str
+) -> None:
+    table = study(arms("darts"), world(1))
+    table["arm"] = np.where(table["arch_optimizer.name"] == "SGD", "darts: Adam + rows", "darts")
+    where = {key: value, **({"algorithm.name": "sdarts-rs"} if "radius" in key else {})}
+    claim = parsed(
+        contrast=[{"axis": "weight_optimizer.name", "plus": "SGD", "minus": "Adam"}], where=where
+    )
+    finding = judged(table, claim)
+    assert finding.verdict == "not testable"
+    assert told in finding.reason, finding.reason
+    assert advice in finding.settle, finding.settle
+
+
+def test_the_setting_of_a_curve_is_one_of_the_runs() -> None:
+    claim = parsed(along="weight_optimizer.momentun", direction="inverted-u")
+    finding = judged(study(ALL, world(1), seeds=2), claim)
+    assert "no run has the setting weight_optimizer.momentun" in finding.reason
+    assert finding.settle == "did you mean weight_optimizer.momentum?"
+
+
+def test_runs_at_another_value_than_is_held_are_no_missing_runs() -> None:
+    """It said that there are no runs of the arm."""
+    table = with_second_data_set(seeds=5)
+    table.loc[table["data.name"] == "digits", "search.epochs"] = 4
+    contrast = {"axis": "weight_optimizer.name", "plus": "SGD", "minus": "Adam"}
+    where = {"data.name": "digits", "arch_optimizer.name": "Adam"}
+    claim = parsed(where=where, contrast=[contrast])
+    finding = judged(table, claim)
+    assert "] at search.epochs = 8, which is held" in finding.reason
+    assert "hold another value, or run such arms" in finding.settle
+    assert "search.epochs=8 search.seed=SEED" in finding.settle
+
+
 def test_missing_references_are_named(true_world: pd.DataFrame) -> None:
     (finding,) = claims.judge(true_world, ["H12"])
     assert "the reference 'random cell' is not given for benchmark.cifar10" in finding.reason

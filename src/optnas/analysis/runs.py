@@ -249,6 +249,15 @@ class Selection:
         if not base[self.allowed].all():
             self.at_base[column], self.tied[column] = base, tied
 
+    @property
+    def columns(self) -> list[str]:
+        """The settings by which runs are told apart."""
+        return list(self._keys)
+
+    def values(self, column: str) -> list[str]:
+        """A setting of every run in words, as of `plain`; none where no run has it."""
+        return [str(each) for each in self._keys.get(column, ())]
+
     def matching(self, cell: Cell) -> Mask:
         """The allowed runs with these values, whatever their other settings."""
         mask = self.allowed.copy()
@@ -283,6 +292,15 @@ class Selection:
             for column, tied in self.tied.items()
             if column not in named and (matching & tied).any()
         ]
+
+    def held_elsewhere(self, cell: Cell, named: set[str]) -> dict[str, str]:
+        """Values that are held and that runs of a cell do not have, by setting."""
+        matching = self.matching(cell)
+        return {
+            column: " or ".join(sorted(set(map(str, self._keys[column][base])) - {""}))
+            for column, base in self.at_base.items()
+            if column not in named and matching.any() and not (matching & base).any()
+        }
 
     def by_seed(self, mask: Mask) -> dict[int, list[int]]:
         """Positions of runs by seed."""

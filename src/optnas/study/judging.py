@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from optnas.analysis.claims.read import choose_claims
 from optnas.base.errors import UserError
-from optnas.base.folder import folder_path
 from optnas.base.records import FINISHED, RunFolder, find_runs
-from optnas.study.folder import runs_of
 from optnas.study.states import State, look, state_of
-from optnas.study.tables import table_of
+from optnas.study.tables import table_of, tabulated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,8 +78,14 @@ def judge(
     from optnas.analysis.claims.judge import judge as judge_table
 
     chosen = choose_claims(claims)
-    runs = runs_of(study, folder_path(out), data=data, numbers_version=numbers_version)
-    frame = table_of(runs, benchmark=benchmark, data=data, recorded=recorded)
+    frame, runs = tabulated(
+        study,
+        out,
+        benchmark=benchmark,
+        data=data,
+        recorded=recorded,
+        numbers_version=numbers_version,
+    )
     name = _table_name(frame, benchmark, hold or {})
     lines, noise, remark = _references(name, data)
     swept = [] if sweep is None else find_runs(Path(sweep))

@@ -15,9 +15,10 @@ import numpy as np
 from optnas.analysis import paired
 from optnas.analysis.alike import REMEDY as MEASURE_ALIKE
 from optnas.analysis.claims.columns import column_of
-from optnas.analysis.claims.declare import LEVELS, NAMES, Cell, Part, Response, label
+from optnas.analysis.claims.declare import LEVELS, Cell, Part, Response, label
 from optnas.analysis.claims.evidence import with_evidence
 from optnas.analysis.claims.findings import Line, PartFinding, Setting, decide
+from optnas.analysis.claims.missing import missing_runs, unknown_setting
 from optnas.analysis.curves import common_loss, searched
 from optnas.analysis.estimates import Floats, bootstrap
 from optnas.analysis.references import RANDOM_CELL
@@ -25,7 +26,6 @@ from optnas.analysis.runs import Selection, names_of
 from optnas.analysis.shape import two_lines
 
 FEWEST_LEVELS = 3  # of a curve
-SHOWN = 4  # arms without runs that are named
 
 
 def evaluate(part: Part, selection: Selection, setting: Setting, minimum_n: int) -> PartFinding:
@@ -123,30 +123,6 @@ def _named(part: Part) -> set[str]:
     return named | ({part.along} if part.along else set())
 
 
-def _missing_runs(cells: Sequence[Cell], selection: Selection, named: set[str]) -> tuple[str, str]:
-    ties = sorted({column for cell in cells for column in selection.ties(cell, named)})
-    if ties:
-        return (
-            f"{ties[0]} takes several values, none more common than the others",
-            f"say which to hold: {ties[0]}=VALUE",
-        )
-    cells = sorted(cells, key=label)
-    told = ", ".join(f"[{label(cell)}]" for cell in cells[:SHOWN])
-    more = f" and {len(cells) - SHOWN} more" if len(cells) > SHOWN else ""
-    allowed = selection.allowed
-    among = "" if allowed.all() else f" among the {allowed.sum()} of {len(allowed)} that count"
-    first = {key: cells[0][key] for key in (*NAMES, *cells[0]) if key in cells[0]}
-    words = " ".join(f"{key}={_word(value)}" for key, value in first.items())
-    return (
-        f"no finished runs{among} of {told}{more}",
-        f"run such arms for every seed: optnas search {words} search.seed=SEED",
-    )
-
-
-def _word(condition: object) -> str:
-    return "VALUE" if isinstance(condition, Mapping) else str(condition)
-
-
 def _seed_values(
     cells: Sequence[Mapping[int, list[int]]],
     response: Response,
@@ -186,7 +162,7 @@ def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int
     masks = [selection.comparable(cell, named) for cell in everything]
     empty = [cell for cell, mask in zip(everything, masks, strict=True) if not mask.any()]
     if empty:
-        return _untestable(part, setting, *_missing_runs(empty, selection, named))
+        return _untestable(part, setting, *missing_runs(empty, selection, named))
     if unlike := selection.unlike(np.logical_or.reduce(masks), part.response):
         return _untestable(part, setting, unlike, MEASURE_ALIKE)
     column = column_of(part.response.column).name
@@ -299,6 +275,9 @@ def _curve(part: Part, selection: Selection, setting: Setting, minimum_n: int) -
     mixes = [cell for _, cell in part.expanded()]
     mask = np.logical_or.reduce([selection.comparable(cell, named) for cell in mixes])
     levels = selection.levels(part.along, mask)
+    unknown = unknown_setting(part.along, selection, mixes[0])
+    if unknown is not None:
+        return _untestable(part, setting, *unknown)
     if len(levels) < FEWEST_LEVELS:
         return _untestable(
             part,
