@@ -131,6 +131,24 @@ def test_every_hypothesis_is_declared_and_sorted() -> None:
                 assert column_of(column).supplied_by != "tabulate runs that record it", column
 
 
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        (
+            {"half_of": [{"axis": "a", "plus": 1, "minus": 2}], "direction": "less-than-half"},
+            "parts.0.half_of.* is a table of settings; write half_of = { KEY = VALUE } in parts.0",
+        ),
+        ({"response": {"transform": "max"}}, "is missing; add column = VALUE in parts.0.response"),
+    ],
+)
+def test_what_a_claim_file_lacks_is_told_as_a_file_writes_it(
+    part: dict[str, Any], told: str
+) -> None:
+    """It advised the words of a command line."""
+    with pytest.raises(UserError, match=re.escape(told).replace(r"\.\*", ".*")):
+        parsed(**part)
+
+
 def test_every_transform_is_implemented() -> None:
     assert FUNCTIONS.keys() == TRANSFORMS.keys()
 

@@ -6,6 +6,8 @@ import contextlib
 import difflib
 import errno
 import functools
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -18,6 +20,8 @@ EXIT_BAD_INPUT = 2
 EXIT_DIVERGED = 3
 
 COMMAND_LINE = "command line"
+# What a remedy says of one setting, as a command line writes it.
+SETTING = re.compile(r"(?P<verb>write|add|set) (?P<key>\w[\w-]*(\.[\w-]+)+)=(?P<value>[^\s,;]+)")
 IN_RESULT = "as result.json says"  # a note on the error that ended a search
 
 # Characters of an error that are told: of a key or a value, and of its other parts.
@@ -161,8 +165,8 @@ class Origins:
             return error
         for known, where in reversed(self.written.items()):
             if f"{key}.".startswith(f"{known}.") or (key and known.startswith(f"{key}.")):
-                return error.at(where)
-        return error.at(self.default)
+                return _placed(error, where)
+        return _placed(error, self.default)
 
     @contextlib.contextmanager
     def told(self) -> Iterator[None]:
@@ -174,6 +178,39 @@ class Origins:
             if placed is error:
                 raise
             raise placed from error
+
+
+def _placed(error: UserError, where: object) -> UserError:
+    """The error at a place, its remedy in the words of that place."""
+    if not (str(where).endswith(".toml") and error.remedy):
+        return error.at(where)
+    remedy = in_toml(error.remedy)
+    return UserError(error.reason, where=where, key=error.key, value=error.value, remedy=remedy)
+
+
+def in_toml(remedy: str) -> str:
+    """A remedy, as far as it is said for a command line, as a file writes it.
+
+    Args:
+        remedy: such as of a `UserError`; one that names a command or an option stays.
+
+    Example:
+        >>> in_toml("write parts.0.half_of.KEY=VALUE")
+        'write half_of = { KEY = VALUE } in parts.0'
+        >>> in_toml("write algorithm.name=darts")
+        'write name = "darts" in algorithm'
+    """
+    return remedy if "optnas " in remedy or "--" in remedy else SETTING.sub(_in_toml, remedy)
+
+
+def _in_toml(found: re.Match[str]) -> str:
+    *sections, key = found["key"].split(".")
+    value = found["value"]
+    plain = re.fullmatch(r"VALUE|true|false|[-+.\d]+(e[-+]?\d+)?|[\[{\"'].*", value)
+    told = f"{key} = {value if plain else json.dumps(value)}"
+    if key == "KEY":
+        told, sections = f"{sections[-1]} = {{ {told} }}", sections[:-1]
+    return f"{found['verb']} {told}" + (f" in {'.'.join(sections)}" if sections else "")
 
 
 def offered(names: Sequence[str]) -> str:
