@@ -17,16 +17,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from optnas.analysis.alike import MEASURE, SETTINGS, label_of, unlike
-from optnas.analysis.claims.columns import column_of
+from optnas.analysis.claims.columns import Column, column_of, quantity_in
 from optnas.analysis.claims.declare import EFFECTIVE_RATE, Cell, Condition, Response
 from optnas.analysis.estimates import Floats
 from optnas.analysis.transforms import Epochs, respond
+from optnas.base.columns import OF_MEASURES, UNITS, symbol
 from optnas.base.errors import UserError, did_you_mean
 from optnas.search.settings.model import NOT_IDENTITY, PLACES, Settings
 
 Mask = npt.NDArray[np.bool_]
 NEEDED = ("id", "state", "epoch", "search.seed")
 SEED = "search.seed"
+FAMILIES = ("benchmark.", "percentile.")  # columns of which there is one per data set of a table
 SECTIONS = Settings.model_fields.keys() - {"fingerprint", "sources", *NOT_IDENTITY}
 # The seed, and settings that say where the images lie.
 # The effective rate follows from two settings.
@@ -74,6 +76,41 @@ class Runs:
     def has(self, column: str) -> bool:
         """Whether any run recorded a number in this column."""
         return column in self.table and bool(self._numbers(column).notna().any())
+
+    def column(self, name: str) -> Column:
+        """The column behind a name, as `column_of`, with what these runs say of it.
+
+        Of a measure that is unit and direction by the name in the runs' settings, else the unit in
+        its lines; where the column is missing, which others there are in its place.
+        """
+        found = column_of(name)
+        if found.name.startswith(FAMILIES) and not self.has(found.name):
+            family = found.name.partition(".")[0]
+            others = self._below(f"{family}.")
+            told = f"name {' or '.join(others)}, which these runs have, or {found.supplied_by}"
+            return found._replace(supplied_by=told) if others else found
+        label = label_of(found.name, self.table.columns)
+        if label is None or found.name in OF_MEASURES:
+            return found
+        start = f"{MEASURE}{label}."
+        names = self.settings.get(f"measures.{label}.name", pd.Series(dtype=object)).dropna()
+        declared = [
+            quantity_in(str(each), found.name.removeprefix(start).partition(".")[0])
+            for each in names.unique()[:1]
+        ]
+        unit = self.table.attrs.get(UNITS, {}).get(found.name)
+        if declared and declared[0] is not None:
+            found = found._replace(better=declared[0].better, unit=symbol(declared[0].unit))
+        elif unit is not None:
+            found = found._replace(unit=symbol(unit))
+        if not self.has(found.name):
+            others = ", ".join(self._below(start)) or "no number"
+            found = found._replace(supplied_by=f"'{label}' found {others}")
+        return found
+
+    def _below(self, start: str) -> list[str]:
+        """The columns of numbers whose names begin so."""
+        return [c for c in map(str, self.table) if c.startswith(start) and self.has(c)]
 
     def epochs(self, run: int, column: str) -> Floats:
         """One run's values of a column, NaN where it has none."""
