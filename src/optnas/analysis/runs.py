@@ -104,8 +104,8 @@ class Runs:
         elif unit is not None:
             found = found._replace(unit=symbol(unit))
         if not self.has(found.name):
-            others = ", ".join(self._below(start)) or "no number"
-            found = found._replace(supplied_by=f"'{label}' found {others}")
+            told = ", ".join(self._below(start)) or "no number"
+            found = found._replace(supplied_by=f"'{label}' found {told}")
         return found
 
     def _below(self, start: str) -> list[str]:

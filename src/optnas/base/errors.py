@@ -79,7 +79,7 @@ class UserError(Exception):
         where: the file, or ``command line``.
         key: the dotted key or argument at fault, if there is one.
         value: its value, shown as the user wrote it, the first 200 characters of it.
-        remedy: what to do, in one clause.
+        remedy: what to do, in one clause; where a TOML file is at fault, `in_toml`.
     """
 
     def __init__(
@@ -91,6 +91,8 @@ class UserError(Exception):
         value: Any = None,
         remedy: str | None = None,
     ):
+        if remedy and str(where).partition(": ")[0].endswith(".toml"):
+            remedy = in_toml(remedy)
         self.reason, self.remedy, self.where = reason, remedy, where
         self.key, self.value = key, value
         head = shortened(str(where), LONGEST_PART)
@@ -165,8 +167,8 @@ class Origins:
             return error
         for known, where in reversed(self.written.items()):
             if f"{key}.".startswith(f"{known}.") or (key and known.startswith(f"{key}.")):
-                return _placed(error, where)
-        return _placed(error, self.default)
+                return error.at(where)
+        return error.at(self.default)
 
     @contextlib.contextmanager
     def told(self) -> Iterator[None]:
@@ -178,14 +180,6 @@ class Origins:
             if placed is error:
                 raise
             raise placed from error
-
-
-def _placed(error: UserError, where: object) -> UserError:
-    """The error at a place, its remedy in the words of that place."""
-    if not (str(where).endswith(".toml") and error.remedy):
-        return error.at(where)
-    remedy = in_toml(error.remedy)
-    return UserError(error.reason, where=where, key=error.key, value=error.value, remedy=remedy)
 
 
 def in_toml(remedy: str) -> str:
