@@ -17,7 +17,7 @@ from tidy import Arm, arms, recorded, study
 from topics import text_of
 
 from optnas.analysis import power, tuning
-from optnas.analysis.claims import choose_claims, find_claim, names, render
+from optnas.analysis.claims import choose_claims, find_claim, names, read_claim, render
 from optnas.analysis.claims import judge as claims
 from optnas.analysis.claims.columns import column_of
 from optnas.analysis.claims.declare import TRANSFORMS
@@ -111,6 +111,12 @@ def judged(table: pd.DataFrame, *wanted: Any, **more: Any) -> claims.Finding:
     return finding
 
 
+def parsed(**part: Any) -> claims.Claim:
+    """A claim of one part, on skips unless it says otherwise."""
+    whole = {"name": "skips", "response": {"column": "skips"}, "direction": "greater", **part}
+    return read_claim({"id": "mine", "text": "t", "source": "me", "parts": [whole]}, "mine.toml")
+
+
 # --- declarations -----------------------------------------------------------------------------
 
 
@@ -124,6 +130,24 @@ def test_every_hypothesis_is_declared_and_sorted() -> None:
             assert part.formula
             for column in filter(None, (part.response.column, part.response.other)):
                 assert column_of(column).supplied_by != "tabulate runs that record it", column
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        (
+            {"half_of": [{"axis": "a", "plus": 1, "minus": 2}], "direction": "less-than-half"},
+            "parts.0.half_of.* is a table of settings; write half_of = { KEY = VALUE } in parts.0",
+        ),
+        ({"response": {"transform": "max"}}, "is missing; add column = VALUE in parts.0.response"),
+    ],
+)
+def test_what_a_claim_file_lacks_is_told_as_a_file_writes_it(
+    part: dict[str, Any], told: str
+) -> None:
+    """It advised the words of a command line."""
+    with pytest.raises(UserError, match=re.escape(told).replace(r"\.\*", ".*")):
+        parsed(**part)
 
 
 def test_every_transform_is_implemented() -> None:
@@ -454,6 +478,66 @@ def test_missing_arms_are_named(true_world: pd.DataFrame) -> None:
     assert finding.parts[0].verdict == "supported"
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "told", "advice"),
+    [
+        # It advised: optnas search algorithm.nmae=darts.
+        (
+            "algorithm.nmae",
+            "darts",
+            "the setting algorithm.nmae",
+            "did you mean algorithm.name?",
+        ),
+        ("search.seed", 1, "search.seed tells no arms apart", "moves the numbers of a run"),
+        ("arch_optimizer.name", "Adamm", "+ Adamm]", "Adam, SGD; did you mean Adam?"),
+        ("arch_optimizer.name", "eg", "+ eg]", "Adam, SGD; name one that there is, or ./"),
+        (
+            "arch_optimizer.name",
+            "AdamW",
+            "+ AdamW]",
+            "Adam, SGD; run such arms",
+        ),
+        ("arch_optimizer.name", "rows", "+ rows]", "name = SGD, which 'rows' is the label of"),
+        ("search.epochs", 9, "search.epochs = 9]", "search.epochs = 8; run such arms"),
+        # The component is what no run has: its settings are nothing to doubt.
+        ("algorithm.radius", 0.1, "[sdarts-rs: ", "algorithm.name = darts; run such arms"),
+    ],
+)
+def test_what_no_run_has_is_told_from_what_was_not_run(
+    key: str, value: object, told: str, advice: str
+) -> None:
+    table = study(arms("darts"), world(1))
+    table["arm"] = np.where(table["arch_optimizer.name"] == "SGD", "darts: Adam + rows", "darts")
+    where = {key: value, **({"algorithm.name": "sdarts-rs"} if "radius" in key else {})}
+    claim = parsed(
+        contrast=[{"axis": "weight_optimizer.name", "plus": "SGD", "minus": "Adam"}], where=where
+    )
+    finding = judged(table, claim)
+    assert finding.verdict == "not testable"
+    assert told in finding.reason, finding.reason
+    assert advice in finding.settle, finding.settle
+
+
+def test_the_setting_of_a_curve_is_one_of_the_runs() -> None:
+    claim = parsed(along="weight_optimizer.momentun", direction="inverted-u")
+    finding = judged(study(ALL, world(1), seeds=2), claim)
+    assert "no run has the setting weight_optimizer.momentun" in finding.reason
+    assert finding.settle == "did you mean weight_optimizer.momentum?"
+
+
+def test_runs_at_another_value_than_is_held_are_no_missing_runs() -> None:
+    """It said that there are no runs of the arm."""
+    table = with_second_data_set(seeds=5)
+    table.loc[table["data.name"] == "digits", "search.epochs"] = 4
+    contrast = {"axis": "weight_optimizer.name", "plus": "SGD", "minus": "Adam"}
+    where = {"data.name": "digits", "arch_optimizer.name": "Adam"}
+    claim = parsed(where=where, contrast=[contrast])
+    finding = judged(table, claim)
+    assert "] at search.epochs = 8, which is held" in finding.reason
+    assert "hold another value, or run such arms" in finding.settle
+    assert "search.epochs=8 search.seed=SEED" in finding.settle
+
+
 def test_missing_references_are_named(true_world: pd.DataFrame) -> None:
     (finding,) = claims.judge(true_world, ["H12"])
     assert "the reference 'random cell' is not given for benchmark.cifar10" in finding.reason
@@ -565,6 +649,34 @@ def test_two_values_equally_common_are_not_mixed() -> None:
     assert finding.verdict == "not testable"
     assert "data.name takes several values" in finding.reason
     assert judged(table, "H3", hold={"data.name": "digits"}).verdict == "contradicted"
+
+
+DROP = {"algorithm.perturbation.name": "drop-one", "algorithm.perturbation.probability": 0.6}
+COSINE = {"weight_optimizer.schedule.name": "cosine", "weight_optimizer.schedule.final_lr": 1e-4}
+
+
+@pytest.mark.parametrize("seeds", [6, 8])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"algorithm.perturbation.name": "none"}, DROP),
+        ({"weight_optimizer.schedule.name": "constant"}, COSINE),
+    ],
+)
+def test_a_setting_of_a_nested_part_is_held_among_runs_of_that_part(
+    one: dict[str, Any], other: dict[str, Any], seeds: int
+) -> None:
+    """None has no probability, which then took two values, none of them more common."""
+    key, setting = other
+    common = {"weight_optimizer.name": "SGD", "arch_optimizer.name": "Adam"}
+    chosen = [{"algorithm.name": "composed", **common, **each} for each in (one, other)]
+    table = study(chosen, lambda arm, rng: {"skips": 1.0 + (arm[key] == other[key])}, seeds=8)
+    table = table[(table[key] == one[key]) | (table["search.seed"] < seeds)]
+    contrast = {"axis": key, "plus": other[key], "minus": one[key]}
+    claim = parsed(contrast=[contrast], direction="greater")
+    for hold in ({}, {setting: other[setting]}):
+        finding = judged(table, claim, hold=hold)
+        assert (finding.verdict, finding.n, finding.effect) == ("supported", seeds, 1.0)
 
 
 def test_what_to_hold_is_checked() -> None:

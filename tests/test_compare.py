@@ -14,14 +14,18 @@ import pytest
 from cases import command, copied
 from studies import tiny_study
 
+from optnas.analysis.claims import read_claim
+from optnas.analysis.claims.judge import judge as judge_table
 from optnas.analysis.compare import Value, compare
 from optnas.analysis.multiplicity import holm
+from optnas.analysis.runs import Runs
 from optnas.analysis.sequential import e_process, running_scale
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder, find_runs
 from optnas.report.comparison import as_latex, by_file, forest, minus, remarks
 from optnas.study.axes import axes_of, beside
 from optnas.study.comparing import compare as compare_study
+from optnas.study.comparing import compare_runs
 from optnas.study.declare import load_study
 from optnas.study.tables import table
 
@@ -223,6 +227,72 @@ def test_runs_measured_by_two_versions_of_a_file_are_not_compared(
     told = r"measured with source = (a|b){12} in .*, with (a|b){12} in .*; measure all runs alike"
     with pytest.raises(UserError, match=told):
         compare_study(name, out, responses=["measure.mine.x"], recorded=True)
+
+
+OWN = """
+from optnas import Cadence, Measure, Quantity, Values, register
+
+@register("measure", "flat")
+def flat(draws: int = 2):
+    found = {"drop": Quantity("percentage points", "lower"), "share": Quantity("percent", "higher")}
+    values = lambda snapshot: Values({"drop": 1.5, "share": 50.0})
+    return Measure(values, found, "nothing", Cadence(1))
+"""
+
+
+def test_a_measure_of_ones_own_keeps_its_unit_and_its_direction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were known of registered measures alone."""
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(OWN)
+    name = tiny_study(tmp_path, "[0, 1]", GRID, measures__mine__name="./own.py:flat")
+    for run in load_study(name).runs.values():
+        folder = RunFolder(tmp_path / "out" / run.id)
+        write_run(run.settings.document(), folder, run.settings.search.seed)
+        line = {"epoch": 1, "status": "ok", "settings": {"draws": 2}, "source": "0" * 64}
+        line |= {"values": {"drop": 1.5, "share": 50.0}}
+        line |= {"units": {"drop": "percentage points", "share": "percent"}}
+        folder.measures.put("mine", line, {})
+    asked = ["measure.mine.drop", "measure.mine.share"]
+    drop, share = compare_study(name, "out", responses=asked, recorded=True)
+    assert (drop.unit, drop.better) == ("pp", "lower")
+    assert (share.unit, share.of_difference, share.better) == ("%", "pp", "higher")
+    claim = {"name": "p", "response": {"column": asked[1]}, "direction": "greater"}
+    found = read_claim({"id": "i", "text": "t", "source": "s", "parts": [claim]}, "i.toml")
+    frame = table(name, "out", recorded=True)
+    [finding] = judge_table(frame, [found])
+    assert finding.unit == "%"
+    # Where the file is not there the lines say the unit.
+    frame["measures.mine.name"] = "./gone.py:flat"
+    assert Runs(frame).column(asked[0])[1::2] == ("pp", "neither")
+    [finding] = judge_table(frame, [found])
+    assert finding.unit == "%"
+    with pytest.raises(UserError) as refused:
+        compare_study(name, "out", responses=["measure.mine.dropp"], recorded=True)
+    told = "did you mean measure.mine.drop, or 'mine' found measure.mine.drop, measure.mine.share"
+    assert str(refused.value).endswith(told)
+
+
+@pytest.mark.parametrize("response", ["accuracy", "auc accuracy", "benchmark.cifar10"])
+def test_the_accuracy_of_another_benchmark_is_named(
+    response: str, compared: tuple[str, Path]
+) -> None:
+    """It asked back: did you mean accuracy?"""
+    study, out = load_study(compared[0]), compared[1]
+    folders = {run.id: RunFolder(out / run.id) for run in study.runs.values()}
+    frame = table(compared[0], out, recorded=True)
+    frame = frame.rename(columns={"benchmark.cifar10": "benchmark.digits"})
+    frame = frame[[each for each in frame if "cifar100" not in each and "Image" not in each]]
+    with pytest.raises(UserError) as refused:
+        compare_runs(study, folders, frame, responses=[response])
+    told = str(refused.value)
+    assert "name benchmark.digits, which these runs have, or ask a table that has it" in told
+    assert "did you mean accuracy" not in told
+    claim = {"name": "p", "response": {"column": "accuracy"}, "direction": "greater"}
+    found = read_claim({"id": "i", "text": "t", "source": "s", "parts": [claim]}, "i.toml")
+    [finding] = judge_table(frame, [found])
+    assert finding.settle.startswith("name benchmark.digits, which these runs have, or ask")
 
 
 @pytest.mark.parametrize(

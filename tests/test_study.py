@@ -471,7 +471,7 @@ grid of no seeds | GRIDseeds = []\n"search.epochs" = [1] | seeds = [] | write it
 empty note | [study]\nname = "a"\nnote = ""\nseeds = [0] | study.note = '' | write note
 bad value | GRID"algorithm.name" = ["darts", "dartz"] | algorithm.name = 'dartz' | did you mean darts?
 bad key | GRID"weight_optimizer.momentun" = [0.9] | weight_optimizer.momentun = 0.9 | mean momentum?
-section is text | GRIDweight_optimizer = ["SGD"] | weight_optimizer = 'SGD' | write weight_optimizer.name=SGD
+section is text | GRIDweight_optimizer = ["SGD"] | weight_optimizer = 'SGD' | write name = "SGD" in weight_optimizer
 betas are no axis | GRID"arch_optimizer.betas" = [0.5, 0.9] | arch_optimizer.betas = 0.5 | write one such as [0.9, 0.999]
 too large | GRID"search.batch_size" = [16, 5000] | search.batch_size = 5000 | lower it
 """  # noqa: E501
@@ -845,6 +845,80 @@ def test_arrays_of_measures_are_copied_on_request(
     assert command(*_export(name, out, records, "relief")) == 2
     assert "cannot read the arrays" in capsys.readouterr().err
     assert study.export(name, out, records) == ([], 2)  # the earlier copy is untouched
+
+
+def _line(epoch: int, found: float, status: str = "ok", **settings: Any) -> dict[str, Any]:
+    line = {"epoch": epoch, "status": status, "settings": settings, "cost": {"wall": found}}
+    line |= {} if status == "ok" else {"reason": "no memory"}
+    return line | {"values": {"height": found}, "units": {"height": "1"}}
+
+
+def _heights(run: RunFolder) -> list[tuple[int, Any, float]]:
+    lines = run.read_measures("relief")
+    return [(line["epoch"], line["settings"], line["values"]["height"]) for line in lines]
+
+
+def test_what_was_measured_elsewhere_stays_in_a_record(
+    finished: tuple[str, Path], tmp_path: Path
+) -> None:
+    """A second export replaced the lines of a measure, and those of another machine were gone."""
+    name, first = finished
+    machines = [copied(first, tmp_path / each) for each in ("a", "b")]
+    one, two = (find_runs(out)[0] for out in machines)
+    records = tmp_path / "records"
+    one.measures.put("relief", _line(1, 1.0), {"grid": np.eye(3)})
+    one.measures.put("relief", _line(2, 2.0, part=0.5), {})
+    two.measures.put("relief", _line(1, 1.0), {"grid": np.eye(3)})
+    two.measures.put("relief", _line(2, 0.0, "failed", part=0.5), {})
+    two.measures.put("relief", _line(2, 3.0, part=0.25), {})
+    # The second machine was slower, and took another measure while it searched.
+    text = two.epochs.read_text()
+    two.epochs.write_text(re.sub(r'"seconds": [\d.e-]+', '"seconds": 1e3', text))
+    two.config.write_text(
+        two.config.read_text() + '\n[measures.more]\nname = "gap"\nevery = 1\nat = []\n'
+    )
+    assert len(study.export(name, machines[0], records, arrays=["relief"])[0]) == 2
+    [record] = [each for each in find_runs(records) if each.read_measures("relief")]
+    whole = (record.epochs.read_bytes(), record.environment.read_bytes())
+    assert study.export(name, machines[1], records)[0] == [one.path.name]
+    assert (record.epochs.read_bytes(), record.environment.read_bytes()) == whole
+    both = [(1, {}, 1.0), (2, {"part": 0.25}, 3.0), (2, {"part": 0.5}, 2.0)]
+    assert _heights(record) == both
+    assert {"sharpness", "more"} <= record.read_config()["measures"].keys()
+    for out in machines:
+        assert study.export(name, out, records) == ([], 2)
+    # What the run measures again takes the place of what it found, with its arrays.
+    one.measures.put("relief", _line(1, 9.0), {"grid": np.ones((2, 2))})
+    assert study.export(name, machines[0], records)[0] == [one.path.name]
+    assert _heights(record) == [(1, {}, 9.0), *both[1:]]
+    grid = record.measures.arrays(record.read_measures("relief")[0])["grid"]
+    np.testing.assert_equal(grid, np.ones((2, 2)))
+
+
+def test_two_machines_numbers_are_not_mixed_in_a_record(
+    finished: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Epochs and result were replaced, and measures of the first machine stayed beside them."""
+    name, first = finished
+    out, records = copied(first, tmp_path / "out"), tmp_path / "records"
+    study.export(name, first, records)
+    run = find_runs(out)[0]
+    text = run.epochs.read_text()
+    loss = re.findall(r'"valid_loss": ([\d.]+)', text)[1]
+    run.epochs.write_text(text.replace(loss, "9.5"))
+    before = snapshot(records)
+    assert command("study", "export", name, "--out", str(out), "--to", str(records)) == 2
+    told = capsys.readouterr().err
+    assert f"the record {records / run.path.name} has other numbers than {run.path}" in told
+    assert "from epoch 1 on (valid_loss)" in told
+    refused(told, "command line: --to", "export to another folder, or remove the record")
+    assert snapshot(records) == before
+    # A record that was not written whole is completed.
+    run.epochs.write_text(text)
+    record = RunFolder(records / run.path.name)
+    record.result.unlink()
+    assert study.export(name, out, records) == ([run.path.name], 2)
+    assert record.read_result() == run.read_result()
 
 
 def _export(name: str, out: Path, records: Path, label: str) -> list[str]:

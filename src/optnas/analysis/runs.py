@@ -17,16 +17,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from optnas.analysis.alike import MEASURE, SETTINGS, label_of, unlike
-from optnas.analysis.claims.columns import column_of
+from optnas.analysis.claims.columns import Column, column_of, quantity_in
 from optnas.analysis.claims.declare import EFFECTIVE_RATE, Cell, Condition, Response
 from optnas.analysis.estimates import Floats
 from optnas.analysis.transforms import Epochs, respond
+from optnas.base.columns import OF_MEASURES, UNITS, symbol
 from optnas.base.errors import UserError, did_you_mean
 from optnas.search.settings.model import NOT_IDENTITY, PLACES, Settings
 
 Mask = npt.NDArray[np.bool_]
 NEEDED = ("id", "state", "epoch", "search.seed")
 SEED = "search.seed"
+FAMILIES = ("benchmark.", "percentile.")  # columns of which there is one per data set of a table
 SECTIONS = Settings.model_fields.keys() - {"fingerprint", "sources", *NOT_IDENTITY}
 # The seed, and settings that say where the images lie.
 # The effective rate follows from two settings.
@@ -74,6 +76,41 @@ class Runs:
     def has(self, column: str) -> bool:
         """Whether any run recorded a number in this column."""
         return column in self.table and bool(self._numbers(column).notna().any())
+
+    def column(self, name: str) -> Column:
+        """The column behind a name, as `column_of`, with what these runs say of it.
+
+        Of a measure that is unit and direction by the name in the runs' settings, else the unit in
+        its lines; where the column is missing, which others there are in its place.
+        """
+        found = column_of(name)
+        if found.name.startswith(FAMILIES) and not self.has(found.name):
+            family = found.name.partition(".")[0]
+            others = self._below(f"{family}.")
+            told = f"name {' or '.join(others)}, which these runs have, or {found.supplied_by}"
+            return found._replace(supplied_by=told) if others else found
+        label = label_of(found.name, self.table.columns)
+        if label is None or found.name in OF_MEASURES:
+            return found
+        start = f"{MEASURE}{label}."
+        names = self.settings.get(f"measures.{label}.name", pd.Series(dtype=object)).dropna()
+        declared = [
+            quantity_in(str(each), found.name.removeprefix(start).partition(".")[0])
+            for each in names.unique()[:1]
+        ]
+        unit = self.table.attrs.get(UNITS, {}).get(found.name)
+        if declared and declared[0] is not None:
+            found = found._replace(better=declared[0].better, unit=symbol(declared[0].unit))
+        elif unit is not None:
+            found = found._replace(unit=symbol(unit))
+        if not self.has(found.name):
+            told = ", ".join(self._below(start)) or "no number"
+            found = found._replace(supplied_by=f"'{label}' found {told}")
+        return found
+
+    def _below(self, start: str) -> list[str]:
+        """The columns of numbers whose names begin so."""
+        return [c for c in map(str, self.table) if c.startswith(start) and self.has(c)]
 
     def epochs(self, run: int, column: str) -> Floats:
         """One run's values of a column, NaN where it has none."""
@@ -178,8 +215,9 @@ class Selection:
     """Runs that may be compared: at one value of every setting that a contrast does not name.
 
     A setting that varies in the table is held at the value given, else at that of most runs (among
-    those of the same component, so that SGD's momentum is held among runs of SGD). Where two
-    values are equally common there is no such value, and a contrast that needs one finds no runs.
+    those of the same component, and of the same part of it, so that SGD's momentum is held among
+    runs of SGD). Where two values are equally common there is no such value, and a contrast that
+    needs one finds no runs.
 
     Args:
         runs: all runs.
@@ -216,11 +254,15 @@ class Selection:
             self._keys[EFFECTIVE_RATE] = np.array([plain(x) for x in values], dtype=object)
 
     def _groups(self, column: str) -> list[Mask]:
-        name = f"{column.split('.')[0]}.name"
-        if column == name or name not in self._keys:
-            return [self.allowed]
-        names = self._keys[name]
-        return [self.allowed & (names == each) for each in sorted(set(names[self.allowed]))]
+        """The allowed runs by the names of all components around a setting, a nested one's too."""
+        parts = column.split(".")
+        around = (".".join([*parts[:depth], "name"]) for depth in range(1, len(parts)))
+        names = [self._keys[each] for each in around if each in self._keys and each != column]
+        told = list(zip(*names, strict=True)) or [()] * len(self.allowed)
+        groups = {told[run]: np.zeros(len(told), bool) for run in np.flatnonzero(self.allowed)}
+        for run in np.flatnonzero(self.allowed):
+            groups[told[run]][run] = True
+        return [groups[each] for each in sorted(groups)]
 
     def _find_base(self, column: str, keys: npt.NDArray[np.object_], held: str | None) -> None:
         base, tied = np.zeros(len(keys), bool), np.zeros(len(keys), bool)
@@ -232,8 +274,6 @@ class Selection:
                 remedy=did_you_mean(held, set(keys)),
             )
         for group in self._groups(column):
-            if not group.any():
-                continue
             values, counts = np.unique(keys[group].astype(str), return_counts=True)
             most = values[counts == counts.max()]
             # A component without the setting has nothing to hold.
@@ -245,6 +285,15 @@ class Selection:
                 tied |= group
         if not base[self.allowed].all():
             self.at_base[column], self.tied[column] = base, tied
+
+    @property
+    def columns(self) -> list[str]:
+        """The settings by which runs are told apart."""
+        return list(self._keys)
+
+    def values(self, column: str) -> list[str]:
+        """A setting of every run in words, as of `plain`; none where no run has it."""
+        return [str(each) for each in self._keys.get(column, ())]
 
     def matching(self, cell: Cell) -> Mask:
         """The allowed runs with these values, whatever their other settings."""
@@ -280,6 +329,15 @@ class Selection:
             for column, tied in self.tied.items()
             if column not in named and (matching & tied).any()
         ]
+
+    def held_elsewhere(self, cell: Cell, named: set[str]) -> dict[str, str]:
+        """Values that are held and that runs of a cell do not have, by setting."""
+        matching = self.matching(cell)
+        return {
+            column: " or ".join(sorted(set(map(str, self._keys[column][base])) - {""}))
+            for column, base in self.at_base.items()
+            if column not in named and matching.any() and not (matching & base).any()
+        }
 
     def by_seed(self, mask: Mask) -> dict[int, list[int]]:
         """Positions of runs by seed."""

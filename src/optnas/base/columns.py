@@ -98,6 +98,8 @@ RECORD: dict[str, Column] = {
 }
 # Columns that are a measure's: it supplies them where it is due.
 OF_MEASURES = (TOP_EIGENVALUE, LOWEST_EIGENVALUE)
+# Under this attribute a tidy table keeps the units of measures by column, as in their lines.
+UNITS = "units"
 SYMBOLS = {"percent": "%", "percentage points": "pp", "1": ""}
 
 

@@ -6,6 +6,8 @@ import contextlib
 import difflib
 import errno
 import functools
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -18,6 +20,8 @@ EXIT_BAD_INPUT = 2
 EXIT_DIVERGED = 3
 
 COMMAND_LINE = "command line"
+# What a remedy says of one setting, as a command line writes it.
+SETTING = re.compile(r"(?P<verb>write|add|set) (?P<key>\w[\w-]*(\.[\w-]+)+)=(?P<value>[^\s,;]+)")
 IN_RESULT = "as result.json says"  # a note on the error that ended a search
 
 # Characters of an error that are told: of a key or a value, and of its other parts.
@@ -76,7 +80,7 @@ class UserError(Exception):
         where: the file, or ``command line``.
         key: the dotted key or argument at fault, if there is one.
         value: its value, shown as the user wrote it, the first 200 characters of it.
-        remedy: what to do, in one clause.
+        remedy: what to do, in one clause; where a TOML file is at fault, `in_toml`.
     """
 
     def __init__(
@@ -88,6 +92,8 @@ class UserError(Exception):
         value: Any = None,
         remedy: str | None = None,
     ):
+        if remedy and str(where).partition(": ")[0].endswith(".toml"):
+            remedy = in_toml(remedy)
         self.reason, self.remedy, self.where = reason, remedy, where
         self.key, self.value = key, value
         head = shortened(str(where), LONGEST_PART)
@@ -175,6 +181,31 @@ class Origins:
             if placed is error:
                 raise
             raise placed from error
+
+
+def in_toml(remedy: str) -> str:
+    """A remedy, as far as it is said for a command line, as a file writes it.
+
+    Args:
+        remedy: such as of a `UserError`; one that names a command or an option stays.
+
+    Example:
+        >>> in_toml("write parts.0.half_of.KEY=VALUE")
+        'write half_of = { KEY = VALUE } in parts.0'
+        >>> in_toml("write algorithm.name=darts")
+        'write name = "darts" in algorithm'
+    """
+    return remedy if "optnas " in remedy or "--" in remedy else SETTING.sub(_in_toml, remedy)
+
+
+def _in_toml(found: re.Match[str]) -> str:
+    *sections, key = found["key"].split(".")
+    value = found["value"]
+    plain = re.fullmatch(r"VALUE|true|false|[-+.\d]+(e[-+]?\d+)?|[\[{\"'].*", value)
+    told = f"{key} = {value if plain else json.dumps(value)}"
+    if key == "KEY":
+        told, sections = f"{sections[-1]} = {{ {told} }}", sections[:-1]
+    return f"{found['verb']} {told}" + (f" in {'.'.join(sections)}" if sections else "")
 
 
 def offered(names: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,16 @@ _ARRAYS = re.compile(r"(?P<label>.+)-(?P<epoch>\d+)-[0-9a-f]{8}\.npz")
 def identity(line: Mapping[str, Any]) -> str:
     """What was measured, without the epoch: settings, and the SHA-256 of a measure's own file."""
     return dump_json({key: line.get(key) for key in IDENTITY})
+
+
+def place(line: Mapping[str, Any]) -> tuple[int, str]:
+    """What no two lines have in common: of one place, a later measurement replaces an earlier."""
+    return line["epoch"], dump_json(line["settings"])
+
+
+def in_order(lines: Iterable[Line]) -> list[Line]:
+    """Lines as a file holds them."""
+    return sorted(lines, key=lambda line: (line["epoch"], identity(line)))
 
 
 class Measurements:
@@ -135,13 +145,9 @@ class Measurements:
             held: dict[str, Any] = dict(arrays)
             write_atomically(self.path / name, lambda file: np.savez(file, **held))
             line = {**line, "arrays": name}
-
-        def place(other: Line) -> tuple[int, str]:
-            return other["epoch"], dump_json(other["settings"])
-
         there = self.read(label)
         kept = [other for other in there if place(other) != place(line)]
-        lines = sorted([*kept, line], key=lambda other: (other["epoch"], identity(other)))
+        lines = in_order([*kept, line])
         self._write(label, lines)
         named = {other.get("arrays") for other in lines}
         for gone in {other["arrays"] for other in there if "arrays" in other} - named:

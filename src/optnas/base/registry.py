@@ -18,6 +18,7 @@ import importlib.resources
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -280,6 +281,22 @@ def nearest(name: str, valid: Iterable[str], own: str = OWN) -> str:
         'did you mean darts? (or write ./file.py:NAME)'
     """
     return f"{did_you_mean(name, valid)} (or write {own})"
+
+
+def known(kind: str, name: str) -> Factory | None:
+    """As `find`, for what only names it: no file or module of somebody's own is loaded for it.
+
+    Args:
+        kind: one of `KINDS`.
+        name: as a record has it.
+
+    Returns:
+        The factory; None where there is none of this name, or its file is not loaded.
+    """
+    if ":" not in name:
+        return find(kind, name) if name in names(kind) else None
+    target, _, attribute = name.rpartition(":")
+    return FILES.get(str(Path(target).resolve()), {}).get((kind, attribute))
 
 
 def find(

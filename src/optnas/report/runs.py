@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from optnas.analysis.claims.columns import column_of
 from optnas.analysis.runs import Runs
 from optnas.report.inventory import Entry
 from optnas.study.axes import Axis, arms_of
@@ -41,7 +40,7 @@ def listing(study: Study, axes: Sequence[Axis], entries: Sequence[Entry], runs: 
     """
     responses = default_responses(runs)
     place = {str(name): row for row, name in enumerate(runs.settings["id"])}
-    units = [column_of(each.column).unit for each in responses]
+    units = [runs.column(each.column).unit for each in responses]
     heads = [
         (f"{each.column} ({unit})", words_of(each))
         for each, unit in zip(responses, units, strict=True)

@@ -297,7 +297,7 @@ def _comparison(
         for name, run in study.runs.items()
     ]
     order = list(dict.fromkeys(arms.values()))
-    better = _better(response)
+    better = _better(response, runs)
     pairs = compare_values(values, order, better, groups=groups)
     if fixed:
         pairs = [
@@ -308,7 +308,7 @@ def _comparison(
     for name, state in states.items():
         if state != "done":
             unfinished.setdefault(arms[name], Counter())[state] += 1
-    column = column_of(response.column)
+    column = runs.column(response.column)
     tested = [pair for pair in pairs if pair.n]
     remarks = too_few(max(pair.n for pair in tested), len(tested)) if tested else []
     arms_of_all = tuple(centres(values, order))
@@ -372,9 +372,9 @@ def words_of(response: Response) -> str:
     return f"{in_words(name)}, {response.transform}"
 
 
-def _better(response: Response) -> Better:
+def _better(response: Response, runs: Runs) -> Better:
     levels = ("final", "log-final", "max", "auc", "early")
-    return column_of(response.column).better if response.transform in levels else "neither"
+    return runs.column(response.column).better if response.transform in levels else "neither"
 
 
 def default_responses(runs: Runs) -> list[Response]:
@@ -406,11 +406,13 @@ def _parsed(text: str, runs: Runs) -> Response:
                 remedy="name a column of numbers, such as accuracy or train_loss",
             )
         numbers = runs.table.select_dtypes("number")
-        known = [*NAMES, *(c for c in map(str, numbers) if runs.has(c))]
+        known = [each for each in NAMES if runs.has(column_of(each).name)]
+        known += [each for each in map(str, numbers) if runs.has(each)]
+        near = "" if column in NAMES else did_you_mean(column, known).rstrip("?")
         raise UserError(
-            "no finished run has this column",
+            f"no finished run has {'this column' if found.name == column else found.name}",
             key="--response",
             value=text,
-            remedy=f"{did_you_mean(column, known).rstrip('?')}, or {found.supplied_by}",
+            remedy=", or ".join(filter(None, [near, runs.column(column).supplied_by])),
         )
     return Response(column=column, transform=transform)

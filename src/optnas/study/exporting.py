@@ -6,14 +6,20 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from optnas.base.columns import OF_MEASURES
 from optnas.base.errors import UserError, did_you_mean
-from optnas.base.files import inside, write_bytes, writing
+from optnas.base.files import write_bytes, writing
 from optnas.base.folder import folder_path
+from optnas.base.json import dump_json
+from optnas.base.measurements import Line, in_order, place
 from optnas.base.records import FINISHED, RunFolder
 from optnas.base.toml import dump_toml, read_text
 from optnas.search.settings.model import PLACES
 from optnas.study.folder import locate, opened, require_record
 from optnas.study.states import check_readable
+
+# What two executions of a run may differ in: its seconds, and the table that was asked.
+BESIDE = {"seconds", "benchmark"}
 
 
 def export(
@@ -24,7 +30,9 @@ def export(
     arrays: Collection[str] = (),
     data: Path | None = None,
 ) -> tuple[list[str], int]:
-    """Copy the finished runs of a study as records; a record that exists already is not touched.
+    """Copy the finished runs of a study as records.
+
+    To a record that exists already only measurements are added, as `copy_record` says.
 
     Args:
         study: a shipped name, or the path of a study.
@@ -38,8 +46,9 @@ def export(
         The ids of runs whose record is new or changed, and the number of finished runs.
 
     Raises:
-        UserError: the study is wrong, no run of it is there, a record is damaged, no finished run
-            was measured under one of the labels, or the folder cannot be written or holds the runs.
+        UserError: the study is wrong, no run of it is there, a record is damaged or has other
+            numbers than the run, no finished run was measured under one of the labels, or the
+            folder cannot be written or holds the runs.
     """
     loaded, runs = opened(study, folder_path(out), data)
     there = locate(loaded.runs.values(), folder_path(to))
@@ -82,6 +91,10 @@ def _check_measured(labels: Iterable[str], runs: Iterable[RunFolder]) -> None:
 def copy_record(run: RunFolder, target: Path, arrays: Iterable[str] = ()) -> bool:
     """Copy one run: settings, versions, epochs, result and measures.
 
+    A record of the same numbers stays as it is, and gets the measurements that it lacks. Where it
+    has one of the same epoch and settings that found something else, the run's takes its place, as
+    in the run's own folder, unless it failed.
+
     Args:
         run: its folder.
         target: the record's folder, made if need be.
@@ -91,24 +104,27 @@ def copy_record(run: RunFolder, target: Path, arrays: Iterable[str] = ()) -> boo
         Whether anything changed.
 
     Raises:
-        UserError: a file of the run is damaged, or the target cannot be written.
+        UserError: a file of the run or the record is damaged, the record has other numbers, or the
+            target cannot be written.
     """
     check_readable(run)
-    config = run.read_config()
-    for key in PLACES:
-        config["data"].pop(key, None)
-    files = {
-        "config.toml": dump_toml(config).encode(),
-        "environment.json": _environment(run).encode(),
-        "epochs.jsonl": read_text(run.epochs).encode(),
-        "result.json": read_text(run.result).encode(),
-    }
-    for path in inside(run.measures.path, "*.jsonl"):
-        files[f"measures/{path.name}"] = read_text(path).encode()
-    for line in (line for label in arrays for line in run.read_measures(label)):
-        run.measures.arrays(line)  # a damaged file is no record
-        if "arrays" in line:
-            files[f"measures/{line['arrays']}"] = (run.measures.path / line["arrays"]).read_bytes()
+    there, labels = RunFolder(target), set(arrays)
+    files = _settings_and_epochs(run, there)
+    gone: set[str] = set()
+    for label in run.measures.labels():
+        content, same, fresh, replaced = _joined(run, there, label)
+        files[f"measures/{label}.jsonl"] = content
+        gone |= {line["arrays"] for line in replaced if "arrays" in line}
+        if label in labels:
+            wanted = same + fresh
+        else:  # arrays of what was measured before do not stay beside the numbers of now
+            wanted = [line for line in fresh if there.measures.has_arrays(line)]
+        for line in wanted:
+            run.measures.arrays(line)  # a damaged file is no record
+            if "arrays" in line:
+                gone.discard(line["arrays"])
+                held = (run.measures.path / line["arrays"]).read_bytes()
+                files[f"measures/{line['arrays']}"] = held
     changed = False
     for name, content in files.items():
         path = target / name
@@ -118,7 +134,88 @@ def copy_record(run: RunFolder, target: Path, arrays: Iterable[str] = ()) -> boo
         with writing("here", key="--to", path=target):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(path, content)
+    for name in gone:
+        (there.measures.path / name).unlink(missing_ok=True)
     return changed
+
+
+def _settings_and_epochs(run: RunFolder, there: RunFolder) -> dict[str, bytes]:
+    """What a record needs beside its measures, by file; of one that has it, what is to change."""
+    config = run.read_config()
+    for key in PLACES:
+        config["data"].pop(key, None)
+    if _has_the_numbers(there, run):
+        known = there.read_config()
+        measures = {**config.get("measures", {}), **known.get("measures", {})}
+        if measures == known.get("measures", {}):
+            return {}
+        return {"config.toml": dump_toml({**known, "measures": measures}).encode()}
+    return {
+        "config.toml": dump_toml(config).encode(),
+        "environment.json": _environment(run).encode(),
+        "epochs.jsonl": read_text(run.epochs).encode(),
+        "result.json": read_text(run.result).encode(),
+    }
+
+
+def _has_the_numbers(there: RunFolder, run: RunFolder) -> bool:
+    """Whether a record is whole and of the numbers of a run; refuses one of other numbers."""
+    if not (there.config.exists() and there.epochs.exists()):
+        return False
+    ended = (there.read_result() or {}).get("status") in FINISHED
+    if there.epochs.read_bytes() == run.epochs.read_bytes():
+        return ended
+    held, records = there.read_epochs(), run.read_epochs()
+    for one, other in zip(held, records, strict=False):
+        for key in one.keys() & other.keys() - BESIDE:
+            # A measure's columns are null where it was not due.
+            due = key not in OF_MEASURES or None not in (one[key], other[key])
+            if due and one[key] != other[key]:
+                raise UserError(
+                    f"the record {there.path} has other numbers than {run.path}, from epoch "
+                    f"{one['epoch']} on ({key}): they are two executions of one run",
+                    key="--to",
+                    value=str(there.path.parent),
+                    remedy="export to another folder, or remove the record",
+                )
+    return ended and len(held) >= len(records)
+
+
+def _joined(
+    run: RunFolder, there: RunFolder, label: str
+) -> tuple[bytes, list[Line], list[Line], list[Line]]:
+    """The lines of a measure in a record with those of the run.
+
+    Returns:
+        The file, the run's lines that the record has already, its others that are written, and the
+        record's whose place these take.
+    """
+    name = f"{label}.jsonl"
+    lines, text = run.read_measures(label), read_text(run.measures.path / name)
+    if not (there.measures.path / name).exists():
+        return text.encode(), [], lines, []
+    known, held = read_text(there.measures.path / name), there.read_measures(label)
+    by_place: dict[tuple[int, str], list[Line]] = {}
+    for line in held:
+        by_place.setdefault(place(line), []).append(line)
+    same, fresh = [], []
+    for line in lines:
+        others = by_place.get(place(line), [])
+        if any(_found(line) == _found(other) for other in others):
+            same.append(line)
+        elif line["status"] != "failed" or not others:
+            fresh.append(line)
+    if not fresh:
+        return known.encode(), same, [], []
+    taken = {place(line) for line in fresh}
+    kept = [line for line in held if place(line) not in taken]
+    content = "".join(dump_json(line) + "\n" for line in in_order([*kept, *fresh]))
+    return content.encode(), same, fresh, [line for line in held if place(line) in taken]
+
+
+def _found(line: Line) -> Line:
+    """A line without what it cost, in which two equal measurements differ."""
+    return {key: value for key, value in line.items() if key != "cost"}
 
 
 def _environment(run: RunFolder) -> str:

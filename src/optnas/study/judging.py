@@ -15,7 +15,7 @@ from optnas.base.records import FINISHED, RunFolder, find_runs
 from optnas.study.declare import Study
 from optnas.study.folder import opened, runs_of
 from optnas.study.states import State, look, state_of
-from optnas.study.tables import common_table, table_of
+from optnas.study.tables import common_table, table_of, with_arms
 
 if TYPE_CHECKING:
     from optnas.analysis.claims.judge import Finding
@@ -100,6 +100,8 @@ def judge(
             remedy="leave it out",
         )
     frame = table_of(runs, benchmark=benchmark, data=data, recorded=recorded)
+    if study is not None:
+        frame = with_arms(frame, loaded, folders)
     held = benchmark or (hold or {}).get("benchmark.table")
     name = str(held or common_table(frame))  # the judgement holds it as any other setting
     lines, noise, remark = _references(name, data)

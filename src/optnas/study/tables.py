@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from optnas.analysis.claims.columns import ALONE
+from optnas.base.columns import UNITS
 from optnas.base.errors import UserError
 from optnas.base.escapes import for_csv
 from optnas.base.files import write_atomically, writing
@@ -165,6 +166,7 @@ def table_of(
     heads: list[dict[str, Any]] = []
     rows: list[Record] = []
     lengths: list[int] = []
+    units: dict[str, str] = {}
     for run in runs:
         state = state_of(run)
         records = [] if state in ("missing", "unreadable") else run.read_epochs()
@@ -177,7 +179,7 @@ def table_of(
             head["benchmark.table"] = asked[0]
         identity = {"id": config["identity"]["hash"][:ID_LENGTH], "state": state}
         heads.append({**identity, "completed": state == "done", **head})
-        measured = _measures(run, config, arrays)
+        measured = _measures(run, config, arrays, units)
         space = _space_if_there(head)
         if space is not None:
             _derive(records, space)
@@ -186,7 +188,16 @@ def table_of(
     require_record(heads)
     settings = _columns(heads).take(np.repeat(np.arange(len(heads)), lengths))
     epochs = pd.DataFrame(rows)
-    return pd.concat([settings.reset_index(drop=True), epochs], axis=1)
+    found = pd.concat([settings.reset_index(drop=True), epochs], axis=1)
+    found.attrs[UNITS] = {name: unit for name in map(str, epochs) if (unit := _unit(name, units))}
+    return found
+
+
+def _unit(column: str, units: Mapping[str, str]) -> str | None:
+    """The unit of a measure's column; a quantity that is a table has a column per entry."""
+    while column not in units and "." in column:
+        column = column.rpartition(".")[0]
+    return units.get(column)
 
 
 def _columns(heads: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -265,8 +276,10 @@ def _scalars(record: Mapping[str, Any], arrays: bool, prefix: str = "") -> Recor
     return row
 
 
-def _measures(run: RunFolder, config: Mapping[str, Any], arrays: bool) -> dict[int, Record]:
-    """What was measured on a run, by epoch, and in which way."""
+def _measures(
+    run: RunFolder, config: Mapping[str, Any], arrays: bool, units: dict[str, str]
+) -> dict[int, Record]:
+    """What was measured on a run, by epoch, and in which way; the units by column are noted."""
     measured: dict[int, Record] = {}
     for label in run.measures.labels():
         for line in one_way(run, label):
@@ -276,6 +289,7 @@ def _measures(run: RunFolder, config: Mapping[str, Any], arrays: bool) -> dict[i
             told = {**line["values"], "status": line["status"], "settings": written(way)}
             found = _scalars(told, arrays, f"measure.{label}.")
             measured.setdefault(line["epoch"], {}).update(found)
+            units |= {f"measure.{label}.{key}": unit for key, unit in line["units"].items()}
     return measured
 
 

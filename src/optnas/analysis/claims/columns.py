@@ -2,7 +2,8 @@
 
 Claims use the names of `NAMES`, or a column itself: what is measured afterwards stands in
 ``measure.LABEL.QUANTITY``, such as ``measure.gap.relative_gap``. A column's unit is that of
-`optnas.base.columns.RECORD`, or what the measure declares.
+`optnas.base.columns.RECORD`, or what the measure declares. What runs at hand say of it
+besides, such as the unit of a measure of one's own, `optnas.analysis.runs.Runs.column` knows.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from optnas.base import registry
 from optnas.base.columns import OF_MEASURES, SUPERNET_ACCURACY, TOP_EIGENVALUE, Better, symbol
 from optnas.base.columns import quantity_of as recorded
+from optnas.base.schema import EMPTY, parameters_of
 from optnas.measures.base import Measure, Quantity
 
 MEASURE = "measure."
@@ -80,10 +82,26 @@ def _measured(column: str) -> Quantity | None:
     name = _measure_of(label)
     if name is None:
         return None
-    key = f"measures.{label}"
-    table = registry.complete_component("measure", name, section=key)
-    measure: Measure = registry.build("measure", table, section=key)
-    return measure.quantities.get(rest[0]) if rest else None
+    return quantity_in(name, rest[0]) if rest else None
+
+
+def quantity_in(measure: str, quantity: str) -> Quantity | None:
+    """What a measure declares of one of its quantities.
+
+    Args:
+        measure: its name; one by path is known where its file is loaded, as by a study.
+        quantity: the name of the quantity.
+
+    Returns:
+        The quantity; None where the measure is not known, or does not say.
+    """
+    factory = registry.known("measure", measure)
+    if factory is None or any(each.default is EMPTY for each in parameters_of(factory).values()):
+        return None
+    section = f"measures.{measure}"
+    table = registry.complete_component("measure", measure, section=section)
+    found: Measure = registry.build("measure", table, section=section)
+    return found.quantities.get(quantity)
 
 
 def _measure_of(label: str) -> str | None:

@@ -15,17 +15,17 @@ import numpy as np
 from optnas.analysis import paired
 from optnas.analysis.alike import REMEDY as MEASURE_ALIKE
 from optnas.analysis.claims.columns import column_of
-from optnas.analysis.claims.declare import LEVELS, NAMES, Cell, Part, Response, label
+from optnas.analysis.claims.declare import LEVELS, Cell, Part, Response, label
 from optnas.analysis.claims.evidence import with_evidence
 from optnas.analysis.claims.findings import Line, PartFinding, Setting, decide
+from optnas.analysis.claims.missing import missing_runs, unknown_setting
 from optnas.analysis.curves import common_loss, searched
 from optnas.analysis.estimates import Floats, bootstrap
 from optnas.analysis.references import RANDOM_CELL
-from optnas.analysis.runs import Selection, names_of
+from optnas.analysis.runs import Runs, Selection, names_of
 from optnas.analysis.shape import two_lines
 
 FEWEST_LEVELS = 3  # of a curve
-SHOWN = 4  # arms without runs that are named
 
 
 def evaluate(part: Part, selection: Selection, setting: Setting, minimum_n: int) -> PartFinding:
@@ -45,7 +45,7 @@ def evaluate(part: Part, selection: Selection, setting: Setting, minimum_n: int)
         return _curve(part, selection, setting, minimum_n)
     if missing is None:
         return with_evidence(part, _contrast(part, selection, setting, minimum_n), setting)
-    return _untestable(part, setting, *missing)
+    return _untestable(part, setting, selection.runs, *missing)
 
 
 def arms_are_there(part: Part, selection: Selection) -> bool:
@@ -64,26 +64,25 @@ def _lines_of(part: Part, setting: Setting) -> dict[str, float]:
     return setting.lines(column_of(part.response.column).name) if level else {}
 
 
-def _told(part: Part, setting: Setting) -> dict[str, object]:
-    hypothesis, column = part.hypothesis, column_of(part.response.column).name
-    value = setting.reference(part.against, column) if isinstance(part.against, str) else None
+def _told(part: Part, setting: Setting, runs: Runs) -> dict[str, object]:
+    hypothesis, column = part.hypothesis, runs.column(part.response.column)
+    value = setting.reference(part.against, column.name) if isinstance(part.against, str) else None
     return {
         "name": part.name,
         "formula": part.formula,
         "hypothesis": hypothesis if value is None else f"{hypothesis} ({value:.4g})",
         "unit": part.response.unit(
-            column_of(part.response.column).unit,
-            difference=bool(part.contrast or part.terms or part.along),
+            column.unit, difference=bool(part.contrast or part.terms or part.along)
         ),
-        "of_level": part.response.unit(column_of(part.response.column).unit, difference=False),
+        "of_level": part.response.unit(column.unit, difference=False),
         "primary": part.primary,
         "gate": part.gate,
     }
 
 
-def _untestable(part: Part, setting: Setting, missing: str, supply: str) -> PartFinding:
+def _untestable(part: Part, setting: Setting, runs: Runs, missing: str, supply: str) -> PartFinding:
     return PartFinding(
-        **_told(part, setting),  # type: ignore[arg-type]
+        **_told(part, setting, runs),  # type: ignore[arg-type]
         verdict="not testable",
         missing=missing,
         supply=supply,
@@ -93,7 +92,7 @@ def _untestable(part: Part, setting: Setting, missing: str, supply: str) -> Part
 def _missing_columns(part: Part, selection: Selection, setting: Setting) -> tuple[str, str] | None:
     response = part.response
     for name in names_of(response):
-        column = column_of(name)
+        column = selection.runs.column(name)
         if not selection.runs.has(column.name):
             return f"no run has the column {column.name}", column.supplied_by
     if part.direction == "equivalent" and part.margin is None:
@@ -121,30 +120,6 @@ def _named(part: Part) -> set[str]:
         {"weight_optimizer.lr", "weight_optimizer.schedule.final_lr"} if part.at_any_rate else set()
     )
     return named | ({part.along} if part.along else set())
-
-
-def _missing_runs(cells: Sequence[Cell], selection: Selection, named: set[str]) -> tuple[str, str]:
-    ties = sorted({column for cell in cells for column in selection.ties(cell, named)})
-    if ties:
-        return (
-            f"{ties[0]} takes several values, none more common than the others",
-            f"say which to hold: {ties[0]}=VALUE",
-        )
-    cells = sorted(cells, key=label)
-    told = ", ".join(f"[{label(cell)}]" for cell in cells[:SHOWN])
-    more = f" and {len(cells) - SHOWN} more" if len(cells) > SHOWN else ""
-    allowed = selection.allowed
-    among = "" if allowed.all() else f" among the {allowed.sum()} of {len(allowed)} that count"
-    first = {key: cells[0][key] for key in (*NAMES, *cells[0]) if key in cells[0]}
-    words = " ".join(f"{key}={_word(value)}" for key, value in first.items())
-    return (
-        f"no finished runs{among} of {told}{more}",
-        f"run such arms for every seed: optnas search {words} search.seed=SEED",
-    )
-
-
-def _word(condition: object) -> str:
-    return "VALUE" if isinstance(condition, Mapping) else str(condition)
 
 
 def _seed_values(
@@ -186,9 +161,9 @@ def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int
     masks = [selection.comparable(cell, named) for cell in everything]
     empty = [cell for cell, mask in zip(everything, masks, strict=True) if not mask.any()]
     if empty:
-        return _untestable(part, setting, *_missing_runs(empty, selection, named))
+        return _untestable(part, setting, selection.runs, *missing_runs(empty, selection, named))
     if unlike := selection.unlike(np.logical_or.reduce(masks), part.response):
-        return _untestable(part, setting, unlike, MEASURE_ALIKE)
+        return _untestable(part, setting, selection.runs, unlike, MEASURE_ALIKE)
     column = column_of(part.response.column).name
     random_cell = setting.reference(RANDOM_CELL, column) or math.nan
     cells = [selection.by_seed(mask) for mask in masks]
@@ -200,6 +175,7 @@ def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int
         return _untestable(
             part,
             setting,
+            selection.runs,
             "no seed has a value in every arm",
             "run the same seeds in every arm: search.seed",
         )
@@ -215,7 +191,7 @@ def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int
     effect, low, high = paired.interval(contrast_N, 1 - setting.alpha)
     margin = (part.margin or 0.0) + abs(other_N.mean()) / 2
     return PartFinding(
-        **_told(part, setting),  # type: ignore[arg-type]
+        **_told(part, setting, selection.runs),  # type: ignore[arg-type]
         verdict=decide(p_for, p_against, len(values), minimum_n, setting.alpha),
         n=len(values),
         values=values,
@@ -299,16 +275,20 @@ def _curve(part: Part, selection: Selection, setting: Setting, minimum_n: int) -
     mixes = [cell for _, cell in part.expanded()]
     mask = np.logical_or.reduce([selection.comparable(cell, named) for cell in mixes])
     levels = selection.levels(part.along, mask)
+    unknown = unknown_setting(part.along, selection, mixes[0])
+    if unknown is not None:
+        return _untestable(part, setting, selection.runs, *unknown)
     if len(levels) < FEWEST_LEVELS:
         return _untestable(
             part,
             setting,
+            selection.runs,
             f"where {label(mixes[0])}, values of {part.along}: {len(levels)}; a curve needs"
             f" {FEWEST_LEVELS}",
             f'add to the study\'s grid: "{part.along}" = [0.0, 0.5, 0.9, 0.99]',
         )
     if unlike := selection.unlike(mask, part.response):
-        return _untestable(part, setting, unlike, MEASURE_ALIKE)
+        return _untestable(part, setting, selection.runs, unlike, MEASURE_ALIKE)
     curves = []
     for level in levels:
         cells = [
@@ -327,6 +307,7 @@ def _curve(part: Part, selection: Selection, setting: Setting, minimum_n: int) -
         return _untestable(
             part,
             setting,
+            selection.runs,
             f"no seed has all {len(levels)} values of {part.along}",
             "run the same seeds at every value: search.seed",
         )
@@ -339,7 +320,7 @@ def _curve(part: Part, selection: Selection, setting: Setting, minimum_n: int) -
     if part.direction == "u":
         p_for, p_against = p_against, p_for
     return PartFinding(
-        **_told(part, setting),  # type: ignore[arg-type]
+        **_told(part, setting, selection.runs),  # type: ignore[arg-type]
         verdict=decide(p_for, p_against, len(seeds), minimum_n, setting.alpha),
         n=len(seeds),
         values=dict(zip(seeds, bow_N.tolist(), strict=True)),

@@ -227,7 +227,7 @@ def _judge(
         why, how = failed
     else:
         why = reason(primary, verdict, n, claim)
-        columns = [column_of(part.response.column) for part in claim.parts]
+        columns = [selection.runs.column(part.response.column) for part in claim.parts]
         missing = [each.supplied_by for each in columns if not selection.runs.has(each.name)]
         how = (
             settle_primary(family, verdict, primary, e, add, missing)
@@ -319,7 +319,7 @@ def combined(p_for: Sequence[float], p_against: Sequence[float]) -> tuple[float,
 def _failed_control(controls: Iterable[Control], selection: Selection) -> tuple[str, str] | None:
     """Why a control fails, and what to do."""
     for control in controls:
-        column = column_of(control.response.column)
+        column = selection.runs.column(control.response.column)
         if not selection.runs.has(column.name):
             return f"control '{control.name}': no column {column.name}", column.supplied_by
         for plus, minus in control.pairs():
