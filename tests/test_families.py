@@ -15,6 +15,7 @@ from tidy import Arm, arms, study
 
 from optnas.analysis.claims import find_claim, names, render
 from optnas.analysis.claims.families import OWN, family_of, shipped_families
+from optnas.analysis.claims.findings import Setting
 from optnas.analysis.claims.judge import Finding, judge
 from optnas.analysis.claims.reasons import shown_e
 from optnas.base.records import find_runs
@@ -202,6 +203,11 @@ def test_what_is_shown_of_a_contradicted_claim_is_the_part_that_fails() -> None:
     assert finding.high < 0
     told = render.as_text([finding])
     assert "SDARTS-RS, means over n = 12 seeds" in told
+
+
+def test_a_reference_of_zero_is_one() -> None:
+    setting = Setting({"random cell": {"x": 0.0}}, 0.05)
+    assert (setting.level("random cell", "x"), math.isnan(setting.level("other", "x"))) == (0, True)
 
 
 def test_e_is_never_rounded_up_to_what_decides() -> None:

@@ -165,7 +165,7 @@ def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int
     if unlike := selection.unlike(np.logical_or.reduce(masks), part.response):
         return _untestable(part, setting, selection.runs, unlike, MEASURE_ALIKE)
     column = column_of(part.response.column).name
-    random_cell = setting.reference(RANDOM_CELL, column) or math.nan
+    random_cell = setting.level(RANDOM_CELL, column)
     cells = [selection.by_seed(mask) for mask in masks]
     by_seed = _seed_values(cells, part.response, selection, random_cell)
     weights = np.array([weight for weight, _ in terms])
@@ -181,7 +181,7 @@ def _contrast(part: Part, selection: Selection, setting: Setting, minimum_n: int
         )
     against = part.against
     if isinstance(against, str):
-        against = setting.reference(against, column) or math.nan
+        against = setting.level(against, column)
     contrast_N = np.array(list(values.values()))
     other_N = np.zeros_like(contrast_N)
     if others:
@@ -271,7 +271,7 @@ def _curve(part: Part, selection: Selection, setting: Setting, minimum_n: int) -
     assert part.along is not None
     named = _named(part)
     column = column_of(part.response.column).name
-    random_cell = setting.reference(RANDOM_CELL, column) or math.nan
+    random_cell = setting.level(RANDOM_CELL, column)
     mixes = [cell for _, cell in part.expanded()]
     mask = np.logical_or.reduce([selection.comparable(cell, named) for cell in mixes])
     levels = selection.levels(part.along, mask)

@@ -107,6 +107,11 @@ class Setting:
         """The value of a reference for a column, if it was given."""
         return self.references.get(name, {}).get(column)
 
+    def level(self, name: str, column: str) -> float:
+        """The value of a reference for a column; NaN if it was not given."""
+        value = self.reference(name, column)
+        return math.nan if value is None else value
+
     def lines(self, column: str) -> dict[str, float]:
         """All references for a column, by name."""
         return {
