@@ -274,7 +274,7 @@ SGD momentum=-1 | command line: weight_optimizer.momentum = -1.0 | change its va
 ./mine.py:unregistered | command line: TARGET = './mine.py:unregistered' | --kind
 ./mine.py:first edge=x | command line: discretization.edge = 'x' | write one such as 0
 ./choosy.py:second | command line: relaxation.share = 2.0 | lower it
-gap batches=0 | command line: measure.batches = 0 | raise it
+gap batches=0 | command line: measure.batches = 0 | use 1 or more
 gap batch=1 | command line: measure.batch = 1 | did you mean batches?
 ./mine.py:first --kind space | command line: space.name = './mine.py:first' | name a s
 """

@@ -380,7 +380,11 @@ def test_an_optimizer_that_averages_is_refused(tmp_path: Path) -> None:
             "chanels = 2",
             r"tiny\.toml: network\.chanels = 2: .* did you mean channels",
         ),
-        ("channels = 2", "", r"tiny\.toml: network\.channels: is missing; add network\.channels"),
+        (
+            "channels = 2",
+            "",
+            r"tiny\.toml: network\.channels: is missing; add channels = VALUE in network",
+        ),
         ("[network]", "[netwrk]", r"tiny\.toml: netwrk.*did you mean network"),
         ('"digits"', '"digit"', r"tiny\.toml: data\.name = 'digit': .*did you mean digits"),
         ('"SGD"', '"SGDD"', r"tiny\.toml: optimizer\.name = 'SGDD': .*did you mean SGD"),

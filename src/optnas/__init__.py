@@ -66,9 +66,9 @@ if TYPE_CHECKING:
     from optnas.search.api import measure as measure
     from optnas.search.api import resume as resume
     from optnas.search.api import run as run
-    from optnas.search.api import settings_of as settings_of
     from optnas.search.exam import Subject as Subject
     from optnas.search.exam import examine as examine
+    from optnas.search.given import settings_of as settings_of
     from optnas.search.modules import network as network
     from optnas.search.modules import supernet as supernet
     from optnas.search.session import Session as Session
@@ -125,8 +125,9 @@ _HOME = {
         "report.declared": ("study",),
         "report.epochs": ("plot_runs",),
         "report.run": ("Run",),
-        "search.api": ("load", "measure", "resume", "run", "settings_of"),
+        "search.api": ("load", "measure", "resume", "run"),
         "search.exam": ("Subject", "examine"),
+        "search.given": ("settings_of",),
         "search.modules": ("network", "supernet"),
         "search.session": ("Session",),
         "search.standalone.cell": ("train",),

@@ -428,7 +428,7 @@ def supply(
     try:
         return factory(**built, **{k: v for k, v in offered.items() if k in parameters})
     except UserError as error:
-        if error.key not in settings:
+        if error.key not in settings or error.where != COMMAND_LINE:  # a file's keys are its own
             raise
         # A component does not know where it stands: it names its own setting.
         raise error.below(section) from error

@@ -23,6 +23,7 @@ from optnas.data.sets.base import Dataset
 from optnas.data.splits import read_split
 from optnas.optimizers.adapter import build
 from optnas.optimizers.schedules.common import Schedule
+from optnas.search.given import settings_of
 from optnas.search.settings.check import algorithm_of
 from optnas.search.settings.model import Settings
 from optnas.spaces import Architecture, Space, build_space
@@ -200,8 +201,6 @@ def build_state(settings: Settings | Mapping[str, Any]) -> SearchState:
         UserError: a setting is wrong, or there is no such device.
     """
     if not isinstance(settings, Settings):
-        from optnas.search.api import settings_of
-
         settings = settings_of(settings)
     device = pick_device(settings.run.device)
     if settings.supernet.precision == "tf32" and device.type != "cuda":

@@ -111,7 +111,7 @@ class Settings:
 
     def of(self, share: float, seed: int, folder: Path | None) -> RunSettings:
         """The settings of one training."""
-        from optnas.search.api import settings_of
+        from optnas.search.given import settings_of
 
         return settings_of(
             {
