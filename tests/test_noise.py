@@ -239,7 +239,7 @@ def test_what_was_measured_too_late_is_not_compared_at_a_level() -> None:
 JUDGED = [quantity for quantity, says in compared.QUANTITIES.items() if says]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_what_is_judged_does_not_see_the_scales_of_single_filters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ def official() -> None:
         pytest.skip("OPTNAS_DATA has no official table, or not CIFAR-10")
 
 
+@pytest.mark.slow
 def test_documents_quote_the_rebuilt_numbers(module: ModuleType, official: None) -> None:
     results = module.Results()
     for document in module.DOCUMENTS:
@@ -77,6 +78,7 @@ def test_the_ledger_can_be_checked_by_hand(module: ModuleType, official: None) -
     assert "*explanations*" in told
 
 
+@pytest.mark.slow
 def test_the_talk_s_own_eigenvalue_is_drawn_where_it_was_recorded(
     module: ModuleType, official: None
 ) -> None:
@@ -182,6 +184,7 @@ def test_the_end_of_the_study_is_told(
     assert ("The study has ended; what stays open: C1, C2, C3." in told) == ended
 
 
+@pytest.mark.slow
 def test_further_runs_are_judged_but_not_by_the_primary_claims(
     module: ModuleType, official: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
