@@ -191,8 +191,8 @@ def test_processes_end_where_no_descriptor_tells_of_it(
     running = engine.start(Job(tmp_path, {}, 1))
     assert engine.wait([running], 0.3) == {}
     assert 0.3 <= time.monotonic() - began < 30
-    engine.interrupt(running)
-    assert engine.wait([running], 60) == {running: f"signal {signal.SIGINT}"}
+    running.process.terminate()  # SIGINT may be ignored here: pytest or its caller may ignore it
+    assert engine.wait([running], 60) == {running: f"signal {signal.SIGTERM}"}
 
 
 def test_as_many_runs_at_a_time_as_cores_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
