@@ -11,11 +11,11 @@ every run's name. tests/test_results.py compares documents and records.
 from __future__ import annotations
 
 import collections
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -91,20 +91,23 @@ class Source:
     seeds: int
     table: str = "official"
 
-    @cached_property
+    @functools.cached_property
     def ended(self) -> dict[int, list[RunFolder]]:
         """By seed the runs of whole blocks, those that diverged among them, seeds ascending.
 
-        A block that is not whole holds up those after it: come late, it would change an E at which
-        a claim had been decided.
+        A block that is not whole, or not there, holds up those after it: come late, it would change
+        an E at which a claim had been decided.
         """
         by_seed = {
             seed: [run for run in runs if _status(run) in FINISHED]
             for seed, runs in sorted(self._recorded.items())
         }
-        return dict(itertools.takewhile(lambda each: len(each[1]) == self.block, by_seed.items()))
+        whole = {seed: runs for seed, runs in by_seed.items() if len(runs) == self.block}
+        first = min(by_seed, default=0)
+        numbered = itertools.takewhile(whole.__contains__, itertools.count(first))
+        return {seed: whole[seed] for seed in numbered}
 
-    @cached_property
+    @functools.cached_property
     def _recorded(self) -> dict[int, list[RunFolder]]:
         found: dict[int, list[RunFolder]] = collections.defaultdict(list)
         for run in find_runs(HERE / self.study) if (HERE / self.study).is_dir() else ():
@@ -114,9 +117,11 @@ class Source:
     @property
     def held_up(self) -> list[int]:
         """The first seed whose block is not whole, and those recorded after it."""
-        return sorted(self._recorded.keys() - self.ended.keys())
+        later = self._recorded.keys() - self.ended.keys()
+        first = max(self.ended) + 1 if self.ended else min(self._recorded, default=0)
+        return sorted({first, *later}) if later else []
 
-    @cached_property
+    @functools.cached_property
     def runs(self) -> list[RunFolder]:
         """The runs of whole blocks that are done, seeds ascending."""
         return [run for runs in self.ended.values() for run in runs if _status(run) == "done"]
@@ -153,6 +158,7 @@ def judged(
     return judge(table_of([*ended, *more]), claims, lines)
 
 
+@functools.cache
 def own_runs(study: str) -> dict[int, list[str]]:
     """By seed the names of the runs of a study that the confirming one does not have."""
     of_blocks, found = load_study(SHIN.study).runs, collections.defaultdict(list)
@@ -173,7 +179,7 @@ def own_records(study: str) -> dict[str, RunFolder]:
 class Results:
     """What the records say, computed once."""
 
-    @cached_property
+    @functools.cached_property
     def runs(self) -> list[RunFolder]:
         """The runs at Shin's own settings that are shown.
 
@@ -181,7 +187,7 @@ class Results:
         """
         return [run for run in SHIN.runs + self.further if _status(run) == "done"]
 
-    @cached_property
+    @functools.cached_property
     def further(self) -> list[RunFolder]:
         """The runs of `FURTHER` alone, of seeds that are whole there; diverged ones among them."""
         if not (recorded := own_records(FURTHER)):
@@ -190,13 +196,13 @@ class Results:
         whole = [names for names in own_runs(FURTHER).values() if ended.keys() >= {*names}]
         return [ended[name] for names in whole for name in names]
 
-    @cached_property
+    @functools.cached_property
     def lost(self) -> list[RunFolder]:
         """The runs that diverged."""
         of_blocks = [run for runs in SHIN.ended.values() for run in runs]
         return [run for run in of_blocks + self.further if _status(run) != "done"]
 
-    @cached_property
+    @functools.cached_property
     def blocks(self) -> int:
         """Whole blocks of the confirming study."""
         return len(SHIN.ended)
@@ -206,17 +212,17 @@ class Results:
         """Whether every block of the plan is whole."""
         return self.blocks == SHIN.seeds
 
-    @cached_property
+    @functools.cached_property
     def frame(self) -> pd.DataFrame:
         """The tidy table of these runs; only where there are some."""
         return table_of(self.runs)
 
-    @cached_property
+    @functools.cached_property
     def material(self) -> Material:
         """What figures are made of; only where there are runs."""
         return material_of(self.frame, self.runs, data_folder(None))
 
-    @cached_property
+    @functools.cached_property
     def figures(self) -> dict[str, Drawn]:
         """The figures that have runs, by name; F4 is drawn from arrays, see `main`."""
         if not self.runs:
@@ -251,7 +257,7 @@ class Results:
             self.material, runs=runs, selection=Selection(runs, np.ones(len(runs), bool), {})
         )
 
-    @cached_property
+    @functools.cached_property
     def findings(self) -> list[Finding]:
         """The whole ledger: the primary claims count the blocks alone, whatever else is there."""
         if not self.further:
@@ -263,7 +269,7 @@ class Results:
         """The finding of a claim, None while no block is whole."""
         return next((each for each in self.findings if each.id == name), None)
 
-    @cached_property
+    @functools.cached_property
     def worlds(self) -> dict[str, Finding]:
         """The findings of conclusions 1 and 3 in the other worlds."""
         return {
@@ -272,7 +278,7 @@ class Results:
             for finding in judged(source, [f"W1{letter}", f"W3{letter}"])
         }
 
-    @cached_property
+    @functools.cached_property
     def pilot(self) -> dict[str, Finding]:
         """The contrasts of C1 and C3 on the pilot, which was seen before they were written."""
         third = find_claim("C3")

@@ -170,6 +170,10 @@ def test_a_block_that_is_not_whole_holds_up_those_after_it(
     assert module.progress(results).endswith(
         " The block of seed 9 is not whole, which holds up seed 10."
     )
+    for run in module.SHIN._recorded[9]:  # of which nothing at all is there
+        shutil.rmtree(run.path)
+    monkeypatch.setattr(module, "SHIN", dataclasses.replace(module.SHIN))
+    assert (list(module.SHIN.ended), module.SHIN.held_up) == ([8], [9, 10])
 
 
 @pytest.mark.parametrize("ended", [True, False])
