@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ ALLOWED_SKIPS = {
     for line in Path(__file__).with_name("allowed_skips.txt").read_text().splitlines()
     if line and not line.startswith("#")
 }
+# Of a test with more cases than these, `make check` takes as many, evenly spread.
+CASES_IN_CHECK = 4
 _unexpected: list[str] = []
 
 
@@ -40,6 +43,19 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "done"
     api.run(TINY | {"search.epochs": 1}, out=out)
     return out
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if not any(item.get_closest_marker(tier) for tier in ("slow", "thorough")):
+            tests[item.nodeid.partition("[")[0]].append(item)
+    for cases in tests.values():
+        taken = {place * len(cases) // CASES_IN_CHECK for place in range(CASES_IN_CHECK)}
+        if len(cases) > CASES_IN_CHECK:
+            for place in set(range(len(cases))) - taken:
+                cases[place].add_marker("thorough")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -913,8 +913,18 @@ def test_two_machines_numbers_are_not_mixed_in_a_record(
     assert "from epoch 1 on (valid_loss)" in told
     refused(told, "command line: --to", "export to another folder, or remove the record")
     assert snapshot(records) == before
-    # A record that was not written whole is completed.
+    # Nor is any other record written before, whichever of the runs is refused.
     run.epochs.write_text(text)
+    for other, each in itertools.permutations(find_runs(out), 2):
+        shutil.move(records / other.path.name, tmp_path / "aside")
+        before, whole = snapshot(records), each.epochs.read_text()
+        each.epochs.write_text(re.sub(r'"valid_loss": [\d.]+', '"valid_loss": 9.5', whole))
+        assert command("study", "export", name, "--out", str(out), "--to", str(records)) == 2
+        assert "has other numbers than" in capsys.readouterr().err
+        assert snapshot(records) == before
+        each.epochs.write_text(whole)
+        shutil.move(tmp_path / "aside", records / other.path.name)
+    # A record that was not written whole is completed.
     record = RunFolder(records / run.path.name)
     record.result.unlink()
     assert study.export(name, out, records) == ([run.path.name], 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from optnas.base.columns import OF_MEASURES
@@ -32,7 +33,8 @@ def export(
 ) -> tuple[list[str], int]:
     """Copy the finished runs of a study as records.
 
-    To a record that exists already only measurements are added, as `copy_record` says.
+    To a record that exists already only measurements are added, as `copy_record` says. Whatever is
+    refused is refused before the first record is written.
 
     Args:
         study: a shipped name, or the path of a study.
@@ -60,8 +62,8 @@ def export(
             finished[name] = run
     require_record([run for run in runs.values() if run.config.exists()])
     _check_measured(arrays, finished.values())
-    changed = [name for name, run in finished.items() if copy_record(run, there[name].path, arrays)]
-    return changed, len(finished)
+    records = {name: _record(run, there[name], arrays) for name, run in finished.items()}
+    return [name for name, record in records.items() if record.write()], len(finished)
 
 
 def _check_apart(out: Path, to: Path, both: tuple[Mapping[str, RunFolder], ...]) -> None:
@@ -107,8 +109,32 @@ def copy_record(run: RunFolder, target: Path, arrays: Iterable[str] = ()) -> boo
         UserError: a file of the run or the record is damaged, the record has other numbers, or the
             target cannot be written.
     """
+    return _record(run, RunFolder(target), arrays).write()
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What is to change in the folder of a record: files by their new content, and arrays to go."""
+
+    path: Path
+    files: Mapping[str, bytes]
+    gone: Collection[Path]
+
+    def write(self) -> bool:
+        with writing("here", key="--to", path=self.path):
+            for name, content in self.files.items():
+                path = self.path / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_bytes(path, content)
+            for path in self.gone:
+                path.unlink(missing_ok=True)
+        return bool(self.files)
+
+
+def _record(run: RunFolder, there: RunFolder, arrays: Iterable[str]) -> _Record:
+    """Look at a run and its record, and write nothing."""
     check_readable(run)
-    there, labels = RunFolder(target), set(arrays)
+    labels = set(arrays)
     files = _settings_and_epochs(run, there)
     gone: set[str] = set()
     for label in run.measures.labels():
@@ -125,18 +151,12 @@ def copy_record(run: RunFolder, target: Path, arrays: Iterable[str] = ()) -> boo
                 gone.discard(line["arrays"])
                 held = (run.measures.path / line["arrays"]).read_bytes()
                 files[f"measures/{line['arrays']}"] = held
-    changed = False
-    for name, content in files.items():
-        path = target / name
-        if path.exists() and path.read_bytes() == content:
-            continue
-        changed = True
-        with writing("here", key="--to", path=target):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(path, content)
-    for name in gone:
-        (there.measures.path / name).unlink(missing_ok=True)
-    return changed
+    new = {name: content for name, content in files.items() if _holds(there.path / name) != content}
+    return _Record(there.path, new, [there.measures.path / name for name in gone])
+
+
+def _holds(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
 
 
 def _settings_and_epochs(run: RunFolder, there: RunFolder) -> dict[str, bytes]:
