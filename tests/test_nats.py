@@ -28,6 +28,7 @@ from optnas.spaces import NAS_BENCH_201, tables
 from optnas.spaces.tables import Question, Table, load_table, nats, nats_archive
 from optnas.spaces.tables.coverage import Coverage
 from optnas.spaces.tables.nats_archive import COVERAGE, Summary, read_archive
+from optnas.spaces.tables.noise import noise_floor
 
 SAMPLE = Path(os.environ.get("OPTNAS_DATA", "")) / "nas-bench-201/official-sample" / archive.NAME
 CELLS = (0, 7, 284, 15_624)
@@ -223,6 +224,9 @@ def test_a_whole_table_is_like_any_other(tmp_path: Path, home: Path) -> None:
     assert table.spread(NAS_BENCH_201.architecture_at(4), ask) == 0.25
     assert table.spread(NAS_BENCH_201.architecture_at(5), ask) is None
     assert table.count(NAS_BENCH_201.architecture_at(5), ask) == 1
+    # A cell of one trial tells nothing of the noise floor, and hides it no more.
+    (_, of_good), (_, of_all) = noise_floor(table, ask)
+    assert (of_good, of_all) == pytest.approx((0.25, 0.25))
     result = api.run(TINY | {"benchmark.table": "nats-tss"}, out=tmp_path / "run")
     told = result["benchmark"]
     assert (told["table"], told["split"], told["epochs"]) == ("nats-tss", "test", 200)

@@ -84,7 +84,7 @@ def describe_alpha(
     - ``alpha_margin``: mean over edges of the largest minus the second largest p.
     - ``alpha_displacement``: Euclidean norm of alpha minus its initial value;
       ``alpha_displacement_centred``: of the same without the mean of each row.
-    - ``skips``, ``nones``: edges of the architecture that carry the identity, or nothing.
+    - ``skips``, ``nones``: edges of the architecture whose operation is skip, or none.
 
     Args:
         alpha_EO: architecture parameters.

@@ -17,15 +17,16 @@ def noise_floor(table: Table, question: Question) -> Noise:
 
     Returns:
         What the table's file declares for the data set; else the root mean square of the deviations
-        over trials, of cells above the median and of all, equal cells counted once; nothing where
-        neither is known.
+        over trials, of cells above the median and of all that were trained more than once, equal
+        cells counted once; nothing where neither is known.
     """
     measured = table.ask(question)
     if question.dataset in table.noise:
         return table.noise[question.dataset]
-    if measured.spread is None or np.isnan(measured.spread).any():
+    if measured.spread is None or np.isnan(measured.spread).all():
         return ()
-    accuracy_N, spread_N = np.unique(np.stack([measured.accuracy, measured.spread]), axis=1)
+    both = np.stack([measured.accuracy, measured.spread])
+    accuracy_N, spread_N = np.unique(both[:, ~np.isnan(measured.spread)], axis=1)
     median = float(np.median(accuracy_N))
     return tuple(
         (level, float(np.sqrt(np.mean(spread_N[accuracy_N >= level] ** 2))))
