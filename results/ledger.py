@@ -92,17 +92,18 @@ def _part(part: PartFinding, finding: Finding) -> str:
     kind = "" if part.primary else ", decides nothing"
     if not part.n:
         return f"- **{part.name}**{kind}: not testable, {part.missing}."
-    p = min(1.0, 2 * min(part.p_for, part.p_against))
-    evidence = f"p {p_in_words(p)}"
+    evidence = f", p {p_in_words(part.p_for)} for and {p_in_words(part.p_against)} against it"
     if part.scale is not None:
-        evidence = f"E {part.e:.3g} now, {evidence}"
-    judged = "computed" if finding.role == "computed" else part.verdict
+        evidence = f", E {part.e:.3g} now{evidence}"
+    judged = part.verdict
+    if finding.role == "computed":  # a value of a formula: nothing is tested
+        judged, evidence = "computed", ""
     arms = "; ".join(f"**{arm.mean:.4g}** {arm.arm}" for arm in part.arms)
     level = f" ({part.of_level})" if part.of_level else ""
     means = f"\n  Means{level}: {arms}." if arms else ""
     unit = f" {part.unit}" if part.unit else ""
     return (
         f"- **{part.name}**{kind}: {part.effect:+.4g}{unit} {ends(part)}, n = {part.n}, "
-        f"claim {part.hypothesis}, {evidence}: {judged}.{means}\n  "
+        f"claim {part.hypothesis}{evidence}: {judged}.{means}\n  "
         f"Contrasts {by_seed(part)}."
     )

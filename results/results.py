@@ -1,6 +1,7 @@
 """docs/results*.md and the conclusions in README, from the records of results/.
 
-optnas study export NAME --out RUNS --to results/NAME     for each study that has new runs
+optnas study export NAME --out RUNS --to results/NAME     for each study that has new runs;
+                               --arrays landscape for optdarts-cpu and optdarts-cpu-figures
 python results/results.py      rewrite the built parts, redraw docs/images/results-*
 
 Only whole blocks count: the runs of a seed are quoted once all of them, and of every seed before

@@ -17,6 +17,7 @@ from test_families import BLOCK, confirming, world
 from tidy import study
 from topics import script
 
+from optnas.analysis.claims.findings import PartFinding
 from optnas.analysis.claims.judge import judge
 from optnas.base.records import find_runs
 from optnas.base.toml import dump_toml
@@ -72,10 +73,28 @@ def test_the_ledger_can_be_checked_by_hand(module: ModuleType, official: None) -
             assert len(numbers) == part.n
             values = [float(number.rstrip(".")) for number in numbers]
             assert sum(values) / part.n == pytest.approx(part.effect, rel=2e-3, abs=1e-3)
+        if finding.role == "computed":
+            assert " for and " not in section
+        elif finding.verdict != "not testable":
+            deciding = [part for part in finding.parts if part.primary]
+            enough = 6 if max(part.n for part in deciding) >= 6 else 1
+            ps = [_one_sided(section, part) if part.n >= enough else (1, 1) for part in deciding]
+            k, against = len(ps), sorted(q for _, q in ps)
+            simes = min(k * q / j for j, q in enumerate(against, start=1))
+            by_hand = min(1, 2 * min(max(p for p, _ in ps), simes))
+            assert by_hand == pytest.approx(finding.p, abs=2e-3 * k)
     told = module.corrected(results)
     n = results.blocks
     assert f"With n = {n} the smallest p is" in told
     assert "*explanations*" in told
+
+
+def _one_sided(section: str, part: PartFinding) -> tuple[float, float]:
+    """The two p-values of a part as the page tells them."""
+    number = r"(?:< )?([\d.]+)"
+    told = rf"- \*\*{re.escape(part.name)}\*\*.*p {number} for and {number} against it"
+    ((p_for, p_against),) = re.findall(told, section)
+    return float(p_for), float(p_against)
 
 
 @pytest.mark.slow

@@ -398,6 +398,10 @@ def test_a_grid_may_have_seeds_of_its_own(tmp_path: Path) -> None:
     assert (len(runs), found.declared) == (7, 8)
     assert [run.settings.measures["gap"].at for run in runs[:2]] == [[1], []]
     assert runs[0].label == "Adam, seed 2"
+    # A label that a later grid gives to such a point takes nothing of it.
+    grid += '[[grid]]\nseeds = [2]\nweight_optimizer = [{ name = "Adam", label = "mine" }]\n'
+    run = next(iter(load_study(tiny_study(tmp_path, "[1, 3]", grid)).runs.values()))
+    assert (run.label, run.settings.measures["gap"].at) == ("mine, seed 2", [1])
 
 
 @pytest.mark.thorough

@@ -186,11 +186,13 @@ class DeclaredStudy:
         """Every pair of arms within seeds.
 
         Args:
-            by: axes whose values make the arms; default: all of them.
+            by: axes whose values make the arms; default: all of them together, or of a study of
+                more than twelve arms each by itself.
             responses: such as ``accuracy``, ``auc accuracy`` or ``train_loss``; default: the
-                benchmark's accuracy of the derived cell, and the supernet's.
-            to: also write compare.csv, .tex, .pdf and .png into this folder; axes, responses and
-                the table that are asked for are part of the name.
+                benchmark's accuracy of the derived cell, the supernet's, and that of trained cells
+                where there are any.
+            to: also write compare.csv, .tex, .pdf, .png and .svg into this folder; axes, responses
+                and the table that are asked for are part of the name.
             **options: as of `optnas.study.compare`.
 
         Returns:

@@ -11,12 +11,12 @@
 An axis is a dotted key, or a whole section, with a list of values. A grid is the product of its
 axes; the study is the union of its grids, each point under every seed. A section that is a value of
 an axis may have a ``label``: what it is called in tables and pictures, and no setting. Points that
-resolve to the same settings are one run, the first of them. A grid may have ``seeds`` of its own;
-grids that follow each other with the same seeds are run together, seed by seed. ``rates`` of a grid
-names a learning-rate arm: claims are judged at its rates on their own. ``timeout`` of the
-study, in seconds, ends an execution of a run that takes longer. A table ``[engine.NAME]`` holds
-settings of an engine, for whoever runs the study with it. A run may follow another of the study,
-as those of the algorithm ``replay`` do; that one is run first.
+resolve to the same settings are one run, measured as the first of them says. A grid may have
+``seeds`` of its own; grids that follow each other with the same seeds are run together, seed by
+seed. ``rates`` of a grid names a learning-rate arm: claims are judged at its rates on their own.
+``timeout`` of the study, in seconds, ends an execution of a run that takes longer. A table
+``[engine.NAME]`` holds settings of an engine, for whoever runs the study with it. A run may follow
+another of the study, as those of the algorithm ``replay`` do; that one is run first.
 """
 
 from __future__ import annotations
@@ -161,8 +161,10 @@ def study_of(
         follows = "" if driver is None else driver.hash[:ID_LENGTH]
         run = PlannedRun(resolved.hash[:ID_LENGTH], resolved, point, labels, follows)
         known = runs.get(run.id)
-        if known is None or (labels and not known.labels):
+        if known is None:
             runs[run.id] = run
+        elif labels and not known.labels:  # the measures stay those of the first
+            runs[run.id] = replace(run, settings=known.settings)
         elif labels:
             runs[run.id] = _labelled_by_both(known, run, where)
         if arm:
