@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import torch
@@ -211,14 +213,27 @@ def captured(step: Callable[[], Score]) -> Callable[[], Score]:
     except UserError:
         raise
     except RuntimeError as error:
-        reason = str(error).splitlines()[0][:120]
-        raise UserError(f"a CUDA graph cannot record the step ({reason})", **ASKED) from error
+        raise UserError(f"a CUDA graph cannot record the step ({_why(error)})", **ASKED) from error
 
     def replay() -> Score:
         recorded.replay()
         return score
 
     return replay
+
+
+def _why(error: BaseException) -> str:
+    """The first of what was raised one upon the other, and the last line outside torch in it.
+
+    What ends a recording complains in its turn that something had failed.
+    """
+    while error.__context__ is not None:
+        error = error.__context__
+    torchs = str(Path(torch.__file__).parent)
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if not frame.filename.startswith(torchs)]
+    at = f", at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
+    return f"{str(error).partition(chr(10))[0][:120]}{at}"
 
 
 def check_stepper(state: SearchState) -> None:
