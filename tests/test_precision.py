@@ -175,7 +175,7 @@ STATEMENTS = [
 
 
 def test_a_program_may_have_said_how_products_are_formed() -> None:
-    """By either generation of torch's switches; in a process of its own, which keeps what it said."""
+    """By either generation of torch's switches; in a process that keeps what it said."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", STATED.format(stated=STATEMENTS)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},

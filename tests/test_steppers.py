@@ -117,6 +117,8 @@ def test_a_graph_needs_a_gpu() -> None:
 
 
 SGD = {"name": "SGD", "momentum": 0.9}
+
+
 def test_a_refused_recording_tells_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     """What ends a recording complains of it, in the place of what had failed."""
 

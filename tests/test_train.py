@@ -25,8 +25,8 @@ from optnas.base.records import RunFolder
 from optnas.base.seeds import named_generator
 from optnas.base.toml import dump_toml, parse_toml
 from optnas.cli.printing.training import print_start, print_trained
-from optnas.search.checkpoints import read_content
 from optnas.search import state as state_module
+from optnas.search.checkpoints import read_content
 from optnas.search.settings.layers import Layer
 from optnas.search.standalone.cell import Epoch, summary, tables_say
 from optnas.search.standalone.found import find, plan

@@ -103,10 +103,10 @@ def exactly(threads: int, *, tf32: bool = False) -> Iterator[None]:
 def multiplying(*, tf32: bool) -> Iterator[None]:
     """Let torch multiply float32 numbers as such inside the block, whatever the program has said.
 
-    Torch has a switch for all products, one for those of a library and one for each kind of product;
-    one that says "none" follows those above it. What it has of older ones (``allow_tf32``,
-    `torch.set_float32_matmul_precision`) sets these, and cannot be read where they were set apart,
-    as in the block. A kind of product gets a value of its own only where it had one: that of
+    Torch has a switch for all products, one for those of each library and one for each kind; one
+    that says "none" follows those above it. The older ones (``allow_tf32``,
+    `torch.set_float32_matmul_precision`) set these, and cannot be read where they were set apart,
+    as in the block. A kind of product is given a value only where it had one of its own: that of
     convolutions on a GPU begins with one that nobody can set again.
 
     Args:

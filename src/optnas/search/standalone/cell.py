@@ -240,9 +240,7 @@ def document_of(planned: Plan, parts: Parts) -> dict[str, Any]:
     }
 
 
-def _note_start(
-    folder: Path, document: Mapping[str, Any], environment: Mapping[str, Any]
-) -> None:
+def _note_start(folder: Path, document: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
     """Write what is trained, and join this start to the earlier ones."""
     place = folder / "environment.json"
     starts = RunFolder(folder).read_starts()
