@@ -117,10 +117,11 @@ def multiplying(*, tf32: bool) -> Iterator[None]:
     """
     import torch
 
-    every, cudnn, mkldnn = torch.backends, torch.backends.cudnn, torch.backends.mkldnn
+    every: Any = torch.backends  # its stubs lack these attributes
+    cudnn, mkldnn = every.cudnn, every.mkldnn
     gpu, cpu = "tf32" if tf32 else "ieee", "ieee"
-    kinds: list[tuple[Any, str]] = [
-        *((kind, gpu) for kind in (cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul)),
+    kinds = [
+        *((kind, gpu) for kind in (cudnn.conv, cudnn.rnn, every.cuda.matmul)),
         *((kind, cpu) for kind in (mkldnn.conv, mkldnn.rnn, mkldnn.matmul)),
     ]
     said = every.fp32_precision
