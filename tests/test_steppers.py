@@ -130,7 +130,12 @@ def test_a_refused_recording_tells_its_cause(monkeypatch: pytest.MonkeyPatch) ->
             raise RuntimeError("operation failed due to a previous error during capture\nlines")
 
     def step() -> Score:
+        with contextlib.suppress(KeyError):
+            raise KeyError("is another thing")
         raise RuntimeError("Cannot copy between CPU and CUDA tensors\nCUDA kernel errors might")
+
+    def refuses() -> Score:
+        steppers.cannot("asks for further train batches")
 
     def through_torch() -> Score:
         return torch.zeros(2) @ torch.zeros(3)  # type: ignore[return-value]
@@ -138,7 +143,7 @@ def test_a_refused_recording_tells_its_cause(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
     monkeypatch.setattr(torch.cuda, "graph", recording)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: None)
-    line = step.__code__.co_firstlineno + 1
+    line = step.__code__.co_firstlineno + 3
     with pytest.raises(UserError) as caught:
         steppers.captured(step)
     assert str(caught.value) == (
@@ -147,6 +152,8 @@ def test_a_refused_recording_tells_its_cause(monkeypatch: pytest.MonkeyPatch) ->
     )
     with pytest.raises(UserError, match=r"inconsistent tensor size.*, at test_steppers\.py:"):
         steppers.captured(through_torch)
+    with pytest.raises(UserError, match="the step asks for further train batches, which a CUDA"):
+        steppers.captured(refuses)
 
 
 LEVELS: dict[str, tuple[str, dict[str, Any], str | None]] = {

@@ -207,13 +207,20 @@ def captured(step: Callable[[], Score]) -> Callable[[], Score]:
         UserError: the step reads a number of the GPU or sends one.
     """
     recorded = torch.cuda.CUDAGraph()
+    cause: Exception | None = None
     try:
         with torch.cuda.graph(recorded, stream=torch.cuda.current_stream()):
-            score = step()
-    except UserError:
-        raise
+            try:
+                score = step()
+            except Exception as error:
+                cause = error
+                raise
     except RuntimeError as error:
-        raise UserError(f"a CUDA graph cannot record the step ({_why(error)})", **ASKED) from error
+        # What ends a recording complains in its turn, in the place of what had failed.
+        cause = cause or error
+        if isinstance(cause, UserError):
+            raise cause from None
+        raise UserError(f"a CUDA graph cannot record the step ({_why(cause)})", **ASKED) from cause
 
     def replay() -> Score:
         recorded.replay()
@@ -222,13 +229,8 @@ def captured(step: Callable[[], Score]) -> Callable[[], Score]:
     return replay
 
 
-def _why(error: BaseException) -> str:
-    """The first of what was raised one upon the other, and the last line outside torch in it.
-
-    What ends a recording complains in its turn that something had failed.
-    """
-    while error.__context__ is not None:
-        error = error.__context__
+def _why(error: Exception) -> str:
+    """What it says, and the last line outside torch that led to it."""
     torchs = str(Path(torch.__file__).parent)
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if not frame.filename.startswith(torchs)]
