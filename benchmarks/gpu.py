@@ -7,7 +7,8 @@ half. The images are noise: what they show costs nothing. A row is the first epo
 `optnas search` trains it, by `optnas.search.session.Session`: drawing its random numbers, 391 steps
 of each level, recording the CUDA graph if there is one, then what the record says (a pass over the
 validation half, alpha's Hessian). Loading the images, checkpoints and other measures are left
-out. Memory is the largest that torch's allocator held for tensors.
+out. Memory: the largest of all tensors together, the largest that torch's allocator held for them,
+and what is then used of the card, as its driver says, by all processes.
 
 With ``--peer`` a checkout of SmoothDARTS (xiangning-chen/SmoothDARTS): its own NAS-Bench-201
 network on the same card in the same process, stepped as its train_search.py does, with the cuDNN
@@ -126,7 +127,7 @@ def measured(settings: Settings) -> dict[str, Any]:
         trained = time.perf_counter()
         session.measure()
         ended = time.perf_counter()
-        memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+        memory = memory_of(device)
     steps = -(-settings.data.train_size // settings.search.batch_size)
     return {
         "algorithm": settings.algorithm.name,
@@ -135,8 +136,22 @@ def measured(settings: Settings) -> dict[str, Any]:
         "step_ms": 1e3 * (trained - began) / steps,
         "epoch_seconds": ended - began,
         "record_seconds": ended - trained,
-        "peak_mib": None if memory is None else memory / 2**20,
+        **memory,
     }
+
+
+def memory_of(device: torch.device) -> dict[str, float | None]:
+    """Three answers in MiB: of tensors, of what torch's allocator held for them, of the card.
+
+    The last is what the driver has given away: to this process (its context and libraries too) and
+    to all others.
+    """
+    told: list[float | None] = [None, None, None]
+    if device.type == "cuda":
+        free, whole = torch.cuda.mem_get_info(device)
+        held = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
+        told = [each / 2**20 for each in (*held, whole - free)]
+    return dict(zip(("peak_mib", "reserved_mib", "card_mib"), told, strict=True))
 
 
 def peer_ms(checkout: Path, channels: int, cells: int, device: str, steps: int) -> float:
@@ -200,7 +215,9 @@ def main() -> None:
     if arguments.peer:
         result["peer_ms"] = peer_ms(arguments.peer, 16, 5, "cuda", PEER_STEPS)
         print(f"SmoothDARTS' own network: {result['peer_ms']:.1f} ms per step")
-    print(f"{'algorithm':<14}{'stepper':<9}{'precision':<11}{'ms/step':>9}{'s/epoch':>9}{'MiB':>8}")
+    print(
+        f"{'algorithm':<14}{'stepper':<9}{'precision':<11}{'ms/step':>9}{'s/epoch':>9}{'MiB':>8}{'held':>8}{'card':>8}"
+    )
     for algorithm in arguments.algorithms:
         for stepper in arguments.steppers:
             for precision in arguments.precisions:
@@ -209,7 +226,8 @@ def main() -> None:
                 result["rows"].append(row)
                 print(
                     f"{algorithm:<14}{stepper:<9}{precision:<11}{row['step_ms']:9.2f}"
-                    f"{row['epoch_seconds']:9.2f}{row['peak_mib']:8.0f}",
+                    f"{row['epoch_seconds']:9.2f}{row['peak_mib']:8.0f}"
+                    f"{row['reserved_mib']:8.0f}{row['card_mib']:8.0f}",
                     flush=True,
                 )
                 if arguments.json:

@@ -9,6 +9,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+import torch
 from cases import command, environment
 
 import optnas
@@ -70,6 +71,38 @@ def test_an_old_package_no_folder_a_full_disk(
     assert wrong(checks)["versions"] == "numpy is 1.0, and optnas needs numpy>=1.26"
     assert checks["versions"]["remedy"] == 'pip install "numpy>=1.26"'
     assert {"device", "data", "disk", "search"} < set(wrong(checks))
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "told"),
+    [
+        ("cpu", None, []),
+        ("cpu", "", []),
+        ("auto", None, ["there is an NVIDIA driver, and torch, which is built without CUDA, sees"]),
+        ("auto", "", ["CUDA_VISIBLE_DEVICES= hides every GPU"]),
+        ("auto", "-1", ["CUDA_VISIBLE_DEVICES=-1 hides every GPU"]),
+        ("auto", "0", ["there is an NVIDIA driver, and torch, which is built without CUDA, sees"]),
+    ],
+)
+def test_a_driver_whose_gpus_torch_does_not_see(
+    device: str,
+    visible: str | None,
+    told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Nothing is wrong where none was asked for; a variable may be why."""
+    (tmp_path / "version").touch()
+    monkeypatch.setattr(doctor, "NVIDIA", tmp_path / "version")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    first, *others = doctor._device(device)
+    assert first.state == "ok"
+    assert [each.state for each in others] == ["wrong"] * len(told)
+    assert all(each.seen.startswith(start) for each, start in zip(others, told, strict=True))
 
 
 @pytest.mark.thorough

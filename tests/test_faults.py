@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib.util
+import itertools
 import os
 import sys
 import time
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +28,13 @@ from optnas.base.records import RunFolder
 from optnas.base.registry import supply
 from optnas.base.toml import dump_toml
 from optnas.cli.printing.study import print_plan
+from optnas.measures.evaluation import Score
 from optnas.search import api, loop, words
+from optnas.search.draws import StepDraws
 from optnas.search.session import Session
+from optnas.search.state import SearchState
+from optnas.search.steppers import STEPPERS, Step
+from optnas.study import timing
 from optnas.study.declare import PlannedRun, load_study
 from optnas.study.folder import prepare
 from optnas.study.starts import StartLog
@@ -224,6 +232,32 @@ def test_a_plan_tells_each_kind_and_stops(tmp_path: Path) -> None:
     assert told == []
     assert len(estimate(study, tell)) == 2  # one kind, under two seeds
     assert told == [(2, True), (2, False)]
+
+
+def test_a_plan_times_the_steps_as_the_run_takes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the third on: what a stepper records and makes once is not told of every step."""
+    clock = [0.0]
+
+    @contextlib.contextmanager
+    def recording(step: Step, state: SearchState) -> Iterator[Step]:
+        costs = itertools.chain([0.75, 0.5], itertools.repeat(0.25))
+
+        def taken(draws: StepDraws) -> Score:
+            clock[0] += next(costs)
+            return step(draws)
+
+        yield taken
+
+    monkeypatch.setitem(STEPPERS, "eager", recording)
+    told = types.SimpleNamespace(perf_counter=lambda: clock[0], monotonic=time.monotonic)
+    monkeypatch.setattr(timing, "time", told)
+    study = load_study(tiny_study(tmp_path))
+    (run,) = study.runs.values()
+    epochs, steps = run.settings.search.epochs, -(-run.settings.data.train_size // 16)
+    assert run.settings.search.batch_size == 16
+    assert list(estimate(study).values()) == [epochs * steps * 0.25]
 
 
 def test_a_plan_names_the_measures_that_it_leaves_out(

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from cases import environment
 
 import optnas
@@ -65,4 +66,14 @@ def test_a_row_on_the_cpu(precision: str, benchmark: ModuleType) -> None:
     row = benchmark.measured(settings)
     assert (row["precision"], row["stepper"]) == (precision, "eager")
     assert row["epoch_seconds"] > 2 * row["step_ms"] / 1e3 > 0
-    assert row["peak_mib"] is None
+    assert {row[each] for each in ("peak_mib", "reserved_mib", "card_mib")} == {None}
+
+
+def test_memory_is_told_of_tensors_of_the_allocator_and_of_the_card(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 1 << 30)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 2 << 30)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5 << 30, 8 << 30))
+    told = benchmark.memory_of(torch.device("cuda"))
+    assert told == {"peak_mib": 1024, "reserved_mib": 2048, "card_mib": 3072}

@@ -13,6 +13,7 @@ draws, SDARTS-ADV read two losses.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -153,6 +154,38 @@ def test_no_step_reads_or_sends(case: str, monkeypatch: pytest.MonkeyPatch) -> N
     with NothingIsMade(), NothingPasses():
         score = session.step(steps[1])
     assert score.loss_sum.device.type == DEVICE
+
+
+# What keeps, or works out, numbers on the device and reads them, or sends some, for each leaf.
+BUSY = {"ASGD": "item", "Adafactor": "item", "Rprop": "sends a number"}
+OTHERS = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "NAdam",
+    "RAdam",
+    "RMSprop",
+    "Adadelta",
+    "Adagrad",
+    "Muon",
+]
+
+
+@pytest.mark.parametrize("name", [*OTHERS, *BUSY])
+def test_which_of_torchs_optimizers_read_or_send(name: str) -> None:
+    """All but LBFGS, whose many reads docs/gpu.md tells of too; by `foreach`, as torch on a GPU."""
+    leaf = torch.empty(3, 2, device=DEVICE, requires_grad=True)
+    more = {} if name == "Muon" else {"foreach": True}
+    optimizer = getattr(torch.optim, name)([leaf], lr=0.01, **more)
+    leaf.grad = torch.empty_like(leaf)
+    expected: Any = contextlib.nullcontext()
+    if name in BUSY:
+        expected = pytest.raises((AssertionError, RuntimeError), match=BUSY[name])
+    with expected:
+        optimizer.step()  # what is made once is made here
+        with NothingIsMade(), NothingPasses():
+            optimizer.step()
 
 
 WAITS = {f"aten::{name}" for name in (*READS, "item")}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +13,9 @@ import pytest
 import torch
 from tiny import TINY, assert_same, every_variant, fingerprint, tiny_settings, trained
 
+import optnas
 from optnas.base.errors import UserError
-from optnas.search import api
+from optnas.search import api, modules
 from optnas.search import session as session_module
 from optnas.search.checkpoints import restore, save
 from optnas.search.draws import draw_epoch
@@ -92,23 +97,117 @@ def test_tf32_without_a_gpu_is_refused_before_anything_is_written(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_supernet_is_built_whatever_its_steps_multiplied_in(tmp_path: Path) -> None:
+    """As one in tf32, which a CPU would refuse to search on."""
+    chosen = {"supernet.dtype": "float32", "supernet.precision": "bfloat16", "search.epochs": 1}
+    api.run({**TINY, **chosen}, out=tmp_path / "out")
+    seen: list[str] = []
+
+    def built(settings: Any) -> SearchState:
+        seen.append(settings.supernet.precision)
+        return build_state(settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(modules, "build_state", built)
+        assert optnas.supernet(tmp_path / "out").facts["epoch"] == 1
+    assert seen == ["float32"]
+
+
 def test_a_resume_changes_no_precision(tmp_path: Path) -> None:
     api.run({**TINY, "supernet.dtype": "float32", "search.epochs": 1}, out=tmp_path / "out")
     with pytest.raises(UserError, match=r"supernet\.precision"):
         api.resume(tmp_path / "out", {"supernet.precision": "bfloat16"})
 
 
-def test_how_a_gpu_multiplies_is_said_for_the_run_alone() -> None:
-    def said() -> tuple[bool, bool, bool]:
-        cudnn = torch.backends.cudnn
-        return cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, cudnn.deterministic
+def said() -> list[Any]:
+    """All that torch has been told about float32 products, the older views of it last."""
+    every, cudnn, mkldnn = torch.backends, torch.backends.cudnn, torch.backends.mkldnn
+    gpu = (cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul)
+    cpu = (mkldnn.conv, mkldnn.rnn, mkldnn.matmul)
+    found: list[Any] = [each.fp32_precision for each in (*gpu, *cpu, cudnn, mkldnn, every)]
+    found += [cudnn.deterministic, cudnn.benchmark]
+    for older in (
+        lambda: cudnn.allow_tf32,
+        lambda: torch.backends.cuda.matmul.allow_tf32,
+        torch.get_float32_matmul_precision,
+    ):
+        try:
+            with warnings.catch_warnings(action="ignore"):  # some versions of torch warn of them
+                found.append(older())
+        except RuntimeError:
+            found.append("cannot be told")
+    return found
 
-    before = said()
-    with computing(tiny_settings()):
-        assert said() == (False, False, True)
-    with computing(tiny_settings(supernet__dtype="float32", supernet__precision="tf32")):
-        assert said() == (True, True, True)
+
+def following() -> list[Any]:
+    """What kinds of product follow a program that says something of all those of a GPU."""
+    torch.backends.cudnn.fp32_precision = "ieee"
+    found = said()
+    torch.backends.cudnn.fp32_precision = "none"
+    return found
+
+
+IEEE, TF32 = 3 * ["ieee"], 3 * ["tf32"]
+
+
+def test_how_products_are_formed_is_said_for_the_run_alone() -> None:
+    before, follow = said(), following()
     assert said() == before
+    with computing(tiny_settings()):
+        assert said()[:6] == [*IEEE, *IEEE]
+        assert said()[9:11] == [True, False]
+        with computing(tiny_settings(supernet__dtype="float32", supernet__precision="tf32")):
+            assert said()[:6] == [*TF32, *IEEE]
+        assert said()[:6] == [*IEEE, *IEEE]
+    assert said() == before
+    assert following() == follow
+
+
+# One after another, so that each also meets what those before it have said.
+STATED = """
+from optnas.search.environment import exactly
+from test_precision import IEEE, TF32, said
+import torch
+
+def check(stated):
+    before = said()
+    for tf32 in (False, True):
+        with exactly(1, tf32=tf32):
+            assert said()[:6] == [*(TF32 if tf32 else IEEE), *IEEE], (stated, said())
+            assert said()[9:11] == [True, False], (stated, said())
+        assert said() == before, (stated, before, said())
+
+torch.backends.cudnn.benchmark = True
+check("nothing")
+for stated in {stated!r}:
+    exec(stated)
+    check(stated)
+"""
+STATEMENTS = [
+    *(f"torch.backends.fp32_precision = {value!r}" for value in ("tf32", "ieee", "bf16")),
+    *(f"torch.backends.cudnn.fp32_precision = {value!r}" for value in ("ieee", "tf32", "none")),
+    "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+    "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'",
+    "torch.set_float32_matmul_precision('high')",
+    "torch.set_float32_matmul_precision('medium')",
+    "torch.backends.fp32_precision = 'none'",
+    "torch.backends.cudnn.conv.fp32_precision = 'ieee'",
+    "torch.backends.cudnn.conv.fp32_precision = 'tf32'",
+    "torch.backends.cudnn.allow_tf32 = False",
+    "torch.set_float32_matmul_precision('highest')",
+]
+
+
+def test_a_program_may_have_said_how_products_are_formed() -> None:
+    """By either generation of torch's switches; in a process that keeps what it said."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", STATED.format(stated=STATEMENTS)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-1500:]
 
 
 def test_a_session_in_a_program_computes_as_its_settings_say(
@@ -119,16 +218,15 @@ def test_a_session_in_a_program_computes_as_its_settings_say(
 
     def looking(state: Any, *given: Any) -> Any:
         cudnn = torch.backends.cudnn
-        seen.append((cudnn.allow_tf32, cudnn.deterministic, torch.get_num_threads()))
+        seen.append((cudnn.conv.fp32_precision, cudnn.deterministic, torch.get_num_threads()))
         return weight_step(state, *given)
 
     monkeypatch.setattr(session_module, "weight_step", looking)
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
-    assert before == (True, False)
+    before = said()
     session = Session(build_state(tiny_settings(run__threads=1)))
     for _ in range(2):
         session.train_epoch()
     session.begin_epoch()
     session.step(draw_epoch(session.state)[0])
-    assert set(seen) == {(False, True, 1)}
-    assert before == (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic)
+    assert set(seen) == {("ieee", True, 1)}
+    assert said() == before

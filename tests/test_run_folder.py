@@ -27,12 +27,13 @@ from cases import (
     tiny_search,
     write_files,
 )
-from tiny import TINY
+from tiny import TINY, tiny_settings
 
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.base.toml import read_toml
 from optnas.search import api, protocols
+from optnas.search.environment import describe_environment
 from optnas.search.settings.model import Settings
 
 COLUMNS = """
@@ -78,12 +79,21 @@ def test_files(done: Path) -> None:
     }
     (start,) = json.loads((done / "environment.json").read_text())
     assert start["packages"]["torch"] == importlib.metadata.version("torch")
+    assert read_toml(done / "config.toml")["run"]["device"] == "auto"
+    if not torch.cuda.is_available():
+        assert (start["device"], start["gpu"]) == ("cpu", None)
     config, result = read_toml(done / "config.toml"), json.loads((done / "result.json").read_text())
     assert config["weight_optimizer"]["dampening"] == 0  # a default nobody wrote
     assert len(config["identity"]["hash"]) == 64
     assert (result["status"], result["hash"]) == ("done", config["identity"]["hash"])
     assert result["architecture"] == timeless(done)[-1]["architecture"]
     assert torch.load(done / "checkpoints/last.pt", weights_only=True)["epoch"] == 2
+
+
+def test_a_start_on_a_gpu_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"NVIDIA {device}")
+    start = describe_environment(tiny_settings().run, torch.device("cuda:1"))
+    assert (start["device"], start["gpu"]) == ("cuda:1", "NVIDIA cuda:1")
 
 
 def test_records(done: Path) -> None:

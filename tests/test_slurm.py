@@ -25,6 +25,7 @@ from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.study.declare import load_study
 from optnas.study.engines import slurm as engine
+from optnas.study.engines.local import VISIBLE
 from optnas.study.folder import locate, prepare
 from optnas.study.runner import runner_of
 from optnas.study.starts import StartLog
@@ -342,6 +343,35 @@ def test_the_first_task_of_a_job_stays_until_the_others_are_done(
         engine._Work()(work)
     assert [state_of(each) for each in folders[::2]] == ["diverged"] * 2
     assert len(pauses) == (3 + engine.QUIET // engine.LOOK + 1 if dies else 6)
+
+
+@pytest.mark.parametrize(
+    ("named", "tasks", "told"),
+    [
+        ("0,1", 2, ["0", "1"]),
+        ("0,1", 3, ["0", "1", "0"]),
+        ("GPU-a,GPU-b,GPU-c,GPU-d", 2, ["GPU-a,GPU-c", "GPU-b,GPU-d"]),
+        ("0,1", 1, ["0,1"]),
+        ("0", 2, ["0", "0"]),
+        (None, 2, [None, None]),
+    ],
+)
+def test_tasks_share_out_the_gpus_of_a_job(
+    named: str | None, tasks: int, told: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm names all of a job to each of its tasks, and a run takes the first it sees."""
+    seen: list[str | None] = []
+    monkeypatch.setattr(engine, "execute", lambda path, given: seen.append(os.environ.get(VISIBLE)))
+    monkeypatch.setattr(engine, "_await", lambda runs: None)
+    monkeypatch.setenv("SLURM_NTASKS", str(tasks))
+    for task in range(tasks):
+        monkeypatch.setenv("SLURM_PROCID", str(task))
+        if named is None:
+            monkeypatch.delenv(VISIBLE, raising=False)
+        else:
+            monkeypatch.setenv(VISIBLE, named)
+        engine._Work()([(str(number), {}) for number in range(tasks)])
+    assert seen == told
 
 
 def test_time_as_slurm_reads_it() -> None:

@@ -117,6 +117,45 @@ def test_a_graph_needs_a_gpu() -> None:
 
 
 SGD = {"name": "SGD", "momentum": 0.9}
+
+
+def test_a_refused_recording_tells_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends a recording complains of it, in the place of what had failed."""
+
+    @contextlib.contextmanager
+    def recording(graph: Any, stream: Any) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture\nlines")
+
+    def step() -> Score:
+        with contextlib.suppress(KeyError):
+            raise KeyError("is another thing")
+        raise RuntimeError("Cannot copy between CPU and CUDA tensors\nCUDA kernel errors might")
+
+    def refuses() -> Score:
+        steppers.cannot("asks for further train batches")
+
+    def through_torch() -> Score:
+        return torch.zeros(2) @ torch.zeros(3)  # type: ignore[return-value]
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: None)
+    line = step.__code__.co_firstlineno + 3
+    with pytest.raises(UserError) as caught:
+        steppers.captured(step)
+    assert str(caught.value) == (
+        "command line: run.stepper = 'graph': a CUDA graph cannot record the step (Cannot copy "
+        f"between CPU and CUDA tensors, at test_steppers.py:{line}); use run.stepper=eager"
+    )
+    with pytest.raises(UserError, match=r"inconsistent tensor size.*, at test_steppers\.py:"):
+        steppers.captured(through_torch)
+    with pytest.raises(UserError, match="the step asks for further train batches, which a CUDA"):
+        steppers.captured(refuses)
+
+
 LEVELS: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "SGD": ("SGD", {"lr": 0.1, "momentum": 0.9}, None),
     "AdamW": ("AdamW", {"lr": 0.1}, None),

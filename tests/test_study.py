@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from cases import command, copied, interrupted_run, refused, snapshot, write_files
 from made import idx, parquet_bytes, pixels, png
 from studies import PAIR, assert_each_completed_once, timeless_table, tiny_study
@@ -26,6 +27,7 @@ from optnas.base.errors import UserError
 from optnas.base.records import RunFolder, find_runs
 from optnas.base.toml import dump_toml
 from optnas.search.api import settings_of
+from optnas.study import runner as runner_module
 from optnas.study.declare import STUDIES, PlannedRun, load_study
 from optnas.study.engines.base import Job
 from optnas.study.folder import locate
@@ -1097,6 +1099,66 @@ def test_a_device_that_is_not_here_is_refused_before_any_run(
     assert command(*words) == 2
     assert "run.device = 'cuda:77': no such device here" in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "fits"),
+    [
+        ("cuda:1", "gpus=2", False),
+        ("cuda:0", "gpus=2", True),
+        ("cuda", "gpus=2", True),
+        ("auto", "gpus=2", True),
+        ("cpu", "gpus=2", True),
+        ("cuda:1", "gpus=0", True),
+    ],
+)
+def test_a_gpu_that_no_run_will_see_is_refused_before_any_run(
+    device: str, gpus: str, fits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run sees one of `gpus`, which is cuda:0 to it."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    study = load_study(tiny_study(tmp_path, run__device=device))
+    given = {"gpus": int(gpus[-1])}
+    if fits:
+        runner_of(study, tmp_path / "out", "local", given, jobs=2)
+        return
+    with pytest.raises(UserError, match=r"each run sees 1 GPU under gpus = 2.*cuda:0") as caught:
+        runner_of(study, tmp_path / "out", "local", given, jobs=2)
+    assert (caught.value.key, caught.value.value) == ("run.device", "cuda:1")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("device", "jobs", "given", "there", "told"),
+    [
+        ("auto", None, {}, 2, True),
+        ("cuda", None, {}, 1, True),
+        ("auto", None, {}, 0, False),
+        ("cpu", None, {}, 2, False),
+        ("auto", 3, {}, 2, False),
+        ("auto", None, {"gpus": 2}, 2, False),
+    ],
+)
+def test_runs_that_would_crowd_on_one_gpu_are_told(
+    device: str,
+    jobs: int | None,
+    given: dict[str, Any],
+    there: int,
+    told: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    monkeypatch.setattr(runner_module, "at_a_time", lambda jobs, threads: 4)
+    (tmp_path / "version").touch()
+    monkeypatch.setattr(runner_module, "NVIDIA", tmp_path / "version")
+    study = load_study(tiny_study(tmp_path, "[0, 1, 2]", run__device=device))
+    runner_of(study, tmp_path / "out", "local", given, jobs=jobs)
+    assert [record.getMessage() for record in caplog.records] == told * [
+        f"optnas: warning: up to 3 runs at a time share GPU 0 of {there}: say how many with "
+        f"--jobs N, and spread them with --engine-set gpus={there}"
+    ]
 
 
 def test_failed_runs_are_told_with_what_to_do(

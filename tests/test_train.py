@@ -25,6 +25,7 @@ from optnas.base.records import RunFolder
 from optnas.base.seeds import named_generator
 from optnas.base.toml import dump_toml, parse_toml
 from optnas.cli.printing.training import print_start, print_trained
+from optnas.search import state as state_module
 from optnas.search.checkpoints import read_content
 from optnas.search.settings.layers import Layer
 from optnas.search.standalone.cell import Epoch, summary, tables_say
@@ -322,6 +323,27 @@ def test_a_supernet_is_that_of_its_run(searched: Path) -> None:
     assert module.op_weights.tolist() == record["op_weights"]
 
 
+def test_a_supernet_is_on_the_cpu_unless_a_device_is_given(
+    searched: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `network` is, so that one batch of pictures suits both: the run may have had a GPU."""
+    asked: list[str] = []
+
+    def picked(name: str) -> torch.device:
+        asked.append(name)
+        return torch.device("cpu")
+
+    assert RunFolder(searched).read_config()["run"]["device"] == "auto"
+    monkeypatch.setattr(state_module, "pick_device", picked)
+    optnas.supernet(searched)
+    optnas.supernet(searched, {"run.threads": 1})
+    optnas.supernet(searched, {"run.device": "auto"})
+    optnas.supernet(searched, {"run": {"device": "cuda"}})
+    assert asked == ["cpu", "cpu", "auto", "cuda"]
+    with pytest.raises(UserError, match=r"run = 'fast'"):
+        optnas.supernet(searched, {"run": "fast"})
+
+
 def test_the_published_recipe() -> None:
     """NAS-Bench-201's own 200E.config; its networks have 16 channels and 5 cells per stage."""
     given = {"data": {"name": "photos", "resolution": 32}}
@@ -538,6 +560,12 @@ def test_a_damaged_journal_is_told(
         optnas.train(CELL, ONE, out=out)
     assert f"{journal} {told}" in str(refused.value)
     assert journal.read_text() == text
+
+
+def test_a_start_of_a_training_names_its_device(trained: Path) -> None:
+    (start,) = json.loads((trained / "environment.json").read_text())
+    if not torch.cuda.is_available():  # it was asked for none
+        assert (start["device"], start["gpu"]) == ("cpu", None)
 
 
 def test_damaged_starts_of_a_training_are_told(trained: Path, tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from collections.abc import Mapping
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -80,6 +82,22 @@ def fingerprint(state: SearchState) -> dict[str, Any]:
 def assert_same(one: Any, other: Any) -> None:
     """Equal in type and in every bit."""
     assert difference(one, other) is None
+
+
+def assert_alike(found: Any, expected: Any, *, rel: float, abs: float, at: str = "it") -> None:
+    """Equal but for rounding of the numbers in tables and lists; what else there is, is equal."""
+    if isinstance(expected, Mapping):
+        assert found.keys() == expected.keys(), at
+        for key in expected:
+            assert_alike(found[key], expected[key], rel=rel, abs=abs, at=f"{at}.{key}")
+    elif isinstance(expected, (list, tuple)):
+        assert len(found) == len(expected), at
+        for place, pair in enumerate(zip(found, expected, strict=True)):
+            assert_alike(*pair, rel=rel, abs=abs, at=f"{at}.{place}")
+    elif isinstance(expected, (int, float)) and not isinstance(expected, bool):
+        assert found == pytest.approx(expected, rel=rel, abs=abs, nan_ok=True), at
+    else:
+        assert found == expected, at
 
 
 def train_batch(state: SearchState, indices_B: Tensor) -> Batch:

@@ -11,6 +11,7 @@ from torch import Tensor
 from optnas.base.errors import UserError
 from optnas.optimizers.adapter import construct
 from optnas.optimizers.base import BaseTable, RestTable
+from optnas.optimizers.reloading import load_state
 from optnas.optimizers.stepping import takes_closure
 
 
@@ -112,5 +113,5 @@ class Composite(torch.optim.Optimizer):
         """Hand each inner optimizer its state and groups back."""
         held = zip(state_dict["state"], state_dict["param_groups"], strict=True)
         for each, (state, groups) in zip(self.inner, held, strict=True):
-            each.load_state_dict({"state": state, "param_groups": groups})
+            load_state(each, {"state": state, "param_groups": groups})
         self._gather()

@@ -13,6 +13,7 @@ from optnas.base.registry import register
 from optnas.base.schema import NotNegative
 from optnas.optimizers.base import BaseTable
 from optnas.optimizers.composite import Composite, build_inner
+from optnas.optimizers.reloading import restore_numbers
 from optnas.optimizers.signatures import imported
 from optnas.optimizers.stepping import to_training_point
 
@@ -102,6 +103,7 @@ class Lookahead(Composite):
         state, groups = state_dict["state"], state_dict["param_groups"]
         base = {"state": state["base"], "param_groups": groups}
         self.theirs.load_state_dict({"base_optimizer": base, "lookahead_state": state["slow"]})
+        restore_numbers(self.theirs.optimizer, base)
         self._gather()
 
 

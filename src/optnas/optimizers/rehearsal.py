@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from optnas.base.errors import UserError
+from optnas.optimizers.reloading import load_state
 from optnas.optimizers.stepping import take_step, to_evaluation_point, to_training_point
 
 Optimizer = torch.optim.Optimizer
@@ -73,7 +74,7 @@ def _resumes(make: Make, leaves: Sequence[Tensor]) -> bool:
     buffer.seek(0)
     again_copies = _copies(copies)
     again = make(again_copies)
-    again.load_state_dict(torch.load(buffer, weights_only=True))
+    load_state(again, torch.load(buffer, weights_only=True))
     _advance(optimizer, copies, 1)
     _advance(again, again_copies, 1)
     return all(map(torch.equal, copies, again_copies))

@@ -64,8 +64,9 @@ def _adam(w: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Sta
     else:
         g = g + group["weight_decay"] * w
     count = state.get("step", 0)
-    # On a GPU while a graph is recorded, where nothing may be read.
-    t = (count if getattr(count, "is_cuda", False) else float(count)) + 1
+    # On a GPU while a graph is recorded, where nothing may be read, and always of a fused step,
+    # which counts in single precision: 1 - b2^t would be wrong in the fifth digit at first.
+    t = (count.double() if getattr(count, "is_cuda", False) else float(count)) + 1
     m = b1 * state.get("exp_avg", torch.zeros_like(w)) + (1 - b1) * g
     v = b2 * state.get("exp_avg_sq", torch.zeros_like(w)) + (1 - b2) * g * g
     after = {"step": t, "exp_avg": m, "exp_avg_sq": v}

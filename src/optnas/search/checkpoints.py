@@ -18,6 +18,7 @@ from optnas.base.errors import UserError
 from optnas.base.escapes import for_shell
 from optnas.base.files import regular, write_atomically
 from optnas.base.records import Written
+from optnas.optimizers.reloading import load_state
 from optnas.search.settings.model import FORMAT
 from optnas.search.state import SearchState, on_device
 
@@ -210,8 +211,8 @@ def _restore(state: SearchState, content: dict[str, Any]) -> None:
         if state.statistics is not None:
             state.statistics.mean_S.copy_(content["statistics"][0])
             state.statistics.variance_S.copy_(content["statistics"][1])
-    state.weight_optimizer.load_state_dict(content["weight_optimizer"])
-    state.arch_optimizer.load_state_dict(content["arch_optimizer"])
+    load_state(state.weight_optimizer, content["weight_optimizer"])
+    load_state(state.arch_optimizer, content["arch_optimizer"])
     state.passes.load_state_dict(content["passes"])
     for name, generator in state.generators.items():
         generator.set_state(content["generators"][name])

@@ -7,6 +7,7 @@ is told like everything else.
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import tempfile
 import time
@@ -19,6 +20,8 @@ from optnas.base.errors import COMMAND_LINE, UserError
 # ``absent`` is what one may do without, such as a data set that was never asked for.
 State = Literal["ok", "absent", "wrong"]
 
+NVIDIA = Path("/proc/driver/nvidia/version")  # of a driver that is loaded
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 ENOUGH = 1 << 30  # bytes; a run of the default protocol keeps some megabytes
 # Two steps of each level, of a network that is small enough for a second.
 TWO_STEPS = {
@@ -127,7 +130,11 @@ def _device(name: str) -> Iterator[Check]:
         about = torch.cuda.get_device_properties(chosen)
         seen = f"torch {torch.__version__}, {chosen}: {about.name}, {_size(about.total_memory)}"
     yield Check("device", "ok", seen)
-    if Path("/proc/driver/nvidia/version").exists() and not torch.cuda.is_available():
+    if name != "cpu" and NVIDIA.exists() and not torch.cuda.is_available():
+        if os.environ.get(VISIBLE, "all").strip() in ("", "-1"):
+            reason = f"{VISIBLE}={os.environ[VISIBLE]} hides every GPU"
+            yield Check("device", "wrong", reason, "unset it, or use --device cpu")
+            return
         built = torch.version.cuda
         reason = f"is built for CUDA {built}" if built else "is built without CUDA"
         yield Check(

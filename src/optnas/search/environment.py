@@ -11,19 +11,23 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optnas.base.errors import UserError
 from optnas.search.settings.model import MOST_THREADS, RunSection, Settings
 
+if TYPE_CHECKING:
+    import torch
+
 PACKAGES = ("optnas", "torch", "numpy", "pyarrow", "pillow", "analog-nasbench")
 
 
-def describe_environment(run: RunSection) -> dict[str, Any]:
+def describe_environment(run: RunSection, device: torch.device) -> dict[str, Any]:
     """Versions, machine and command of one start.
 
     Args:
-        run: threads, device and stepper.
+        run: threads and stepper.
+        device: what is computed on, which ``run.device`` need not say.
 
     Returns:
         Strict JSON values.
@@ -39,7 +43,8 @@ def describe_environment(run: RunSection) -> dict[str, Any]:
         "processor": processor(),
         "cores": os.cpu_count(),
         "threads": run.threads,
-        "device": run.device,
+        "device": str(device),
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "stepper": run.stepper,
         "cuda": torch.version.cuda,
     }
@@ -83,14 +88,61 @@ def exactly(threads: int, *, tf32: bool = False) -> Iterator[None]:
     """
     import torch
 
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic
-    with cpu_threads(threads):
-        cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic = tf32, tf32, True
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    with cpu_threads(threads), multiplying(tf32=tf32):
+        # A benchmark chooses by the clock, among algorithms that may round differently.
+        cudnn.deterministic, cudnn.benchmark = True, False
         try:
             yield
         finally:
-            cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic = before
+            cudnn.deterministic, cudnn.benchmark = before
+
+
+@contextlib.contextmanager
+def multiplying(*, tf32: bool) -> Iterator[None]:
+    """Let torch multiply float32 numbers as such inside the block, whatever the program has said.
+
+    Torch has a switch for all products, one for those of each library and one for each kind; one
+    that says "none" follows those above it. The older ones (``allow_tf32``,
+    `torch.set_float32_matmul_precision`) set these, and cannot be read where they were set apart,
+    as in the block. A kind of product is given a value only where it had one of its own: that of
+    convolutions on a GPU begins with one that nobody can set again.
+
+    Args:
+        tf32: whether a GPU multiplies by their leading bits; a CPU never does.
+
+    Yields:
+        Nothing.
+    """
+    import torch
+
+    every: Any = torch.backends  # its stubs lack these attributes
+    cudnn, mkldnn = every.cudnn, every.mkldnn
+    gpu, cpu = "tf32" if tf32 else "ieee", "ieee"
+    kinds = [
+        *((kind, gpu) for kind in (cudnn.conv, cudnn.rnn, every.cuda.matmul)),
+        *((kind, cpu) for kind in (mkldnn.conv, mkldnn.rnn, mkldnn.matmul)),
+    ]
+    said = every.fp32_precision
+    every.fp32_precision = "none"  # else it would be what the next two seem to say
+    of_gpu, of_cpu = cudnn.fp32_precision, mkldnn.fp32_precision
+    own: list[tuple[Any, str]] = []
+    try:
+        cudnn.fp32_precision = gpu
+        # Set as an attribute it would be that of all products.
+        mkldnn.set_flags(_fp32_precision=cpu)
+        for kind, wanted in kinds:
+            if kind.fp32_precision != wanted:
+                own.append((kind, kind.fp32_precision))
+                kind.fp32_precision = wanted
+        yield
+    finally:
+        for kind, value in own:
+            kind.fp32_precision = value
+        cudnn.fp32_precision = of_gpu
+        mkldnn.set_flags(_fp32_precision=of_cpu)
+        every.fp32_precision = said
 
 
 @contextlib.contextmanager

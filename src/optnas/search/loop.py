@@ -55,7 +55,8 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
         elif "driver" in state.needs:
             state.remember(driven(settings, folder.path))
         session = Session(state)
-        folder.start(describe_environment(settings.run), state.records, state.epoch)
+        environment = describe_environment(settings.run, state.alpha_EO.device)
+        folder.start(environment, state.records, state.epoch)
         tracker.start(settings)
 
         def tell(record: Record) -> None:

@@ -201,7 +201,8 @@ def supernet(
 
     Args:
         run: the run's folder; its images have to be there, as for `optnas.measure`.
-        settings: new values of ``run.*`` or of where data lie.
+        settings: new values of ``run.*`` or of where data lie; with ``run.device`` the module and
+            its images are there, and else on the CPU, wherever the run was.
         epoch: one whose checkpoint was kept, by default the last.
 
     Returns:
@@ -212,8 +213,15 @@ def supernet(
         UserError: there is no run, no such checkpoint, or its files do not fit together.
     """
     folder = RunFolder(run)
-    complete = reread(folder.read_config(), folder.config, nest(settings or {}))
-    state = build_state(complete)
+    given = nest(settings or {})
+    run_section = given.get("run", {})
+    if isinstance(run_section, Mapping):  # what else it is, is refused below
+        given = {**given, "run": {"device": "cpu", **run_section}}
+    complete = reread(folder.read_config(), folder.config, given)
+    # Steps multiply in the run's precision, of which a module takes none: a CPU refuses tf32.
+    plain = complete.supernet.model_copy(update={"precision": "float32"})
+    state = build_state(complete.model_copy(update={"supernet": plain}))
+    state.settings = complete
     path = folder.checkpoint if epoch is None else folder.kept(epoch)
     if not present(path):
         kept = ", ".join(map(str, folder.kept_epochs()))

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import torch
@@ -205,20 +207,35 @@ def captured(step: Callable[[], Score]) -> Callable[[], Score]:
         UserError: the step reads a number of the GPU or sends one.
     """
     recorded = torch.cuda.CUDAGraph()
+    cause: Exception | None = None
     try:
         with torch.cuda.graph(recorded, stream=torch.cuda.current_stream()):
-            score = step()
-    except UserError:
-        raise
+            try:
+                score = step()
+            except Exception as error:
+                cause = error
+                raise
     except RuntimeError as error:
-        reason = str(error).splitlines()[0][:120]
-        raise UserError(f"a CUDA graph cannot record the step ({reason})", **ASKED) from error
+        # What ends a recording complains in its turn, in the place of what had failed.
+        cause = cause or error
+        if isinstance(cause, UserError):
+            raise cause from None
+        raise UserError(f"a CUDA graph cannot record the step ({_why(cause)})", **ASKED) from cause
 
     def replay() -> Score:
         recorded.replay()
         return score
 
     return replay
+
+
+def _why(error: Exception) -> str:
+    """What it says, and the last line outside torch that led to it."""
+    torchs = str(Path(torch.__file__).parent)
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if not frame.filename.startswith(torchs)]
+    at = f", at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
+    return f"{str(error).partition(chr(10))[0][:120]}{at}"
 
 
 def check_stepper(state: SearchState) -> None:

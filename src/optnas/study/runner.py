@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import shutil
 import signal
 import time
 from collections import deque
@@ -25,6 +27,10 @@ from optnas.study.folder import locate, prepare
 from optnas.study.starts import StartLog
 from optnas.study.states import State, epochs_of, look, state_of
 
+log = logging.getLogger(__name__)
+
+NVIDIA = Path("/proc/driver/nvidia/version")  # of a driver that is loaded
+FIRST = ("auto", "cuda", "cuda:0")  # the first GPU, where there is one
 TICK = 1.0  # seconds between looks at the folders
 TRIAL = 1 << 20  # bytes, more than a run writes before its first epoch
 ATTEMPTS = 3  # executions in a row that end without a new epoch
@@ -415,7 +421,11 @@ def runner_of(
         settings = registry.complete_settings(
             factory, {**declared, **given}, section="engine", skip=tuple(supplied)
         )
+        here = bool(registry.facts("engine", engine).get("here"))
+        _check_own_devices(study, out, settings, alone=here)
         carrier: Engine = registry.supply(factory, settings, supplied, section="engine")
+    if here and jobs is None and not settings.get("gpus"):
+        _warn_of_crowd(study, out, abreast)
     runner = Runner(study, out, carrier, abreast, max_runs, retry_failed)
     if queue is not None:
         runner.queue, runner.jobs = queue(out), len(study.runs)
@@ -423,14 +433,68 @@ def runner_of(
     return runner
 
 
-def _check_devices(study: Study, out: Path) -> None:
-    """Refuse a device that is not here once, and not run by run."""
+def _devices(study: Study, out: Path) -> list[str]:
+    """What each run asks for that is not finished."""
     folders = locate(study.runs.values(), out)
-    asked = {
+    return [
         run.settings.run.device
         for run in study.runs.values()
         if state_of(folders[run.id]) not in FINISHED
-    } - {"auto", "cpu"}
+    ]
+
+
+def _check_own_devices(
+    study: Study, out: Path, settings: Mapping[str, Any], *, alone: bool
+) -> None:
+    """Refuse a GPU that no run will see, where an engine gives each its own: they count from 0.
+
+    Args:
+        study: the study.
+        out: its folder.
+        settings: of the engine.
+        alone: whether a run sees one GPU, however many there are for all.
+
+    Raises:
+        UserError: a run asks for another than those it will see.
+    """
+    gpus, tasks = settings.get("gpus"), settings.get("tasks_per_job", 1)
+    if not isinstance(gpus, (int, float)) or gpus <= 0:
+        return
+    seen = 1 if alone else max(1, int(gpus) // max(1, tasks))
+    for device in sorted(set(_devices(study, out))):
+        if int(device.partition(":")[2] or 0) >= seen:
+            raise UserError(
+                f"each run sees {seen} GPU{'s' if seen > 1 else ''} under gpus = {gpus}, "
+                "counted from cuda:0",
+                key="run.device",
+                value=device,
+                remedy="use cuda or auto, or leave gpus out",
+            )
+
+
+def _warn_of_crowd(study: Study, out: Path, abreast: int) -> None:
+    """Say that as many runs as there are cores will share the first GPU of this machine."""
+    if not (shutil.which("nvidia-smi") or NVIDIA.exists()):
+        return  # torch, which counts them, takes a second and much memory
+    abreast = min(abreast, sum(each in FIRST for each in _devices(study, out)))
+    if abreast < 2:
+        return
+    import torch
+
+    there = torch.cuda.device_count()
+    if there:
+        log.warning(
+            "optnas: warning: up to %d runs at a time share GPU 0 of %d: say how many with "
+            "--jobs N, and spread them with --engine-set gpus=%d",
+            abreast,
+            there,
+            there,
+        )
+
+
+def _check_devices(study: Study, out: Path) -> None:
+    """Refuse a device that is not here once, and not run by run."""
+    asked = {*_devices(study, out)} - {"auto", "cpu"}
     if not asked:
         return
     import torch

@@ -22,8 +22,10 @@ from optnas.study.progress import cost_key
 
 if TYPE_CHECKING:
     from optnas.search.session import Session
+    from optnas.search.steppers import Step
 
-STEPS = 3  # measured; one more before them is not
+STEPS = 3  # measured
+MADE = 2  # steps before them: what is made once, and what a stepper records
 SLOW = 3.0  # seconds after which no further step is measured
 BUDGET = 45.0  # seconds; with what the command does beside it, a minute
 OTHERS = "as of other optimizers"
@@ -124,6 +126,7 @@ def seconds_of_run(
     from optnas.search.observe import take
     from optnas.search.session import Session
     from optnas.search.state import build_state
+    from optnas.search.steppers import STEPPERS
 
     known = {} if known is None else known
     search, total = settings.search, None
@@ -133,7 +136,8 @@ def seconds_of_run(
         session = Session(build_state(_smaller(settings)))
         session.train_epoch()
         session.begin_epoch()
-        step = _median(_step(session), STEPS)
+        with STEPPERS[settings.run.stepper](session.step, session.state) as taken:
+            step = _median(_step(session, taken), STEPS, before=MADE)
         validation = _median(_validation(session), 1)
         # Once at the operation weights of the search, and once at each of those also judged.
         validation *= 1 + len(session.state.algorithm.also_validate)
@@ -217,22 +221,23 @@ def _smaller(settings: Settings) -> Settings:
     return settings.model_copy(update={"data": data})
 
 
-def _median(work: Callable[[], Any], times: int) -> float:
+def _median(work: Callable[[], Any], times: int, before: int = 1) -> float:
+    """Seconds of a piece of work, done so often before it is measured; of a slow one the last."""
     seconds: list[float] = []
-    for _ in range(1 + times):
+    for _ in range(before + times):
         began = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - began)
         if sum(seconds) > SLOW:
             break
-    return statistics.median(seconds[1:] or seconds)
+    return statistics.median(seconds[before:] or seconds[-1:])
 
 
-def _step(session: Session) -> Callable[[], Any]:
+def _step(session: Session, taken: Step) -> Callable[[], Any]:
     from optnas.search.draws import draw_epoch
 
     draws = draw_epoch(session.state)[0]
-    return lambda: float(session.step(draws).loss_sum)
+    return lambda: float(taken(draws).loss_sum)
 
 
 def _validation(session: Session) -> Callable[[], Any]:

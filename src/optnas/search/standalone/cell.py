@@ -133,7 +133,8 @@ def carry_out(
     found, complete = planned.found, planned.settings
     cell, seeds = found.architecture, complete.training.seeds
     _refuse_occupied(folder)
-    parts = load_parts(complete, pick_device(device))
+    picked = pick_device(device)
+    parts = load_parts(complete, picked)
     document = document_of(planned, parts)
     identity = document["identity"]
     with _made(folder), held(folder / JOURNAL, folder), exactly(threads):
@@ -150,7 +151,8 @@ def carry_out(
         if missing:
             training = Training(complete, parts, cell, missing[0])
             # What it refuses, nothing is left of.
-            _note_start(folder, document, RunSection(threads=threads, device=device))
+            run = RunSection(threads=threads, device=device)
+            _note_start(folder, document, describe_environment(run, picked))
         on_start(found, complete, sizes_of(parts))
         for seed in missing:
             training = training or Training(complete, parts, cell, seed)
@@ -238,12 +240,12 @@ def document_of(planned: Plan, parts: Parts) -> dict[str, Any]:
     }
 
 
-def _note_start(folder: Path, document: Mapping[str, Any], run: RunSection) -> None:
+def _note_start(folder: Path, document: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
     """Write what is trained, and join this start to the earlier ones."""
     place = folder / "environment.json"
     starts = RunFolder(folder).read_starts()
     write_text(folder / CONFIG, dump_toml(dict(document)))
-    write_text(place, dump_json([*starts, describe_environment(run)], indent=1) + "\n")
+    write_text(place, dump_json([*starts, dict(environment)], indent=1) + "\n")
     (folder / "checkpoints").mkdir(exist_ok=True)
 
 

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from optnas.base.errors import UserError
 from optnas.base.files import write_text
-from optnas.search.environment import cpu_threads, describe_environment
+from optnas.search.environment import describe_environment, exactly
 from optnas.search.settings.model import RunSection
 from optnas.search.standalone.journal import Entry, add, begin, entry_of, held
 from optnas.search.standalone.settings import TrainingSettings
@@ -66,13 +68,14 @@ def make_table(
         groups = list(functions(space).values())
         wanted = [(places[0], seed) for seed in settings.training.seeds for places in groups]
         missing = [each for each in wanted if each not in trainings]
-        with cpu_threads(threads):
+        with exactly(threads):
             for training in _train(space, settings, parts, missing):
                 add(journal, training)
                 trainings[training["index"], training["seed"]] = training
                 done = sum(each in trainings for each in wanted)
                 on_training(training, done, len(wanted))
-        environment = describe_environment(RunSection(threads=threads, device="cpu"))
+        run = RunSection(threads=threads, device="cpu")
+        environment = describe_environment(run, torch.device("cpu"))
         write_text(out, _table_text(space, settings, groups, trainings, environment))
 
 

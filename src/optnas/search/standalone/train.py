@@ -23,6 +23,7 @@ from optnas.data.images import Images, load_images, split_indices
 from optnas.data.sets.base import Dataset
 from optnas.measures.evaluation import Batch, augmented_batch, in_order, mean_scores
 from optnas.optimizers.adapter import build, set_learning_rate
+from optnas.optimizers.reloading import load_state
 from optnas.optimizers.stepping import take_step, to_evaluation_point
 from optnas.search.checkpoints import compare
 from optnas.search.draws import seed_of
@@ -300,7 +301,7 @@ class Training:
         device = self.parts.train.labels_N.device
         mean_S, variance_S = (each.to(device) for each in content["statistics"])
         self.statistics = Statistics(mean_S, variance_S)
-        self.optimizer.load_state_dict(content["optimizer"])
+        load_state(self.optimizer, content["optimizer"])
         for name, generator in self.generators.items():
             generator.set_state(content["generators"][name])
         self.epoch, self.losses = content["epoch"], list(content["losses"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -185,5 +185,15 @@ def readable(*of_channels: object) -> AbstractContextManager[None]:
     held = [each for each in of_channels if isinstance(each, Tensor) and each.is_cuda]
     if all(each.data_ptr() % 16 == 0 for each in held):
         return contextlib.nullcontext()
-    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=False)
-    return flags
+    return _without_cudnn()
+
+
+@contextlib.contextmanager
+def _without_cudnn() -> Iterator[None]:
+    """Torch's own `cudnn.flags` reads and changes further flags, and may fail at that."""
+    cudnn = torch.backends.cudnn
+    before, cudnn.enabled = cudnn.enabled, False
+    try:
+        yield
+    finally:
+        cudnn.enabled = before

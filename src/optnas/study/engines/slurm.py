@@ -26,6 +26,7 @@ from optnas.base.json import dump_json, read_lines
 from optnas.base.records import FINISHED, RunFolder
 from optnas.base.registry import register
 from optnas.study.engines.base import Engine, Job
+from optnas.study.engines.local import VISIBLE
 from optnas.study.states import epochs_of, state_of
 from optnas.study.worker import execute
 
@@ -157,6 +158,7 @@ class _Work:
     def __call__(self, runs: Sequence[tuple[str, dict[str, Any]]]) -> None:
         self._before = _epochs(runs)
         task, tasks = (int(os.environ[f"SLURM_{each}"]) for each in ("PROCID", "NTASKS"))
+        _take_gpus(task, tasks)
         for folder, settings in runs[task::tasks]:
             try:
                 execute(Path(folder), settings)
@@ -173,6 +175,16 @@ class _Work:
         if stuck == TIMES:
             raise SystemExit(f"{TIMES} times without a new epoch: the job is not queued again")
         return submitit.helpers.DelayedSubmission(_Work(stuck), runs)
+
+
+def _take_gpus(task: int, tasks: int) -> None:
+    """Leave a task its share of the job's GPUs: Slurm names all to each, and runs use the first.
+
+    Before anything asks CUDA, which reads the variable once. Tasks beyond the number of GPUs share.
+    """
+    named = [name for name in os.environ.get(VISIBLE, "").split(",") if name]
+    if named:
+        os.environ[VISIBLE] = ",".join(named[task::tasks] or [named[task % len(named)]])
 
 
 def _await(runs: Sequence[RunFolder]) -> None:
@@ -323,7 +335,7 @@ def slurm(
         account: that pays.
         qos: quality of service.
         constraint: features of the nodes, such as ``a100``.
-        gpus: GPUs of a job, shared by its tasks.
+        gpus: GPUs of a job, dealt out to its tasks; more tasks than GPUs share them.
         cpus_per_task: cores of a run; 0: as many as the run has threads.
         memory_gb: memory of a run.
         runs_per_job: how many runs a job carries out, one for each task at least.
