@@ -18,6 +18,8 @@ import pytest
 from tiny import assert_same, fingerprint, tiny_settings
 
 from optnas.algorithms.base import Algorithm, Turn, Watch
+from optnas.algorithms.growth import growth
+from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.search import state as state_module
@@ -201,7 +203,52 @@ def test_a_kill_in_a_way_back_changes_nothing(
 def test_what_it_cannot_do_is_refused_beforehand() -> None:
     with pytest.raises(UserError, match=r"weight_optimizer\.name = 'SGD': robust-darts raises"):
         settings_of(ADAPTS | {"weight_optimizer__weight_decay": 0.0})
+    # It would never do what it is asked for: the rule that stops is not the one that adapts.
+    with pytest.raises(
+        UserError, match=r"to 0\.03 at most, and the network weights begin with 0\.05"
+    ):
+        settings_of(ADAPTS | {"weight_optimizer__weight_decay": 0.05})
+    with pytest.raises(UserError, match=r"to 0\.0003 at most, .* or raise algorithm\.decay_max"):
+        settings_of(ADAPTS | {"algorithm__decay_max": 3e-4})
+    settings_of(WATCHED | {"algorithm__decay_max": 3e-4})
     with pytest.raises(UserError, match="its watch needs 99 images of the valid half"):
         settings_of(ADAPTS | {"algorithm__batch_size": 99})
     with pytest.raises(UserError, match=r"algorithm\.window = 4: an even number has no middle"):
         settings_of(ADAPTS | {"algorithm__window": 4})
+
+
+@pytest.mark.parametrize("own", [{}, {"every": 1}, {"start": 3, "every": 2, "delta": 1}])
+def test_the_first_epoch_that_may_turn_is_the_first_that_does(own: dict[str, Any]) -> None:
+    """By a rule that any growth fulfils: asked at each epoch that is looked at."""
+    watch = registry.build("algorithm", {"name": "robust-darts", **own}, section="algorithm").watch
+    chosen = {"window": 5, "start": 10, "delta": 4, "every": 2, "ratio": 1e-9} | own
+    every = chosen.pop("every")
+    epochs = list(range(every, 100, every))
+    (first, *_) = (
+        epoch
+        for n, epoch in enumerate(epochs, start=1)
+        if growth(epochs[:n], [1.0] * n, **chosen).at is not None
+    )
+    assert watch.first == first
+    assert first == {(): 22, ("every",): 16}.get(tuple(own), 10)
+
+
+def test_a_search_too_short_to_turn_is_told_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its numbers are those of darts, and nothing said so."""
+    shorter = {"search__epochs": 3, "algorithm__start": 2}
+    folder = searched(settings_of(WATCHED | shorter), tmp_path / "short")
+    (told,) = [each.message for each in caplog.records]
+    assert told == (
+        "optnas: warning: the watch of robust-darts cannot turn a search of 3 epochs: it first "
+        "asks after epoch 3, and never after the last"
+    )
+    darts = settings_of(
+        {key: value for key, value in (WATCHED | shorter).items() if "algorithm__" not in key}
+    )
+    plain = searched(darts, tmp_path / "plain")
+    assert without_time(folder.read_epochs()) == without_time(plain.read_epochs())
+    caplog.clear()
+    searched(settings_of(NEVER | {"search__epochs": 4}), tmp_path / "longer")
+    assert not caplog.records

@@ -11,7 +11,7 @@ from typing import Any
 from optnas.base.contents import Status
 from optnas.base.errors import IN_RESULT, UserError, fault_of
 from optnas.base.files import present
-from optnas.base.records import Record, RunFolder
+from optnas.base.records import FIRST_EPOCH, Record, RunFolder
 from optnas.search.checkpoints import restore, save
 from optnas.search.describe import DivergedError
 from optnas.search.driver import driven
@@ -21,7 +21,7 @@ from optnas.search.session import Session
 from optnas.search.settings.model import Settings
 from optnas.search.state import SearchState, build_state
 from optnas.search.trackers.guard import Guarded, tracker_of
-from optnas.search.turns import forget, watched
+from optnas.search.turns import forget, tell_idle, watched
 
 OnEpoch = Callable[[Record], None]
 Result = dict[str, Any]  # the content of result.json
@@ -55,6 +55,8 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
         elif "driver" in state.needs:
             state.remember(driven(settings, folder.path))
         session = Session(state)
+        if state.epoch < FIRST_EPOCH:
+            tell_idle(state)
         folder.start(describe_environment(settings.run), state.records, state.epoch)
         tracker.start(settings)
 

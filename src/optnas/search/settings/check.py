@@ -293,7 +293,7 @@ def _check_selection(settings: Settings, algorithm: Algorithm) -> None:
 
 
 def _check_watch(settings: Settings, algorithm: Algorithm) -> None:
-    """Refuse a watch that looks at more images than there are, or raises a decay of nothing."""
+    """Refuse a watch that looks at more images than there are, or has no decay to raise."""
     watch, data = algorithm.watch, settings.data
     if watch is None:
         return
@@ -304,21 +304,31 @@ def _check_watch(settings: Settings, algorithm: Algorithm) -> None:
             value=settings.algorithm.name,
             remedy="lower its batch_size, or raise data.valid_size",
         )
-    if watch.raises_decay and not _decays(settings.weight_optimizer.settings):
+    decay = _decay(settings.weight_optimizer.settings)
+    if watch.raises_decay and not decay:
         raise UserError(
             f"{settings.algorithm.name} raises the weight decay, and the network weights have none",
             key="weight_optimizer.name",
             value=settings.weight_optimizer.name,
             remedy="set weight_optimizer.weight_decay above 0, such as 3e-4",
         )
+    if watch.raises_decay and decay >= watch.decay_max:
+        raise UserError(
+            f"{settings.algorithm.name} raises the weight decay to {watch.decay_max:g} at most, "
+            f"and the network weights begin with {decay:g}",
+            key="weight_optimizer.name",
+            value=settings.weight_optimizer.name,
+            remedy="lower its weight_decay, such as to 3e-4, or raise algorithm.decay_max",
+        )
 
 
-def _decays(optimizer: Mapping[str, Any]) -> bool:
-    """Whether the settings of an optimizer, or of one inside it, have a weight decay above 0."""
-    return any(
-        _decays(value) if isinstance(value, Mapping) else key == "weight_decay" and value > 0
+def _decay(optimizer: Mapping[str, Any]) -> float:
+    """The largest weight decay in the settings of an optimizer, or of one inside it."""
+    found = (
+        _decay(value) if isinstance(value, Mapping) else value if key == "weight_decay" else 0.0
         for key, value in optimizer.items()
     )
+    return max(found, default=0.0)
 
 
 def rises(section: str, optimizer: OptimizerSection) -> Contradiction:
