@@ -80,6 +80,8 @@ def _loop(session: Session, folder: RunFolder, on_epoch: OnEpoch) -> tuple[Recor
         if turn is not None:
             record, ended = None, turn.reason if turn.ends else ""
             if turn.ends:
+                # Of the state that it ends with. Killed here, the next start ends it again.
+                Session(state).observe(folder, ended=True)
                 break
             continue
         trained = session.train_epoch()
