@@ -127,6 +127,8 @@ def _check_consistency(settings: Settings, images: SearchImages, space: Space) -
         *halves_too_large(data, images),
         rises("weight_optimizer", settings.weight_optimizer),
         rises("arch_optimizer", settings.arch_optimizer),
+        unread("weight_optimizer", settings.weight_optimizer, search.epochs),
+        unread("arch_optimizer", settings.arch_optimizer, search.epochs),
         no_multiple(data, space),
         (
             search.batch_size > min(data.train_size, data.valid_size),
@@ -278,7 +280,7 @@ def _check_judging(settings: Settings, space: Space, algorithm: Algorithm) -> No
 
 
 def _check_selection(settings: Settings, algorithm: Algorithm) -> None:
-    """Refuse a selection that leaves no epoch to train in: it would choose by untrained weights."""
+    """Refuse a selection without an epoch of training before it, or whose rate is not read."""
     select, epochs = algorithm.select, settings.search.epochs
     refuse(
         (
@@ -290,6 +292,15 @@ def _check_selection(settings: Settings, algorithm: Algorithm) -> None:
             "raise it, so that an epoch of training comes before",
         )
     )
+    own = {} if select is None else _own_steps("weight_optimizer", settings.weight_optimizer)
+    for key, name in own.items():
+        raise UserError(
+            f"reads the learning rate in its first step alone, and {settings.algorithm.name} sets "
+            "that of the network weights while it selects its cell",
+            key=key,
+            value=name,
+            remedy="use another, such as SGD",
+        )
 
 
 def _check_watch(settings: Settings, algorithm: Algorithm) -> None:
@@ -351,6 +362,38 @@ def rises(section: str, optimizer: OptimizerSection) -> Contradiction:
         f"set {key} to at most {lr}; or to 0 and {section}.schedule.final_share to a share "
         "of the rate",
     )
+
+
+def unread(section: str, optimizer: OptimizerSection, epochs: int) -> Contradiction:
+    """What `refuse` is to refuse of a schedule whose rates an optimizer never reads.
+
+    The record would show a rate that falls, and the steps would not.
+
+    Args:
+        section: the optimizer's.
+        optimizer: its settings.
+        epochs: of the training.
+    """
+    key, lr = f"{section}.schedule", optimizer.settings["lr"]
+    own = _own_steps(section, optimizer)
+    rates = set()
+    if own:
+        schedule = registry.build("schedule", optimizer.schedule.table, section=key)
+        rates = {schedule(lr, epoch, epochs) for epoch in range(1, epochs + 1)}
+    return (
+        len(rates) > 1,
+        key,
+        optimizer.schedule.name,
+        f"{', '.join(own.values())} reads the learning rate in its first step alone, and no "
+        "schedule moves it",
+        f"set {key}=constant, or use another optimizer",
+    )
+
+
+def _own_steps(section: str, optimizer: OptimizerSection) -> dict[str, str]:
+    """The optimizers of a section, by key, of which only the first step reads the rate."""
+    every = _optimizers(section, optimizer.name, optimizer.settings)
+    return {key: name for key, name in every if signatures.facts(name).get("own_steps")}
 
 
 def refuse(*contradictions: Contradiction) -> None:
