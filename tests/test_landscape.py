@@ -486,6 +486,27 @@ def test_f4_as_data_and_as_a_picture(runs: Path, monkeypatch: pytest.MonkeyPatch
     assert remarks == ["no landscape of sdarts-adv under SGD + Adam"]
 
 
+OTHERS = {
+    "weight_optimizer.lr=0.5: SGD + Adam": {"weight_optimizer.lr": 0.5},
+    "darts (unrolled): SGD + Adam": {"algorithm.hypergradient": "unrolled"},
+    "search.epochs=2": {"search.epochs": 2},
+}
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("told", OTHERS)
+def test_f4_takes_no_mean_over_different_searches(told: str, runs: Path, tmp_path: Path) -> None:
+    """Only the name of the data was compared: two rates were two "seeds"."""
+    chosen = {f"measures.landscape.{key}": value for key, value in QUICK.items()}
+    api.run(TINY | chosen | {"search.epochs": 1} | OTHERS[told], out=tmp_path / "other")
+    folders = [RunFolder(runs / "darts"), RunFolder(tmp_path / "other")]
+    with pytest.raises(UserError, match="the runs of darts are no seeds of one search") as error:
+        f4_data(folders)
+    assert told in str(error.value)
+    # Each is a search of its own in the other figure.
+    assert len(landscape_figure(folders).rows[0].panels) == 2
+
+
 def test_heights_and_colours_are_in_common(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     short = landscape_figure([RunFolder(runs / "darts")]).rows[0].panels[0]
     assert short.grid is not None

@@ -49,8 +49,8 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     ),
     "measures/landscape/panels": ({"darts", "sdarts-rs", "sdarts-adv"}, DECK),
     "optimizers/signatures": (
-        {"ASGD", "LBFGS", "Muon", "RMSprop", "SGD", "SparseAdam"},
-        "what of torch cannot serve here, and what torch does not check",
+        {"ASGD", "LBFGS", "Muon", "RMSprop", "Rprop", "SGD", "SparseAdam"},
+        "what of torch cannot serve here, what torch does not check, and whose rate is not read",
     ),
     "optimizers/virtual": (
         {"SGD", "Adam", "AdamW", "RMSprop"},

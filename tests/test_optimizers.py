@@ -28,13 +28,15 @@ from optnas.base.errors import UserError
 from optnas.base.seeds import named_generator
 from optnas.optimizers import limits, signatures
 from optnas.optimizers.adapter import build, set_learning_rate
-from optnas.optimizers.signatures import complete_settings
+from optnas.optimizers.signatures import complete_settings, facts, torch_optimizers
 from optnas.optimizers.stepping import (
+    parts,
     take_step,
     takes_closure,
     to_evaluation_point,
     to_training_point,
 )
+from optnas.optimizers.swap import Swap
 from optnas.search import api
 from optnas.search.checkpoints import restore, save
 from optnas.search.session import Session
@@ -658,6 +660,80 @@ def test_a_swapped_run_is_that_of_the_first_optimizer_until_then() -> None:
         assert all(torch.equal(*pair) for pair in pairs) == same
     adam = other.weight_optimizer.inner[1]  # type: ignore[attr-defined]
     assert {float(state["step"]) for state in adam.state.values()} == {3.0}
+
+
+def test_a_selection_does_not_go_back_to_the_first_optimizer() -> None:
+    """It begins with a new optimizer, which counted from 0: SGD, Adam, then SGD once more."""
+    algorithm = {"name": "darts-pt", "share": 0.5}
+    settings = tiny_settings(
+        algorithm=algorithm, search__epochs=4, weight_optimizer=SWAP | {"after": 3}
+    )
+    session = Session(build_state(settings))
+    counts = []
+    for _ in range(5):
+        session.train_epoch()
+        swapped = session.state.weight_optimizer
+        (own,) = [part for part in parts(swapped) if isinstance(part, Swap)]
+        counts.append((own.steps, len(own.inner[0].state), len(own.inner[1].state)))
+    # Three steps an epoch; the selection begins with epoch 3, without a state of either.
+    assert [steps for steps, *_ in counts] == [0, 3, 6, 9, 12]
+    assert [bool(second) for *_, second in counts] == [False, False, True, True, True]
+    assert [bool(first) for _, first, _ in counts] == [False, True, True, False, False]
+
+
+UNREAD = "reads the learning rate in its first step alone"
+
+
+def rate_is_read(name: str, given: dict[str, Any], factor: float) -> bool:
+    """Whether a share of the rate moves what a second epoch of three steps does."""
+    ends = []
+    for share in (1.0, factor):
+        leaves = make_leaves("arch_optimizer")
+        optimizer = make({"name": name, **given}, leaves, "arch_optimizer")
+        evaluate = evaluation(leaves)
+        for epoch_share in (1.0, share):
+            set_learning_rate(optimizer, given["lr"] * epoch_share)
+            to_training_point(optimizer)
+            for _ in range(3):
+                take_step(optimizer, evaluate)
+            to_evaluation_point(optimizer)
+        ends.append(leaves["alpha"].detach())
+    return not torch.equal(*ends)
+
+
+NAMES = sorted({*torch_optimizers(), *registry.names("optimizer")} - {"SparseAdam"})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_optimizer_reads_its_rate_or_says_that_it_does_not(name: str) -> None:
+    """Rprop stepped on as if no schedule were there, and the record showed one."""
+    given = {"lr": 0.01, **facts(name).get("examined_with", {})}
+    assert rate_is_read(name, given, 0.5) != bool(facts(name).get("own_steps"))
+
+
+def test_what_does_not_read_its_rate_is_refused_where_one_is_set() -> None:
+    cosine = {"schedule": {"name": "cosine"}}
+    inner = {"name": "sam", "lr": 0.001, "base": {"name": "Rprop"}}
+    for section in SECTIONS:
+        for given in ({"name": "Rprop", "lr": 0.001}, inner):
+            told = (
+                rf"^test: {section}\.schedule = 'cosine': Rprop {UNREAD}.*set {section}\.schedule"
+            )
+            with pytest.raises(UserError, match=told):
+                tiny_settings(**{section: given | cosine})
+            # A schedule that stays where it begins sets nothing.
+            tiny_settings(**{section: given | {"schedule": {"name": "linear", "final_share": 1.0}}})
+    for algorithm in ("darts-pt", "rsps"):
+        for given, key in (({"name": "Rprop"}, "name"), (inner, r"base\.name")):
+            with pytest.raises(
+                UserError, match=rf"weight_optimizer\.{key} .*{UNREAD}, and {algorithm}"
+            ):
+                tiny_settings(algorithm__name=algorithm, weight_optimizer=given)
+        tiny_settings(algorithm__name=algorithm, arch_optimizer={"name": "Rprop"})
+    assert limits.refuses("Rprop")[1:] == [
+        "a schedule that moves the rate",
+        "w with an algorithm that selects its cell",
+    ]
 
 
 def test_a_closure_is_declared_by_the_signature_of_step() -> None:

@@ -522,6 +522,31 @@ def test_an_operation_is_stopped_as_the_published_code_does() -> None:
     assert stopped
 
 
+def test_the_train_gradients_of_oles_are_remembered_after_clipping() -> None:
+    """As in the published code, which clips, steps, and then keeps the gradients."""
+    kept = []
+    for max_norm in (0.0, 0.01):
+        settings = tiny_settings(
+            algorithm__name="oles", clipping__max_norm=max_norm, clipping__also_counts="nothing"
+        )
+        state = build_state(settings)
+        weight_step(state, train_batch(state, torch.arange(16)), Progress(1, 2))
+        held = {
+            name.removeprefix("train/"): tensor
+            for name, tensor in state.memory.items()
+            if name.startswith("train/")
+        }
+        assert held
+        for name, gradient in held.items():
+            assert_close(gradient, state.supernet.weights[name].grad)
+        grads = [each.grad for each in state.supernet.weights.values() if each.grad is not None]
+        kept.append((held, float(torch.stack([each.norm() for each in grads]).norm())))
+    (whole, norm), (clipped, small) = kept
+    assert small == pytest.approx(0.01, rel=1e-3)
+    for name, gradient in clipped.items():
+        assert_close(gradient, whole[name] * 0.01 / norm, rtol=1e-3, atol=1e-9)
+
+
 # --- gaea -----------------------------------------------------------------------------------------
 
 

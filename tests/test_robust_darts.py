@@ -18,10 +18,13 @@ import pytest
 from tiny import assert_same, fingerprint, tiny_settings
 
 from optnas.algorithms.base import Algorithm, Turn, Watch
+from optnas.algorithms.growth import growth
+from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
+from optnas.search import observe, session, turns
 from optnas.search import state as state_module
-from optnas.search import turns
+from optnas.search.api import measure
 from optnas.search.checkpoints import restore
 from optnas.search.exam.searches import trace, traced
 from optnas.search.loop import run
@@ -104,20 +107,69 @@ def test_it_ends_at_the_epoch_before_the_growth(tmp_path: Path) -> None:
     assert without_time(folder.read_epochs()) == records
 
 
+MEASURED = {"measures__gap__batches": 2, "measures__sharpness__every": 3}
+
+
+def found(folder: RunFolder, label: str) -> list[dict[str, Any]]:
+    """The lines of a measure, without what they took."""
+    return [{k: v for k, v in x.items() if k != "cost"} for x in folder.read_measures(label)]
+
+
+def test_an_early_end_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`end` was the last epoch of the settings, which never came: comparisons lost the run."""
+    stop = settings_of(WATCHED | MEASURED | {"measures__gap__at": ["end"]})
+    ended = searched(stop, tmp_path / "stop")
+    never = settings_of(NEVER | MEASURED | {"measures__gap__at": [2], "checkpoints__keep": "all"})
+    never_ended = searched(never, tmp_path / "never")
+    assert [line["epoch"] for line in found(ended, "gap")] == [2]
+    assert found(ended, "gap") == found(never_ended, "gap")
+    # Every third epoch, and the last: of the run that never turns, epoch 3 too.
+    assert [line["epoch"] for line in found(ended, "sharpness")] == [0, 2]
+    assert [line["epoch"] for line in found(never_ended, "sharpness")] == [0, 3, 5]
+    records = without_time(ended.read_epochs())
+    assert records == without_time(never_ended.read_epochs())[:3]
+    # Afterwards.
+    measure(tmp_path / "stop", {"gap": {"at": ["end"], "batches": 3}})
+    measure(tmp_path / "never", {"gap": {"at": [2], "batches": 3}})
+    assert found(ended, "gap") == found(never_ended, "gap")
+    assert len(found(ended, "gap")) == 2
+    # Killed when the search is back and nothing is measured yet, and between two measures.
+    real = observe.put
+    for kills in (0, 1):
+        left = iter([False] * kills + [True])
+
+        def killed(folder: RunFolder, label: str, taken: Any, left: Any = left) -> Any:
+            if folder.turns.exists() and next(left, False):
+                raise KeyboardInterrupt
+            return real(folder, label, taken)
+
+        monkeypatch.setattr(session, "put", killed)
+        again = RunFolder(tmp_path / f"killed-{kills}")
+        with again.created(stop.document()):
+            with pytest.raises(KeyboardInterrupt):
+                run(stop, again)
+            lines = [*found(again, "sharpness"), *found(again, "gap")]
+            assert [line["epoch"] for line in lines] == [0, *[2] * kills]
+            assert run(stop, again)["status"] == "done"
+        assert_same(traced(again), traced(ended))
+        assert found(again, "gap") == found(ended, "gap")[:1]
+        assert found(again, "sharpness") == found(ended, "sharpness")
+
+
 @pytest.mark.thorough
 def test_it_goes_on_from_there_with_more_decay(tmp_path: Path) -> None:
     """Beside a plain search whose decay is set by hand after epoch 2."""
     settings = settings_of(ADAPTS)
     folder = searched(settings, tmp_path / "run")
-    found = [line["reason"].rpartition(" ")[2] for line in lines_of(folder)]
-    assert found == ["0.003", "0.03"]
-    session = Session(build_state(settings_of(NEVER)))
+    decays = [line["reason"].rpartition(" ")[2] for line in lines_of(folder)]
+    assert decays == ["0.003", "0.03"]
+    by_hand = Session(build_state(settings_of(NEVER)))
     for epoch in range(6):
-        session.train_epoch()
+        by_hand.train_epoch()
         if epoch == 2:
-            (group,) = session.state.weight_optimizer.param_groups
+            (group,) = by_hand.state.weight_optimizer.param_groups
             group["weight_decay"] = 3e-4 * 10 * (0.03 / 3e-3)
-    assert_same(fingerprint(session.state), fingerprint(after(settings, folder)))
+    assert_same(fingerprint(by_hand.state), fingerprint(after(settings, folder)))
     result = folder.read_result()
     assert result is not None
     assert (len(folder.read_epochs()), result["epochs"]) == (6, 5)
@@ -201,7 +253,52 @@ def test_a_kill_in_a_way_back_changes_nothing(
 def test_what_it_cannot_do_is_refused_beforehand() -> None:
     with pytest.raises(UserError, match=r"weight_optimizer\.name = 'SGD': robust-darts raises"):
         settings_of(ADAPTS | {"weight_optimizer__weight_decay": 0.0})
+    # It would never do what it is asked for: the rule that stops is not the one that adapts.
+    with pytest.raises(
+        UserError, match=r"to 0\.03 at most, and the network weights begin with 0\.05"
+    ):
+        settings_of(ADAPTS | {"weight_optimizer__weight_decay": 0.05})
+    with pytest.raises(UserError, match=r"to 0\.0003 at most, .* or raise algorithm\.decay_max"):
+        settings_of(ADAPTS | {"algorithm__decay_max": 3e-4})
+    settings_of(WATCHED | {"algorithm__decay_max": 3e-4})
     with pytest.raises(UserError, match="its watch needs 99 images of the valid half"):
         settings_of(ADAPTS | {"algorithm__batch_size": 99})
     with pytest.raises(UserError, match=r"algorithm\.window = 4: an even number has no middle"):
         settings_of(ADAPTS | {"algorithm__window": 4})
+
+
+@pytest.mark.parametrize("own", [{}, {"every": 1}, {"start": 3, "every": 2, "delta": 1}])
+def test_the_first_epoch_that_may_turn_is_the_first_that_does(own: dict[str, Any]) -> None:
+    """By a rule that any growth fulfils: asked at each epoch that is looked at."""
+    watch = registry.build("algorithm", {"name": "robust-darts", **own}, section="algorithm").watch
+    chosen = {"window": 5, "start": 10, "delta": 4, "every": 2, "ratio": 1e-9} | own
+    every = chosen.pop("every")
+    epochs = list(range(every, 100, every))
+    (first, *_) = (
+        epoch
+        for n, epoch in enumerate(epochs, start=1)
+        if growth(epochs[:n], [1.0] * n, **chosen).at is not None
+    )
+    assert watch.first == first
+    assert first == {(): 22, ("every",): 16}.get(tuple(own), 10)
+
+
+def test_a_search_too_short_to_turn_is_told_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its numbers are those of darts, and nothing said so."""
+    shorter = {"search__epochs": 3, "algorithm__start": 2}
+    folder = searched(settings_of(WATCHED | shorter), tmp_path / "short")
+    (told,) = [each.message for each in caplog.records]
+    assert told == (
+        "optnas: warning: the watch of robust-darts cannot turn a search of 3 epochs: it first "
+        "asks after epoch 3, and never after the last"
+    )
+    darts = settings_of(
+        {key: value for key, value in (WATCHED | shorter).items() if "algorithm__" not in key}
+    )
+    plain = searched(darts, tmp_path / "plain")
+    assert without_time(folder.read_epochs()) == without_time(plain.read_epochs())
+    caplog.clear()
+    searched(settings_of(NEVER | {"search__epochs": 4}), tmp_path / "longer")
+    assert not caplog.records

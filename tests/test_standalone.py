@@ -409,6 +409,13 @@ def test_a_bad_protocol(old: str, new: str, message: str, tmp_path: Path) -> Non
         load_settings(TOY, str(path), folder=None)
 
 
+def test_a_schedule_that_the_optimizer_does_not_read_is_refused(tmp_path: Path) -> None:
+    longer = PROTOCOL.replace('"SGD"', '"Rprop"').replace("epochs = 1", "epochs = 3")
+    path = tiny_protocol(tmp_path, longer)
+    with pytest.raises(UserError, match=r"tiny\.toml: optimizer\.schedule = 'cosine': Rprop reads"):
+        load_settings(TOY, str(path), folder=None)
+
+
 @pytest.mark.slow
 def test_killed_at_any_time_at_most_a_training_is_lost(tmp_path: Path) -> None:
     command = ["benchmark", "train", "toy", "--protocol", "./tiny.toml", "--out"]

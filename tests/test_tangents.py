@@ -34,8 +34,10 @@ from optnas.measures.sharpness.measure import sharpness
 from optnas.measures.snapshot import Snapshot
 from optnas.report.pictures import plot_figure
 from optnas.search import api
-from optnas.search.observe import snapshot_of
-from optnas.search.state import SearchState
+from optnas.search.exam.searches import tiny
+from optnas.search.observe import snapshot_of, take
+from optnas.search.session import Session
+from optnas.search.state import SearchState, build_state
 from optnas.spaces import NAS_BENCH_201
 from optnas.spaces.base import Space
 from optnas.spaces.network import Statistics, Supernet
@@ -344,6 +346,30 @@ def test_the_rows_of_operation_weights_are_described() -> None:
         assert numbers["entropies"][edge] == pytest.approx(-sum(a * math.log(a) for a in row))
         assert numbers["saturations"][edge] == pytest.approx(max(row))
     assert numbers["entropy"] == pytest.approx(sum(numbers["entropies"]) / 6)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("algorithm", [{"name": "rsps", "cells": 2}, {"name": "darts-pt"}])
+def test_an_edge_that_the_cell_leaves_out_has_no_entropy(algorithm: dict[str, Any]) -> None:
+    """Its row of zeros was divided by its sum, and with the whole measure every figure was lost."""
+    settings = {
+        "space": {"name": "darts-s3"},
+        "benchmark": {"table": "none"},
+        "supernet": {"dtype": "float32", "channels": 2},
+        "data": {"train_size": 32, "valid_size": 32},
+        "measures": {"curvature": {"every": 0, "at": ["end"], "batches": 2, "batch_size": 8}},
+    }
+    session = Session(build_state(tiny(settings, {"algorithm": algorithm})))
+    while session.state.epoch < session.state.settings.search.epochs:
+        session.train_epoch()
+    line = take(session.snapshot, session.state.settings.measures["curvature"]).line
+    assert line["status"] == "ok", line.get("reason")
+    rows, values = session.snapshot.op_weights_EO.tolist(), line["values"]
+    there = [any(row) for row in rows]
+    assert 0 < sum(there) < len(rows)  # two edges into each node, one-hot
+    assert values["entropies"] == [0.0 if each else None for each in there]
+    assert values["saturations"] == [1.0 if each else None for each in there]
+    assert (values["entropy"], values["saturation"]) == (0.0, 1.0)
 
 
 def test_the_records_eigenvalue_is_one_batchs() -> None:

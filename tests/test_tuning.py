@@ -30,6 +30,7 @@ from optnas.study.judging import declared_arms
 ROOT = Path(__file__).resolve().parents[1]
 W_SGD, W_ADAM = (0.0025, 0.008, 0.025, 0.08, 0.25), (0.0001, 0.0003, 0.001, 0.003, 0.01)
 A_SGD, A_ADAM = (0.003, 0.01, 0.03, 0.1), (0.0003, 0.001, 0.003, 0.01)
+MOMENTUM = "weight_optimizer.momentum"
 Point = tuple[str, float, str, float]  # optimizer and rate of w, then of alpha
 
 
@@ -143,6 +144,21 @@ def test_rates_are_compared_on_equal_seeds() -> None:
     assert "seed 100), and rates are compared on seed 101 alone" in absent.remarks[0]
     with pytest.raises(UserError, match=r"no seed has ended at every rate: 2 runs .*seed 101"):
         tuning.tune(of_w(**{"SGD 0.0025": (1.5, None), "Adam 0.01": ("failed", 1.5)}))
+
+
+def test_a_sweep_of_more_than_rates_is_refused() -> None:
+    """It answered with means over momenta, and the rate of the best momentum was not among them."""
+    low, high = (of_w(best).assign(**{MOMENTUM: m}) for m, best in ((0.9, 0.008), (0.0, 0.08)))
+    both = pd.concat([low, high.assign(id="b" + high["id"])])
+    wanted = (
+        r"^the sweep: weight_optimizer\.momentum: differs among the runs of darts, SGD, Adam at "
+        r"0\.0025, 0\.001: 0 and 0\.9; rates are chosen at one value .*a study for each"
+    )
+    for asked in (tuning.tune, tuning.responses):
+        with pytest.raises(UserError, match=wanted):
+            asked(both[both["weight_optimizer.name"] == "SGD"])
+    assert {row["weight_optimizer.lr"] for row in tuning.tune(high).rows} == {0.08, 0.003}
+    assert len(tuning.tune(both, by=(*tuning.PAIR, MOMENTUM)).rows) == 4
 
 
 # --- arms -----------------------------------------------------------------------------------------
@@ -414,3 +430,34 @@ def test_pairs_that_are_tuned_apart_are_grids_of_one_arm(
 def test_a_value_on_one_line_of_toml() -> None:
     value = {"name": "SGD", "lr": 1e-5, "betas": [0.9, 1], "a b": {"c": True, "d": {}}, "e": '"'}
     assert tomllib.loads(f"x = {inline_toml(value)}")["x"] == value
+
+
+def test_a_sweep_that_declares_a_rate_in_two_ways_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The declaration was that of the first of them, also of one that has not begun."""
+    grid = """[[grid]]
+    "weight_optimizer.name" = ["SGD"]
+    "weight_optimizer.lr" = [0.01, 0.1]
+    "weight_optimizer.momentum" = [0.9, 0.0]
+    """
+    path, out = tiny_study(tmp_path, "[100]", grid), tmp_path / "runs"
+    record(Path(path), out, lambda point: float(point["weight_optimizer.lr"]))
+    assert command("study", "tune", path, "--out", str(out)) == 2
+    told = capsys.readouterr().err
+    assert "weight_optimizer.momentum: differs among the runs of darts, SGD" in told
+    by_alpha = """[[grid]]
+    "weight_optimizer.name" = ["SGD"]
+    "weight_optimizer.lr" = [0.01, 0.1]
+    "weight_optimizer.momentum" = [MOMENTUM]
+    "arch_optimizer.name" = ["ALPHA"]
+    """
+    both = [
+        by_alpha.replace("MOMENTUM", momentum).replace("ALPHA", alpha)
+        for momentum, alpha in (("0.9", "SGD"), ("0.0", "Adam"))
+    ]
+    path, out = tiny_study(tmp_path, "[100]", "\n".join(both)), tmp_path / "by-alpha"
+    record(Path(path), out, lambda point: float(point["weight_optimizer.lr"]))
+    assert command("study", "tune", path, "--out", str(out)) == 2
+    told = capsys.readouterr().err
+    assert "weight_optimizer.momentum: is 0.9 in some runs of SGD at 0.01 and 0 in others" in told

@@ -5,6 +5,7 @@ Importable without torch. Shapes: E edges, O operations.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -176,15 +177,21 @@ class Watch:
         every: it looks at epochs that are multiples of this, but not after the last.
         back: how many epochs before a look a way back may lead, to epochs that it looked at.
         images: of the validation half that a batch of a look needs.
+        first: the first epoch after which it may turn; of a search that has ended by then it is
+            said at the start that it cannot.
         raises_decay: whether a turn may raise the weight decay; a weight optimizer without any is
             then refused.
+        decay_max: how far a turn raises it; a weight optimizer that begins there or above is
+            refused.
     """
 
     look: Callable[[Trial], Turn]
     every: int
     back: int
     images: int = 0
+    first: int = 0
     raises_decay: bool = False
+    decay_max: float = math.inf
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,8 @@ def oles(
             if reading == "published":
                 for name in names:
                     # A gradient of 0: weight decay and momentum go on. No value is read here.
+                    # Remembered is the tensor that is stepped along, which clipping then scales in
+                    # place: published code too remembers gradients after clipping.
                     changed[name] = remembered[TRAIN + name] = gradients[name] * (1 - stopped)
         if reading == "paper" and operations:
             # The one wait of a step: which weights stay must be known before the step.

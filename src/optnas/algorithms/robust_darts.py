@@ -117,7 +117,9 @@ def robust_darts(
             every=every,
             back=every * (window // 2 + delta),
             images=batch_size,
+            first=every * (math.ceil(start / every) + window // 2 + delta),
             raises_decay=reaction == "adapt",
+            decay_max=decay_max if reaction == "adapt" else math.inf,
         ),
     )
 

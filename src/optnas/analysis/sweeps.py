@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from optnas.analysis.runs import SEED, Runs
+from optnas.analysis.runs import SEED, Runs, plain, setting_columns
 from optnas.base.errors import UserError
 from optnas.base.records import FINISHED
 
@@ -50,14 +50,17 @@ def responses(sweep: pd.DataFrame, by: Sequence[str] = PAIR) -> pd.DataFrame:
         of them did; valid_loss, the mean at the last epoch of the others, NaN where all diverged.
 
     Raises:
-        UserError: some combination was given more trials than another: an unequal budget; or no
-            seed has ended at every rate.
+        UserError: some combination was given more trials than another: an unequal budget; runs of
+            one combination at the same rates differ in another setting; or no seed has ended at
+            every rate.
     """
     return _responses(sweep, by)[0]
 
 
 def _responses(sweep: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
     """The response, and in words the runs that are not there, with the seeds that are compared."""
+    # Whoever leaves a name out of what is tuned apart asks for one rate for all of its values.
+    _require_one_way(sweep, [*dict.fromkeys((*by, *PAIR, *RATES))])
     last, remarks = _on_equal_seeds(sweep, [*by, *RATES])
     found = (
         last.groupby([*by, *RATES])
@@ -74,6 +77,30 @@ def _responses(sweep: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, li
             "follows it apart",
         )
     return found, remarks
+
+
+def _require_one_way(sweep: pd.DataFrame, keys: list[str]) -> None:
+    """Refuse a sweep that varies more than rates: its losses would be means over the rest.
+
+    Raises:
+        UserError: runs with the same keys differ in another setting than their seed.
+    """
+    runs = sweep.drop_duplicates("id")
+    groups = [list(each) for each in runs.groupby(keys).indices.values()]
+    for column in (each for each in setting_columns(runs) if each not in keys):
+        values = [plain(each) for each in runs[column]]
+        for group in groups:
+            known = sorted({values[at] for at in group})
+            if len(known) > 1:
+                at = _at(runs.iloc[group[0]][keys], len(keys) - len(RATES))
+                one, other = (each or "not set" for each in known[:2])
+                raise UserError(
+                    f"differs among the runs of {at}: {one} and {other}",
+                    where="the sweep",
+                    key=column,
+                    remedy="rates are chosen at one value of every other setting: declare a study "
+                    "for each of these values",
+                )
 
 
 def _on_equal_seeds(sweep: pd.DataFrame, keys: list[str]) -> tuple[pd.DataFrame, list[str]]:

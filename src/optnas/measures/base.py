@@ -41,7 +41,8 @@ class Cadence:
 
     Attributes:
         every: epochs 0, every, 2 every, ... and the last one; 0 for none of them.
-        at: these epochs; ``end`` is the last one, an epoch beyond it never comes.
+        at: these epochs; ``end`` is the last one, also of a search that its algorithm ends before
+            its time. An epoch beyond it never comes.
     """
 
     every: int = 0

@@ -8,6 +8,8 @@ own signatures; the loop asks `optnas.optimizers.adapter` and knows no optimizer
 - ``train()`` and ``eval()``: the leaves stand at another point while they are trained (where
   gradients are taken) than when they are judged. An epoch trains; records, measures and
   checkpoints see the leaves after ``eval()``.
+- ``count_on(former)``: it decides by a number of steps, and counts on from that of a former
+  optimizer of the same settings where a search begins it anew, as a selection of cells does.
 - a constructor parameter ``names``: the names of the leaves, supplied, to tell them apart by.
 - a constructor parameter of type `BaseTable` or `RestTable`: another optimizer, as a table of its
   own in the settings.

@@ -47,6 +47,8 @@ def refuses(name: str) -> list[str]:
     optimizer = construct(name, settings, [leaf], ["alpha"])
     if signatures.facts(name).get("on_simplex"):
         found.append("an algorithm that steps on the simplex itself")
+    if signatures.facts(name).get("own_steps"):
+        found += ["a schedule that moves the rate", "w with an algorithm that selects its cell"]
     if takes_closure(optimizer):
         found.append("being an inner optimizer")
     if uncapturable(optimizer):

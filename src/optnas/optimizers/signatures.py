@@ -155,9 +155,13 @@ def is_torchs(name: str) -> bool:
     return name in torch_optimizers()
 
 
+# ``own_steps``: the learning rate is the size of the first step, and no later one reads it.
+OF_TORCHS: Mapping[str, Mapping[str, Any]] = {"Rprop": {"own_steps": True}}
+
+
 def facts(name: str) -> Mapping[str, Any]:
-    """What an optimizer said of itself when it was registered; those of torch said nothing."""
-    return {} if is_torchs(name) else registry.facts("optimizer", name)
+    """What an optimizer said of itself when it was registered; of torch's, what is said here."""
+    return OF_TORCHS.get(name, {}) if is_torchs(name) else registry.facts("optimizer", name)
 
 
 def complete_settings(

@@ -54,6 +54,18 @@ def averaging(optimizer: torch.optim.Optimizer) -> list[Any]:
     ]
 
 
+def count_on(optimizer: torch.optim.Optimizer, former: torch.optim.Optimizer) -> None:
+    """Let a new optimizer count its steps on from those of the one whose place it takes.
+
+    Args:
+        optimizer: before its first step.
+        former: of the same settings.
+    """
+    for part, of_former in zip(parts(optimizer), parts(former), strict=True):
+        if callable(told := getattr(part, "count_on", None)):
+            told(of_former)
+
+
 def to_training_point(optimizer: torch.optim.Optimizer) -> None:
     """Move the leaves to where gradients are taken, if that is another point."""
     for part in averaging(optimizer):

@@ -39,7 +39,8 @@ class Swap(Composite):
         first: the first optimizer's ``name`` and settings, without ``lr``.
         then: the second's, its ``lr`` included; the section's schedule moves both rates by the same
             factor.
-        after: steps of ``first``; 0 is ``then`` from the beginning.
+        after: steps of ``first``; 0 is ``then`` from the beginning. Counted from the beginning of
+            the search, also where a selection of cells begins with optimizers without a state.
 
     Raises:
         UserError: ``after`` is negative, or one of the two is judged at another point than it is
@@ -80,6 +81,10 @@ class Swap(Composite):
         del closure
         self.inner[self.steps >= self.after].step()
         self.steps += 1
+
+    def count_on(self, former: Swap) -> None:
+        """Count on from a former one: whose turn it is does not change where it begins anew."""
+        self.steps = former.steps
 
     def state_dict(self) -> dict[str, Any]:
         """The state and groups of both, and how many steps were taken."""

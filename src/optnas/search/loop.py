@@ -11,7 +11,7 @@ from typing import Any
 from optnas.base.contents import Status
 from optnas.base.errors import IN_RESULT, UserError, fault_of
 from optnas.base.files import present
-from optnas.base.records import Record, RunFolder
+from optnas.base.records import FIRST_EPOCH, Record, RunFolder
 from optnas.search.checkpoints import restore, save
 from optnas.search.describe import DivergedError
 from optnas.search.driver import driven
@@ -21,7 +21,7 @@ from optnas.search.session import Session
 from optnas.search.settings.model import Settings
 from optnas.search.state import SearchState, build_state
 from optnas.search.trackers.guard import Guarded, tracker_of
-from optnas.search.turns import forget, watched
+from optnas.search.turns import forget, tell_idle, watched
 
 OnEpoch = Callable[[Record], None]
 Result = dict[str, Any]  # the content of result.json
@@ -55,6 +55,8 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
         elif "driver" in state.needs:
             state.remember(driven(settings, folder.path))
         session = Session(state)
+        if state.epoch < FIRST_EPOCH:
+            tell_idle(state)
         environment = describe_environment(settings.run, state.alpha_EO.device)
         folder.start(environment, state.records, state.epoch)
         tracker.start(settings)
@@ -79,6 +81,8 @@ def _loop(session: Session, folder: RunFolder, on_epoch: OnEpoch) -> tuple[Recor
         if turn is not None:
             record, ended = None, turn.reason if turn.ends else ""
             if turn.ends:
+                # Of the state that it ends with. Killed here, the next start ends it again.
+                Session(state).observe(folder, ended=True)
                 break
             continue
         trained = session.train_epoch()

@@ -75,18 +75,21 @@ def keeps(settings: Settings, epoch: int) -> bool:
     return epoch in wanted
 
 
-def due(state: SearchState) -> dict[str, MeasureSection]:
+def due(state: SearchState, *, ended: bool = False) -> dict[str, MeasureSection]:
     """The measures that the settings want at the state's epoch, by label.
 
     Args:
         state: a search after an epoch.
+        ended: its algorithm has ended it there: what is due at the end, and was not anyway.
     """
-    settings = state.settings
-    return {
-        label: section
-        for label, section in settings.measures.items()
-        if section.cadence.due(state.epoch, settings.search.epochs)
-    }
+    epoch, epochs = state.epoch, state.settings.search.epochs
+
+    def wanted(cadence: Cadence) -> bool:
+        usual = cadence.due(epoch, epochs)
+        return cadence.due(epoch, epoch) and not usual if ended else usual
+
+    sections = state.settings.measures.items()
+    return {label: section for label, section in sections if wanted(section.cadence)}
 
 
 def recorded(settings: Settings) -> dict[str, tuple[str, ...]]:
@@ -270,10 +273,13 @@ def measure_run(
         restore(state, folder.checkpoint, remedy=REMEDY)
         kept = {epoch: folder.kept(epoch) for epoch in folder.kept_epochs()}
         kept[state.epoch] = folder.checkpoint
+        # An algorithm may have ended its search before the last epoch of the settings.
+        done = (folder.read_result() or {}).get("status") == "done"
+        epochs = state.epoch if done else settings.search.epochs
         for label, each in wanted.items():
-            _check_kept(label, each, kept, settings.search.epochs, folder.path)
+            _check_kept(label, each, kept, epochs, folder.path)
         for epoch in sorted(kept):
-            pending = list(_pending(folder, wanted, epoch, settings.search.epochs, again))
+            pending = list(_pending(folder, wanted, epoch, epochs, again))
             if not pending:
                 continue
             restore(state, kept[epoch], remedy=REMEDY)

@@ -192,11 +192,12 @@ class Session:
         return record
 
     @_as_set
-    def observe(self, folder: Place | RunFolder) -> dict[str, Line]:
+    def observe(self, folder: Place | RunFolder, *, ended: bool = False) -> dict[str, Line]:
         """Take the measures that are due and not taken yet, and write the lines of all that are.
 
         Args:
             folder: where ``measures/`` is, or will be.
+            ended: the search ends at this epoch, before its last: take what is due at the end.
 
         Returns:
             The lines by label.
@@ -204,7 +205,7 @@ class Session:
         folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
         folder.path.mkdir(parents=True, exist_ok=True)
         lines = {}
-        for label, section in due(self.state).items():
+        for label, section in due(self.state, ended=ended).items():
             if label not in self._taken:
                 self._taken[label] = take(self.snapshot, section)
             lines[label] = put(folder, label, self._taken[label])

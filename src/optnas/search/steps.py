@@ -31,7 +31,7 @@ from optnas.measures.evaluation import (
     recalibrated,
     score_of,
 )
-from optnas.optimizers.stepping import take_step
+from optnas.optimizers.stepping import count_on, take_step
 from optnas.search.describe import centred
 from optnas.search.draws import seed_of
 from optnas.search.observe import snapshot_of
@@ -304,7 +304,11 @@ def select(state: SearchState, progress: Progress) -> None:
     if selection is None or progress.epoch < selection.begins(progress.epochs):
         return
     if progress.epoch == selection.begins(progress.epochs):
-        state.weight_optimizer = weight_optimizer_of(state.settings, state.supernet)
+        former, state.weight_optimizer = (
+            state.weight_optimizer,
+            weight_optimizer_of(state.settings, state.supernet),
+        )
+        count_on(state.weight_optimizer, former)
     state.remember(selection.choose(SearchTrial(state, remembering(state, progress))))
 
 

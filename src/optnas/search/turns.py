@@ -21,6 +21,23 @@ from optnas.search.steps import SearchTrial, remembering
 log = logging.getLogger("optnas")
 
 
+def tell_idle(state: SearchState) -> None:
+    """Say at the start of a search that its watch cannot act on it: the search is too short.
+
+    Args:
+        state: before anything is trained.
+    """
+    watch, epochs = state.algorithm.watch, state.settings.search.epochs
+    if watch is not None and watch.first >= epochs:
+        log.warning(
+            "optnas: warning: the watch of %s cannot turn a search of %d epochs: it first asks "
+            "after epoch %d, and never after the last",
+            state.settings.algorithm.name,
+            epochs,
+            watch.first,
+        )
+
+
 def watched(state: SearchState, folder: RunFolder) -> Turn | None:
     """Let the algorithm look at its search, where it watches it and this epoch is due.
 

@@ -186,7 +186,7 @@ def table_of(
         rows += [_row(each, asked, measured.get(each["epoch"], {}), arrays) for each in records]
         lengths.append(len(records))
     require_record(heads)
-    settings = _columns(heads).take(np.repeat(np.arange(len(heads)), lengths))
+    settings = columns_of(heads).take(np.repeat(np.arange(len(heads)), lengths))
     epochs = pd.DataFrame(rows)
     found = pd.concat([settings.reset_index(drop=True), epochs], axis=1)
     found.attrs[UNITS] = {name: unit for name in map(str, epochs) if (unit := _unit(name, units))}
@@ -200,8 +200,12 @@ def _unit(column: str, units: Mapping[str, str]) -> str | None:
     return units.get(column)
 
 
-def _columns(heads: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row per run; a column holds numbers, truth values, or text, never a mixture."""
+def columns_of(heads: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row per run; a column holds numbers, truth values, or text, never a mixture.
+
+    Args:
+        heads: state and settings of each run, by column.
+    """
     import pandas as pd
 
     keys = dict.fromkeys(key for head in heads for key in head)

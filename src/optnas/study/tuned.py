@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from optnas.base.errors import UserError
 from optnas.base.folder import folder_path
-from optnas.base.toml import inline_toml
+from optnas.base.toml import flat, inline_toml
+from optnas.measures.ways import difference
 from optnas.search.settings.layers import Layer, resolve
 from optnas.study.declare import ARM, PAIR, Study, describe_settings
 from optnas.study.folder import opened
 from optnas.study.states import state_of
-from optnas.study.tables import known_runs, table_of
+from optnas.study.tables import columns_of, known_runs, table_of
 
 COMPARES = "the study that compares"
 
@@ -113,18 +114,13 @@ def _sweep(study: Study, folders: Mapping[str, Any]) -> pd.DataFrame:
     """The table of a sweep; a run that is declared and has no record is one row without a loss."""
     import pandas as pd
 
-    from optnas.analysis.runs import SEED
-    from optnas.analysis.sweeps import PAIR as NAMES
-    from optnas.analysis.sweeps import RATES
-
     frame = table_of(folders.values(), recorded=True)
     known, _ = known_runs(folders, frame)
     rows = []
     for name in [each for each in study.runs if each not in known.values()]:
-        settings = describe_settings(study.runs[name].settings.document())
         row = {"id": name, "state": state_of(folders[name]), "epoch": 0}
-        rows.append(row | {key: settings[key] for key in (SEED, *NAMES, *RATES)})
-    return pd.concat([frame, pd.DataFrame(rows)]) if rows else frame
+        rows.append(row | describe_settings(study.runs[name].settings.document()))
+    return pd.concat([frame, columns_of(rows)]) if rows else frame
 
 
 def _grids(arm: RateArm, sources: Mapping[str, Study]) -> str:
@@ -157,17 +153,31 @@ def _grid(algorithms: Sequence[str], parts: Sequence[Sequence[Mapping[str, Any]]
 
 
 def _section(row: Mapping[str, Any], section: str, sources: Mapping[str, Study]) -> dict[str, Any]:
-    """The section of an optimizer as its sweep has it, as far as the protocol does not say so."""
+    """The section of an optimizer as its sweep has it, as far as the protocol does not say so.
+
+    Raises:
+        UserError: the sweep has it in two ways, as with an optimizer of alpha each.
+    """
     wanted = row["algorithm.name"], row[f"{section}.name"], row[f"{section}.lr"]
-    for settings in (run.settings for run in sources[section].runs.values()):
-        document = settings.document()
-        own = document[section]
-        if (settings.algorithm.name, own["name"], own.get("lr")) == wanted:
-            rest = {key: document[key] for key in document if key not in ("format", "identity")}
-            bare = resolve([Layer("the sweep", rest | {section: {"name": own["name"]}})])
-            plain = bare.document()[section]
-            return {"name": own["name"], "lr": own["lr"]} | _beyond(own, plain)
-    raise AssertionError(f"no run of the sweep has {wanted}")
+    documents = [run.settings.document() for run in sources[section].runs.values()]
+    found = [
+        each
+        for each in documents
+        if (each["algorithm"]["name"], each[section]["name"], each[section].get("lr")) == wanted
+    ]
+    document, own = found[0], found[0][section]
+    for other in (each[section] for each in found[1:]):
+        if (told := difference([flat(own), flat(other)])) is not None:
+            key, one, another = told
+            raise UserError(
+                f"is {one} in some runs of {wanted[1]} at {wanted[2]:g} and {another} in others",
+                where=f"the study '{sources[section].name}'",
+                key=f"{section}.{key}",
+                remedy="declare a study for each of these values",
+            )
+    rest = {key: document[key] for key in document if key not in ("format", "identity")}
+    bare = resolve([Layer("the sweep", rest | {section: {"name": own["name"]}})])
+    return {"name": own["name"], "lr": own["lr"]} | _beyond(own, bare.document()[section])
 
 
 def _beyond(own: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,8 @@ NAMES = {
     "alpha path": "alpha_path_length",
     # How far alpha is from where it began, without the mean of its rows, which softmax cannot see.
     "alpha displacement": "alpha_displacement_centred",
-    # Mean over edges of the clean operation weights, as recorded every epoch.
+    # Mean over edges of the clean operation weights, as recorded every epoch: an auxiliary skip, as
+    # of darts-minus, is in it. `measure.operations.mass.skip_connect` is without.
     "skip weight": "op_weight.skip_connect",
 }
 

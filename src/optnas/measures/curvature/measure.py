@@ -138,15 +138,22 @@ def _described(hessians_NPP: Tensor) -> tuple[dict[str, float], dict[str, Tensor
 
 
 def _rows(op_weights_EO: Tensor) -> dict[str, Any]:
-    """How far the rows of A are saturated: entropy and largest share of the row's sum."""
+    """How far the rows of A are saturated: entropy and largest share of the row's sum.
+
+    A row of zeros, an edge that the cell leaves out, has neither, and none counts in the means.
+    """
     import torch
 
     A_EO = op_weights_EO.double()
-    shares_EO = A_EO / A_EO.sum(-1, keepdim=True)
-    entropies_E, saturations_E = torch.special.entr(shares_EO).sum(-1), shares_EO.amax(-1)
-    return {
-        "entropy": float(entropies_E.mean()),
-        "saturation": float(saturations_E.mean()),
-        "entropies": entropies_E.tolist(),
-        "saturations": saturations_E.tolist(),
-    }
+    sums_E = A_EO.sum(-1)
+    there = (sums_E != 0).tolist()
+    shares_KO = A_EO[sums_E != 0] / sums_E[sums_E != 0, None]
+    numbers: dict[str, Any] = {}
+    for one, every, of_rows_K in (
+        ("entropy", "entropies", torch.special.entr(shares_KO).sum(-1)),
+        ("saturation", "saturations", shares_KO.amax(-1)),
+    ):
+        values = iter(of_rows_K.tolist())
+        numbers[one] = float(of_rows_K.mean()) if any(there) else None
+        numbers[every] = [next(values) if each else None for each in there]
+    return numbers

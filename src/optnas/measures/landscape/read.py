@@ -12,7 +12,7 @@ import numpy.typing as npt
 from optnas.base.errors import UserError
 from optnas.base.escapes import for_shell
 from optnas.base.records import RunFolder
-from optnas.measures.drawing import pair_name, require_runs
+from optnas.measures.drawing import pair_name, require_runs, run_labels
 from optnas.measures.landscape.surfaces import SMOOTHNESS_UNIT, Way, projected, smoothness
 from optnas.measures.lines import lines_of, only
 
@@ -217,12 +217,13 @@ def _require_equal(one: Landscape, other: Landscape) -> None:
 
 
 def _column(algorithm: str, seeds: list[Landscape]) -> Column:
-    data = {each.config["data"]["name"] for each in seeds}
-    if len(data) > 1:
+    labels = list(dict.fromkeys(run_labels([each.config for each in seeds])))
+    if len(labels) > 1:
         raise UserError(
-            f"the runs of {algorithm} differ in their data ({', '.join(sorted(data))})",
+            f"the runs of {algorithm} are no seeds of one search but {len(labels)}: "
+            f"{' and '.join(labels[:2])}",
             key="DIR...",
-            remedy="give runs that differ in their seed alone",
+            remedy="give runs that differ in their seed alone, or draw --figure landscape",
         )
     ordered = sorted(seeds, key=lambda each: each.seed)
     first = ordered[0]

@@ -127,6 +127,8 @@ def _check_consistency(settings: Settings, images: SearchImages, space: Space) -
         *halves_too_large(data, images),
         rises("weight_optimizer", settings.weight_optimizer),
         rises("arch_optimizer", settings.arch_optimizer),
+        unread("weight_optimizer", settings.weight_optimizer, search.epochs),
+        unread("arch_optimizer", settings.arch_optimizer, search.epochs),
         no_multiple(data, space),
         (
             search.batch_size > min(data.train_size, data.valid_size),
@@ -278,7 +280,7 @@ def _check_judging(settings: Settings, space: Space, algorithm: Algorithm) -> No
 
 
 def _check_selection(settings: Settings, algorithm: Algorithm) -> None:
-    """Refuse a selection that leaves no epoch to train in: it would choose by untrained weights."""
+    """Refuse a selection without an epoch of training before it, or whose rate is not read."""
     select, epochs = algorithm.select, settings.search.epochs
     refuse(
         (
@@ -290,10 +292,19 @@ def _check_selection(settings: Settings, algorithm: Algorithm) -> None:
             "raise it, so that an epoch of training comes before",
         )
     )
+    own = {} if select is None else _own_steps("weight_optimizer", settings.weight_optimizer)
+    for key, name in own.items():
+        raise UserError(
+            f"reads the learning rate in its first step alone, and {settings.algorithm.name} sets "
+            "that of the network weights while it selects its cell",
+            key=key,
+            value=name,
+            remedy="use another, such as SGD",
+        )
 
 
 def _check_watch(settings: Settings, algorithm: Algorithm) -> None:
-    """Refuse a watch that looks at more images than there are, or raises a decay of nothing."""
+    """Refuse a watch that looks at more images than there are, or has no decay to raise."""
     watch, data = algorithm.watch, settings.data
     if watch is None:
         return
@@ -304,21 +315,31 @@ def _check_watch(settings: Settings, algorithm: Algorithm) -> None:
             value=settings.algorithm.name,
             remedy="lower its batch_size, or raise data.valid_size",
         )
-    if watch.raises_decay and not _decays(settings.weight_optimizer.settings):
+    decay = _decay(settings.weight_optimizer.settings)
+    if watch.raises_decay and not decay:
         raise UserError(
             f"{settings.algorithm.name} raises the weight decay, and the network weights have none",
             key="weight_optimizer.name",
             value=settings.weight_optimizer.name,
             remedy="set weight_optimizer.weight_decay above 0, such as 3e-4",
         )
+    if watch.raises_decay and decay >= watch.decay_max:
+        raise UserError(
+            f"{settings.algorithm.name} raises the weight decay to {watch.decay_max:g} at most, "
+            f"and the network weights begin with {decay:g}",
+            key="weight_optimizer.name",
+            value=settings.weight_optimizer.name,
+            remedy="lower its weight_decay, such as to 3e-4, or raise algorithm.decay_max",
+        )
 
 
-def _decays(optimizer: Mapping[str, Any]) -> bool:
-    """Whether the settings of an optimizer, or of one inside it, have a weight decay above 0."""
-    return any(
-        _decays(value) if isinstance(value, Mapping) else key == "weight_decay" and value > 0
+def _decay(optimizer: Mapping[str, Any]) -> float:
+    """The largest weight decay in the settings of an optimizer, or of one inside it."""
+    found = (
+        _decay(value) if isinstance(value, Mapping) else value if key == "weight_decay" else 0.0
         for key, value in optimizer.items()
     )
+    return max(found, default=0.0)
 
 
 def rises(section: str, optimizer: OptimizerSection) -> Contradiction:
@@ -341,6 +362,38 @@ def rises(section: str, optimizer: OptimizerSection) -> Contradiction:
         f"set {key} to at most {lr}; or to 0 and {section}.schedule.final_share to a share "
         "of the rate",
     )
+
+
+def unread(section: str, optimizer: OptimizerSection, epochs: int) -> Contradiction:
+    """What `refuse` is to refuse of a schedule whose rates an optimizer never reads.
+
+    The record would show a rate that falls, and the steps would not.
+
+    Args:
+        section: the optimizer's.
+        optimizer: its settings.
+        epochs: of the training.
+    """
+    key, lr = f"{section}.schedule", optimizer.settings["lr"]
+    own = _own_steps(section, optimizer)
+    rates = set()
+    if own:
+        schedule = registry.build("schedule", optimizer.schedule.table, section=key)
+        rates = {schedule(lr, epoch, epochs) for epoch in range(1, epochs + 1)}
+    return (
+        len(rates) > 1,
+        key,
+        optimizer.schedule.name,
+        f"{', '.join(own.values())} reads the learning rate in its first step alone, and no "
+        "schedule moves it",
+        f"set {key}=constant, or use another optimizer",
+    )
+
+
+def _own_steps(section: str, optimizer: OptimizerSection) -> dict[str, str]:
+    """The optimizers of a section, by key, of which only the first step reads the rate."""
+    every = _optimizers(section, optimizer.name, optimizer.settings)
+    return {key: name for key, name in every if signatures.facts(name).get("own_steps")}
 
 
 def refuse(*contradictions: Contradiction) -> None:

@@ -30,6 +30,7 @@ from optnas.search.settings.check import (
     refuse,
     rises,
     single_value,
+    unread,
 )
 from optnas.search.settings.complete import (
     SameImages,
@@ -375,6 +376,7 @@ def _check(settings: TrainingSettings, space: Space, images: SearchImages) -> No
             "remove it, or set data.split=random-halves",
         ),
         rises("optimizer", settings.optimizer),
+        unread("optimizer", settings.optimizer, training.epochs),
         no_multiple(data, space),
         single_value(data, space, "train_size", "training.batch_size", training.batch_size),
         padded_away(settings.augmentation.crop_padding, resolution),
