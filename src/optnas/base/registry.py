@@ -80,6 +80,7 @@ NEEDS = {
     "memory": "tensors remembered from step to step, in `Progress.memory`",
     "draw": "a random draw per step, in `Progress.draw`",
     "own-cell": "a space whose network takes another mixed cell",
+    "usual-cell": "an algorithm without another mixed cell: one-hot operation weights are a cell",
     "several-cells": "a network of more than one cell",
     "off-simplex": "an architecture optimizer that does not step on the simplex, where it is lost",
     "auxiliary-skip": "a skip beside the operations, where edges are strided one of its own",

@@ -14,7 +14,7 @@ from optnas.base.columns import OF_MEASURES, RECORD
 from optnas.base.errors import UserError
 from optnas.data.sets.base import Dataset
 from optnas.data.splits import FixedSplit
-from optnas.measures.base import Measure
+from optnas.measures.base import Measure, no_usual_cell
 from optnas.optimizers import signatures, virtual
 from optnas.search.settings.model import ImagesSection, OptimizerSection, Settings
 from optnas.spaces import Space, build_space, tables
@@ -69,10 +69,10 @@ def check(settings: Settings, images: SearchImages) -> None:
     elif not settings.supernet.head_affine:
         space.check_takes("head_affine", "supernet.head_affine=false asks for one")
     _check_table(settings, space.name)
-    check_measures(settings)
     _check_needs(settings, space)
     _check_simplex(settings)
     algorithm = algorithm_of(settings, space)
+    check_measures(settings)
     _check_judging(settings, space, algorithm)
     _check_selection(settings, algorithm)
     _check_watch(settings, algorithm)
@@ -365,14 +365,16 @@ def _check_table(settings: Settings, space_name: str) -> None:
         )
 
 
-def check_measures(settings: Settings) -> None:
+def check_measures(settings: Settings, *, afterwards: bool = False) -> None:
     """Refuse measures that need more images than there are, or a column that is taken.
 
     Args:
         settings: all of them.
+        afterwards: every measure is taken, whatever its epochs.
 
     Raises:
-        UserError: a measure is one of these, or normalises batches of one value per channel.
+        UserError: a measure is one of these, needs what the search has not, or normalises batches
+            of one value per channel.
     """
     halves = {"train": settings.data.train_size, "valid": settings.data.valid_size}
     space = build_space(settings.space.model_dump())
@@ -380,9 +382,9 @@ def check_measures(settings: Settings) -> None:
     for label, section in settings.measures.items():
         key = f"measures.{label}"
         measure: Measure = registry.build("measure", section.table, section=key)
-        taken = section.every > 0 or bool(section.at)
+        taken = afterwards or section.every > 0 or bool(section.at)
         if taken:
-            _check_steps(settings, f"measures.{label}", section.name)
+            _check_measure_needs(settings, space, f"measures.{label}", section.name)
         if taken and section.settings.get("batch_size") == 1 and _one_pixel(settings.data, space):
             raise UserError(
                 "a batch norm would meet a single value per channel in the last stage "
@@ -432,11 +434,13 @@ def check_measures(settings: Settings) -> None:
             columns[column] = f"measures.{label}"
 
 
-def _check_steps(settings: Settings, key: str, name: str) -> None:
-    """Refuse a measure of the weight optimizer's steps where these are not known."""
+def _check_measure_needs(settings: Settings, space: Space, key: str, name: str) -> None:
+    """Refuse a measure of steps that are not known, or of cells where the network has others."""
     needs = registry.facts("measure", name).get("needs", ())
     if "virtual-step" in needs and settings.weight_optimizer.name not in virtual.RULES:
         raise virtual.not_known(settings.weight_optimizer.name, key, name)
+    if "usual-cell" in needs and not algorithm_of(settings, space).usual_cell:
+        raise no_usual_cell(key, name)
 
 
 def _check_needs(settings: Settings, space: Space) -> None:
