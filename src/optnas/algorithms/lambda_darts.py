@@ -14,7 +14,7 @@ from optnas.algorithms.base import (
     WeightGradients,
 )
 from optnas.base.lazy import lazy
-from optnas.base.registry import register
+from optnas.base.registry import Choice, register
 from optnas.base.schema import NotNegative, Positive
 from optnas.spaces.base import Space
 
@@ -31,6 +31,7 @@ AlignmentName = Literal["cosine", "sign"]
     "algorithm",
     "lambda-darts",
     needs=("inner-step", "several-cells"),
+    needs_at={"full-precision": Choice("derivative", "finite-difference", "exact")},
     paper="Λ-DARTS: Mitigating Performance Collapse by Harmonizing Operation Selection among Cells",
     year=2023,
 )

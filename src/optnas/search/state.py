@@ -24,7 +24,7 @@ from optnas.data.splits import read_split
 from optnas.optimizers.adapter import build
 from optnas.optimizers.schedules.common import Schedule
 from optnas.search.given import settings_of
-from optnas.search.settings.check import algorithm_of
+from optnas.search.settings.check import algorithm_of, needs_in
 from optnas.search.settings.model import Settings
 from optnas.spaces import Architecture, Space, build_space
 from optnas.spaces.network import (
@@ -218,9 +218,9 @@ def build_state(settings: Settings | Mapping[str, Any]) -> SearchState:
     train, valid = _load_halves(settings, dataset, device)
     chosen = settings.algorithm
     algorithm = algorithm_of(settings, space)
-    asked_for = registry.needs_in("algorithm", chosen.name, chosen.settings, key="algorithm")
-    needs = frozenset(each.need for each in asked_for)
-    algorithm = replace(algorithm, auxiliary_skip="auxiliary-skip" in needs)
+    needs = frozenset(each.need for each in needs_in(settings))
+    searched = {each.need for each in needs_in(settings, beside=False)}
+    algorithm = replace(algorithm, auxiliary_skip="auxiliary-skip" in searched)
     sizes: dict[str, Any] = {
         "channels": settings.supernet.channels,
         "cells": settings.supernet.cells,

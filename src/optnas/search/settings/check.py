@@ -439,20 +439,52 @@ def _check_measure_needs(settings: Settings, space: Space, key: str, name: str) 
     needs = registry.facts("measure", name).get("needs", ())
     if "virtual-step" in needs and settings.weight_optimizer.name not in virtual.RULES:
         raise virtual.not_known(settings.weight_optimizer.name, key, name)
+    # Under bfloat16 what is measured is computed in float32, under tf32 it is not.
+    if "full-precision" in needs and settings.supernet.precision == "tf32":
+        raise _too_few_digits(settings, key, name, f", or {key}.every=0")
     if "usual-cell" in needs and not algorithm_of(settings, space).usual_cell:
         raise no_usual_cell(key, name)
 
 
+def _too_few_digits(settings: Settings, key: str, name: str, other: str) -> UserError:
+    precision = settings.supernet.precision
+    return UserError(
+        f"takes a small difference of gradients, of which supernet.precision={precision} leaves"
+        " little but rounding",
+        key=key,
+        value=name,
+        remedy=f"set supernet.precision=float32{other}",
+    )
+
+
+def needs_in(settings: Settings, *, beside: bool = True) -> Iterator[registry.Need]:
+    """What the algorithm and its parts need; arguments as of `registry.needs_in`."""
+    chosen = settings.algorithm
+    return registry.needs_in(
+        "algorithm", chosen.name, chosen.settings, key="algorithm", beside=beside
+    )
+
+
 def _check_needs(settings: Settings, space: Space) -> None:
-    algorithm = settings.algorithm
-    asked = registry.needs_in("algorithm", algorithm.name, algorithm.settings, key="algorithm")
-    for need, key, name in asked:
+    own = {each.need for each in needs_in(settings, beside=False)}
+    for need, key, name, instead in needs_in(settings):
+        if need == "full-precision" and settings.supernet.precision != "float32":
+            other = f", or {key}={instead}" if instead else ""
+            raise _too_few_digits(settings, key, name, other)
         if need == "virtual-step" and settings.weight_optimizer.name not in virtual.RULES:
             raise virtual.not_known(settings.weight_optimizer.name, key, name)
         if need == "own-cell":
             space.check_takes("mixed_cell", f"{key}={name} brings one")
         if need == "auxiliary-skip" and space.strided:
             space.check_takes("auxiliary", f"{key}={name} has an auxiliary skip")
+            if need not in own:
+                raise UserError(
+                    f"has an auxiliary skip, which on strided edges of {space.name} has weights of"
+                    " its own, and the relaxation that is searched with trains none",
+                    key=key,
+                    value=name,
+                    remedy="leave it out, or search with such a relaxation",
+                )
         if need == "train-batch" and settings.search.step_order != "arch-first":
             raise UserError(
                 f"{key}={name} needs {registry.NEEDS[need]}",
@@ -470,8 +502,7 @@ def _check_simplex(settings: Settings) -> None:
         for key, name in _optimizers("arch_optimizer", optimizer.name, optimizer.settings)
         if signatures.facts(name).get("on_simplex")
     ]
-    asked = registry.needs_in("algorithm", algorithm.name, algorithm.settings, key="algorithm")
-    lost = [f"{key}={name}" for need, key, name in asked if need == "off-simplex"]
+    lost = [f"{key}={name}" for need, key, name, _ in needs_in(settings) if need == "off-simplex"]
     for key, name in on_it:
         if registry.facts("algorithm", algorithm.name).get("on_simplex"):
             raise UserError(
