@@ -220,6 +220,8 @@ class Algorithm:
             alpha, or the operation weights where ``discretize`` is given these.
         auxiliary_skip: whether what a row of operation weights has over 1 is an auxiliary skip; the
             search says it of one that needs ``auxiliary-skip``, itself or in a part.
+        caveat: what these settings may do unnoticed, and the remedy, in one line; a search is
+            warned of it once, before its first step.
     """
 
     relax: Relax
@@ -238,6 +240,7 @@ class Algorithm:
     reads_op_weights: bool = False
     strength: Relax | None = None
     auxiliary_skip: bool = False
+    caveat: str = ""
 
     def __post_init__(self) -> None:
         if self.columns:

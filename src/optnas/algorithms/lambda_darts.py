@@ -25,6 +25,11 @@ else:
     torch = lazy("torch")
 
 AlignmentName = Literal["cosine", "sign"]
+CAVEAT = (
+    "of algorithm.derivative=finite-difference, as published, single ReLUs that change sign between"
+    " the two points can make up most and drown the training loss, and w is hardly trained;"
+    " algorithm.derivative=exact has none of this"
+)
 
 
 @register(
@@ -51,7 +56,9 @@ def lambda_darts(
 
         - lambda_t (d/de) d L_train(w, A + e p) / d w  at  e = 0
 
-    by double backward, or as published by a central difference with |e p| = ``displacement``.
+    by double backward, or as published by a central difference with |e p| = ``displacement``. The
+    two are not one number to rounding: ReLUs change sign between the two points, each of which adds
+    a jump of the gradient divided by 2 e (docs/algorithms/lambda-darts.md has what that does).
     lambda_t = weight (t - 1) / (T - 1) in epoch t of T.
 
     Args:
@@ -102,6 +109,7 @@ def lambda_darts(
         hypergradient=hypergradient,
         discretize=parts.argmax_per_edge,
         on_weight_gradients=look,
+        caveat=CAVEAT if derivative == "finite-difference" else "",
     )
 
 
