@@ -30,7 +30,7 @@ else:
 
 
 # Of the exam: a cell's rows are one-hot, or 0, whatever stood in their place.
-IN_PLACE = {"keeps the sums of rows that do not sum to 1": "it is a cell in place of A"}
+IN_PLACE = {"rows that do not sum to 1 keep their sums": "it is a cell in place of A"}
 
 
 @register("perturbation", "drawn-cell", needs=("noise",), expected_failures=IN_PLACE)

@@ -39,7 +39,7 @@ from optnas.search.exam.base import (
 )
 
 EPOCHS = (0, 1, 3, 4)
-OTHER_SUMS = "keeps the sums of rows that do not sum to 1"
+OTHER_SUMS = "rows that do not sum to 1 keep their sums"
 
 
 @dataclass(frozen=True)
