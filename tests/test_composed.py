@@ -13,6 +13,7 @@ from tiny import TINY, tiny_settings
 from optnas import UserError
 from optnas.algorithms import parts
 from optnas.search import api
+from optnas.search.exam.searches import searched, traced
 from optnas.search.state import build_state
 
 SMOOTH = {"radius_start": 0.05, "radius_end": 0.4, "projection": "exact"}
@@ -314,3 +315,32 @@ def test_a_key_two_tables_down_leaves_the_others(tmp_path: Path) -> None:
     assert (hot["name"], hot["beta"]) == ("softmax-with-skip", 0.2)
     base = settings.weight_optimizer.settings["base"]
     assert (base["momentum"], base["rest"]["name"], base["rest"]["lr"]) == (0.9, "AdamW", 0.02)
+
+
+def test_what_is_only_recorded_leaves_the_search_alone() -> None:
+    """Rows of a sigmoid are no auxiliary skip because one is recorded beside it."""
+    every = {"measures.operations.every": 1, "search.epochs": 1}
+    plain = composed(relaxation="sigmoid")
+    beside = composed(
+        relaxation="sigmoid",
+        also_validate={"skip": "softmax-with-skip", "drawn": {"name": "hard-gumbel"}},
+    )
+    traces = []
+    for own in (plain, beside):
+        with searched(api.settings_of(TINY | own | every)) as folder:
+            lines = [line["values"] for line in folder.read_measures("operations")]
+            traces.append((traced(folder)["records"], lines))
+    (records, lines), (found, found_lines) = traces
+    assert found_lines == lines
+    for one, other in zip(records, found, strict=True):
+        beside_it = [other.pop(f"valid_accuracy_{name}") for name in ("skip", "drawn")]
+        assert None not in beside_it
+        assert one == other
+
+
+def test_an_auxiliary_skip_with_weights_of_its_own_is_not_recorded_untrained() -> None:
+    macro = {"space.name": "nas-bench-macro", "benchmark.table": "none"}
+    both = {"relaxation": "softmax-with-skip", "also_validate": {"x": "softmax-with-skip"}}
+    api.settings_of(TINY | macro | composed(**both))
+    with pytest.raises(UserError, match=r"also_validate\.x = 'softmax-with-skip': has an auxil"):
+        api.settings_of(TINY | macro | composed(**both | {"relaxation": "softmax"}))

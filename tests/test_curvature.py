@@ -15,7 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from naive_supernet import NaiveSupernet
-from tiny import normal, train_batch, valid_batch
+from tiny import normal, tiny_settings, train_batch, valid_batch
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -169,6 +169,17 @@ def test_the_supernets_hessian_is_the_dense_one(algorithm: str) -> None:
     loss, relax = supernet_loss(state), relaxed(state)
     assert torch.equal(found, found.T)
     assert_close(found, dense(lambda alpha_EO: loss(relax(alpha_EO)), state.alpha_EO), **TIGHT)
+
+
+def test_of_a_hard_gumbel_it_is_that_of_the_temperature() -> None:
+    """As docs/algorithms/gdas.md says: with 1 / tau^2 at equal w and alpha, tau from 10 to 0.1."""
+    state = build_state(tiny_settings(algorithm__name="gdas", search__epochs=40))
+    tops = []
+    for epoch in (1, 40):
+        state.epoch = epoch
+        found = sharpness(batch_size=8).measure(snapshot_of(state, "sharpness")).numbers
+        tops.append(found["alpha_hessian_max"])
+    assert tops[1] / tops[0] == pytest.approx(100**2, rel=0.1)
 
 
 @algorithms

@@ -113,6 +113,7 @@ relaxation | rounds | differentiable | the gradient of alpha is zero everywhere
 relaxation | once | twice | is not the slope of its first
 perturbation | mutates | keeps shape | changes the operation weights
 perturbation | swells | keeps the sums | rows that summed to 1 are off by 0.5
+perturbation | normalises | rows that do not | rows that summed to 0 ... 2 are off by 1
 perturbation | draws | draws from | moves the global generator of numpy
 perturbation | peeks | draws from | moves the global generator of python
 hypergradient | backward | a finite | leaves a gradient on the network weights

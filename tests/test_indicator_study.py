@@ -13,6 +13,7 @@ from topics import script
 
 from optnas.analysis.claims import find_claim
 from optnas.analysis.claims.judge import judge
+from optnas.base.records import RunFolder
 from optnas.base.toml import dump_toml, flat
 from optnas.study.declare import STUDIES, load_study
 
@@ -105,6 +106,30 @@ def test_pages_quote_the_rebuilt_numbers() -> None:
         text = document.read_text()
         assert "<!-- built:" in text
         assert made.built(text, made.PARTS, found) == text, f"{document.name}: make figures"
+
+
+def test_the_page_says_what_the_alignment_of_cells_did_to_the_training() -> None:
+    """Eight runs a side, of the seeds that were there when it was written."""
+    docs = script("indicator").DOCS
+    losses: dict[str, list[list[float]]] = {}
+    for run in map(RunFolder, sorted((docs.parent / "results" / "indicator").iterdir())):
+        config = run.read_config()
+        name, plain = config["algorithm"]["name"], config["arch_optimizer"]["name"] == "Adam"
+        usual = (config["weight_optimizer"]["weight_decay"], config["augmentation"]["cutout"])
+        plain &= usual == (3e-4, 0) and config["arch_optimizer"].get("weight_decay") == 1e-3
+        if name in ("lambda-darts", "darts") and plain and config["search"]["seed"] <= 35:
+            found = [record["train_loss"] for record in run.read_epochs()]
+            losses.setdefault(name, []).append([found[1], found[-1]])
+    assert {name: len(each) for name, each in losses.items()} == {"lambda-darts": 8, "darts": 8}
+
+    def span(name: str, place: int) -> str:
+        values = [each[place] for each in losses[name]]
+        return f"{min(values):.2f} to {max(values):.2f}"
+
+    text = (docs / "indicator-found.md").read_text()
+    assert f"the train loss ends at {span('lambda-darts', 1)}, in\n" in text
+    assert f"those of DARTS at {span('darts', 1)}; both have {span('darts', 0)} after" in text
+    assert span("lambda-darts", 0) == span("darts", 0)
 
 
 def test_pages_without_a_run_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ from optnas.base.seeds import named_generator
 from optnas.data.augmentation import Augmentation
 from optnas.data.images import Images
 from optnas.measures.base import Values
+from optnas.measures.curvature.hessian import alpha_hessian
 from optnas.measures.gap.measure import gap
 from optnas.measures.landscape import maths as scape
 from optnas.measures.landscape.directions import orthogonalised, top_eigenvectors, zero_sum_basis
@@ -317,6 +318,22 @@ def test_the_cell_of_a_displaced_point_is_read_from_it(variant: str, read: Any) 
         found.append(chart.choice(shift_EO))
         assert found[-1] == [read(row) for row in chart.op_weights(shift_EO)]
     assert any(each != snapshot.choice for each in found)
+
+
+@pytest.mark.parametrize("variant", ["darts", "pc-darts"])
+def test_eigenvectors_are_those_of_the_whole_hessian(variant: str) -> None:
+    """The column of ``none`` is left out where the network does not read it, and there alone."""
+    judge = scape.Judge.on_first(with_random_alpha(CELLS[variant]), 16, 2)
+    chart = scape.Chart(judge.snapshot, "op-weights")
+    losses = judge.losses(judge.statistics(judge.snapshot.op_weights_EO, "run"))
+    whole = torch.stack([alpha_hessian(each, chart.relax, chart.centre) for each in losses]).sum(0)
+    values, pair_2EO = top_eigenvectors(whole, len(chart.centre))
+    found = scape.directions(judge, chart, "eigenvectors", "run")
+    assert found.eigenvalues is not None
+    assert_close(found.eigenvalues, values)
+    assert_close(found.pair_2EO, pair_2EO / pair_2EO.abs().amax((-2, -1), keepdim=True))
+    none_read = bool(whole.reshape(6, 5, 6, 5)[:, 0].any())
+    assert none_read == (variant == "pc-darts")
 
 
 def test_of_another_discretization_of_alpha_only_logits_are_displaced() -> None:

@@ -166,14 +166,33 @@ def test_a_comparison_is_found(line: str) -> None:
 def test_what_a_component_needs_is_found_through_its_settings() -> None:
     unrolled = {"name": "unrolled", "derivative": "exact"}
     found = list(registry.needs_in("algorithm", "darts", {"hypergradient": unrolled}, key="algo"))
-    assert [tuple(each) for each in found] == [
-        ("virtual-step", "algo.hypergradient", "unrolled"),
-        ("train-batch", "algo.hypergradient", "unrolled"),
+    assert found == [
+        ("virtual-step", "algo.hypergradient", "unrolled", ""),
+        ("train-batch", "algo.hypergradient", "unrolled", ""),
     ]
     usual = {"hypergradient": {"name": "first-order"}}
     assert list(registry.needs_in("algorithm", "darts", usual, key="algorithm")) == []
     with pytest.raises(ValueError, match="no needs"):
         registry.register("hypergradient", "mine", needs=("a-closure",))
+    recorded = {"also_validate": {"x": {"name": "softmax-with-skip", "beta": 1.0}}}
+    (only,) = registry.needs_in("algorithm", "composed", recorded, key="algorithm")
+    assert only == ("auxiliary-skip", "algorithm.also_validate.x", "softmax-with-skip", "")
+    assert not [*registry.needs_in("algorithm", "composed", recorded, key="x", beside=False)]
+
+
+def test_what_is_needed_at_one_value_of_a_setting_names_it_and_another() -> None:
+    def asked(derivative: str) -> list[registry.Need]:
+        settings = {"derivative": derivative, "hypergradient": {"name": "first-order"}}
+        found = registry.needs_in("algorithm", "lambda-darts", settings, key="algorithm")
+        return [each for each in found if each.need == "full-precision"]
+
+    assert asked("finite-difference") == [
+        ("full-precision", "algorithm.derivative", "finite-difference", "exact")
+    ]
+    assert asked("exact") == []
+    at = {"a-closure": registry.Choice("derivative", "exact", "other")}
+    with pytest.raises(ValueError, match="no needs"):
+        registry.register("hypergradient", "mine", needs_at=at)
 
 
 def test_a_function_registered_itself_is_found_by_name_and_by_address() -> None:

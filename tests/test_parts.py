@@ -174,6 +174,45 @@ def test_perturbed_weights_are_on_the_simplex_and_their_input_is_kept(
 
 @kinds
 @projections
+def test_rows_of_other_sums_keep_them_and_a_radius_of_0_moves_nothing(
+    kind: str, projection: str
+) -> None:
+    """An auxiliary skip is what a row has over 1; gates sum to anything, shut ones to 0."""
+    still = {"uniform": uniform(0.0, 0.0, projection), "attack": attack(0.0, 0.0, 7, projection)}
+    for seed in range(20):
+        sums_E1 = 2 * torch.rand(E, 1, generator=rng(seed), dtype=torch.float64)
+        sums_E1[seed % E] = 0.0
+        A_EO = sums_E1 * start(seed)
+        assert_close(still[kind](A_EO, toy_loss(seed), MIDDLE, rng(seed)), A_EO, atol=1e-12, rtol=0)
+        found = KINDS[kind](projection)(A_EO, toy_loss(seed), MIDDLE, rng(seed))
+        assert_close(found.sum(-1, keepdim=True), sums_E1, atol=1e-12, rtol=0)
+        assert float(found.min()) >= 0
+        if projection == "exact":
+            assert float((found - A_EO).abs().max()) <= 0.2 + 1e-12
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_that_sum_to_1_but_for_rounding_are_brought_back_as_published_bit_for_bit(
+    dtype: torch.dtype,
+) -> None:
+    rounded = 0
+    for seed in range(20):
+        A_EO = start(seed).to(dtype)
+        rounded += int((A_EO.sum(-1) != 1).sum())
+        noise_EO = torch.rand(E, O, generator=rng(seed), dtype=torch.float64)
+        moved_EO = A_EO + ((2 * noise_EO - 1) * 0.2).to(dtype)
+        expected = {
+            "published": clip_and_renormalise(moved_EO),
+            "exact": project_on_box_and_simplex(moved_EO, A_EO, 0.2),
+        }
+        for projection, each in expected.items():
+            found = KINDS["uniform"](projection)(A_EO, toy_loss(0), MIDDLE, rng(seed))
+            assert torch.equal(found, each)
+    assert rounded > 0
+
+
+@kinds
+@projections
 def test_perturbations_draw_one_number_an_entry_from_their_generator_only(
     kind: str, projection: str
 ) -> None:

@@ -14,13 +14,18 @@ import torch
 from tiny import TINY, assert_same, every_variant, fingerprint, tiny_settings, trained
 
 import optnas
+from optnas.base import registry
 from optnas.base.errors import UserError
+from optnas.measures.hypergradient_error import hypergradient_error
 from optnas.search import api, modules
 from optnas.search import session as session_module
 from optnas.search.checkpoints import restore, save
 from optnas.search.draws import draw_epoch
 from optnas.search.environment import computing
+from optnas.search.observe import take
 from optnas.search.session import Session
+from optnas.search.settings.complete import complete_measure
+from optnas.search.settings.model import MeasureSection
 from optnas.search.state import SearchState, build_state
 from optnas.search.steps import weight_step
 
@@ -47,6 +52,13 @@ def resumed(changes: dict[str, Any], path: Path) -> SearchState:
 @pytest.mark.parametrize("name", dict(every_variant()))
 def test_bfloat16_trains_resumes_and_keeps_its_types(name: str, tmp_path: Path) -> None:
     changes = {**LOW, **dict(every_variant())[name]}
+    algorithm = changes["algorithm__name"]
+    if "full-precision" in registry.facts("algorithm", algorithm)["needs"]:
+        with pytest.raises(UserError, match="leaves little but rounding"):
+            tiny_settings(**changes)
+        return
+    if "full-precision" in registry.facts("algorithm", algorithm)["needs_at"]:
+        changes["algorithm__derivative"] = "exact"
     state = trained(changes, epochs=2)
     held = fingerprint(state)
     assert_same(fingerprint(resumed(changes, tmp_path / "last.pt")), held)
@@ -71,6 +83,51 @@ def test_what_is_judged_is_judged_in_the_searchs_own_type() -> None:
         session.train_epoch()  # nothing is trained: the same weights in both
         records.append(session.measure())
     assert records[0] == records[1]
+
+
+def test_what_a_measure_asks_of_a_step_is_computed_in_the_searchs_own_type() -> None:
+    found = []
+    for changes in (LOW, SMALL):
+        session = Session(build_state(tiny_settings(**changes)))
+        session.train_epoch()
+        section = MeasureSection(
+            **complete_measure("hypergradient-error", hypergradient_error().quick)
+        )
+        found.append(take(session.snapshot, section).line["values"])
+    assert found[0] == found[1]
+
+
+DIFFERENCES: dict[str, tuple[dict[str, Any], str]] = {
+    "value-function": (
+        {"algorithm__hypergradient": "value-function"},
+        r"algorithm\.hypergradient = 'value-function': .*; set supernet\.precision=float32$",
+    ),
+    "lambda-darts": (
+        {"algorithm__name": "lambda-darts"},
+        r"algorithm\.derivative = 'finite-difference': .*=float32, or algorithm\.derivative=exact$",
+    ),
+    "a2m": ({"algorithm__name": "a2m"}, r"algorithm = 'a2m': .*precision=float32$"),
+    "uphill of a composition": (
+        {"algorithm__name": "composed", "algorithm__hypergradient": "uphill"},
+        r"algorithm\.hypergradient = 'uphill': takes a small difference of gradients, of which",
+    ),
+}
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_small_differences_of_rounded_gradients_are_refused(name: str, precision: str) -> None:
+    changes, told = DIFFERENCES[name]
+    tiny_settings(**changes, **SMALL)
+    with pytest.raises(UserError, match=told):
+        tiny_settings(**changes, **SMALL, supernet__precision=precision)
+
+
+def test_a_measure_of_differences_is_refused_where_it_would_be_rounded_too() -> None:
+    taken = {"measures__hypergradient-error__every": 1}
+    tiny_settings(**LOW, **taken)
+    with pytest.raises(UserError, match=r"or measures\.hypergradient-error\.every=0$"):
+        tiny_settings(**SMALL, **taken, supernet__precision="tf32")
 
 
 def test_only_another_precision_is_another_run() -> None:

@@ -29,12 +29,17 @@ from optnas.algorithms.pc_darts import normalised_edges, pc_darts
 from optnas.base import registry
 from optnas.measures.curvature.maths import expansion
 from optnas.measures.evaluation import Batch
+from optnas.measures.indicator.measure import indicator
 from optnas.measures.indicator.oneshot import score_cells
-from optnas.measures.operations.measure import operations
+from optnas.measures.operations.measure import RATES, operations
+from optnas.measures.proxies.measure import proxies
+from optnas.measures.snapshot import Snapshot
+from optnas.search import api
 from optnas.search.checkpoints import restore
 from optnas.search.exam.base import difference
 from optnas.search.exam.searches import searched, tiny, trace
 from optnas.search.observe import snapshot_of
+from optnas.search.session import Session
 from optnas.search.settings.layers import Layer
 from optnas.search.standalone.settings import load_settings
 from optnas.search.state import build_state
@@ -53,6 +58,7 @@ from optnas.spaces.network import Network, Supernet, build_network
 from optnas.spaces.network.protocol import ONE_SHOT, TANGENTS
 from optnas.spaces.operations.base import Operation
 from optnas.spaces.operations.nasbench201 import avg_pool_3x3, nor_conv_3x3
+from optnas.theory.measure import theory
 
 TIGHT = {"rtol": 1e-10, "atol": 1e-10}
 SIZES: dict[str, Any] = {"channels": 3, "cells": 2, "classes": 5, "image_channels": 2}
@@ -437,6 +443,37 @@ def test_an_algorithm_with_another_mixed_cell_searches_and_resumes() -> None:
     assert difference(whole, trace(settings, stop=1)) is None
     assert len(whole["records"][-1]["alpha"][0]) == NAS_BENCH_201.operation_count + 1
     assert whole["records"][-1]["alpha_hessian_max"] is not None
+
+
+def test_measures_of_the_spaces_own_cells_refuse_another_mixed_cell_or_have_no_value() -> None:
+    """Of an edge without operation (K - 1) / K of the channels pass: a one-hot row is no edge."""
+    one_line = r"measures\.{0} = '{0}': takes one-hot .*; leave the measure out, or choose"
+    for measure in ("indicator", "proxies"):
+        with pytest.raises(UserError, match=one_line.format(measure)):
+            tiny(PARTIAL, {"measures": {measure: {"every": 1}}})
+        tiny({"algorithm": {"name": "pc-darts", "k": 1}}, {"measures": {measure: {"every": 1}}})
+    session = Session(build_state(tiny(PARTIAL)))
+    session.train_epoch()
+    assert net_reads_none(session.snapshot)
+    for factory in (indicator, proxies):
+        with pytest.raises(UserError, match="one-hot operation weights for a cell"):
+            factory().measure(session.snapshot)
+    phi = operations().measure(session.snapshot).numbers
+    assert {phi[name]["deck"] for name in RATES} == {None}
+    bound = theory(channels=2, samples=4, draws=1).measure(session.snapshot).numbers
+    assert {name for name, value in bound.items() if value is not None} == {"delta"}
+    with searched(tiny(PARTIAL, {"search": {"epochs": 1}})) as folder:
+        with pytest.raises(UserError, match=one_line.format("indicator")):
+            api.measure(folder.path, {"indicator": {"uniform": 4, "top": 4}})
+        assert not folder.read_measures("indicator")
+
+
+def net_reads_none(snapshot: Snapshot) -> bool:
+    """Whether a cell of nothing but ``none`` tells images apart."""
+    images_BCHW = torch.stack([b.images_BCHW for b in snapshot.batches("valid", 1, 8)])[0]
+    none_EO = snapshot.one_hot([NAS_BENCH_201.none] * NAS_BENCH_201.edge_count)
+    logits_BK = snapshot.supernet(images_BCHW, none_EO, statistics=None).logits_BK
+    return bool(logits_BK.std(0).max() > 1e-3)
 
 
 def test_a_network_that_takes_no_other_mixed_cell_says_so() -> None:

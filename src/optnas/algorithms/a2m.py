@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Reading = Literal["published", "paper"]
 
 
-@register("hypergradient", "uphill")
+@register("hypergradient", "uphill", needs=("full-precision",))
 def uphill(
     rho: NotNegative = 0.01,
     displacement: Positive = 0.01,
@@ -83,6 +83,7 @@ def uphill(
 @register(
     "algorithm",
     "a2m",
+    needs=("full-precision",),
     paper="Architecture-Aware Minimization (A2M): How to Find Flat Minima in Neural "
     "Architecture Search",
     year=2025,

@@ -218,7 +218,8 @@ class Algorithm:
         columns: further columns of alpha, after those of the operations: alpha is
             [E, O + columns] for ``relax``, optimizers, records and checkpoints.
         mixed_cell: makes another mixed cell than the space's own, for an algorithm that is
-            registered with ``needs=("own-cell",)``.
+            registered with ``needs=("own-cell",)``; measures that are of the space's own, see
+            `usual_cell`, are then refused or null.
         project: alpha after each step of its optimizer -> alpha, such as the nearest allowed one.
         reads_op_weights: whether ``discretize`` is given the operation weights.
         strength: alpha and progress -> a matrix whose entry for the operation chosen on an edge
@@ -226,6 +227,8 @@ class Algorithm:
             alpha, or the operation weights where ``discretize`` is given these.
         auxiliary_skip: whether what a row of operation weights has over 1 is an auxiliary skip; the
             search says it of one that needs ``auxiliary-skip``, itself or in a part.
+        caveat: what these settings may do unnoticed, and the remedy, in one line; a search is
+            warned of it once, before its first step.
     """
 
     relax: Relax
@@ -244,10 +247,19 @@ class Algorithm:
     reads_op_weights: bool = False
     strength: Relax | None = None
     auxiliary_skip: bool = False
+    caveat: str = ""
 
     def __post_init__(self) -> None:
         if self.columns:
             object.__setattr__(self, "reads_op_weights", True)
+
+    @property
+    def usual_cell(self) -> bool:
+        """Whether one-hot operation weights are a cell, and the column of ``none`` is not read.
+
+        So it is in the space's own network; under another mixed cell neither need hold.
+        """
+        return self.mixed_cell is None
 
     def cell(self, alpha_EO: Tensor, progress: Progress) -> list[int]:
         """The cell of a moment."""

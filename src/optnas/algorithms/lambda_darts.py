@@ -14,7 +14,7 @@ from optnas.algorithms.base import (
     WeightGradients,
 )
 from optnas.base.lazy import lazy
-from optnas.base.registry import register
+from optnas.base.registry import Choice, register
 from optnas.base.schema import NotNegative, Positive
 from optnas.spaces.base import Space
 
@@ -25,12 +25,18 @@ else:
     torch = lazy("torch")
 
 AlignmentName = Literal["cosine", "sign"]
+CAVEAT = (
+    "of algorithm.derivative=finite-difference, as published, single ReLUs that change sign between"
+    " the two points can make up most and drown the training loss, and w is hardly trained;"
+    " algorithm.derivative=exact has none of this"
+)
 
 
 @register(
     "algorithm",
     "lambda-darts",
     needs=("inner-step", "several-cells"),
+    needs_at={"full-precision": Choice("derivative", "finite-difference", "exact")},
     paper="Λ-DARTS: Mitigating Performance Collapse by Harmonizing Operation Selection among Cells",
     year=2023,
 )
@@ -50,7 +56,9 @@ def lambda_darts(
 
         - lambda_t (d/de) d L_train(w, A + e p) / d w  at  e = 0
 
-    by double backward, or as published by a central difference with |e p| = ``displacement``.
+    by double backward, or as published by a central difference with |e p| = ``displacement``. The
+    two are not one number to rounding: ReLUs change sign between the two points, each of which adds
+    a jump of the gradient divided by 2 e (docs/algorithms/lambda-darts.md has what that does).
     lambda_t = weight (t - 1) / (T - 1) in epoch t of T.
 
     Args:
@@ -101,6 +109,7 @@ def lambda_darts(
         hypergradient=hypergradient,
         discretize=parts.argmax_per_edge,
         on_weight_gradients=look,
+        caveat=CAVEAT if derivative == "finite-difference" else "",
     )
 
 

@@ -80,13 +80,31 @@ NEEDS = {
     "memory": "tensors remembered from step to step, in `Progress.memory`",
     "draw": "a random draw per step, in `Progress.draw`",
     "own-cell": "a space whose network takes another mixed cell",
+    "usual-cell": "an algorithm without another mixed cell: one-hot operation weights are a cell",
     "several-cells": "a network of more than one cell",
     "off-simplex": "an architecture optimizer that does not step on the simplex, where it is lost",
     "auxiliary-skip": "a skip beside the operations, where edges are strided one of its own",
     "noise": "a uniform number per operation weight and weight step, in `Progress.noise_EO`",
     "driver": "the operation weights of another run by epoch, in `Progress.memory['driver']`",
     "inner-step": "the train loss of a weight step at any operation weights, in `Progress.inner`",
+    "full-precision": "gradients with all their digits, for a small difference of them: "
+    "supernet.precision=float32",
 }
+
+
+class Choice(NamedTuple):
+    """A value of a setting, and another in its stead.
+
+    Attributes:
+        setting: its name.
+        value: the one.
+        instead: the other.
+    """
+
+    setting: str
+    value: str
+    instead: str
+
 
 # How a component of one's own is written, wherever a name is accepted.
 OWN = "./file.py:NAME"
@@ -97,7 +115,13 @@ _FACTS: dict[tuple[str, str], Mapping[str, Any]] = {}
 
 
 def register(
-    kind: str, name: str, *, needs: Sequence[str] = (), itself: bool = False, **facts: Any
+    kind: str,
+    name: str,
+    *,
+    needs: Sequence[str] = (),
+    needs_at: Mapping[str, Choice] = MappingProxyType({}),
+    itself: bool = False,
+    **facts: Any,
 ) -> Callable[[Factory], Factory]:
     """Register the decorated factory under a name.
 
@@ -105,6 +129,7 @@ def register(
         kind: one of `KINDS`.
         name: the name users write.
         needs: what the component needs of a search: keys of `NEEDS`, or of a kind of its own.
+        needs_at: what it needs at one value of a setting only, by the need.
         itself: the decorated function is the component, not a factory of it: it has no settings.
         **facts: what else others ask of the component instead of its name, see `facts`.
 
@@ -117,8 +142,9 @@ def register(
     kind = OLD_KINDS.get(kind, kind)
     if kind not in KINDS:
         raise ValueError(f"no kind {kind!r}; there are {sorted(KINDS)}")
-    if not (KINDS[kind].own_needs or set(needs) <= set(NEEDS)):
-        raise ValueError(f"no needs {sorted(set(needs) - set(NEEDS))}; there are {sorted(NEEDS)}")
+    unknown = {*needs, *needs_at} - set(NEEDS)
+    if unknown and not KINDS[kind].own_needs:
+        raise ValueError(f"no needs {sorted(unknown)}; there are {sorted(NEEDS)}")
 
     def decorate(function: Factory) -> Factory:
         factory = _constant(function) if itself else function
@@ -126,7 +152,7 @@ def register(
         taken = table.setdefault((kind, name), factory)
         if _address(taken) != _address(factory):
             raise ValueError(f"{kind} {name!r} is registered by {taken.__module__} already")
-        _FACTS[kind, _address(factory)] = {"needs": tuple(needs), **facts}
+        _FACTS[kind, _address(factory)] = {"needs": tuple(needs), "needs_at": needs_at, **facts}
         return function
 
     return decorate
@@ -175,13 +201,16 @@ class Need(NamedTuple):
 
     Attributes:
         need: a key of `NEEDS`.
-        key: the dotted setting that names the component, such as ``algorithm.hypergradient``.
-        name: of the component.
+        key: the dotted setting that names the component, such as ``algorithm.hypergradient``; or
+            that by whose value it needs it.
+        name: of the component, or the value.
+        instead: a value of the setting at which it does not, where there is one.
     """
 
     need: str
     key: str
     name: str
+    instead: str = ""
 
 
 def needs_of(kind: str, factory: Factory) -> tuple[str, ...]:
@@ -190,7 +219,9 @@ def needs_of(kind: str, factory: Factory) -> tuple[str, ...]:
     return needs
 
 
-def needs_in(kind: str, name: str, settings: Mapping[str, Any], *, key: str) -> Iterator[Need]:
+def needs_in(
+    kind: str, name: str, settings: Mapping[str, Any], *, key: str, beside: bool = True
+) -> Iterator[Need]:
     """What a component and the components in its settings need.
 
     Args:
@@ -198,22 +229,26 @@ def needs_in(kind: str, name: str, settings: Mapping[str, Any], *, key: str) -> 
         name: of the component.
         settings: as `complete_settings` returns them.
         key: the dotted setting that names it.
+        beside: also of parts in a table by name, such as relaxations that are only recorded.
 
     Yields:
         The needs, those of the component itself first.
     """
     factory = find(kind, name, key=f"{key}.name")
     yield from (Need(each, key, name) for each in needs_of(kind, factory))
+    for need, at in _FACTS.get((kind, _address(factory)), {}).get("needs_at", {}).items():
+        if settings.get(at.setting) == at.value:
+            yield Need(need, f"{key}.{at.setting}", at.value, at.instead)
     hints = hints_of(factory, settings)
     for setting, value in settings.items():
         part = part_of(hints.get(setting))
-        if part is None:
+        if part is None or (part.many and not beside):
             continue
         own = f"{key}.{setting}"
         tables = {f"{own}.{n}": v for n, v in value.items()} if part.many else {own: value}
         for below, table in tables.items():
             rest = {k: v for k, v in table.items() if k != "name"}
-            yield from needs_in(part.kind, table["name"], rest, key=below)
+            yield from needs_in(part.kind, table["name"], rest, key=below, beside=beside)
 
 
 def name_of(thing: Factory) -> str | None:

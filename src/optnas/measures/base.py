@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from optnas.base.columns import Quantity as Quantity
+from optnas.base.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +20,23 @@ if TYPE_CHECKING:
 Epoch = int | str  # a number, or "end"
 # Sections of settings that are measures now, and the label of each; their old spelling is accepted.
 FORMER_SECTIONS = {"curvature": "sharpness"}
+
+
+def no_usual_cell(key: str, name: str) -> UserError:
+    """Why a measure registered with ``needs=("usual-cell",)`` is refused where there is none.
+
+    Args:
+        key: the dotted section of the measure.
+        name: of the measure.
+    """
+    return UserError(
+        "takes one-hot operation weights for a cell, and under the mixed cell that the algorithm"
+        " brings they are none: of an edge without an operation channels pass all the same",
+        key=key,
+        value=name,
+        remedy="leave the measure out, or choose an algorithm without a mixed cell of its own"
+        " (pc-darts has none at algorithm.k=1)",
+    )
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ QUANTITIES = {
 }
 
 
-@register("measure", "hypergradient-error", needs=("virtual-step",))
+@register("measure", "hypergradient-error", needs=("virtual-step", "full-precision"))
 def hypergradient_error(
     unroll: Annotated[int, Field(ge=5)] = 20, draws: AtLeastTwo = 4, batch_size: Count = 0
 ) -> Measure:

@@ -164,7 +164,7 @@ def measure(
             complete = reread(folder.read_config(), folder.config, overrides)
         asked = {label: _section(complete, label, given) for label, given in chosen.items()}
         with complete.origins.told():
-            check_measures(complete.model_copy(update={"measures": asked}))
+            check_measures(complete.model_copy(update={"measures": asked}), afterwards=True)
         wanted = {
             label: Wanted(
                 section, section.cadence if {"every", "at"} & set(measures[label]) else None

@@ -125,9 +125,10 @@ def snapshot_of(state: SearchState, name: str = "record") -> Snapshot:
     supernet.weights = {n: weight.detach() for n, weight in state.supernet.weights.items()}
 
     def bilevel(train: Batch, valid: Batch, more: Sequence[Batch]) -> Bilevel:
-        further = [batch_loss(state, batch) for batch in more]
-        losses = batch_loss(state, train), batch_loss(state, valid)
-        return bilevel_of(state, *losses, lambda count: further[:count], progress)
+        one, other, *further = (
+            batch_loss(state, batch, step=False) for batch in (train, valid, *more)
+        )
+        return bilevel_of(state, one, other, lambda count: further[:count], progress)
 
     return Snapshot(
         name=name,

@@ -5,6 +5,7 @@ Shapes: B batch, E edges, O operations.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -19,30 +20,40 @@ from optnas.search.state import SearchState
 from optnas.spaces.network import Output
 
 
-def forward(state: SearchState, batch: Batch, op_weights_EO: Tensor, **modes: Any) -> Output:
-    """The network on a batch, multiplied as the settings say; logits are of the search's type.
+def forward(
+    state: SearchState, batch: Batch, op_weights_EO: Tensor, *, step: bool = True, **modes: Any
+) -> Output:
+    """The network on a batch; logits are of the search's type.
 
     Args:
         state: of the search.
         batch: images and labels.
         op_weights_EO: the operation weights.
+        step: whether it is a step's, multiplied as the settings say; else in the search's type.
         **modes: further arguments of the network.
     """
     if batch.draw is not None:
         modes["draw"] = batch.draw
-    with state.lowered():
+    with state.lowered() if step else contextlib.nullcontext():
         logits_BK, statistics = state.supernet(batch.images_BCHW, op_weights_EO, **modes)
     return Output(logits_BK.to(state.dtype), statistics)
 
 
-def batch_loss(state: SearchState, batch: Batch) -> Loss:
-    """The cross-entropy of a batch under batch statistics, as a function of A and w."""
+def batch_loss(state: SearchState, batch: Batch, *, step: bool = True) -> Loss:
+    """The cross-entropy of a batch under batch statistics, as a function of A and w.
+
+    Args:
+        state: of the search.
+        batch: images and labels.
+        step: as of `forward`.
+    """
 
     def loss(op_weights_EO: Tensor, weights: Weights, *, update: bool = False) -> LossValue:
         logits, statistics = forward(
             state,
             batch,
             op_weights_EO,
+            step=step,
             weights=weights,
             statistics=state.statistics if update else None,
             update=update,

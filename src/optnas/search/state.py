@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from torch import Tensor
 from optnas.algorithms.base import Algorithm, Memory, Progress
 from optnas.base import registry
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_terminal
 from optnas.base.records import NOTHING_WRITTEN, Written
 from optnas.base.seeds import named_generator
 from optnas.data.augmentation import Augmentation
@@ -24,7 +26,7 @@ from optnas.data.splits import read_split
 from optnas.optimizers.adapter import build
 from optnas.optimizers.schedules.common import Schedule
 from optnas.search.given import settings_of
-from optnas.search.settings.check import algorithm_of
+from optnas.search.settings.check import algorithm_of, needs_in
 from optnas.search.settings.model import Settings
 from optnas.spaces import Architecture, Space, build_space
 from optnas.spaces.network import (
@@ -35,6 +37,8 @@ from optnas.spaces.network import (
     build_network,
 )
 from optnas.spaces.tables import Table, load_table
+
+log = logging.getLogger(__name__)
 
 # One number per operation weight and weight step, for algorithms that need noise; else what a
 # perturbation draws itself.
@@ -218,9 +222,11 @@ def build_state(settings: Settings | Mapping[str, Any]) -> SearchState:
     train, valid = _load_halves(settings, dataset, device)
     chosen = settings.algorithm
     algorithm = algorithm_of(settings, space)
-    asked_for = registry.needs_in("algorithm", chosen.name, chosen.settings, key="algorithm")
-    needs = frozenset(each.need for each in asked_for)
-    algorithm = replace(algorithm, auxiliary_skip="auxiliary-skip" in needs)
+    if algorithm.caveat:
+        log.warning("optnas: warning: %s: %s", chosen.name, for_terminal(algorithm.caveat))
+    needs = frozenset(each.need for each in needs_in(settings))
+    searched = {each.need for each in needs_in(settings, beside=False)}
+    algorithm = replace(algorithm, auxiliary_skip="auxiliary-skip" in searched)
     sizes: dict[str, Any] = {
         "channels": settings.supernet.channels,
         "cells": settings.supernet.cells,

@@ -43,7 +43,7 @@ def theory(
     ``violations_by_reading`` has the factor with 1 / n and the printed formula lambda_min(K) phi
     too. ``margin``, ``lambda_min`` and ``formula`` are means over draws, as of
     `optnas.theory.convergence.bound`. All but ``delta`` are null in spaces the theorem is not
-    about.
+    about, and under a mixed cell that the algorithm brings.
 
     Args:
         channels: m.
@@ -60,7 +60,7 @@ def theory(
         from optnas.theory.judged import READINGS, violated
 
         found: dict[str, Any] = dict.fromkeys(QUANTITIES) | {"delta": delta}
-        if not holds(snapshot.space):
+        if not (holds(snapshot.space) and snapshot.algorithm.usual_cell):
             return Values(found)
         half = snapshot.images["train"]
         images, labels = half.images_NCHW[:samples].cpu(), half.labels_N[:samples].cpu()

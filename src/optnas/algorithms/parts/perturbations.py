@@ -7,6 +7,9 @@ Two ways back after a move by d with |d|_inf <= r:
 - ``exact``: the Euclidean projection on box and simplex together,
   argmin_z |z - y|_2 with |z - A|_inf <= r, z >= 0, sum_o z = 1.
 
+A row of A whose sum is s instead, by an auxiliary skip or gates of its own, keeps that sum: the row
+divided by s takes the way back, and is multiplied by s again. A row of zeros stays.
+
 Source: Chen and Hsieh, ICML 2020, and its published code. Shapes: E edges, O operations.
 """
 
@@ -148,9 +151,17 @@ def _noise(like: Tensor, r: float, progress: Progress, generator: torch.Generato
 
 
 def _project(y_EO: Tensor, centre_EO: Tensor, r: float, projection: ProjectionName) -> Tensor:
-    if projection == "published":
-        return clip_and_renormalise(y_EO)
-    return project_on_box_and_simplex(y_EO, centre_EO, r)
+    sums_E1 = _sums(centre_EO)
+    if projection == "exact":
+        return project_on_box_and_simplex(y_EO, centre_EO, r, sums_E1)
+    return clip_and_renormalise(y_EO / sums_E1.masked_fill(sums_E1 == 0, 1.0)) * sums_E1
+
+
+def _sums(op_weights_EO: Tensor) -> Tensor:
+    """The sum of each row, 1 exactly where it is 1 but for rounding."""
+    sums_E1 = op_weights_EO.sum(-1, keepdim=True)
+    rounding = op_weights_EO.shape[-1] * torch.finfo(op_weights_EO.dtype).eps
+    return sums_E1.masked_fill((sums_E1 - 1).abs() <= rounding, 1.0)
 
 
 def clip_and_renormalise(y_EO: Tensor) -> Tensor:
@@ -169,17 +180,20 @@ def clip_and_renormalise(y_EO: Tensor) -> Tensor:
     return filled_EO / filled_EO.sum(-1, keepdim=True)
 
 
-def project_on_box_and_simplex(y_EO: Tensor, centre_EO: Tensor, r: float) -> Tensor:
-    """Euclidean projection of each row on {z: z >= 0, sum z = 1, |z - centre|_inf <= r}.
+def project_on_box_and_simplex(
+    y_EO: Tensor, centre_EO: Tensor, r: float, sums_E1: Tensor | float = 1.0
+) -> Tensor:
+    """Euclidean projection of each row on {z: z >= 0, sum z = s, |z - centre|_inf <= r}.
 
     z = clamp(y - tau, low, high) with low = max(0, centre - r), high = centre + r and tau chosen
-    so that the row sums to one. The sum falls piecewise linearly in tau with kinks at y - low and
+    so that the row sums to s. The sum falls piecewise linearly in tau with kinks at y - low and
     y - high: tau lies between two neighbouring kinks, where it is solved for exactly.
 
     Args:
         y_EO: the points.
-        centre_EO: centres of the boxes, rows on the simplex (else the set may be empty).
+        centre_EO: centres of the boxes, rows of the sums s (else the set may be empty).
         r: half the side of the box.
+        sums_E1: s; 1 is the simplex.
     """
     low_EO, high_EO = (centre_EO - r).clamp(min=0), centre_EO + r
     kinks_EK = torch.cat([y_EO - low_EO, y_EO - high_EO], dim=-1).sort(dim=-1).values
@@ -190,10 +204,10 @@ def project_on_box_and_simplex(y_EO: Tensor, centre_EO: Tensor, r: float) -> Ten
         ).sum(-1)
 
     sums_EK = row_sum(kinks_EK)  # falls along K
-    right_E1 = (sums_EK >= 1).sum(-1, keepdim=True).clamp(1, kinks_EK.shape[-1] - 1)
+    right_E1 = (sums_EK >= sums_E1).sum(-1, keepdim=True).clamp(1, kinks_EK.shape[-1] - 1)
     left = kinks_EK.gather(-1, right_E1 - 1), sums_EK.gather(-1, right_E1 - 1)
     right = kinks_EK.gather(-1, right_E1), sums_EK.gather(-1, right_E1)
     fall_E1 = (left[1] - right[1]).clamp(min=torch.finfo(y_EO.dtype).tiny)
-    share_E1 = ((left[1] - 1) / fall_E1).clamp(0, 1)
+    share_E1 = ((left[1] - sums_E1) / fall_E1).clamp(0, 1)
     tau_E1 = left[0] + share_E1 * (right[0] - left[0])
     return torch.clamp(y_EO - tau_E1, low_EO, high_EO)

@@ -73,7 +73,7 @@ def k_step(steps: AtLeastOne = 2) -> ComputeHypergradient:
 @register(
     "hypergradient",
     "value-function",
-    needs=NEEDS,
+    needs=(*NEEDS, "full-precision"),
     limit="converged",
     limit_at={"steps": 300, "multiplier": 1e6},
 )

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from optnas.base.errors import UserError
 from optnas.base.registry import register
 from optnas.base.schema import AtLeastOne, AtLeastTwo
-from optnas.measures.base import Measure, Quantity, Values
+from optnas.measures.base import Measure, Quantity, Values, no_usual_cell
 from optnas.spaces import Architecture, is_connected, supernet_string
 from optnas.spaces.tables import Question
 
@@ -65,7 +65,7 @@ QUANTITIES = {
 }
 
 
-@register("measure", "indicator")
+@register("measure", "indicator", needs=("usual-cell",))
 def indicator(
     uniform: AtLeastTwo = 500,
     top: AtLeastTwo = 500,
@@ -196,8 +196,10 @@ def asked(snapshot: Snapshot, dataset: str) -> Question:
         A question of the table's headline.
 
     Raises:
-        UserError: there is no table, or it does not have the data set that is named.
+        UserError: there is no table, it does not have the data set that is named, or one-hot
+            operation weights are no cell.
     """
+    _refuse_other_cells(snapshot)
     table = snapshot.table
     headline = table.coverage.headline if table.measurements else ()
     if not headline:
@@ -217,6 +219,11 @@ def asked(snapshot: Snapshot, dataset: str) -> Question:
             remedy="choose one of these",
         )
     return (found or list(headline))[0]
+
+
+def _refuse_other_cells(snapshot: Snapshot) -> None:
+    if not snapshot.algorithm.usual_cell:
+        raise no_usual_cell(f"measures.{snapshot.name}", snapshot.name)
 
 
 def draw_cells(

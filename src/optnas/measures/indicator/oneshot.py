@@ -93,7 +93,8 @@ def score_cells(
     Of a network of another kind only 2 and 4 hold.
 
     Args:
-        network: the network; its weights are used.
+        network: the network; its weights are used. Its mixed cells are the space's own: in another
+            one, such as `PartialCell`, a dead edge computes something, and 1 and 2 are wrong.
         cells: cells of its space, disconnected ones too (their logits are the same for all images).
         batches: images to judge on, all in memory.
         calibration: batches of equal size from which each cell gets batch-norm statistics of its

@@ -217,7 +217,8 @@ def directions(judge: Judge, chart: Chart, plane: Plane, kind: PointStatistics) 
     centre_EO = chart.centre
     losses = judge.losses(judge.statistics(judge.snapshot.op_weights_EO, kind))
     if plane == "eigenvectors":
-        none = judge.snapshot.space.column_of(judge.snapshot.space.none)
+        space = judge.snapshot.space
+        none = space.column_of(space.none) if judge.snapshot.algorithm.usual_cell else None
         inert = () if none is None else (none,)
         parts = [alpha_hessian(each, chart.relax, centre_EO, inert) for each in losses]
         hessian = torch.stack(parts).sum(0)

@@ -44,8 +44,8 @@ def operations() -> Measure:
     times what reaches node s through skips; see `optnas.measures.operations.phi` for its three
     readings. Skip is the identity's weight, convolution every operation with weights of its own;
     pooling counts as neither. phi is of one kind of cell whose last node is a sum and whose edges
-    keep the size and have the same candidates, a skip among them; in every other space it and its
-    elasticities are null.
+    keep the size and have the same candidates, a skip among them; in every other space, and under
+    a mixed cell that the algorithm brings, it and its elasticities are null.
     """
 
     def measure(snapshot: Snapshot) -> Values:
@@ -60,7 +60,7 @@ def operations() -> Measure:
             "mass_by_depth": _by_depth(space, rows),
             "share_by_depth": _by_depth(space, chosen),
             "auxiliary": float(auxiliary_E.mean()),
-            **_rates(space, rows, auxiliary_E.tolist()),
+            **_rates(snapshot, rows, auxiliary_E.tolist()),
         }
         arrays = {
             "op_weights": A_EO.cpu().numpy(),
@@ -86,9 +86,10 @@ def _by_depth(space: Space, rows: Sequence[Sequence[float]]) -> dict[str, dict[s
 
 
 def _rates(
-    space: Space, rows: list[list[float]], auxiliary_E: list[float]
+    snapshot: Snapshot, rows: list[list[float]], auxiliary_E: list[float]
 ) -> dict[str, dict[str, Any]]:
-    if not holds(space):
+    space = snapshot.space
+    if not (holds(space) and snapshot.algorithm.usual_cell):
         return {name: dict.fromkeys(READINGS) for name in RATES}
     skip = space.skip_column("phi counts them")
     skip_E = [row[skip] for row in rows]

@@ -48,7 +48,7 @@ QUANTITIES = {
 }
 
 
-@register("measure", "proxies")
+@register("measure", "proxies", needs=("usual-cell",))
 def proxies(
     uniform: AtLeastTwo = 100,
     top: AtLeastTwo = 100,

@@ -139,9 +139,11 @@ def skips(run: Trajectory, skips: AtLeastOne = 2) -> Decision:
 
     Args:
         run: the trajectory.
-        skips: the number of edges.
+        skips: the number of edges, of all kinds of cell together, as records count them.
 
     Source: Liang et al., DARTS+, 2019 (two or more in one cell). Their cell has 8 operations.
+    Deviation: where a space has two kinds of cell, such as a normal and a reducing one, the default
+    of 2 is reached by one in each, and not by two in one.
     """
     for asked, place in enumerate(run.searched, 1):
         if run.skips[place] >= skips:

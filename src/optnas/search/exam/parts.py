@@ -39,6 +39,7 @@ from optnas.search.exam.base import (
 )
 
 EPOCHS = (0, 1, 3, 4)
+OTHER_SUMS = "rows that do not sum to 1 keep their sums"
 
 
 @dataclass(frozen=True)
@@ -168,8 +169,8 @@ def _train_loss(op_weights_EO: Tensor) -> Tensor:
     return ((op_weights_EO - example(9, *op_weights_EO.shape)) ** 2).sum()
 
 
-def _perturbed(perturb: Perturb, moment: Progress) -> Tensor:
-    op_weights_EO = example_alpha().softmax(-1)
+def _perturbed(perturb: Perturb, moment: Progress, sums_E1: Tensor | float = 1.0) -> Tensor:
+    op_weights_EO = example_alpha().softmax(-1) * sums_E1
     generator = torch.Generator().manual_seed(5)
     with untouched(**{"the operation weights": op_weights_EO}):
         found = perturb(op_weights_EO, _train_loss, moment, generator)
@@ -189,6 +190,15 @@ def _keeps_row_sums(perturb: Perturb, given: Given) -> None:
         demand(off < 1e-6, f"rows that summed to 1 are off by {off:.2g}")
 
 
+def _keeps_other_row_sums(perturb: Perturb, given: Given) -> None:
+    """Of an auxiliary skip, which is what a row has over 1, and of gates that are open or shut."""
+    sums_E1 = torch.linspace(0, 2, space().edge_count, dtype=torch.float64)[:, None]
+    for epoch in EPOCHS[1:]:
+        found = _perturbed(perturb, given.moment(epoch), sums_E1).sum(-1, keepdim=True)
+        off = float((found - sums_E1).abs().max())
+        demand(off < 1e-6, f"rows that summed to 0 ... 2 are off by {off:.2g}")
+
+
 def _draws_from_its_generator(perturb: Perturb, given: Given) -> None:
     repeated(lambda: [_perturbed(perturb, given.moment(epoch)) for epoch in EPOCHS[1:]])
 
@@ -196,6 +206,7 @@ def _draws_from_its_generator(perturb: Perturb, given: Given) -> None:
 PERTURBATION: PartChecks = {
     "keeps shape and type, stays finite, leaves the operation weights alone": _keeps_inputs,
     "keeps the sums of rows": _keeps_row_sums,
+    OTHER_SUMS: _keeps_other_row_sums,
     "draws from the given generator only": _draws_from_its_generator,
 }
 

@@ -14,7 +14,7 @@ from optnas.base.columns import OF_MEASURES, RECORD
 from optnas.base.errors import UserError
 from optnas.data.sets.base import Dataset
 from optnas.data.splits import FixedSplit
-from optnas.measures.base import Measure
+from optnas.measures.base import Measure, no_usual_cell
 from optnas.optimizers import signatures, virtual
 from optnas.search.settings.model import ImagesSection, OptimizerSection, Settings
 from optnas.spaces import Space, build_space, tables
@@ -69,10 +69,10 @@ def check(settings: Settings, images: SearchImages) -> None:
     elif not settings.supernet.head_affine:
         space.check_takes("head_affine", "supernet.head_affine=false asks for one")
     _check_table(settings, space.name)
-    check_measures(settings)
     _check_needs(settings, space)
     _check_simplex(settings)
     algorithm = algorithm_of(settings, space)
+    check_measures(settings)
     _check_judging(settings, space, algorithm)
     _check_selection(settings, algorithm)
     _check_watch(settings, algorithm)
@@ -418,14 +418,16 @@ def _check_table(settings: Settings, space_name: str) -> None:
         )
 
 
-def check_measures(settings: Settings) -> None:
+def check_measures(settings: Settings, *, afterwards: bool = False) -> None:
     """Refuse measures that need more images than there are, or a column that is taken.
 
     Args:
         settings: all of them.
+        afterwards: every measure is taken, whatever its epochs.
 
     Raises:
-        UserError: a measure is one of these, or normalises batches of one value per channel.
+        UserError: a measure is one of these, needs what the search has not, or normalises batches
+            of one value per channel.
     """
     halves = {"train": settings.data.train_size, "valid": settings.data.valid_size}
     space = build_space(settings.space.model_dump())
@@ -433,9 +435,9 @@ def check_measures(settings: Settings) -> None:
     for label, section in settings.measures.items():
         key = f"measures.{label}"
         measure: Measure = registry.build("measure", section.table, section=key)
-        taken = section.every > 0 or bool(section.at)
+        taken = afterwards or section.every > 0 or bool(section.at)
         if taken:
-            _check_steps(settings, f"measures.{label}", section.name)
+            _check_measure_needs(settings, space, f"measures.{label}", section.name)
         if taken and section.settings.get("batch_size") == 1 and _one_pixel(settings.data, space):
             raise UserError(
                 "a batch norm would meet a single value per channel in the last stage "
@@ -485,23 +487,57 @@ def check_measures(settings: Settings) -> None:
             columns[column] = f"measures.{label}"
 
 
-def _check_steps(settings: Settings, key: str, name: str) -> None:
-    """Refuse a measure of the weight optimizer's steps where these are not known."""
+def _check_measure_needs(settings: Settings, space: Space, key: str, name: str) -> None:
+    """Refuse a measure of steps that are not known, or of cells where the network has others."""
     needs = registry.facts("measure", name).get("needs", ())
     if "virtual-step" in needs and settings.weight_optimizer.name not in virtual.RULES:
         raise virtual.not_known(settings.weight_optimizer.name, key, name)
+    # Under bfloat16 what is measured is computed in float32, under tf32 it is not.
+    if "full-precision" in needs and settings.supernet.precision == "tf32":
+        raise _too_few_digits(settings, key, name, f", or {key}.every=0")
+    if "usual-cell" in needs and not algorithm_of(settings, space).usual_cell:
+        raise no_usual_cell(key, name)
+
+
+def _too_few_digits(settings: Settings, key: str, name: str, other: str) -> UserError:
+    precision = settings.supernet.precision
+    return UserError(
+        f"takes a small difference of gradients, of which supernet.precision={precision} leaves"
+        " little but rounding",
+        key=key,
+        value=name,
+        remedy=f"set supernet.precision=float32{other}",
+    )
+
+
+def needs_in(settings: Settings, *, beside: bool = True) -> Iterator[registry.Need]:
+    """What the algorithm and its parts need; arguments as of `registry.needs_in`."""
+    chosen = settings.algorithm
+    return registry.needs_in(
+        "algorithm", chosen.name, chosen.settings, key="algorithm", beside=beside
+    )
 
 
 def _check_needs(settings: Settings, space: Space) -> None:
-    algorithm = settings.algorithm
-    asked = registry.needs_in("algorithm", algorithm.name, algorithm.settings, key="algorithm")
-    for need, key, name in asked:
+    own = {each.need for each in needs_in(settings, beside=False)}
+    for need, key, name, instead in needs_in(settings):
+        if need == "full-precision" and settings.supernet.precision != "float32":
+            other = f", or {key}={instead}" if instead else ""
+            raise _too_few_digits(settings, key, name, other)
         if need == "virtual-step" and settings.weight_optimizer.name not in virtual.RULES:
             raise virtual.not_known(settings.weight_optimizer.name, key, name)
         if need == "own-cell":
             space.check_takes("mixed_cell", f"{key}={name} brings one")
         if need == "auxiliary-skip" and space.strided:
             space.check_takes("auxiliary", f"{key}={name} has an auxiliary skip")
+            if need not in own:
+                raise UserError(
+                    f"has an auxiliary skip, which on strided edges of {space.name} has weights of"
+                    " its own, and the relaxation that is searched with trains none",
+                    key=key,
+                    value=name,
+                    remedy="leave it out, or search with such a relaxation",
+                )
         if need == "train-batch" and settings.search.step_order != "arch-first":
             raise UserError(
                 f"{key}={name} needs {registry.NEEDS[need]}",
@@ -519,8 +555,7 @@ def _check_simplex(settings: Settings) -> None:
         for key, name in _optimizers("arch_optimizer", optimizer.name, optimizer.settings)
         if signatures.facts(name).get("on_simplex")
     ]
-    asked = registry.needs_in("algorithm", algorithm.name, algorithm.settings, key="algorithm")
-    lost = [f"{key}={name}" for need, key, name in asked if need == "off-simplex"]
+    lost = [f"{key}={name}" for need, key, name, _ in needs_in(settings) if need == "off-simplex"]
     for key, name in on_it:
         if registry.facts("algorithm", algorithm.name).get("on_simplex"):
             raise UserError(
