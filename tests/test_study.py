@@ -782,9 +782,9 @@ def test_written_and_read_back(finished: tuple[str, Path], tmp_path: Path, endin
 
 def test_columns_of_several_kinds_are_text(tmp_path: Path) -> None:
     """Settings of different components under one name: numbers here, lists there."""
-    from optnas.study.tables import _columns
+    from optnas.study.tables import columns_of
 
-    frame = _columns([{"a": 1, "b": 1.5, "c": True}, {"a": [1], "b": 2}, {"a": "x", "c": None}])
+    frame = columns_of([{"a": 1, "b": 1.5, "c": True}, {"a": [1], "b": 2}, {"a": "x", "c": None}])
     assert list(frame["a"]) == ["1", "[1]", "x"]
     assert list(frame["b"])[:2] == [1.5, 2.0]
     frame.to_parquet(tmp_path / "t.parquet")
