@@ -435,7 +435,7 @@ def test_a_value_on_one_line_of_toml() -> None:
 def test_a_sweep_that_declares_a_rate_in_two_ways_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The declaration was that of the first of them, also of one that has not begun."""
+    """The declaration was that of the first of them."""
     grid = """[[grid]]
     "weight_optimizer.name" = ["SGD"]
     "weight_optimizer.lr" = [0.01, 0.1]
