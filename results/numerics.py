@@ -1,8 +1,9 @@
-"""Tables of docs/numerics.md, hypergradients.md and gpu.md, from what the benchmarks stored.
+"""Tables of numerics.md, hypergradients, gpu and lambda-darts, from what the benchmarks stored.
 
 python benchmarks/batch_norm.py --json results/numerics/batch_norm.json
 python benchmarks/second_order.py --json results/numerics/second_order.json
 python benchmarks/hypergradient_error.py --json results/numerics/hypergradient_error.json
+python benchmarks/lambda_difference.py --json results/numerics/lambda_difference.json
 python benchmarks/gpu.py --algorithms darts --peer DIR --json FILE       two runs: gpu.json
 python results/numerics.py              print the tables
 """
@@ -44,6 +45,26 @@ def batch_norms() -> str:
         for each in stored("batch_norm")["norms"]
     ]
     heads = ["input", "layout", "largest error", "relative error of the variance", "ms"]
+    return table(heads, rows)
+
+
+def lambda_differences() -> str:
+    """What lambda-darts adds by a difference, beside the exact gradient."""
+    rows = [
+        [
+            str(each["seed"]),
+            f"{each['displacement']:g}",
+            *(f"{each[key]:.3g}" for key in ("cosine", "times_exact", "times_loss")),
+        ]
+        for each in stored("lambda_difference")["rows"]
+    ]
+    heads = [
+        "seed",
+        "displacement",
+        "cosine with exact",
+        "length / exact",
+        "length / loss's gradient",
+    ]
     return table(heads, rows)
 
 
@@ -165,7 +186,8 @@ def gpu() -> str:
 
 def main() -> None:
     """Print the tables."""
-    for part in (batch_norms(), alphas(), second_orders(), hypergradients(), gains(), gpu()):
+    orders = second_orders(), hypergradients(), gains()
+    for part in (batch_norms(), alphas(), lambda_differences(), *orders, gpu()):
         print(part, end="\n\n")
 
 

@@ -85,5 +85,5 @@ def test_a_run_is_warned_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
             api.run({**TINY, **chosen}, out=tmp_path / derivative)
         told = [each for each in caplog.messages if "algorithm.derivative=exact" in each]
         assert len(told) == times
-        assert all(each.startswith("optnas: warning: lambda-darts: of alg") for each in told)
+        assert all(each.startswith("optnas: warning: lambda-darts: with alg") for each in told)
         assert all(each.count("\n") == 0 for each in told)

@@ -16,6 +16,7 @@ PAGES = {
     **dict.fromkeys(("batch_norms", "alphas", "second_orders"), "numerics"),
     **dict.fromkeys(("hypergradients", "gains"), "hypergradients/compared"),
     "gpu": "gpu/measured",
+    "lambda_differences": "algorithms/lambda-darts",
 }
 
 

@@ -26,9 +26,9 @@ else:
 
 AlignmentName = Literal["cosine", "sign"]
 CAVEAT = (
-    "of algorithm.derivative=finite-difference, as published, single ReLUs that change sign between"
-    " the two points can make up most and drown the training loss, and w is hardly trained;"
-    " algorithm.derivative=exact has none of this"
+    "with algorithm.derivative=finite-difference, the published default, ReLUs that change sign"
+    " between the two points can outweigh the train loss, so that w is hardly trained;"
+    " algorithm.derivative=exact is not affected"
 )
 
 
