@@ -158,12 +158,6 @@ def perturb_swells(op_weights_EO, train_loss, progress, generator):
     return op_weights_EO * 1.5
 
 
-@perturbation("normalises")
-def perturb_normalises(op_weights_EO, train_loss, progress, generator):
-    sums_E1 = op_weights_EO.sum(-1, keepdim=True)
-    return op_weights_EO / sums_E1.masked_fill(sums_E1 == 0, 1.0)
-
-
 @perturbation("draws")
 def perturb_draws(op_weights_EO, train_loss, progress, generator):
     share = np.random.rand() / 2

@@ -113,7 +113,6 @@ relaxation | rounds | differentiable | the gradient of alpha is zero everywhere
 relaxation | once | twice | is not the slope of its first
 perturbation | mutates | keeps shape | changes the operation weights
 perturbation | swells | keeps the sums | rows that summed to 1 are off by 0.5
-perturbation | normalises | rows that do not | rows that summed to 0 ... 2 are off by 1
 perturbation | draws | draws from | moves the global generator of numpy
 perturbation | peeks | draws from | moves the global generator of python
 hypergradient | backward | a finite | leaves a gradient on the network weights
@@ -218,6 +217,38 @@ def test_everything_a_file_registers_is_examined() -> None:
     found = {(s.kind, s.name.rpartition(":")[2]) for s in subjects("./planted.py")}
     assert found == listed
     assert [s.kind for s in subjects("./planted.py:Hidden")] == ["optimizer"]
+
+
+ON_THE_SIMPLEX = """
+from optnas import register
+
+@register("perturbation", "normalises")
+def normalises():
+    def perturb(op_weights_EO, train_loss, progress, generator):
+        assert progress.epoch < 4 or op_weights_EO[0].sum() > 0
+        sums_E1 = op_weights_EO.sum(-1, keepdim=True)
+        return op_weights_EO / sums_E1.masked_fill(sums_E1 == 0, 1.0)
+    return perturb
+"""
+
+
+def test_whether_a_perturbation_keeps_sums_that_are_not_1_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It need not, as in the templates of 0.1.0; those of the package do."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.py").write_text(ON_THE_SIMPLEX)
+    told = "is for rows that sum to 1, not for those of softmax-with-skip"
+    for name, verdict in {
+        "none": "ok",
+        "uniform": "ok",
+        "attack": "ok",
+        "drawn-cell": "not examined",
+        "./a.py:normalises": "not examined",
+    }.items():
+        for subject in subjects(name, "perturbation"):
+            (found,) = examine(subject, lambda each: each.startswith("rows that do not"))
+            assert (found.verdict, found.why.startswith(told)) == (verdict, verdict != "ok"), name
 
 
 def test_what_a_file_defines_and_does_not_register_is_named(

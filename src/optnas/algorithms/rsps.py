@@ -29,11 +29,7 @@ else:
     torch = lazy("torch")
 
 
-# Of the exam: a cell's rows are one-hot, or 0, whatever stood in their place.
-IN_PLACE = {"rows that do not sum to 1 keep their sums": "it is a cell in place of A"}
-
-
-@register("perturbation", "drawn-cell", needs=("noise",), expected_failures=IN_PLACE)
+@register("perturbation", "drawn-cell", needs=("noise",))
 def drawn_cell(*, space: Space) -> Perturb:
     """A cell in place of A: one-hot rows, each operation with probability 1 / O.
 
@@ -72,7 +68,6 @@ def drawn_cell(*, space: Space) -> Perturb:
     paper="Random Search and Reproducibility for Neural Architecture Search",
     year=2019,
     needs=("noise",),
-    expected_failures={f"perturb: {title}": why for title, why in IN_PLACE.items()},
 )
 def rsps(cells: AtLeastOne = 100, *, space: Space) -> Algorithm:
     """Random search with parameter sharing: alpha stays, each weight step trains a random cell.
