@@ -74,6 +74,12 @@ def console(arguments: Sequence[str], cwd: Path, **variables: str) -> Answer:
     return finish(start(arguments, cwd, **variables))
 
 
+def unwarned(told: Sequence[str]) -> list[str]:
+    """Lines of stderr beside what a search of an algorithm says of its settings as it begins."""
+    said = ("optnas: warning: lambda-darts: ", "optnas: warning: the watch of robust-darts ")
+    return [line for line in told if not line.startswith(said)]
+
+
 def command(*arguments: str) -> int:
     """The command line in this process, its signal handlers taken back."""
     handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}

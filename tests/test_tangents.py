@@ -348,7 +348,7 @@ def test_the_rows_of_operation_weights_are_described() -> None:
     assert numbers["entropy"] == pytest.approx(sum(numbers["entropies"]) / 6)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", [{"name": "rsps", "cells": 2}, {"name": "darts-pt"}])
 def test_an_edge_that_the_cell_leaves_out_has_no_entropy(algorithm: dict[str, Any]) -> None:
     """Its row of zeros was divided by its sum, and with the whole measure every figure was lost."""
