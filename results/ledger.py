@@ -10,6 +10,7 @@ from documents import as_table
 
 from optnas.analysis.claims.findings import PartFinding
 from optnas.analysis.claims.judge import Finding
+from optnas.analysis.claims.reasons import shown_e
 from optnas.analysis.claims.render import (
     by_family,
     by_seed,
@@ -94,7 +95,7 @@ def _part(part: PartFinding, finding: Finding) -> str:
         return f"- **{part.name}**{kind}: not testable, {part.missing}."
     evidence = f", p {p_in_words(part.p_for)} for and {p_in_words(part.p_against)} against it"
     if part.scale is not None:
-        evidence = f", E {part.e:.3g} now{evidence}"
+        evidence = f", E {shown_e(part.e, finding.threshold)} now{evidence}"
     judged = part.verdict
     if finding.role == "computed":  # a value of a formula: nothing is tested
         judged, evidence = "computed", ""

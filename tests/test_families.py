@@ -211,8 +211,8 @@ def test_a_reference_of_zero_is_one() -> None:
 
 
 def test_e_is_never_rounded_up_to_what_decides() -> None:
-    assert [shown_e(e, 60.0) for e in (59.96, 60.0, 59.94, 1.0, 1234.5)] == [
-        *("59.9", "60", "59.9", "1", "1.23e+03")
+    assert [shown_e(e, 60.0) for e in (59.96, 60.0, 59.94, 1.0, 1234.4)] == [
+        *("59.9", "60", "59.9", "1", "1,234")
     ]
 
 

@@ -68,14 +68,14 @@ def shown(part: PartFinding) -> str:
 
 
 def shown_e(e: float, threshold: float) -> str:
-    """E to three digits, rounded down where it is below the threshold.
+    """E to three digits, from a thousand on whole; rounded down where it is below the threshold.
 
     Example:
-        >>> shown_e(59.98, 60.0), shown_e(60.0, 60.0)
-        ('59.9', '60')
+        >>> shown_e(59.98, 60.0), shown_e(60.0, 60.0), shown_e(2543.7, 60.0)
+        ('59.9', '60', '2,544')
     """
-    told = f"{e:.3g}"
-    if e < threshold <= float(told):
+    told = f"{e:.3g}" if e < 1000 else f"{e:,.0f}"
+    if e < threshold <= float(told.replace(",", "")):
         unit = 10.0 ** (math.floor(math.log10(e)) - 2)
         told = f"{math.floor(e / unit) * unit:.3g}"
     return told
