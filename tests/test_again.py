@@ -35,7 +35,7 @@ def settings(*more: str) -> list[str]:
     return [*tiny, *own, *more]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_failing_file_is_shown_mended_and_run_again(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(MINE.format(body=FAILS))

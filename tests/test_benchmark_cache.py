@@ -38,7 +38,7 @@ def test_a_second_load_converts_nothing_and_new_data_does(
     assert from_cache(lambda: {"cifar10": np.zeros(3)}, checksum="other") == [0, 0, 0]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_any_damage_to_the_cache_is_repaired(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

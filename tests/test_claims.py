@@ -363,7 +363,7 @@ def false_verdicts(draws: int, wanted: list[str], chosen: list[Arm]) -> dict[str
 DIRECTED = [name for name in HYPOTHESES if name not in ("H3b", "H15", "H19")]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_without_effect_verdicts_are_rare() -> None:
     # Three standard errors above the level.
     for name, share in false_verdicts(40, ["H1", "H2", "H9"], arms("darts")).items():

@@ -319,7 +319,7 @@ def test_a_partial_correlation_has_the_third_taken_out() -> None:
     assert math.isnan(compared._partial(np.stack([held, own, held], 1)))
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_command_measures_and_compares_two_runs(tmp_path: Path) -> None:
     for name in ("SGD", "Adam"):
         settings = TINY | {"search.epochs": 2, "checkpoints.keep": "all"}

@@ -122,6 +122,7 @@ def test_each_run_is_whole_and_its_own() -> None:
         assert {record["benchmark"]["table"] for record in records} == {"official"}, run.path
 
 
+@pytest.mark.slow
 def test_the_pages_of_the_pilot_rebuild(tmp_path: Path) -> None:
     """Its records are of numbers version 1, in the spelling of 0.1.0: all are found and drawn."""
     if not (Path(os.environ.get("OPTNAS_DATA", "")) / "cifar10").is_dir():

@@ -406,7 +406,7 @@ def test_a_grid_may_have_seeds_of_its_own(tmp_path: Path) -> None:
     assert (run.label, run.settings.measures["gap"].at) == ("mine, seed 2", [1])
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["deck", "deck-cpu"])
 def test_the_studies_at_other_rates_name_those_at_shins(
     name: str, images: None, capsys: pytest.CaptureFixture[str]
