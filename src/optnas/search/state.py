@@ -26,8 +26,8 @@ from optnas.data.splits import read_split
 from optnas.optimizers.adapter import build
 from optnas.optimizers.schedules.common import Schedule
 from optnas.search.given import settings_of
-from optnas.search.settings.check import algorithm_of, needs_in
 from optnas.search.settings.model import Settings
+from optnas.search.settings.needs import algorithm_of, needs_in
 from optnas.spaces import Architecture, Space, build_space
 from optnas.spaces.network import (
     FixedNetwork,

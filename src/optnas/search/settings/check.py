@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,16 @@ from optnas.base.columns import OF_MEASURES, RECORD
 from optnas.base.errors import UserError
 from optnas.data.sets.base import Dataset
 from optnas.data.splits import FixedSplit
-from optnas.measures.base import Measure, no_usual_cell
-from optnas.optimizers import signatures, virtual
+from optnas.measures.base import Measure
+from optnas.optimizers import signatures
 from optnas.search.settings.model import ImagesSection, OptimizerSection, Settings
+from optnas.search.settings.needs import (
+    algorithm_of,
+    check_measure_needs,
+    check_needs,
+    check_simplex,
+    optimizers_in,
+)
 from optnas.spaces import Space, build_space, tables
 
 SIZES = ("train_size", "valid_size")
@@ -69,8 +76,8 @@ def check(settings: Settings, images: SearchImages) -> None:
     elif not settings.supernet.head_affine:
         space.check_takes("head_affine", "supernet.head_affine=false asks for one")
     _check_table(settings, space.name)
-    _check_needs(settings, space)
-    _check_simplex(settings)
+    check_needs(settings, space)
+    check_simplex(settings)
     algorithm = algorithm_of(settings, space)
     check_measures(settings)
     _check_judging(settings, space, algorithm)
@@ -246,26 +253,6 @@ def single_value(
     )
 
 
-def algorithm_of(settings: Settings, space: Space) -> Algorithm:
-    """The algorithm that the settings ask for.
-
-    Args:
-        settings: all of them.
-        space: what is searched.
-
-    Raises:
-        UserError: the algorithm, or a part of it, refuses a value.
-    """
-    chosen = settings.algorithm
-    algorithm: Algorithm = registry.supply(
-        registry.find("algorithm", chosen.name),
-        chosen.settings,
-        {"space": space},
-        section="algorithm",
-    )
-    return algorithm
-
-
 def _check_judging(settings: Settings, space: Space, algorithm: Algorithm) -> None:
     """Refuse batches of one value per channel in passes over the validation half."""
     data, search, judging = settings.data, settings.search, settings.evaluation
@@ -392,7 +379,7 @@ def unread(section: str, optimizer: OptimizerSection, epochs: int) -> Contradict
 
 def _own_steps(section: str, optimizer: OptimizerSection) -> dict[str, str]:
     """The optimizers of a section, by key, of which only the first step reads the rate."""
-    every = _optimizers(section, optimizer.name, optimizer.settings)
+    every = optimizers_in(section, optimizer.name, optimizer.settings)
     return {key: name for key, name in every if signatures.facts(name).get("own_steps")}
 
 
@@ -437,7 +424,7 @@ def check_measures(settings: Settings, *, afterwards: bool = False) -> None:
         measure: Measure = registry.build("measure", section.table, section=key)
         taken = afterwards or section.every > 0 or bool(section.at)
         if taken:
-            _check_measure_needs(settings, space, f"measures.{label}", section.name)
+            check_measure_needs(settings, space, f"measures.{label}", section.name)
         if taken and section.settings.get("batch_size") == 1 and _one_pixel(settings.data, space):
             raise UserError(
                 "a batch norm would meet a single value per channel in the last stage "
@@ -485,99 +472,3 @@ def check_measures(settings: Settings, *, afterwards: bool = False) -> None:
                     remedy="rename the quantity, or give the measure another label",
                 )
             columns[column] = f"measures.{label}"
-
-
-def _check_measure_needs(settings: Settings, space: Space, key: str, name: str) -> None:
-    """Refuse a measure of steps that are not known, or of cells where the network has others."""
-    needs = registry.facts("measure", name).get("needs", ())
-    if "virtual-step" in needs and settings.weight_optimizer.name not in virtual.RULES:
-        raise virtual.not_known(settings.weight_optimizer.name, key, name)
-    # Under bfloat16 what is measured is computed in float32, under tf32 it is not.
-    if "full-precision" in needs and settings.supernet.precision == "tf32":
-        raise _too_few_digits(settings, key, name, f", or {key}.every=0")
-    if "usual-cell" in needs and not algorithm_of(settings, space).usual_cell:
-        raise no_usual_cell(key, name)
-
-
-def _too_few_digits(settings: Settings, key: str, name: str, other: str) -> UserError:
-    precision = settings.supernet.precision
-    return UserError(
-        f"takes a small difference of gradients, of which supernet.precision={precision} leaves"
-        " little but rounding",
-        key=key,
-        value=name,
-        remedy=f"set supernet.precision=float32{other}",
-    )
-
-
-def needs_in(settings: Settings, *, beside: bool = True) -> Iterator[registry.Need]:
-    """What the algorithm and its parts need; arguments as of `registry.needs_in`."""
-    chosen = settings.algorithm
-    return registry.needs_in(
-        "algorithm", chosen.name, chosen.settings, key="algorithm", beside=beside
-    )
-
-
-def _check_needs(settings: Settings, space: Space) -> None:
-    own = {each.need for each in needs_in(settings, beside=False)}
-    for need, key, name, instead in needs_in(settings):
-        if need == "full-precision" and settings.supernet.precision != "float32":
-            other = f", or {key}={instead}" if instead else ""
-            raise _too_few_digits(settings, key, name, other)
-        if need == "virtual-step" and settings.weight_optimizer.name not in virtual.RULES:
-            raise virtual.not_known(settings.weight_optimizer.name, key, name)
-        if need == "own-cell":
-            space.check_takes("mixed_cell", f"{key}={name} brings one")
-        if need == "auxiliary-skip" and space.strided:
-            space.check_takes("auxiliary", f"{key}={name} has an auxiliary skip")
-            if need not in own:
-                raise UserError(
-                    f"has an auxiliary skip, which on strided edges of {space.name} has weights of"
-                    " its own, and the relaxation that is searched with trains none",
-                    key=key,
-                    value=name,
-                    remedy="leave it out, or search with such a relaxation",
-                )
-        if need == "train-batch" and settings.search.step_order != "arch-first":
-            raise UserError(
-                f"{key}={name} needs {registry.NEEDS[need]}",
-                key="search.step_order",
-                value=settings.search.step_order,
-                remedy="set search.step_order=arch-first",
-            )
-
-
-def _check_simplex(settings: Settings) -> None:
-    """Refuse an optimizer of the simplex where the algorithm steps there, or is lost there."""
-    algorithm, optimizer = settings.algorithm, settings.arch_optimizer
-    on_it = [
-        (key, name)
-        for key, name in _optimizers("arch_optimizer", optimizer.name, optimizer.settings)
-        if signatures.facts(name).get("on_simplex")
-    ]
-    lost = [f"{key}={name}" for need, key, name, _ in needs_in(settings) if need == "off-simplex"]
-    for key, name in on_it:
-        if registry.facts("algorithm", algorithm.name).get("on_simplex"):
-            raise UserError(
-                f"steps on the simplex, and {algorithm.name} makes that of every optimizer's step",
-                key=key,
-                value=name,
-                remedy="use SGD with lr=0.1, momentum=0 and weight_decay=0, or"
-                " algorithm.name=darts",
-            )
-        if lost:
-            raise UserError(
-                f"steps on the simplex, where what {lost[-1]} adds to the gradient is lost: it is"
-                " the same for all operations of a row",
-                key=key,
-                value=name,
-                remedy="use another, such as Adam, or leave that part out",
-            )
-
-
-def _optimizers(section: str, name: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The dotted key and the name of an optimizer and of those inside it."""
-    yield f"{section}.name", name
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and "name" in value:
-            yield from _optimizers(f"{section}.{key}", value["name"], value)
