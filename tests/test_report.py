@@ -294,7 +294,7 @@ def plant_landscape(run: RunFolder) -> None:
 
 
 @pytest.mark.thorough
-def test_pictures_are_written_side_by_side(tmp_path: Path) -> None:
+def test_pictures_are_written_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = material(study(arms("darts"), planted, seeds=2))
     figures = [data.drawn(name, figure_of(name, made)) for name in ("F7", "F13")]
     stale = tmp_path / "F8.png"
@@ -303,6 +303,10 @@ def test_pictures_are_written_side_by_side(tmp_path: Path) -> None:
     names = {f"{name}.{kind}" for name in ("F7", "F13") for kind in ("png", "svg", "pdf")}
     assert {path.name for path in tmp_path.iterdir()} == names
     together = (tmp_path / "F7.svg").read_bytes()
+    monkeypatch.chdir(tmp_path)  # the processes that are kept began elsewhere
+    (tmp_path / "again").mkdir()
+    write_pictures(figures, [], Path("again"))
+    assert (tmp_path / "again" / "F7.svg").read_bytes() == together
     write_pictures(figures[:1], [], tmp_path)  # a single one is drawn by this process
     assert (tmp_path / "F7.svg").read_bytes() == together
 

@@ -18,7 +18,7 @@ from optnas.base.errors import UserError
 from optnas.base.json import digest
 from optnas.base.records import RunFolder
 from optnas.cli.main import app
-from optnas.theory import compared, formula, judged, pictures, skips, width
+from optnas.theory import compared, formula, inputs, judged, pictures, skips, width
 from optnas.theory.cell import Cell, Problem, edges_of, forward, gram, least, uniform
 from optnas.theory.convergence import Settings, bound_of
 from optnas.theory.descent import Start, centred, elasticities, matched_rate, stable_rate, train
@@ -247,6 +247,20 @@ def test_the_command_trains_supernets_with_skips(tmp_path: Path) -> None:
     assert len(set(seed["hashes"].values())) == 3
     assert {each["verdict"] for each in stored["verdicts"]} == {"inconclusive"}
     assert (tmp_path / "skips.png").exists()
+
+
+@pytest.mark.thorough
+def test_seeds_side_by_side_read_the_data_of_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """joblib's processes are kept, with the folder and the variables of an earlier call."""
+    settings = Settings("digits", seeds=2)
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        monkeypatch.setenv("OPTNAS_DATA", "data")
+        found = inputs.run_seeds(lambda _s, folder, seed: (str(folder), seed), settings, None, 2)
+        assert found["seeds"] == [(str(tmp_path / name / "data"), seed) for seed in (0, 1)]
 
 
 # --- the page ---------------------------------------------------------------------------------

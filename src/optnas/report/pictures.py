@@ -278,7 +278,8 @@ def write_pictures(figures: Sequence[Drawn | Picture], absent: Sequence[str], fo
             (folder / f"{name}.{kind}").unlink(missing_ok=True)
     if figures:
         jobs = min(len(figures), joblib.cpu_count())
-        each = (joblib.delayed(_write)(figure, folder) for figure in figures)
+        place = folder.absolute()  # joblib keeps its processes, and they stay where they began
+        each = (joblib.delayed(_write)(figure, place) for figure in figures)
         joblib.Parallel(n_jobs=jobs, batch_size=1)(each)
 
 

@@ -81,6 +81,9 @@ def run_seeds(
     import joblib
 
     settings.check()
+    folder = data_folder(folder)
+    if folder is not None:  # joblib keeps its processes: they have an earlier folder and variables
+        folder = folder.absolute()
     dataset = opened(settings.dataset, folder)
     each = (joblib.delayed(of_seed)(settings, folder, seed) for seed in range(settings.seeds))
     made_from = {
