@@ -82,17 +82,19 @@ def other_momenta() -> list[Cell]:
 class Slide:
     """A figure of the talk.
 
-    ``reports`` is what it says there, ``cells`` are the arms that draw it, ``study`` is the one
-    that runs those which the confirming study leaves out, ``measure`` what it is drawn from where
-    that is no record.
+    ``reports`` is what it says there, ``claims`` are those of the ledger about it, ``cells`` the
+    arms that draw it, ``study`` is the one that runs those which the confirming study leaves out,
+    ``measure`` what it is drawn from where that is no record, ``note`` how to read it here.
     """
 
     name: str
     title: str
     reports: str
+    claims: Sequence[str] = ()
     cells: Sequence[Cell] = field(default=())
     study: str = ""
     measure: str = ""
+    note: str = ""
 
 
 MORE = "optdarts-cpu-figures"
@@ -102,28 +104,40 @@ SLIDES = (
         "F4",
         "landscape of the validation accuracy",
         "uneven after DARTS, so that discretization costs more than expected; noise flattens it.",
+        ("H4", "H5"),
         [{ALGORITHM: each, WEIGHT: "SGD", ARCH: "Adam"} for each in ("darts", *SDARTS)],
         MORE,
         "landscape",
+        "The picture's *accuracy off its quadratic fit* is in points. H4 divides it by the drop of "
+        "accuracy along the axis, as a landscape that falls further is further off any fit: by "
+        "that share the order of the algorithms can be another (H4's means in the ledger).",
     ),
     Slide(
         "F7",
         "optimizers under DARTS",
         "with SGD on w a higher supernet accuracy, a smaller eigenvalue of the alpha-Hessian and a "
         "better benchmark accuracy than with Adam, whichever optimizer alpha has.",
+        ("H1", "H2", "H3", "H3b"),
         pairs("darts"),
+        note="The eigenvalue drawn is the one that the talk's program records, on one augmented "
+        "batch. H2 is decided by another, a mean over batches, and T1 below has the record's, on "
+        "one clean batch: they need not agree, and the ledger has all of them.",
     ),
     Slide(
         "F8",
         "optimizers under DARTS-",
         "the pattern of DARTS; strong cells early and in the middle, DARTS' problem later.",
+        ("H11", "H12"),
         pairs("darts-minus"),
         MORE,
+        note="How cells fare by quarter under DARTS-: "
+        "[exploratory](results-exploratory.md#why-darts--hardly-degrades-by-the-claim).",
     ),
     Slide(
         "F9",
         "optimizers under SDARTS",
         "another pattern: Adam + Adam finds the best cells.",
+        ("H14",),
         pairs(*SDARTS),
         MORE,
     ),
@@ -131,15 +145,19 @@ SLIDES = (
         "F10",
         "momentum under DARTS",
         "curves; from them the conclusion that moderate momentum helps against degradation.",
+        ("C2", "H16"),
         [*momenta("darts"), *other_momenta()],
         MORE,
     ),
-    Slide("F11", "momentum under DARTS-", "curves, as F10.", momenta("darts-minus"), MORE),
-    Slide("F12", "momentum under SDARTS", "curves, as F10.", momenta("sdarts-rs"), MORE),
+    Slide(
+        "F11", "momentum under DARTS-", "curves, as F10.", ("H16",), momenta("darts-minus"), MORE
+    ),
+    Slide("F12", "momentum under SDARTS", "curves, as F10.", ("H16",), momenta("sdarts-rs"), MORE),
     Slide(
         "F13",
         "algorithms, a panel for each pair",
         "every algorithm finds strong cells early and loses them later.",
+        ("C3", "H17"),
         pairs("darts", "darts-minus", *SDARTS),
         MORE,
     ),
@@ -147,6 +165,7 @@ SLIDES = (
         "transfer",
         "the same cells on CIFAR-100 and ImageNet16-120",
         "its program asks the benchmark for both sets too; the text says nothing of them.",
+        (),
         pairs("darts", "darts-minus", *SDARTS),
         MORE,
     ),

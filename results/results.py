@@ -25,6 +25,7 @@ from deck import FIGURES, SLIDES
 from deck import momenta as momentum_cells
 from documents import as_table, built, spread
 from ledger import by_hand, corrected, ledger
+from levels import at_the_floor, by_run, early_late, levels, momenta_in_parts, quarters
 from rates import arms
 from sizes import by_size, second_order
 from slides import measured, slides
@@ -50,7 +51,7 @@ HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 IMAGES = DOCS / "images"
 DOCUMENTS = (
-    *(DOCS / f"results{part}.md" for part in ("", "-figures", "-sizes", "-ledger")),
+    *(DOCS / f"results{part}.md" for part in ("", "-figures", "-sizes", "-ledger", "-exploratory")),
     HERE.parent / "README.md",
 )
 # Arms of the figures that a block of the confirming study leaves out; drawn as they come.
@@ -58,7 +59,8 @@ FURTHER = "optdarts-cpu-figures"
 CONCLUSIONS = {
     "C1": "Without regularization, SGD beats Adam for the network weights",
     "C2": "Moderate momentum reduces the degradation in the course of a search",
-    "C3": "A fully trained supernet does not give a good architecture",
+    "C3": "A fully trained supernet does not give a good architecture; a suitable regularizer is "
+    "needed",
 }
 # Which sign speaks for a conclusion.
 SIGNS = {"C1": "above", "C2": "below", "C3": "above"}
@@ -280,6 +282,11 @@ class Results:
         }
 
     @functools.cached_property
+    def quarters(self) -> list[pd.DataFrame]:
+        """A row per run of whole blocks: here, in the pilot, in each of the other worlds."""
+        return [by_run(source.runs) for source in (SHIN, PILOT, MACRO, FASHION)]
+
+    @functools.cached_property
     def pilot(self) -> dict[str, Finding]:
         """The contrasts of C1 and C3 on the pilot, which was seen before they were written."""
         third = find_claim("C3")
@@ -348,6 +355,14 @@ def when(finding: Finding | None) -> str:
     return f"decided{of_part} with seed {finding.decided_at}"
 
 
+def e_in_words(finding: Finding) -> str:
+    """The largest E so far, which way it speaks, and the part that it is of."""
+    deciding = [part for part in finding.parts if part.primary]
+    is_for = min(p.e_for for p in deciding) >= max(p.e_against for p in deciding) / len(deciding)
+    part = f", {finding.part}" if finding.part else ""
+    return f"{shown_e(finding.e, finding.threshold)} ({'for' if is_for else 'against'} it{part})"
+
+
 def outlook(finding: Finding | None) -> str:
     """What an open conclusion lacks, or the part of a decided one that is asked then."""
     if finding is None or finding.verdict == "not testable":
@@ -379,9 +394,7 @@ def conclusions(results: Results) -> str:
     rows = []
     for number, (name, words) in enumerate(CONCLUSIONS.items(), start=1):
         finding = results.finding(name)
-        e = "-"
-        if finding is not None and not math.isnan(finding.e):
-            e = shown_e(finding.e, finding.threshold)
+        e = "-" if finding is None or math.isnan(finding.e) else e_in_words(finding)
         told = "; ".join(filter(None, [effects(finding), qualifier(finding)]))
         word = ", ".join(filter(None, [f"**{verdict(finding)}**", when(finding)]))
         cells = (word, told, e, outlook(finding))
@@ -482,6 +495,13 @@ def worlds(results: Results) -> str:
         ("2: momentum of w, drop", _cell(results.finding("C2")), *["not varied"] * 3),
         _of_worlds(results, "3: first minus last quarter, DARTS", "C3", "DARTS"),
         _of_worlds(results, "3: the same, SDARTS-RS", "C3", "SDARTS-RS"),
+        *(
+            (
+                f"level of {words}: first, last quarter (a random cell has 50)",
+                *(early_late(runs, name) for runs in results.quarters),
+            )
+            for name, words in CELLS_OF.items()
+        ),
         (
             "verdict on 1; on 3",
             "; ".join(f"**{verdict(results.finding(name))}**" for name in ("C1", "C3")),
@@ -502,9 +522,20 @@ def trained(results: Results) -> str:
         return "No cell was trained yet."
     frame = table_of(FASHION.runs, recorded=True)
     last = frame[frame[TRAINED].notna()]
-    means = last.groupby(["algorithm.name", "weight_optimizer.name", "search.seed"])[TRAINED].mean()
+    keys = ["algorithm.name", "weight_optimizer.name", "search.seed"]
+    means = last.groupby(keys)[TRAINED].mean()
     apart = {name: (means[name]["SGD"] - means[name]["Adam"]).tolist() for name in CELLS_OF}
     told = [f"{spread(apart[name], '+.2f')} under {words}" for name, words in CELLS_OF.items()]
+    # Seeds and optimizers of alpha of which neither cell lets nothing through.
+    by_pair = last.set_index([*keys, "arch_optimizer.name"])[TRAINED].unstack(
+        "weight_optimizer.name"
+    )
+    whole = by_pair[(by_pair > CHANCE).all(axis=1)]
+    of_whole = (whole["SGD"] - whole["Adam"]).groupby(["algorithm.name", "search.seed"]).mean()
+    rest = [
+        f"{spread(of_whole[name].tolist(), '+.2f')} under {words}"
+        for name, words in CELLS_OF.items()
+    ]
     cells = last.drop_duplicates("architecture")
     through = cells[cells[TRAINED] > CHANCE]
     nothing = (last[TRAINED] <= CHANCE).groupby(last["weight_optimizer.name"]).sum()
@@ -516,7 +547,8 @@ def trained(results: Results) -> str:
         f"The last cells of the {len(last)} runs on Fashion-MNIST, trained on it alone (one "
         "training each, 10,000 test images; no claim, so nothing is decided by it): SGD minus Adam "
         f"on w, points, {' and '.join(told)}, n = {last['search.seed'].nunique()}. The cells of "
-        f"{nothing['SGD']} runs with SGD and {nothing['Adam']} with Adam let nothing through. The "
+        f"{nothing['SGD']} runs with SGD and {nothing['Adam']} with Adam let nothing through; "
+        f"without the pairs of runs with one of these it is {' and '.join(rest)}. The "
         f"rank correlation (Spearman) with the table of CIFAR-10 is {rho:.2f} over the "
         f"{len(cells)} different cells, {without:.2f} over the {len(through)} that are connected."
     )
@@ -568,6 +600,8 @@ def elsewhere(results: Results) -> str:
     lines = []
     for title, source, letter in WORLDS:
         blocks = f"{len(source.ended)} of {source.seeds} blocks"
+        if source is FASHION:
+            blocks += "; no table knows its images: cells are judged on CIFAR-10"
         findings = {number: results.worlds.get(f"W{number}{letter}") for number in (1, 3)}
         told = [f"{n} **{verdict(each)}** ({effects(each)})" for n, each in findings.items()]
         lines.append(f"- {title} ({blocks}): {'; '.join(told)}")
@@ -583,6 +617,10 @@ PARTS: dict[str, Callable[[Results], str]] = {
     "arms": arms,
     "worlds": worlds,
     "trained": trained,
+    "at-the-floor": at_the_floor,
+    "levels": levels,
+    "momenta-in-parts": momenta_in_parts,
+    "quarters": quarters,
     "by-size": by_size,
     "second-order": second_order,
     "slides": slides,

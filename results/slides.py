@@ -58,8 +58,12 @@ def slides(results: Results) -> str:
     for slide in SLIDES:
         lines = [f"## {slide.name}: {slide.title}", "", f"Shin's comparison: {slide.reports}", ""]
         missing = lacking(results, slide)
+        if slide.claims:
+            lines += [f"Here: {_verdicts(results, slide)}.", ""]
         if slide.name in pictures:
             lines += [f"![{slide.title}](images/results-{slide.name}.png)", ""]
+        if slide.note and slide.name in pictures:
+            lines += [slide.note, ""]
         if slide.name == "T1" and results.runs:
             lines += [summary_table(results.material), ""]
         if not results.runs:
@@ -71,3 +75,18 @@ def slides(results: Results) -> str:
             lines += [f"*Every run diverged of {', '.join(gone)}.*", ""]
         told.append("\n".join(lines).rstrip("\n"))
     return "\n\n".join(told)
+
+
+def _verdicts(results: Results, slide: Slide) -> str:
+    """What the ledger says of the claims about a slide."""
+    told = []
+    for claim in slide.claims:
+        finding = results.finding(claim)
+        if finding is None or finding.verdict == "not testable":
+            told.append(f"{claim} waits for runs")
+            continue
+        change = f"{finding.effect:+.3g} {finding.unit}".rstrip()
+        of = f", {finding.part}" if finding.part else ""
+        word = finding.verdict_holm or finding.verdict
+        told.append(f"[{claim}](results-ledger.md#{claim.lower()}) **{word}** ({change}{of})")
+    return "; ".join(told)

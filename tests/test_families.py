@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +245,14 @@ def test_an_open_claim_says_about_how_many_seeds_to_add() -> None:
     (few,) = found(world(sgd=8), "C1", seeds=6)
     assert few.verdict == "inconclusive"
     assert few.seeds_to_add
-    assert f"add about {few.seeds_to_add} seed" in few.settle
+    assert few.settle.endswith(f"add about {few.seeds_to_add} seeds to support it")
+    (against,) = found(world(sgd=-3), "C1", seeds=6)
+    assert against.verdict == "inconclusive"
+    told = re.search(
+        r"add about (\d+) seeds to contradict it, (\d+) in all; the plan ends at 24", against.settle
+    )
+    assert told
+    assert int(told[2]) == 6 + int(told[1]) == 6 + against.seeds_to_add
     (more,) = found(world(sgd=8), "C1", seeds=6 + few.seeds_to_add + 4)
     assert more.verdict == "supported"
     (nothing,) = found(world(), "C1", seeds=3)

@@ -19,6 +19,7 @@ from topics import script
 
 from optnas.analysis.claims.findings import PartFinding
 from optnas.analysis.claims.judge import judge
+from optnas.analysis.claims.read import find_claim, names
 from optnas.base.records import find_runs
 from optnas.base.toml import dump_toml
 from optnas.search.settings.model import NUMBERS_VERSION, Settings
@@ -96,6 +97,50 @@ def _one_sided(section: str, part: PartFinding) -> tuple[float, float]:
     told = rf"- \*\*{re.escape(part.name)}\*\*.*p {number} for and {number} against it"
     ((p_for, p_against),) = re.findall(told, section)
     return float(p_for), float(p_against)
+
+
+@pytest.mark.slow
+def test_levels_are_those_of_the_claims(module: ModuleType, official: None) -> None:
+    """Quarters by epochs give the effects that the claims' own transforms give."""
+    levels = script("levels")
+    results = module.Results()
+    shin, *_ = results.quarters
+    pairs = levels.at_pairs(shin, "darts")
+    fall = levels.of_seeds(pairs, 1) - levels.of_seeds(pairs, 4)
+    (darts,) = (part for part in results.finding("C3").parts if part.name == "DARTS")
+    assert fall.to_dict() == pytest.approx(dict(darts.values))
+    drops = {}
+    for momentum in (0.0, 0.5, 0.9, 0.99):
+        arm = levels.at_momentum(shin, "darts", momentum)
+        drops[momentum] = levels.of_seeds(arm, 1) - levels.of_seeds(arm, 4)
+    contrast = (drops[0.5] + drops[0.9] - drops[0.0] - drops[0.99]) / 2
+    assert contrast.to_dict() == pytest.approx(dict(results.finding("C2").parts[0].values))
+
+
+def test_every_slide_has_the_claims_about_it() -> None:
+    """By the claims' own sources; conclusions 2 and 3 stand with the slides they are drawn from."""
+    slides = {slide.name: set(slide.claims) for slide in script("deck").SLIDES}
+    named: dict[str, set[str]] = {name: set() for name in slides}
+    for claim in names():
+        for first, last in re.findall(r"\bF(\d+)\b(?: to F(\d+))?", find_claim(claim).source):
+            for number in range(int(first), int(last or first) + 1):
+                if f"F{number}" in named:
+                    named[f"F{number}"].add(claim)
+    assert {name: told - {"C2", "C3"} for name, told in slides.items()} == named
+
+
+def test_conclusions_are_worded_as_on_their_page(module: ModuleType) -> None:
+    page = (ROOT / "docs" / "statistics" / "shin.md").read_text()
+    for number, words in enumerate(module.CONCLUSIONS.values(), start=1):
+        assert f"{number}. {words}.\n" in page
+
+
+def test_cells_of_other_images_are_said_to_be_judged_by_cifar_10(module: ModuleType) -> None:
+    results = module.Results()
+    results.worlds = {}
+    macro, fashion = module.elsewhere(results).splitlines()
+    assert "cells are judged on CIFAR-10" in fashion
+    assert "judged" not in macro
 
 
 @pytest.mark.slow

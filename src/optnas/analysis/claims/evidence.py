@@ -20,7 +20,7 @@ class Evidence(NamedTuple):
     """A claim's verdict, the E behind it, and about how many seeds E still needs.
 
     ``part`` is the place of the primary part that E is of, ``decided_at`` the seed with which the
-    claim was decided.
+    claim was decided. ``adds_for`` tells whether those further seeds would decide for it.
     """
 
     verdict: Verdict
@@ -28,6 +28,7 @@ class Evidence(NamedTuple):
     seeds_to_add: int | None
     part: int
     decided_at: int | None
+    adds_for: bool = True
 
 
 def decided(for_at: float, against_at: float) -> Verdict:
@@ -145,7 +146,10 @@ def judge_primary(claim: Claim, parts: Sequence[PartFinding], setting: Setting) 
     ]
     e = max(min(e_for), max(e_against))
     place = least if e_for[least] >= e_against[most] else most
-    return Evidence(verdict, e, _fewest([support, *contradict]), place, None)
+    fewest = _fewest([support, *contradict])
+    return Evidence(
+        verdict, e, fewest, place, None, adds_for=support is not None and fewest == support
+    )
 
 
 def _fewest(ways: Sequence[int | None]) -> int | None:

@@ -212,8 +212,9 @@ def _judge(
     n = min((part.n for part in tested), default=0)
     verdict, e, add = decide(p_for, p_against, most, claim.minimum_n, setting.alpha), math.nan, None
     shown, decided_at = _rests_on(tested or primary, needed, family.role), None
+    adds_for = True
     if family.role == "primary":
-        verdict, e, add, place, decided_at = judge_primary(claim, parts, setting)
+        verdict, e, add, place, decided_at, adds_for = judge_primary(claim, parts, setting)
         shown = primary[place]
     elif family.role == "computed":
         verdict = "computed"
@@ -230,7 +231,7 @@ def _judge(
         columns = [selection.runs.column(part.response.column) for part in claim.parts]
         missing = [each.supplied_by for each in columns if not selection.runs.has(each.name)]
         how = (
-            settle_primary(family, verdict, primary, e, add, missing)
+            settle_primary(family, verdict, primary, e, add, missing, adds_for=adds_for)
             if family.role == "primary"
             else settle(primary, verdict, claim, setting.alpha)
         )

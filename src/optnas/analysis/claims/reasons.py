@@ -111,6 +111,8 @@ def settle_primary(
     e: float,
     add: int | None,
     missing: Sequence[str],
+    *,
+    adds_for: bool,
 ) -> str:
     """What would decide a claim of a primary family: seeds may be added.
 
@@ -121,6 +123,7 @@ def settle_primary(
         e: E so far.
         add: about how many more it needs.
         missing: how to supply columns that are missing.
+        adds_for: whether these would decide for it; else against it.
     """
     assert family.endpoint is not None
     first, most = family.endpoint.first_seed, family.endpoint.most_seeds
@@ -142,8 +145,9 @@ def settle_primary(
         return f"{told}add seeds; how many cannot be said with n = {n}"
     if add is None:
         return f"{told}as seen, no number of seeds would do; the plan ends at {most}"
-    beyond = f", more than the {most} of the plan" if n + add > most else ""
-    return f"{told}add about {add} seed{'s' if add != 1 else ''}{beyond}"
+    beyond = f", {n + add} in all; the plan ends at {most}" if n + add > most else ""
+    to = f"to {'support' if adds_for else 'contradict'} it"
+    return f"{told}add about {add} seed{'s' if add != 1 else ''} {to}{beyond}"
 
 
 def most_open(primary: Sequence[PartFinding]) -> PartFinding:

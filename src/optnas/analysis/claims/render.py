@@ -164,7 +164,9 @@ def evidence(finding: Finding) -> str:
     told = f"p {p_in_words(finding.p)}"
     if finding.role == "primary":
         e = shown_e(finding.e, finding.threshold)
-        return f"E {e} of {finding.threshold:g}, {told}"
+        # E is that of the part which is named, p of all that must hold.
+        of_all = " over all parts" if finding.part else ""
+        return f"E {e} of {finding.threshold:g}, {told}{of_all}"
     return told if math.isnan(finding.p_holm) else f"{told}, Holm {p_in_words(finding.p_holm)}"
 
 
