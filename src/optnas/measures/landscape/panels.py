@@ -9,7 +9,7 @@ import numpy as np
 from optnas.measures.drawing import COLOURS, NAMES
 from optnas.measures.figures import Curve, Grid, Panel, Row, Seed, Table
 from optnas.measures.landscape.read import Column, Landscape, Scalar, way_of
-from optnas.measures.landscape.surfaces import SMOOTHNESS_UNIT, Way
+from optnas.measures.landscape.surfaces import Way
 
 TITLES = {"darts": "DARTS", "sdarts-rs": "SDARTS-RS", "sdarts-adv": "SDARTS-ADV"}
 AXES = {
@@ -36,7 +36,7 @@ TABLE = {
     "path_accuracy_drop_recalibrated": ("worst drop towards the cell", 1),
 }
 SHORTEST_WAY = 0.1  # that is drawn, of the half-width of the plane; the centre's mark takes 0.06
-UNITS = {"percent": "%", "percentage points": "points", SMOOTHNESS_UNIT: "nats"}
+UNITS = {"percent": "%", "percentage points": "points"}
 
 
 def caption(found: Sequence[Landscape]) -> str:
@@ -177,7 +177,7 @@ def _direction(found: Landscape) -> str:
 
 def short_unit(unit: str) -> str:
     """A unit as it stands beside a number."""
-    return UNITS.get(unit, unit.split(" a ")[0] if unit.endswith((" x", " y")) else unit)
+    return UNITS.get(unit, unit.replace(" a ", " per "))  # as earlier records have it
 
 
 def told(scalar: Scalar, digits: int) -> str:
