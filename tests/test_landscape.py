@@ -36,6 +36,7 @@ from optnas.measures.landscape import maths as scape
 from optnas.measures.landscape.directions import orthogonalised, top_eigenvectors, zero_sum_basis
 from optnas.measures.landscape.figure import landscape as landscape_figure
 from optnas.measures.landscape.measure import landscape
+from optnas.measures.landscape.panels import short_unit
 from optnas.measures.landscape.read import F4, f4_data, read_landscapes
 from optnas.measures.landscape.surfaces import (
     Surface,
@@ -640,3 +641,9 @@ def test_the_plane_of_optdarts_on_augmented_images(variant: str) -> None:
 def test_the_plane_of_optdarts_is_one_of_logits() -> None:
     with pytest.raises(UserError, match=r"space = 'op-weights': .*; set space=logits"):
         landscape(plane="optdarts")
+
+
+def test_units_of_the_table_are_whole() -> None:
+    """Also as earlier records have them."""
+    assert short_unit("nats a squared unit of x") == "nats per squared unit of x"
+    assert short_unit("percentage points") == "points"
