@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import sys
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from studies import tiny_study
 
 from optnas.base.errors import in_toml
+from optnas.base.records import RunFolder
 from optnas.base.toml import parse_override
+from optnas.study.declare import load_study
 from optnas.study.engines.base import Job
 from optnas.study.engines.local import LOG, local
+from optnas.study.folder import prepare
+from optnas.study.runner import Runner
+from optnas.study.starts import StartLog
+from optnas.study.states import look
 
 NAMES = ("daten é", "daten 😀", "𠮷", "a\x7fb", "a\nb'\"\\", "5", "true")
 
@@ -37,3 +48,112 @@ def test_a_worker_reads_whatever_name_a_folder_of_data_has(
 def test_a_remedy_in_a_file_of_settings_is_toml() -> None:
     told = in_toml("write data.folder=/a/😀").removeprefix("write ").removesuffix(" in data")
     assert tomllib.loads(told) == {"folder": "/a/😀"}
+
+
+class Told:
+    """An engine whose processes do what a function says of their folders, and end by signal 9."""
+
+    def __init__(self, work: Callable[[RunFolder], object] = lambda folder: None) -> None:
+        self.work, self.started = work, list[str]()
+
+    def start(self, job: Job) -> str:
+        self.started.append(job.folder.name)
+        self.work(RunFolder(job.folder))
+        return f"{len(self.started)} {job.folder.name}"
+
+    def wait(self, handles: Any, seconds: float) -> dict[str, str]:
+        return dict.fromkeys(handles, "signal 9")
+
+    def interrupt(self, handle: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def end(folder: RunFolder) -> None:
+    StartLog(folder).add("start")
+    folder.finish("diverged", epoch=0, reason="as told")
+
+
+Lines = list[tuple[str, str, str]]
+
+
+def runner_in(tmp_path: Path, seeds: str, engine: Any, **more: Any) -> tuple[Runner, Lines]:
+    told: Lines = []
+    runner = Runner(load_study(tiny_study(tmp_path, seeds)), tmp_path / "out", engine, 1, **more)
+    runner.on_change = lambda run, state, why: told.append((run.id, state, why))
+    return runner, told
+
+
+def denied(folder: RunFolder, name: str = LOG) -> PermissionError:
+    return PermissionError(errno.EACCES, "Permission denied", str(folder.path / name))
+
+
+def test_a_folder_that_may_not_be_written_stops_no_other_run(tmp_path: Path) -> None:
+    def work(folder: RunFolder) -> None:
+        if folder.path.name == first:
+            raise denied(folder)
+        end(folder)
+
+    runner, told = runner_in(tmp_path, "[0, 1]", Told(work))
+    first, second = runner.study.runs
+    assert not runner.go()
+    assert told[0][:2] == (first, "failed")
+    assert "cannot write here (Permission denied)" in told[0][2]
+    assert look(runner.folders[second]).state == "diverged"
+
+
+def test_what_refuses_every_run_is_no_folders_fault(tmp_path: Path) -> None:
+    def work(folder: RunFolder) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    runner, told = runner_in(tmp_path, "[0, 1]", Told(work))
+    with pytest.raises(BlockingIOError):
+        runner.go()
+    assert told == []
+
+
+@pytest.mark.parametrize("refused", ["lock", "result"])
+def test_a_folder_in_which_nothing_can_be_noted_is_told(
+    refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """Given up, and a completion that its process did not note: the study ended by an error."""
+    runner, told = runner_in(tmp_path, "[0, 1, 2]", Told(lambda f: f.path.name == last and end(f)))
+    first, second, last = runner.study.runs
+    for name in (first, second):
+        prepare(runner.study.runs[name], runner.folders[name])
+    end(runner.folders[second])
+    flock, finish = RunFolder.locked, RunFolder.finish
+
+    def locked(self: RunFolder) -> Any:
+        if refused == "lock" and self.path.name in (first, second):
+            raise self.unwritable(denied(self, ".lock"))
+        return flock(self)
+
+    def finished(self: RunFolder, *given: Any, **more: Any) -> Any:
+        if self.path.name == first:
+            raise denied(self, "result.json")
+        return finish(self, *given, **more)
+
+    monkeypatch.setattr(RunFolder, "locked", locked)
+    monkeypatch.setattr(RunFolder, "finish", finished)
+    with caplog.at_level(logging.WARNING):
+        assert not runner.go()
+    warned = [each.getMessage() for each in caplog.records]
+    assert len(warned) == (2 if refused == "lock" else 1)
+    assert all("cannot write here (Permission denied)" in each for each in warned)
+    assert told[-1][:2] == (last, "diverged")
+
+
+def test_a_result_that_cannot_be_read_stops_no_study(tmp_path: Path) -> None:
+    def spoil(folder: RunFolder) -> None:
+        end(folder)
+        if folder.path.name == first:
+            folder.result.write_text("{")
+
+    runner, told = runner_in(tmp_path, "[0, 1]", Told(spoil))
+    first, second = runner.study.runs
+    assert not runner.go()
+    assert [(run, state) for run, state, _ in told if state != "running"] == [
+        (first, "unreadable"),
+        (second, "diverged"),
+    ]

@@ -18,6 +18,7 @@ from typing import Any
 from optnas.base import registry
 from optnas.base.contents import Status
 from optnas.base.errors import COMMAND_LINE, Origins, UserError, fault_of
+from optnas.base.escapes import for_terminal
 from optnas.base.files import TEMPORARY
 from optnas.base.folder import BusyError
 from optnas.base.records import FINISHED, RunFolder
@@ -191,7 +192,10 @@ class Runner:
             except OSError as error:
                 if fault_of(error) == "disk":
                     raise self._full(error) from error
-                raise
+                if not folder.refused(error):  # but the machine, which would refuse all
+                    raise
+                self.on_change(run, "failed", str(folder.unwritable(error)))
+                return
             self.under_way[handle] = name
             begun: State = "running" if self.queue is None else "queued"
             self.on_change(run, begun, f"from epoch {self._epochs[name]}")
@@ -212,9 +216,9 @@ class Runner:
             "goes on with the rest",
         )
 
-    def _check_disk(self, folder: RunFolder) -> None:
+    def _check_disk(self, folder: RunFolder, state: State) -> None:
         """Stop where a full disk ended a run: it would end all that follow."""
-        result = folder.read_result() or {}
+        result = (folder.read_result() if state == "failed" else None) or {}
         if result.get("fault") == "disk":
             raise self._full(result["reason"])
         trial = self.out / f"trial.{os.getpid()}{TEMPORARY}"
@@ -256,7 +260,7 @@ class Runner:
             self.on_change(run, "timeout", reason)
             return
         if state not in FINISHED:
-            self._check_disk(folder)
+            self._check_disk(folder, state)
         if state in FINISHED:
             self._settle(folder, state)
             self.on_change(run, state, "" if state == "done" else how)
@@ -283,14 +287,28 @@ class Runner:
                 self.on_change(run, state, how)
 
     def _finish(self, folder: RunFolder, status: Status, **facts: Any) -> None:
-        with contextlib.suppress(BusyError), folder.locked():
+        with self._noted(folder), folder.locked():
             folder.finish(status, **facts)
 
     def _settle(self, folder: RunFolder, state: State) -> None:
-        log = StartLog(folder)
-        if log.read() and not log.completed():
-            with contextlib.suppress(BusyError), folder.locked():
-                log.settle(state)
+        start_log = StartLog(folder)
+        with self._noted(folder):
+            if start_log.read() and not start_log.completed():
+                with folder.locked():
+                    start_log.settle(state)
+
+    @contextlib.contextmanager
+    def _noted(self, folder: RunFolder) -> Iterator[None]:
+        """Tell of a folder in which nothing can be noted: the other runs go on."""
+        try:
+            yield
+        except BusyError:
+            pass  # whoever holds it notes what becomes of it
+        except (OSError, UserError) as error:
+            if fault_of(error) == "disk":
+                raise self._full(error) from error
+            told = folder.unwritable(error) if isinstance(error, OSError) else error
+            log.warning("optnas: warning: %s", for_terminal(str(told)))
 
     def _look_elsewhere(self) -> None:
         queued = self._queued() if self.elsewhere else {}
