@@ -14,16 +14,17 @@ from typing import Any
 import pytest
 from studies import tiny_study
 
-from optnas.base.errors import in_toml
+from optnas.base.errors import UserError, in_toml
 from optnas.base.records import RunFolder
 from optnas.base.toml import parse_override
 from optnas.study.declare import load_study
 from optnas.study.engines.base import Job
 from optnas.study.engines.local import LOG, local
 from optnas.study.folder import prepare
-from optnas.study.runner import Runner
+from optnas.study.runner import ATTEMPTS, Runner
 from optnas.study.starts import StartLog
 from optnas.study.states import look
+from optnas.study.worker import execute
 
 NAMES = ("daten é", "daten 😀", "𠮷", "a\x7fb", "a\nb'\"\\", "5", "true")
 
@@ -142,6 +143,76 @@ def test_a_folder_in_which_nothing_can_be_noted_is_told(
     assert len(warned) == (2 if refused == "lock" else 1)
     assert all("cannot write here (Permission denied)" in each for each in warned)
     assert told[-1][:2] == (last, "diverged")
+
+
+FAULTS = {"disk": "OSError: [Errno 28] No space left on device", "program": "ValueError: a bug"}
+
+
+@pytest.mark.parametrize("began", [False, True])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_old_result_is_no_outcome_of_a_process_that_died_early(
+    fault: str, began: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while importing, before the worker or within it, or a job that ended while pending."""
+
+    def die(*given: Any) -> None:
+        raise SystemExit(137)
+
+    def work(folder: RunFolder) -> None:
+        if began:
+            with pytest.raises(SystemExit):
+                execute(folder.path)
+
+    monkeypatch.setattr("optnas.study.worker.search", die)
+    engine = Told(work)
+    runner, told = runner_in(tmp_path, "[0]", engine, retry_failed=fault == "program")
+    ((name, run),) = runner.study.runs.items()
+    folder = runner.folders[name]
+    prepare(run, folder)
+    folder.finish("failed", reason=FAULTS[fault], fault=fault)
+    assert not runner.go()
+    assert len(engine.started) == ATTEMPTS
+    assert [state for _, state, _ in told] == ["running", "unfinished"] * 2 + ["running", "failed"]
+    assert look(folder) == ("failed", f"signal 9, {ATTEMPTS} times without a new epoch")
+
+
+def test_a_new_result_counts_however_much_it_is_like_the_old_one(tmp_path: Path) -> None:
+    def fail(folder: RunFolder) -> None:
+        folder.finish("failed", reason="ValueError: a bug", fault="program")
+
+    engine = Told(fail)
+    runner, told = runner_in(tmp_path, "[0]", engine, retry_failed=True)
+    ((name, run),) = runner.study.runs.items()
+    prepare(run, runner.folders[name])
+    fail(runner.folders[name])
+    assert not runner.go()
+    assert told == [(name, "running", "from epoch 0"), (name, "failed", "ValueError: a bug")]
+
+
+def test_a_run_that_is_refused_before_it_begins_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old result makes way for the refusal; where no start can be noted it stays."""
+
+    def refuse(*given: Any) -> None:
+        raise UserError("no such data")
+
+    def full(self: StartLog, event: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    runner, _ = runner_in(tmp_path, "[0]", Told())
+    ((name, run),) = runner.study.runs.items()
+    folder = runner.folders[name]
+    prepare(run, folder)
+    folder.finish("failed", reason="of last week", fault="program")
+    with monkeypatch.context() as patch:
+        patch.setattr(StartLog, "add", full)
+        with pytest.raises(OSError, match="No space left"):
+            execute(folder.path)
+    assert look(folder) == ("failed", "of last week")
+    monkeypatch.setattr("optnas.study.worker.search", refuse)
+    assert execute(folder.path) == 1
+    assert look(folder).reason == "command line: no such data"
 
 
 def test_a_result_that_cannot_be_read_stops_no_study(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from optnas.study.declare import PlannedRun, Study
 from optnas.study.engines.base import Engine, Job
 from optnas.study.folder import locate, prepare
 from optnas.study.starts import StartLog
-from optnas.study.states import State, epochs_of, look, state_of
+from optnas.study.states import Look, State, epochs_of, look, state_of
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ class Runner:
         self._attempts: dict[str, int] = {}
         self._late: dict[str, float] = {}  # when each was last told to end
         self._handed_in: dict[str, float] = {}  # when each was last begun
+        self._former: dict[str, object] = {}  # the result.json that lay there then
 
     def go(self) -> bool:
         """Run until nothing is left to do, to wait for, or allowed.
@@ -173,7 +174,7 @@ class Runner:
             self.on_change(run, "queued", queued[folder.path.resolve()])
         elif state == "unreadable":
             self.on_change(run, state, f"{reason}; or delete {folder.path}: it is run again")
-        elif state in ("failed", "timeout") and not self._again(name):
+        elif state in ("failed", "timeout") and not self._again(name, folder):
             return
         else:
             self.begun.add(name)
@@ -186,7 +187,7 @@ class Runner:
                 return
             self._epochs[name] = epochs_of(folder)
             self._starts[name] = len(StartLog(folder).read())
-            self._handed_in[name] = time.time()
+            self._handed_in[name], self._former[name] = time.time(), _result_in(folder)
             try:
                 handle = self.engine.start(_job(run, folder))
             except OSError as error:
@@ -200,12 +201,24 @@ class Runner:
             begun: State = "running" if self.queue is None else "queued"
             self.on_change(run, begun, f"from epoch {self._epochs[name]}")
 
-    def _again(self, name: str) -> bool:
+    def _again(self, name: str, folder: RunFolder) -> bool:
         """Whether a run that failed is begun once more."""
-        result = self.folders[name].read_result() or {}
-        return name not in self.begun and (
-            self.retry_failed or result.get("fault", "program") != "program"
-        )
+        if name in self.begun:  # an execution that died before it began says nothing
+            return self._as_before(name)
+        result = folder.read_result() or {}
+        return self.retry_failed or result.get("fault", "program") != "program"
+
+    def _as_before(self, name: str) -> bool:
+        """Whether a run's result is the one of before it was handed in."""
+        former = self._former.get(name)
+        return former is not None and _result_in(self.folders[name]) == former
+
+    def _look(self, name: str) -> Look:
+        """What an execution made of a run; how an earlier one ended is not its outcome."""
+        seen = look(self.folders[name])
+        # After the look, which has opened the file: a network's file system then knows it anew.
+        earlier = seen.state in ("failed", "timeout", "interrupted") and self._as_before(name)
+        return Look("unfinished") if earlier else seen
 
     def _full(self, error: BaseException | str) -> UserError:
         return UserError(
@@ -253,7 +266,7 @@ class Runner:
     def _ended(self, name: str, how: str) -> None:
         """The folder says what became of a run; how its process ended is only told."""
         run, folder = self.study.runs[name], self.folders[name]
-        state, reason = look(folder)
+        state, reason = self._look(name)
         if name in self._late and state in ("interrupted", "unfinished"):
             reason = f"took more than {self.study.timeout:g} s"
             self._finish(folder, "timeout", reason=reason)
@@ -329,7 +342,16 @@ class Runner:
                     self.engine.interrupt(handle)
             for handle, how in self.engine.wait(list(self.under_way), TICK).items():
                 name = self.under_way.pop(handle)
-                self.on_change(self.study.runs[name], state_of(self.folders[name]), how)
+                self.on_change(self.study.runs[name], self._look(name).state, how)
+
+
+def _result_in(folder: RunFolder) -> object:
+    """What tells one result.json from the next, however alike they are; None without one."""
+    try:
+        found = folder.result.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _job(run: PlannedRun, folder: RunFolder) -> Job:
