@@ -29,7 +29,7 @@ from optnas.study.engines.local import VISIBLE
 from optnas.study.folder import locate, prepare
 from optnas.study.runner import runner_of
 from optnas.study.starts import StartLog
-from optnas.study.states import epochs_of, state_of
+from optnas.study.states import STATES, State, epochs_of, state_of, with_queue
 
 DAEMONS = ("slurmctld", "slurmd", "munged")
 HERE = all(shutil.which(each) for each in (*DAEMONS, "sbatch")) and os.getuid() == 0
@@ -257,6 +257,24 @@ def test_a_damaged_list_of_jobs_is_told(tmp_path: Path, monkeypatch: pytest.Monk
         log.write_text(f"{line}\n")
         with pytest.raises(UserError, match=r"submitted\.jsonl"):
             engine.Submitted(tmp_path)()
+
+
+def test_a_run_that_is_handed_in_once_more_is_queued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a job that has begun it may have failed just now, while others of the job go on."""
+    run, other = RunFolder(tmp_path / "a"), RunFolder(tmp_path / "b")
+    queue = engine.Submitted(tmp_path)
+    (tmp_path / ".submitit").mkdir()
+    queue.add({"4_0": [run.path]})
+    found: dict[str, list[State]] = {}
+    for at in ("PENDING", "RUNNING"):
+        monkeypatch.setattr(engine, "_jobs", lambda at=at: iter([("4_0", at)]))
+        queued = engine.Submitted(tmp_path)()
+        found[at] = [each for each in STATES if with_queue(each, run, queued) == "queued"]
+        assert [with_queue(each, other, queued) for each in STATES] == list(STATES)
+    waiting = ["interrupted", "unfinished", "queued", "missing"]
+    assert found == {"PENDING": ["failed", "timeout", *waiting], "RUNNING": waiting}
 
 
 def test_one_list_of_jobs_for_whoever_asks_and_later_jobs_are_asked_for(
