@@ -259,6 +259,25 @@ def test_a_damaged_list_of_jobs_is_told(tmp_path: Path, monkeypatch: pytest.Monk
             engine.Submitted(tmp_path)()
 
 
+def test_a_torn_line_of_a_job_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next line was written on to it, and the study refused from then on."""
+    alive = {"1": "RUNNING", "3": "PENDING", "5": "PENDING"}
+    monkeypatch.setattr(engine, "_jobs", alive.items)
+    log = tmp_path / ".submitit" / "submitted.jsonl"
+    log.parent.mkdir()
+    log.write_text('{"job": "1", "folders": ["a"]}\n{"job": "2", "fold')
+    engine.Submitted(tmp_path).add({"3": [tmp_path / "b"]})
+    here = tmp_path.resolve()
+    found = {here / "a": "job 1, running", here / "b": "job 3, pending"}
+    assert engine.Submitted(tmp_path)() == found
+    with log.open("a") as file:  # as an earlier version went on
+        file.write('{"job": "4", "fold{"job": "4", "folders": ["c"]}\n')
+    engine.Submitted(tmp_path).add({"5": [tmp_path / "d"]})
+    assert engine.Submitted(tmp_path)() == {**found, here / "d": "job 5, pending"}
+
+
 def test_a_run_that_is_handed_in_once_more_is_queued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -247,6 +247,17 @@ def append_text(path: Path, text: str) -> int:
         return file.tell()
 
 
+def append_lines(path: Path, text: str) -> None:
+    """As `append_text`, beginning a line even where a power cut or a full disk tore the last one.
+
+    Args:
+        path: the file, whose readers leave out a torn line.
+        text: what to append, whole lines.
+    """
+    torn = path.exists() and not path.read_bytes().endswith(b"\n")
+    append_text(path, ("\n" if torn else "") + text)
+
+
 ATTEMPTS = 5
 
 

@@ -6,6 +6,7 @@ outlive the runner that submitted them. submitit's own files lie in ``OUT/.submi
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
@@ -21,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from optnas.base.errors import UserError
-from optnas.base.files import append_text
-from optnas.base.json import dump_json, read_lines
+from optnas.base.files import append_lines, present
+from optnas.base.json import dump_json, parse_json
 from optnas.base.records import FINISHED, RunFolder
 from optnas.base.registry import register
+from optnas.base.toml import read_text
 from optnas.study.engines.base import Engine, Job
 from optnas.study.engines.local import VISIBLE
 from optnas.study.states import epochs_of, state_of
@@ -68,7 +70,7 @@ class Submitted:
         Raises:
             UserError: the file is damaged, or squeue has never answered.
         """
-        jobs = read_lines(self._log)
+        jobs = self._read()
         if len(jobs) != self._lines:  # squeue's last answer may be older than these
             self._lines, self._asked = len(jobs), -math.inf
         alive = self.alive() if jobs else {}
@@ -86,13 +88,21 @@ class Submitted:
                 remedy="delete the file, and cancel what squeue still shows",
             ) from error
 
+    def _read(self) -> list[Any]:
+        """All whole lines, as of a start log: one that is no JSON was torn."""
+        found = []
+        for line in read_text(self._log).splitlines() if present(self._log) else ():
+            with contextlib.suppress(UserError):
+                found.append(parse_json(line, self._log))
+        return found
+
     def add(self, jobs: Mapping[str, Iterable[Path]]) -> None:
         """Note jobs that were submitted just now, and the folders of their runs."""
         lines = [
             {"job": job, "folders": [os.path.relpath(each, self._out) for each in folders]}
             for job, folders in jobs.items()
         ]
-        append_text(self._log, "".join(dump_json(line) + "\n" for line in lines))
+        append_lines(self._log, "".join(dump_json(line) + "\n" for line in lines))
         self._alive = {**(self._alive or {}), **dict.fromkeys(jobs, "PENDING")}
         self._changed = time.monotonic()
 
