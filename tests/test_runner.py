@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import sys
 import time
 import tomllib
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import copied
 from studies import tiny_study
 
 from optnas.base.errors import UserError, in_toml
 from optnas.base.records import RunFolder
 from optnas.base.toml import parse_override
-from optnas.study.declare import load_study
+from optnas.study.declare import ID_LENGTH, load_study
 from optnas.study.engines.base import Job
 from optnas.study.engines.local import LOG, local
-from optnas.study.folder import prepare
+from optnas.study.folder import locate, prepare
 from optnas.study.runner import ATTEMPTS, Runner
 from optnas.study.starts import StartLog
 from optnas.study.states import look
@@ -213,6 +216,39 @@ def test_a_run_that_is_refused_before_it_begins_says_why(
     monkeypatch.setattr("optnas.study.worker.search", refuse)
     assert execute(folder.path) == 1
     assert look(folder).reason == "command line: no such data"
+
+
+@pytest.mark.parametrize(
+    ("own", "copy", "chosen"),
+    [
+        ("2 epochs", "1 epoch", "own"),
+        ("1 epoch", "1 epoch", "own"),
+        ("1 epoch", "2 epochs", "copy"),
+        ("held", "2 epochs", "own"),
+        ("held", "finished", "copy"),
+        ("finished", "2 epochs", "own"),
+        ("finished", "finished", "own"),
+    ],
+)
+def test_a_copy_beside_a_run_is_taken_only_where_it_is_further(
+    own: str, copy: str, chosen: str, tmp_path: Path, done: Path
+) -> None:
+    """An older copy was preferred, and a second runner executed again what was under way."""
+    document = RunFolder(done).read_config()
+    digest = document["identity"]["hash"]
+    run = types.SimpleNamespace(id=digest[:ID_LENGTH], settings=types.SimpleNamespace(hash=digest))
+    folders = {"own": tmp_path / run.id, "copy": tmp_path / f"{run.id}.bak"}
+    with contextlib.ExitStack() as held:
+        for folder, state in zip(folders.values(), (own, copy), strict=True):
+            copied(done, folder)
+            if state != "finished":
+                RunFolder(folder).result.unlink()
+            if state in ("1 epoch", "held"):
+                records = folder / "epochs.jsonl"
+                records.write_text(records.read_text().partition("\n")[0] + "\n")
+            if state == "held":
+                held.enter_context(RunFolder(folder).locked())
+        assert locate([run], tmp_path)[run.id].path == folders[chosen]
 
 
 def test_a_result_that_cannot_be_read_stops_no_study(tmp_path: Path) -> None:
