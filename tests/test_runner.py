@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import os
+import stat
 import sys
 import time
 import tomllib
@@ -249,6 +251,24 @@ def test_a_copy_beside_a_run_is_taken_only_where_it_is_further(
             if state == "held":
                 held.enter_context(RunFolder(folder).locked())
         assert locate([run], tmp_path)[run.id].path == folders[chosen]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o022, 0o644), (0o077, 0o600)])
+def test_who_may_write_a_file_of_a_run_is_said_by_the_umask_alone(
+    umask: int, mode: int, tmp_path: Path
+) -> None:
+    """The lock was its owner's alone, so that nobody else of a group could go on with the run."""
+    runner, _ = runner_in(tmp_path, "[0]", Told())
+    ((name, run),) = runner.study.runs.items()
+    before = os.umask(umask)
+    try:
+        prepare(run, runner.folders[name])
+        end(runner.folders[name])
+    finally:
+        os.umask(before)
+    files = [path for path in runner.folders[name].path.rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {".lock", "config.toml", "result.json", "starts.jsonl"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {mode}
 
 
 def test_a_result_that_cannot_be_read_stops_no_study(tmp_path: Path) -> None:

@@ -281,7 +281,8 @@ def lock(path: Path, busy: Exception) -> Iterator[None]:
     Yields:
         Nothing; the file is held inside the block.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o644)
+    # As open() makes files: in a folder that a group shares, others of it go on with the run.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666)
     try:
         # `is_locked` elsewhere may hold it for an instant.
         if not any(_grab(descriptor, pause=0.02 * attempt) for attempt in range(ATTEMPTS)):
