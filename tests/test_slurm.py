@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +25,7 @@ from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.study.declare import load_study
 from optnas.study.engines import slurm as engine
+from optnas.study.engines.base import Engine, Job
 from optnas.study.engines.local import VISIBLE
 from optnas.study.folder import locate, prepare
 from optnas.study.runner import runner_of
@@ -294,6 +295,75 @@ def test_a_run_that_is_handed_in_once_more_is_queued(
         assert [with_queue(each, other, queued) for each in STATES] == list(STATES)
     waiting = ["interrupted", "unfinished", "queued", "missing"]
     assert found == {"PENDING": ["failed", "timeout", *waiting], "RUNNING": waiting}
+
+
+def arrays_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int | None, **settings: object
+) -> tuple[Engine, list[tuple[int, int]], set[str]]:
+    """An engine, the jobs and the limit of each array that it submits, and the jobs alive."""
+    arrays: list[tuple[int, int]] = []
+    alive: set[str] = set()
+
+    class Executor:
+        limit = 0
+
+        def update_parameters(self, array_parallelism: int, **others: object) -> None:
+            self.limit = array_parallelism
+
+        def map_array(self, work: object, runs: list[object]) -> list[types.SimpleNamespace]:
+            arrays.append((len(runs), self.limit))
+            names = [f"{len(arrays)}_{each}" for each in range(len(runs))]
+            alive.update(names)
+            return [types.SimpleNamespace(job_id=name) for name in names]
+
+    submitit = types.SimpleNamespace(SlurmExecutor=lambda *given, **more: Executor())
+    monkeypatch.setattr(engine, "_import_submitit", lambda: submitit)
+    monkeypatch.setattr(engine, "_try_out", lambda asked: None)
+    monkeypatch.setattr(engine, "_jobs", lambda: ((each, "PENDING") for each in alive))
+    monkeypatch.setattr(engine, "SOONEST", 0.0)
+    (tmp_path / ".submitit").mkdir()
+    return engine.slurm(tmp_path, jobs, **settings), arrays, alive
+
+
+def begin(carrier: Engine, folder: Path, threads: Sequence[int]) -> None:
+    handles = [carrier.start(Job(folder / str(at), {}, each)) for at, each in enumerate(threads)]
+    carrier.wait(handles, 0)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "settings", "threads", "arrays"),
+    [
+        (20, {}, [1] * 1500, [(1000, 13), (500, 7)]),
+        (20, {}, [1] * 30 + [2] * 10, [(30, 15), (10, 5)]),
+        (20, {"tasks_per_job": 2}, [1] * 40, [(20, 10)]),
+        (3, {}, [1] * 1000 + [2] + [3], [(1000, 1), (1, 1), (1, 1)]),
+        (1, {}, [1] * 9 + [2] * 9, [(9, 1), (9, 1)]),  # one at least
+        (None, {}, [1] * 1500, [(1000, 1000), (500, 1000)]),
+    ],
+)
+def test_the_arrays_of_a_submission_share_the_runs_at_a_time(
+    jobs: int | None,
+    settings: dict[str, int],
+    threads: list[int],
+    arrays: list[tuple[int, int]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Slurm's limit is of an array: two of them had twice as many at a time as were asked for."""
+    carrier, found, _ = arrays_of(tmp_path, monkeypatch, jobs, **settings)
+    begin(carrier, tmp_path, threads)
+    assert found == arrays
+
+
+def test_what_is_submitted_again_takes_what_earlier_arrays_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carrier, found, alive = arrays_of(tmp_path, monkeypatch, 20)
+    begin(carrier, tmp_path, [1] * 30)
+    alive.difference_update({f"1_{each}" for each in range(18)})
+    begin(carrier, tmp_path, [1] * 10)
+    begin(carrier, tmp_path, [1])
+    assert found == [(30, 20), (10, 8), (1, 1)]
 
 
 def test_one_list_of_jobs_for_whoever_asks_and_later_jobs_are_asked_for(

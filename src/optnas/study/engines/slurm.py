@@ -224,11 +224,28 @@ class Handle:
 
 
 class _Slurm:
-    """Runs that were begun are submitted together when they are waited for next."""
+    """Runs that were begun are submitted together when they are waited for next.
 
-    def __init__(self, executor: Any, submitted: Submitted, parameters: dict[str, Any], runs: int):
+    Args:
+        executor: submitit's.
+        submitted: where jobs are noted.
+        parameters: of every job.
+        runs: of a job.
+        abreast: how many jobs go on at a time; None: as many as the cluster lets.
+    """
+
+    def __init__(
+        self,
+        executor: Any,
+        submitted: Submitted,
+        parameters: dict[str, Any],
+        runs: int,
+        abreast: int | None,
+    ):
         self._executor, self._submitted = executor, submitted
-        self._parameters, self._runs = parameters, runs
+        self._parameters, self._runs, self._abreast = parameters, runs, abreast
+        # Of each array that was submitted, its jobs and how many of them go on at a time.
+        self._arrays: list[tuple[set[str], int]] = []
         self._begun: list[Handle] = []
         self._unwanted: set[str] = set()
 
@@ -262,17 +279,37 @@ class _Slurm:
 
     def _submit(self) -> None:
         begun, self._begun = self._begun, []
+        arrays = []
         for threads in sorted({each.run.threads for each in begun}):
             alike = [each for each in begun if each.run.threads == threads]
-            parameters = {"cpus_per_task": threads, **self._parameters}
+            batches = _parts(list(_parts(alike, self._runs)), MOST)
+            arrays += [(threads, batch) for batch in batches]
+        shares = self._shares([len(batch) for _, batch in arrays])
+        for (threads, batch), share in zip(arrays, shares, strict=True):
+            parameters = {"cpus_per_task": threads, **self._parameters, "array_parallelism": share}
             # srun does not take it over from sbatch since Slurm 22.05.
             parameters["srun_args"] = [f"--cpus-per-task={parameters['cpus_per_task']}"]
             self._executor.update_parameters(**parameters)
-            for batch in _parts(list(_parts(alike, self._runs)), MOST):
-                self._submit_array(batch)
+            self._submit_array(batch, share)
 
-    def _submit_array(self, batch: Sequence[Sequence[Handle]]) -> None:
-        """An array with a job per element."""
+    def _shares(self, sizes: Sequence[int]) -> list[int]:
+        """How many jobs of each new array go on at a time, for Slurm limits an array alone.
+
+        The new ones share what those before them leave, by their numbers of jobs, one at least.
+        """
+        if self._abreast is None:
+            return [MOST] * len(sizes)
+        alive = self._submitted.alive() if sizes and self._arrays else {}
+        room = self._abreast - sum(min(len(jobs & alive.keys()), n) for jobs, n in self._arrays)
+        shares: list[int] = []
+        for place, size in enumerate(sizes):
+            by_size, later = room * size // sum(sizes[place:]), len(sizes) - place - 1
+            shares.append(max(1, min(by_size, room - later)))
+            room -= shares[-1]
+        return shares
+
+    def _submit_array(self, batch: Sequence[Sequence[Handle]], share: int) -> None:
+        """An array with a job per element, of which so many go on at a time."""
         work = [
             [(str(each.run.folder), dict(each.run.settings)) for each in runs] for runs in batch
         ]
@@ -282,6 +319,7 @@ class _Slurm:
             raise _not_taken(str(error)) from error
         carried = {job.job_id: runs for job, runs in zip(jobs, batch, strict=True)}
         self._submitted.add({job: [each.run.folder for each in carried[job]] for job in carried})
+        self._arrays.append((set(carried), share))
         for job, runs in carried.items():
             for each in runs:
                 each.job = job
@@ -338,7 +376,8 @@ def slurm(
 
     Args:
         out: the study's folder.
-        jobs: how many runs go on at a time; None: as many as the cluster lets.
+        jobs: how many runs go on at a time, of what one command submits: its arrays share the
+            number by their sizes, one job at least each; None: as many as the cluster lets.
         time: limit per run, as Slurm writes it: ``90`` (minutes), ``4:00:00``, ``1-12``; a job that
             reaches its limit goes on in another.
         partition: of the cluster; empty is its default, as for the next three.
@@ -386,10 +425,10 @@ def slurm(
         "job_name": NAME,
         "setup": list(setup),
         "teardown": _again(folder),
-        "array_parallelism": MOST if jobs is None else max(1, jobs // tasks_per_job),
         "additional_parameters": {"requeue": True},
     }
-    return _Slurm(executor, submitted(out), parameters, runs)
+    abreast = None if jobs is None else max(1, jobs // tasks_per_job)
+    return _Slurm(executor, submitted(out), parameters, runs, abreast)
 
 
 def _again(folder: Path) -> list[str]:
