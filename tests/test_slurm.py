@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -25,11 +25,12 @@ from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.study.declare import load_study
 from optnas.study.engines import slurm as engine
+from optnas.study.engines.base import Engine, Job
 from optnas.study.engines.local import VISIBLE
 from optnas.study.folder import locate, prepare
 from optnas.study.runner import runner_of
 from optnas.study.starts import StartLog
-from optnas.study.states import epochs_of, state_of
+from optnas.study.states import STATES, State, epochs_of, state_of, with_queue
 
 DAEMONS = ("slurmctld", "slurmd", "munged")
 HERE = all(shutil.which(each) for each in (*DAEMONS, "sbatch")) and os.getuid() == 0
@@ -257,6 +258,112 @@ def test_a_damaged_list_of_jobs_is_told(tmp_path: Path, monkeypatch: pytest.Monk
         log.write_text(f"{line}\n")
         with pytest.raises(UserError, match=r"submitted\.jsonl"):
             engine.Submitted(tmp_path)()
+
+
+def test_a_torn_line_of_a_job_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next line was written on to it, and the study refused from then on."""
+    alive = {"1": "RUNNING", "3": "PENDING", "5": "PENDING"}
+    monkeypatch.setattr(engine, "_jobs", alive.items)
+    log = tmp_path / ".submitit" / "submitted.jsonl"
+    log.parent.mkdir()
+    log.write_text('{"job": "1", "folders": ["a"]}\n{"job": "2", "fold')
+    engine.Submitted(tmp_path).add({"3": [tmp_path / "b"]})
+    here = tmp_path.resolve()
+    found = {here / "a": "job 1, running", here / "b": "job 3, pending"}
+    assert engine.Submitted(tmp_path)() == found
+    with log.open("a") as file:  # as an earlier version went on
+        file.write('{"job": "4", "fold{"job": "4", "folders": ["c"]}\n')
+    engine.Submitted(tmp_path).add({"5": [tmp_path / "d"]})
+    assert engine.Submitted(tmp_path)() == {**found, here / "d": "job 5, pending"}
+
+
+def test_a_run_that_is_handed_in_once_more_is_queued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a job that has begun it may have failed just now, while others of the job go on."""
+    run, other = RunFolder(tmp_path / "a"), RunFolder(tmp_path / "b")
+    queue = engine.Submitted(tmp_path)
+    (tmp_path / ".submitit").mkdir()
+    queue.add({"4_0": [run.path]})
+    found: dict[str, list[State]] = {}
+    for at in ("PENDING", "RUNNING"):
+        monkeypatch.setattr(engine, "_jobs", lambda at=at: iter([("4_0", at)]))
+        queued = engine.Submitted(tmp_path)()
+        found[at] = [each for each in STATES if with_queue(each, run, queued) == "queued"]
+        assert [with_queue(each, other, queued) for each in STATES] == list(STATES)
+    waiting = ["interrupted", "unfinished", "queued", "missing"]
+    assert found == {"PENDING": ["failed", "timeout", *waiting], "RUNNING": waiting}
+
+
+def arrays_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int | None, **settings: object
+) -> tuple[Engine, list[tuple[int, int]], set[str]]:
+    """An engine, the jobs and the limit of each array that it submits, and the jobs alive."""
+    arrays: list[tuple[int, int]] = []
+    alive: set[str] = set()
+
+    class Executor:
+        limit = 0
+
+        def update_parameters(self, array_parallelism: int, **others: object) -> None:
+            self.limit = array_parallelism
+
+        def map_array(self, work: object, runs: list[object]) -> list[types.SimpleNamespace]:
+            arrays.append((len(runs), self.limit))
+            names = [f"{len(arrays)}_{each}" for each in range(len(runs))]
+            alive.update(names)
+            return [types.SimpleNamespace(job_id=name) for name in names]
+
+    submitit = types.SimpleNamespace(SlurmExecutor=lambda *given, **more: Executor())
+    monkeypatch.setattr(engine, "_import_submitit", lambda: submitit)
+    monkeypatch.setattr(engine, "_try_out", lambda asked: None)
+    monkeypatch.setattr(engine, "_jobs", lambda: ((each, "PENDING") for each in alive))
+    monkeypatch.setattr(engine, "SOONEST", 0.0)
+    (tmp_path / ".submitit").mkdir()
+    return engine.slurm(tmp_path, jobs, **settings), arrays, alive
+
+
+def begin(carrier: Engine, folder: Path, threads: Sequence[int]) -> None:
+    handles = [carrier.start(Job(folder / str(at), {}, each)) for at, each in enumerate(threads)]
+    carrier.wait(handles, 0)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "settings", "threads", "arrays"),
+    [
+        (20, {}, [1] * 1500, [(1000, 13), (500, 7)]),
+        (20, {}, [1] * 30 + [2] * 10, [(30, 15), (10, 5)]),
+        (20, {"tasks_per_job": 2}, [1] * 40, [(20, 10)]),
+        (3, {}, [1] * 1000 + [2] + [3], [(1000, 1), (1, 1), (1, 1)]),
+        (1, {}, [1] * 9 + [2] * 9, [(9, 1), (9, 1)]),  # one at least
+        (None, {}, [1] * 1500, [(1000, 1000), (500, 1000)]),
+    ],
+)
+def test_the_arrays_of_a_submission_share_the_runs_at_a_time(
+    jobs: int | None,
+    settings: dict[str, int],
+    threads: list[int],
+    arrays: list[tuple[int, int]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Slurm's limit is of an array: two of them had twice as many at a time as were asked for."""
+    carrier, found, _ = arrays_of(tmp_path, monkeypatch, jobs, **settings)
+    begin(carrier, tmp_path, threads)
+    assert found == arrays
+
+
+def test_what_is_submitted_again_takes_what_earlier_arrays_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carrier, found, alive = arrays_of(tmp_path, monkeypatch, 20)
+    begin(carrier, tmp_path, [1] * 30)
+    alive.difference_update({f"1_{each}" for each in range(18)})
+    begin(carrier, tmp_path, [1] * 10)
+    begin(carrier, tmp_path, [1])
+    assert found == [(30, 20), (10, 8), (1, 1)]
 
 
 def test_one_list_of_jobs_for_whoever_asks_and_later_jobs_are_asked_for(

@@ -202,7 +202,8 @@ def _in_toml(found: re.Match[str]) -> str:
     *sections, key = found["key"].split(".")
     value = found["value"]
     plain = re.fullmatch(r"VALUE|true|false|[-+.\d]+(e[-+]?\d+)?|[\[{\"'].*", value)
-    told = f"{key} = {value if plain else json.dumps(value)}"
+    # Of a character beyond U+FFFF JSON's escapes are two, which TOML does not take.
+    told = f"{key} = {value if plain else json.dumps(value, ensure_ascii=False)}"
     if key == "KEY":
         told, sections = f"{sections[-1]} = {{ {told} }}", sections[:-1]
     return f"{found['verb']} {told}" + (f" in {'.'.join(sections)}" if sections else "")

@@ -247,6 +247,17 @@ def append_text(path: Path, text: str) -> int:
         return file.tell()
 
 
+def append_lines(path: Path, text: str) -> None:
+    """As `append_text`, beginning a line even where a power cut or a full disk tore the last one.
+
+    Args:
+        path: the file, whose readers leave out a torn line.
+        text: what to append, whole lines.
+    """
+    torn = path.exists() and not path.read_bytes().endswith(b"\n")
+    append_text(path, ("\n" if torn else "") + text)
+
+
 ATTEMPTS = 5
 
 
@@ -270,7 +281,8 @@ def lock(path: Path, busy: Exception) -> Iterator[None]:
     Yields:
         Nothing; the file is held inside the block.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o644)
+    # As open() makes files: in a folder that a group shares, others of it go on with the run.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666)
     try:
         # `is_locked` elsewhere may hold it for an instant.
         if not any(_grab(descriptor, pause=0.02 * attempt) for attempt in range(ATTEMPTS)):

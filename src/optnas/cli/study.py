@@ -72,7 +72,10 @@ def run(
     study: Name,
     *,
     out: Out,
-    jobs: Annotated[int | None, typer.Option(help="runs at a time; default: the cores")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="runs at a time; default: the cores, or with slurm what it lets"),
+    ] = None,
     max_runs: Annotated[int | None, typer.Option(help="begin no more than so many runs")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="failed runs too")] = False,
     engine: Annotated[str, typer.Option(help="local, ray, slurm or module:Object")] = "local",

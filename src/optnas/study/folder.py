@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ from optnas.base.errors import UserError
 from optnas.base.folder import BusyError
 from optnas.base.records import FINISHED, RunFolder, find_runs
 from optnas.search.settings.model import NUMBERS_VERSION, Settings
-from optnas.study.declare import PlannedRun, Study, load_study
-from optnas.study.states import each_once, state_of
+from optnas.study.declare import ID_LENGTH, PlannedRun, Study, load_study
+from optnas.study.states import each_once, look_and_read
 
 
 def locate(
@@ -66,8 +66,8 @@ def opened(
 
 
 def _present(out: Path, version: int) -> dict[str, RunFolder]:
-    """Runs of a version below a folder by today's hash; of equal ones a finished one."""
-    found: dict[str, RunFolder] = {}
+    """Runs of a version below a folder by today's hash; of equal ones that which is furthest."""
+    found: dict[str, list[RunFolder]] = {}
     for run, document in _documents(out):
         if version_in(document) != version:
             continue
@@ -77,11 +77,24 @@ def _present(out: Path, version: int) -> dict[str, RunFolder]:
                 digest = Settings.recorded(document).hash
             except (UserError, ValueError):  # a component that is no longer here
                 continue
-        if isinstance(digest, str) and (
-            digest not in found or state_of(found[digest]) not in FINISHED
-        ):
-            found[digest] = run
-    return found
+        if isinstance(digest, str):
+            found.setdefault(digest, []).append(run)
+    return {digest: _furthest(digest, runs) for digest, runs in found.items()}
+
+
+def _furthest(digest: str, runs: Sequence[RunFolder]) -> RunFolder:
+    """Of equal runs the finished one, else the one that a process goes on with.
+
+    Then the one with the most epochs, then the one in the folder that a runner makes: a copy
+    beside it is run by nobody.
+    """
+
+    def rank(run: RunFolder) -> tuple[bool, bool, int, bool]:
+        (state, _), records = look_and_read(run)
+        named = run.path.name == digest[:ID_LENGTH]
+        return state in FINISHED, state == "running", len(records), named
+
+    return runs[0] if len(runs) == 1 else max(runs, key=rank)
 
 
 def _documents(out: Path) -> Iterator[tuple[RunFolder, dict[str, Any]]]:

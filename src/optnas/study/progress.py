@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,7 +103,7 @@ class Watch:
         self,
         runs: Mapping[str, PlannedRun],
         folders: Mapping[str, RunFolder],
-        queue: Callable[[], Container[Path]] | None = None,
+        queue: Callable[[], Mapping[Path, str]] | None = None,
     ):
         self.runs, self.folders, self._queue = runs, folders, queue
         self._keys = {name: cost_key(run.settings) for name, run in runs.items()}
@@ -117,7 +117,7 @@ class Watch:
             Counts and an estimate: a missing epoch takes the mean time of an epoch of runs like
             it, or of all runs where none like it has begun.
         """
-        queued: Container[Path] = () if self._queue is None else self._queue()
+        queued: Mapping[Path, str] = {} if self._queue is None else self._queue()
         seen = {name: self._look_at(name, queued) for name in self.runs}
         rates = self._rates(seen)
         overall = rates.get("")
@@ -144,7 +144,7 @@ class Watch:
                 found[label] = before._replace(runs=before.runs + 1)
         return found
 
-    def _look_at(self, name: str, queued: Container[Path]) -> tuple[State, int, float]:
+    def _look_at(self, name: str, queued: Mapping[Path, str]) -> tuple[State, int, float]:
         if name in self._finished:
             return self._finished[name]
         folder = self.folders[name]

@@ -18,6 +18,7 @@ from typing import Any
 from optnas.base import registry
 from optnas.base.contents import Status
 from optnas.base.errors import COMMAND_LINE, Origins, UserError, fault_of
+from optnas.base.escapes import for_terminal
 from optnas.base.files import TEMPORARY
 from optnas.base.folder import BusyError
 from optnas.base.records import FINISHED, RunFolder
@@ -25,7 +26,7 @@ from optnas.study.declare import PlannedRun, Study
 from optnas.study.engines.base import Engine, Job
 from optnas.study.folder import locate, prepare
 from optnas.study.starts import StartLog
-from optnas.study.states import State, epochs_of, look, state_of
+from optnas.study.states import Look, State, epochs_of, look, state_of
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Runner:
         self._attempts: dict[str, int] = {}
         self._late: dict[str, float] = {}  # when each was last told to end
         self._handed_in: dict[str, float] = {}  # when each was last begun
+        self._former: dict[str, object] = {}  # the result.json that lay there then
 
     def go(self) -> bool:
         """Run until nothing is left to do, to wait for, or allowed.
@@ -172,7 +174,7 @@ class Runner:
             self.on_change(run, "queued", queued[folder.path.resolve()])
         elif state == "unreadable":
             self.on_change(run, state, f"{reason}; or delete {folder.path}: it is run again")
-        elif state in ("failed", "timeout") and not self._again(name):
+        elif state in ("failed", "timeout") and not self._again(name, folder):
             return
         else:
             self.begun.add(name)
@@ -185,23 +187,38 @@ class Runner:
                 return
             self._epochs[name] = epochs_of(folder)
             self._starts[name] = len(StartLog(folder).read())
-            self._handed_in[name] = time.time()
+            self._handed_in[name], self._former[name] = time.time(), _result_in(folder)
             try:
                 handle = self.engine.start(_job(run, folder))
             except OSError as error:
                 if fault_of(error) == "disk":
                     raise self._full(error) from error
-                raise
+                if not folder.refused(error):  # but the machine, which would refuse all
+                    raise
+                self.on_change(run, "failed", str(folder.unwritable(error)))
+                return
             self.under_way[handle] = name
             begun: State = "running" if self.queue is None else "queued"
             self.on_change(run, begun, f"from epoch {self._epochs[name]}")
 
-    def _again(self, name: str) -> bool:
+    def _again(self, name: str, folder: RunFolder) -> bool:
         """Whether a run that failed is begun once more."""
-        result = self.folders[name].read_result() or {}
-        return name not in self.begun and (
-            self.retry_failed or result.get("fault", "program") != "program"
-        )
+        if name in self.begun:  # an execution that died before it began says nothing
+            return self._as_before(name)
+        result = folder.read_result() or {}
+        return self.retry_failed or result.get("fault", "program") != "program"
+
+    def _as_before(self, name: str) -> bool:
+        """Whether a run's result is the one of before it was handed in."""
+        former = self._former.get(name)
+        return former is not None and _result_in(self.folders[name]) == former
+
+    def _look(self, name: str) -> Look:
+        """What an execution made of a run; how an earlier one ended is not its outcome."""
+        seen = look(self.folders[name])
+        # After the look, which has opened the file: a network's file system then knows it anew.
+        earlier = seen.state in ("failed", "timeout", "interrupted") and self._as_before(name)
+        return Look("unfinished") if earlier else seen
 
     def _full(self, error: BaseException | str) -> UserError:
         return UserError(
@@ -212,9 +229,9 @@ class Runner:
             "goes on with the rest",
         )
 
-    def _check_disk(self, folder: RunFolder) -> None:
+    def _check_disk(self, folder: RunFolder, state: State) -> None:
         """Stop where a full disk ended a run: it would end all that follow."""
-        result = folder.read_result() or {}
+        result = (folder.read_result() if state == "failed" else None) or {}
         if result.get("fault") == "disk":
             raise self._full(result["reason"])
         trial = self.out / f"trial.{os.getpid()}{TEMPORARY}"
@@ -249,14 +266,14 @@ class Runner:
     def _ended(self, name: str, how: str) -> None:
         """The folder says what became of a run; how its process ended is only told."""
         run, folder = self.study.runs[name], self.folders[name]
-        state, reason = look(folder)
+        state, reason = self._look(name)
         if name in self._late and state in ("interrupted", "unfinished"):
             reason = f"took more than {self.study.timeout:g} s"
             self._finish(folder, "timeout", reason=reason)
             self.on_change(run, "timeout", reason)
             return
         if state not in FINISHED:
-            self._check_disk(folder)
+            self._check_disk(folder, state)
         if state in FINISHED:
             self._settle(folder, state)
             self.on_change(run, state, "" if state == "done" else how)
@@ -283,14 +300,28 @@ class Runner:
                 self.on_change(run, state, how)
 
     def _finish(self, folder: RunFolder, status: Status, **facts: Any) -> None:
-        with contextlib.suppress(BusyError), folder.locked():
+        with self._noted(folder), folder.locked():
             folder.finish(status, **facts)
 
     def _settle(self, folder: RunFolder, state: State) -> None:
-        log = StartLog(folder)
-        if log.read() and not log.completed():
-            with contextlib.suppress(BusyError), folder.locked():
-                log.settle(state)
+        start_log = StartLog(folder)
+        with self._noted(folder):
+            if start_log.read() and not start_log.completed():
+                with folder.locked():
+                    start_log.settle(state)
+
+    @contextlib.contextmanager
+    def _noted(self, folder: RunFolder) -> Iterator[None]:
+        """Tell of a folder in which nothing can be noted: the other runs go on."""
+        try:
+            yield
+        except BusyError:
+            pass  # whoever holds it notes what becomes of it
+        except (OSError, UserError) as error:
+            if fault_of(error) == "disk":
+                raise self._full(error) from error
+            told = folder.unwritable(error) if isinstance(error, OSError) else error
+            log.warning("optnas: warning: %s", for_terminal(str(told)))
 
     def _look_elsewhere(self) -> None:
         queued = self._queued() if self.elsewhere else {}
@@ -311,7 +342,16 @@ class Runner:
                     self.engine.interrupt(handle)
             for handle, how in self.engine.wait(list(self.under_way), TICK).items():
                 name = self.under_way.pop(handle)
-                self.on_change(self.study.runs[name], state_of(self.folders[name]), how)
+                self.on_change(self.study.runs[name], self._look(name).state, how)
+
+
+def _result_in(folder: RunFolder) -> object:
+    """What tells one result.json from the next, however alike they are; None without one."""
+    try:
+        found = folder.result.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _job(run: PlannedRun, folder: RunFolder) -> Job:

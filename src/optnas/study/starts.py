@@ -11,7 +11,7 @@ from typing import Any
 
 from optnas.base.contents import check_event
 from optnas.base.errors import UserError
-from optnas.base.files import append_text, present
+from optnas.base.files import append_lines, present
 from optnas.base.json import parse_object
 from optnas.base.records import FINISHED, RunFolder
 from optnas.base.toml import read_text
@@ -35,14 +35,13 @@ class StartLog:
         Args:
             event: ``start``, or how the execution ended.
         """
-        torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
         line = {
             "event": event,
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
             "host": socket.gethostname(),
             "process": os.getpid(),
         }
-        append_text(self.path, ("\n" if torn else "") + json.dumps(line) + "\n")
+        append_lines(self.path, json.dumps(line) + "\n")
 
     def read(self) -> list[dict[str, Any]]:
         """All whole lines; one that is no JSON object was torn by a power cut.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -46,6 +46,8 @@ STATES: tuple[State, ...] = (
 )
 NOT_COUNTED = (*NOT_IDENTITY, "identity")  # in the hash
 WAITING: tuple[State, ...] = ("missing", "unfinished", "interrupted")  # for someone to go on
+AGAIN: tuple[State, ...] = ("failed", "timeout")  # for someone who was told to try once more
+BEGUN = "running"  # how what a queue says of a job ends that has begun
 
 
 class Look(NamedTuple):
@@ -184,15 +186,17 @@ def state_of(run: RunFolder) -> State:
     return look(run).state
 
 
-def with_queue(state: State, run: RunFolder, queued: Container[Path]) -> State:
+def with_queue(state: State, run: RunFolder, queued: Mapping[Path, str]) -> State:
     """The state of a run beside a cluster's queue, of which its folder knows nothing.
 
     Args:
-        state: as its folder says.
+        state: as its folder says; one that failed may have done so in a job that runs.
         run: its folder.
-        queued: folders that are in the queue, absolute.
+        queued: folders that are in the queue, absolute, and where in it.
     """
-    return "queued" if state in WAITING and run.path.resolve() in queued else state
+    where = queued.get(run.path.resolve())
+    again = state in AGAIN and where is not None and not where.endswith(BEGUN)
+    return "queued" if again or (state in WAITING and where is not None) else state
 
 
 def epochs_of(run: RunFolder) -> int:

@@ -49,6 +49,9 @@ def _alone(folder: RunFolder, settings: Mapping[str, Any]) -> int:
         log.settle(result["status"])
         return EXIT_DIVERGED if result["status"] == "diverged" else EXIT_DONE
     log.add("start")
+    # How an earlier execution ended is no outcome of this one, which may be killed before it has
+    # any. What refuses the run writes another result.
+    folder.result.unlink(missing_ok=True)
     try:
         status = search(reread(folder.read_config(), folder.config, nest(settings)), folder)[
             "status"

@@ -33,7 +33,8 @@ class Engine(Protocol):
 
     Where jobs go on without the runner and the cluster decides how many do, the factory is
     registered with ``queue=QUEUE``: ``QUEUE(out)`` is a function that returns the folders which are
-    in the cluster's queue, whoever submitted them, each with where in it.
+    in the cluster's queue, whoever submitted them, each with where in it, such as ``job 4_1,
+    pending``; of a job that has begun that ends in ``running``.
     """
 
     def start(self, job: Job) -> Any:

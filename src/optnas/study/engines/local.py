@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 
 from optnas.base.errors import UserError
 from optnas.base.registry import register
+from optnas.base.toml import inline_toml
 from optnas.study.engines.base import Engine, Job
 
 LOG = "worker.log"
@@ -36,8 +36,8 @@ class _Local:
 
     def start(self, job: Job) -> Handle:
         command = [sys.executable, "-P", "-m", "optnas", "study", "execute", str(job.folder)]
-        # A JSON string is a TOML string, so that no folder's name is taken for a number.
-        command += [f"{key}={json.dumps(value)}" for key, value in job.settings.items()]
+        # As TOML, so that no folder's name is taken for a number.
+        command += [f"{key}={inline_toml(value)}" for key, value in job.settings.items()]
         gpu = min(self._gpus, key=self._runs.__getitem__, default=None)
         own = {} if gpu is None else {VISIBLE: gpu}
         with (job.folder / LOG).open("ab") as log:

@@ -6,6 +6,7 @@ outlive the runner that submitted them. submitit's own files lie in ``OUT/.submi
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
@@ -21,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from optnas.base.errors import UserError
-from optnas.base.files import append_text
-from optnas.base.json import dump_json, read_lines
+from optnas.base.files import append_lines, present
+from optnas.base.json import dump_json, parse_json
 from optnas.base.records import FINISHED, RunFolder
 from optnas.base.registry import register
+from optnas.base.toml import read_text
 from optnas.study.engines.base import Engine, Job
 from optnas.study.engines.local import VISIBLE
 from optnas.study.states import epochs_of, state_of
@@ -68,7 +70,7 @@ class Submitted:
         Raises:
             UserError: the file is damaged, or squeue has never answered.
         """
-        jobs = read_lines(self._log)
+        jobs = self._read()
         if len(jobs) != self._lines:  # squeue's last answer may be older than these
             self._lines, self._asked = len(jobs), -math.inf
         alive = self.alive() if jobs else {}
@@ -86,13 +88,21 @@ class Submitted:
                 remedy="delete the file, and cancel what squeue still shows",
             ) from error
 
+    def _read(self) -> list[Any]:
+        """All whole lines, as of a start log: one that is no JSON was torn."""
+        found = []
+        for line in read_text(self._log).splitlines() if present(self._log) else ():
+            with contextlib.suppress(UserError):
+                found.append(parse_json(line, self._log))
+        return found
+
     def add(self, jobs: Mapping[str, Iterable[Path]]) -> None:
         """Note jobs that were submitted just now, and the folders of their runs."""
         lines = [
             {"job": job, "folders": [os.path.relpath(each, self._out) for each in folders]}
             for job, folders in jobs.items()
         ]
-        append_text(self._log, "".join(dump_json(line) + "\n" for line in lines))
+        append_lines(self._log, "".join(dump_json(line) + "\n" for line in lines))
         self._alive = {**(self._alive or {}), **dict.fromkeys(jobs, "PENDING")}
         self._changed = time.monotonic()
 
@@ -214,11 +224,28 @@ class Handle:
 
 
 class _Slurm:
-    """Runs that were begun are submitted together when they are waited for next."""
+    """Runs that were begun are submitted together when they are waited for next.
 
-    def __init__(self, executor: Any, submitted: Submitted, parameters: dict[str, Any], runs: int):
+    Args:
+        executor: submitit's.
+        submitted: where jobs are noted.
+        parameters: of every job.
+        runs: of a job.
+        abreast: how many jobs go on at a time; None: as many as the cluster lets.
+    """
+
+    def __init__(
+        self,
+        executor: Any,
+        submitted: Submitted,
+        parameters: dict[str, Any],
+        runs: int,
+        abreast: int | None,
+    ):
         self._executor, self._submitted = executor, submitted
-        self._parameters, self._runs = parameters, runs
+        self._parameters, self._runs, self._abreast = parameters, runs, abreast
+        # Of each array that was submitted, its jobs and how many of them go on at a time.
+        self._arrays: list[tuple[set[str], int]] = []
         self._begun: list[Handle] = []
         self._unwanted: set[str] = set()
 
@@ -252,17 +279,37 @@ class _Slurm:
 
     def _submit(self) -> None:
         begun, self._begun = self._begun, []
+        arrays = []
         for threads in sorted({each.run.threads for each in begun}):
             alike = [each for each in begun if each.run.threads == threads]
-            parameters = {"cpus_per_task": threads, **self._parameters}
+            batches = _parts(list(_parts(alike, self._runs)), MOST)
+            arrays += [(threads, batch) for batch in batches]
+        shares = self._shares([len(batch) for _, batch in arrays])
+        for (threads, batch), share in zip(arrays, shares, strict=True):
+            parameters = {"cpus_per_task": threads, **self._parameters, "array_parallelism": share}
             # srun does not take it over from sbatch since Slurm 22.05.
             parameters["srun_args"] = [f"--cpus-per-task={parameters['cpus_per_task']}"]
             self._executor.update_parameters(**parameters)
-            for batch in _parts(list(_parts(alike, self._runs)), MOST):
-                self._submit_array(batch)
+            self._submit_array(batch, share)
 
-    def _submit_array(self, batch: Sequence[Sequence[Handle]]) -> None:
-        """An array with a job per element."""
+    def _shares(self, sizes: Sequence[int]) -> list[int]:
+        """How many jobs of each new array go on at a time, for Slurm limits an array alone.
+
+        The new ones share what those before them leave, by their numbers of jobs, one at least.
+        """
+        if self._abreast is None:
+            return [MOST] * len(sizes)
+        alive = self._submitted.alive() if sizes and self._arrays else {}
+        room = self._abreast - sum(min(len(jobs & alive.keys()), n) for jobs, n in self._arrays)
+        shares: list[int] = []
+        for place, size in enumerate(sizes):
+            by_size, later = room * size // sum(sizes[place:]), len(sizes) - place - 1
+            shares.append(max(1, min(by_size, room - later)))
+            room -= shares[-1]
+        return shares
+
+    def _submit_array(self, batch: Sequence[Sequence[Handle]], share: int) -> None:
+        """An array with a job per element, of which so many go on at a time."""
         work = [
             [(str(each.run.folder), dict(each.run.settings)) for each in runs] for runs in batch
         ]
@@ -272,6 +319,7 @@ class _Slurm:
             raise _not_taken(str(error)) from error
         carried = {job.job_id: runs for job, runs in zip(jobs, batch, strict=True)}
         self._submitted.add({job: [each.run.folder for each in carried[job]] for job in carried})
+        self._arrays.append((set(carried), share))
         for job, runs in carried.items():
             for each in runs:
                 each.job = job
@@ -328,7 +376,8 @@ def slurm(
 
     Args:
         out: the study's folder.
-        jobs: how many runs go on at a time; None: as many as the cluster lets.
+        jobs: how many runs go on at a time, of what one command submits: its arrays share the
+            number by their sizes, one job at least each; None: as many as the cluster lets.
         time: limit per run, as Slurm writes it: ``90`` (minutes), ``4:00:00``, ``1-12``; a job that
             reaches its limit goes on in another.
         partition: of the cluster; empty is its default, as for the next three.
@@ -376,10 +425,10 @@ def slurm(
         "job_name": NAME,
         "setup": list(setup),
         "teardown": _again(folder),
-        "array_parallelism": MOST if jobs is None else max(1, jobs // tasks_per_job),
         "additional_parameters": {"requeue": True},
     }
-    return _Slurm(executor, submitted(out), parameters, runs)
+    abreast = None if jobs is None else max(1, jobs // tasks_per_job)
+    return _Slurm(executor, submitted(out), parameters, runs, abreast)
 
 
 def _again(folder: Path) -> list[str]:
