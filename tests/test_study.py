@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -802,6 +803,14 @@ def test_records_without_checkpoints(finished: tuple[str, Path], tmp_path: Path)
     assert study.export(name, out, records) == ([], 2)
     assert len(study.table(None, records)) == 6
     assert run_study(name, records).engine.started == []
+
+
+def test_a_study_runs_in_any_thread(finished: tuple[str, Path]) -> None:
+    """It ended in a ValueError: signals are the main thread's to handle."""
+    before = signal.getsignal(signal.SIGINT)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(run_study, *finished).result().whole
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("to", ["out", ".", "out/", "out/../out", "link"])

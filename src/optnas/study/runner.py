@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -325,8 +326,15 @@ def _job(run: PlannedRun, folder: RunFolder) -> Job:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of being torn out of the middle of something."""
+    """Collect SIGINT and SIGTERM instead of being torn out of the middle of something.
+
+    Python lets only the main thread of a program do so: a runner in another hears of none, and
+    whoever started it looks after them.
+    """
     received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
