@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from optnas.study.alone import Trained
     from optnas.study.declare import Study
 
+log = logging.getLogger(__name__)
 FILE = "study.toml"
 LABEL = "study"  # what messages call a dictionary
 
@@ -84,12 +86,16 @@ class DeclaredStudy:
         """
         import pandas as pd
 
+        from optnas.base.escapes import for_terminal
+        from optnas.study.added import begun_without
         from optnas.study.declare import SEED
         from optnas.study.folder import locate
         from optnas.study.states import look
         from optnas.study.timing import estimate
 
         runs, folders = self._study.runs, locate(self._study.runs.values(), self.out)
+        for line in begun_without(self._study, folders):
+            log.warning("optnas: warning: %s", for_terminal(line))
         seconds = estimate(self._study) if timing else {}
         rows = [
             {key: run.shown(key) for key in run.point if key != SEED}

@@ -19,9 +19,11 @@ from typing import Any
 from optnas.base import registry
 from optnas.base.contents import Status
 from optnas.base.errors import COMMAND_LINE, Origins, UserError, fault_of
+from optnas.base.escapes import for_terminal
 from optnas.base.files import TEMPORARY
 from optnas.base.folder import BusyError
 from optnas.base.records import FINISHED, RunFolder
+from optnas.study.added import begun_without
 from optnas.study.declare import PlannedRun, Study
 from optnas.study.engines.base import Engine, Job
 from optnas.study.folder import locate, prepare
@@ -435,6 +437,8 @@ def runner_of(
     if here and jobs is None and not settings.get("gpus"):
         _warn_of_crowd(study, out, abreast)
     runner = Runner(study, out, carrier, abreast, max_runs, retry_failed)
+    for told in begun_without(study, runner.folders):
+        log.warning("optnas: warning: %s", for_terminal(told))
     if queue is not None:
         runner.queue, runner.jobs = queue(out), len(study.runs)
         runner.abreast = jobs
