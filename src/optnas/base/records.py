@@ -39,7 +39,7 @@ from optnas.base.files import (
     replaced,
     write_text,
 )
-from optnas.base.folder import Folder, Place, folder_path
+from optnas.base.folder import Folder, Part, Place, folder_path
 from optnas.base.json import dump_json, parse_json, parse_object, read_lines
 from optnas.base.measurements import Measurements
 from optnas.base.toml import read_text
@@ -79,15 +79,16 @@ class RunFolder(Folder):
         UserError: it is no path of one folder.
     """
 
-    def __init__(self, path: Place):
-        super().__init__(path)
-        path = self.path
-        self.environment = path / "environment.json"
-        self.epochs = path / "epochs.jsonl"
-        self.result = path / "result.json"
-        self.turns = path / "turns.jsonl"
-        self.previous = path / "checkpoints" / "previous.pt"
-        self.measures = Measurements(path / "measures")
+    environment = Part("environment.json")
+    epochs = Part("epochs.jsonl")
+    result = Part("result.json")
+    turns = Part("turns.jsonl")
+    previous = Part("checkpoints", "previous.pt")
+
+    @property
+    def measures(self) -> Measurements:
+        """What measures found."""
+        return Measurements(self.path / "measures")
 
     def start(self, environment: Mapping[str, Any], records: Written, epoch: int) -> None:
         """Note a start, drop an old result, and cut off what is later than the checkpoint.

@@ -58,8 +58,8 @@ def run(
         >>> run({"data.name": "digits", "search.epochs": 1}, out="runs/a")  # doctest: +SKIP
         {'status': 'done', ...}
     """
+    folder = RunFolder(out)  # first: code that the settings name may go elsewhere
     complete = settings_of(settings, config=config, where=where)
-    folder = RunFolder(out)
     with (
         told(where),
         folder.created(complete.document(), overwrite=overwrite),
