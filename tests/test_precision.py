@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from tiny import TINY, assert_same, every_variant, fingerprint, tiny_settings, trained
+from torch.overrides import _get_current_function_mode_stack
 
 import optnas
 from optnas.base import registry
@@ -205,6 +206,40 @@ def following() -> list[Any]:
 
 
 IEEE, TF32 = 3 * ["ieee"], 3 * ["tf32"]
+
+
+def two_epochs() -> list[Any]:
+    session = Session(build_state(tiny_settings(**SMALL)))
+    told = [session.train_epoch() | session.measure() for _ in range(2)]
+    return [{key: each[key] for key in ("train_loss", "valid_loss", "alpha")} for each in told]
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        torch.autocast("cpu", torch.bfloat16),
+        torch.inference_mode(),
+        torch.no_grad(),
+        torch.device("meta"),
+    ],
+    ids=["autocast", "inference mode", "no gradients", "another device"],
+)
+def test_modes_of_the_program_stay_outside(mode: Any) -> None:
+    """Under autocast a run of float32 had other numbers; the others ended in errors of torch."""
+    plain = two_epochs()
+    with mode:
+        assert two_epochs() == plain
+        grad, device = torch.is_grad_enabled(), torch.get_default_device()
+        assert grad == (not isinstance(mode, (torch.inference_mode, torch.no_grad)))
+        assert (device.type == "meta") == isinstance(mode, torch.device)
+        assert torch.is_autocast_enabled("cpu") == isinstance(mode, torch.autocast)
+
+
+def test_what_is_not_set_is_not_touched() -> None:
+    """A mode that stands for a default device would be asked at every call of torch."""
+    with computing(tiny_settings()):
+        assert not _get_current_function_mode_stack()
+        assert not torch.is_autocast_enabled("cpu")
 
 
 def test_how_products_are_formed_is_said_for_the_run_alone() -> None:

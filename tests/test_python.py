@@ -7,6 +7,7 @@ import functools
 import importlib.metadata
 import itertools
 import linecache
+import os
 import sys
 import types
 from collections.abc import Callable
@@ -19,10 +20,13 @@ import torch
 from tiny import TINY
 
 import optnas
+from optnas.base.records import RunFolder
 from optnas.report.declared import DeclaredStudy
 from optnas.search import showing
 from optnas.search.words import in_python
+from optnas.study.declare import load_study
 from optnas.study.engines.base import Job
+from optnas.study.folder import prepare
 from optnas.study.worker import execute
 
 ONE = TINY | {"search.epochs": 1}
@@ -445,6 +449,45 @@ def test_a_study_that_is_refused(changed: dict[str, Any], told: str, tmp_path: P
         optnas.study({"name": "mine", "seeds": [0], "base": ONE} | changed, out="mine")
     assert str(refused.value).startswith(told)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_stays_where_it_was_declared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From another folder all its runs were missing, and would have been begun anew there."""
+    study = optnas.study({"name": "mine", "seeds": [0], "base": ONE}, out="mine")
+    [(name, run)] = study.study.runs.items()
+    prepare(run, RunFolder(f"mine/{name}"))
+    assert study.plan(timing=False)["state"].tolist() == ["unfinished"]
+    assert study.out == Path("mine")
+    study._write()
+    again = optnas.study("mine/study.toml", out="../" + tmp_path.name + "/mine")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for each in (study, again):
+        assert each.plan(timing=False)["state"].tolist() == ["unfinished"]
+        assert each.out == tmp_path / "mine"
+        assert load_study(each._written()).runs.keys() == {name}
+    assert not list(Path().iterdir())
+    monkeypatch.chdir(tmp_path)
+    assert study.out == Path("mine")
+
+
+def test_a_search_writes_on_where_it_began(tmp_path: Path) -> None:
+    """Code of the caller that changed the folder meanwhile left half of the run behind."""
+    (tmp_path / "elsewhere").mkdir()
+
+    def leave(record: dict[str, Any]) -> None:
+        os.chdir(tmp_path / "elsewhere")
+
+    try:
+        result = optnas.run(ONE, out="run", on_epoch=leave, progress=False)
+    finally:
+        os.chdir(tmp_path)
+    assert result["status"] == "done"
+    assert RunFolder("run").read_result() == result
+    assert len(RunFolder("run").read_epochs()) == 2
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -802,6 +803,50 @@ def test_records_without_checkpoints(finished: tuple[str, Path], tmp_path: Path)
     assert study.export(name, out, records) == ([], 2)
     assert len(study.table(None, records)) == 6
     assert run_study(name, records).engine.started == []
+
+
+COMMAND = """search -c /home/me/c.toml tracking.uri=http://me:secret@host:5000 tracking.name=mlflow
+tracking.folder=../secret data.folder=~/secret data.path=secret data.split_file='secret'
+data.name=digits tracking={uri="secret"} data={folder="secret"} --data ../secret --data=secret
+--out=~/secret --out=/secret /home/secret/a search.seed=3"""
+
+
+def test_no_place_and_no_password_is_in_a_record(
+    finished: tuple[str, Path], tmp_path: Path
+) -> None:
+    """The URI of a tracker's server was, with the password in it, and folders below ``~``."""
+    name, first = finished
+    out, records = copied(first, tmp_path / "out"), tmp_path / "records"
+    run = find_runs(out)[0]
+    own = {"protocol": "../secret/cpu", "tracking": {"name": "mlflow", "uri": "http://me:secret@b"}}
+    run.config.write_text(dump_toml(run.read_config() | own))
+    starts = run.read_starts()
+    starts[0]["command"] = ["/home/secret/bin/optnas", *COMMAND.split()]
+    run.environment.write_text(json.dumps(starts))
+    (run.path / "turns.jsonl").write_text('{"epoch": 2}\n')
+    study.export(name, out, records)
+    record = RunFolder(records / run.path.name)
+    assert "secret" not in "".join(each.read_text() for each in record.path.iterdir())
+    assert record.read_config()["tracking"] == {"name": "none"}
+    words = ["optnas", "search", "-c", "c.toml", "data.name=digits", "a", "search.seed=3"]
+    assert record.read_starts()[0]["command"] == words
+    assert state_of(record) == "done"
+    assert record.turns.read_bytes() == run.turns.read_bytes()
+    before = [each.read_bytes() for each in sorted(record.path.iterdir())]
+    assert study.export(name, out, records) == ([], 2)
+    # One that was written before loses what it should not have.
+    record.config.write_text(dump_toml(record.read_config() | own))
+    record.turns.unlink()
+    assert study.export(name, out, records) == ([run.path.name], 2)
+    assert [each.read_bytes() for each in sorted(record.path.iterdir())] == before
+
+
+def test_a_study_runs_in_any_thread(finished: tuple[str, Path]) -> None:
+    """It ended in a ValueError: signals are the main thread's to handle."""
+    before = signal.getsignal(signal.SIGINT)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(run_study, *finished).result().whole
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("to", ["out", ".", "out/", "out/../out", "link"])

@@ -22,6 +22,9 @@ from optnas.search import api
 from optnas.search.settings.model import Settings
 from optnas.search.trackers.guard import tracker_of
 
+# Set while a library looks at them.
+OURS = {"WANDB_CACHE_DIR", "WANDB_ERROR_REPORTING", "MLFLOW_DISABLE_TELEMETRY"}
+
 
 @dataclass
 class Shown:
@@ -135,7 +138,10 @@ def test_a_resumed_run_is_one_run_with_each_epoch_once(
     measures = {"measures.sharpness.every": 1, "measures.again": again}
     own = TINY | measures | {"tracking.name": name, "search.epochs": 3}
     run = unsaved_run(tmp_path / "run", own)
+    for variable in OURS:
+        monkeypatch.delenv(variable, raising=False)
     api.resume(run)
+    assert not OURS & os.environ.keys()  # of the caller's process
     assert_shown(run, read(run))
     # A search that was taken back and went another way from epoch 2 on.
     *before, last = records = RunFolder(run).read_epochs()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import logging
+import os
 import shutil
+import sys
 import threading
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +30,9 @@ from optnas.search import api
 from optnas.search.settings.model import Settings
 from optnas.search.trackers import guard
 from optnas.search.trackers.shown import MATRICES, Curves
+from optnas.search.trackers.wandb import WeightsAndBiases
 
+ERRORS = "WANDB_ERROR_REPORTING"
 BOARD = {"tracking.name": "tensorboard"}
 NOTES = '''
 """Writes down every call; fails where it is told to."""
@@ -309,3 +315,28 @@ def test_a_tracker_that_cannot_be_made_is_told_before_the_run_starts(
     with pytest.raises(UserError, match=told):
         api.run(TINY | {"tracking.name": "./gone.py:Gone"}, out="run")
     assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("ends", ["well", "badly"])
+def test_variables_for_a_library_do_not_stay_in_the_process(
+    ends: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WANDB_CACHE_DIR of the first run was that of all that the program did after it."""
+    seen: dict[str, str | None] = {}
+    wandb = types.ModuleType("wandb")
+
+    def init(**given: Any) -> Any:
+        seen.update({name: os.environ.get(name) for name in ("WANDB_CACHE_DIR", ERRORS)})
+        if ends == "badly":
+            raise OSError("no process")
+        return types.SimpleNamespace(log=lambda *row, **step: None)
+
+    wandb.init, wandb.Settings = init, dict  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.setenv(ERRORS, "true")
+    monkeypatch.delenv("WANDB_CACHE_DIR", raising=False)
+    folder, before = RunFolder(tmp_path), dict(os.environ)
+    with contextlib.nullcontext() if ends == "well" else pytest.raises(OSError, match="process"):
+        WeightsAndBiases("optnas", "", alpha=True).start(tiny_settings(), folder)
+    assert seen == {"WANDB_CACHE_DIR": str(tmp_path / "wandb" / "cache"), ERRORS: "true"}
+    assert dict(os.environ) == before

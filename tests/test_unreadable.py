@@ -6,6 +6,8 @@ for integers of thousands of digits, ``KeyError`` for a result or a configuratio
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -244,6 +246,50 @@ def test_a_configuration_without_a_section_is_unreadable(
             assert code == 2, (row, out, err)
             assert FORM.fullmatch(err.strip()), (row, err)
     assert not Path("records").exists()
+
+
+def test_a_run_of_a_newer_format_is_read_by_nobody(
+    here: tuple[str, RunFolder], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was listed and tabulated as if it were ours; only `resume` refused it."""
+    name, run = here
+    run.config.write_text(dump_toml(run.read_config() | {"format": 2}))
+    told = "format = 2: this optnas reads format 1; upgrade optnas"
+    assert look(run).state == "unreadable"
+    for words in (("study", "status", name, "--out", "out"), ("list", "out")):
+        assert command(*words) == 0
+        assert "this optnas reads format 1" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(UserError, match=told):
+        api.load(run)
+    assert command("study", "table", "--out", "out", "-o", "t.csv") == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("written", "remedy"),
+    [
+        ("99.1", "upgrade optnas (written by 99.1), or restore the file"),
+        ("0.0.9", "restore the file"),
+        (importlib.metadata.version("optnas"), "restore the file"),
+    ],
+)
+def test_who_does_not_know_the_settings_of_a_newer_version_upgrades(
+    written: str, remedy: str, here: tuple[str, RunFolder]
+) -> None:
+    """To restore a file that is whole is no help."""
+    _, run = here
+    starts = run.read_starts()
+    starts[-1]["packages"]["optnas"] = written
+    run.environment.write_text(json.dumps(starts))
+    document = run.read_config()
+    document["search"]["warmup"] = 1
+    run.config.write_text(dump_toml(document))
+    assert look(run).reason.endswith(f"search has no setting 'warmup'; {remedy}")
+    del document["search"]["warmup"]
+    document["algorithm"]["warmup"] = 1  # the hash of one who does not know its default
+    run.config.write_text(dump_toml(document))
+    undone = remedy.replace("restore the file", "undo the edit")
+    assert look(run).reason.endswith(f"edited after the run was started; {undone}")
 
 
 @pytest.mark.parametrize("section", ["measures", "checkpoints", "tracking"])

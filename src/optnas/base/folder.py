@@ -51,6 +51,47 @@ def folder_path(given: Place) -> Path:
     )
 
 
+class Kept:
+    """A path that stays where it was when it was given, also when the program goes elsewhere.
+
+    Until then it is told as it was given.
+
+    Args:
+        path: relative to the folder in which the program is, or absolute.
+    """
+
+    def __init__(self, path: Path):
+        self._given, self._whole, self._here = path, path, ""
+        if not path.is_absolute():
+            with contextlib.suppress(OSError):  # a folder that was removed has no name
+                self._here = os.getcwd()
+                parent = path.parent.resolve() if ".." in path.parts else path.parent.absolute()
+                self._whole = parent / path.name
+
+    def __call__(self) -> Path:
+        """The path at this moment."""
+        if self._given is self._whole:
+            return self._given
+        with contextlib.suppress(OSError):
+            if os.getcwd() == self._here:
+                return self._given
+        return self._whole
+
+
+class Part:
+    """A file or folder of fixed name in a `Folder`, wherever that lies at the moment.
+
+    Args:
+        *names: of it and of the folders around it, the outermost first.
+    """
+
+    def __init__(self, *names: str):
+        self._names = names
+
+    def __get__(self, folder: Folder, owner: type[Folder]) -> Path:
+        return folder.path.joinpath(*self._names)
+
+
 class BusyError(UserError):
     """Another process is running in a folder."""
 
@@ -59,20 +100,25 @@ class Folder:
     """A run's folder and the configuration in it.
 
     Args:
-        path: the folder; it need not exist yet.
+        path: the folder; it need not exist yet. It stays the same if the program goes elsewhere.
 
     Raises:
         UserError: it is no path of one folder.
     """
 
+    config = Part("config.toml")
+    warnings = Part("warnings.txt")
+    checkpoint = Part("checkpoints", "last.pt")
+    _lock = Part(".lock")
+
     def __init__(self, path: Place):
-        path = with_name_of_its_own(folder_path(path))
-        self.path = path
-        self.config = path / "config.toml"
-        self.warnings = path / "warnings.txt"
-        self.checkpoint = path / "checkpoints" / "last.pt"
-        self._lock = path / ".lock"
+        self._kept = Kept(with_name_of_its_own(folder_path(path)))
         self._config: tuple[str, dict[str, Any]] | None = None  # as last read: text, document
+
+    @property
+    def path(self) -> Path:
+        """As it was given, absolute once the program has left the folder where it was given."""
+        return self._kept()
 
     def __fspath__(self) -> str:
         return str(self.path)

@@ -22,6 +22,7 @@ import logging
 import os
 import re
 import shutil
+from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ from optnas.base.files import (
     replaced,
     write_text,
 )
-from optnas.base.folder import Folder, Place, folder_path
+from optnas.base.folder import Folder, Part, Place, folder_path
 from optnas.base.json import dump_json, parse_json, parse_object, read_lines
 from optnas.base.measurements import Measurements
 from optnas.base.toml import read_text
@@ -78,15 +79,16 @@ class RunFolder(Folder):
         UserError: it is no path of one folder.
     """
 
-    def __init__(self, path: Place):
-        super().__init__(path)
-        path = self.path
-        self.environment = path / "environment.json"
-        self.epochs = path / "epochs.jsonl"
-        self.result = path / "result.json"
-        self.turns = path / "turns.jsonl"
-        self.previous = path / "checkpoints" / "previous.pt"
-        self.measures = Measurements(path / "measures")
+    environment = Part("environment.json")
+    epochs = Part("epochs.jsonl")
+    result = Part("result.json")
+    turns = Part("turns.jsonl")
+    previous = Part("checkpoints", "previous.pt")
+
+    @property
+    def measures(self) -> Measurements:
+        """What measures found."""
+        return Measurements(self.path / "measures")
 
     def start(self, environment: Mapping[str, Any], records: Written, epoch: int) -> None:
         """Note a start, drop an old result, and cut off what is later than the checkpoint.
@@ -307,7 +309,9 @@ def find_runs(folder: Place) -> list[RunFolder]:
 
     A config.toml without identity and without records beside it is another program's. A run that a
     killed process set aside is put back, see `RunFolder.put_back`, or no run any more where the one
-    that replaces it has begun. A folder below that may not be entered is named in a warning.
+    that replaces it has begun. Links to folders are followed, and a folder that is reached twice is
+    told once, by its own path where that is below. A folder below that may not be entered is named
+    in a warning.
 
     Raises:
         UserError: the folder itself may not be entered, or is no path.
@@ -337,9 +341,21 @@ def _walked(folder: Path) -> list[Path]:
             ) from error
         _tell_refused(str(error.filename), error.strerror)
 
-    for place, folders, files in os.walk(folder, onerror=refused):
-        found += (Path(place, name) for name in folders if replaced(Path(name)) is not None)
-        found += (Path(place, name) for name in (*folders, *files) if name == CONFIG)
+    waiting, seen = deque([folder]), set[Path]()
+    while waiting:  # links after all that lies there itself
+        for place, folders, files in os.walk(waiting.popleft(), onerror=refused):
+            real = Path(place).resolve()
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            found += (Path(place, name) for name in folders if replaced(Path(name)) is not None)
+            found += (Path(place, name) for name in (*folders, *files) if name == CONFIG)
+            links = (
+                Path(place, name) for name in sorted(folders) if os.path.islink(f"{place}/{name}")
+            )
+            # One that leads up is a loop, and what lies beside the folder was not asked for.
+            waiting += (link for link in links if not real.is_relative_to(link.resolve()))
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import optnas.study
 from optnas.base.errors import UserError
-from optnas.base.folder import folder_path
+from optnas.base.folder import Kept, folder_path
 from optnas.base.toml import require_table
 from optnas.search.words import speaking, told
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from optnas.study.alone import Trained
     from optnas.study.declare import Study
 
+log = logging.getLogger(__name__)
 FILE = "study.toml"
 LABEL = "study"  # what messages call a dictionary
 
@@ -38,24 +41,35 @@ class DeclaredStudy:
         settings: Mapping[str, Any] | None = None,
     ):
         from optnas.search.objects import named
-        from optnas.study.declare import load_study, study_of
+        from optnas.study.declare import STUDIES, load_study, study_of
 
-        self.out = folder_path(out)
+        self._out = Kept(folder_path(out))
         require_table(settings or {}, "settings")
         self._settings = dict(settings or {})
+        data = self._settings.get("data.folder")
+        if isinstance(data, (str, os.PathLike)):
+            self._settings["data.folder"] = os.path.abspath(data)
+        self._name: Callable[[], Path]
         self._document: dict[str, Any] | None = None
         with told(LABEL):
             if isinstance(declared, Mapping):
                 with named(declared, LABEL) as plain:
                     self._document = _document(plain)
                     self._study = study_of(self._document, LABEL, self._settings)
-                self._name = str(self.out / FILE)
+                self._name = lambda: self.out / FILE
             else:
-                self._name = str(declared)
-                self._study = load_study(self._name, self._settings)
+                named_by, name = Path(declared), str(declared)
+                shipped = name in STUDIES.names()
+                self._name = (lambda: named_by) if shipped else Kept(named_by)
+                self._study = load_study(name, self._settings)
 
     def __repr__(self) -> str:
         return f"<study {self._study.name}: {len(self._study.runs)} runs in {self.out}>"
+
+    @property
+    def out(self) -> Path:
+        """The study's folder, as it was given until the program goes elsewhere."""
+        return self._out()
 
     @property
     def study(self) -> Study:
@@ -84,12 +98,16 @@ class DeclaredStudy:
         """
         import pandas as pd
 
+        from optnas.base.escapes import for_terminal
+        from optnas.study.added import begun_without
         from optnas.study.declare import SEED
         from optnas.study.folder import locate
         from optnas.study.states import look
         from optnas.study.timing import estimate
 
         runs, folders = self._study.runs, locate(self._study.runs.values(), self.out)
+        for line in begun_without(self._study, folders):
+            log.warning("optnas: warning: %s", for_terminal(line))
         seconds = estimate(self._study) if timing else {}
         rows = [
             {key: run.shown(key) for key in run.point if key != SEED}
@@ -243,7 +261,7 @@ class DeclaredStudy:
     def _written(self) -> str:
         """The name of the study's file, which is there."""
         self._write()
-        return self._name
+        return str(self._name())
 
     def _write(self) -> None:
         from optnas.base.files import write_text, writing

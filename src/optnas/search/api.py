@@ -13,7 +13,7 @@ from optnas.base.toml import nest, require_table
 from optnas.search.given import SETTINGS, settings_of
 from optnas.search.objects import named
 from optnas.search.settings.complete import complete_measure
-from optnas.search.settings.layers import reread
+from optnas.search.settings.layers import check_format, reread
 from optnas.search.settings.model import MeasureSection, Settings
 from optnas.search.showing import Epochs
 from optnas.search.words import told
@@ -58,8 +58,8 @@ def run(
         >>> run({"data.name": "digits", "search.epochs": 1}, out="runs/a")  # doctest: +SKIP
         {'status': 'done', ...}
     """
+    folder = RunFolder(out)  # first: code that the settings name may go elsewhere
     complete = settings_of(settings, config=config, where=where)
-    folder = RunFolder(out)
     with (
         told(where),
         folder.created(complete.document(), overwrite=overwrite),
@@ -191,7 +191,8 @@ def load(out: Place) -> pd.DataFrame:
         The table; ``attrs`` has the configuration (``config``) and how the run ended (``result``).
 
     Raises:
-        UserError: there is no run in the folder, or it is no path of one folder.
+        UserError: there is no run in the folder, or one of a newer format; or it is no path of one
+            folder.
 
     Example:
         >>> tables = [load(out) for out in ("runs/a", "runs/b")]  # doctest: +SKIP
@@ -200,6 +201,7 @@ def load(out: Place) -> pd.DataFrame:
 
     folder = RunFolder(out)
     config = folder.read_config()
+    check_format(config, folder.config)
     table = pd.json_normalize(folder.read_epochs())
     table.attrs = {"config": config, "result": folder.read_result()}
     return table

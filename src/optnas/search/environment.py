@@ -74,7 +74,7 @@ def computing(settings: Settings) -> AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def exactly(threads: int, *, tf32: bool = False) -> Iterator[None]:
-    """Let torch compute the same bits each time inside the block.
+    """Let torch compute the same bits each time inside the block, whatever surrounds it.
 
     With so many threads on the CPU. On a GPU by algorithms that give the same bits each time, and
     float32 is multiplied as such unless ``tf32``, which torch by itself allows in convolutions.
@@ -90,13 +90,38 @@ def exactly(threads: int, *, tf32: bool = False) -> Iterator[None]:
 
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
-    with cpu_threads(threads), multiplying(tf32=tf32):
+    with cpu_threads(threads), multiplying(tf32=tf32), undisturbed():
         # A benchmark chooses by the clock, among algorithms that may round differently.
         cudnn.deterministic, cudnn.benchmark = True, False
         try:
             yield
         finally:
             cudnn.deterministic, cudnn.benchmark = before
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Leave outside the block how the calling program lets torch compute.
+
+    That is by autocast in fewer bits, without gradients, or on another device by default. A mode of
+    torch slows every call of its inside: what nobody has set is not touched.
+
+    Yields:
+        Nothing.
+    """
+    import torch
+
+    with contextlib.ExitStack() as modes:
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                modes.enter_context(torch.autocast(kind, enabled=False))
+        if torch.is_inference_mode_enabled():
+            modes.enter_context(torch.inference_mode(mode=False))
+        if not torch.is_grad_enabled():
+            modes.enter_context(torch.enable_grad())
+        if torch.get_default_device().type != "cpu":
+            modes.enter_context(torch.device("cpu"))
+        yield
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from optnas.data.sets.base import Dataset
 from optnas.data.splits import read_split
 from optnas.optimizers.adapter import build
 from optnas.optimizers.schedules.common import Schedule
+from optnas.search.environment import undisturbed
 from optnas.search.given import settings_of
 from optnas.search.settings.model import Settings
 from optnas.search.settings.needs import algorithm_of, needs_in
@@ -195,6 +196,7 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+@undisturbed()
 def build_state(settings: Settings | Mapping[str, Any]) -> SearchState:
     """Everything at its initial value, before epoch 0 is recorded.
 

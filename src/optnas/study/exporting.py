@@ -6,10 +6,11 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from optnas.base.columns import OF_MEASURES
 from optnas.base.errors import UserError, did_you_mean
-from optnas.base.files import write_bytes, writing
+from optnas.base.files import present, write_bytes, writing
 from optnas.base.folder import folder_path
 from optnas.base.json import dump_json
 from optnas.base.measurements import Line, in_order, place
@@ -17,10 +18,11 @@ from optnas.base.records import FINISHED, RunFolder
 from optnas.base.toml import dump_toml, read_text
 from optnas.search.settings.model import PLACES
 from optnas.study.folder import locate, opened, require_record
-from optnas.study.states import check_readable
+from optnas.study.states import check_readable, check_settings
 
 # What two executions of a run may differ in: its seconds, and the table that was asked.
 BESIDE = {"seconds", "benchmark"}
+DATA = "--data"  # the option that names the data folder
 
 
 def export(
@@ -161,21 +163,34 @@ def _holds(path: Path) -> bytes | None:
 
 def _settings_and_epochs(run: RunFolder, there: RunFolder) -> dict[str, bytes]:
     """What a record needs beside its measures, by file; of one that has it, what is to change."""
-    config = run.read_config()
-    for key in PLACES:
-        config["data"].pop(key, None)
+    config = _of_no_machine(run.read_config())
+    turns = {run.turns.name: read_text(run.turns).encode()} if present(run.turns) else {}
     if _has_the_numbers(there, run):
+        check_settings(there)
         known = there.read_config()
-        measures = {**config.get("measures", {}), **known.get("measures", {})}
-        if measures == known.get("measures", {}):
-            return {}
-        return {"config.toml": dump_toml({**known, "measures": measures}).encode()}
-    return {
+        held = known.get("measures", {})
+        measures = {**config.get("measures", {}), **held}
+        kept = _of_no_machine(known if measures == held else {**known, "measures": measures})
+        changed = {} if kept == known else {"config.toml": dump_toml(kept).encode()}
+        return changed if present(there.turns) else changed | turns
+    return turns | {
         "config.toml": dump_toml(config).encode(),
         "environment.json": _environment(run).encode(),
         "epochs.jsonl": read_text(run.epochs).encode(),
         "result.json": read_text(run.result).encode(),
     }
+
+
+def _of_no_machine(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without where files lie, who looked on and what gives access there.
+
+    None of it is in the hash; of a protocol named by path its settings are all there.
+    """
+    found = {**config, "data": {k: v for k, v in config["data"].items() if k not in PLACES}}
+    found["protocol"] = Path(config["protocol"]).name
+    if "tracking" in config:
+        found["tracking"] = {"name": "none"}
+    return found
 
 
 def _has_the_numbers(there: RunFolder, run: RunFolder) -> bool:
@@ -243,10 +258,24 @@ def _environment(run: RunFolder) -> str:
     starts = run.read_starts()
     for start in starts:
         command = start.get("command", [])[1:]
-        words = [Path(w).name if Path(w).is_absolute() else w for w in command]
-        start["command"] = ["optnas", *(w for w in words if not _names_a_folder(w))]
+        words = [
+            word
+            for before, word in zip(["", *command], command, strict=False)
+            if before != DATA and not _of_this_machine(word)
+        ]
+        start["command"] = [
+            "optnas",
+            *(Path(w).name if Path(w).is_absolute() else w for w in words),
+        ]
     return json.dumps(starts, indent=1) + "\n"
 
 
-def _names_a_folder(word: str) -> bool:
-    return Path(word.partition("=")[2].strip("\"'")).is_absolute()
+def _of_this_machine(word: str) -> bool:
+    """Whether a word of a command says where something lies here, or who looked on."""
+    key, _, value = word.partition("=")
+    section, _, name = key.partition(".")
+    place = section == "data" and (not name or name in PLACES)
+    value = value.strip("\"'")
+    return (
+        section in (DATA, "tracking") or place or value.startswith("~") or Path(value).is_absolute()
+    )

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,7 @@ from optnas.base.escapes import for_terminal
 from optnas.base.files import TEMPORARY
 from optnas.base.folder import BusyError
 from optnas.base.records import FINISHED, RunFolder
+from optnas.study.added import begun_without
 from optnas.study.declare import PlannedRun, Study
 from optnas.study.engines.base import Engine, Job
 from optnas.study.folder import locate, prepare
@@ -365,8 +367,15 @@ def _job(run: PlannedRun, folder: RunFolder) -> Job:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of being torn out of the middle of something."""
+    """Collect SIGINT and SIGTERM instead of being torn out of the middle of something.
+
+    Python lets only the main thread of a program do so: a runner in another hears of none, and
+    whoever started it looks after them.
+    """
     received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
@@ -467,6 +476,8 @@ def runner_of(
     if here and jobs is None and not settings.get("gpus"):
         _warn_of_crowd(study, out, abreast)
     runner = Runner(study, out, carrier, abreast, max_runs, retry_failed)
+    for told in begun_without(study, runner.folders):
+        log.warning("optnas: warning: %s", for_terminal(told))
     if queue is not None:
         runner.queue, runner.jobs = queue(out), len(study.runs)
         runner.abreast = jobs

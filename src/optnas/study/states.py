@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -15,11 +17,13 @@ from optnas.base.measurements import Line
 from optnas.base.records import FINISHED, Record, RunFolder
 from optnas.base.toml import flat, parse_toml, read_text
 from optnas.search.settings.check import check_values
+from optnas.search.settings.layers import check_format
 from optnas.search.settings.model import NOT_IDENTITY, NUMBERS_VERSION, PLACES, Settings
 from optnas.study.declare import ID_LENGTH
 from optnas.study.starts import StartLog
 
 log = logging.getLogger(__name__)
+RESTORE = "restore the file"
 State = Literal[
     "missing",
     "unfinished",
@@ -115,21 +119,46 @@ def check_settings(run: RunFolder) -> dict[str, Any]:
         The run's identity.
 
     Raises:
-        UserError: the settings are others or not whole, or there is no run.
+        UserError: the settings are others or not whole, or of a newer format; or there is no run.
     """
+    check_format(run.read_config(), run.config)
     identity = run.read_identity()
     found, problem = _judged(read_text(run.config))
     if problem is not None:
-        raise problem.at(run.config)
+        raise UserError(
+            problem.reason,
+            where=run.config,
+            key=problem.key,
+            value=problem.value,
+            remedy=_newer(run) + (problem.remedy or RESTORE),
+        )
     if found not in (None, identity["hash"]):
         raise UserError(
             "the settings were edited after the run was started",
             where=run.config,
             key="identity.hash",
             value=identity["hash"],
-            remedy="undo the edit",
+            remedy=_newer(run) + "undo the edit",
         )
     return identity
+
+
+def _newer(run: RunFolder) -> str:
+    """What to do first about settings that this optnas does not know, if a newer one wrote them."""
+    try:
+        starts = run.read_starts()
+    except UserError:  # told by itself once this is mended
+        return ""
+    written = str(starts[-1].get("packages", {}).get("optnas", "")) if starts else ""
+    ours = importlib.metadata.version("optnas")
+    if written == ours or _release(written) < _release(ours):
+        return ""
+    return f"upgrade optnas (written by {written}), or "
+
+
+def _release(version: str) -> list[int]:
+    """The numbers of a version before what says how it was built, such as 0.2.0 of 0.2.0.dev1."""
+    return [int(each) for each in re.findall(r"\d+", version.partition(".dev")[0])[:3]]
 
 
 @functools.lru_cache(4096)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from optnas.base.escapes import for_shell, for_terminal
 from optnas.base.records import RunFolder
 from optnas.cli.printing.text import aligned, say
+from optnas.study.added import begun_without
 from optnas.study.axes import Beside, axes_of, beside
 from optnas.study.declare import PlannedRun, Study, describe_settings
 from optnas.study.folder import told_versions
@@ -132,7 +133,8 @@ def print_plan(
             say(f"  {values}: {told}")
         if measured := _measured(each):
             say(f"measures, no part of a search, differ by {each.axis} too: {measured}")
-    for warning in [*_warnings(others, edited), *undecidable(study, axes)]:
+    added = begun_without(study, folders)
+    for warning in [*_warnings(others, edited), *added, *undecidable(study, axes)]:
         say(warning)
     if costs:
         left = sum(costs.get(name, 0) for name, state in states.items() if state in OPEN)
@@ -234,6 +236,7 @@ def plan_document(
         "warnings": [
             *filter(None, [study.note]),
             *_warnings(others, edited),
+            *begun_without(study, folders),
             *undecidable(study, axes),
             *wrong,
         ],
@@ -282,7 +285,7 @@ def print_status(
         say(failed_in_done(progress))
     for label, each in progress.failed.items():
         say(f"{label}: {each.words}; mend it, then: optnas measure {for_shell(out)} {label}")
-    for warning in _warnings(others, edited):
+    for warning in [*_warnings(others, edited), *begun_without(study, folders)]:
         say(warning)
 
 

@@ -6,14 +6,16 @@ mlflow ui --backend-store-uri sqlite:///runs/a/mlflow/mlflow.db
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import os
 import re
 import time
 import warnings
+from collections.abc import Iterator
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+from optnas.base import variables
 from optnas.base.contents import Status
 from optnas.base.records import Record, RunFolder
 from optnas.base.registry import register
@@ -47,6 +49,21 @@ def mlflow(experiment: str = "optnas", uri: str = "", alpha: bool = True) -> MLf
     return MLflow(experiment, uri, alpha)
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow without its telemetry, which it asks for at every call, and without its chatter."""
+    with variables.given(MLFLOW_DISABLE_TELEMETRY="true"):
+        import mlflow  # noqa: F401 (sets the level)
+
+        chatter = logging.getLogger("mlflow")
+        before = chatter.level
+        chatter.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            chatter.setLevel(before)
+
+
 class MLflow:
     """Writes the records as metrics, the settings with their hash as parameters, the end as status.
 
@@ -66,12 +83,11 @@ class MLflow:
         self._curves: Curves
         self._run = ""
 
+    @_quiet()
     def start(self, settings: Settings, folder: RunFolder) -> None:
         """Find the run, or make it, and bring it up to the records."""
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
 
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
         path = folder.path.absolute() / FOLDER
         if not self._uri:
             path.mkdir(exist_ok=True)
@@ -105,10 +121,12 @@ class MLflow:
         self._curves = Curves(settings, folder, self._alpha)
         self._write(records[first:])
 
+    @_quiet()
     def record(self, record: Record) -> None:
         """Write an epoch's numbers; the step is the epoch."""
         self._write([record])
 
+    @_quiet()
     def finish(self, status: Status) -> None:
         """Write the status, in MLflow's word and in ours."""
         self._client.set_tag(self._run, STATUS, status)

@@ -7,10 +7,11 @@ wandb sync runs/a/wandb/offline-run-*
 
 from __future__ import annotations
 
-import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optnas.base import variables
 from optnas.base.contents import Status
 from optnas.base.records import Record, RunFolder
 from optnas.base.registry import register
@@ -61,13 +62,18 @@ class WeightsAndBiases:
         """Write the log of all epochs so far."""
         path = folder.path.absolute() / FOLDER
         # Read when wandb is imported or starts its own process; by default under the home folder.
-        os.environ.setdefault("WANDB_CACHE_DIR", str(path / "cache"))
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        cache = str(path / "cache")
+        with variables.given(WANDB_CACHE_DIR=cache, WANDB_ERROR_REPORTING="false"):
+            self._run = self._begun(settings, folder, path)
+        self._curves = Curves(settings, folder, self._alpha)
+        self._write(folder.read_epochs())
+
+    def _begun(self, settings: Settings, folder: RunFolder, path: Path) -> Run:
         import wandb
 
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir()
-        self._run = wandb.init(
+        run: Run = wandb.init(
             id=identifier(folder),
             project=self._project,
             entity=self._entity or None,
@@ -89,8 +95,7 @@ class WeightsAndBiases:
                 x_disable_machine_info=True,
             ),
         )
-        self._curves = Curves(settings, folder, self._alpha)
-        self._write(folder.read_epochs())
+        return run
 
     def record(self, record: Record) -> None:
         """Log an epoch's numbers; the step is the epoch."""

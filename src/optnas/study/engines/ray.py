@@ -6,12 +6,12 @@ that was lost with its node is submitted again by Ray and goes on from the run's
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from optnas.base import variables
 from optnas.base.errors import UserError
 from optnas.base.registry import register
 from optnas.study.engines.base import Engine, Job
@@ -24,13 +24,13 @@ class _Ray:
         self._gpus, self._retries = gpus, retries
         self._owned = not self._ray.is_initialized()
         if self._owned:
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             try:
-                self._ray.init(
-                    address=None if address == "local" else address,
-                    include_dashboard=False if address == "local" else None,
-                    log_to_driver=False,
-                )
+                with variables.given(RAY_USAGE_STATS_ENABLED="0"):
+                    self._ray.init(
+                        address=None if address == "local" else address,
+                        include_dashboard=False if address == "local" else None,
+                        log_to_driver=False,
+                    )
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise UserError(
                     f"cannot reach the cluster ({' '.join(str(error).split())[:100]})",
