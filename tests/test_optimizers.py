@@ -732,7 +732,7 @@ def test_what_does_not_read_its_rate_is_refused_where_one_is_set() -> None:
         tiny_settings(algorithm__name=algorithm, arch_optimizer={"name": "Rprop"})
     assert limits.refuses("Rprop")[1:] == [
         "a schedule that moves the rate",
-        "w with an algorithm that selects its cell",
+        "w with an algorithm that sets its rate",
     ]
 
 

@@ -65,6 +65,7 @@ METHODS = (
     "lambda-darts",
     "rsps",
     "a2m",
+    "sgas",
 )
 PAIRS = list(itertools.product(("SGD", "Adam"), repeat=2))
 

@@ -132,20 +132,22 @@ class Selection:
     """The choice of a cell in the last epochs of a search, which go on training it.
 
     With its first epoch the weight optimizer begins anew, at a constant rate; the schedules of both
-    levels end with the epoch before.
+    levels end with the epoch before. Where ``rate`` is None nothing of this is so: the search is
+    trained as if nothing were selected.
 
     Attributes:
         begins: the run's number of epochs -> the first epoch of the selection.
         choose: at the beginning of each of its epochs: what is to be remembered from then on, by
             name; the rest of the memory stays.
         cell: what the discretization chose, and the memory -> one operation per edge.
-        rate: learning rate of the network weights meanwhile, as a share of ``weight_optimizer.lr``.
+        rate: learning rate of the network weights meanwhile, as a share of ``weight_optimizer.lr``;
+            None leaves rates and weight optimizer as they are.
     """
 
     begins: Callable[[int], int]
     choose: Callable[[Trial], Memory]
     cell: Callable[[list[int], Memory], list[int]]
-    rate: float
+    rate: float | None
 
 
 class Turn(NamedTuple):

@@ -48,7 +48,7 @@ def refuses(name: str) -> list[str]:
     if signatures.facts(name).get("on_simplex"):
         found.append("an algorithm that steps on the simplex itself")
     if signatures.facts(name).get("own_steps"):
-        found += ["a schedule that moves the rate", "w with an algorithm that selects its cell"]
+        found += ["a schedule that moves the rate", "w with an algorithm that sets its rate"]
     if takes_closure(optimizer):
         found.append("being an inner optimizer")
     if uncapturable(optimizer):

@@ -149,11 +149,12 @@ class SearchState:
 
     def learning_rates(self, epoch: int) -> dict[str, float]:
         """The rate of each level in an epoch, by name of its section."""
-        # Schedules end with the epoch before a selection: the architecture keeps their last rate,
-        # the network weights have a share of their initial one.
+        # Schedules end with the epoch before a selection that has a rate of its own: the
+        # architecture keeps their last one, the network weights have a share of their initial one.
         settings, select = self.settings, self.algorithm.select
-        epochs = settings.search.epochs
-        scheduled = epochs if select is None else max(select.begins(epochs) - 1, 1)
+        epochs, share = settings.search.epochs, None if select is None else select.rate
+        begins = epochs + 1 if select is None or share is None else select.begins(epochs)
+        scheduled = max(begins - 1, 1)
         rates = {}
         for section, schedule in (
             ("weight_optimizer", self.weight_schedule),
@@ -161,8 +162,8 @@ class SearchState:
         ):
             initial = getattr(settings, section).settings["lr"]
             rates[section] = schedule(initial, min(epoch, scheduled), scheduled)
-        if select is not None and epoch >= select.begins(epochs):
-            rates["weight_optimizer"] = select.rate * settings.weight_optimizer.settings["lr"]
+        if share is not None and epoch >= begins:
+            rates["weight_optimizer"] = share * settings.weight_optimizer.settings["lr"]
         return rates
 
 

@@ -297,13 +297,13 @@ def select(state: SearchState, progress: Progress) -> None:
 
     Args:
         state: changed in the epochs of a selection: its memory; in the first of them the weight
-            optimizer is a new one.
+            optimizer is a new one, if the selection has a rate of its own.
         progress: the epoch that begins.
     """
     selection = state.algorithm.select
     if selection is None or progress.epoch < selection.begins(progress.epochs):
         return
-    if progress.epoch == selection.begins(progress.epochs):
+    if selection.rate is not None and progress.epoch == selection.begins(progress.epochs):
         former, state.weight_optimizer = (
             state.weight_optimizer,
             weight_optimizer_of(state.settings, state.supernet),

@@ -279,8 +279,9 @@ def _check_selection(settings: Settings, algorithm: Algorithm) -> None:
             "raise it, so that an epoch of training comes before",
         )
     )
-    own = {} if select is None else _own_steps("weight_optimizer", settings.weight_optimizer)
-    for key, name in own.items():
+    if select is None or select.rate is None:
+        return
+    for key, name in _own_steps("weight_optimizer", settings.weight_optimizer).items():
         raise UserError(
             f"reads the learning rate in its first step alone, and {settings.algorithm.name} sets "
             "that of the network weights while it selects its cell",
