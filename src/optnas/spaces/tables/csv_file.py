@@ -88,7 +88,7 @@ class CsvTable:
     def _another(self, folder: Path | None) -> str:
         """The table to use instead, if one of the same space is there."""
         try:
-            name = default_table(folder, self.space.name)
+            name = default_table(folder, self.space)
         except UserError:  # no registered table holds its cells
             return ""
         there = name != self.name and find_source(name).present(folder)
@@ -137,7 +137,13 @@ class CsvTable:
             for question, column in self.asked.items()
         }
         return Table(
-            self.name, self.space.name, self.provenance, measurements, folder, noise=self.noise
+            self.name,
+            self.space.name,
+            self.provenance,
+            measurements,
+            folder,
+            noise=self.noise,
+            space=self.space,
         )
 
     def _check_columns(self) -> None:
@@ -168,6 +174,7 @@ class CsvTable:
             present=lambda folder: folder is not None and (folder / self.path).is_file(),
             load=self.load,
             chooses=self.chooses,
+            space=self.space,
         )
 
 
