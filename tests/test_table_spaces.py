@@ -14,6 +14,7 @@ from tiny import tiny_settings
 from optnas.base.errors import UserError
 from optnas.spaces import NAS_BENCH_201, Space, lexicographic
 from optnas.spaces.tables import Question, default_table, find_source, load_table
+from optnas.spaces.tables.csv_file import CsvTable, Layout
 from optnas.spaces.tables.table import Measurements, Table
 from optnas.spaces.tables.toy import PATH
 from optnas.spaces.tables.trained import trained
@@ -96,6 +97,22 @@ def test_a_trained_table_of_another_space_of_the_name(tmp_path: Path) -> None:
         trained("toy", PATH, swapped)
     content = json.loads(PATH.read_text())
     assert all(TOY.architecture_at(f["cells"][0]).string == f["cell"] for f in content["functions"])
+
+
+def test_fractions_are_no_percentages(tmp_path: Path) -> None:
+    """They passed, and regrets were a hundredth of what they are."""
+    layout = Layout("place,score,loss", 64, lambda place: [str(place)], {"loss": (0.0, 9.0)})
+    asked = {Question("digits", "test", 1): "score"}
+    table = CsvTable("mine", TOY, "mine.csv", layout, asked, "Made up.")
+    for largest, fine in ((1.0, False), (0.93, False), (1.5, True), (0.0, True)):
+        rows = [f"{place},{largest * place / 63},{place / 63}\n" for place in range(64)]
+        (tmp_path / "mine.csv").write_text("".join(["place,score,loss\n", *rows]))
+        for _ in range(2):  # from the file, and from the cache
+            if fine:
+                assert table.load(tmp_path).size == 64
+                continue
+            with pytest.raises(UserError, match=r"mine\.csv: score: these look like fractions"):
+                table.load(tmp_path)
 
 
 def _rising(size: int) -> Any:

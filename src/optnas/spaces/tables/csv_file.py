@@ -102,7 +102,7 @@ class CsvTable:
 
         Raises:
             UserError: there is no folder, the file is missing or unreadable, its content is not
-                the table, or the layout has no such column.
+                the table or holds fractions, or the layout has no such column.
         """
         self._check_columns()
         if folder is None:
@@ -129,6 +129,7 @@ class CsvTable:
             self.layout.size,
             lambda: read_csv(data, self.layout, where=path),
         )
+        _check_percentages(columns, self.layout, path)
         measurements = {
             question: Measurements(
                 columns[column],
@@ -212,6 +213,19 @@ def read_csv(data: bytes, layout: Layout, *, where: object) -> Mapping[str, Accu
         raise UserError(reason, where=_line(where, layout.size + 2), remedy=REPLACE)
     numbers = np.array([_read_row(row, place, layout, where) for place, row in enumerate(rows)])
     return {name: numbers[:, column].copy() for column, name in enumerate(layout.columns)}
+
+
+def _check_percentages(columns: Mapping[str, Accuracies], layout: Layout, where: object) -> None:
+    """Refuse fractions; asked of columns from the cache too, which older versions filled."""
+    for name in layout.columns:
+        values, within = columns[name], layout.within.get(name, PERCENT)
+        if within == PERCENT and values.max() <= 1 and (values != values.round()).any():
+            raise UserError(
+                f"these look like fractions, of which the largest is {values.max():g}",
+                where=where,
+                key=name,
+                remedy="multiply them by 100: percentages are due",
+            )
 
 
 def _read_row(row: str, place: int, layout: Layout, where: object) -> list[float]:
