@@ -769,3 +769,47 @@ def stop_beyond(run):
 @register("stopping", "later")
 def stop_later(run):
     return Decision(0, run.epochs[-1], 1)
+
+
+# --- spaces with operations of their own --------------------------------------------------------
+
+
+def call_drops(x_BCHW, site, weights, norm):
+    return torch.nn.functional.dropout(x_BCHW)
+
+
+def own_drops():
+    return Operation(call_drops)
+
+
+def call_doubles(x_BCHW, site, weights, norm):
+    return 2 * x_BCHW
+
+
+def own_doubles():
+    return Operation(call_doubles)
+
+
+OWN = dataclasses.replace(TRIANGLE, operations=("none", "skip_connect", "own"), weighted=())
+
+
+@register("space", "drops")
+def space_drops():
+    return dataclasses.replace(OWN, own={"own": own_drops})
+
+
+@register("space", "doubles")
+def space_doubles():
+    return dataclasses.replace(OWN, own={"own": own_drops, "skip_connect": own_doubles})
+
+
+@register("space", "fills")
+def space_fills():
+    return dataclasses.replace(
+        TRIANGLE, operations=("zero", *TRIANGLE.operations[1:]), own={"zero": own_doubles}
+    )
+
+
+@register("space", "noisy")
+def space_noisy():
+    return dataclasses.replace(OWN, own={"own": own_drops})

@@ -223,9 +223,9 @@ def test_a_test_accuracy_called_validation_is_told(tmp_path: Path, capsys: Any) 
 
 def test_a_space_without_a_table() -> None:
     with pytest.raises(
-        UserError, match=r"no benchmark table holds cells of nowhere; set benchmark.table=none"
+        UserError, match=r"no benchmark table holds cells of tiny; set benchmark.table=none"
     ):
-        tables.default_table(None, "nowhere")
+        tables.default_table(None, TINY)
 
 
 # ---- the analog table
@@ -396,10 +396,10 @@ def test_the_csv_file_of_the_document_is_a_table(
 
 
 def test_which_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tables.default_table(None, NAS_BENCH_201.name) == "analog-nasbench"
-    assert tables.default_table(tmp_path, NAS_BENCH_201.name) == "analog-nasbench"
+    assert tables.default_table(None, NAS_BENCH_201) == "analog-nasbench"
+    assert tables.default_table(tmp_path, NAS_BENCH_201) == "analog-nasbench"
     write_csv(tmp_path, b"")
-    assert tables.default_table(tmp_path, NAS_BENCH_201.name) == "official"
+    assert tables.default_table(tmp_path, NAS_BENCH_201) == "official"
     with pytest.raises(UserError, match=r"table = 'oficial'.*did you mean official"):
         load_table("oficial", folder=None)
     with pytest.raises(

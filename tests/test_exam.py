@@ -153,6 +153,10 @@ space | codec | every cell | two cells are written
 space | order | the order | lists 8 of its 9 cells in 9 places
 space | anew | built twice | built twice it is two spaces
 space | unknown | a supernet | sep_conv_9x9
+space | drops | own operations | its operation own moves the global generator of torch
+space | noisy | a supernet | moves the global generator of torch
+space | doubles | none gives | skip is skip_connect, which does not give the identity
+space | fills | none gives | none is zero, which does not give zeros
 dataset | floats | rows | images are float64, not uint8
 dataset | labels | rows | labels [9, 0, 1, 0] are not in 0 to 2
 dataset | draws | the same rows | moves the global generator of numpy

@@ -161,7 +161,7 @@ def test_what_a_part_does_not_answer(
     with pytest.raises(UserError, match="all are needed"):
         table.describe()
     assert not tables.find_source("nats-tss").present(None)
-    assert tables.default_table(None, NAS_BENCH_201.name) == "analog-nasbench"
+    assert tables.default_table(None, NAS_BENCH_201) == "analog-nasbench"
     with pytest.raises(UserError, match="all are needed"):
         api.run(TINY | {"benchmark.table": "nats-tss"}, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -213,7 +213,7 @@ def test_a_whole_table_is_like_any_other(tmp_path: Path, home: Path) -> None:
     nats.save(summary, nats.path_to_write(None), archive="a")
     table = load_table("nats-tss", folder=None)
     assert table.held is None
-    assert tables.default_table(None, NAS_BENCH_201.name) == "nats-tss"
+    assert tables.default_table(None, NAS_BENCH_201) == "nats-tss"
     for place, question in enumerate(COVERAGE.questions):
         values = table.ask(question).accuracy
         assert np.abs(values - summary.accuracy_QN[place]).max() <= 5e-7
@@ -269,7 +269,7 @@ def test_looking_for_a_default_reads_no_numbers(
 ) -> None:
     nats.save(full_summary(), nats.path_to_write(None), archive="a")
     monkeypatch.setattr(nats, "_unpacked", None)
-    assert tables.default_table(None, NAS_BENCH_201.name) == "nats-tss"
+    assert tables.default_table(None, NAS_BENCH_201) == "nats-tss"
 
 
 def test_numbers_of_other_questions_are_refused(
@@ -292,7 +292,7 @@ def test_a_user_without_a_home_has_no_imported_table(
     nats.save(full_summary(), nats.path_to_write(tmp_path), archive="a")
     monkeypatch.setattr(nats, "cache_folder", homeless)
     assert nats.table_path(tmp_path) == nats.path_to_write(tmp_path)
-    assert tables.default_table(None, NAS_BENCH_201.name) == "analog-nasbench"
+    assert tables.default_table(None, NAS_BENCH_201) == "analog-nasbench"
     with pytest.raises(UserError, match=r"no place for the table .*give a folder with --data"):
         nats.import_archive(tmp_path, None)
 

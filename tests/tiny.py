@@ -22,6 +22,7 @@ from optnas.search.session import Session
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.settings.model import Settings
 from optnas.search.state import SearchState, build_state
+from optnas.spaces import build_space
 from optnas.spaces.tables import default_table
 
 
@@ -37,7 +38,13 @@ def every_space() -> list[tuple[str, dict[str, Any]]]:
     for name in registry.names("space"):
         with contextlib.suppress(UserError):  # no table holds its cells
             spaces.append(
-                (name, {"space__name": name, "benchmark__table": default_table(None, name)})
+                (
+                    name,
+                    {
+                        "space__name": name,
+                        "benchmark__table": default_table(None, build_space({"name": name})),
+                    },
+                )
             )
     return spaces
 

@@ -42,9 +42,11 @@ def query(
     folder = data_folder(data)
     named = None if space is None else build_space({"name": space})
     if table == "auto":
-        table = default_table(folder, (named or default_space()).name)
+        table = default_table(folder, named or default_space())
     source = find_source(table)
-    cells = named or build_space({"name": source.space_name})
+    cells = named or source.space or build_space({"name": source.space_name})
+    if cells.name == source.space_name:
+        source.check_holds(cells, value=space)
     is_index = re.fullmatch(r"[+-]?[0-9]{1,20}", architecture)  # Python reads 4,300 digits
     cell = cells.architecture_at(int(architecture)) if is_index else cells.parse(architecture)
     loaded = source.load(folder)
@@ -112,7 +114,7 @@ def random_search(
     from optnas.spaces.tables.references import BUDGETS
 
     folder = data_folder(data)
-    name = default_table(folder, default_space().name) if table == "auto" else table
+    name = default_table(folder, default_space()) if table == "auto" else table
     loaded = find_source(name).load(folder)
     loaded.require_whole()
     budgets = cells or [k for k in BUDGETS if k <= loaded.size]

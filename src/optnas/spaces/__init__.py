@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from optnas.base import registry
-from optnas.base.errors import COMMAND_LINE, Origins
+from optnas.base.errors import COMMAND_LINE, Origins, UserError
 from optnas.spaces.base import Architecture, Space, lexicographic
 from optnas.spaces.canonical import (
     edge_expressions,
@@ -50,9 +50,21 @@ def build_space(section: Mapping[str, Any], *, where: object = COMMAND_LINE) -> 
         The space; what is not given of its settings is at its default.
 
     Raises:
-        UserError: there is no such space, or a setting of it is wrong.
+        UserError: there is no such space, a setting of it is wrong, or it is none that could be
+            searched.
     """
     with Origins(where).told():
         table = registry.complete_component("space", section, section="space")
-        space: Space = registry.build("space", table, section="space")
+        try:
+            space = registry.build("space", table, section="space")
+            reason = None if isinstance(space, Space) else f"a {type(space).__name__}, no Space"
+        except (TypeError, ValueError) as error:
+            reason = str(error)
+        if reason is not None:
+            raise UserError(
+                f"no space can be made of it ({reason})",
+                key="space.name",
+                value=table["name"],
+                remedy="mend the function that returns it",
+            )
     return space

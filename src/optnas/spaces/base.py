@@ -22,6 +22,7 @@ from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, UserError, did_you_mean
 from optnas.spaces import genotype
 from optnas.spaces.operations.base import Operation
+from optnas.spaces.sound import check_sound
 from optnas.spaces.wiring import Edge, Wiring
 
 if TYPE_CHECKING:
@@ -96,7 +97,9 @@ class Space:
             the skeleton needs 4 besides.
 
     Raises:
-        ValueError: edges are out of order or not forward, or an operation index is out of range.
+        ValueError: edges are out of order or not forward, an operation index is out of range or not
+            that of the operation called ``none`` or ``skip_connect``, an operation is there twice,
+            an edge has fewer than two, or one in ``own`` is no function.
     """
 
     name: str
@@ -118,19 +121,14 @@ class Space:
     multiple: int = 1
 
     def __post_init__(self) -> None:
+        for name in ("edges", "columns"):
+            rows = tuple(tuple(row) for row in getattr(self, name))
+            object.__setattr__(self, name, rows)
+        for name in ("operations", "weighted", "wirings"):  # lists would have no hash
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.wirings:
             object.__setattr__(self, "wirings", (Wiring(self.name, self.nodes, self.edges),))
-        if self.edges != tuple(edge for wiring in self.wirings for edge in wiring.edges):
-            raise ValueError(f"edges of {self.name} are not those of its wirings")
-        named = {self.skip, self.none, *self.weighted, *itertools.chain(*self.columns)} - {None}
-        if not named <= set(range(len(self.operations))):
-            raise ValueError(f"an operation index of {self.name} is out of range")
-        if self.columns and not (
-            len(self.columns) == len(self.edges) and len(set(map(len, self.columns))) == 1
-        ):
-            raise ValueError(f"{self.name} needs columns for each edge, as many on each")
-        if self.none is None and self.keeps_some:
-            raise ValueError(f"{self.name} leaves edges out and has no operation that outputs zero")
+        check_sound(self)
 
     @classmethod
     def of_wirings(

@@ -36,6 +36,9 @@ class Wiring:
     kept: int = 0
 
     def __post_init__(self) -> None:
+        # Lists would have no hash.
+        object.__setattr__(self, "edges", tuple(tuple(edge) for edge in self.edges))
+        object.__setattr__(self, "strided", tuple(self.strided))
         forward = all(
             0 <= source < target and self.inputs <= target < self.nodes
             for source, target in self.edges

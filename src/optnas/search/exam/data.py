@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from optnas.data.sets.base import Dataset
 from optnas.optimizers.schedules.common import Schedule
 from optnas.search.exam.base import (
     Check,
+    FailedError,
     NotExaminedError,
     Subject,
     demand,
@@ -104,15 +107,67 @@ def _supernet(subject: Subject) -> None:
         device=torch.device("cpu"),
     )
     op_weights_EO = example(1, space.edge_count, space.operation_count).softmax(-1)
-    logits, _ = supernet(example(2, 4, 1, 8, 8), op_weights_EO, statistics=None)
+    logits = repeated(
+        lambda: supernet(example(2, 4, 1, 8, 8), op_weights_EO, statistics=None)[0].detach()
+    )
     demand(bool(torch.isfinite(logits).all()), "the logits of its supernet are not finite")
+
+
+@dataclass(frozen=True)
+class _Own(Subject):
+    """An operation that a space brings, examined as those registered."""
+
+    space: Space = field(kw_only=True)
+
+    def build(self, **offered: Any) -> Any:
+        return self.space.own[self.name]()
+
+
+def _own_operations(subject: Subject) -> None:
+    space = _space(subject)
+    own = [name for name in space.operations if name in space.own]
+    if not own:
+        raise NotExaminedError("brings no operations")
+    for name in own:
+        operation = _Own("operation", name, space=space)
+        for check in OPERATION_CHECKS.values():
+            if getattr(operation.build(), "noise", False):
+                continue  # only its network hands it the noise
+            try:
+                check(operation)
+            except NotExaminedError:
+                continue
+            except FailedError as error:
+                raise FailedError(f"its operation {name} {error}") from error
+
+
+def _zero_and_identity(subject: Subject) -> None:
+    space = _space(subject)
+    x_BCHW = example(3, 2, 4, 6, 6)
+    examined = False
+    for key, index in (("none", space.none), ("skip", space.skip)):
+        # A network of its own need not know an operation that is only registered by this name.
+        if index is None or not (space.network is None or space.operations[index] in space.own):
+            continue
+        examined, name = True, space.operations[index]
+        placed = Placed("operation", space.candidates()[index], Site(4, 4))
+        layers = Layers(torch.Generator().manual_seed(0), torch.float64)
+        layers.add(placed, affine=False)
+        y_BCHW = _output(placed, layers, x_BCHW).detach()
+        due_BCHW = x_BCHW if key == "skip" else torch.zeros_like(x_BCHW)
+        what = "the identity" if key == "skip" else "zeros"
+        demand(torch.equal(y_BCHW, due_BCHW), f"{key} is {name}, which does not give {what}")
+    if not examined:
+        raise NotExaminedError("neither is an operation of its own, or of the usual network")
 
 
 SPACE_CHECKS: dict[str, Check] = {
     "every cell's string reads back": _round_trip,
     "the order lists every cell once": _order,
     "built twice it is equal": _one_space,
-    "a supernet runs on it": _supernet,
+    "none gives zeros, skip the identity": _zero_and_identity,
+    "own operations pass as registered ones": _own_operations,
+    "a supernet runs on it; repeatable, no global generator": _supernet,
 }
 
 

@@ -75,7 +75,7 @@ def check(settings: Settings, images: SearchImages) -> None:
         space.check_operations()
     elif not settings.supernet.head_affine:
         space.check_takes("head_affine", "supernet.head_affine=false asks for one")
-    _check_table(settings, space.name)
+    _check_table(settings, space)
     check_needs(settings, space)
     check_simplex(settings)
     algorithm = algorithm_of(settings, space)
@@ -391,19 +391,20 @@ def refuse(*contradictions: Contradiction) -> None:
             raise UserError(reason, key=key, value=value, remedy=remedy)
 
 
-def _check_table(settings: Settings, space_name: str) -> None:
+def _check_table(settings: Settings, space: Space) -> None:
     name = settings.benchmark.table
     if name == tables.NO_TABLE.name:
         return
     source = tables.find_source(name, key="benchmark.table")
-    if source.space_name != space_name:
-        able = ", ".join(each.name for each in tables.sources(space_name))
+    if source.space_name != space.name:
+        able = ", ".join(each.name for each in tables.sources(space.name))
         raise UserError(
-            f"this table holds cells of {source.space_name}, and the space is {space_name}",
+            f"this table holds cells of {source.space_name}, and the space is {space.name}",
             key="benchmark.table",
             value=name,
             remedy=f"use {able or './file.py:Object'}",
         )
+    source.check_holds(space, value=settings.space.name)
 
 
 def check_measures(settings: Settings, *, afterwards: bool = False) -> None:

@@ -135,7 +135,7 @@ def _default_table(merged: Mapping[str, Any]) -> str:
     ours = registry.find("dataset", name, key="data.name").__module__.partition(".")[0] == "optnas"
     if registry.facts("dataset", name).get("own", not ours):
         return tables.NO_TABLE.name
-    return tables.default_table(_folder(merged), build_space(merged["space"]).name)
+    return tables.default_table(_folder(merged), build_space(merged["space"]))
 
 
 def _folder(merged: Mapping[str, Any]) -> Path | None:

@@ -371,7 +371,7 @@ def tables_say(cell: Architecture, dataset: str, folder: Path | None) -> list[di
     told = []
     for source in sources(cell.space.name):
         asked = [q for q in source.coverage.headline if q.dataset == dataset]
-        if not asked or not source.present(folder):
+        if not (asked and source.present(folder) and source.holds(cell.space)):
             continue
         table = source.load(folder)
         accuracy = table.accuracy(cell, asked[0])

@@ -11,6 +11,7 @@ from pathlib import Path
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.folder import Place, folder_path
+from optnas.spaces import Space
 from optnas.spaces.tables.coverage import Coverage, Question
 from optnas.spaces.tables.folders import DATA_VARIABLE, data_folder
 from optnas.spaces.tables.table import (
@@ -50,35 +51,38 @@ def table_names() -> list[str]:
     return registry.names(KIND)
 
 
-def default_table(folder: Path | None, space_name: str) -> str:
+def default_table(folder: Path | None, space: Space) -> str:
     """The table to use when the user names none: the preferred one of those that are there.
 
     Args:
         folder: the data folder, from `data_folder`.
-        space_name: the space whose cells are asked for.
+        space: the space whose cells are asked for.
 
     Returns:
         The table's name; if no table is present, that of the preferred one, so that loading it says
         how to get it.
 
     Raises:
-        UserError: no table holds cells of the space.
+        UserError: no table holds cells of the space, or only those of another of its name.
     """
     preferred = [find_source(name) for name in PREFERENCE]
-    candidates = [source for source in preferred if source.space_name == space_name]
-    found = next((source for source in candidates if source.present(folder)), None)
+    candidates = [source for source in preferred if source.space_name == space.name]
+    found = next((each for each in candidates if each.present(folder) and each.holds(space)), None)
     if found is not None:
         return found.name
     # The others are declared only now: one that cannot be is no obstacle to a preferred one.
-    candidates += [source for source in sources(space_name) if source.name not in PREFERENCE]
+    candidates += [source for source in sources(space.name) if source.name not in PREFERENCE]
     if not candidates:
         raise UserError(
-            f"no benchmark table holds cells of {space_name}",
+            f"no benchmark table holds cells of {space.name}",
             key="benchmark.table",
             value="auto",
             remedy=f"set benchmark.table={NO_TABLE.name} to do without,"
             " or name one as ./file.py:Object",
         )
+    if not any(each.holds(space) for each in candidates):
+        candidates[0].check_holds(space)
+    candidates = [each for each in candidates if each.holds(space)]
     return next((each for each in candidates if each.present(folder)), candidates[0]).name
 
 

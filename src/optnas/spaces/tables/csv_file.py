@@ -88,7 +88,7 @@ class CsvTable:
     def _another(self, folder: Path | None) -> str:
         """The table to use instead, if one of the same space is there."""
         try:
-            name = default_table(folder, self.space.name)
+            name = default_table(folder, self.space)
         except UserError:  # no registered table holds its cells
             return ""
         there = name != self.name and find_source(name).present(folder)
@@ -102,7 +102,7 @@ class CsvTable:
 
         Raises:
             UserError: there is no folder, the file is missing or unreadable, its content is not
-                the table, or the layout has no such column.
+                the table or holds fractions, or the layout has no such column.
         """
         self._check_columns()
         if folder is None:
@@ -129,6 +129,7 @@ class CsvTable:
             self.layout.size,
             lambda: read_csv(data, self.layout, where=path),
         )
+        _check_percentages(columns, self.layout, path)
         measurements = {
             question: Measurements(
                 columns[column],
@@ -137,7 +138,13 @@ class CsvTable:
             for question, column in self.asked.items()
         }
         return Table(
-            self.name, self.space.name, self.provenance, measurements, folder, noise=self.noise
+            self.name,
+            self.space.name,
+            self.provenance,
+            measurements,
+            folder,
+            noise=self.noise,
+            space=self.space,
         )
 
     def _check_columns(self) -> None:
@@ -168,6 +175,7 @@ class CsvTable:
             present=lambda folder: folder is not None and (folder / self.path).is_file(),
             load=self.load,
             chooses=self.chooses,
+            space=self.space,
         )
 
 
@@ -205,6 +213,19 @@ def read_csv(data: bytes, layout: Layout, *, where: object) -> Mapping[str, Accu
         raise UserError(reason, where=_line(where, layout.size + 2), remedy=REPLACE)
     numbers = np.array([_read_row(row, place, layout, where) for place, row in enumerate(rows)])
     return {name: numbers[:, column].copy() for column, name in enumerate(layout.columns)}
+
+
+def _check_percentages(columns: Mapping[str, Accuracies], layout: Layout, where: object) -> None:
+    """Refuse fractions; asked of columns from the cache too, which older versions filled."""
+    for name in layout.columns:
+        values, within = columns[name], layout.within.get(name, PERCENT)
+        if within == PERCENT and values.max() <= 1 and (values != values.round()).any():
+            raise UserError(
+                f"these look like fractions, of which the largest is {values.max():g}",
+                where=where,
+                key=name,
+                remedy="multiply them by 100: percentages are due",
+            )
 
 
 def _read_row(row: str, place: int, layout: Layout, where: object) -> list[float]:

@@ -6,6 +6,7 @@ that no number is quoted for a question nobody asked.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,8 @@ import numpy.typing as npt
 
 from optnas.base import registry
 from optnas.base.errors import UserError, did_you_mean
-from optnas.spaces import Architecture
+from optnas.spaces import Architecture, Space
+from optnas.spaces.tables.cells import check_same, difference, space_of
 from optnas.spaces.tables.coverage import NOT_STATED, Coverage, Question
 
 KIND = "table"
@@ -62,6 +64,8 @@ class Table:
         held: which cells it has, None for all. Questions about all cells have no answer unless it
             has all.
         noise: of one training, by data set, where it is known from elsewhere than `Measurements`.
+        space: the space itself; None is the registered one of the name. A space that is another
+            gets no answer, whatever its name.
     """
 
     name: str
@@ -71,6 +75,11 @@ class Table:
     folder: Path | None = None
     held: npt.NDArray[np.bool_] | None = None
     noise: Mapping[str, Noise] = field(default_factory=dict)
+    space: Space | None = field(default=None, repr=False)
+
+    @functools.cached_property
+    def _held_space(self) -> Space | None:
+        return self.space or space_of(self.space_name)
 
     @property
     def coverage(self) -> Coverage:
@@ -270,6 +279,15 @@ class Table:
                 value=str(architecture),
                 remedy=f"give a cell of {self.space_name}, or ask a table of {space.name}",
             )
+        check_same(space, self._held_space)
+        if space.size != self.size:
+            raise UserError(
+                f"this table holds {self.size} cells, and {space.name} has {space.size}",
+                where=f"table {self.name}",
+                key="space.name",
+                value=space.name,
+                remedy="give the space a name of its own, or ask a table of its cells",
+            )
         return space.index(architecture)
 
     def _cannot_answer(self, wanted: Mapping[str, object]) -> UserError:
@@ -342,6 +360,7 @@ class TableSource:
         load: reads it, given the data folder.
         chooses: by data set, what a search may choose by: validation accuracies, or accuracies of
             trainings that no other table of the space reports.
+        space: as of `Table`.
     """
 
     name: str
@@ -352,6 +371,25 @@ class TableSource:
     present: Callable[[Path | None], bool]
     load: Callable[[Path | None], Table]
     chooses: Mapping[str, Choice] = field(default_factory=dict)
+    space: Space | None = field(default=None, repr=False)
+
+    def holds(self, space: Space) -> bool:
+        """Whether its cells are those of a space, not only of one of the same name."""
+        held = self.space or space_of(self.space_name)
+        same = held is None or space is held or difference(space, held) is None
+        return space.name == self.space_name and same
+
+    def check_holds(self, space: Space, *, value: object = None) -> None:
+        """Refuse a space that only has the name of the table's.
+
+        Args:
+            space: whose cells are asked for.
+            value: what ``space.name`` was set to, for the error.
+
+        Raises:
+            UserError: it is another space.
+        """
+        check_same(space, self.space or space_of(self.space_name), value=value)
 
 
 def find_source(name: str, *, key: str = KIND) -> TableSource:

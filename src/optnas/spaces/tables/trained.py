@@ -56,10 +56,11 @@ def trained(name: str, path: Place, space: Space) -> TableSource:
             question: _measurements(content["functions"], question.split, space)
             for question in coverage.questions
         }
-        return Table(name, space.name, provenance, held, folder)
+        return Table(name, space.name, provenance, held, folder, space=space)
 
+    obtain = "reinstall optnas"
     return TableSource(
-        name, space.name, provenance, coverage, "reinstall optnas", lambda _: True, load
+        name, space.name, provenance, coverage, obtain, lambda _: True, load, space=space
     )
 
 
@@ -68,7 +69,8 @@ def _read(path: Path, space: Space) -> dict[str, Any]:
         content: dict[str, Any] = parse_json(read_text(path), path, remedy=REMAKE)
         held, same = content["space"], content["format"] == FORMAT
         cells = sorted(cell for each in content["functions"] for cell in each["cells"])
-    except (KeyError, TypeError) as error:
+        firsts = [(each["cell"], each["cells"][0]) for each in content["functions"]]
+    except (KeyError, TypeError, IndexError) as error:
         raise UserError(
             "not a table of stand-alone trainings", where=path, remedy=REMAKE
         ) from error
@@ -83,6 +85,16 @@ def _read(path: Path, space: Space) -> dict[str, Any]:
     if not same or cells != list(range(space.size)):
         reason = f"a table of another format, or not of the {space.size} cells of {space.name}"
         raise UserError(reason, where=path, remedy=REMAKE)
+    for written, place in firsts:
+        due = space.architecture_at(place).string
+        if written != due:
+            raise UserError(
+                f"this table holds cells of another {space.name}: cell {place} of this is {due}",
+                where=path,
+                key="cell",
+                value=written,
+                remedy=f"give the space a name of its own, or {REMAKE}",
+            )
     return content
 
 
