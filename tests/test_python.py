@@ -196,6 +196,43 @@ def test_dotted_and_nested_keys_mix() -> None:
             optnas.settings_of(mixed | {"search": {"epochs": 3}} | twice | {"data.name": "digits"})
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            {"weight_optimizer.lr": None},
+            "weight_optimizer.lr: is None; %s the 0.025 of protocol cpu",
+        ),
+        (
+            {"arch_optimizer": {"betas": None}},
+            "arch_optimizer.betas: is None; %s the [0.5, 0.999] of",
+        ),
+        (
+            {"weight_optimizer.schedule": None},
+            "weight_optimizer.schedule: is None; %s the table of",
+        ),
+        ({"supernet.cells": None}, "supernet.cells: is None; %s the 1 of protocol cpu"),
+        (
+            {"weight_optimizer": {"name": "RAdam", "lr": None}},
+            "weight_optimizer.lr: is None; %s the default 0.001",
+        ),
+        (
+            {"algorithm": {"name": "darts", "hypergradient": None}},
+            "algorithm.hypergradient: is None; %s the default first-order",
+        ),
+    ],
+)
+def test_none_is_no_value_where_another_counts(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(optnas.UserError) as refused:
+        optnas.settings_of({key: ONE[key] for key in ONE if key not in given} | given)
+    assert str(refused.value).startswith("settings: " + told.replace("%s", "leave it out for"))
+
+
+def test_none_stays_where_it_is_the_default() -> None:
+    for given in ({"weight_optimizer.foreach": None}, {"data.folder": None}):
+        assert optnas.settings_of(ONE | given).hash == optnas.settings_of(ONE).hash
+
+
 def test_another_component_of_a_run_is_laid_over_its_file() -> None:
     """Over `run.settings` it kept the other one's settings, or was given twice."""
     optnas.run(ONE | {"arch_optimizer": {"name": "SGD", "momentum": 0.5}}, out="run")
