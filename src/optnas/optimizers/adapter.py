@@ -73,7 +73,8 @@ def construct(
         names: their names.
 
     Raises:
-        UserError: what the factory returns is no optimizer.
+        UserError: what the factory returns is no optimizer, or its groups have rates of their own
+            and ``lr`` is not positive.
     """
     factory = getattr(torch.optim, name) if is_torchs(name) else registry.find("optimizer", name)
     asked = inspect.signature(factory).parameters
@@ -89,7 +90,36 @@ def construct(
             value=name,
             remedy="name an optimizer, or a function that returns one",
         )
+    if "lr" in settings:
+        share_rates(optimizer, settings["lr"])
     return optimizer
+
+
+def share_rates(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Let groups that begin at different rates keep their ratio, whatever the schedule does.
+
+    Where all begin at one rate, that is the section's: a schedule sets it as it is.
+
+    Args:
+        optimizer: as it was made.
+        lr: of its section, or of the table it is made from.
+
+    Raises:
+        UserError: the rate is not positive, so that nothing is a share of it.
+    """
+    rates = [float(group["lr"]) for group in optimizer.param_groups if "lr" in group]
+    if len(set(rates)) < 2 or any("lr_share" in group for group in optimizer.param_groups):
+        return
+    if lr <= 0:
+        raise UserError(
+            "must be positive, as the groups' own rates are scheduled in proportion to it",
+            key="lr",
+            value=lr,
+            remedy="raise it",
+        )
+    for group in optimizer.param_groups:
+        if "lr" in group:
+            group["lr_share"] = float(group["lr"]) / lr
 
 
 def _culprit(

@@ -321,6 +321,9 @@ def _refuse_none(
     """A None over a value of a lower layer would leave neither the value nor a choice.
 
     Where None is the setting's own default it is a choice, and stays.
+
+    Raises:
+        UserError: there is such a None; it is told of the layer that has it.
     """
     below = held if isinstance(held, Mapping) else {}
     for name, value in keys.items():
