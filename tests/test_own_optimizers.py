@@ -10,6 +10,7 @@ import torch
 from test_optimizers import make_leaves
 from tiny import assert_same, fingerprint, tiny_settings, trained
 
+from optnas.base.errors import UserError
 from optnas.optimizers.adapter import build, set_learning_rate
 from optnas.search.checkpoints import restore, save
 from optnas.search.session import Session
@@ -67,3 +68,66 @@ def own_optimizer(folder: Path, name: str, **settings: Any) -> torch.optim.Optim
         section="weight_optimizer",
         names=[*leaves],
     )
+
+
+KEEPING = """
+import collections
+import torch
+from types import SimpleNamespace
+
+class Own(torch.optim.SGD):
+    def __init__(self, params, lr: float = 0.01):
+        super().__init__(params, lr)
+        {held}
+
+    def step(self, closure=None):
+        super().step()
+        {changed}
+"""
+
+
+@pytest.mark.parametrize(
+    ("held", "changed", "name"),
+    [
+        ("self.buf = 0", "self.buf += 1", "buf"),
+        ("self._seen = []", "self._seen.append(0)", "_seen"),
+        ("self.past = {}", "self.past[id(self)] = self.past.get(id(self), 1.0) / 2", "past"),
+        (
+            "self.mean = torch.zeros(1)",
+            "self.mean += self.param_groups[0]['params'][0].sum()",
+            "mean",
+        ),
+        ("self.own = SimpleNamespace(t=0)", "self.own.t += 1", "own"),
+        ("self.random = torch.Generator()", "torch.rand(1, generator=self.random)", "random"),
+    ],
+)
+def test_what_it_counts_belongs_in_its_state(
+    held: str, changed: str, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "own.py").write_text(KEEPING.format(held=held, changed=changed))
+    told = f"`{name}` changed in the steps and is in no checkpoint.*; keep it in self.state"
+    with pytest.raises(UserError, match=told):
+        own_optimizer(tmp_path, "Own", lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("held", "changed"),
+    [
+        ("self.size = None", "self.size = len(self.param_groups)"),  # made anew in each step
+        ("self.past = collections.deque([1.0])", "self.state['all'] = {'n': torch.ones(1)}"),
+        ("self.nan = float('nan')", "self.text = 'same'"),
+    ],
+)
+def test_what_is_the_same_after_a_resume_may_stay(held: str, changed: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(KEEPING.format(held=held, changed=changed))
+    own_optimizer(tmp_path, "Own", lr=0.1)
+
+
+def test_a_rate_that_it_changes_itself_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    halved = "for group in self.param_groups: group['lr'] *= 0.5"
+    (tmp_path / "own.py").write_text(KEEPING.format(held="pass", changed=halved))
+    own_optimizer(tmp_path, "Own", lr=0.1)
+    (line,) = caplog.messages
+    assert line.startswith(f"optnas: warning: {tmp_path}/own.py:Own changes the lr of its groups")
