@@ -319,3 +319,12 @@ def test_a_line_that_replaces_is_the_only_one(tmp_path: Path) -> None:
     for epochs in (20, 100):
         held.replace("alone", {**line, "settings": {"epochs": epochs}})
     assert [line["settings"] for line in held.read("alone")] == [{"epochs": 100}]
+
+
+def test_a_measure_that_is_never_taken_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    at = {"measures.gap.at": [7, 9], "measures.sharpness.at": [1, 7]}
+    api.run(TINY | {"search.epochs": 1, "measures.sharpness.every": 0} | at, out=tmp_path / "run")
+    (line,) = [line for line in caplog.messages if "measures." in line]
+    assert line.startswith("optnas: warning: measures.gap.at=[7, 9]: none of these epochs")
