@@ -19,6 +19,7 @@ import torch
 from tiny import TINY
 
 import optnas
+from optnas.analysis.claims import Claim
 from optnas.report.declared import DeclaredStudy
 from optnas.search import showing
 from optnas.search.words import in_python
@@ -427,6 +428,16 @@ def declared(space: dict[str, Any], seeds: range) -> DeclaredStudy:
 
 
 @pytest.mark.thorough
+def eg_lowers_the_loss() -> Claim:
+    part = {
+        "name": "loss",
+        "response": {"column": "train_loss", "transform": "final"},
+        "contrast": [{"axis": "arch_optimizer.name", "plus": "EG", "minus": "Adam"}],
+        "direction": "less",
+    }
+    return Claim.model_validate({"id": "mine", "text": "it does", "source": "me", "parts": [part]})
+
+
 def test_a_study_from_a_dictionary_and_its_runs(tmp_path: Path) -> None:
     study = declared(cell(OWN), range(1))
     assert not (tmp_path / "mine").exists()
@@ -443,6 +454,8 @@ def test_a_study_from_a_dictionary_and_its_runs(tmp_path: Path) -> None:
     assert study.table()["id"].nunique() == 4
     compared = study.compare(responses=["train_loss"], to="figures")
     assert compared[["arm", "other", "n"]].to_numpy().tolist() == [["EG", "Adam", 2]]
+    (found,) = study.judge(claims=[eg_lowers_the_loss]).findings
+    assert (found.verdict, found.n) == ("inconclusive", 2)
     assert any("seeds" in remark for remark in compared.attrs["remarks"])
     assert (tmp_path / "figures" / "compare-train_loss.pdf").is_file()
     # What lies there is a study for everyone.
