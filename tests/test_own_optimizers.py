@@ -131,3 +131,10 @@ def test_a_rate_that_it_changes_itself_is_told(
     own_optimizer(tmp_path, "Own", lr=0.1)
     (line,) = caplog.messages
     assert line.startswith(f"optnas: warning: {tmp_path}/own.py:Own changes the lr of its groups")
+
+
+def test_a_constructor_over_named_parameters_is_told_of_names(tmp_path: Path) -> None:
+    named = "def Named(params, lr: float = 0.1):\n    return Own([p for _, p in params], lr)\n"
+    (tmp_path / "own.py").write_text(KEEPING.format(held="pass", changed="pass") + named)
+    with pytest.raises(UserError, match=r"too many values.*list of tensors.*`names`"):
+        own_optimizer(tmp_path, "Named", lr=0.1)

@@ -229,6 +229,18 @@ def test_none_is_no_value_where_another_counts(given: dict[str, Any], told: str)
     assert str(refused.value).startswith("settings: " + told.replace("%s", "leave it out for"))
 
 
+def test_numbers_of_other_packages_are_numbers() -> None:
+    plain = {"search.epochs": 2, "augmentation.flip": True, "arch_optimizer.betas": [0.5, 0.25]}
+    expected = optnas.settings_of(ONE | plain).hash
+    for other in (
+        {"search.epochs": np.array(2), "augmentation.flip": np.bool_(True)},
+        {"search.epochs": torch.tensor(2), "augmentation.flip": torch.tensor(True)},
+        {"arch_optimizer.betas": np.array([0.5, 0.25])},
+        {"arch_optimizer.betas": torch.tensor([0.5, 0.25], requires_grad=True)},
+    ):
+        assert optnas.settings_of(ONE | plain | other).hash == expected
+
+
 def test_none_stays_where_it_is_the_default() -> None:
     for given in ({"weight_optimizer.foreach": None}, {"data.folder": None}):
         assert optnas.settings_of(ONE | given).hash == optnas.settings_of(ONE).hash

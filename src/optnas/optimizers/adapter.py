@@ -14,6 +14,9 @@ from optnas.base.errors import UserError
 from optnas.optimizers.rehearsal import rehearse
 from optnas.optimizers.signatures import is_torchs
 
+# What the constructor of an optimizer that is not torch's may have expected otherwise.
+OF_LEAVES = " (it is handed a list of tensors; a parameter `names` takes their names)"
+
 
 def build(
     name: str,
@@ -47,11 +50,14 @@ def build(
     # Foreign code may refuse in any way.
     except Exception as error:
         key, value = _culprit(name, settings, parameters, names)
+        remedy = "change its value"
+        if key == "name":
+            remedy = f"change the values under {section}" + OF_LEAVES * (not is_torchs(name))
         raise UserError(
             f"{name} refuses its settings ({error})",
             key=f"{section}.{key}",
             value=value,
-            remedy=f"change the values under {section}" if key == "name" else "change its value",
+            remedy=remedy,
         ) from error
     if not is_torchs(name):
         try:
