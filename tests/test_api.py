@@ -112,8 +112,12 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "several runs where one is due": (
         lambda out: optnas.load([str(out)]),  # type: ignore[arg-type]
-        "arguments: folder = ['{out}']: the path of one folder is due here, and this is of type "
+        "arguments: out = ['{out}']: the path of one folder is due here, and this is of type "
         "list; give one, such as 'runs/a'",
+    ),
+    "no folder": (
+        lambda out: optnas.run({}, out=None),  # type: ignore[arg-type]
+        "arguments: out: the path of one folder is due here, and this is of type NoneType",
     ),
     "several outputs": (
         lambda out: optnas.train(out, out=[str(out)]),  # type: ignore[arg-type]

@@ -468,6 +468,29 @@ def test_missing_columns_name_the_command_that_supplies_them(true_world: pd.Data
     assert (finding.n, math.isnan(finding.p)) == (0, True)
 
 
+def test_what_is_named_by_its_file_has_a_name_of_its_own(true_world: pd.DataFrame) -> None:
+    own = true_world["arch_optimizer.name"].replace("SGD", "optnas-objects/SGD-1f38.py:SGD")
+    table, expected = true_world.assign(**{"arch_optimizer.name": own}), judged(true_world, "H3")
+    found = judged(table, "H3")
+    assert (found.verdict, found.n, found.effect) == (
+        expected.verdict,
+        expected.n,
+        expected.effect,
+    )
+    # Of two of one name neither is meant.
+    twice = own.where(table["search.seed"] > 2, own.replace(r"^opt.*", "./own.py:SGD", regex=True))
+    assert judged(table.assign(**{"arch_optimizer.name": twice}), "H3").n == 0
+
+
+def test_a_misspelt_column_is_told(true_world: pd.DataFrame) -> None:
+    claim = find_claim("H3")
+    response = claim.parts[0].response.model_copy(update={"column": "valid_acuracy"})
+    part = claim.parts[0].model_copy(update={"response": response})
+    finding = judged(true_world, claim.model_copy(update={"parts": (part,)}))
+    assert "valid_acuracy" in finding.reason
+    assert "did you mean valid_accuracy?" in finding.settle
+
+
 def test_missing_arms_are_named(true_world: pd.DataFrame) -> None:
     table = true_world[true_world["algorithm.name"] == "darts"]
     finding = judged(table, "H17")

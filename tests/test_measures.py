@@ -17,9 +17,10 @@ from optnas.base.errors import COMMAND_LINE, UserError
 from optnas.base.measurements import Measurements
 from optnas.base.records import RunFolder
 from optnas.base.toml import parse_override
-from optnas.measures.base import Cadence, Measure
+from optnas.measures.base import Cadence, Measure, Values
 from optnas.search import api, protocols
 from optnas.search.exam import Subject
+from optnas.search.observe import check_types
 
 NAMES = registry.names("measure")
 DOCUMENTS = Path(__file__).parent.parent / "docs"
@@ -319,3 +320,26 @@ def test_a_line_that_replaces_is_the_only_one(tmp_path: Path) -> None:
     for epochs in (20, 100):
         held.replace("alone", {**line, "settings": {"epochs": epochs}})
     assert [line["settings"] for line in held.read("alone")] == [{"epochs": 100}]
+
+
+def test_a_measure_that_is_never_taken_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    at = {"measures.gap.at": [7, 9], "measures.sharpness.at": [1, 7]}
+    api.run(TINY | {"search.epochs": 1, "measures.sharpness.every": 0} | at, out=tmp_path / "run")
+    (line,) = [line for line in caplog.messages if "measures." in line]
+    assert line.startswith("optnas: warning: measures.gap.at=[7, 9]: none of these epochs")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"v": 1.0}, "gave a dict, not optnas.Values"),
+        (None, "gave a NoneType, not optnas.Values"),
+        (Values({"v": 1.0}, {"a": [1, 2]}), "the array a is a list; give numpy.asarray"),  # type: ignore[dict-item]
+        (Values({"v": 1.0}, [1]), "arrays is a list; give a table"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_a_measure_hands_back_is_told(given: Any, told: str) -> None:
+    with pytest.raises(TypeError, match=f"^{told}"):
+        check_types(given)

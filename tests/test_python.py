@@ -20,6 +20,7 @@ import torch
 from tiny import TINY
 
 import optnas
+from optnas.analysis.claims import Claim
 from optnas.base.records import RunFolder
 from optnas.report.declared import DeclaredStudy
 from optnas.search import showing
@@ -198,6 +199,55 @@ def test_dotted_and_nested_keys_mix() -> None:
     for twice in ({"search.epochs": 4}, {"search.epochs.more": 4}, {"data": "digits"}):
         with pytest.raises(optnas.UserError, match="is given twice, or as a whole and in parts"):
             optnas.settings_of(mixed | {"search": {"epochs": 3}} | twice | {"data.name": "digits"})
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            {"weight_optimizer.lr": None},
+            "weight_optimizer.lr: is None; %s the 0.025 of protocol cpu",
+        ),
+        (
+            {"arch_optimizer": {"betas": None}},
+            "arch_optimizer.betas: is None; %s the [0.5, 0.999] of",
+        ),
+        (
+            {"weight_optimizer.schedule": None},
+            "weight_optimizer.schedule: is None; %s the table of",
+        ),
+        ({"supernet.cells": None}, "supernet.cells: is None; %s the 1 of protocol cpu"),
+        (
+            {"weight_optimizer": {"name": "RAdam", "lr": None}},
+            "weight_optimizer.lr: is None; %s the default 0.001",
+        ),
+        (
+            {"algorithm": {"name": "darts", "hypergradient": None}},
+            "algorithm.hypergradient: is None; %s the default first-order",
+        ),
+    ],
+)
+def test_none_is_no_value_where_another_counts(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(optnas.UserError) as refused:
+        optnas.settings_of({key: ONE[key] for key in ONE if key not in given} | given)
+    assert str(refused.value).startswith("settings: " + told.replace("%s", "leave it out for"))
+
+
+def test_numbers_of_other_packages_are_numbers() -> None:
+    plain = {"search.epochs": 2, "augmentation.flip": True, "arch_optimizer.betas": [0.5, 0.25]}
+    expected = optnas.settings_of(ONE | plain).hash
+    for other in (
+        {"search.epochs": np.array(2), "augmentation.flip": np.bool_(True)},
+        {"search.epochs": torch.tensor(2), "augmentation.flip": torch.tensor(True)},
+        {"arch_optimizer.betas": np.array([0.5, 0.25])},
+        {"arch_optimizer.betas": torch.tensor([0.5, 0.25], requires_grad=True)},
+    ):
+        assert optnas.settings_of(ONE | plain | other).hash == expected
+
+
+def test_none_stays_where_it_is_the_default() -> None:
+    for given in ({"weight_optimizer.foreach": None}, {"data.folder": None}):
+        assert optnas.settings_of(ONE | given).hash == optnas.settings_of(ONE).hash
 
 
 def test_another_component_of_a_run_is_laid_over_its_file() -> None:
@@ -394,6 +444,16 @@ def declared(space: dict[str, Any], seeds: range) -> DeclaredStudy:
 
 
 @pytest.mark.thorough
+def eg_lowers_the_loss() -> Claim:
+    part = {
+        "name": "loss",
+        "response": {"column": "train_loss", "transform": "final"},
+        "contrast": [{"axis": "arch_optimizer.name", "plus": "EG", "minus": "Adam"}],
+        "direction": "less",
+    }
+    return Claim.model_validate({"id": "mine", "text": "it does", "source": "me", "parts": [part]})
+
+
 def test_a_study_from_a_dictionary_and_its_runs(tmp_path: Path) -> None:
     study = declared(cell(OWN), range(1))
     assert not (tmp_path / "mine").exists()
@@ -410,6 +470,8 @@ def test_a_study_from_a_dictionary_and_its_runs(tmp_path: Path) -> None:
     assert study.table()["id"].nunique() == 4
     compared = study.compare(responses=["train_loss"], to="figures")
     assert compared[["arm", "other", "n"]].to_numpy().tolist() == [["EG", "Adam", 2]]
+    (found,) = study.judge(claims=[eg_lowers_the_loss]).findings
+    assert (found.verdict, found.n) == ("inconclusive", 2)
     assert any("seeds" in remark for remark in compared.attrs["remarks"])
     assert (tmp_path / "figures" / "compare-train_loss.pdf").is_file()
     # What lies there is a study for everyone.

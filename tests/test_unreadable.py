@@ -315,7 +315,7 @@ data.name | ["a"] | data.name = ['a']: must be text
 algorithm | 5 | algorithm = 5
 algorithm.name | {} | algorithm.name: must be text
 algorithm.hypergradient | 5 | edited after the run was started
-weight_optimizer.lr | nan | weight_optimizer.lr = nan: must be text or a finite number
+weight_optimizer.lr | nan | weight_optimizer.lr = nan: must be a finite number
 weight_optimizer.lr | 2026-11-29 | weight_optimizer.lr = 2026-11-29: must be text or a finite
 search.seed | "0" | search.seed = '0': must be a whole number
 search.seed | 0.5 | search.seed = 0.5: must be a whole number

@@ -7,6 +7,7 @@ every setting by its dotted key, and every recorded or measured number.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -17,11 +18,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from optnas.analysis.alike import MEASURE, SETTINGS, label_of, unlike
-from optnas.analysis.claims.columns import Column, column_of, quantity_in
+from optnas.analysis.claims.columns import NAMES, Column, column_of, quantity_in
 from optnas.analysis.claims.declare import EFFECTIVE_RATE, Cell, Condition, Response
 from optnas.analysis.estimates import Floats
 from optnas.analysis.transforms import Epochs, respond
-from optnas.base.columns import OF_MEASURES, UNITS, symbol
+from optnas.base.columns import OF_MEASURES, UNITS, quantity_of, symbol
 from optnas.base.errors import UserError, did_you_mean
 from optnas.search.settings.model import NOT_IDENTITY, PLACES, Settings
 
@@ -90,6 +91,10 @@ class Runs:
             told = f"name {' or '.join(others)}, which these runs have, or {found.supplied_by}"
             return found._replace(supplied_by=told) if others else found
         label = label_of(found.name, self.table.columns)
+        if label is None and found.name not in self.table and quantity_of(found.name) is None:
+            words = [*NAMES, *self._below("")]
+            near = difflib.get_close_matches(found.name, words, n=1, cutoff=0.8)
+            return found._replace(supplied_by=f"did you mean {near[0]}?") if near else found
         if label is None or found.name in OF_MEASURES:
             return found
         start = f"{MEASURE}{label}."
@@ -202,6 +207,22 @@ def _element(value: Any) -> str:
     return json.dumps(value) if isinstance(value, str) else plain(value) or "null"
 
 
+def addressed(name: str, known: Iterable[str]) -> str:
+    """The address of what is called by its own name, where one alone of those known ends in it.
+
+    Args:
+        name: a value, such as the name of a class.
+        known: values, such as ``optnas-objects/EG-1f3870be274f.py:EG``.
+
+    Example:
+        >>> addressed("EG", ["Adam", "./own.py:EG"])
+        './own.py:EG'
+    """
+    there = set(known)
+    found = [each for each in there if name and each.endswith(f":{name}")]
+    return found[0] if name not in there and len(found) == 1 else name
+
+
 def setting_columns(settings: pd.DataFrame) -> list[str]:
     """The columns of a table that are settings able to move its numbers."""
     return [
@@ -246,7 +267,7 @@ class Selection:
                     remedy=did_you_mean(column, self._keys),
                 )
         for column, keys in self._keys.items():
-            held = plain(hold[column]) if column in hold else None
+            held = addressed(plain(hold[column]), keys) if column in hold else None
             if held is not None or len(set(keys[allowed])) > 1:
                 self._find_base(column, keys, held)
         if EFFECTIVE_RATE in runs.settings:
@@ -306,7 +327,7 @@ class Selection:
 
     def _meets(self, column: str, condition: Condition) -> Mask:
         if not isinstance(condition, Mapping):
-            return np.asarray(self._keys[column] == plain(condition))
+            return np.asarray(self._keys[column] == addressed(plain(condition), self._keys[column]))
         numbers = pd.to_numeric(self.runs.settings[column], errors="coerce").to_numpy(float)
         mask = ~np.isnan(numbers)
         for kind, bound in condition.items():

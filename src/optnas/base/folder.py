@@ -34,8 +34,12 @@ TRAINING = "training.toml"  # the settings of a stand-alone training in its fold
 Place = str | os.PathLike[str]  # a folder is one too
 
 
-def folder_path(given: Place) -> Path:
+def folder_path(given: Place, key: str = "folder") -> Path:
     """The path of one folder.
+
+    Args:
+        given: what was handed over.
+        key: the argument that it is, for the error.
 
     Raises:
         UserError: it is something else, such as a list of paths.
@@ -45,7 +49,7 @@ def folder_path(given: Place) -> Path:
     raise UserError(
         f"the path of one folder is due here, and this is of type {type(given).__name__}",
         where="arguments",
-        key="folder",
+        key=key,
         value=given,
         remedy="give one, such as 'runs/a', and call again for each further one",
     )

@@ -237,7 +237,8 @@ def complete(
         None (TOML has none), and defaults that no file could hold.
 
     Raises:
-        UserError: a setting is unknown, missing or of the wrong type.
+        UserError: a setting is unknown, missing or of the wrong type, or None where that is not
+            its default.
     """
     settings = {name: each for name, each in component.settings.items() if name not in fixed}
     for name, value in given.items():
@@ -257,6 +258,9 @@ def complete(
     for name, setting in settings.items():
         key, part, default = f"{section}.{name}", part_of(setting.hint), setting.default
         value = default if given.get(name) is None else given[name]
+        if name in given and given[name] is None and default not in (None, EMPTY):
+            instead = f"the default {default}" if is_plain(default) else "its default"
+            raise UserError("is None", key=key, remedy=f"leave it out for {instead}")
         if value is EMPTY:
             raise UserError(
                 f"{component.label} needs "

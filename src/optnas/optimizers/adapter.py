@@ -14,6 +14,9 @@ from optnas.base.errors import UserError
 from optnas.optimizers.rehearsal import rehearse
 from optnas.optimizers.signatures import is_torchs
 
+# What the constructor of an optimizer that is not torch's may have expected otherwise.
+OF_LEAVES = " (it is handed a list of tensors; a parameter `names` takes their names)"
+
 
 def build(
     name: str,
@@ -47,11 +50,14 @@ def build(
     # Foreign code may refuse in any way.
     except Exception as error:
         key, value = _culprit(name, settings, parameters, names)
+        remedy = "change its value"
+        if key == "name":
+            remedy = f"change the values under {section}" + OF_LEAVES * (not is_torchs(name))
         raise UserError(
             f"{name} refuses its settings ({error})",
             key=f"{section}.{key}",
             value=value,
-            remedy=f"change the values under {section}" if key == "name" else "change its value",
+            remedy=remedy,
         ) from error
     if not is_torchs(name):
         try:
@@ -73,7 +79,8 @@ def construct(
         names: their names.
 
     Raises:
-        UserError: what the factory returns is no optimizer.
+        UserError: what the factory returns is no optimizer, or its groups have rates of their own
+            and ``lr`` is not positive.
     """
     factory = getattr(torch.optim, name) if is_torchs(name) else registry.find("optimizer", name)
     asked = inspect.signature(factory).parameters
@@ -89,7 +96,36 @@ def construct(
             value=name,
             remedy="name an optimizer, or a function that returns one",
         )
+    if "lr" in settings:
+        share_rates(optimizer, settings["lr"])
     return optimizer
+
+
+def share_rates(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Let groups that begin at different rates keep their ratio, whatever the schedule does.
+
+    Where all begin at one rate, that is the section's: a schedule sets it as it is.
+
+    Args:
+        optimizer: as it was made.
+        lr: of its section, or of the table it is made from.
+
+    Raises:
+        UserError: the rate is not positive, so that nothing is a share of it.
+    """
+    rates = [float(group["lr"]) for group in optimizer.param_groups if "lr" in group]
+    if len(set(rates)) < 2 or any("lr_share" in group for group in optimizer.param_groups):
+        return
+    if lr <= 0:
+        raise UserError(
+            "must be positive, as the groups' own rates are scheduled in proportion to it",
+            key="lr",
+            value=lr,
+            remedy="raise it",
+        )
+    for group in optimizer.param_groups:
+        if "lr" in group:
+            group["lr_share"] = float(group["lr"]) / lr
 
 
 def _culprit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import pickle
 import re
 from collections.abc import Callable, Sequence
@@ -11,18 +12,24 @@ import torch
 from torch import Tensor
 
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_terminal
+from optnas.optimizers.attributes import unlike
 from optnas.optimizers.reloading import load_state
 from optnas.optimizers.stepping import take_step, to_evaluation_point, to_training_point
 
 Optimizer = torch.optim.Optimizer
 Make = Callable[[Sequence[Tensor]], Optimizer]
 STEPS = 2
+NEEDS = "docs/optimizers/needs.md"
+
+log = logging.getLogger(__name__)
 
 
 def rehearse(name: str, make: Make, leaves: Sequence[Tensor]) -> None:
     """Two steps on copies of the leaves, a checkpoint, and a third step with and without it.
 
     The loss is half the squared norm of the leaves, so that the gradient of a leaf is the leaf.
+    Of a rate that the steps change themselves a warning says what becomes of it.
 
     Args:
         name: the optimizer's name, for error messages.
@@ -33,7 +40,7 @@ def rehearse(name: str, make: Make, leaves: Sequence[Tensor]) -> None:
         UserError: the optimizer cannot take a step, draws global random numbers, or does not keep
             what later steps depend on in its state.
     """
-    reason, remedy, cause = _weakness(make, leaves)
+    reason, remedy, cause = _weakness(name, make, leaves)
     if reason is not None:
         raise UserError(reason, key="name", value=name, remedy=remedy) from cause
 
@@ -41,13 +48,13 @@ def rehearse(name: str, make: Make, leaves: Sequence[Tensor]) -> None:
 Weakness = tuple[str | None, str | None, Exception | None]
 
 
-def _weakness(make: Make, leaves: Sequence[Tensor]) -> Weakness:
+def _weakness(name: str, make: Make, leaves: Sequence[Tensor]) -> Weakness:
     """Why the optimizer cannot serve, what to do, and the exception that told, or three None."""
     # Whatever is drawn here, the caller's generator stays where it is.
     with torch.random.fork_rng(devices=[]):
         before = torch.get_rng_state()
         try:
-            resumes = _resumes(make, leaves)
+            resumes, lost = _resumes(name, make, leaves)
         except pickle.PickleError as error:
             held = re.search(r"GLOBAL (\S+)", str(error))
             reason = f"its state holds a {held[1] if held else 'thing'}, which no checkpoint does"
@@ -55,20 +62,31 @@ def _weakness(make: Make, leaves: Sequence[Tensor]) -> Weakness:
         # Foreign code may fail in any way.
         except Exception as error:
             reason = f"a step fails ({type(error).__name__}: {str(error)[:160]})"
-            return reason, "choose another, or declare what it needs: see docs/optimizers.md", error
+            return reason, f"choose another, or declare what it needs: see {NEEDS}", error
         if not torch.equal(before, torch.get_rng_state()):
             reason = "it draws from torch's global generator: a resumed run would differ"
             return reason, "choose another, or give it a generator of its own", None
     if not resumes:
         reason = "its state_dict() leaves out what its steps depend on: a resumed run would differ"
         return reason, "choose another, or keep it in self.state or param_groups", None
+    if lost:
+        told = f"`{lost}` changed in the steps and is in no checkpoint: a resumed run would differ"
+        return told, "keep it in self.state or param_groups", None
     return None, None, None
 
 
-def _resumes(make: Make, leaves: Sequence[Tensor]) -> bool:
+def _resumes(name: str, make: Make, leaves: Sequence[Tensor]) -> tuple[bool, str | None]:
+    """Whether the third step is the same from a checkpoint, and an attribute that is not."""
     copies = _copies(leaves)
     optimizer = make(copies)
+    before = _rates(optimizer)
     _advance(optimizer, copies, STEPS)
+    if _rates(optimizer) != before:
+        log.warning(
+            "optnas: warning: %s changes the lr of its groups itself, and each epoch begins at the "
+            "schedule's again: keep such a factor beside lr",
+            for_terminal(name),
+        )
     buffer = io.BytesIO()
     torch.save(optimizer.state_dict(), buffer)
     buffer.seek(0)
@@ -77,7 +95,11 @@ def _resumes(make: Make, leaves: Sequence[Tensor]) -> bool:
     load_state(again, torch.load(buffer, weights_only=True))
     _advance(optimizer, copies, 1)
     _advance(again, again_copies, 1)
-    return all(map(torch.equal, copies, again_copies))
+    return all(map(torch.equal, copies, again_copies)), unlike(optimizer, again)
+
+
+def _rates(optimizer: Optimizer) -> list[float]:
+    return [float(group["lr"]) for group in optimizer.param_groups if "lr" in group]
 
 
 def _advance(optimizer: Optimizer, leaves: Sequence[Tensor], steps: int) -> None:

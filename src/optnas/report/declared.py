@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,11 @@ from optnas.search.words import speaking, told
 if TYPE_CHECKING:
     import pandas as pd
 
+    from optnas.analysis.claims.read import Claimed
     from optnas.report.run import Run
     from optnas.study.alone import Trained
     from optnas.study.declare import Study
+    from optnas.study.judging import Ledger
 
 log = logging.getLogger(__name__)
 FILE = "study.toml"
@@ -252,6 +254,21 @@ class DeclaredStudy:
         from optnas.report.build import report
 
         return report(self._written(), self.out, to, **self._read(options))
+
+    @speaking
+    def judge(self, claims: Iterable[Claimed] | None = None, **options: Any) -> Ledger:
+        """Judge claims by the runs.
+
+        Args:
+            claims: names, files, folders, functions or claims as they are; default: the ledger.
+            **options: as of `optnas.study.judge`.
+
+        Returns:
+            What the runs say, ``findings`` one per claim and learning-rate arm.
+        """
+        from optnas.study.judging import judge
+
+        return judge(self._written(), self.out, claims, **self._read(options))
 
     def _read(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Options of what reads the study's file again, with the data folder it was made with."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from optnas.base.errors import UserError
-from optnas.base.folder import Place
+from optnas.base.folder import Place, folder_path
 from optnas.base.measurements import Line
 from optnas.base.records import FINISHED, Record, RunFolder
 from optnas.base.toml import nest, require_table
@@ -58,7 +58,7 @@ def run(
         >>> run({"data.name": "digits", "search.epochs": 1}, out="runs/a")  # doctest: +SKIP
         {'status': 'done', ...}
     """
-    folder = RunFolder(out)  # first: code that the settings name may go elsewhere
+    folder = RunFolder(folder_path(out, "out"))  # first: code that the settings name may go elsewhere
     complete = settings_of(settings, config=config, where=where)
     with (
         told(where),
@@ -92,7 +92,7 @@ def resume(
     Raises:
         UserError: there is no run, its files do not fit together, or another process has it.
     """
-    folder = RunFolder(out)
+    folder = RunFolder(folder_path(out, "out"))
     with told(where), named(settings or {}, where) as plain:
         given = nest(plain, where)
         complete = reread(folder.read_config(), folder.config, given)
@@ -145,7 +145,7 @@ def measure(
     from optnas.search.observe import Wanted, measure_run
     from optnas.search.settings.check import check_measures
 
-    folder = RunFolder(out)
+    folder = RunFolder(folder_path(out, "out"))
     require_table(measures, MEASURES, "gap={}")
     for label, given in measures.items():
         require_table(given, f"{MEASURES}[{label!r}]", "name=NAME")
@@ -199,7 +199,7 @@ def load(out: Place) -> pd.DataFrame:
     """
     import pandas as pd
 
-    folder = RunFolder(out)
+    folder = RunFolder(folder_path(out, "out"))
     config = folder.read_config()
     check_format(config, folder.config)
     table = pd.json_normalize(folder.read_epochs())

@@ -21,7 +21,7 @@ from optnas.search.session import Session
 from optnas.search.settings.model import Settings
 from optnas.search.state import SearchState, build_state
 from optnas.search.trackers.guard import Guarded, tracker_of
-from optnas.search.turns import forget, tell_idle, watched
+from optnas.search.turns import forget, tell_idle, tell_untaken, watched
 
 OnEpoch = Callable[[Record], None]
 Result = dict[str, Any]  # the content of result.json
@@ -57,6 +57,7 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
         session = Session(state)
         if state.epoch < FIRST_EPOCH:
             tell_idle(state)
+            tell_untaken(state)
         environment = describe_environment(settings.run, state.alpha_EO.device)
         folder.start(environment, state.records, state.epoch)
         tracker.start(settings)

@@ -92,6 +92,9 @@ def _plain(value: Any, key: str, where: object, new: list[Path]) -> Any:
             return float(value)
         case os.PathLike():
             return os.fspath(value)
+    # Arrays, tensors and numpy's truth values, without loading either package.
+    if type(value).__module__.partition(".")[0] in ("numpy", "torch") and hasattr(value, "tolist"):
+        return _plain(value.tolist(), key, where, new)
     return _name_of(value, key, where, new)
 
 

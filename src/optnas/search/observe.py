@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from optnas.algorithms.bilevel import Bilevel
 from optnas.base import registry
 from optnas.base.errors import UserError
@@ -217,6 +219,7 @@ def put(folder: RunFolder, label: str, taken: Taken) -> Line:
 
 
 def _checked(measure: Measure, values: Values) -> tuple[dict[str, Any], Arrays]:
+    check_types(values)
     declared, given = set(measure.quantities), set(values.numbers)
     if declared != given:
         raise ValueError(f"declares {sorted(declared - given)}, gave {sorted(given - declared)}")
@@ -231,6 +234,25 @@ def _checked(measure: Measure, values: Values) -> tuple[dict[str, Any], Arrays]:
         found["reason"] = f"not a finite number: {', '.join(lost)}"
     units = {name: quantity.unit for name, quantity in measure.quantities.items()}
     return found | {"values": numbers, "units": units}, values.arrays
+
+
+def check_types(values: Values) -> None:
+    """Refuse what a measure of one's own may hand back by mistake.
+
+    Args:
+        values: what it handed back.
+
+    Raises:
+        TypeError: it is no `Values`, or an array in it is none.
+    """
+    if not isinstance(values, Values):
+        raise TypeError(f"gave a {type(values).__name__}, not optnas.Values({{NAME: NUMBER}})")
+    if not isinstance(values.arrays, Mapping):
+        raise TypeError(f"arrays is a {type(values.arrays).__name__}; give a table of them by name")
+    for name, array in values.arrays.items():
+        if not isinstance(array, (np.ndarray, np.generic)):
+            kind = type(array).__name__
+            raise TypeError(f"the array {name} is a {kind}; give numpy.asarray(...) of it")
 
 
 def _finite(value: Any, name: str, lost: list[str]) -> Any:

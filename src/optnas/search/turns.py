@@ -12,6 +12,7 @@ import time
 
 from optnas.algorithms.base import Turn
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_terminal
 from optnas.base.records import FIRST_EPOCH, RunFolder
 from optnas.search.checkpoints import restore, save
 from optnas.search.observe import keeps
@@ -36,6 +37,24 @@ def tell_idle(state: SearchState) -> None:
             epochs,
             watch.first,
         )
+
+
+def tell_untaken(state: SearchState) -> None:
+    """Say at the start of a search which measures it never takes: none of their epochs comes.
+
+    Args:
+        state: before anything is trained.
+    """
+    epochs = state.settings.search.epochs
+    for label, section in state.settings.measures.items():
+        if section.at and not section.cadence.count(epochs):
+            log.warning(
+                "optnas: warning: measures.%s.at=%s: none of these epochs is one of the %d of this "
+                'search, and the measure is never taken; write "end" for the last',
+                label,
+                for_terminal(str(section.at)),
+                epochs,
+            )
 
 
 def watched(state: SearchState, folder: RunFolder) -> Turn | None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from optnas.analysis.claims.declare import NAMES, Cell, Value, label
-from optnas.analysis.runs import Selection, plain
+from optnas.analysis.runs import Selection, addressed, plain
 from optnas.base import registry
 from optnas.base.errors import did_you_mean
 from optnas.optimizers.signatures import is_torchs
@@ -59,7 +59,11 @@ def missing_runs(cells: Sequence[Cell], selection: Selection, named: set[str]) -
     for cell in cells:
         for column, value in cell.items():
             values = sorted(set(selection.values(column)) - {""})
-            if not values or isinstance(value, Mapping) or plain(value) in values:
+            if (
+                not values
+                or isinstance(value, Mapping)
+                or addressed(plain(value), values) in values
+            ):
                 continue
             rest = f" and {len(values) - FEW} more" if len(values) > FEW else ""
             there = f"these runs have {column} = {', '.join(values[:FEW])}{rest}"
@@ -84,7 +88,7 @@ def unknown_setting(
     if column in known or any(
         f"{column}.".startswith(f"{key.removesuffix('name')}")
         and not isinstance(value, Mapping)
-        and plain(value) not in selection.values(key)
+        and addressed(plain(value), selection.values(key)) not in selection.values(key)
         for key, value in (cell or {}).items()
         if key.endswith(".name") and key in known
     ):

@@ -102,11 +102,12 @@ def check_values(document: Mapping[str, Any], prefix: str = "") -> None:
         for each in value if isinstance(value, (list, tuple)) else [value]:
             number = isinstance(each, (int, float)) and math.isfinite(each)
             if not (number or each is None or isinstance(each, str)):
+                infinite = isinstance(each, float)
                 raise UserError(
-                    "must be text or a finite number",
+                    f"must be {'' if infinite else 'text or '}a finite number",
                     key=f"{prefix}{key}",
                     value=value,
-                    remedy="write a finite number, or text in quotes",
+                    remedy="write a finite number" + ("" if infinite else ", or text in quotes"),
                 )
             if isinstance(each, str) and not _is_text(each):
                 raise UserError(

@@ -24,7 +24,7 @@ from optnas.base.errors import COMMAND_LINE, Origins, UserError, did_you_mean, o
 from optnas.base.escapes import for_shell
 from optnas.base.refusals import keys_called
 from optnas.base.schema import Component
-from optnas.base.toml import nest
+from optnas.base.toml import inline_toml, nest
 from optnas.measures.base import FORMER_SECTIONS
 from optnas.optimizers import signatures
 from optnas.optimizers.introduced import KINDS
@@ -307,11 +307,45 @@ def _merge(layers: Sequence[Layer], default: object) -> tuple[dict[str, Any], Or
                 merged[section] = copy.deepcopy(own[0]) if own else {}
                 origins.forget(section)
                 origins.note(section, merged[section], layers[0].where)
+            _refuse_none(section, keys, merged.get(section, {}), origins, layer.where)
             origins.note(section, keys, layer.where)
             _update(merged.setdefault(section, {}), keys)
     # Where data lie is said by whoever starts the program, unless a file says it.
     origins.written.setdefault("data.folder", COMMAND_LINE)
     return merged, origins
+
+
+def _refuse_none(
+    section: str, keys: Mapping[str, Any], held: Any, origins: Origins, where: object
+) -> None:
+    """A None over a value of a lower layer would leave neither the value nor a choice.
+
+    Where None is the setting's own default it is a choice, and stays.
+
+    Raises:
+        UserError: there is such a None; it is told of the layer that has it.
+    """
+    below = held if isinstance(held, Mapping) else {}
+    for name, value in keys.items():
+        key, former = f"{section}.{name}", below.get(name)
+        if isinstance(value, Mapping):
+            _refuse_none(key, value, former, origins, where)
+        elif value is None and former is not None and not _may_be_none(section, name, keys, below):
+            place = origins.place(UserError("", key=key)).where
+            said = "table" if isinstance(former, Mapping) else inline_toml(former)
+            remedy = f"leave it out for the {said} of {place}"
+            raise UserError("is None", where=where, key=key, remedy=remedy)
+
+
+def _may_be_none(section: str, name: str, keys: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
+    if section == "data" and name in PLACES:  # where data lie is said by the program then
+        return True
+    component = keys.get("name", held.get("name"))
+    if section in COMPONENTS and isinstance(component, str):
+        with contextlib.suppress(UserError):
+            setting = _described(section, component).settings.get(name)
+            return setting is not None and setting.default is None
+    return False
 
 
 def _described(section: str, name: str) -> Component:
