@@ -58,7 +58,8 @@ def run(
         >>> run({"data.name": "digits", "search.epochs": 1}, out="runs/a")  # doctest: +SKIP
         {'status': 'done', ...}
     """
-    folder = RunFolder(folder_path(out, "out"))  # first: code that the settings name may go elsewhere
+    # First, as code that the settings name may leave the folder.
+    folder = RunFolder(folder_path(out, "out"))
     complete = settings_of(settings, config=config, where=where)
     with (
         told(where),

@@ -3,16 +3,53 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from optnas.spaces.base import Space
+from optnas.spaces.wiring import Edge, Wiring
 
 # What an operation of this name is, wherever it comes from: the field that holds its index.
 MEANS = {"none": "none", "skip_connect": "skip"}
 
 
-def check_sound(space: Space) -> None:
+class Parts(Protocol):
+    """What is looked at of an `optnas.spaces.base.Space`: that file imports this one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def edges(self) -> tuple[Edge, ...]: ...
+
+    @property
+    def wirings(self) -> tuple[Wiring, ...]: ...
+
+    @property
+    def columns(self) -> tuple[tuple[int, ...], ...]: ...
+
+    @property
+    def operations(self) -> tuple[str, ...]: ...
+
+    @property
+    def operation_count(self) -> int: ...
+
+    @property
+    def none(self) -> int | None: ...
+
+    @property
+    def skip(self) -> int | None: ...
+
+    @property
+    def weighted(self) -> tuple[int, ...]: ...
+
+    @property
+    def keeps_some(self) -> bool: ...
+
+    @property
+    def own(self) -> Mapping[str, Callable[[], Any]]: ...
+
+
+def check_sound(space: Parts) -> None:
     """Refuse a space whose parts contradict each other.
 
     Args:
@@ -35,7 +72,7 @@ def check_sound(space: Space) -> None:
         raise ValueError(f"{name} leaves edges out and has no operation that outputs zero")
 
 
-def _check_operations(space: Space) -> None:
+def _check_operations(space: Parts) -> None:
     names = space.operations
     twice = sorted({each for each in names if names.count(each) > 1})
     if twice:
