@@ -12,7 +12,7 @@ from optnas.spaces.wiring import Edge, Wiring
 MEANS = {"none": "none", "skip_connect": "skip"}
 
 
-class Parts(Protocol):
+class _Parts(Protocol):
     """What is looked at of an `optnas.spaces.base.Space`: that file imports this one."""
 
     @property
@@ -49,7 +49,7 @@ class Parts(Protocol):
     def own(self) -> Mapping[str, Callable[[], Any]]: ...
 
 
-def check_sound(space: Parts) -> None:
+def check_sound(space: _Parts) -> None:
     """Refuse a space whose parts contradict each other.
 
     Args:
@@ -72,7 +72,7 @@ def check_sound(space: Parts) -> None:
         raise ValueError(f"{name} leaves edges out and has no operation that outputs zero")
 
 
-def _check_operations(space: Parts) -> None:
+def _check_operations(space: _Parts) -> None:
     names = space.operations
     twice = sorted({each for each in names if names.count(each) > 1})
     if twice:
