@@ -134,7 +134,10 @@ def test_classes_functions_and_instances_run_as_their_source_says() -> None:
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "a lambda": (lambda: lambda: None, "a lambda has no source of its own; write it as def"),
-    "an instance": (lambda: torch.Generator(), "nothing says how an instance of Generator was made"),
+    "an instance": (
+        lambda: torch.Generator(),
+        "nothing says how an instance of Generator was made",
+    ),
     "built in": (lambda: torch.softmax, "it is built in and has no source"),
     "no source": (
         lambda: types.FunctionType(compile("1", "<nowhere>", "exec"), {"__name__": "__main__"}),
