@@ -46,15 +46,20 @@ def by_run(runs: Sequence[RunFolder]) -> pd.DataFrame:
     """
     frame = table_of(runs)
     epochs = frame[frame["epoch"] > 0]
-    quarter = np.ceil(4 * epochs["epoch"] / epochs.groupby("id")["epoch"].transform("max"))
     percentile = epochs["percentile.cifar10"]
-    means = percentile.groupby([epochs["id"], quarter.astype(int)]).mean().unstack()
+    means = by_quarter(epochs, percentile)
     means["all"] = percentile.groupby(epochs["id"]).mean()
     last = epochs.groupby("id").last()
     arms = last.reindex(columns=[SEED, ALGORITHM, WEIGHT, ARCH, MOMENTUM])
     arms["skips"], arms["accuracy"] = last["skips"], last["benchmark.cifar10"]
     arms["percentile"] = last["percentile.cifar10"]
     return pd.concat([arms, means], axis=1)
+
+
+def by_quarter(epochs: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
+    """A row per run of the means of its epochs' values, a column per quarter of epochs 1 to E."""
+    quarter = np.ceil(4 * epochs["epoch"] / epochs.groupby("id")["epoch"].transform("max"))
+    return values.groupby([epochs["id"], quarter.astype(int)]).mean().unstack()
 
 
 def at_pairs(runs: pd.DataFrame, algorithm: str) -> pd.DataFrame:
@@ -185,6 +190,4 @@ def _unconnected(results: Results) -> pd.DataFrame:
     space = build_space({"name": "nas-bench-201"})
     frame = results.frame[results.frame["epoch"] > 0]
     known = {each: is_connected(space.parse(each)) for each in frame["architecture"].unique()}
-    quarter = np.ceil(4 * frame["epoch"] / frame.groupby("id")["epoch"].transform("max"))
-    lost = ~frame["architecture"].map(known).astype(bool)
-    return lost.groupby([frame["id"], quarter.astype(int)]).mean().unstack()
+    return by_quarter(frame, ~frame["architecture"].map(known).astype(bool))
