@@ -108,7 +108,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "several studies where one is due": (
         lambda out: study.table(None, [out.parent]),  # type: ignore[arg-type]
-        "arguments: folder = [",
+        "arguments: out = [",
     ),
     "several runs where one is due": (
         lambda out: optnas.load([str(out)]),  # type: ignore[arg-type]
@@ -121,7 +121,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "several outputs": (
         lambda out: optnas.train(out, out=[str(out)]),  # type: ignore[arg-type]
-        "arguments: folder = ['{out}']: the path of one folder is due here",
+        "arguments: out = ['{out}']: the path of one folder is due here",
     ),
     "no path among runs": (
         lambda out: optnas.plot_runs([out, 5], "x.png"),  # type: ignore[list-item]

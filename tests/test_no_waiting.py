@@ -138,6 +138,7 @@ def on_the_device(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> S
     """A state without values."""
     monkeypatch.setattr(state_module, "pick_device", lambda name: torch.device(DEVICE))
     monkeypatch.setattr(state_module, "shared_images", lambda train, valid: "")
+    monkeypatch.setattr(state_module, "unbalanced", lambda half, classes, name: "")
     monkeypatch.setattr(adapter, "rehearse", lambda name, make, parameters: None)
     return build_state(tiny_settings(**{**SMALLEST, **changes}))
 

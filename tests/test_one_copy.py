@@ -21,7 +21,7 @@ from tiny import tiny_settings
 
 from optnas import UserError
 from optnas.base import registry
-from optnas.data.images import Images, shared_images
+from optnas.data.images import Images, shared_images, unbalanced
 from optnas.data.sets import cifar, imagenet16_120, layouts
 from optnas.search.state import build_state
 
@@ -265,3 +265,17 @@ def test_a_resolution_that_cannot_be_halved_twice_is_refused(resolution: int) ->
     with pytest.raises(UserError, match="take sides that are multiples of 4") as raised:
         tiny_settings(data__resolution=resolution)
     assert raised.value.key == "data.resolution"
+
+
+def test_what_guessing_is_worth_is_told_where_a_class_is_most_of_a_half() -> None:
+    def told(*counts: int) -> str:
+        labels_N = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        images_NCHW = torch.zeros(len(labels_N), 1, 2, 2, dtype=torch.uint8)
+        of_half = Images(images_NCHW, labels_N, torch.zeros(1), torch.ones(1))
+        return unbalanced(of_half, len(counts), "validation")
+
+    assert (
+        told(70, 20, 10)
+        == "; guessing the largest class is right for 70.0 % of the validation images"
+    )
+    assert told(50, 25, 25) == told(20, 5, 0) == ""

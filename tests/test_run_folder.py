@@ -261,6 +261,32 @@ def test_a_run_is_repeatable_and_touches_no_global_generator(done: Path, tmp_pat
     assert timeless(again) == timeless(done)
 
 
+DRAWS = """
+import random
+
+from optnas import register
+
+
+@register("relaxation", "draws")
+def draws():
+    def relax(alpha_EO, progress):
+        return (alpha_EO + 0.01 * random.random()).softmax(-1)
+
+    return relax
+"""
+
+
+def test_a_search_whose_part_draws_from_a_global_generator_tells_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither the seed nor the checkpoint holds such numbers: bits are no longer promised."""
+    (tmp_path / "draws.py").write_text(DRAWS)
+    part = f"{tmp_path / 'draws.py'}:draws"
+    search(tmp_path / "run", algorithm={"name": "composed", "relaxation": part})
+    (told,) = [line for line in caplog.messages if "generator" in line]
+    assert "drew from the global generator of python in epoch 1: the same seed gives" in told
+
+
 def test_a_run_repeats_from_its_own_config(done: Path, tmp_path: Path) -> None:
     api.run(out=tmp_path / "again", config=done / "config.toml")
     assert (tmp_path / "again/config.toml").read_text() == (done / "config.toml").read_text()

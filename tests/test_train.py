@@ -401,7 +401,10 @@ def test_the_interval_of_seeds(
 ) -> None:
     rest = {"valid": None, "train_loss": 2.3}
     lines = [{"seed": seed, "test": each, **rest} for seed, each in enumerate(accuracies)]
-    result = summary(lines) | {"data": {"name": "digits", "test": 50}, "tables": []}
+    result = summary(lines) | {
+        "data": {"name": "digits", "note": "scikit-learn digits", "test": 50},
+        "tables": [],
+    }
     print_trained(result, tmp_path)
     assert f"test accuracy on 50 images of digits: {told}\n" in capsys.readouterr().out
 

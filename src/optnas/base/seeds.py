@@ -32,7 +32,10 @@ of a search's steps are made for a whole epoch at once, in the order of the step
 from __future__ import annotations
 
 import hashlib
+import random
+from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -57,3 +60,50 @@ def named_generator(seed: int, name: str) -> torch.Generator:
     """
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))
+
+
+def global_states() -> dict[str, Any]:
+    """Where the generators that the whole process shares stand, by whose they are.
+
+    Returns:
+        States of torch (the CPU's, and each GPU's once one is in use), numpy and Python.
+    """
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return {
+        "torch": [torch.get_rng_state(), *gpus],
+        "numpy": np.random.get_state(),
+        "python": random.getstate(),
+    }
+
+
+def set_global_states(states: dict[str, Any]) -> None:
+    """Put the generators of the whole process where they stood.
+
+    Args:
+        states: as `global_states` returned them.
+    """
+    cpu, *gpus = states["torch"]
+    torch.set_rng_state(cpu)
+    if gpus:
+        torch.cuda.set_rng_state_all(gpus)
+    np.random.set_state(states["numpy"])
+    random.setstate(states["python"])
+
+
+def moved_since(states: dict[str, Any]) -> str | None:
+    """Whose generator of the whole process has been drawn from, or seeded, in the meantime.
+
+    Args:
+        states: as `global_states` returned them.
+
+    Returns:
+        ``torch``, ``numpy`` or ``python``, the first of them, or None.
+    """
+    now = global_states()
+    same = {
+        # A GPU that came into use meanwhile has no state from before.
+        "torch": all(map(torch.equal, states["torch"], now["torch"])),
+        "numpy": all(map(np.array_equal, states["numpy"], now["numpy"])),
+        "python": states["python"] == now["python"],
+    }
+    return next((name for name, is_same in same.items() if not is_same), None)

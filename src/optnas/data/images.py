@@ -202,3 +202,22 @@ def shared_images(train: Images, valid: Images) -> str:
     count = counts["validation"]
     images = f"image{'s stand' if count > 1 else ' stands'}"
     return f"; {count} validation {images} in the training half too" if count else ""
+
+
+def unbalanced(half: Images, classes: int, name: str) -> str:
+    """Tell what guessing is worth where an accuracy may be taken for more than that.
+
+    Args:
+        half: images that an accuracy is measured on.
+        classes: of the data set.
+        name: of the half, such as ``validation``.
+
+    Returns:
+        A clause for a note. Empty where the largest class has at most twice an equal share, and for
+        fewer than ten images per class, among which it easily has more.
+    """
+    size, largest = len(half), int(half.labels_N.bincount().max())
+    if size < 10 * classes or largest * classes <= 2 * size:
+        return ""
+    share = 100 * largest / size
+    return f"; guessing the largest class is right for {share:.1f} % of the {name} images"

@@ -101,7 +101,7 @@ def report(
     judged = choose_claims(claims)
     for each in figures:
         registry.find("figure", each, key="--figure")
-    loaded, folders = opened(study, folder_path(out), data, numbers_version)
+    loaded, folders = opened(study, folder_path(out, "out"), data, numbers_version)
     entries = inventory(loaded, folders)
     paged = chosen(entries, runs, NEWEST)
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)
@@ -138,7 +138,7 @@ def report(
     text = _render(
         study=loaded,
         study_text=STUDIES.text_of(study),
-        command=study_command(study, folder_path(out)),
+        command=study_command(study, folder_path(out, "out")),
         report_command=f"optnas study report {for_shell(study)} --out {for_shell(out)}"
         + "".join(f" --hold {for_shell(f'{key}={value}')}" for key, value in (hold or {}).items())
         + "".join(f" --response {for_shell(each)}" for each in responses),

@@ -45,7 +45,7 @@ class DeclaredStudy:
         from optnas.search.objects import named
         from optnas.study.declare import STUDIES, load_study, study_of
 
-        self._out = Kept(folder_path(out))
+        self._out = Kept(folder_path(out, "out"))
         require_table(settings or {}, "settings")
         self._settings = dict(settings or {})
         data = self._settings.get("data.folder")
@@ -228,7 +228,7 @@ class DeclaredStudy:
         found = compare(self._written(), self.out, by, responses, **self._read(options))
         if to is not None:
             table, within = options.get("benchmark"), options.get("within", ())
-            write_comparison(found, folder_path(to), by, responses, table, within)
+            write_comparison(found, folder_path(to, "to"), by, responses, table, within)
         rows, remarks = [], []
         for each in map(as_plain, found):
             about = {"response": each["response"], "unit": each["unit_of_difference"]}

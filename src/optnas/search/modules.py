@@ -62,7 +62,7 @@ def network(
     given |= {"image_channels": image_channels}
     asked = {key: size for key, size in given.items() if size is not None}
     if not isinstance(what, SupportsIndex):
-        path = folder_path(what)
+        path = folder_path(what, "what")
         if path.suffix == SUFFIX:
             more = {} if seed is None else {"seed": seed}
             return _as_asked(_of_file(path), path, space, asked | more)

@@ -9,6 +9,7 @@ session.measure()["valid_accuracy"]
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -19,6 +20,7 @@ from optnas.base.errors import UserError
 from optnas.base.folder import Place
 from optnas.base.measurements import Line
 from optnas.base.records import Record, RunFolder
+from optnas.base.seeds import global_states, moved_since
 from optnas.measures.evaluation import Score
 from optnas.measures.snapshot import Snapshot
 from optnas.optimizers.adapter import set_learning_rate
@@ -35,6 +37,8 @@ from optnas.search.steps import (
     select,
     weight_step,
 )
+
+log = logging.getLogger("optnas")
 
 UNTRAINED = ("train_loss", "train_accuracy", "weight_lr", "arch_lr")
 
@@ -80,6 +84,7 @@ class Session:
         self._recorded = recorded(state.settings)
         self._snapshot: Snapshot | None = None
         self._taken: dict[str, Taken] = {}
+        self._told_of_draws = False
 
     @property
     def progress(self) -> Progress:
@@ -114,6 +119,7 @@ class Session:
                 value=state.settings.search.epochs,
                 remedy="begin a search of more: its learning rates fall to the end of these",
             )
+        before = global_states()
         rates = self.begin_epoch()
         if state.epoch == 0:
             return dict.fromkeys(UNTRAINED)
@@ -129,8 +135,22 @@ class Session:
         moved = [to_evaluation_point(o) for o in (state.weight_optimizer, state.arch_optimizer)]
         if any(moved):
             state.keep(recalibrated_statistics(state, self.progress))
+        self._tell_of_draws(moved_since(before))
         train_loss = finite("train loss", float(loss_sum) / size)
         return {"train_loss": train_loss, "train_accuracy": 100.0 * int(correct) / size, **rates}
+
+    def _tell_of_draws(self, whose: str | None) -> None:
+        """Say once that training depends on numbers that neither seed nor checkpoint holds."""
+        if whose is None or self._told_of_draws:
+            return
+        self._told_of_draws = True
+        log.warning(
+            "optnas: warning: something drew from the global generator of %s in epoch %d: the same "
+            "seed gives another search, and a resumed run goes another way; `optnas exam FILE` "
+            "says whether it was a component of yours",
+            whose,
+            self.state.epoch,
+        )
 
     def begin_epoch(self) -> Record:
         """Go on to the next epoch: learning rates by the schedules, optimizers at their points.

@@ -20,7 +20,7 @@ from optnas.base.records import NOTHING_WRITTEN, Written
 from optnas.base.seeds import named_generator
 from optnas.data.augmentation import Augmentation
 from optnas.data.batches import CyclingBatches
-from optnas.data.images import Images, load_images, shared_images, split_indices
+from optnas.data.images import Images, load_images, shared_images, split_indices, unbalanced
 from optnas.data.sets.base import Dataset
 from optnas.data.splits import read_split
 from optnas.optimizers.adapter import build
@@ -291,7 +291,9 @@ def build_state(settings: Settings | Mapping[str, Any]) -> SearchState:
         needs=needs,
         passes=CyclingBatches(len(valid), settings.search.batch_size, generators["valid-order"]),
         table=load_table(settings.benchmark.table, folder=settings.data.place("folder")),
-        note=_note(settings, dataset) + shared_images(train, valid),
+        note=_note(settings, dataset)
+        + shared_images(train, valid)
+        + unbalanced(valid, dataset.classes, "validation"),
         path_lengths=torch.zeros(2, dtype=torch.float64, device=device),
         memory={} if algorithm.start is None else on_device(device, algorithm.start()),
     )

@@ -114,9 +114,9 @@ def compare(
         UserError: the study, a record, an axis or a response is wrong, or no run has a record yet.
     """
     if study is None:
-        loaded, folders = gathered(folder_path(out), numbers_version)
+        loaded, folders = gathered(folder_path(out, "out"), numbers_version)
     else:
-        loaded, folders = opened(study, folder_path(out), data, numbers_version)
+        loaded, folders = opened(study, folder_path(out, "out"), data, numbers_version)
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)
     answering = answering_table(table, data_folder(data))
     noise = noise_words(answering) if answering else {}

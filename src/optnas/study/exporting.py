@@ -54,9 +54,9 @@ def export(
             numbers than the run, no finished run was measured under one of the labels, or the
             folder cannot be written or holds the runs.
     """
-    loaded, runs = opened(study, folder_path(out), data)
-    there = locate(loaded.runs.values(), folder_path(to))
-    _check_apart(folder_path(out), folder_path(to), (runs, there))
+    loaded, runs = opened(study, folder_path(out, "out"), data)
+    there = locate(loaded.runs.values(), folder_path(to, "to"))
+    _check_apart(folder_path(out, "out"), folder_path(to, "to"), (runs, there))
     finished = {}
     for name, run in runs.items():
         result = run.read_result() if run.config.exists() else None

@@ -86,9 +86,9 @@ def judge(
     chosen = choose_claims(claims)
     arms: list[RateArm] = []
     if study is None:
-        runs = runs_of(None, folder_path(out), numbers_version=numbers_version)
+        runs = runs_of(None, folder_path(out, "out"), numbers_version=numbers_version)
     else:
-        loaded, folders = opened(study, folder_path(out), data, numbers_version)
+        loaded, folders = opened(study, folder_path(out, "out"), data, numbers_version)
         runs, arms = list(folders.values()), declared_arms(loaded)
     given = [sweep] if isinstance(sweep, (str, Path)) else sweep or []
     places = [Path(each) for each in given]

@@ -96,9 +96,9 @@ def tabulated(
 ) -> tuple[pd.DataFrame, list[RunFolder]]:
     """The table of `table`, and the runs that were read for it; arguments as there."""
     if study is None:
-        runs = runs_of(None, folder_path(out), numbers_version=numbers_version)
+        runs = runs_of(None, folder_path(out, "out"), numbers_version=numbers_version)
         return table_of(runs, data=data, **chosen), runs
-    loaded, folders = opened(study, folder_path(out), data, numbers_version)
+    loaded, folders = opened(study, folder_path(out, "out"), data, numbers_version)
     runs = list(folders.values())
     return with_arms(table_of(runs, data=data, **chosen), loaded, folders), runs
 

@@ -83,7 +83,7 @@ def tune(
             value=", ".join(studies),
             remedy="name one sweep, or that of w and then that of alpha",
         )
-    loaded = [opened(each, folder_path(out), data, numbers_version) for each in studies]
+    loaded = [opened(each, folder_path(out, "out"), data, numbers_version) for each in studies]
     tables = [_sweep(*each) for each in loaded]
     declared = [study for study, _ in loaded]
     names = tuple(study.name for study in declared)

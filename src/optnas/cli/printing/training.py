@@ -79,6 +79,7 @@ def printer() -> tuple[OnStart, OnEpoch]:
 def print_trained(result: Mapping[str, Any], out: Path) -> None:
     """Accuracies with their interval, and what tables say of the cell on the same data set."""
     name = result["data"]["name"]
+    say(f"data: {result['data']['note']}")
     for part, of_part in result["accuracy"].items():
         say(f"{_told(result, part)}: {_accuracy(of_part, result['seeds'])}")
     if result["judged_on"] == "valid":

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from optnas.base import registry
+from optnas.base.seeds import global_states, moved_since, set_global_states
 from optnas.search.settings.layers import default_space
 from optnas.spaces import Space
 
@@ -124,38 +125,21 @@ def repeated(compute: Callable[[], Any]) -> Any:
     Raises:
         FailedError: a global generator moved, or the second value is another.
     """
-    values = []
-    with _global_generators_kept():
+    values, kept = [], global_states()
+    try:
         for seed in (1, 99):
             torch.manual_seed(seed)
             np.random.seed(seed)
             random.seed(seed)
-            before = _global_states()
+            before = global_states()
             values.append(compute())
-            moved = difference(before, _global_states(), "the global generator of")
-            demand(moved is None, f"moves {str(moved).replace('of.', 'of ').split('[')[0]}")
+            moved = moved_since(before)
+            demand(moved is None, f"moves the global generator of {moved}")
+    finally:
+        set_global_states(kept)
     differs = difference(values[0], values[1])
     demand(differs is None, f"gives another {differs} the second time, at another global seed")
     return values[0]
-
-
-def _global_states() -> dict[str, Any]:
-    return {
-        "torch": torch.get_rng_state(),
-        "numpy": np.random.get_state(),
-        "python": random.getstate(),
-    }
-
-
-@contextlib.contextmanager
-def _global_generators_kept() -> Iterator[None]:
-    states = _global_states()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(states["torch"])
-        np.random.set_state(states["numpy"])
-        random.setstate(states["python"])
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ from optnas.base.folder import TRAINING, Place, folder_path
 from optnas.base.json import dump_json
 from optnas.base.records import RunFolder
 from optnas.base.toml import dump_toml, parse_toml, read_text
+from optnas.data.images import unbalanced
 from optnas.measures.intervals import mean_interval
 from optnas.search.checkpoints import compare, read_content, write_content
 from optnas.search.environment import describe_environment, exactly
@@ -108,7 +109,7 @@ def train(
         >>> train("runs/a", {"training.epochs": 5}, out="runs/a-alone")  # doctest: +SKIP
         {'status': 'done', ...}
     """
-    folder = folder_path(out)
+    folder = folder_path(out, "out")
     with named(settings or {}, where) as plain:
         planned = plan(what, plain, protocol=protocol, space=space, where=where)
     return carry_out(
@@ -168,7 +169,7 @@ def carry_out(
             "status": "done",
             "architecture": cell.string,
             "connected": is_connected(cell),
-            "data": {"name": data.name, "note": parts.dataset.note, **sizes_of(parts)},
+            "data": {"name": data.name, "note": _note(parts), **sizes_of(parts)},
             **summary([finished[seed] for seed in seeds]),
             "tables": tables_say(cell, data.name, data_folder(data.place("folder"))),
             **identity,
@@ -176,6 +177,13 @@ def carry_out(
         }
         write_text(folder / RESULT, dump_json(result, indent=1) + "\n")
     return result
+
+
+def _note(parts: Parts) -> str:
+    """Of the data, and what guessing is worth on the part that counts."""
+    name, judged = ("validation", parts.valid) if parts.test is None else ("test", parts.test)
+    told = "" if judged is None else unbalanced(judged, parts.dataset.classes, name)
+    return parts.dataset.note + told
 
 
 def _begun_with(folder: Path) -> dict[str, Any] | None:
