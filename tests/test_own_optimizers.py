@@ -11,6 +11,7 @@ from test_optimizers import make_leaves
 from tiny import assert_same, fingerprint, tiny_settings, trained
 
 from optnas.base.errors import UserError
+from optnas.base.seeds import global_states, moved_since
 from optnas.optimizers.adapter import build, set_learning_rate
 from optnas.search.checkpoints import restore, save
 from optnas.search.session import Session
@@ -131,6 +132,37 @@ def test_a_rate_that_it_changes_itself_is_told(
     own_optimizer(tmp_path, "Own", lr=0.1)
     (line,) = caplog.messages
     assert line.startswith(f"optnas: warning: {tmp_path}/own.py:Own changes the lr of its groups")
+
+
+DRAWING = """
+import random
+import numpy as np
+import torch
+
+class Draws(torch.optim.SGD):
+    def __init__(self, params, lr: float = 0.01):
+        super().__init__(params, lr)
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad += {drawn}
+        return super().step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("drawn", "whose"),
+    [("torch.rand(1)", "torch"), ("np.random.rand()", "numpy"), ("random.random()", "python")],
+)
+def test_what_it_draws_must_not_be_from_a_global_generator(
+    drawn: str, whose: str, tmp_path: Path
+) -> None:
+    (tmp_path / "own.py").write_text(DRAWING.format(drawn=drawn))
+    before = global_states()
+    with pytest.raises(UserError, match=f"it draws from {whose}'s global generator"):
+        own_optimizer(tmp_path, "Draws")
+    assert moved_since(before) is None
 
 
 def test_a_constructor_over_named_parameters_is_told_of_names(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from optnas.base.errors import UserError
 from optnas.base.escapes import for_terminal
+from optnas.base.seeds import global_states, moved_since, set_global_states
 from optnas.optimizers.attributes import unlike
 from optnas.optimizers.reloading import load_state
 from optnas.optimizers.stepping import take_step, to_evaluation_point, to_training_point
@@ -50,22 +51,24 @@ Weakness = tuple[str | None, str | None, Exception | None]
 
 def _weakness(name: str, make: Make, leaves: Sequence[Tensor]) -> Weakness:
     """Why the optimizer cannot serve, what to do, and the exception that told, or three None."""
-    # Whatever is drawn here, the caller's generator stays where it is.
-    with torch.random.fork_rng(devices=[]):
-        before = torch.get_rng_state()
-        try:
-            resumes, lost = _resumes(name, make, leaves)
-        except pickle.PickleError as error:
-            held = re.search(r"GLOBAL (\S+)", str(error))
-            reason = f"its state holds a {held[1] if held else 'thing'}, which no checkpoint does"
-            return reason, "keep tensors, numbers and strings in its state", error
-        # Foreign code may fail in any way.
-        except Exception as error:
-            reason = f"a step fails ({type(error).__name__}: {str(error)[:160]})"
-            return reason, f"choose another, or declare what it needs: see {NEEDS}", error
-        if not torch.equal(before, torch.get_rng_state()):
-            reason = "it draws from torch's global generator: a resumed run would differ"
-            return reason, "choose another, or give it a generator of its own", None
+    before = global_states()
+    try:
+        resumes, lost = _resumes(name, make, leaves)
+        drawn = moved_since(before)
+    except pickle.PickleError as error:
+        held = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"its state holds a {held[1] if held else 'thing'}, which no checkpoint does"
+        return reason, "keep tensors, numbers and strings in its state", error
+    # Foreign code may fail in any way.
+    except Exception as error:
+        reason = f"a step fails ({type(error).__name__}: {str(error)[:160]})"
+        return reason, f"choose another, or declare what it needs: see {NEEDS}", error
+    finally:
+        # Whatever was drawn, the caller's generators stay where they are.
+        set_global_states(before)
+    if drawn is not None:
+        reason = f"it draws from {drawn}'s global generator: a resumed run would differ"
+        return reason, "choose another, or give it a generator of its own", None
     if not resumes:
         reason = "its state_dict() leaves out what its steps depend on: a resumed run would differ"
         return reason, "choose another, or keep it in self.state or param_groups", None
