@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -421,6 +422,34 @@ def test_resume(stopped: Path, done: Path, tmp_path: Path) -> None:
     before = snapshot(run)
     api.resume(run)
     assert snapshot(run) == before
+
+
+@pytest.mark.parametrize(
+    ("key", "was", "told"),
+    [
+        ("processor", "a slide rule", r"another processor .+ \(was a slide rule\)"),
+        ("gpu", "an H200", r"another gpu none \(was an H200\)"),
+        ("threads", 2, r"another threads 1 \(was 2\)"),
+        ("torch", "1.0", r"another torch \S+ \(was 1\.0\)"),
+    ],
+)
+def test_what_goes_on_elsewhere_says_that_bits_differ(
+    key: str,
+    was: Any,
+    told: str,
+    stopped: Path,
+    done: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = copied(stopped, tmp_path / "run")
+    (start,) = json.loads((run / "environment.json").read_text())
+    (start["packages"] if key == "torch" else start)[key] = was
+    (run / "environment.json").write_text(json.dumps([start]))
+    api.resume(run)
+    (warning,) = caplog.messages
+    assert re.search(rf"goes on after epoch 1 with {told}: the rest is right", warning)
+    assert timeless(run) == timeless(done)
 
 
 @pytest.mark.parametrize("spoiled", ["torn", "later", "no checkpoint", "only config"])

@@ -89,6 +89,24 @@ def test_killed_in_any_epoch_and_resumed_equals_uninterrupted(tmp_path: Path) ->
         optnas.train(CELL, {**SMALL, "training": {"epochs": 4}}, out=cut)
 
 
+@pytest.mark.thorough
+def test_a_training_that_goes_on_elsewhere_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stop(at: Epoch) -> None:
+        if at.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        optnas.train(CELL, SMALL, out=tmp_path / "cut", on_epoch=stop)
+    place = tmp_path / "cut/environment.json"
+    (start,) = json.loads(place.read_text())
+    place.write_text(json.dumps([start | {"processor": "a slide rule"}]))
+    optnas.train(CELL, SMALL, out=tmp_path / "cut")
+    (told,) = [each for each in caplog.messages if "goes on" in each]
+    assert "goes on with seed 0 after epoch 2 with another processor" in told
+
+
 @pytest.mark.slow
 def test_killed_at_any_moment_no_more_than_an_epoch_is_lost(tmp_path: Path) -> None:
     words = ["train", CELL, "data.name=digits", "data.train_size=400", "data.valid_size=64"]

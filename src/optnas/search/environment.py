@@ -5,19 +5,23 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib.metadata
+import logging
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_terminal
 from optnas.search.settings.model import MOST_THREADS, RunSection, Settings
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger("optnas")
 
 PACKAGES = ("optnas", "torch", "numpy", "pyarrow", "pillow", "analog-nasbench")
 
@@ -65,6 +69,35 @@ def processor() -> str:
                 model = line.partition(":")[2].strip()
                 break
     return f"{model}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def tell_elsewhere(
+    starts: Sequence[Mapping[str, Any]], now: Mapping[str, Any], stands: str
+) -> None:
+    """Say that what goes on here no longer ends in the bits of an uninterrupted run.
+
+    Args:
+        starts: the earlier ones, the latest last.
+        now: this one, as of `describe_environment`.
+        stands: where it goes on, such as ``after epoch 5``.
+    """
+    if not starts:
+        return
+    before, told = starts[-1], []
+    for key in ("processor", "gpu", "threads"):
+        # A record that another version or an export made need not say it.
+        if key in before and before[key] != now[key]:
+            told.append(f"{key} {now[key] or 'none'} (was {before[key] or 'none'})")
+    versions, was = now["packages"]["torch"], before.get("packages", {}).get("torch")
+    if was is not None and was != versions:
+        told.append(f"torch {versions} (was {was})")
+    if told:
+        log.warning(
+            "optnas: warning: goes on %s with another %s: the rest is right, and not bit for bit "
+            "that of an uninterrupted run",
+            stands,
+            for_terminal("; ".join(told)),
+        )
 
 
 def computing(settings: Settings) -> AbstractContextManager[None]:

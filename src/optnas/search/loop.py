@@ -15,7 +15,7 @@ from optnas.base.records import FIRST_EPOCH, Record, RunFolder
 from optnas.search.checkpoints import restore, save
 from optnas.search.describe import DivergedError
 from optnas.search.driver import driven
-from optnas.search.environment import computing, describe_environment
+from optnas.search.environment import computing, describe_environment, tell_elsewhere
 from optnas.search.observe import keeps
 from optnas.search.session import Session
 from optnas.search.settings.model import Settings
@@ -59,6 +59,8 @@ def run(settings: Settings, folder: RunFolder, on_epoch: OnEpoch = lambda record
             tell_idle(state)
             tell_untaken(state)
         environment = describe_environment(settings.run, state.alpha_EO.device)
+        if state.epoch >= FIRST_EPOCH:
+            tell_elsewhere(folder.read_starts(), environment, f"after epoch {state.epoch}")
         folder.start(environment, state.records, state.epoch)
         tracker.start(settings)
 

@@ -30,7 +30,7 @@ from optnas.base.toml import dump_toml, parse_toml, read_text
 from optnas.data.images import unbalanced
 from optnas.measures.intervals import mean_interval
 from optnas.search.checkpoints import compare, read_content, write_content
-from optnas.search.environment import describe_environment, exactly
+from optnas.search.environment import describe_environment, exactly, tell_elsewhere
 from optnas.search.objects import named
 from optnas.search.settings.model import RunSection
 from optnas.search.standalone.found import DEFAULT_PROTOCOL, Found, Plan, plan
@@ -153,7 +153,15 @@ def carry_out(
             training = Training(complete, parts, cell, missing[0])
             # What it refuses, nothing is left of.
             run = RunSection(threads=threads, device=device)
-            _note_start(folder, document, describe_environment(run, picked))
+            environment = describe_environment(run, picked)
+            stands = _stands_at(folder, missing[0], identity["hash"])
+            if stands:
+                tell_elsewhere(
+                    RunFolder(folder).read_starts(),
+                    environment,
+                    f"with seed {missing[0]} after epoch {stands}",
+                )
+            _note_start(folder, document, environment)
         on_start(found, complete, sizes_of(parts))
         for seed in missing:
             training = training or Training(complete, parts, cell, seed)
