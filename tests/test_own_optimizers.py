@@ -165,6 +165,24 @@ def test_what_it_draws_must_not_be_from_a_global_generator(
     assert moved_since(before) is None
 
 
+HALVING = """
+import torch
+
+class Halves(torch.optim.SGD):
+    def __init__(self, params, lr: float = 0.01):
+        super().__init__(params, lr / 2)
+"""
+
+
+def test_a_rate_that_it_begins_with_itself_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "own.py").write_text(HALVING)
+    own_optimizer(tmp_path, "Halves", lr=0.02)
+    (told,) = caplog.messages
+    assert "Halves makes of lr = 0.02 a rate of 0.01, and each epoch sets the schedule's" in told
+
+
 def test_a_constructor_over_named_parameters_is_told_of_names(tmp_path: Path) -> None:
     named = "def Named(params, lr: float = 0.1):\n    return Own([p for _, p in params], lr)\n"
     (tmp_path / "own.py").write_text(KEEPING.format(held="pass", changed="pass") + named)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,8 +12,11 @@ from torch import Tensor
 
 from optnas.base import registry
 from optnas.base.errors import UserError
+from optnas.base.escapes import for_terminal
 from optnas.optimizers.rehearsal import rehearse
 from optnas.optimizers.signatures import is_torchs
+
+log = logging.getLogger("optnas")
 
 # What the constructor of an optimizer that is not torch's may have expected otherwise.
 OF_LEAVES = " (it is handed a list of tensors; a parameter `names` takes their names)"
@@ -60,11 +64,27 @@ def build(
             remedy=remedy,
         ) from error
     if not is_torchs(name):
+        _tell_of_its_rate(name, optimizer, settings)
         try:
             rehearse(name, make, parameters)
         except UserError as error:
             raise error.below(section) from error
     return optimizer
+
+
+def _tell_of_its_rate(
+    name: str, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]
+) -> None:
+    """Say that a rate which the optimizer gives all its groups itself does not come to be."""
+    rates = {float(group["lr"]) for group in optimizer.param_groups if "lr" in group}
+    if len(rates) == 1 and "lr" in settings and rates != {float(settings["lr"])}:
+        log.warning(
+            "optnas: warning: %s makes of lr = %g a rate of %g, and each epoch sets the "
+            "schedule's, which begins at lr: set lr to the rate that is meant",
+            for_terminal(name),
+            settings["lr"],
+            *rates,
+        )
 
 
 def construct(
