@@ -113,9 +113,9 @@ def test_with_none_and_equal_alphas_no_entry_would_ever_have_a_gradient() -> Non
 
 
 @pytest.mark.parametrize("space_name", SPACES)
-def test_the_cell_by_alpha_is_the_one_that_is_trained(space_name: str) -> None:
+def test_the_trained_edges_are_those_of_the_operation_weights(space_name: str) -> None:
     space = build_space({"name": space_name})
-    algorithm = built("nasp", space, edges="alpha")
+    algorithm = built("nasp", space, edges="trained")
     for seed in range(5):
         alpha_EO = drawn_alpha(algorithm, space, seed).clamp(0, 1)
         cell = derived(algorithm, alpha_EO, NOW, space)
@@ -134,10 +134,10 @@ def test_the_softmax_may_keep_another_edge_than_the_one_that_is_trained() -> Non
     space = build_space({"name": "darts-s3"})
     alpha_EO = torch.zeros(28, 3, dtype=torch.float64)
     alpha_EO[2:5] = torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.9, 0.0], [0.0, 0.0, 0.8]])
-    cells = {edges: built("nasp", space, edges=edges) for edges in ("softmax", "alpha")}
-    assert derived(cells["alpha"], alpha_EO, NOW, space)[2:5] == [1, 1, 0]
-    assert derived(cells["softmax"], alpha_EO, NOW, space)[2:5] == [0, 1, 2]
-    trained_EO = cells["softmax"].relax(alpha_EO, NOW)
+    cells = {edges: built("nasp", space, edges=edges) for edges in ("published", "trained")}
+    assert derived(cells["trained"], alpha_EO, NOW, space)[2:5] == [1, 1, 0]
+    assert derived(cells["published"], alpha_EO, NOW, space)[2:5] == [0, 1, 2]
+    trained_EO = cells["published"].relax(alpha_EO, NOW)
     assert trained_EO[2:5].sum(-1).tolist() == [1, 1, 0]
 
 
@@ -233,7 +233,7 @@ def test_a_space_without_weights_has_no_penalty() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"edges": "sigmoid"}, r"algorithm\.edges = 'sigmoid': .*use one of: alpha, softmax"),
+        ({"edges": "sigmoid"}, r"algorithm\.edges = 'sigmoid': .*use one of: published, trained"),
         ({"complexity_weight": -0.5}, r"algorithm\.complexity_weight = -0\.5: .*use 0\.0 or more"),
         ({"complexity": 1.0}, r"algorithm\.complexity = 1\.0: .*complexity_weight"),
     ],

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 else:
     torch = lazy("torch")
 
-Edges = Literal["softmax", "alpha"]
+Edges = Literal["published", "trained"]
 # Channels at which the published table counts the weights of operations.
 CHANNELS = 12
 
@@ -143,7 +143,7 @@ def complexity(
     year=2020,
 )
 def nasp(
-    edges: Edges = "softmax",
+    edges: Edges = "published",
     complexity_weight: NotNegative = 0.0,
     hypergradient: HypergradientName = "first-order",
     *,
@@ -158,8 +158,8 @@ def nasp(
     R is that of `complexity`. Alpha starts at 1/2 everywhere.
 
     Args:
-        edges: what ranks edges where derived cells keep some of those into a node: the softmax of
-            alpha, as the published code prints its cell, or alpha, as it trains it.
+        edges: of the run's cell, where derived cells keep some of those into a node: those of the
+            largest softmax of alpha, or of the largest alpha, which are the trained ones.
         complexity_weight: eta, in nats.
         hypergradient: the gradient of L_val.
         space: the search space; the program supplies it.
@@ -178,7 +178,7 @@ def nasp(
             (space.edge_count, space.operation_count), 0.5, dtype=torch.float64
         ),
         project=lambda alpha_EO: alpha_EO.clamp(0, 1),
-        strength=None if edges == "softmax" else lambda alpha_EO, progress: alpha_EO,
+        strength=None if edges == "published" else lambda alpha_EO, progress: alpha_EO,
     )
 
 
