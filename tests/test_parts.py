@@ -406,6 +406,10 @@ def test_warmup_rises_to_the_initial_rate_then_follows_the_rest(name: str) -> No
         ({"name": "fair-darts", "threshold": 3.0}, r"algorithm\.threshold = 3\.0: a gate is"),
         ({"name": "pc-darts", "warmup": 1.0}, r"algorithm\.warmup = 1\.0: is out of range"),
         ({"name": "drnas", "kl": -1.0}, r"algorithm\.kl = -1\.0: is not negative"),
+        (
+            {"name": "nasp", "complexity_weight": -1.0},
+            r"algorithm\.complexity_weight = -1\.0: is",
+        ),
     ],
 )
 def test_what_an_algorithm_refuses_is_refused_with_the_settings(

@@ -117,6 +117,8 @@ class Twin:
         gates: weight of the zero-one loss of sigmoid gates, None for a softmax.
         floor: of operation weights on the simplex, which are then what is held here as alpha, and
             are multiplied by exponentiated gradients; None for a softmax.
+        discrete: weight of the penalty on parameters, of cells that are one-hot in alpha, which
+            stays in [0, 1]; None for a softmax.
         harmony: weight of the alignment of cells in the last epoch.
         uphill: length of a step uphill, from whose end alpha descends; 0 if there is none.
         at_alpha: whether the second derivative of that is taken before the step.
@@ -141,6 +143,7 @@ class Twin:
         single_level: bool = False,
         gates: float | None = None,
         floor: float | None = None,
+        discrete: float | None = None,
         harmony: float = 0.0,
         uphill: float = 0.0,
         at_alpha: bool = False,
@@ -166,6 +169,9 @@ class Twin:
         self.floor = floor
         if floor is not None:
             self.alpha_EO = torch.full((6, 5), 0.2, dtype=torch.float64)
+        self.discrete, self.at_bounds = discrete, 0
+        if discrete is not None:
+            self.alpha_EO = torch.full((6, 5), 0.5, dtype=torch.float64)
         self.optimizer = weights(self.net.parameters())
         self.single_level = single_level
         self.uphill, self.at_alpha = uphill, at_alpha
@@ -194,6 +200,9 @@ class Twin:
     def relaxed(self, alpha_EO: Tensor) -> Tensor:
         if self.floor is not None:
             return alpha_EO
+        if self.discrete is not None:
+            one_hot_EO = F.one_hot(1 + alpha_EO[:, 1:].argmax(-1), 5).double()
+            return alpha_EO + (one_hot_EO - alpha_EO).detach()
         if self.gates is not None:
             return 1 / (1 + torch.exp(-alpha_EO))
         if not self.sampled:
@@ -209,6 +218,10 @@ class Twin:
 
     def penalised(self, loss: Tensor, alpha_EO: Tensor) -> Tensor:
         """With the penalty on alpha."""
+        if self.discrete is not None:
+            # Of 144 weights of a 1x1 convolution of 12 channels, and 1296 of a 3x3 one.
+            A_EO = self.relaxed(alpha_EO)
+            return loss + self.discrete * (0.1 * A_EO[:, 2] ** 2 + 0.9 * A_EO[:, 3] ** 2).sum()
         if self.gates is not None:
             return loss - self.gates * F.mse_loss(
                 alpha_EO.sigmoid(), torch.full((6, 5), 0.5).double()
@@ -318,8 +331,11 @@ class Twin:
         else:
             self.first_EO = 0.9 * self.first_EO + g_EO
             move_EO = ARCH_LR * self.first_EO
-        self.alpha_EO = self.alpha_EO - move_EO
-        self.count(move_EO)
+        before_EO, self.alpha_EO = self.alpha_EO, self.alpha_EO - move_EO
+        if self.discrete is not None:
+            self.alpha_EO = self.alpha_EO.clamp(0, 1)
+            self.at_bounds += int(((self.alpha_EO == 0) | (self.alpha_EO == 1)).sum())
+        self.count(self.alpha_EO - before_EO)
 
     def count(self, move_EO: Tensor) -> None:
         self.path += float(move_EO.square().sum().sqrt())
@@ -419,6 +435,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "fair-darts": ({"algorithm": {"name": "fair-darts"}}, {"gates": 10.0}),
     # The floor is reached in the second step.
     "gaea": ({"algorithm": {"name": "gaea", "floor": 0.2}} | PLAIN_ON_ALPHA, {"floor": 0.2}),
+    "nasp": ({"algorithm": {"name": "nasp"}}, {"discrete": 0.0}),
+    "nasp, complexity": (
+        {"algorithm": {"name": "nasp", "complexity_weight": 0.3}},
+        {"discrete": 0.3},
+    ),
     "lambda-darts": (
         {"algorithm": {"name": "lambda-darts", "derivative": "exact"}},
         {"harmony": 0.25},
@@ -445,7 +466,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 # The unrolled hypergradient, of SGD, beside each relaxation and beside a perturbation.
 SAMPLED = ("gdas", "snas", "drnas")
-for name in ("darts", "sdarts-rs", "darts-minus", "beta-darts", "fair-darts", "gaea", *SAMPLED):
+SOFT = ("darts", "sdarts-rs", "darts-minus", "beta-darts", "fair-darts", "gaea")
+for name in (*SOFT, "nasp", *SAMPLED):
     for derivative in ("exact", "finite-difference"):
         part = {"name": "unrolled", "derivative": derivative}
         own = CASES[name][0]
@@ -497,6 +519,7 @@ def test_three_iterations_equal_the_twins(case: str) -> None:
         assert_close((float(score.loss_sum), int(score.correct)), total, **TIGHT)
     assert_same(state, twin)
     assert any(twin.clipped), "the case never clips"
+    assert twin.discrete is None or twin.at_bounds, "alpha never reaches 0 or 1"
     assert torch.equal(state.alpha_EO, state.alpha_start_EO) == twin.frozen
 
 

@@ -64,11 +64,13 @@ def strongest_into_each_node(strength_ZE: Tensor, space: Space) -> Tensor:
         space: what is searched.
 
     Returns:
-        Of the same shape: whether the edge is kept; all are, of a space whose cells keep all.
+        Of the same shape: whether the edge is kept; all are, of a space whose cells keep all. Of
+        equally strong ones the first is kept.
     """
     kept_ZE = torch.ones_like(strength_ZE, dtype=torch.bool)
     for into, kept in thinned(space):
-        places = strength_ZE[..., into].topk(kept, dim=-1).indices
+        ranked_ZE = strength_ZE[..., into].argsort(dim=-1, descending=True, stable=True)
+        places = ranked_ZE[..., :kept]
         kept_ZE[..., into] = torch.zeros_like(kept_ZE[..., into]).scatter(-1, places, True)
     return kept_ZE
 
