@@ -24,6 +24,7 @@ from torch.testing import assert_close
 
 from optnas.algorithms.base import Progress
 from optnas.algorithms.bilevel import Bilevel, LossValue
+from optnas.algorithms.milenas import mixed_level
 from optnas.algorithms.parts import hypergradients
 from optnas.algorithms.parts.hypergradients import first_order, frozen, hypergradient, unrolled
 from optnas.algorithms.parts.implicit import conjugate_gradient, neumann
@@ -178,6 +179,32 @@ def test_unrolled_sgd_has_its_closed_form(derivative: Any, nesterov: bool, age: 
     expected = C.T @ reached + Q @ a + d - LR * factor * B.T @ v
     found = unrolled(derivative)(bilevel, alpha(), identity).gradient_EO
     assert_close(found.reshape(-1), expected, rtol=1e-8, atol=1e-8)
+
+
+def test_both_levels_mixed_have_their_closed_forms() -> None:
+    """To first order, and unrolled: the same w' for both losses."""
+    bilevel, optimizer = problem(quadratic_train, quadratic_valid)
+    a, x = alpha().detach().reshape(-1), joined(bilevel.weights).detach()
+    state = [optimizer.state[w] for w in bilevel.weights.values()]
+    past = torch.cat([s["momentum_buffer"].reshape(-1) for s in state])
+    reached = x - LR * (MU * past + H @ x + B @ a + WD * x)
+
+    def of_train(x: Tensor, rate: float) -> Tensor:
+        return B.T @ x - rate * B.T @ (H @ x + B @ a)
+
+    def of_valid(x: Tensor, rate: float) -> Tensor:
+        return C.T @ x + Q @ a + d - rate * B.T @ (x - c + C @ a)
+
+    for part, at, rate in (
+        (first_order, x, 0.0),
+        (unrolled("exact"), reached, LR),
+        (unrolled("finite-difference"), reached, LR),
+    ):
+        found = mixed_level(0.3, 2.0, part)(bilevel, alpha(), identity)
+        expected = 0.3 * of_train(at, rate) + 2 * of_valid(at, rate)
+        assert found.gradient_EO is not None
+        assert_close(found.gradient_EO.reshape(-1), expected, rtol=1e-8, atol=1e-8)
+        assert_close(found.loss, 0.3 * quadratic_train(at, a) + 2 * quadratic_valid(at, a))
 
 
 def test_a_relaxation_enters_by_the_chain_rule() -> None:

@@ -66,6 +66,7 @@ METHODS = (
     "rsps",
     "a2m",
     "sgas",
+    "milenas",
     "nasp",
 )
 PAIRS = list(itertools.product(("SGD", "Adam"), repeat=2))

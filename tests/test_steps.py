@@ -112,6 +112,8 @@ class Twin:
         unrolled: how the gradient of alpha passes through a virtual SGD step; "" if it does not.
         frozen: whether alpha stays.
         beta: weight of the logsumexp penalty that would be reached after the last epoch.
+        lambda_train: weight of the train loss that alpha descends.
+        lambda_valid: weight of the validation loss that it descends.
         sampled: how each step draws A: ``hard`` Gumbel (10 to 0.1), ``soft`` (10 towards 1),
             ``dirichlet``; "" if it does not.
         gates: weight of the zero-one loss of sigmoid gates, None for a softmax.
@@ -140,7 +142,8 @@ class Twin:
         frozen: bool = False,
         beta: float = 0.0,
         sampled: str = "",
-        single_level: bool = False,
+        lambda_train: float = 0.0,
+        lambda_valid: float = 1.0,
         gates: float | None = None,
         floor: float | None = None,
         discrete: float | None = None,
@@ -173,7 +176,7 @@ class Twin:
         if discrete is not None:
             self.alpha_EO = torch.full((6, 5), 0.5, dtype=torch.float64)
         self.optimizer = weights(self.net.parameters())
-        self.single_level = single_level
+        self.lambda_train, self.lambda_valid = lambda_train, lambda_valid
         self.uphill, self.at_alpha = uphill, at_alpha
         self.steps, self.path, self.path_centred = 0, 0.0, 0.0
         self.first_EO = self.second_EO = torch.zeros_like(self.alpha_EO)
@@ -239,23 +242,32 @@ class Twin:
         if self.frozen:
             return
         self.draw()
-        valid = train if self.single_level else valid
         alpha_EO = self.alpha_EO.clone().requires_grad_()
+        g_EO = torch.zeros_like(self.alpha_EO)
+        if self.lambda_valid:
+            moves = self.arch_updates
+            g_EO += self.lambda_valid * self.outer_gradient(train, valid, alpha_EO, moves)
+        if self.lambda_train:
+            moves = self.arch_updates and not self.lambda_valid
+            g_EO += self.lambda_train * self.outer_gradient(train, train, alpha_EO, moves)
+        self.move_alpha(g_EO)
+
+    def outer_gradient(self, train: Batch, outer: Batch, alpha_EO: Tensor, moves: bool) -> Tensor:
+        """Of the loss of a batch; to first order running statistics move, or not."""
         if self.unrolled == "finite-difference":
-            self.move_alpha(self.published(train, valid, alpha_EO))
-            return
+            return self.published(train, outer, alpha_EO)
         if self.unrolled:
-            loss = self.loss(valid, self.relaxed(alpha_EO), self.virtual_weights(train, alpha_EO))
-        elif self.arch_updates:
-            logits = self.net.train()(valid.images_BCHW, self.relaxed(alpha_EO))
-            loss = F.cross_entropy(logits, valid.labels_B)
+            loss = self.loss(outer, self.relaxed(alpha_EO), self.virtual_weights(train, alpha_EO))
+        elif moves:
+            logits = self.net.train()(outer.images_BCHW, self.relaxed(alpha_EO))
+            loss = F.cross_entropy(logits, outer.labels_B)
         else:
-            loss = self.loss(valid, self.relaxed(alpha_EO))
+            loss = self.loss(outer, self.relaxed(alpha_EO))
         loss = self.penalised(loss, alpha_EO)
         (g_EO,) = torch.autograd.grad(loss, alpha_EO)
         if self.uphill:
-            g_EO = self.from_uphill(valid, alpha_EO.detach(), g_EO)
-        self.move_alpha(g_EO)
+            g_EO = self.from_uphill(outer, alpha_EO.detach(), g_EO)
+        return g_EO
 
     def from_uphill(self, valid: Batch, alpha_EO: Tensor, g_EO: Tensor) -> Tensor:
         """v + rho H v, v the gradient at alpha + rho g, H v from two more gradients."""
@@ -428,7 +440,15 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "random": ({"algorithm": {"name": "random"}}, {"frozen": True}),
     "rsps": ({"algorithm": {"name": "rsps"}}, {"frozen": True, "perturbation": "cell"}),
     "beta-darts": ({"algorithm": {"name": "beta-darts"}}, {"beta": 50.0}),
-    "single-level": ({"algorithm": {"name": "single-level"}}, {"single_level": True}),
+    "single-level": (
+        {"algorithm": {"name": "single-level"}},
+        {"lambda_train": 1.0, "lambda_valid": 0.0},
+    ),
+    "milenas": ({"algorithm": {"name": "milenas"}}, {"lambda_train": 1.0}),
+    "milenas, weighted": (
+        {"algorithm": {"name": "milenas", "lambda_train": 0.3, "lambda_valid": 2.0}},
+        {"lambda_train": 0.3, "lambda_valid": 2.0},
+    ),
     "gdas": ({"algorithm": {"name": "gdas"}}, {"sampled": "hard"}),
     "snas": ({"algorithm": {"name": "snas"}}, {"sampled": "soft"}),
     "drnas": ({"algorithm": {"name": "drnas"}}, {"sampled": "dirichlet"}),
@@ -467,7 +487,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 # The unrolled hypergradient, of SGD, beside each relaxation and beside a perturbation.
 SAMPLED = ("gdas", "snas", "drnas")
 SOFT = ("darts", "sdarts-rs", "darts-minus", "beta-darts", "fair-darts", "gaea")
-for name in (*SOFT, "nasp", *SAMPLED):
+for name in (*SOFT, "milenas, weighted", "nasp", *SAMPLED):
     for derivative in ("exact", "finite-difference"):
         part = {"name": "unrolled", "derivative": derivative}
         own = CASES[name][0]

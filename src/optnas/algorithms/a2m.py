@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm, ComputeHypergradient, HypergradientName
-from optnas.algorithms.bilevel import Bilevel, Hypergradient, LossValue, Weights
+from optnas.algorithms.bilevel import Bilevel, Hypergradient
 from optnas.algorithms.composed import composed
-from optnas.algorithms.parts.hypergradients import RelaxNow
+from optnas.algorithms.parts.hypergradients import RelaxNow, asked
 from optnas.base.registry import register
 from optnas.base.schema import NotNegative, Positive
 
@@ -51,18 +51,10 @@ def uphill(
         g_EO = first.gradient_EO
         if g_EO is None:
             return first
-        losses: list[Tensor] = []
-
-        def noted(op_weights_EO: Tensor, weights: Weights, *, update: bool = False) -> LossValue:
-            value = problem.valid_loss(op_weights_EO, weights, update=update)
-            losses.append(value.loss.detach())
-            return value
-
-        still = dataclasses.replace(problem, valid_loss=noted, update=False)
+        still = dataclasses.replace(problem, update=False)
         alpha_EO = alpha_EO.detach()
         u_EO = alpha_EO + rho * g_EO
-        above = hypergradient(still, u_EO, relax)
-        loss = losses[-1] if above.loss is None and losses else above.loss
+        above = asked(hypergradient, still, u_EO, relax)
         v_EO = above.gradient_EO
         assert v_EO is not None
         centre_EO = alpha_EO if reading == "paper" else u_EO
@@ -73,9 +65,7 @@ def uphill(
         assert ahead_EO is not None
         assert back_EO is not None
         curved_EO = (ahead_EO - back_EO) / (2 * displacement)
-        return above._replace(
-            gradient_EO=v_EO + rho * curved_EO, statistics=first.statistics, loss=loss
-        )
+        return above._replace(gradient_EO=v_EO + rho * curved_EO, statistics=first.statistics)
 
     return part
 

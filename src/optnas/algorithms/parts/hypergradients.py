@@ -6,11 +6,12 @@ batches at hand. Shapes: E edges, O operations.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optnas.algorithms.base import ComputeHypergradient, DerivativeName
-from optnas.algorithms.bilevel import Bilevel, Hypergradient
+from optnas.algorithms.bilevel import Bilevel, Hypergradient, LossValue, Weights
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.lazy import lazy
@@ -152,6 +153,32 @@ def _unrolled_difference(problem: Bilevel, alpha: Tensor, relax: RelaxNow) -> Te
         return torch.autograd.grad(loss, alpha)[0]
 
     return direct_EO + (alpha_gradient(e) - alpha_gradient(-e)) / (2 * e)
+
+
+def asked(
+    compute: ComputeHypergradient, problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow
+) -> Hypergradient:
+    """What a hypergradient hands back, with the loss that its gradient descends.
+
+    Args:
+        compute: the hypergradient.
+        problem: the iteration's losses and weights.
+        alpha_EO: architecture parameters; unchanged.
+        relax: alpha -> operation weights at the current progress.
+
+    Returns:
+        The same; where it names no loss, that is the last validation loss it asked for, and None
+        if it asked for none.
+    """
+    losses: list[Tensor] = []
+
+    def noted(op_weights_EO: Tensor, weights: Weights, *, update: bool = False) -> LossValue:
+        value = problem.valid_loss(op_weights_EO, weights, update=update)
+        losses.append(value.loss.detach())
+        return value
+
+    found = compute(dataclasses.replace(problem, valid_loss=noted), alpha_EO, relax)
+    return found._replace(loss=losses[-1]) if found.loss is None and losses else found
 
 
 def _detached(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
