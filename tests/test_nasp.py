@@ -64,9 +64,9 @@ def test_operation_weights_are_the_published_cell_with_the_gradient_in_them(
     Ten steps of its architect and of its training loop, on its network (3 cells, a second edition
     of three weightless operations in the reduction cell so that both kinds have eight), in double
     precision, three seeds, rates of alpha 0.0003, 0.03 and 0.2, gradients of w clipped at 5 and at
-    0.5, `l2` 0 and 1: alpha and w equal in every bit, the same cell in each step (9 or 10 others in
-    10), the same genotype at the end. For today's torch its copies to the CPU are copies on a CPU
-    too, and gradients are set to 0, not to None, as in PyTorch 0.3.
+    0.5, `l2` 0 and 1: alpha and w equal in every bit, the same cell in each step (9 or 10 different
+    ones in 10), the same genotype at the end. For today's torch its copies to the CPU are copies on
+    a CPU too, and gradients are set to 0, not to None, as in PyTorch 0.3.
     """
     space = build_space({"name": space_name})
     along_EO = normal(space.edge_count, space.operation_count, seed=9)
