@@ -9,7 +9,6 @@ from optnas.algorithms import parts
 from optnas.algorithms.base import (
     Algorithm,
     ComputeHypergradient,
-    Discretize,
     HypergradientName,
     Progress,
     Relax,
@@ -36,22 +35,27 @@ CHANNELS = 12
 
 
 @register("relaxation", "straight-through")
-def straight_through(none: bool = True, *, space: Space) -> Relax:
+def straight_through(*, space: Space) -> Relax:
     """A = one-hot(argmax_o alpha[e, o]) with d A / d alpha := 1, the identity.
 
     The gradient in alpha is that in A at the cell, in every entry: also of operations that the cell
-    does not have. Where derived cells keep some of the edges into a node, those of the largest such
-    alpha are kept and the others' rows are 0; their entries have gradients all the same. Of equals
-    the first operation, and the first edge, is taken.
+    does not have. Where derived cells keep some of the edges into a node, it is the argmax but
+    ``none``, those edges of the largest such alpha are kept, and the others' rows are 0; their
+    entries have gradients all the same. Of equals the first operation, and the first edge, is
+    taken.
 
     Args:
-        none: whether `none` may be the largest; where derived cells leave edges out it never is.
         space: the search space; the program supplies it, for `none` and the edges that are kept.
 
     Reference: Bengio, Leonard and Courville, arXiv 1308.3432, 2013; with edges left out the
     published code of Yao et al., AAAI 2020.
     """
-    barred = [] if none and not space.keeps_some else _places(space, space.none)
+    return cell_of(space, none=not space.keeps_some)
+
+
+def cell_of(space: Space, none: bool) -> Relax:
+    """The relaxation `straight_through`, with ``none`` among the operations or without it."""
+    barred = [] if none else _places(space, space.none)
 
     def relax(alpha_EO: Tensor, progress: Progress) -> Tensor:
         del progress
@@ -68,29 +72,6 @@ def straight_through(none: bool = True, *, space: Space) -> Relax:
         return hard_EO + (alpha_EO - alpha_EO.detach())
 
     return relax
-
-
-@register("discretization", "argmax-without-none")
-def argmax_without_none(*, space: Space) -> Discretize:
-    """The operation of the largest architecture parameter of each edge but ``none``.
-
-    Args:
-        space: the search space; the program supplies it, for its `none`.
-    """
-    columns = [
-        [
-            column
-            for column, operation in enumerate(space.columns_at(edge))
-            if operation != space.none
-        ]
-        for edge in range(space.edge_count)
-    ]
-
-    def discretize(alpha_EO: Tensor) -> list[int]:
-        rows = zip(columns, alpha_EO.tolist(), strict=True)
-        return [max(own, key=row.__getitem__) for own, row in rows]
-
-    return discretize
 
 
 @register("hypergradient", "complexity")
@@ -170,10 +151,12 @@ def nasp(
     if complexity_weight:
         hypergradient = complexity(complexity_weight, hypergradient, space=space)
     return Algorithm(
-        relax=straight_through(none=False, space=space),
+        relax=cell_of(space, none=False),
         perturb=parts.unperturbed,
         hypergradient=hypergradient,
-        discretize=argmax_without_none(space=space),
+        discretize=parts.argmax_per_edge,
+        # The argmax of alpha may be ``none``; where edges are left out that is masked before it.
+        reads_op_weights=not space.keeps_some,
         initial=lambda space, generator: torch.full(
             (space.edge_count, space.operation_count), 0.5, dtype=torch.float64
         ),
