@@ -19,11 +19,15 @@ from optnas.search.exam.searches import OF_AN_ALGORITHM
 from optnas.spaces import build_space
 
 
-def tier(space: str, algorithm: str) -> list[pytest.MarkDecorator]:
-    """DARTS before every commit, all algorithms in the default tier, all spaces in the slow one."""
-    if space != "toy":
+def tier(space: str, variant: str) -> list[pytest.MarkDecorator]:
+    """DARTS before every commit, all algorithms in the default tier, the rest in the slow one.
+
+    That is every other space, and other algorithms than DARTS with the unrolled hypergradient.
+    """
+    algorithm, unrolled, _ = variant.partition("-unrolled")
+    if space != "toy" or (unrolled and algorithm != "darts"):
         return [pytest.mark.slow]
-    return [pytest.mark.thorough] * (algorithm != "darts")
+    return [pytest.mark.thorough] * (variant != "darts")
 
 
 VARIANTS = [
@@ -59,12 +63,15 @@ def assert_passes(subject: Subject, wanted: Callable[[str], bool]) -> None:
     assert [(o.check, o.why) for o in outcomes if o.verdict == "failed"] == []
 
 
+def tier_of_parts(subject: Subject) -> list[pytest.MarkDecorator]:
+    if subject.name not in LONG:
+        return []
+    # With another hypergradient it is asked for the same beside it.
+    return [pytest.mark.slow if subject.settings else pytest.mark.thorough]
+
+
 @pytest.mark.parametrize(
-    "subject",
-    [
-        pytest.param(each, marks=[pytest.mark.thorough] * (each.name in LONG), id=label(each))
-        for each in PARTS
-    ],
+    "subject", [pytest.param(each, marks=tier_of_parts(each), id=label(each)) for each in PARTS]
 )
 def test_parts(subject: Subject) -> None:
     assert_passes(subject, lambda title: title not in OF_AN_ALGORITHM)

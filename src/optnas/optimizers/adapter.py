@@ -76,13 +76,16 @@ def _tell_of_its_rate(
     name: str, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]
 ) -> None:
     """Say that a rate which the optimizer gives all its groups itself does not come to be."""
+    lr = settings.get("lr")
+    if not isinstance(lr, (int, float)):
+        return
     rates = {float(group["lr"]) for group in optimizer.param_groups if "lr" in group}
-    if len(rates) == 1 and "lr" in settings and rates != {float(settings["lr"])}:
+    if len(rates) == 1 and rates != {float(lr)}:
         log.warning(
             "optnas: warning: %s makes of lr = %g a rate of %g, and each epoch sets the "
             "schedule's, which begins at lr: set lr to the rate that is meant",
             for_terminal(name),
-            settings["lr"],
+            lr,
             *rates,
         )
 
