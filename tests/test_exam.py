@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cases import command, refused, write_files
-from tiny import every_space, every_variant
+from tiny import every_space, every_variant, is_rare
 
 from optnas.base.errors import UserError
 from optnas.search.api import nest
@@ -24,8 +24,7 @@ def tier(space: str, variant: str) -> list[pytest.MarkDecorator]:
 
     That is every other space, and other algorithms than DARTS with the unrolled hypergradient.
     """
-    algorithm, unrolled, _ = variant.partition("-unrolled")
-    if space != "toy" or (unrolled and algorithm != "darts"):
+    if space != "toy" or is_rare(variant):
         return [pytest.mark.slow]
     return [pytest.mark.thorough] * (variant != "darts")
 

@@ -14,12 +14,20 @@ draws, SDARTS-ADV read two losses.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 import torch
-from tiny import assert_same, every_variant, fingerprint, tiny_settings, train_batch, valid_batch
+from tiny import (
+    assert_same,
+    every_variant,
+    fingerprint,
+    is_rare,
+    tiny_settings,
+    train_batch,
+    valid_batch,
+)
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -135,6 +143,10 @@ class NothingIsMade(TorchFunctionMode):
         return found
 
 
+def in_their_tier(names: Iterable[str]) -> list[Any]:
+    return [pytest.param(name, marks=[pytest.mark.slow] * is_rare(name)) for name in names]
+
+
 def on_the_device(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> SearchState:
     """A state without values."""
     monkeypatch.setattr(state_module, "pick_device", lambda name: torch.device(DEVICE))
@@ -145,7 +157,7 @@ def on_the_device(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> S
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", in_their_tier(CASES))
 def test_no_step_reads_or_sends(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(on_the_device(monkeypatch, CASES[case]))
     session.train_epoch()  # epoch 0: nothing is trained
@@ -201,7 +213,7 @@ def waits_of(run: Callable[[], Any]) -> set[str]:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", dict(every_variant()))
+@pytest.mark.parametrize("name", in_their_tier(dict(every_variant())))
 def test_no_backward_pass_waits(name: str) -> None:
     """Where a mode is active, or on `meta`, torch's own backward passes leave such calls out."""
     sgd = {"weight_optimizer__name": "SGD", "arch_optimizer__name": "SGD"}

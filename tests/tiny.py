@@ -63,6 +63,11 @@ def every_variant() -> list[tuple[str, dict[str, Any]]]:
     return variants
 
 
+def is_rare(variant: str) -> bool:
+    """Whether a variant is for the slow tier: the unrolled hypergradient, but that of DARTS."""
+    return variant.endswith("-unrolled") and variant != "darts-unrolled"
+
+
 def normal(*shape: int, seed: int) -> Tensor:
     """Numbers from N(0, 1) in double precision."""
     generator = torch.Generator().manual_seed(seed)
