@@ -61,6 +61,11 @@ def test_a_start_of_another_shape_is_told() -> None:
         build_state(tiny({"algorithm": {"name": "./wide.py:misshapen"}}))
 
 
+def test_a_start_from_a_global_generator_is_refused() -> None:
+    with pytest.raises(UserError, match=r"algorithm\.name = .*draws from torch's global generator"):
+        build_state(tiny({"algorithm": {"name": "./wide.py:drawn-anew"}}))
+
+
 def test_a_cell_is_read_from_the_operation_weights() -> None:
     """The largest entry of a row of alpha may be one of a further column."""
     state = build_state(tiny(WIDE))

@@ -65,7 +65,7 @@ def assert_passes(subject: Subject, wanted: Callable[[str], bool]) -> None:
 def tier_of_parts(subject: Subject) -> list[pytest.MarkDecorator]:
     if subject.name not in LONG:
         return []
-    # With another hypergradient it is asked for the same beside it.
+    # Once as it comes; with another hypergradient the same is asked again.
     return [pytest.mark.slow if subject.settings else pytest.mark.thorough]
 
 

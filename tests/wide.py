@@ -1,4 +1,4 @@
-"""An algorithm whose alpha has a start of its own, and one whose start lacks a column."""
+"""An algorithm whose alpha has a start of its own, and two whose start cannot serve."""
 
 import torch
 
@@ -34,4 +34,16 @@ def misshapen() -> Algorithm:
         discretize=parts.argmax_per_edge,
         initial=lambda space, generator: torch.zeros(space.edge_count, space.operation_count),
         columns=1,
+    )
+
+
+@register("algorithm", "drawn-anew")
+def drawn_anew() -> Algorithm:
+    """Its initial alpha does not ask the generator that it is given."""
+    return Algorithm(
+        relax=parts.softmax,
+        perturb=parts.unperturbed,
+        hypergradient=parts.first_order,
+        discretize=parts.argmax_per_edge,
+        initial=lambda space, generator: torch.randn(space.edge_count, space.operation_count),
     )

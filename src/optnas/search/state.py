@@ -17,7 +17,7 @@ from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.base.escapes import for_terminal
 from optnas.base.records import NOTHING_WRITTEN, Written
-from optnas.base.seeds import named_generator
+from optnas.base.seeds import global_states, moved_since, named_generator
 from optnas.data.augmentation import Augmentation
 from optnas.data.batches import CyclingBatches
 from optnas.data.images import Images, load_images, shared_images, split_indices, unbalanced
@@ -311,7 +311,16 @@ def _initial_alpha(settings: Settings, space: Space, algorithm: Algorithm) -> Te
             for width in widths
         ]
         return settings.supernet.alpha_scale * torch.cat(draws, dim=-1)
+    before = global_states()
     alpha_EO = algorithm.initial(space, generator).detach().double().clone()
+    drawn = moved_since(before)
+    if drawn is not None:
+        raise UserError(
+            f"its initial alpha draws from {drawn}'s global generator: no start is repeated",
+            key="algorithm.name",
+            value=settings.algorithm.name,
+            remedy="draw from the generator that initial is given",
+        )
     if list(alpha_EO.shape) != shape:
         raise UserError(
             f"its initial alpha is {list(alpha_EO.shape)}, not {shape}",
