@@ -10,8 +10,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,22 @@ def command(*arguments: str) -> int:
     raise AssertionError("main exits")
 
 
+def inside(arguments: Sequence[str], cwd: Path, **variables: str) -> Answer:
+    """What `console` answers, by the command line in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        patch.chdir(cwd)
+        patch.delenv("OPTNAS_DATA", raising=False)
+        for name, value in {"COLUMNS": "200", **variables}.items():
+            patch.setenv(name, value)
+        code = command(*arguments)
+    return code, out.getvalue().splitlines(), err.getvalue().splitlines()
+
+
 def tiny_search(*overrides: str, out: str = "out", **more: Any) -> list[str]:
     """The arguments of a search of a second; ``a__b=1`` stands for ``a.b=1``."""
     chosen = TINY | {key.replace("__", "."): value for key, value in more.items()}
@@ -111,12 +127,14 @@ def snapshot(folder: Path) -> dict[str, Any]:
     }
 
 
-def refusal(arguments: Sequence[str], cwd: Path, **variables: str) -> str:
+def refusal(
+    arguments: Sequence[str], cwd: Path, *, by: Callable[..., Answer] = inside, **variables: str
+) -> str:
     """The one line of a refusal, without ``optnas: error: ``."""
     # One line of the documented form, exit code 2, nothing on stdout, and no change to any file
-    # or folder below the working folder.
+    # or folder below the working folder. A process of its own (by=console) takes seconds to start.
     before = snapshot(cwd)
-    code, out, err = console(arguments, cwd, **variables)
+    code, out, err = by(arguments, cwd, **variables)
     assert (code, out, len(err)) == (2, [], 1), (code, out, err)
     assert FORM.fullmatch(err[0]), err[0]
     assert snapshot(cwd) == before

@@ -9,7 +9,7 @@ import pickle
 from pathlib import Path
 
 import pytest
-from cases import Hostile, refusal, tiny_search, write_files
+from cases import Hostile, console, refusal, tiny_search, write_files
 from made import archive_files, batch_bytes, flat, parquet_bytes, pixels, png, split_text
 
 CIFAR10 = "data.name=cifar10 --data data"
@@ -169,7 +169,7 @@ def test_before_the_search(name: str, tmp_path: Path) -> None:
     files, settings, told, rest = CASES[name]
     write_files(tmp_path, files)
     path = str(tmp_path / "fake")
-    line = refusal(tiny_search(*settings.split()), tmp_path, PYTHONPATH=path)
+    line = refusal(tiny_search(*settings.split()), tmp_path, by=console, PYTHONPATH=path)
     assert line.startswith(told), line
     assert rest in line, line
 

@@ -1,4 +1,4 @@
-"""Malformed input, each told by the console script in one line, exit code 2, nothing left behind.
+"""Malformed input, each told by the command line in one line, exit code 2, nothing left behind.
 
 Each case has a fresh working folder, the same afterwards; `cases.refusal` checks all that.
 """
@@ -18,6 +18,7 @@ from cases import (
     Hostile,
     cifar10_file,
     command,
+    console,
     copied,
     interrupted_run,
     png,
@@ -152,11 +153,7 @@ algorithm.derivative=finite-difference | algorithm.derivative = 'finite-differen
 def rows(table: str) -> list[Any]:
     """The cells of a table in text; a row's name is its first cell."""
     lines = [line.split(" | ") for line in table.splitlines() if line]
-    # Each row is a process of its own: before every commit one in eight.
-    return [
-        pytest.param(*cells, id=cells[0], marks=[pytest.mark.thorough] * (place % 8 > 0))
-        for place, cells in enumerate(lines)
-    ]
+    return [pytest.param(*cells, id=cells[0]) for cells in lines]
 
 
 @pytest.mark.parametrize(("settings", "told", "remedy"), rows(SETTINGS + LATE))
@@ -285,6 +282,15 @@ def test_settings_of_a_training_without_a_data_folder(
     assert told in str(error.value)
 
 
+@pytest.mark.parametrize(("settings", "told", "remedy"), [*rows(SETTINGS)[:1], *rows(LATE)[:1]])
+def test_settings_in_a_process_of_its_own(
+    settings: str, told: str, remedy: str, tmp_path: Path
+) -> None:
+    """Before and after torch is imported."""
+    line = refusal(tiny_search(*settings.split()), tmp_path, by=console)
+    refused(line, f"command line: {told}", remedy)
+
+
 @pytest.mark.parametrize(("command", "told", "remedy"), rows(COMMANDS))
 def test_commands(command: str, told: str, remedy: str, tmp_path: Path) -> None:
     refused(refusal(shlex.split(command), tmp_path), told, remedy)
@@ -354,7 +360,7 @@ def test_a_hostile_benchmark_file_is_not_opened(tmp_path: Path) -> None:
     }
     write_files(tmp_path, files)
     query = ["benchmark", "query", "0", "--table", "analog-nasbench"]
-    line = refusal(query, tmp_path, PYTHONPATH=str(tmp_path / "fake"))
+    line = refusal(query, tmp_path, by=console, PYTHONPATH=str(tmp_path / "fake"))
     assert line.startswith(f"{tmp_path}/fake/analognasbench/data.anb: its SHA-256 is ")
     assert "it was not opened; run: pip install" in line
 
