@@ -19,7 +19,7 @@ from optnas.study.exporting import copy_record
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "first-light"
-PICTURE = HERE.parent / "docs" / "images" / "first-light.png"
+IMAGES = HERE.parent / "docs" / "images"
 HEADER = (
     "| algorithm: w + alpha | seed | supernet valid % | benchmark % (CIFAR-10) | best epoch % "
     "| skips | top eigenvalue | path of alpha | s per epoch |\n"
@@ -65,7 +65,7 @@ def main() -> None:
         collect(Path(sys.argv[2]))
     runs = find_runs(RECORDS)
     print(table(runs))
-    plot_runs(runs, PICTURE, folder=data_folder(None))
+    plot_runs(runs, IMAGES / "first-light.png", folder=data_folder(None))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from optnas.base.files import write_text
 from optnas.study.tables import table_of
 
 DOCS = Path(__file__).parent.parent / "docs"
+IMAGES = DOCS / "images"
 DOCUMENTS = (DOCS / "indicator.md", DOCS / "indicator-found.md")
 STUDY = Source("indicator", block=32, seeds=12)
 NONE = "none"
@@ -238,7 +239,7 @@ def main() -> None:
     for document in DOCUMENTS:
         write_text(document, built(document.read_text(), PARTS, found))
     if found.blocks:
-        draw(found, DOCS / "images" / "indicator.png")
+        draw(found, IMAGES / "indicator.png")
 
 
 if __name__ == "__main__":

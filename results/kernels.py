@@ -19,6 +19,7 @@ from optnas.base.files import write_text
 HERE = Path(__file__).parent
 STORED = HERE / "kernels"
 DOCS = HERE.parent / "docs"
+IMAGES = DOCS / "images"
 PAGES = (DOCS / "decisions" / "0016-kernels.md", DOCS / "speed.md")
 SIDES = ("oneDNN", "C", "numba")
 COLORS = {"oneDNN": "tab:gray", "C": "tab:orange", "numba": "tab:blue"}
@@ -186,7 +187,7 @@ def main() -> None:
     """Rebuild."""
     for page in PAGES:
         write_text(page, built(page.read_text(), PARTS, None))
-    roofline(DOCS / "images" / "roofline.png")
+    roofline(IMAGES / "roofline.png")
 
 
 if __name__ == "__main__":

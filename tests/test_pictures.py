@@ -17,13 +17,21 @@ IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 ROUNDING = 20  # pixels at which another processor may round another way
 
 
-@pytest.mark.parametrize("name", ["inside", "pilot", "results", "theory"])
+# Script: how the names of its pictures begin.
+SCRIPTS = {
+    **{name: f"{name}-" for name in ("inside", "pilot", "results", "theory")},
+    **{"first_light": "first-light", "indicator": "indicator", "kernels": "roofline"},
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_pictures_are_as_drawn(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not (Path(os.environ.get("OPTNAS_DATA", "")) / "nas-bench-201").is_dir():
         pytest.skip("OPTNAS_DATA has no official table")
     module = script(name)
     monkeypatch.setattr(module, "IMAGES", tmp_path)
-    monkeypatch.setattr(module, "write_text", lambda path, text: None)
+    monkeypatch.setattr(module, "write_text", lambda path, text: None, raising=False)
+    monkeypatch.setattr("sys.argv", [name])
     module.main()
     drawn = sorted(tmp_path.glob("*.png"))
     assert drawn
@@ -34,5 +42,5 @@ def test_pictures_are_as_drawn(name: str, tmp_path: Path, monkeypatch: pytest.Mo
         assert kept.shape == now.shape, f"{picture.name}: make figures"
         different = int((kept != now).any(axis=2).sum())
         assert different <= ROUNDING, f"{picture.name}, {different} pixels: make figures"
-    every = {each.name for each in IMAGES.glob(f"{name}-*.png")}
+    every = {each.name for each in IMAGES.glob(f"{SCRIPTS[name]}*.png")}
     assert every == {each.name for each in drawn}, "a picture that nothing draws"
