@@ -65,6 +65,7 @@ CONCLUSIONS = {
 # Which sign speaks for a conclusion.
 SIGNS = {"C1": "above", "C2": "below", "C3": "above"}
 STUDIES = {
+    "optdarts-cpu-further": "more seeds for conclusion 1, until it is decided",
     FURTHER: "the rest of the figures: every algorithm under four pairs and four momenta",
     "optdarts-cpu-rates": "which rate of w suits each optimizer, by the supernet's validation loss",
     "optdarts-cpu-rates-alpha": "the same of alpha",
@@ -142,6 +143,7 @@ def _status(run: RunFolder) -> str:
 
 
 SHIN = Source("optdarts-cpu", block=12, seeds=24)
+MORE = Source("optdarts-cpu-further", block=4, seeds=16)  # of conclusion 1, after those of `SHIN`
 PILOT = Source("pairs-cpu", block=8, seeds=6)
 MACRO = Source("worlds-macro", block=8, seeds=8, table="nas-bench-macro")
 FASHION = Source("worlds-fashion-mnist", block=8, seeds=8)
@@ -262,11 +264,23 @@ class Results:
 
     @functools.cached_property
     def findings(self) -> list[Finding]:
-        """The whole ledger: the primary claims count the blocks alone, whatever else is there."""
-        if not self.further:
+        """The whole ledger: what was added to the blocks counts in no primary claim but its own."""
+        if not self.further and not self.added:
             return judged(SHIN, None)
         rest = judged(SHIN, None, self.further)
-        return judged(SHIN, list(CONCLUSIONS)) + [f for f in rest if f.id not in CONCLUSIONS]
+        added = [run for runs in self.added.values() for run in runs]
+        primary = judged(SHIN, list(CONCLUSIONS), added)
+        return primary + [f for f in rest if f.id not in CONCLUSIONS]
+
+    @property
+    def added(self) -> dict[int, list[RunFolder]]:
+        """By seed the runs added for conclusion 1, once every block of the plan is whole."""
+        return MORE.ended if self.ended else {}
+
+    @functools.cached_property
+    def as_planned(self) -> Finding:
+        """Conclusion 1 by the seeds of the plan alone."""
+        return judged(SHIN, ["C1"])[0]
 
     def finding(self, name: str) -> Finding | None:
         """The finding of a claim, None while no block is whole."""
@@ -453,6 +467,14 @@ def progress(results: Results) -> str:
         told += " All three conclusions are decided: the study has ended."
     elif results.ended:
         told += f" The study has ended; what stays open: {', '.join(open_)}."
+    if results.added:
+        planned = results.as_planned
+        told += (
+            f" For conclusion 1, {len(results.added)} further seeds are whole of the "
+            f"{MORE.seeds} that [were added](statistics/families.md) before the last block was "
+            f"seen; by the {SHIN.seeds} of the plan alone it is {verdict(planned)} "
+            f"({effects(planned)}, E {shown_e(planned.e, planned.threshold)})."
+        )
     return told
 
 
@@ -584,6 +606,8 @@ def sentences(results: Results) -> str:
     for number, (name, words) in enumerate(CONCLUSIONS.items(), start=1):
         finding = results.finding(name)
         told = [f"{results.blocks} of {SHIN.seeds} blocks"]
+        if name == "C1" and results.added:
+            told = [f"{told[0]} and {len(results.added)} added seeds of its own"]
         if finding is not None and math.isfinite(finding.low):
             told.append(f"{effects(finding)}, {SIGNS[name]} 0 speaks for it")
             if decided(finding):

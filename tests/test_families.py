@@ -19,6 +19,7 @@ from optnas.analysis.claims.families import OWN, family_of, shipped_families
 from optnas.analysis.claims.findings import Setting
 from optnas.analysis.claims.judge import Finding, judge
 from optnas.analysis.claims.reasons import shown_e
+from optnas.analysis.sequential import e_process
 from optnas.base.records import find_runs
 from optnas.study.declare import describe_settings, load_study
 from optnas.study.tables import table_of
@@ -193,7 +194,7 @@ def test_the_last_seed_that_lacks_an_arm_holds_up_none() -> None:
 
 def test_the_plan_ends_where_a_run_has_diverged() -> None:
     table = without(confirming(study(BLOCK, world(), seeds=24)), 20, "diverged")
-    (finding,) = judge(table, ["C1"])
+    (finding,) = judge(table, ["C2"])
     assert finding.settle.endswith(
         "all 24 seeds of the plan are run, 23 of them with every arm; it stays open"
     )
@@ -226,6 +227,50 @@ def test_only_the_seeds_of_the_family_count() -> None:
     assert "optnas study run optdarts-cpu: its seeds 8 to 31 count" in finding.settle
 
 
+def beyond_the_plan(seeds: int, sgd: float) -> pd.DataFrame:
+    """The 24 seeds of the plan, and what was added for C1: DARTS under four pairs."""
+    planned = confirming(study(BLOCK, world(sgd=sgd), seeds=24))
+    if not seeds:
+        return planned
+    assert {arm["algorithm.name"] for arm in BLOCK[:4]} == {"darts"}
+    added = confirming(study(BLOCK[:4], world(sgd=sgd), seeds=seeds), first=52)
+    return pd.concat([planned, added.assign(id="added-" + added["id"])])
+
+
+def test_seeds_beyond_the_plan_count_in_the_claim_they_were_added_for() -> None:
+    """After those of the plan, in the part that has their arms; in no other claim."""
+    c1, c2, c3 = judge(beyond_the_plan(3, sgd=-3), ["C1", "C2", "C3"])
+    planned = list(range(FIRST, FIRST + 24))
+    of_darts, more_so = c1.parts
+    assert list(of_darts.values) == [*planned, 52, 53, 54]
+    assert of_darts.waits is None
+    for part in (more_so, *c2.parts, *c3.parts):
+        assert list(part.values) == planned
+    values = -np.array(list(of_darts.values.values()))
+    endpoint = shipped_families().families[0].endpoint
+    assert endpoint is not None
+    scale = endpoint.scales["C1"]["percentile over epochs"]
+    assert of_darts.e == pytest.approx(e_process(values, scale, endpoint.lambdas).both[-1])
+
+
+def test_a_seed_of_the_plan_holds_up_those_beyond_it() -> None:
+    table = without(beyond_the_plan(3, sgd=-3), 31, "failed")
+    (finding,) = judge(table, ["C1"])
+    assert "waits for seed 31, which lacks an arm" in finding.settle
+
+
+def test_what_an_open_claim_needs_beyond_the_plan_names_its_study() -> None:
+    (open_,) = judge(beyond_the_plan(0, sgd=-1), ["C1"])
+    assert open_.verdict == "inconclusive"
+    assert open_.seeds_to_add
+    told = f"{24 + open_.seeds_to_add} in all"
+    beyond = (
+        "the plan ends at 40" if open_.seeds_to_add > 16 else "those beyond 24 are in optdarts-"
+    )
+    assert told in open_.settle
+    assert beyond in open_.settle
+
+
 def test_only_runs_of_its_protocol_count() -> None:
     table = confirming(study(BLOCK, world(sgd=15), seeds=12))
     other = table.assign(protocol="optdarts", id="x" + table["id"])
@@ -247,7 +292,7 @@ def test_an_open_claim_says_about_how_many_seeds_to_add() -> None:
     assert few.verdict == "inconclusive"
     assert few.seeds_to_add
     assert few.settle.endswith(f"add about {few.seeds_to_add} seeds to support it")
-    (against,) = found(world(sgd=-3), "C1", seeds=6)
+    (against,) = found(world(extreme=-5), "C2", seeds=6)
     assert against.verdict == "inconclusive"
     told = re.search(
         r"add about (\d+) seeds to contradict it, (\d+) in all; the plan ends at 24", against.settle

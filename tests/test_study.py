@@ -257,6 +257,7 @@ def test_shipped_studies(images: None, tmp_path: Path) -> None:
         "optdarts": (10, 16 + 4 * (8 + 8) + 2 * 4 + 4 * 4),
         "optdarts-cpu": (24, 12),
         "optdarts-cpu-arms": (6, 2 * 4),
+        "optdarts-cpu-further": (16, 4),
         "optdarts-cpu-figures": (6, 12 + 9 + 3 + 3 + 3 + 4),
         "optdarts-cpu-rates": (2, 5 + 5),
         "optdarts-cpu-rates-alpha": (2, 4 + 4),

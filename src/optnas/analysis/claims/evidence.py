@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -57,7 +58,7 @@ def with_evidence(part: Part, found: PartFinding, setting: Setting) -> PartFindi
         return found
     scale, threshold = setting.scales[part.name], setting.family.threshold
     ended = found.values.keys() | setting.diverged
-    numbered = range(endpoint.first_seed, max(found.values))
+    numbered = itertools.takewhile(max(found.values).__gt__, setting.seeds)
     waits = next((seed for seed in numbered if seed not in ended), None)
     found = replace(found, waits=waits)
     process = _process(found, part, setting)

@@ -18,11 +18,19 @@ from optnas.base.toml import parse_toml
 Role = Literal["primary", "secondary", "computed", "descriptive"]
 
 
+class Added(Declared):
+    """Seeds beyond the plan for one claim, in ascending order, and the study that has them."""
+
+    study: str
+    seeds: tuple[int, ...]
+
+
 class Endpoint(Declared):
     """How a primary family is decided: by an e-process, see `optnas.analysis.sequential`.
 
     ``study``, ``response``, ``rule`` and ``scales_from`` are told; ``scales`` is by claim and part.
-    Runs of ``protocol`` count, with seeds from ``first_seed`` on, ``most_seeds`` of them at most.
+    Runs of ``protocol`` count, with seeds from ``first_seed`` on, ``most_seeds`` of them at most;
+    for a claim in ``added``, those of a further study too, after them.
     """
 
     study: str
@@ -34,11 +42,12 @@ class Endpoint(Declared):
     lambdas: tuple[float, ...]
     scales_from: str
     scales: Mapping[str, Mapping[str, float]]
+    added: Mapping[str, Added] = Field(default={})
 
-    def counts(self, seed: int, protocol: object) -> bool:
-        """Whether a run is one of the family's."""
-        counted = self.first_seed <= seed < self.first_seed + self.most_seeds
-        return counted and protocol == self.protocol
+    def seeds(self, claim: str) -> list[int]:
+        """The seeds of a claim, in the order in which E takes them."""
+        planned = range(self.first_seed, self.first_seed + self.most_seeds)
+        return [*planned, *(self.added[claim].seeds if claim in self.added else ())]
 
 
 class Family(Declared):

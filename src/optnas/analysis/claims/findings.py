@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -94,6 +94,7 @@ class Setting:
         alpha: two-sided level of a verdict.
         family: of the claim.
         scales: of a primary family: s by part.
+        seeds: of a primary family: those of the claim, in the order in which E takes them.
         diverged: of a primary family: seeds of which a run diverged, so that nothing more comes.
     """
 
@@ -101,6 +102,7 @@ class Setting:
     alpha: float
     family: Family = OWN
     scales: Mapping[str, float] = field(default_factory=dict)
+    seeds: Sequence[int] = ()
     diverged: frozenset[int] = frozenset()
 
     def reference(self, name: str, column: str) -> float | None:

@@ -143,17 +143,18 @@ def judge(
         whole = Selection(runs, allowed, hold)
         # For parts at one lr / (1 - momentum): their rates belong to no arm.
         free = Selection(runs, ~np.isin(whole.seeds, list(arm.tuned_on)), hold)
-        findings, own = [], dict[str, Selection]()  # of families with runs of their own
+        findings, own = [], dict[tuple[int, ...], Selection]()  # of claims with runs of their own
         for claim in chosen:
             setting = _setting(claim, references, diverged)
             family = setting.family
             if family.endpoint is None:
                 findings.append(_judge(claim, arm, whole, setting, free))
                 continue
-            if family.name not in own:
-                counted = _counted(family.endpoint, runs.settings) & (arm is arms[0])
-                own[family.name] = Selection(runs, allowed & counted, hold)
-            findings.append(_judge(claim, arm, own[family.name], setting, own[family.name]))
+            key = tuple(setting.seeds)
+            if key not in own:
+                counted = _counted(family.endpoint, key, runs.settings) & (arm is arms[0])
+                own[key] = Selection(runs, allowed & counted, hold)
+            findings.append(_judge(claim, arm, own[key], setting, own[key]))
         judged.append(_with_holm(findings))
     every = Selection(runs, np.ones(len(runs), bool), hold)
     absent = {
@@ -164,11 +165,11 @@ def judge(
     return [replace(each, absent=each.id in absent) for each in _tidied(judged)]
 
 
-def _counted(endpoint: Endpoint, settings: pd.DataFrame) -> Mask:
+def _counted(endpoint: Endpoint, seeds: Sequence[int], settings: pd.DataFrame) -> Mask:
     if "protocol" not in settings:
         return np.zeros(len(settings), bool)
-    both = zip(settings[SEED], settings["protocol"], strict=True)
-    return np.array([endpoint.counts(int(seed), protocol) for seed, protocol in both], bool)
+    counted = settings[SEED].isin(seeds) & (settings["protocol"] == endpoint.protocol)
+    return counted.to_numpy(bool)
 
 
 def _with_margins(claim: Claim, noise: Mapping[str, Noise]) -> Claim:
@@ -185,10 +186,12 @@ def _with_margins(claim: Claim, noise: Mapping[str, Noise]) -> Claim:
 
 def _setting(claim: Claim, references: References, diverged: pd.DataFrame) -> Setting:
     family = family_of(claim)
-    if family.endpoint is None:
+    endpoint = family.endpoint
+    if endpoint is None:
         return Setting(references, family.alpha, family)
-    ended = frozenset(diverged.loc[_counted(family.endpoint, diverged), SEED].astype(int))
-    return Setting(references, family.alpha, family, family.endpoint.scales[claim.id], ended)
+    seeds = endpoint.seeds(claim.id)
+    ended = frozenset(diverged.loc[_counted(endpoint, seeds, diverged), SEED].astype(int))
+    return Setting(references, family.alpha, family, endpoint.scales[claim.id], seeds, ended)
 
 
 def _judge(
@@ -231,7 +234,7 @@ def _judge(
         columns = [selection.runs.column(part.response.column) for part in claim.parts]
         missing = [each.supplied_by for each in columns if not selection.runs.has(each.name)]
         how = (
-            settle_primary(family, verdict, primary, e, add, missing, adds_for=adds_for)
+            settle_primary(claim, family, verdict, primary, e, add, missing, adds_for=adds_for)
             if family.role == "primary"
             else settle(primary, verdict, claim, setting.alpha)
         )

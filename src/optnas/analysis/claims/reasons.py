@@ -105,6 +105,7 @@ def settle(primary: Sequence[PartFinding], verdict: Verdict, claim: Claim, alpha
 
 
 def settle_primary(
+    claim: Claim,
     family: Family,
     verdict: Verdict,
     primary: Sequence[PartFinding],
@@ -117,7 +118,8 @@ def settle_primary(
     """What would decide a claim of a primary family: seeds may be added.
 
     Args:
-        family: the family.
+        claim: the claim.
+        family: its family.
         verdict: of the claim.
         primary: its primary parts.
         e: E so far.
@@ -125,11 +127,13 @@ def settle_primary(
         missing: how to supply columns that are missing.
         adds_for: whether these would decide for it; else against it.
     """
-    assert family.endpoint is not None
-    first, most = family.endpoint.first_seed, family.endpoint.most_seeds
+    endpoint = family.endpoint
+    assert endpoint is not None
+    first, planned = endpoint.first_seed, endpoint.most_seeds
+    most = len(endpoint.seeds(claim.id))
     if verdict == "not testable":
-        counted = f"its seeds {first} to {first + most - 1} count"
-        told = f"optnas study run {family.endpoint.study}: {counted}"
+        counted = f"its seeds {first} to {first + planned - 1} count"
+        told = f"optnas study run {endpoint.study}: {counted}"
         return "; ".join([*dict.fromkeys(missing), told])
     if verdict != "inconclusive":
         return ""
@@ -145,7 +149,13 @@ def settle_primary(
         return f"{told}add seeds; how many cannot be said with n = {n}"
     if add is None:
         return f"{told}as seen, no number of seeds would do; the plan ends at {most}"
-    beyond = f", {n + add} in all; the plan ends at {most}" if n + add > most else ""
+    beyond = ""
+    if n + add > most:
+        beyond = f", {n + add} in all; the plan ends at {most}"
+    elif n + add > planned:
+        beyond = (
+            f", {n + add} in all; those beyond {planned} are in {endpoint.added[claim.id].study}"
+        )
     to = f"to {'support' if adds_for else 'contradict'} it"
     return f"{told}add about {add} seed{'s' if add != 1 else ''} {to}{beyond}"
 

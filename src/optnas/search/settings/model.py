@@ -23,7 +23,7 @@ from optnas.search.settings.identity import identity_of, spelled_out
 
 FORMAT = 1
 # Raised whenever a change moves the numbers of a search or the identity of a run; runs of different
-# versions never mix. CHANGELOG.md says what moved and when a version was closed.
+# versions never mix. CHANGELOG.md says what each moved.
 NUMBERS_VERSION = 2
 # What moves no number (docs/decisions/0008-identity.md): where it is computed, what only observes.
 NOT_IDENTITY = ("run", "protocol", "tracking", "measures", "checkpoints", "benchmark")
