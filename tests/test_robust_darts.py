@@ -11,13 +11,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny import assert_same, fingerprint, tiny_settings
 
-from optnas.algorithms.base import Algorithm, Turn, Watch
+from optnas.algorithms.base import Algorithm, Trial, Turn, Watch
 from optnas.algorithms.growth import growth
 from optnas.base import registry
 from optnas.base.errors import UserError
@@ -183,17 +185,48 @@ def test_a_second_way_back_keeps_what_the_first_has_raised(
     """It leads to an epoch before the first one's, whose checkpoint has the decay of before."""
     script = {4: Turn(back=3, decay=10.0), 5: Turn(back=1, decay=2.0)}
     watch = Watch(lambda trial: script.pop(trial.progress.epoch, Turn()), every=1, back=4)
-    plain = state_module.algorithm_of
-
-    def scripted(*given: Any) -> Algorithm:
-        return dataclasses.replace(plain(*given), watch=watch)
-
-    monkeypatch.setattr(state_module, "algorithm_of", scripted)
+    with_(monkeypatch, watch=watch)
     settings = settings_of(NEVER | {"search__epochs": 6})
     state = after(settings, searched(settings, tmp_path / "run"))
     assert script == {}
     (group,) = state.weight_optimizer.param_groups
     assert group["weight_decay"] == pytest.approx(3e-4 * 10 * 2)
+
+
+def with_(monkeypatch: pytest.MonkeyPatch, **other: Any) -> None:
+    """Searches have the algorithm that is asked for, with other parts."""
+    plain = state_module.algorithm_of
+
+    def changed(*given: Any) -> Algorithm:
+        return dataclasses.replace(plain(*given), **other)
+
+    monkeypatch.setattr(state_module, "algorithm_of", changed)
+
+
+def test_a_look_that_draws_from_a_global_generator_tells_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def look(trial: Trial) -> Turn:
+        random.random()
+        return Turn()
+
+    with_(monkeypatch, watch=Watch(look, every=2, back=0))
+    searched(settings_of(NEVER | {"search__epochs": 3}), tmp_path / "run")
+    told = [line for line in caplog.messages if "global generator" in line]
+    assert told == [
+        "optnas: warning: the algorithm's watch drew from the global generator of python in epoch "
+        "2: the same seed gives another search, and a resumed run goes another way; `optnas exam "
+        "FILE` says whether it was a component of yours"
+    ]
+
+
+def test_a_first_memory_from_a_global_generator_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with_(monkeypatch, start=lambda: {"own": torch.rand(2)})
+    told = r"algorithm\.name = .*its first memory draws from torch's global generator"
+    with pytest.raises(UserError, match=told):
+        build_state(settings_of(NEVER))
 
 
 @pytest.fixture(scope="module")

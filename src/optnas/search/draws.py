@@ -7,6 +7,7 @@ numbers of their augmentation.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,23 @@ from optnas.algorithms.base import Draw, Progress
 from optnas.data.batches import epoch_batches, fresh_batch, send
 from optnas.measures.evaluation import Batch, batch_draws, drawn_batch
 from optnas.search.state import DRAWS, NOISE, OPERATION_NOISE, SearchState
+
+log = logging.getLogger("optnas")
+
+
+def tell_of_draws(what: str, epoch: int) -> None:
+    """Say that a search depends on numbers that neither its seed nor its checkpoint holds.
+
+    Args:
+        what: drew them, and from where.
+        epoch: in which it did.
+    """
+    log.warning(
+        "optnas: warning: %s in epoch %d: the same seed gives another search, and a resumed run "
+        "goes another way; `optnas exam FILE` says whether it was a component of yours",
+        what,
+        epoch,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

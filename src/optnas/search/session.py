@@ -9,7 +9,6 @@ session.measure()["valid_accuracy"]
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -26,7 +25,7 @@ from optnas.measures.snapshot import Snapshot
 from optnas.optimizers.adapter import set_learning_rate
 from optnas.optimizers.stepping import to_evaluation_point, to_training_point
 from optnas.search.describe import describe_search, finite
-from optnas.search.draws import StepDraws, draw_epoch
+from optnas.search.draws import StepDraws, draw_epoch, tell_of_draws
 from optnas.search.environment import computing
 from optnas.search.observe import Taken, due, put, recorded, snapshot_of, take
 from optnas.search.state import SearchState
@@ -37,8 +36,6 @@ from optnas.search.steps import (
     select,
     weight_step,
 )
-
-log = logging.getLogger("optnas")
 
 UNTRAINED = ("train_loss", "train_accuracy", "weight_lr", "arch_lr")
 
@@ -144,13 +141,7 @@ class Session:
         if whose is None or self._told_of_draws:
             return
         self._told_of_draws = True
-        log.warning(
-            "optnas: warning: something drew from the global generator of %s in epoch %d: the same "
-            "seed gives another search, and a resumed run goes another way; `optnas exam FILE` "
-            "says whether it was a component of yours",
-            whose,
-            self.state.epoch,
-        )
+        tell_of_draws(f"something drew from the global generator of {whose}", self.state.epoch)
 
     def begin_epoch(self) -> Record:
         """Go on to the next epoch: learning rates by the schedules, optimizers at their points.

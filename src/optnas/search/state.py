@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -40,6 +40,7 @@ from optnas.spaces.network import (
 from optnas.spaces.tables import Table, load_table
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # One number per operation weight and weight step, for algorithms that need noise; else what a
 # perturbation draws itself.
@@ -295,8 +296,35 @@ def build_state(settings: Settings | Mapping[str, Any]) -> SearchState:
         + shared_images(train, valid)
         + unbalanced(valid, dataset.classes, "validation"),
         path_lengths=torch.zeros(2, dtype=torch.float64, device=device),
-        memory={} if algorithm.start is None else on_device(device, algorithm.start()),
+        memory=on_device(device, _first_memory(settings, algorithm)),
     )
+
+
+def _repeatable(make: Callable[[], T], settings: Settings, part: str, remedy: str) -> T:
+    """What a part of the algorithm begins with.
+
+    Raises:
+        UserError: it draws from a global generator, which no seed of a search sets.
+    """
+    before = global_states()
+    made = make()
+    drawn = moved_since(before)
+    if drawn is not None:
+        raise UserError(
+            f"its {part} draws from {drawn}'s global generator: no start is repeated",
+            key="algorithm.name",
+            value=settings.algorithm.name,
+            remedy=remedy,
+        )
+    return made
+
+
+def _first_memory(settings: Settings, algorithm: Algorithm) -> Memory:
+    """The memory before the first epoch, empty if nothing is in it."""
+    if algorithm.start is None:
+        return {}
+    remedy = "begin with numbers that are not drawn, or draw from a generator with a seed"
+    return _repeatable(algorithm.start, settings, "first memory", remedy)
 
 
 def _initial_alpha(settings: Settings, space: Space, algorithm: Algorithm) -> Tensor:
@@ -311,16 +339,14 @@ def _initial_alpha(settings: Settings, space: Space, algorithm: Algorithm) -> Te
             for width in widths
         ]
         return settings.supernet.alpha_scale * torch.cat(draws, dim=-1)
-    before = global_states()
-    alpha_EO = algorithm.initial(space, generator).detach().double().clone()
-    drawn = moved_since(before)
-    if drawn is not None:
-        raise UserError(
-            f"its initial alpha draws from {drawn}'s global generator: no start is repeated",
-            key="algorithm.name",
-            value=settings.algorithm.name,
-            remedy="draw from the generator that initial is given",
-        )
+    initial = algorithm.initial
+    drawn_EO = _repeatable(
+        lambda: initial(space, generator),
+        settings,
+        "initial alpha",
+        "draw from the generator that initial is given",
+    )
+    alpha_EO = drawn_EO.detach().double().clone()
     if list(alpha_EO.shape) != shape:
         raise UserError(
             f"its initial alpha is {list(alpha_EO.shape)}, not {shape}",

@@ -14,7 +14,9 @@ from optnas.algorithms.base import Turn
 from optnas.base.errors import UserError
 from optnas.base.escapes import for_terminal
 from optnas.base.records import FIRST_EPOCH, RunFolder
+from optnas.base.seeds import global_states, moved_since
 from optnas.search.checkpoints import restore, save
+from optnas.search.draws import tell_of_draws
 from optnas.search.observe import keeps
 from optnas.search.state import SearchState
 from optnas.search.steps import SearchTrial, remembering
@@ -79,7 +81,11 @@ def watched(state: SearchState, folder: RunFolder) -> Turn | None:
     # As it is before the look: where a way back ends, the search is looked at again.
     save(state, folder.kept(epoch))
     forget(state, folder, before=epoch - watch.back)
+    before = global_states()
     turn = watch.look(SearchTrial(state, remembering(state, state.progress(epoch))))
+    whose = moved_since(before)
+    if whose is not None:
+        tell_of_draws(f"the algorithm's watch drew from the global generator of {whose}", epoch)
     if turn.back is None:
         state.remember(turn.memory)
         return turn if turn.ends else None
