@@ -1,12 +1,13 @@
 """Shapley values of operations: by plain loops, of games with known values, and in searches.
 
-Beside Euphoria16/Shapley-NAS, 0649727: 4.4e-16. Its `shap_estimation` and `change_alpha` as they are,
-in double precision on its `Network` (four channels, three cells, two inner nodes: 70 players; once four inner
-nodes: 196), asked four times with five weight steps in between, beside `shapley` on the same
-network, batches of 64 and orders, thresholds 0, 0.5 and 0.9: the largest difference of the
-standardised values; of alpha under plain SGD at 0.1 and momentum 0.8 of the part, 5.6e-17. Both ask
-the network equally often. That is with the published s started at 0; started from N(0, 0.001^2) as
-published, alpha is 5.4e-4 away. SGD with momentum and dampening 0.8 is up to 0.76 away.
+Beside Euphoria16/Shapley-NAS, 0649727: 4.4e-16. Its `shap_estimation` and `change_alpha` as they
+are, in double precision on its `Network` (four channels, three cells, two inner nodes: 70 players),
+asked four times with five weight steps in between, beside `shapley` on the same network, batches of
+64 and orders, thresholds 0, 0.5 and 0.9: the largest difference of the standardised values; of
+alpha under plain SGD at 0.1 and momentum 0.8 of the part, 5.6e-17. Both ask the network equally
+often. That is with the published s started at 0; started from N(0, 0.001^2) as published, alpha is
+5.4e-4 away. SGD with momentum and dampening 0.8 is up to 0.76 away. One estimate with four inner
+nodes, 196 players, is equal.
 
 Shapes: E edges, O operations, P players, M samples.
 """
