@@ -119,6 +119,7 @@ def test_every_algorithm_derives_a_cell_that_its_genotype_says(name: str, space_
         ("gdas", partial(torch.softmax, dim=-1)),
         ("drnas", partial(torch.softmax, dim=-1)),
         ("nasp", partial(torch.softmax, dim=-1)),
+        ("shapley-nas", partial(torch.softmax, dim=-1)),
         ("pr-darts", partial(torch.softmax, dim=-1)),
         ("fair-darts", torch.sigmoid),
     ],

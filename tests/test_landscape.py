@@ -302,6 +302,7 @@ def test_the_cell_of_the_centre_is_the_record_s(variant: str, where: str, space:
         ("drnas", lambda A: int(A.argmax())),
         ("gdas", lambda A: int(A.argmax())),
         ("nasp", lambda A: int(A.argmax())),
+        ("shapley-nas", lambda A: int(A.argmax())),
         ("pr-darts", lambda A: int(A.argmax())),
         ("darts-minus", lambda A: int((A - torch.tensor([0, 0.5, 0, 0, 0])).argmax())),
         (

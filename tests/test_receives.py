@@ -20,6 +20,7 @@ from optnas.algorithms.base import Algorithm, Selection, Trial, Turn, Watch, Wei
 from optnas.algorithms.bilevel import (
     Bilevel,
     Hypergradient,
+    Judged,
     Loss,
     LossValue,
     VirtualStep,
@@ -49,7 +50,7 @@ PAGES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "steps": ("Of a step", (Progress, Draw, InnerStep, WeightGradients)),
     "hypergradients": (
         "Of a hypergradient",
-        (Bilevel, Loss, LossValue, VirtualStep, VirtualSteps, Hypergradient),
+        (Bilevel, Loss, LossValue, Judged, VirtualStep, VirtualSteps, Hypergradient),
     ),
     "algorithms": ("Of an algorithm", (Algorithm, Trial, Selection, Watch, Turn)),
     "measures": ("Of a measure", (Snapshot, Batch, Images, Augmentation, Statistics)),
@@ -65,6 +66,7 @@ RECEIVED: dict[Any, str] = {
     Bilevel: "Received by a hypergradient as `problem`, beside alpha and `relax`.",
     Loss: "Both losses of `problem`, and those of its `more_train_batches`.",
     LossValue: "What a loss returns.",
+    Judged: "One of `problem.more_valid_batches`.",
     VirtualStep: "It is `problem.virtual_step`.",
     VirtualSteps: "It is `problem.virtual_steps`.",
     Hypergradient: "",

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from optnas.algorithms.progress import Memory, Progress
+from optnas.algorithms.progress import Draw, Memory, Progress
+from optnas.base.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,6 +79,28 @@ class Loss(Protocol):
         ...
 
 
+class Judged(NamedTuple):
+    """A further batch of the validation half.
+
+    Attributes:
+        accuracy: operation weights, network weights -> accuracy in percent under batch statistics,
+            a float64 scalar where the search computes. No statistics move, and no gradient passes.
+        draw: randomness of its own, for what is done with the batch.
+    """
+
+    accuracy: Callable[[Tensor, Weights], Tensor]
+    draw: Draw
+
+
+def _none_there(count: int, images: int) -> list[Judged]:
+    del count, images
+    raise UserError(
+        "asks for further validation batches without a word",
+        key="algorithm.hypergradient",
+        remedy='register it, and its algorithm, with needs=("valid-batches",)',
+    )
+
+
 @dataclass(frozen=True)
 class Bilevel:
     """What a hypergradient may ask of the iteration it serves.
@@ -101,6 +124,10 @@ class Bilevel:
         weight_lr: asks for the learning rate of the virtual step; ``needs=("virtual-step",)``.
         virtual_steps: the steps that the weight optimizer would take one after another, at
             gradients of your own; ``needs=("virtual-step",)``.
+        more_valid_batches: how many, of how many images -> as many fresh batches of the validation
+            half, drawn and augmented by themselves; the half where that is smaller. The same ones
+            each time they are asked for within a step, the first k of any larger number.
+            ``needs=("valid-batches",)``.
         cells: L, the number of cells: losses take operation weights ``[L, E, O]`` too, a matrix for
             each cell in the order in which images pass through them.
     """
@@ -115,6 +142,7 @@ class Bilevel:
     more_train_batches: Callable[[int], list[Loss]]
     weight_lr: Callable[[], float]
     cells: int = 1
+    more_valid_batches: Callable[[int, int], list[Judged]] = _none_there
     virtual_steps: VirtualSteps = field(kw_only=True)
 
 

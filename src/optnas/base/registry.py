@@ -77,6 +77,7 @@ NEEDS = {
     "virtual-step": "a differentiable step of the weight optimizer",
     "train-batch": "the train batch about to be used, so search.step_order=arch-first",
     "train-batches": "further train batches, from `Bilevel.more_train_batches`",
+    "valid-batches": "further validation batches, from `Bilevel.more_valid_batches`",
     "memory": "tensors remembered from step to step, in `Progress.memory`",
     "draw": "a random draw per step, in `Progress.draw`",
     "own-cell": "a space whose network takes another mixed cell",
@@ -84,6 +85,8 @@ NEEDS = {
     "several-cells": "a network of more than one cell",
     "off-simplex": "an architecture optimizer that does not step on the simplex, where it is lost",
     "auxiliary-skip": "a skip beside the operations, where edges are strided one of its own",
+    "bare-rows": "operation weights of which any entry may be set to 0: no auxiliary skip, where "
+    "edges are strided",
     "noise": "a uniform number per operation weight and weight step, in `Progress.noise_EO`",
     "driver": "the operation weights of another run by epoch, in `Progress.memory['driver']`",
     "inner-step": "the train loss of a weight step at any operation weights, in `Progress.inner`",

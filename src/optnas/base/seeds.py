@@ -15,6 +15,8 @@ A run's seed names one stream for each purpose:
     regularization      one number per batch of a stand-alone training that drops paths or whose
                         operations draw noise
     more-train-batches  further train batches of an alpha step, if its hypergradient asks for them
+    more-valid-batches  further validation batches of an alpha step, and what is drawn for each, if
+                        its hypergradient asks for them
     recalibration-N     batches that statistics are collected anew from after epoch N, where an
                         optimizer judges the weights at another point than it trains them
     evaluation-N        crops, flips and cutouts of the validation pass after epoch N, where the

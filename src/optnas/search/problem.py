@@ -9,11 +9,12 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from optnas.algorithms.base import Progress
-from optnas.algorithms.bilevel import Bilevel, Loss, LossValue, Weights
+from optnas.algorithms.bilevel import Bilevel, Judged, Loss, LossValue, Weights
 from optnas.measures.evaluation import Batch
 from optnas.optimizers.virtual import coupled_decay, virtual_step, virtual_steps
 from optnas.search.state import SearchState
@@ -63,6 +64,22 @@ def batch_loss(state: SearchState, batch: Batch, *, step: bool = True) -> Loss:
     return loss
 
 
+def batch_accuracy(state: SearchState, batch: Batch) -> Callable[[Tensor, Weights], Tensor]:
+    """The accuracy of a batch under batch statistics in percent, as a function of A and w.
+
+    Args:
+        state: of the search.
+        batch: images and labels.
+    """
+
+    @torch.no_grad()
+    def accuracy(op_weights_EO: Tensor, weights: Weights) -> Tensor:
+        logits_BK, _ = forward(state, batch, op_weights_EO, weights=weights, statistics=None)
+        return 100 * (logits_BK.argmax(dim=1) == batch.labels_B).double().mean()
+
+    return accuracy
+
+
 def bilevel_of(
     state: SearchState,
     train: Loss,
@@ -71,6 +88,7 @@ def bilevel_of(
     progress: Progress,
     *,
     update: bool = False,
+    more_valid: Callable[[int, int], list[Judged]] | None = None,
 ) -> Bilevel:
     """What a hypergradient is asked with.
 
@@ -81,7 +99,9 @@ def bilevel_of(
         more: those of further train batches.
         progress: where the search stands.
         update: whether the step's own forward pass moves the running statistics.
+        more_valid: further validation batches, where there are any.
     """
+    asked = {} if more_valid is None else {"more_valid_batches": more_valid}
     weights, optimizer = state.supernet.weights, state.weight_optimizer
     return Bilevel(
         weights=weights,
@@ -95,4 +115,5 @@ def bilevel_of(
         weight_lr=lambda: float(optimizer.param_groups[0]["lr"]),
         cells=state.supernet.cells,
         virtual_steps=virtual_steps(optimizer, weights),
+        **asked,
     )

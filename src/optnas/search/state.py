@@ -50,10 +50,12 @@ STREAMS = ("train-order", "valid-order", "train-augmentation", "valid-augmentati
 DRAWS = "draws"
 # One number per alpha step, for those that need further train batches.
 MORE_BATCHES = "more-train-batches"
+# One number per alpha step that asks for further validation batches.
+MORE_VALID = "more-valid-batches"
 # One number per batch of a step, for spaces whose operations draw noise.
 OPERATION_NOISE = "operation-noise"
 # A stream that only those have who need it, by the need.
-STREAM_OF = {"draw": DRAWS, "train-batches": MORE_BATCHES}
+STREAM_OF = {"draw": DRAWS, "train-batches": MORE_BATCHES, "valid-batches": MORE_VALID}
 
 
 @dataclass

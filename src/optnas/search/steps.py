@@ -8,6 +8,7 @@ Symbols: w network weights, A operation weights. Shapes: B batch, E edges, O ope
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable
 
@@ -16,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from optnas.algorithms.base import Draw, Progress, WeightGradients
-from optnas.algorithms.bilevel import Hypergradient, Loss, LossValue, Weights
+from optnas.algorithms.bilevel import Hypergradient, Judged, Loss, LossValue, Weights
 from optnas.algorithms.progress import InnerStep
 from optnas.base.errors import UserError
 from optnas.base.seeds import named_generator
@@ -35,10 +36,11 @@ from optnas.optimizers.stepping import count_on, take_step
 from optnas.search.describe import centred
 from optnas.search.draws import seed_of
 from optnas.search.observe import snapshot_of
-from optnas.search.problem import batch_loss, bilevel_of, forward
+from optnas.search.problem import batch_accuracy, batch_loss, bilevel_of, forward
 from optnas.search.state import (
     DRAWS,
     MORE_BATCHES,
+    MORE_VALID,
     OPERATION_NOISE,
     SearchState,
     weight_optimizer_of,
@@ -66,6 +68,7 @@ def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress
     before_EO = state.alpha_EO.detach().clone()
     found: list[Hypergradient] = []  # empty until the first evaluation is done
     more_train_batches = _more_batches(state)
+    more_valid_batches = _more_valid_batches(state)
 
     def closure() -> Tensor:
         losses: list[Tensor] = []
@@ -76,6 +79,7 @@ def arch_step(state: SearchState, train: Batch, valid: Batch, progress: Progress
             more_train_batches,
             progress,
             update=state.settings.supernet.arch_step_updates_statistics and not found,
+            more_valid=more_valid_batches,
         )
         here = state.algorithm.hypergradient(
             problem, state.alpha_EO, lambda alpha_EO: state.algorithm.relax(alpha_EO, progress)
@@ -147,6 +151,31 @@ def _more_batches(state: SearchState) -> Callable[[int], list[Loss]]:
                 batch = batch._replace(draw=seed_of(generator))
             losses.append(batch_loss(state, batch))
         return losses
+
+    return more
+
+
+def _more_valid_batches(state: SearchState) -> Callable[[int, int], list[Judged]] | None:
+    """Further validation batches of the alpha step that begins, by a stream of their own.
+
+    It moves in a step that asks for them and in no other: those may be recorded.
+    """
+    stream = state.generators.get(MORE_VALID)
+    if stream is None:
+        return None
+    seed = functools.cache(lambda: seed_of(stream))
+
+    def more(count: int, images: int) -> list[Judged]:
+        generator, found = Draw(seed()).generator(), []
+        for _ in range(count):
+            indices_B = fresh_batch(len(state.valid), images, generator)
+            batch = augmented_batch(
+                state.valid, indices_B, state.valid_augmentation, generator, state.dtype
+            )
+            if OPERATION_NOISE in state.generators:
+                batch = batch._replace(draw=seed_of(generator))
+            found.append(Judged(batch_accuracy(state, batch), Draw(seed_of(generator))))
+        return found
 
     return more
 

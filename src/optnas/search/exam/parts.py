@@ -24,6 +24,7 @@ from optnas.algorithms.bilevel import (
     Bilevel,
     GradientsAt,
     Hypergradient,
+    Judged,
     Loss,
     LossValue,
     Weights,
@@ -273,6 +274,13 @@ class _Quadratic:
             self.used.add("train-batches")
             return [further] * count
 
+        def accuracy(op_weights_EO: Tensor, weights: Weights) -> Tensor:
+            return 100 / (1 + valid(op_weights_EO, weights).loss.detach())
+
+        def judged(count: int, images: int) -> list[Judged]:
+            self.used.add("valid-batches")
+            return [Judged(accuracy, Draw(seed)) for seed in range(count)]
+
         def rate() -> float:
             self.used.add("virtual-step")
             return RATE
@@ -293,6 +301,7 @@ class _Quadratic:
             weight_decay=decay,
             more_train_batches=more,
             weight_lr=rate,
+            more_valid_batches=judged,
             virtual_steps=steps,
         )
 

@@ -114,6 +114,14 @@ def check_needs(settings: Settings, space: Space) -> None:
                     value=name,
                     remedy="leave it out, or search with such a relaxation",
                 )
+        if need == "bare-rows" and "auxiliary-skip" in own and space.strided:
+            raise UserError(
+                "sets entries of operation weights to 0, and on strided edges of"
+                f" {space.name} what a row sums to is the auxiliary skip",
+                key=key,
+                value=name,
+                remedy="use another hypergradient, or a relaxation without an auxiliary skip",
+            )
         if need == "train-batch" and settings.search.step_order != "arch-first":
             raise UserError(
                 f"{key}={name} needs {registry.NEEDS[need]}",
