@@ -68,6 +68,7 @@ METHODS = (
     "sgas",
     "milenas",
     "nasp",
+    "zarts",
 )
 PAIRS = list(itertools.product(("SGD", "Adam"), repeat=2))
 
