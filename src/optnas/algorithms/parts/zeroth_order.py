@@ -71,8 +71,8 @@ def zeroth_order(
         samples: N.
         steps: K; 0 judges every candidate at the live w.
         std: s at first.
-        std_decay: of s over the epochs: ``cosine``, s (1 + cos(pi t)) / 2 with t the elapsed share of
-            the search, or ``constant``.
+        std_decay: of s over the epochs: ``cosine``, s (1 + cos(pi t)) / 2 with t the elapsed share
+            of the search, or ``constant``.
         temperature: tau, in nats.
         unguided: lambda, the share of candidates around alpha itself.
         floor: added to the density; the larger it is, the less the density says.
