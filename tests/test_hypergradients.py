@@ -373,7 +373,7 @@ def test_many_candidates_have_the_mean_of_the_gibbs_distribution() -> None:
         return (steep * (a - there) ** 2).sum() / 2
 
     bilevel = drawn(problem(quadratic_train, bowl)[0])
-    options: dict[str, Any] = {"std": 1.4, "std_decay": "constant", "temperature": 1.0}
+    options: dict[str, Any] = {"std": 1.4, "annealed": False, "temperature": 1.0}
     to_the_minimum = alpha().detach().reshape(-1) - there
 
     def off(share: float, floor: float) -> float:

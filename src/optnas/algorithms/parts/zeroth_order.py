@@ -31,7 +31,6 @@ else:
     seeds = lazy("optnas.base.seeds")
 
 Proposal = Literal["mixture", "published"]
-Decay = Literal["cosine", "constant"]
 ShareOrAll = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -46,7 +45,7 @@ def zeroth_order(
     samples: AtLeastOne = 4,
     steps: Count = 10,
     std: Positive = 0.025,
-    std_decay: Decay = "cosine",
+    annealed: bool = True,
     temperature: Positive = 0.01,
     unguided: ShareOrAll = 0.001,
     floor: NotNegative = 1e-4,
@@ -71,8 +70,8 @@ def zeroth_order(
         samples: N.
         steps: K; 0 judges every candidate at the live w.
         std: s at first.
-        std_decay: of s over the epochs: ``cosine``, s (1 + cos(pi t)) / 2 with t the elapsed share
-            of the search, or ``constant``.
+        annealed: whether s falls over the epochs, as s (1 + cos(pi t)) / 2 with t the elapsed share
+            of the search.
         temperature: tau, in nats.
         unguided: lambda, the share of candidates around alpha itself.
         floor: added to the density; the larger it is, the less the density says.
@@ -94,7 +93,7 @@ def zeroth_order(
         g_EO, alpha_EO = found.gradient_EO, alpha_EO.detach()
         assert g_EO is not None
         s = std
-        if std_decay == "cosine":
+        if annealed:
             s = std * (1 + math.cos(math.pi * problem.progress.fraction)) / 2
         with torch.no_grad():
             d_NEO = _drawn(problem.progress, g_EO, samples, s, unguided, proposal)
