@@ -24,6 +24,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,6 +47,7 @@ from optnas.search.draws import draw_epoch
 from optnas.search.loop import run
 from optnas.search.session import Session
 from optnas.search.state import SearchState, build_state
+from optnas.search.steppers import check_stepper
 from optnas.search.steps import arch_step, weight_step
 
 NOW = Progress(2, 2)
@@ -220,6 +222,17 @@ def test_weights_that_all_candidates_lose_end_the_search_as_diverged(tmp_path: P
     with folder.created(settings.document()):
         result = run(settings, folder)
     assert result["status"] == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("hypergradient", "why"),
+    [(FEW, "asks for further train"), ("first-order", "depends on its number in the epoch")],
+)
+def test_no_graph_records_a_step_that_is_not_like_the_next(hypergradient: Any, why: str) -> None:
+    state = zarts(algorithm__hypergradient=hypergradient, run__stepper="graph")
+    there: Any = SimpleNamespace(device=torch.device("cuda"))
+    with pytest.raises(UserError, match=f"the step {why}.*; use run.stepper=eager"):
+        check_stepper(dataclasses.replace(state, alpha_EO=there))
 
 
 @pytest.mark.parametrize(
