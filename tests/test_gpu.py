@@ -16,7 +16,15 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import assert_alike, assert_same, every_space, every_variant, fingerprint, tiny_settings
+from tiny import (
+    assert_alike,
+    assert_same,
+    every_space,
+    every_variant,
+    fingerprint,
+    recordable,
+    tiny_settings,
+)
 from torch.testing import assert_close
 
 from optnas.base import registry
@@ -85,7 +93,7 @@ GRAPH = {"run__stepper": "graph"}
 ADAM = {"weight_optimizer__name": "Adam"}
 # By name: of each way to take a step, changes to tiny settings.
 ALIKE: dict[str, dict[str, Any]] = {
-    **{f"{name}, Adam": {**changes, **ADAM} for name, changes in VARIANTS.items()},
+    **{f"{name}, Adam": {**changes, **ADAM} for name, changes in recordable(VARIANTS).items()},
     "darts, SGD": {"weight_optimizer__name": "SGD", "weight_optimizer__momentum": 0.9},
     "darts, SGD, unrolled": {"algorithm__hypergradient": "unrolled"},
     "sdarts-adv, sam": {
@@ -106,7 +114,10 @@ ALIKE: dict[str, dict[str, Any]] = {
 ROUGHER = {"darts, ASGD": 1e-6, "darts, RAdam": 1e-8}
 RESUMED: dict[str, dict[str, Any]] = {
     **{f"{name}, float32": changes for name, changes in VARIANTS.items()},
-    **{f"{name}, float32, graph": {**changes, **GRAPH} for name, changes in VARIANTS.items()},
+    **{
+        f"{name}, float32, graph": {**changes, **GRAPH}
+        for name, changes in recordable(VARIANTS).items()
+    },
     **{f"darts, {name}": changes for name, changes in PRECISIONS.items()},
     **{f"darts, {name}, graph": {**changes, **GRAPH} for name, changes in PRECISIONS.items()},
     # Of their state torch hands some numbers back elsewhere, and in the type of the weights.

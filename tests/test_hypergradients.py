@@ -12,7 +12,9 @@ Shapes: E edges, O operations.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,8 +31,11 @@ from optnas.algorithms.parts import hypergradients
 from optnas.algorithms.parts.hypergradients import first_order, frozen, hypergradient, unrolled
 from optnas.algorithms.parts.implicit import conjugate_gradient, neumann
 from optnas.algorithms.parts.several_steps import k_step, value_function
+from optnas.algorithms.parts.zeroth_order import zeroth_order
+from optnas.algorithms.progress import Draw
 from optnas.algorithms.unrolled_optdarts import unrolled_optdarts
 from optnas.base.errors import UserError
+from optnas.base.seeds import named_generator
 from optnas.optimizers.virtual import coupled_decay, virtual_step, virtual_steps
 from optnas.search.settings.layers import Layer, resolve
 from optnas.search.state import SearchState, build_state
@@ -315,6 +320,93 @@ def test_k_step_is_the_derivative_of_the_loss_after_real_steps(
         assert_close(found.reshape(-1), differences(after(count), a), rtol=1e-6, atol=1e-8)
     one, exact = (each(bilevel, alpha(), softmax) for each in (k_step(1), unrolled("exact")))
     assert_close(one, exact, rtol=1e-12, atol=0)
+
+
+# --- candidates -------------------------------------------------------------------------------
+
+
+def drawn(bilevel: Bilevel, seed: int = 5) -> Bilevel:
+    """In the same moment, with the randomness of a step."""
+    return dataclasses.replace(bilevel, progress=dataclasses.replace(NOW, draw=Draw(seed)))
+
+
+@pytest.mark.parametrize("proposal", ["mixture", "published"])
+@pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
+def test_zeroth_order_is_the_weighed_mean_of_candidates_after_real_steps(
+    name: str, options: dict[str, Any], proposal: Any
+) -> None:
+    count, tau, share, floor = 5, 0.4, 0.4, 0.01
+    bilevel, optimizer = problem(curved_train, curved_valid, name, options)
+    bilevel, a = drawn(bilevel), alpha().detach()
+    batches = [later(curved_train, 0), later(curved_train, 1)]
+    g, s = first_order(bilevel, alpha(), softmax).gradient_EO, 0.3 * (1 + math.cos(math.pi / 4)) / 2
+    assert g is not None
+    numbers, weights, tried = named_generator(5, "candidates"), [], []
+    for _ in range(count):
+        z = torch.randn(a.shape, generator=numbers, dtype=torch.float64)
+        if proposal == "mixture":
+            guided = torch.rand((), generator=numbers, dtype=torch.float64) >= share
+            D, width = s * z - guided * g, s**2
+        else:
+            other = torch.randn(a.shape, generator=numbers, dtype=torch.float64)
+            D, width = (1 - share) * (s * z - g) + share * s * other, 1 / s**2
+        A = softmax(a + D).reshape(-1)
+        loss = curved_valid(really_stepped(bilevel, optimizer, A, batches), A)
+        q = (1 - share) * torch.exp(-((D + g) ** 2).sum() / (2 * s**2))
+        q = q + share * torch.exp(-(D**2).sum() / (2 * width))
+        weights.append(torch.exp(-loss / tau) / (q + floor))
+        tried.append(D)
+    expected = -sum(c * D for c, D in zip(weights, tried, strict=True)) / sum(weights)
+    part = zeroth_order(
+        count, 2, 0.3, temperature=tau, unguided=share, floor=floor, proposal=proposal
+    )
+    found = part(bilevel, alpha(), softmax)
+    assert_close(found.gradient_EO, expected, rtol=1e-9, atol=1e-9)
+    assert_close(found.loss, curved_valid(joined(bilevel.weights), softmax(a).reshape(-1)).detach())
+
+
+def test_many_candidates_have_the_mean_of_the_gibbs_distribution() -> None:
+    """Of exp(-L / tau) around a quadratic's minimum, whatever they were drawn from."""
+    steep, there = torch.linspace(0.6, 1.6, A, dtype=torch.float64), normal(A, seed=9)
+
+    def bowl(x: Tensor, a: Tensor) -> Tensor:
+        return (steep * (a - there) ** 2).sum() / 2
+
+    bilevel = drawn(problem(quadratic_train, bowl)[0])
+    options: dict[str, Any] = {"std": 1.4, "annealed": False, "temperature": 1.0}
+    to_the_minimum = alpha().detach().reshape(-1) - there
+
+    def off(share: float, floor: float) -> float:
+        part = zeroth_order(3000, 0, unguided=share, floor=floor, **options)
+        found = part(bilevel, alpha(), identity).gradient_EO
+        assert found is not None
+        return float((found.reshape(-1) - to_the_minimum).norm())
+
+    assert max(off(0.0, 0.0), off(0.5, 0.0)) < 0.15
+    assert off(1.0, 1e6) > 0.5  # where the density is not divided by
+
+
+def test_a_candidate_without_a_loss_has_no_weight() -> None:
+    def broken(first: float) -> LossOf:
+        return lambda x, a: torch.where(a[0] > first, torch.nan, 1e4 * curved_valid(x, a))
+
+    start, found = alpha().detach().reshape(-1)[0].item(), []
+    for bound in (math.inf, start, -math.inf):
+        bilevel = drawn(problem(curved_train, broken(bound))[0])
+        part = zeroth_order(8, 1, 0.5, temperature=1e-6, unguided=1.0)
+        gradient = part(bilevel, alpha(), identity).gradient_EO
+        assert gradient is not None
+        found.append(gradient)
+    assert found[0].isfinite().all()
+    assert found[1].isfinite().all()
+    assert found[1].reshape(-1)[0] > 0  # only those that go down are left
+    assert found[2].isnan().all()
+
+
+def test_candidates_want_a_draw() -> None:
+    bilevel, _ = problem(curved_train, curved_valid)
+    with pytest.raises(UserError, match=r'draws candidates .* with needs=\("draw",\)'):
+        zeroth_order()(bilevel, alpha(), softmax)
 
 
 @pytest.mark.parametrize(("name", "options"), OPTIMIZERS)

@@ -224,7 +224,10 @@ def test_no_backward_pass_waits(name: str) -> None:
     session.begin_epoch()
     steps = draw_epoch(session.state)
     session.step(steps[0])
-    assert waits_of(lambda: session.step(steps[1])) == set()
+    # Further train batches have a seed, which each step draws on the CPU.
+    drawn = {"aten::item", "aten::_local_scalar_dense"} & WAITS
+    allowed = drawn if "train-batches" in session.state.needs else set()
+    assert waits_of(lambda: session.step(steps[1])) <= allowed
 
 
 def test_a_wait_of_a_backward_pass_is_seen() -> None:

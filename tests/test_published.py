@@ -69,6 +69,7 @@ METHODS = (
     "milenas",
     "nasp",
     "shapley-nas",
+    "zarts",
 )
 PAIRS = list(itertools.product(("SGD", "Adam"), repeat=2))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import assert_same, every_variant, fingerprint, tiny_settings
+from tiny import assert_same, every_variant, fingerprint, recordable, tiny_settings
 
 from optnas.algorithms.base import Draw
 from optnas.base.errors import UserError
@@ -27,7 +27,7 @@ from optnas.search.steppers import Recorded, Step
 
 # Four steps per epoch, the last on a short batch.
 FOUR_STEPS = {"data__train_size": 56, "data__valid_size": 56}
-VARIANTS = dict(every_variant())
+VARIANTS = recordable(dict(every_variant()))
 
 
 def after(changes: dict[str, Any], epochs: int = 2) -> SearchState:

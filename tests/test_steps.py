@@ -9,6 +9,7 @@ Shapes: B images, E edges, O operations.
 
 from __future__ import annotations
 
+import copy
 import math
 import unittest.mock
 from collections.abc import Callable
@@ -29,6 +30,8 @@ from torch.testing import assert_close
 from optnas.algorithms.base import Progress
 from optnas.base.records import RunFolder
 from optnas.base.seeds import named_generator
+from optnas.data.batches import fresh_batch
+from optnas.measures.evaluation import augmented_batch
 from optnas.search.checkpoints import restore
 from optnas.search.loop import run
 from optnas.search.settings.layers import Layer, resolve
@@ -122,6 +125,8 @@ class Twin:
         discrete: weight of the penalty on parameters, of cells that are one-hot in alpha, which
             stays in [0, 1]; None for a softmax.
         harmony: weight of the alignment of cells in the last epoch.
+        tries: how many candidates of alpha are tried, after two steps of the weights each; 0 if
+            alpha follows a gradient.
         uphill: length of a step uphill, from whose end alpha descends; 0 if there is none.
         at_alpha: whether the second derivative of that is taken before the step.
         also_counts: whose gradient counts in the clipping norm beside the weights'.
@@ -148,6 +153,7 @@ class Twin:
         floor: float | None = None,
         discrete: float | None = None,
         harmony: float = 0.0,
+        tries: int = 0,
         uphill: float = 0.0,
         at_alpha: bool = False,
         also_counts: str = "op-weights",
@@ -182,10 +188,12 @@ class Twin:
         self.first_EO = self.second_EO = torch.zeros_like(self.alpha_EO)
         self.beta, self.sampled, self.gates, self.harmony = beta, sampled, gates, harmony
         self.stream, self.draws = (named_generator(3, name) for name in ("perturbation", "draws"))
+        self.tries, self.more, self.images = tries, named_generator(3, "more-train-batches"), state
         self.clipped: list[bool] = []
 
     def begin(self, epoch: int) -> None:
         self.penalty = self.beta * (epoch - 1) / self.epochs
+        self.std = 0.3 * (1 + math.cos(math.pi * (epoch - 1) / self.epochs)) / 2
         self.pull = self.harmony * (epoch - 1) / (self.epochs - 1)
         last, steps = (1.0, self.epochs) if self.sampled == "soft" else (0.1, self.epochs - 1)
         self.tau = 10 + (last - 10) * (epoch - 1) / steps
@@ -195,8 +203,8 @@ class Twin:
 
     def draw(self) -> None:
         """Uniform numbers of the step that begins."""
-        if self.sampled:
-            seed = int(torch.randint(2**63 - 1, (), generator=self.draws))
+        if self.sampled or self.tries:
+            self.seed = seed = int(torch.randint(2**63 - 1, (), generator=self.draws))
             fresh = torch.Generator().manual_seed(seed)
             self.uniform_EO = torch.rand(self.alpha_EO.shape, generator=fresh, dtype=torch.float64)
 
@@ -250,7 +258,38 @@ class Twin:
         if self.lambda_train:
             moves = self.arch_updates and not self.lambda_valid
             g_EO += self.lambda_train * self.outer_gradient(train, train, alpha_EO, moves)
+        if self.tries:
+            g_EO = -self.tried(valid, g_EO)
         self.move_alpha(g_EO)
+
+    def tried(self, valid: Batch, g_EO: Tensor) -> Tensor:
+        """The mean of what was added to alpha, by exp(-L / 0.5) over its density and 0.0001."""
+        numbers = named_generator(self.seed, "candidates")
+        seed = int(torch.randint(2**63 - 1, (), generator=self.more))
+        fresh, half, batches = torch.Generator().manual_seed(seed), self.images.train, []
+        for _ in range(2):
+            indices_B = fresh_batch(len(half), BATCH, fresh)
+            augmentation, dtype = self.images.augmentation, torch.float64
+            batches.append(augmented_batch(half, indices_B, augmentation, fresh, dtype))
+        total, mean_EO = 0.0, torch.zeros_like(g_EO)
+        for _ in range(self.tries):
+            z_EO = torch.randn(g_EO.shape, generator=numbers, dtype=torch.float64)
+            free = torch.rand((), generator=numbers, dtype=torch.float64) < 0.4
+            d_EO = self.std * z_EO - (0 if free else 1) * g_EO
+            A_EO = (self.alpha_EO + d_EO).softmax(-1)
+            net, optimizer = copy.deepcopy((self.net, self.optimizer))
+            for batch in batches:
+                optimizer.zero_grad()
+                logits = net.train()(batch.images_BCHW, A_EO)
+                F.cross_entropy(logits, batch.labels_B).backward()
+                optimizer.step()
+            with torch.no_grad():
+                loss = F.cross_entropy(net.train()(valid.images_BCHW, A_EO), valid.labels_B)
+            near, far = (float(each.square().sum()) for each in (d_EO + g_EO, d_EO))
+            q = 0.6 * math.exp(-near / (2 * self.std**2)) + 0.4 * math.exp(-far / (2 * self.std**2))
+            weight = math.exp(-float(loss) / 0.5) / (q + 1e-4)
+            total, mean_EO = total + weight, mean_EO + weight * d_EO
+        return mean_EO / total
 
     def outer_gradient(self, train: Batch, outer: Batch, alpha_EO: Tensor, moves: bool) -> Tensor:
         """Of the loss of a batch; to first order running statistics move, or not."""
@@ -459,6 +498,19 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "nasp, complexity": (
         {"algorithm": {"name": "nasp", "complexity_weight": 0.3}},
         {"discrete": 0.3},
+    ),
+    "zarts": (
+        {
+            "algorithm": {
+                "name": "zarts",
+                "warmup": 0.0,
+                "hypergradient": {
+                    **{"name": "zeroth-order", "samples": 3, "steps": 2, "std": 0.3},
+                    **{"temperature": 0.5, "unguided": 0.4},
+                },
+            }
+        },
+        {"tries": 3},
     ),
     "lambda-darts": (
         {"algorithm": {"name": "lambda-darts", "derivative": "exact"}},

@@ -68,6 +68,15 @@ def is_rare(variant: str) -> bool:
     return variant.endswith("-unrolled") and variant != "darts-unrolled"
 
 
+def recordable(variants: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Those whose steps do not depend on their number in the epoch: a graph is that of one step."""
+    return {
+        name: changes
+        for name, changes in variants.items()
+        if "step-number" not in registry.facts("algorithm", changes["algorithm__name"])["needs"]
+    }
+
+
 def normal(*shape: int, seed: int) -> Tensor:
     """Numbers from N(0, 1) in double precision."""
     generator = torch.Generator().manual_seed(seed)

@@ -82,6 +82,8 @@ class Progress:
             elsewhere.
         inner: the weight step, in `on_weight_gradients` of an algorithm that is registered with
             ``needs=("inner-step",)``; None elsewhere.
+        step: how many steps of this epoch came before, for an algorithm one of whose parts is
+            registered with ``needs=("step-number",)``; None elsewhere.
     """
 
     epoch: int
@@ -90,6 +92,7 @@ class Progress:
     memory: Memory = field(default_factory=dict)
     noise_EO: Tensor | None = None
     inner: InnerStep | None = None
+    step: int | None = None
 
     @property
     def fraction(self) -> float:

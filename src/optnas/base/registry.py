@@ -89,6 +89,7 @@ NEEDS = {
     "edges are strided",
     "noise": "a uniform number per operation weight and weight step, in `Progress.noise_EO`",
     "driver": "the operation weights of another run by epoch, in `Progress.memory['driver']`",
+    "step-number": "how many steps of the epoch came before, in `Progress.step`",
     "inner-step": "the train loss of a weight step at any operation weights, in `Progress.inner`",
     "full-precision": "gradients with all their digits, for a small difference of them: "
     "supernet.precision=float32",

@@ -10,7 +10,8 @@ A run's seed names one stream for each purpose:
     train-augmentation  crops, flips and cutouts of the inner problem's batches
     valid-augmentation  crops, flips and cutouts of the outer problem's batches
     perturbation        draws of the algorithm, such as random perturbations
-    draws               one number per step, of algorithms that draw in their relaxation
+    draws               one number per step, of algorithms that draw in their relaxation or in
+                        their hypergradient
     operation-noise     one number per batch of a step, of a space whose operations draw noise
     regularization      one number per batch of a stand-alone training that drops paths or whose
                         operations draw noise

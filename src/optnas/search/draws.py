@@ -48,6 +48,7 @@ class StepDraws:
         noise_EO: of the weight step, for an algorithm that needs noise.
         of_operations: seeds of what operations draw on the train and on the validation batch; None
             where they draw nothing.
+        number: how many steps of the epoch came before, for an algorithm that needs to know.
     """
 
     train_KB: Tensor
@@ -55,6 +56,7 @@ class StepDraws:
     draws: Mapping[str, Draw] = dataclasses.field(default_factory=dict)
     noise_EO: Tensor | None = None
     of_operations: tuple[int | None, int | None] = (None, None)
+    number: int | None = None
 
     def batches(self, state: SearchState) -> tuple[Batch, Batch]:
         """The train and the validation batch."""
@@ -65,12 +67,12 @@ class StepDraws:
 
     def arch(self, progress: Progress) -> Progress:
         """Where the search stands, with the draw of the alpha step."""
-        return dataclasses.replace(progress, draw=self.draws.get("arch"))
+        return dataclasses.replace(progress, draw=self.draws.get("arch"), step=self.number)
 
     def weight(self, progress: Progress) -> Progress:
         """Where the search stands, with the draw and the noise of the weight step."""
         draw, noise_EO = self.draws.get("weight"), self.noise_EO
-        return dataclasses.replace(progress, draw=draw, noise_EO=noise_EO)
+        return dataclasses.replace(progress, draw=draw, noise_EO=noise_EO, step=self.number)
 
 
 def draw_epoch(state: SearchState) -> list[StepDraws]:
@@ -92,12 +94,14 @@ def draw_epoch(state: SearchState) -> list[StepDraws]:
     drawn = [_drawn(state, indices_B, shape) for indices_B in order]
     sent = iter(send([each for step, _ in drawn for each in step.values()], state.alpha_EO.device))
     steps = []
-    for names, seeds in drawn:
+    for number, (names, seeds) in enumerate(drawn):
         here: dict[str, Any] = {name: next(sent) for name in names}
         draws = {level: Draw(seed, here.pop(level)) for level, seed in seeds.items()}
         stream = state.generators.get(OPERATION_NOISE)
         if stream is not None:
             here["of_operations"] = (seed_of(stream), seed_of(stream))
+        if "step-number" in state.needs:
+            here["number"] = number
         steps.append(StepDraws(**here, draws=draws))
     return steps
 

@@ -246,7 +246,7 @@ def check_stepper(state: SearchState) -> None:
 
     Raises:
         UserError: no GPU, an optimizer whose step counts or decides in Python, an algorithm that
-            asks for further batches within its step.
+            asks for further batches within its step, or counts steps.
     """
     if state.settings.run.stepper != "graph":
         return
@@ -259,6 +259,8 @@ def check_stepper(state: SearchState) -> None:
             cannot(f"of {section} = {name} counts or decides in Python")
     if "train-batches" in state.needs:
         cannot("asks for further train batches")
+    if "step-number" in state.needs:
+        cannot("depends on its number in the epoch")
     if OPERATION_NOISE in state.generators:
         cannot(f"draws the noise of an operation of {state.space.name}")
 

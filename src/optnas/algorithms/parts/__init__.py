@@ -9,6 +9,7 @@ from optnas.algorithms.parts.implicit import conjugate_gradient, neumann
 from optnas.algorithms.parts.perturbations import Radius, attack, uniform, unperturbed
 from optnas.algorithms.parts.relaxations import gumbel, log_floored, softmax, softmax_with_skip
 from optnas.algorithms.parts.several_steps import k_step, value_function
+from optnas.algorithms.parts.zeroth_order import zeroth_order
 
 __all__ = [
     "Radius",
@@ -28,4 +29,5 @@ __all__ = [
     "unperturbed",
     "unrolled",
     "value_function",
+    "zeroth_order",
 ]

@@ -92,7 +92,7 @@ def _algorithm(subject: Subject) -> dict[str, Check]:
     if _has(subject, "project"):
         own |= {f"project: {title}": of("project", it) for title, it in parts.PROJECTION.items()}
     own[f"relax: {DRAWS}"] = lambda subject: parts.draws_as_it_says(
-        subject.build().relax, "draw" in _needs(subject), _given(subject.build())
+        subject.build().relax, _draws(subject), _given(subject.build())
     )
     own[f"hypergradient: {NEEDS}"] = lambda subject: parts.needs_no_more(
         subject.build().hypergradient, _needs(subject), _given(subject.build())
@@ -110,10 +110,19 @@ def _given(algorithm: Algorithm) -> parts.Given:
     return parts.Given(algorithm.columns, (algorithm.start or dict)())
 
 
-def _needs(subject: Subject) -> set[str]:
+def _asked(subject: Subject) -> Iterator[registry.Need]:
     chosen = subject.completed()
-    asked = registry.needs_in(subject.kind, subject.name, chosen, key=subject.kind)
-    return {each.need for each in asked}
+    return registry.needs_in(subject.kind, subject.name, chosen, key=subject.kind)
+
+
+def _needs(subject: Subject) -> set[str]:
+    return {each.need for each in _asked(subject)}
+
+
+def _draws(subject: Subject) -> bool:
+    """Whether an algorithm needs a draw for more than its hypergradient."""
+    own = (each for each in _asked(subject) if not each.key.endswith(".hypergradient"))
+    return any(each.need == "draw" for each in own)
 
 
 def _has(subject: Subject, attribute: str) -> bool:

@@ -330,7 +330,8 @@ def _found(compute: ComputeHypergradient, given: Given, used: set[str]) -> Hyper
     quadratic = _Quadratic()
     weight, alpha_EO = quadratic.w.clone().requires_grad_(), given.alpha().requires_grad_()
     with given.untouched(alpha=alpha_EO, **{"the network weights": weight}):
-        found = compute(quadratic.problem(weight, given.moment(3)), alpha_EO, _relaxed)
+        problem = quadratic.problem(weight, given.moment(3, Draw(3)))
+        found = compute(problem, alpha_EO, _relaxed)
     demand(isinstance(found, Hypergradient), f"returns a {type(found).__name__}, no Hypergradient")
     used |= quadratic.used | ({"memory"} if found.memory else set())
     return found
