@@ -292,7 +292,7 @@ def test_an_open_claim_says_about_how_many_seeds_to_add() -> None:
     assert few.verdict == "inconclusive"
     assert few.seeds_to_add
     assert few.settle.endswith(f"add about {few.seeds_to_add} seeds to support it")
-    (against,) = found(world(extreme=-5), "C2", seeds=6)
+    (against,) = found(world(extreme=-3), "C2", seeds=6)
     assert against.verdict == "inconclusive"
     told = re.search(
         r"add about (\d+) seeds to contradict it, (\d+) in all; the plan ends at 24", against.settle
