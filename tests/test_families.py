@@ -303,7 +303,7 @@ def test_an_open_claim_says_about_how_many_seeds_to_add() -> None:
     assert more.verdict == "supported"
     (nothing,) = found(world(), "C1", seeds=3)
     assert "add seeds; how many cannot be said with n = 3" in nothing.settle
-    (cap,) = found(world(), "C1", seeds=24)
+    (cap,) = found(world(), "C2", seeds=24)
     assert "all 24 seeds of the plan are run" in cap.settle
 
 
