@@ -7,7 +7,8 @@ protocol `cpu`: 8 channels, one cell per stage, batch 64, images of 16x16 (the e
 enlarged: what an image shows costs nothing), SGD on the network weights and Adam on alpha. Every
 registered algorithm at its defaults, and DARTS with the unrolled hypergradient; all in the same
 process, with one thread, by turns: a round is one step of each. Searches stand in the middle of
-their epochs: warm-ups are over, selections have not begun.
+their epochs: warm-ups are over, selections have not begun. Algorithms most of whose steps leave
+alpha alone are left out: their pages count what the others take.
 
 Time is CPU time of the process; the relative cost is the median over rounds of the ratio to DARTS'
 step of the same round, so what else the machine does falls on both. Memory is what two steps add to
@@ -39,6 +40,7 @@ from optnas.search.state import build_state
 REFERENCE, UNROLLED = "darts", "darts, unrolled"
 EPOCHS, BATCH = 20, 64
 WARM_UP = 2
+SELDOM = ("shapley-nas", "zarts")  # move alpha: the median of their steps would tell of the others
 SIZE: dict[str, Any] = {
     "protocol": "cpu",
     "search.epochs": EPOCHS,
@@ -80,7 +82,7 @@ class Search:
 
 def labels() -> list[str]:
     """What is measured."""
-    return [*registry.names("algorithm"), UNROLLED]
+    return [*(name for name in registry.names("algorithm") if name not in SELDOM), UNROLLED]
 
 
 def relative_times(asked: list[str], rounds: int, **others: Any) -> dict[str, dict[str, float]]:

@@ -42,18 +42,21 @@ def costs(rows: Rows) -> str:
 
 def table(rows: Rows) -> str:
     """What was measured, beside what each algorithm says of itself."""
+    measured = {row["algorithm"]: row for row in rows}
     lines = []
-    for row in rows:
-        name, _, hypergradient = row["algorithm"].partition(", ")
+    for label in sorted({*registry.names("algorithm"), *measured}):
+        name, _, hypergradient = label.partition(", ")
         facts = registry.facts("algorithm", name)
-        link = f"[`{name}`](algorithms/{PAGES.get(name, name)}.md)"
+        page = f"algorithms/{PAGES.get(name, name)}.md"
+        link = f"[`{name}`]({page})"
+        row = measured.get(label)
         lines.append(
             (
                 f"{link}, {hypergradient}" if hypergradient else link,
                 facts["paper"] or "-",
                 facts["year"] or "-",
-                f"{row['step_cost']:.2f}",
-                f"{row['memory']:.2f}",
+                f"{row['step_cost']:.2f}" if row else f"[counted]({page}#cost)",
+                f"{row['memory']:.2f}" if row else "-",
                 ", ".join(facts["needs"]) or "-",
             )
         )
