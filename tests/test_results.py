@@ -199,7 +199,7 @@ def test_the_second_part_of_the_first_is_told_once_it_is_asked(module: ModuleTyp
     cell, sentence = told(0, 45)
     assert cell.endswith(f"; {name}not asked yet")
     assert name not in sentence
-    assert "of 24 blocks; +" in sentence or "of 24 blocks; -" in sentence
+    assert re.search(r"of 24 blocks( and \d+ added seeds of its own)?; [+-]", sentence)
 
 
 def test_a_block_of_which_a_run_diverged_is_whole(
@@ -247,6 +247,7 @@ def test_the_end_of_the_study_is_told(
 ) -> None:
     results = module.Results()
     results.findings = judge(confirming(study(BLOCK, world(), seeds=10)), list(module.CONCLUSIONS))
+    results.as_planned = results.findings[0]
     seeds = len(module.SHIN.ended) + (not ended)
     monkeypatch.setattr(module, "SHIN", dataclasses.replace(module.SHIN, seeds=seeds))
     told = module.progress(results)
@@ -301,6 +302,22 @@ def told_by(module: ModuleType, findings: Any) -> list[list[str]]:
         [cell.strip() for cell in line.split("|")]
         for line in module.conclusions(results).splitlines()[2:]
     ]
+
+
+def test_seeds_beyond_the_plan_are_told(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the conclusion that they were added for, beside what the plan alone would say."""
+    results = module.Results()
+    results.findings = judge(confirming(study(BLOCK, world(), seeds=10)), list(module.CONCLUSIONS))
+    (results.as_planned,) = judge(confirming(study(BLOCK, world(sgd=15), seeds=24)), ["C1"])
+    for seeds in ({}, {52: [], 53: []}):
+        monkeypatch.setattr(module.Results, "added", seeds)
+        told, (first, second, _) = module.progress(results), module.sentences(results).splitlines()
+        assert ("For conclusion 1, 2 further seeds are whole of the 16 that" in told) == bool(seeds)
+        assert ("by the 24 of the plan alone it is holds (+" in told) == bool(seeds)
+        assert ("of 24 blocks and 2 added seeds of its own" in first) == bool(seeds)
+        assert "added" not in second
 
 
 def test_every_whole_block_is_a_seed_of_every_conclusion(
