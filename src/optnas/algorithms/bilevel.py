@@ -92,13 +92,24 @@ class Judged(NamedTuple):
     draw: Draw
 
 
-def _none_there(count: int, images: int) -> list[Judged]:
-    del count, images
-    raise UserError(
-        "asks for further validation batches without a word",
+def undeclared(does: str, need: str) -> UserError:
+    """A hypergradient does what it was not registered with.
+
+    Args:
+        does: what it does, such as ``draws``.
+        need: the name that would have allowed it.
+    """
+    return UserError(
+        f"{does} without a word",
         key="algorithm.hypergradient",
-        remedy='register it, and its algorithm, with needs=("valid-batches",)',
+        remedy=f'register it, and its algorithm, with needs=("{need}",)',
     )
+
+
+def no_valid_batches(count: int, images: int) -> list[Judged]:
+    """`Bilevel.more_valid_batches` of who does not need any."""
+    del count, images
+    raise undeclared("asks for further validation batches", "valid-batches")
 
 
 @dataclass(frozen=True)
@@ -142,7 +153,7 @@ class Bilevel:
     more_train_batches: Callable[[int], list[Loss]]
     weight_lr: Callable[[], float]
     cells: int = 1
-    more_valid_batches: Callable[[int, int], list[Judged]] = _none_there
+    more_valid_batches: Callable[[int, int], list[Judged]] = no_valid_batches
     virtual_steps: VirtualSteps = field(kw_only=True)
 
 

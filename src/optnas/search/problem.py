@@ -14,7 +14,14 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from optnas.algorithms.base import Progress
-from optnas.algorithms.bilevel import Bilevel, Judged, Loss, LossValue, Weights
+from optnas.algorithms.bilevel import (
+    Bilevel,
+    Judged,
+    Loss,
+    LossValue,
+    Weights,
+    no_valid_batches,
+)
 from optnas.measures.evaluation import Batch
 from optnas.optimizers.virtual import coupled_decay, virtual_step, virtual_steps
 from optnas.search.state import SearchState
@@ -88,7 +95,7 @@ def bilevel_of(
     progress: Progress,
     *,
     update: bool = False,
-    more_valid: Callable[[int, int], list[Judged]] | None = None,
+    more_valid: Callable[[int, int], list[Judged]] = no_valid_batches,
 ) -> Bilevel:
     """What a hypergradient is asked with.
 
@@ -99,9 +106,8 @@ def bilevel_of(
         more: those of further train batches.
         progress: where the search stands.
         update: whether the step's own forward pass moves the running statistics.
-        more_valid: further validation batches, where there are any.
+        more_valid: further validation batches.
     """
-    asked = {} if more_valid is None else {"more_valid_batches": more_valid}
     weights, optimizer = state.supernet.weights, state.weight_optimizer
     return Bilevel(
         weights=weights,
@@ -114,6 +120,6 @@ def bilevel_of(
         more_train_batches=more,
         weight_lr=lambda: float(optimizer.param_groups[0]["lr"]),
         cells=state.supernet.cells,
+        more_valid_batches=more_valid,
         virtual_steps=virtual_steps(optimizer, weights),
-        **asked,
     )

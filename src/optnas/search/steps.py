@@ -17,11 +17,20 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from optnas.algorithms.base import Draw, Progress, WeightGradients
-from optnas.algorithms.bilevel import Hypergradient, Judged, Loss, LossValue, Weights
+from optnas.algorithms.bilevel import (
+    Hypergradient,
+    Judged,
+    Loss,
+    LossValue,
+    Weights,
+    no_valid_batches,
+    undeclared,
+)
 from optnas.algorithms.progress import InnerStep
-from optnas.base.errors import UserError
 from optnas.base.seeds import named_generator
+from optnas.data.augmentation import Augmentation
 from optnas.data.batches import epoch_batches, fresh_batch
+from optnas.data.images import Images
 from optnas.measures.curvature.hessian import in_logits
 from optnas.measures.curvature.maths import expansion
 from optnas.measures.evaluation import (
@@ -135,45 +144,44 @@ def _more_batches(state: SearchState) -> Callable[[int], list[Loss]]:
 
     def more(count: int) -> list[Loss]:
         if draw is None:
-            raise UserError(
-                "asks for further train batches without a word",
-                key="algorithm.hypergradient",
-                remedy='register it, and its algorithm, with needs=("train-batches",)',
-            )
+            raise undeclared("asks for further train batches", "train-batches")
         generator, size = draw.generator(), state.settings.search.batch_size
-        losses = []
-        for _ in range(count):
-            indices_B = fresh_batch(len(state.train), size, generator)
-            batch = augmented_batch(
-                state.train, indices_B, state.augmentation, generator, state.dtype
-            )
-            if OPERATION_NOISE in state.generators:
-                batch = batch._replace(draw=seed_of(generator))
-            losses.append(batch_loss(state, batch))
-        return losses
+        drawn = [
+            _fresh(state, state.train, state.augmentation, size, generator) for _ in range(count)
+        ]
+        return [batch_loss(state, batch) for batch in drawn]
 
     return more
 
 
-def _more_valid_batches(state: SearchState) -> Callable[[int, int], list[Judged]] | None:
+def _fresh(
+    state: SearchState,
+    images: Images,
+    augmentation: Augmentation,
+    size: int,
+    generator: torch.Generator,
+) -> Batch:
+    """A batch of one half that is drawn, augmented and given its noise by one generator."""
+    indices_B = fresh_batch(len(images), size, generator)
+    batch = augmented_batch(images, indices_B, augmentation, generator, state.dtype)
+    noisy = OPERATION_NOISE in state.generators
+    return batch._replace(draw=seed_of(generator)) if noisy else batch
+
+
+def _more_valid_batches(state: SearchState) -> Callable[[int, int], list[Judged]]:
     """Further validation batches of the alpha step that begins, by a stream of their own.
 
     It moves in a step that asks for them and in no other: those may be recorded.
     """
     stream = state.generators.get(MORE_VALID)
     if stream is None:
-        return None
+        return no_valid_batches
     seed = functools.cache(lambda: seed_of(stream))
 
     def more(count: int, images: int) -> list[Judged]:
         generator, found = Draw(seed()).generator(), []
         for _ in range(count):
-            indices_B = fresh_batch(len(state.valid), images, generator)
-            batch = augmented_batch(
-                state.valid, indices_B, state.valid_augmentation, generator, state.dtype
-            )
-            if OPERATION_NOISE in state.generators:
-                batch = batch._replace(draw=seed_of(generator))
+            batch = _fresh(state, state.valid, state.valid_augmentation, images, generator)
             found.append(Judged(batch_accuracy(state, batch), Draw(seed_of(generator))))
         return found
 

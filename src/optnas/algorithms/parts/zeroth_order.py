@@ -13,10 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from optnas.algorithms.base import ComputeHypergradient
-from optnas.algorithms.bilevel import Bilevel, GradientsAt, Hypergradient, Loss, Weights
+from optnas.algorithms.bilevel import (
+    Bilevel,
+    GradientsAt,
+    Hypergradient,
+    Loss,
+    Weights,
+    undeclared,
+)
 from optnas.algorithms.parts.hypergradients import RelaxNow, asked, first_order
 from optnas.algorithms.progress import Progress
-from optnas.base.errors import UserError
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
 from optnas.base.schema import AtLeastOne, Count, NotNegative, Positive
@@ -112,11 +118,7 @@ def _drawn(
 ) -> Tensor:
     """The candidates D_i of a step, drawn on the CPU in double precision, one after another."""
     if progress.draw is None:
-        raise UserError(
-            "draws candidates without a word",
-            key="algorithm.hypergradient",
-            remedy='register it, and its algorithm, with needs=("draw",)',
-        )
+        raise undeclared("draws candidates", "draw")
     # A stream of its own: a relaxation may draw from the beginning of the step's.
     generator = seeds.named_generator(progress.draw.seed, "candidates")
     noise, shares = [], []
