@@ -55,7 +55,7 @@ def table(rows: Rows) -> str:
                 f"{link}, {hypergradient}" if hypergradient else link,
                 facts["paper"] or "-",
                 facts["year"] or "-",
-                f"{row['step_cost']:.2f}" if row else f"[counted]({page}#cost)",
+                f"{row['step_cost']:.2f}" if row else f"[not measured]({page}#cost)",
                 f"{row['memory']:.2f}" if row else "-",
                 ", ".join(facts["needs"]) or "-",
             )

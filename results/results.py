@@ -55,7 +55,7 @@ DOCUMENTS = (
     HERE.parent / "README.md",
 )
 # Arms of the figures that a block of the confirming study leaves out; drawn as they come.
-FURTHER = "optdarts-cpu-figures"
+OF_FIGURES, ADDED = "optdarts-cpu-figures", "optdarts-cpu-further"
 CONCLUSIONS = {
     "C1": "Without regularization, SGD beats Adam for the network weights",
     "C2": "Moderate momentum reduces the degradation in the course of a search",
@@ -65,8 +65,8 @@ CONCLUSIONS = {
 # Which sign speaks for a conclusion.
 SIGNS = {"C1": "above", "C2": "below", "C3": "above"}
 STUDIES = {
-    "optdarts-cpu-further": "more seeds for conclusion 1, until it is decided",
-    FURTHER: "the rest of the figures: every algorithm under four pairs and four momenta",
+    ADDED: "more seeds for conclusion 1, until it is decided",
+    OF_FIGURES: "the rest of the figures: every algorithm under four pairs and four momenta",
     "optdarts-cpu-rates": "which rate of w suits each optimizer, by the supernet's validation loss",
     "optdarts-cpu-rates-alpha": "the same of alpha",
     "optdarts-cpu-arms": "DARTS under four pairs at Shin's and at SmoothDARTS' rates",
@@ -143,7 +143,7 @@ def _status(run: RunFolder) -> str:
 
 
 SHIN = Source("optdarts-cpu", block=12, seeds=24)
-MORE = Source("optdarts-cpu-further", block=4, seeds=16)  # of conclusion 1, after those of `SHIN`
+MORE = Source(ADDED, block=4, seeds=16)  # of conclusion 1, after those of `SHIN`
 PILOT = Source("pairs-cpu", block=8, seeds=6)
 MACRO = Source("worlds-macro", block=8, seeds=8, table="nas-bench-macro")
 FASHION = Source("worlds-fashion-mnist", block=8, seeds=8)
@@ -190,22 +190,22 @@ class Results:
 
         Both studies have the pairs of DARTS and SDARTS-RS: those count with their block, once.
         """
-        return [run for run in SHIN.runs + self.further if _status(run) == "done"]
+        return [run for run in SHIN.runs + self.of_figures if _status(run) == "done"]
 
     @functools.cached_property
-    def further(self) -> list[RunFolder]:
-        """The runs of `FURTHER` alone, of seeds that are whole there; diverged ones among them."""
-        if not (recorded := own_records(FURTHER)):
+    def of_figures(self) -> list[RunFolder]:
+        """The runs of `OF_FIGURES` alone, of seeds whole there; diverged ones among them."""
+        if not (recorded := own_records(OF_FIGURES)):
             return []
         ended = {k: run for k, run in recorded.items() if _status(run) in FINISHED}
-        whole = [names for names in own_runs(FURTHER).values() if ended.keys() >= {*names}]
+        whole = [names for names in own_runs(OF_FIGURES).values() if ended.keys() >= {*names}]
         return [ended[name] for names in whole for name in names]
 
     @functools.cached_property
     def lost(self) -> list[RunFolder]:
         """The runs that diverged."""
         of_blocks = [run for runs in SHIN.ended.values() for run in runs]
-        return [run for run in of_blocks + self.further if _status(run) != "done"]
+        return [run for run in of_blocks + self.of_figures if _status(run) != "done"]
 
     @functools.cached_property
     def blocks(self) -> int:
@@ -265,12 +265,12 @@ class Results:
     @functools.cached_property
     def findings(self) -> list[Finding]:
         """The whole ledger: what was added to the blocks counts in no primary claim but its own."""
-        if not self.further and not self.added:
+        if not self.of_figures and not self.added:
             return judged(SHIN, None)
-        rest = judged(SHIN, None, self.further)
+        every = judged(SHIN, None, self.of_figures)
         added = [run for runs in self.added.values() for run in runs]
         primary = judged(SHIN, list(CONCLUSIONS), added)
-        return primary + [f for f in rest if f.id not in CONCLUSIONS]
+        return primary + [f for f in every if f.id not in CONCLUSIONS]
 
     @property
     def added(self) -> dict[int, list[RunFolder]]:
@@ -384,7 +384,7 @@ def outlook(finding: Finding | None) -> str:
     if decided(finding):
         open_ = [part for part in finding.parts if part.gate and part.verdict == "inconclusive"]
         told = [
-            "its second part is open"
+            "as seen, no number of seeds would decide its second part"
             if part.seeds_to_add is None
             else f"its second part: add about {part.seeds_to_add} seeds"
             for part in open_

@@ -269,8 +269,8 @@ def test_further_runs_are_judged_but_not_by_the_primary_claims(
             w["weight_decay"] = 0.0
             document = Settings.recorded(config).document()
             name = document["identity"]["hash"][:ID_LENGTH]
-            shutil.copytree(run.path, tmp_path / module.FURTHER / name)
-            (tmp_path / module.FURTHER / name / "config.toml").write_text(dump_toml(document))
+            shutil.copytree(run.path, tmp_path / module.OF_FIGURES / name)
+            (tmp_path / module.OF_FIGURES / name / "config.toml").write_text(dump_toml(document))
             own[seed].append(name)
     monkeypatch.setattr(module, "HERE", tmp_path)
     monkeypatch.setattr(module, "own_runs", lambda study: own)
@@ -285,7 +285,7 @@ def test_further_runs_are_judged_but_not_by_the_primary_claims(
     ]
     assert part.n == 6
     lost = own[13][0]
-    result = tmp_path / module.FURTHER / lost / "result.json"
+    result = tmp_path / module.OF_FIGURES / lost / "result.json"
     result.write_text(json.dumps(json.loads(result.read_text()) | {"status": "diverged"}))
     monkeypatch.setattr(module, "SHIN", dataclasses.replace(module.SHIN))
     assert [run.path.name for run in module.Results().lost] == [lost]
@@ -345,7 +345,7 @@ def test_runs_of_a_block_count_with_it_and_once(
 ) -> None:
     """The study of the figures shares runs with the confirming one, and has both folders."""
     (first, *others) = module.SHIN.runs[: module.SHIN.block]
-    figures = tmp_path / module.FURTHER
+    figures = tmp_path / module.OF_FIGURES
     figures.mkdir()
     shutil.copytree(first.path, figures / first.path.name)
     (own,) = module.PILOT.runs[:1]  # of no block of the confirming study
@@ -369,7 +369,7 @@ def test_the_pages_grow_with_the_records(
 ) -> None:
     """The pilot's records in the place of whole blocks: drawn, told, and what is missing named."""
     monkeypatch.setattr(module, "SHIN", module.PILOT)
-    monkeypatch.setattr(module, "FURTHER", "none")
+    monkeypatch.setattr(module, "OF_FIGURES", "none")
     results = module.Results()
     sections = dict(re.findall(r"## (\w+): ((?:.|\n)*?)(?=\n## |$)", module.slides(results)))
     assert {name for name, text in sections.items() if "images/results-" in text} == {
