@@ -65,7 +65,7 @@ format: .venv/installed-dev ## Format and fix what can be fixed
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-figures: .venv/installed ## Rebuild figures and quoted numbers of the documents from the committed records
+figures: .venv/installed-dev ## Rebuild figures and quoted numbers of the documents from the committed records
 	$(BIN)/python results/optdarts_cpu.py
 	$(BIN)/python results/results.py
 	$(BIN)/python results/indicator.py

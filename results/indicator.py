@@ -23,7 +23,6 @@ from optnas.analysis.claims.judge import Finding
 from optnas.analysis.claims.read import find_claim
 from optnas.analysis.runs import Runs, Selection
 from optnas.base.files import write_text
-from optnas.study.tables import table_of
 
 DOCS = Path(__file__).parent.parent / "docs"
 IMAGES = DOCS / "images"
@@ -81,7 +80,7 @@ class Found:
     @cached_property
     def arms(self) -> Mapping[Arm, Mapping[str, list[float]]]:
         """After the last epoch, by arm and column: a value per seed."""
-        runs = Runs(table_of(STUDY.runs))
+        runs = Runs(STUDY.table)
         selection = Selection(runs, np.ones(len(runs), bool), {})
         columns = [TAU + COUNTING, *(column for column, _ in LEVELS.values())]
 

@@ -13,10 +13,8 @@ import pandas as pd
 from documents import as_table, spread
 
 from optnas.analysis.proportions import collapsed
-from optnas.base.records import RunFolder
 from optnas.spaces import build_space, is_connected
 from optnas.spaces.tables import data_folder, load_table
-from optnas.study.tables import table_of
 
 if TYPE_CHECKING:
     from results import Results
@@ -39,13 +37,12 @@ CONTRASTS: Mapping[str, tuple[Sequence[float], Sequence[float]]] = {
 }
 
 
-def by_run(runs: Sequence[RunFolder]) -> pd.DataFrame:
-    """A row per run: its arm, mean percentile by quarter of epochs 1 to E and over all, last cell.
+def by_run(table: pd.DataFrame) -> pd.DataFrame:
+    """A row per run that is done: its arm, percentiles (mean by quarter, over all), last cell.
 
-    With E a multiple of four these are the quarters of the claims.
+    With epochs 1 to E, E a multiple of four, these are the quarters of the claims.
     """
-    frame = table_of(runs)
-    epochs = frame[frame["epoch"] > 0]
+    epochs = table[table["completed"] & (table["epoch"] > 0)]
     percentile = epochs["percentile.cifar10"]
     means = by_quarter(epochs, percentile)
     means["all"] = percentile.groupby(epochs["id"]).mean()

@@ -15,7 +15,7 @@ import collections
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,7 +44,7 @@ from optnas.report.data import Drawn, drawn
 from optnas.report.material import Material, material_of
 from optnas.report.pictures import plot_figure
 from optnas.spaces.tables import data_folder, load_table
-from optnas.study.declare import load_study
+from optnas.study.declare import PlannedRun, load_study
 from optnas.study.tables import table_of
 
 HERE = Path(__file__).parent
@@ -93,7 +93,7 @@ class Source:
     study: str
     block: int
     seeds: int
-    table: str = "official"
+    benchmark: str = "official"
 
     @functools.cached_property
     def ended(self) -> dict[int, list[RunFolder]]:
@@ -130,6 +130,11 @@ class Source:
         """The runs of whole blocks that are done, seeds ascending."""
         return [run for runs in self.ended.values() for run in runs if _status(run) == "done"]
 
+    @functools.cached_property
+    def table(self) -> pd.DataFrame:
+        """The tidy table of the runs of whole blocks, those that diverged among them."""
+        return table_of([run for runs in self.ended.values() for run in runs])
+
     @property
     def diverged(self) -> list[int]:
         """Seeds of whole blocks that a run of has diverged."""
@@ -145,7 +150,7 @@ def _status(run: RunFolder) -> str:
 SHIN = Source("optdarts-cpu", block=12, seeds=24)
 MORE = Source(ADDED, block=4, seeds=16)  # of conclusion 1, after those of `SHIN`
 PILOT = Source("pairs-cpu", block=8, seeds=6)
-MACRO = Source("worlds-macro", block=8, seeds=8, table="nas-bench-macro")
+MACRO = Source("worlds-macro", block=8, seeds=8, benchmark="nas-bench-macro")
 FASHION = Source("worlds-fashion-mnist", block=8, seeds=8)
 # The column of a world, its records, the claims for conclusions 1 and 3.
 WORLDS = (("NAS-Bench-Macro", MACRO, "m"), ("Fashion-MNIST", FASHION, "f"))
@@ -153,21 +158,31 @@ SETTINGS = ("NAS-Bench-Macro, CIFAR-10", "NAS-Bench-201, Fashion-MNIST; cells ju
 
 
 def judged(
-    source: Source, claims: Sequence[str] | None, more: Sequence[RunFolder] = ()
+    source: Source, claims: Sequence[str] | None, table: pd.DataFrame | None = None
 ) -> list[Finding]:
-    """The findings of claims on the whole blocks of a study, and further runs; none without one."""
-    ended = [run for runs in source.ended.values() for run in runs]
-    if not ended:
+    """The findings of claims on the whole blocks of a study; none without one.
+
+    Args:
+        source: the study.
+        claims: their names, None for all.
+        table: what they are judged on, where it is more than those blocks.
+    """
+    if not source.ended:
         return []
-    lines = references(load_table(source.table, folder=data_folder(None)))
-    return judge(table_of([*ended, *more]), claims, lines)
+    lines = references(load_table(source.benchmark, folder=data_folder(None)))
+    return judge(source.table if table is None else table, claims, lines)
+
+
+@functools.cache
+def _declared(study: str) -> Mapping[str, PlannedRun]:
+    return load_study(study).runs
 
 
 @functools.cache
 def own_runs(study: str) -> dict[int, list[str]]:
     """By seed the names of the runs of a study that the confirming one does not have."""
-    of_blocks, found = load_study(SHIN.study).runs, collections.defaultdict(list)
-    for name, run in load_study(study).runs.items():
+    of_blocks, found = _declared(SHIN.study), collections.defaultdict(list)
+    for name, run in _declared(study).items():
         if name not in of_blocks:
             found[run.settings.search.seed].append(name)
     return found
@@ -218,9 +233,19 @@ class Results:
         return self.blocks == SHIN.seeds
 
     @functools.cached_property
+    def _whole(self) -> pd.DataFrame:
+        """Every run that is shown or judged, read once."""
+        runs = [*SHIN.ended.values(), self.of_figures, *self.added.values()]
+        return table_of(itertools.chain.from_iterable(runs))
+
+    def _rows(self, runs: Iterable[RunFolder]) -> pd.DataFrame:
+        kept = self._whole["id"].isin([run.path.name for run in runs])
+        return self._whole[kept].reset_index(drop=True)
+
+    @functools.cached_property
     def frame(self) -> pd.DataFrame:
         """The tidy table of these runs; only where there are some."""
-        return table_of(self.runs)
+        return self._rows(self.runs)
 
     @functools.cached_property
     def material(self) -> Material:
@@ -267,9 +292,11 @@ class Results:
         """The whole ledger: what was added to the blocks counts in no primary claim but its own."""
         if not self.of_figures and not self.added:
             return judged(SHIN, None)
-        every = judged(SHIN, None, self.of_figures)
-        added = [run for runs in self.added.values() for run in runs]
-        primary = judged(SHIN, list(CONCLUSIONS), added)
+        of_blocks, added = (
+            list(itertools.chain.from_iterable(each.values())) for each in (SHIN.ended, self.added)
+        )
+        every = judged(SHIN, None, self._rows([*of_blocks, *self.of_figures]))
+        primary = judged(SHIN, list(CONCLUSIONS), self._rows([*of_blocks, *added]))
         return primary + [f for f in every if f.id not in CONCLUSIONS]
 
     @property
@@ -298,7 +325,7 @@ class Results:
     @functools.cached_property
     def quarters(self) -> list[pd.DataFrame]:
         """A row per run of whole blocks: here, in the pilot, in each of the other worlds."""
-        return [by_run(source.runs) for source in (SHIN, PILOT, MACRO, FASHION)]
+        return [by_run(source.table) for source in (SHIN, PILOT, MACRO, FASHION)]
 
     @functools.cached_property
     def pilot(self) -> dict[str, Finding]:
@@ -310,7 +337,7 @@ class Results:
                 update={"id": "3", "parts": tuple(p for p in third.parts if p.name != "DARTS-")}
             ),
         ]
-        return {finding.id: finding for finding in judge(table_of(PILOT.runs), own)}
+        return {finding.id: finding for finding in judge(PILOT.table, own)}
 
 
 # --- numbers in words -----------------------------------------------------------------------------

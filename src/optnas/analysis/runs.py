@@ -59,6 +59,8 @@ class Runs:
         counts = first.loc[first["state"] != "done", "state"].value_counts()
         self.unfinished = {str(state): int(count) for state, count in counts.items()}
         self.table = table[table["state"] == "done"].sort_values(["id", "epoch"], kind="stable")
+        self._units: Mapping[str, str] = table.attrs.get(UNITS, {})
+        self.table.attrs = {}  # pandas copies them, deeply, with every column that is read
         self.settings = self.table.drop_duplicates("id").reset_index(drop=True)
         ids = self.table["id"].to_numpy()
         starts = np.flatnonzero(np.append(True, ids[1:] != ids[:-1])[: len(ids)])
@@ -69,6 +71,7 @@ class Runs:
             lr, momentum = (pd.to_numeric(self.settings[name], errors="coerce") for name in rates)
             self.settings[EFFECTIVE_RATE] = lr / (1 - momentum)
         self._columns: dict[str, Floats] = {}
+        self._has: dict[str, bool] = {}
         self._values: dict[Any, float] = {}
 
     def __len__(self) -> int:
@@ -76,7 +79,9 @@ class Runs:
 
     def has(self, column: str) -> bool:
         """Whether any run recorded a number in this column."""
-        return column in self.table and bool(self._numbers(column).notna().any())
+        if column not in self._has:
+            self._has[column] = column in self.table and bool(self._numbers(column).notna().any())
+        return self._has[column]
 
     def column(self, name: str) -> Column:
         """The column behind a name, as `column_of`, with what these runs say of it.
@@ -103,7 +108,7 @@ class Runs:
             quantity_in(str(each), found.name.removeprefix(start).partition(".")[0])
             for each in names.unique()[:1]
         ]
-        unit = self.table.attrs.get(UNITS, {}).get(found.name)
+        unit = self._units.get(found.name)
         if declared and declared[0] is not None:
             found = found._replace(better=declared[0].better, unit=symbol(declared[0].unit))
         elif unit is not None:

@@ -20,6 +20,7 @@ from optnas.base.errors import UserError, did_you_mean
 from optnas.base.refusals import UNIONS, alternatives, is_plain, wrong
 
 EMPTY = inspect.Parameter.empty
+KEPT = 2048  # signatures and annotations that are kept read
 # Annotations of settings that are numbers with a bound.
 Count = typing.Annotated[int, pydantic.Field(ge=0)]
 AtLeastOne = typing.Annotated[int, pydantic.Field(ge=1)]
@@ -89,14 +90,16 @@ def parameters_of(
     Raises:
         UserError: an annotation names nothing that is there, where Python evaluates it here.
     """
+    return {name: each for name, each in _parameters(factory).items() if name not in skip}
+
+
+# A study asks for the same few signatures in each of its runs: read once they are half its time.
+@functools.lru_cache(KEPT)
+def _parameters(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     stars = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     with _evaluated(factory, NameError):  # other errors are of what has no signature
         parameters = inspect.signature(factory).parameters
-    return {
-        name: parameter
-        for name, parameter in parameters.items()
-        if name not in skip and parameter.kind not in stars
-    }
+    return {name: each for name, each in parameters.items() if each.kind not in stars}
 
 
 def hints_of(factory: Callable[..., Any], names: Iterable[str]) -> dict[str, Any]:
@@ -113,12 +116,16 @@ def hints_of(factory: Callable[..., Any], names: Iterable[str]) -> dict[str, Any
         UserError: an annotation names nothing that is there.
     """
     function = factory.__init__ if isinstance(factory, type) else factory  # type: ignore[misc]
-    space = getattr(function, "__globals__", {})
     with _evaluated(factory, Exception):
         written = getattr(function, "__annotations__", {})
-        known = {name: written[name] for name in names if name in written}
-        wanted = types.SimpleNamespace(__annotations__=known)
-        return typing.get_type_hints(wanted, globalns=space, include_extras=True)
+        return {name: _hint(function, name) for name in names if name in written}
+
+
+@functools.lru_cache(KEPT)
+def _hint(function: Callable[..., Any], name: str) -> Any:
+    wanted = types.SimpleNamespace(__annotations__={name: function.__annotations__[name]})
+    space = getattr(function, "__globals__", {})
+    return typing.get_type_hints(wanted, globalns=space, include_extras=True)[name]
 
 
 @contextlib.contextmanager
@@ -160,6 +167,13 @@ def settings_of(
     Raises:
         UserError: an annotation cannot be read.
     """
+    return dict(_settings(factory, skip, foreign))
+
+
+@functools.lru_cache(KEPT)
+def _settings(
+    factory: Callable[..., Any], skip: tuple[str, ...], foreign: bool
+) -> Mapping[str, Setting]:
     parameters = parameters_of(factory, skip)
     hints: dict[str, Any] = {}
     for names in [[name] for name in parameters] if foreign else [list(parameters)]:

@@ -5,6 +5,7 @@ docs/data.md has the table of what becomes of a pixel. Shape letters as in `optn
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 from importlib import metadata
@@ -38,6 +39,7 @@ ORIENTATION = 0x0112  # of EXIF; 1 is upright
 Fit = Literal["crop", "stretch"]
 
 
+@functools.cache  # asked for every run of a study
 def pillow() -> str:
     """The version of what decodes and scales; others may round otherwise."""
     return f"pillow {metadata.version('pillow')}"
