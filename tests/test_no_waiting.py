@@ -14,7 +14,7 @@ draws, SDARTS-ADV read two losses.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from tiny import (
     assert_same,
     every_variant,
     fingerprint,
-    is_rare,
+    in_their_tier,
     tiny_settings,
     train_batch,
     valid_batch,
@@ -141,10 +141,6 @@ class NothingIsMade(TorchFunctionMode):
         made = name in FROM_NUMBERS and found.device.type == DEVICE
         assert not made, f"{name} sends Python's numbers"
         return found
-
-
-def in_their_tier(names: Iterable[str]) -> list[Any]:
-    return [pytest.param(name, marks=[pytest.mark.slow] * is_rare(name)) for name in names]
 
 
 def on_the_device(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> SearchState:

@@ -180,10 +180,20 @@ def clipped(rows_EO: Tensor) -> Tensor:
     return clamped_EO / clamped_EO.sum(-1, keepdim=True)
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def tier(algorithm: str, pair: tuple[str, str]) -> list[pytest.MarkDecorator]:
+    """Of the two that take half a second per step, half the pairs in the slow tier."""
+    if algorithm in ("sdarts-adv", "second order") and pair[0] == pair[1]:
+        return [pytest.mark.slow]
+    return [pytest.mark.thorough] * (algorithm != "darts")
+
+
 @pytest.mark.parametrize(
-    "algorithm",
-    [pytest.param(a, marks=[pytest.mark.thorough] * (a != "darts")) for a in ALGORITHMS],
+    ("algorithm", "pair"),
+    [
+        pytest.param(algorithm, pair, id="-".join([algorithm, *pair]), marks=tier(algorithm, pair))
+        for algorithm in ALGORITHMS
+        for pair in PAIRS
+    ],
 )
 def test_ten_steps_are_those_of_the_program(algorithm: str, pair: tuple[str, str]) -> None:
     state = searching(algorithm, pair)

@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import TINY, assert_same, every_variant, fingerprint, tiny_settings, trained
+from tiny import (
+    TINY,
+    assert_same,
+    every_variant,
+    fingerprint,
+    in_their_tier,
+    tiny_settings,
+    trained,
+)
 from torch.overrides import _get_current_function_mode_stack
 
 import optnas
@@ -50,7 +58,7 @@ def resumed(changes: dict[str, Any], path: Path) -> SearchState:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", dict(every_variant()))
+@pytest.mark.parametrize("name", in_their_tier(dict(every_variant())))
 def test_bfloat16_trains_resumes_and_keeps_its_types(name: str, tmp_path: Path) -> None:
     changes = {**LOW, **dict(every_variant())[name]}
     algorithm = changes["algorithm__name"]

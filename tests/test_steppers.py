@@ -12,7 +12,14 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import assert_same, every_variant, fingerprint, recordable, tiny_settings
+from tiny import (
+    assert_same,
+    every_variant,
+    fingerprint,
+    in_their_tier,
+    recordable,
+    tiny_settings,
+)
 
 from optnas.algorithms.base import Draw
 from optnas.base.errors import UserError
@@ -63,7 +70,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", [n for n in VARIANTS if n != "random"])
+@pytest.mark.parametrize("name", in_their_tier(n for n in VARIANTS if n != "random"))
 def test_what_a_recorded_step_reads_stays_in_its_place(name: str, counted: list[str]) -> None:
     """Bit-equal, with Adam on both levels."""
     changes = {**VARIANTS[name], "weight_optimizer__name": "Adam"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -66,6 +66,11 @@ def every_variant() -> list[tuple[str, dict[str, Any]]]:
 def is_rare(variant: str) -> bool:
     """Whether a variant is for the slow tier: the unrolled hypergradient, but that of DARTS."""
     return variant.endswith("-unrolled") and variant != "darts-unrolled"
+
+
+def in_their_tier(variants: Iterable[str]) -> list[Any]:
+    """Variants as parameters of a test, the rare ones in the slow tier."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * is_rare(name)) for name in variants]
 
 
 def recordable(variants: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
