@@ -123,6 +123,18 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda out: optnas.train(out, out=[str(out)]),  # type: ignore[arg-type]
         "arguments: out = ['{out}']: the path of one folder is due here",
     ),
+    "a number for the data": (
+        lambda out: study.table(None, out.parent, data=5),  # type: ignore[arg-type]
+        "arguments: data = 5: the path of one folder is due here",
+    ),
+    "a number for a study's data": (
+        lambda out: study.table("quickstart", out.parent, data=5),  # type: ignore[arg-type]
+        "arguments: data = 5: the path of one folder is due here",
+    ),
+    "no table": (
+        lambda out: optnas.settings_of({"benchmark.table": None}),
+        "settings: benchmark.table: a table is called by its name; use one of: auto, analog",
+    ),
     "no path among runs": (
         lambda out: optnas.plot_runs([out, 5], "x.png"),  # type: ignore[list-item]
         "arguments: folder = 5: the path of one folder is due here",

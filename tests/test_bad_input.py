@@ -57,6 +57,7 @@ protocol=sdart | protocol = 'sdart' | did you mean sdarts?
 data.name=digit | data.name = 'digit' | did you mean digits?
 space.name=nas | space.name = 'nas' | nas-bench-201
 benchmark.table=oficial | benchmark.table = 'oficial' | did you mean official?
+benchmark.table=5 | benchmark.table = 5 | use one of: auto, analog-nasbench
 run.device=tpu | run.device = 'tpu' | use auto, cpu, cuda or cuda:N
 search.epochs=three | search.epochs = 'three' | write one such as 40
 search.epochs=2.5 | search.epochs = 2.5 | write one such as 40

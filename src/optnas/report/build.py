@@ -105,7 +105,7 @@ def report(
     entries = inventory(loaded, folders)
     paged = chosen(entries, runs, NEWEST)
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)
-    known = data_folder(data)
+    known = data_folder(data, "data")
     material = material_of(table, list(folders.values()), known, entries=entries, hold=hold)
     axes = axes_of(loaded)
     labels = Labels(loaded, axes, entries)

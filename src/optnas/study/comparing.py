@@ -118,7 +118,7 @@ def compare(
     else:
         loaded, folders = opened(study, folder_path(out, "out"), data, numbers_version)
     table = table_of(folders.values(), benchmark=benchmark, data=data, recorded=recorded)
-    answering = answering_table(table, data_folder(data))
+    answering = answering_table(table, data_folder(data, "data"))
     noise = noise_words(answering) if answering else {}
     return compare_runs(loaded, folders, table, by, responses, noise, within=within)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from optnas.base.errors import UserError
-from optnas.base.folder import BusyError
+from optnas.base.folder import BusyError, folder_path
 from optnas.base.records import FINISHED, RunFolder, find_runs
 from optnas.search.settings.model import NUMBERS_VERSION, Settings
 from optnas.study.declare import ID_LENGTH, PlannedRun, Study, load_study
@@ -61,7 +61,8 @@ def opened(
         UserError: the study is wrong, ``out`` is a file, or all that lies there is of another
             numbers version.
     """
-    loaded = load_study(study, {} if data is None else {"data.folder": str(data)})
+    given = {} if data is None else {"data.folder": str(folder_path(data, "data"))}
+    loaded = load_study(study, given)
     return loaded, recorded(loaded.runs.values(), out, numbers_version)
 
 

@@ -131,7 +131,7 @@ def _references(table: str, data: Path | None) -> tuple[References, Mapping[str,
     if table == NO_TABLE.name:
         return {}, {}, "no reference lines: the runs asked no benchmark table"
     try:
-        answering = load_table(table, folder=data_folder(data))
+        answering = load_table(table, folder=data_folder(data, "data"))
         told = "; ".join(f"{column}: {words}" for column, words in noise_words(answering).items())
         return references(answering), noise_of(answering), told
     except UserError as error:

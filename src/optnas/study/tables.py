@@ -321,9 +321,9 @@ def _question(name: str, space: Space, data: Path | None) -> Any:
     from optnas.spaces.tables.told import describe_benchmark
 
     try:
-        answers = load_table(name, folder=data_folder(data))
+        answers = load_table(name, folder=data_folder(data, "data"))
     except UserError as error:
-        recorded = "take the accuracies that the runs recorded: --recorded"
+        recorded = "take the accuracies that the runs recorded: --recorded, recorded=True in Python"
         raise UserError(
             error.reason,
             where=error.where,

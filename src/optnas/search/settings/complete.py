@@ -112,7 +112,15 @@ def _finished(merged: dict[str, Any], images: SearchImages) -> Settings:
     for section in OPTIMIZERS:
         complete_optimizer(merged, section)
     merged.setdefault("benchmark", {}).setdefault("table", "auto")
-    if merged["benchmark"]["table"] == "auto":
+    table = merged["benchmark"]["table"]
+    if not isinstance(table, str):
+        raise UserError(
+            "a table is called by its name",
+            key="benchmark.table",
+            value=table,
+            remedy=f"use one of: auto, {', '.join(registry.names('table'))}",
+        )
+    if table == "auto":
         merged["benchmark"]["table"] = _default_table(merged)
     for section in ("evaluation", "run", "measures", "checkpoints"):
         merged.setdefault(section, {})
