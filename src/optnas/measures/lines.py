@@ -56,10 +56,10 @@ def measured(name: str, runs: Sequence[RunFolder], **chosen: Any) -> list[list[L
                 remedy=f"measure it: {measure_command(run, name)}{words}",
             )
         found.append((label, lines))
-    ways = [
-        [way_of(run.read_config(), label, line) for line in lines]
-        for run, (label, lines) in zip(runs, found, strict=True)
-    ]
+    ways = []
+    for run, (label, lines) in zip(runs, found, strict=True):
+        config = run.read_config()
+        ways.append([way_of(config, label, line) for line in lines])
     for run, of_run in zip(runs, ways, strict=True):
         for way in of_run:
             told = difference([ways[0][0], way])

@@ -110,7 +110,7 @@ def judge(
     arms += tuned
     found = Runs(frame)
     looks = [look(run) for run in runs]
-    every = [*runs, *(run for each in swept for run in each)]
+    others = [look(run) for each in swept for run in each]
     return Ledger(
         name=str(out) if study is None else study,
         states=Counter(state for state, _ in looks),
@@ -119,7 +119,7 @@ def judge(
         remark=remark,
         tuned="; ".join(map(str, tuned)),
         in_no_arm=in_no_arm(found, [*rate_arms(found), *arms]),
-        left_out=[why for state, why in map(look, every) if state == "unreadable"],
+        left_out=[why for state, why in [*looks, *others] if state == "unreadable"],
     )
 
 

@@ -19,7 +19,7 @@ from optnas.search.own_way import one_way
 from optnas.study.axes import arms_of, axes_of
 from optnas.study.declare import ID_LENGTH, Study, describe_settings
 from optnas.study.folder import opened, require_record, runs_of
-from optnas.study.states import State, state_of
+from optnas.study.states import State, look_and_read, state_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,8 +168,7 @@ def table_of(
     lengths: list[int] = []
     units: dict[str, str] = {}
     for run in runs:
-        state = state_of(run)
-        records = [] if state in ("missing", "unreadable") else run.read_epochs()
+        (state, _), records = look_and_read(run)
         if not records:
             continue
         config = run.read_config()
@@ -323,7 +322,7 @@ def _question(name: str, space: Space, data: Path | None) -> Any:
     try:
         answers = load_table(name, folder=data_folder(data, "data"))
     except UserError as error:
-        recorded = "take the accuracies that the runs recorded: --recorded, recorded=True in Python"
+        recorded = "take the accuracies that the runs recorded (recorded=True): --recorded"
         raise UserError(
             error.reason,
             where=error.where,
