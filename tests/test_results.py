@@ -54,6 +54,7 @@ def test_documents_quote_the_rebuilt_numbers(module: ModuleType, official: None)
             assert (ROOT / "docs" / picture).exists(), picture
 
 
+@pytest.mark.slow
 def test_the_ledger_can_be_checked_by_hand(module: ModuleType, official: None) -> None:
     """Every part of every claim stands there, with the numbers that its effect is the mean of."""
     results = module.Results()
@@ -320,6 +321,7 @@ def test_seeds_beyond_the_plan_are_told(
         assert "added" not in second
 
 
+@pytest.mark.slow
 def test_every_whole_block_is_a_seed_of_every_conclusion(
     module: ModuleType, official: None
 ) -> None:
