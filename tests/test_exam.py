@@ -41,7 +41,7 @@ PARTS = [subject for subject in EVERYTHING if subject.kind in {"algorithm", *OF_
 OPTIMIZERS = [subject for subject in EVERYTHING if subject.kind == "optimizer"]
 OTHERS = [subject for subject in EVERYTHING if subject not in [*PARTS, *OPTIMIZERS]]
 SECONDS = ("mlflow", "trackio", "wandb", "hypergradient-error", "noise")  # each takes some
-LONG = ("darts-pt", "robust-darts", "rsps")  # half a second or more a part
+LONG = ("darts-pt", "robust-darts", "rsps", "setn")  # half a second or more a part
 
 
 def label(subject: Subject) -> str:

@@ -723,7 +723,7 @@ def test_what_does_not_read_its_rate_is_refused_where_one_is_set() -> None:
                 tiny_settings(**{section: given | cosine})
             # A schedule that stays where it begins sets nothing.
             tiny_settings(**{section: given | {"schedule": {"name": "linear", "final_share": 1.0}}})
-    for algorithm in ("darts-pt", "rsps"):
+    for algorithm in ("darts-pt", "rsps", "setn"):
         for given, key in (({"name": "Rprop"}, "name"), (inner, r"base\.name")):
             with pytest.raises(
                 UserError, match=rf"weight_optimizer\.{key} .*{UNREAD}, and {algorithm}"

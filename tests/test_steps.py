@@ -478,6 +478,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "darts-minus": ({"algorithm": {"name": "darts-minus"}}, {"auxiliary": True}),
     "random": ({"algorithm": {"name": "random"}}, {"frozen": True}),
     "rsps": ({"algorithm": {"name": "rsps"}}, {"frozen": True, "perturbation": "cell"}),
+    "setn": ({"algorithm": {"name": "setn"}}, {"perturbation": "cell"}),
     "beta-darts": ({"algorithm": {"name": "beta-darts"}}, {"beta": 50.0}),
     "single-level": (
         {"algorithm": {"name": "single-level"}},
@@ -538,7 +539,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 # The unrolled hypergradient, of SGD, beside each relaxation and beside a perturbation.
 SAMPLED = ("gdas", "snas", "drnas")
-SOFT = ("darts", "sdarts-rs", "darts-minus", "beta-darts", "fair-darts", "gaea")
+SOFT = ("darts", "sdarts-rs", "darts-minus", "beta-darts", "fair-darts", "gaea", "setn")
 for name in (*SOFT, "milenas, weighted", "nasp", *SAMPLED):
     for derivative in ("exact", "finite-difference"):
         part = {"name": "unrolled", "derivative": derivative}

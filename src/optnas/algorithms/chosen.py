@@ -47,6 +47,12 @@ def softmax_unless_left_out(alpha_EO: Tensor, progress: Progress) -> Tensor:
     return torch.where(left_E1, -torch.ones_like(strength_EO), strength_EO)
 
 
+def columns_of_cells(space: Space) -> list[int]:
+    """Columns of alpha for the edges of a cell, without ``none`` where cells keep some of them."""
+    none = space.column_of(space.none) if space.keeps_some else None
+    return [column for column in range(space.operation_count) if column != none]
+
+
 def thinned(space: Space) -> list[tuple[slice, int]]:
     """Of each node with more edges than a derived cell keeps: their rows, and how many are kept."""
     return [

@@ -11,6 +11,7 @@ from optnas.algorithms.chosen import (
     LEFT_OUT,
     OPEN,
     chosen_or_usual,
+    columns_of_cells,
     projected,
     softmax_or_chosen,
     softmax_unless_left_out,
@@ -117,13 +118,11 @@ def darts_pt(
 
 def _least_dispensable(trial: Trial, op_weights_EO: Tensor, edge: int, space: Space) -> int:
     """The operation of an edge whose removal leaves the lowest accuracy."""
-    none = space.column_of(space.none) if space.keeps_some else None
     accuracies = {}
-    for operation in range(op_weights_EO.shape[-1]):
-        if operation != none:
-            without_EO = op_weights_EO.clone()
-            without_EO[edge, operation] = 0.0
-            accuracies[operation] = trial.evaluate(without_EO)[1]
+    for operation in columns_of_cells(space):
+        without_EO = op_weights_EO.clone()
+        without_EO[edge, operation] = 0.0
+        accuracies[operation] = trial.evaluate(without_EO)[1]
     return min(accuracies, key=accuracies.__getitem__)
 
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from optnas.algorithms import parts
-from optnas.algorithms.base import Algorithm, Memory, Perturb, Progress, Selection, Trial
+from optnas.algorithms.base import (
+    Algorithm,
+    ComputeHypergradient,
+    Memory,
+    Perturb,
+    Progress,
+    Selection,
+    Trial,
+)
 from optnas.algorithms.chosen import (
     CHOSEN,
     LEFT_OUT,
     OPEN,
     chosen_or_usual,
+    columns_of_cells,
     projected,
     softmax_or_chosen,
     softmax_unless_left_out,
@@ -84,19 +94,39 @@ def rsps(cells: AtLeastOne = 100, *, space: Space) -> Algorithm:
     Reference: Li and Talwalkar, UAI 2019, and the code of NAS-Bench-201; deviations in
     docs/algorithms/rsps.md.
     """
-    draw = drawn_cell(space=space)
 
-    def choose(trial: Trial) -> Memory:
-        none = space.column_of(space.none) if space.keeps_some else None
-        columns = torch.tensor([o for o in range(space.operation_count) if o != none])
+    def uniform(trial: Trial) -> Tensor:
+        columns = torch.tensor(columns_of_cells(space))
         shape, generator = (cells, space.edge_count), trial.generator()
         drawn_KE = columns[torch.randint(len(columns), shape, generator=generator)]
         if space.keeps_some:
             kept_KE = strongest_into_each_node(torch.rand(shape, generator=generator), space)
             drawn_KE = torch.where(kept_KE, drawn_KE, LEFT_OUT)
-        like_EO = trial.op_weights_EO
-        accuracies = [trial.evaluate(projected(like_EO, drawn_E))[1] for drawn_E in drawn_KE]
-        return {CHOSEN: drawn_KE[accuracies.index(max(accuracies))]}
+        return drawn_KE
+
+    return trained_by_cells(uniform, parts.frozen, space)
+
+
+def trained_by_cells(
+    candidates: Callable[[Trial], Tensor], hypergradient: ComputeHypergradient, space: Space
+) -> Algorithm:
+    """Each weight step trains a cell of `drawn_cell`; the best of some candidates is the run's.
+
+    Candidates are made and validated with the shared weights before the last epoch; of equally
+    accurate ones the first is chosen. The last epoch moves no weight: it judges that cell.
+
+    Args:
+        candidates: the search before its last epoch -> of each cell a column of alpha per edge, or
+            `LEFT_OUT`, integers on the CPU, ``[cells, edges]``.
+        hypergradient: what moves alpha, where A = softmax(alpha) until a cell is chosen.
+        space: what is searched.
+    """
+    draw = drawn_cell(space=space)
+
+    def choose(trial: Trial) -> Memory:
+        like_EO, tried_KE = trial.op_weights_EO, candidates(trial)
+        accuracies = [trial.evaluate(projected(like_EO, cell_E))[1] for cell_E in tried_KE]
+        return {CHOSEN: tried_KE[accuracies.index(max(accuracies))]}
 
     def perturb(
         op_weights_EO: Tensor, train_loss: TrainLoss, progress: Progress, generator: torch.Generator
@@ -108,7 +138,7 @@ def rsps(cells: AtLeastOne = 100, *, space: Space) -> Algorithm:
     return Algorithm(
         relax=softmax_or_chosen,
         perturb=perturb,
-        hypergradient=parts.frozen,
+        hypergradient=hypergradient,
         discretize=parts.argmax_per_edge,
         start=lambda: {CHOSEN: torch.full((space.edge_count,), OPEN)},
         select=Selection(
