@@ -70,6 +70,7 @@ METHODS = (
     "nasp",
     "shapley-nas",
     "zarts",
+    "dsnas",
 )
 PAIRS = list(itertools.product(("SGD", "Adam"), repeat=2))
 
