@@ -80,8 +80,8 @@ def dsnas(
 ) -> Algorithm:
     """Both levels see drawn cells and one loss, that of the train batch; see `score_function`.
 
-    Early stop: at the beginning of an epoch each edge whose two largest entries of softmax(alpha)
-    are ``margin`` or more apart is fixed, its operation drawn no longer.
+    Early stop: as an epoch begins, each edge whose two largest entries of softmax(alpha) are
+    ``margin`` or more apart is fixed, its operation drawn no longer.
 
     Args:
         margin: from which an edge is fixed; 1 fixes none.
@@ -97,18 +97,17 @@ def dsnas(
         p_EO = trial.alpha_EO.double().cpu().softmax(-1)
         return {CHOSEN: fixed(chosen_E, p_EO, margin)}
 
-    stops = margin < 1
+    def start() -> Memory:
+        return {CHOSEN: torch.full((space.edge_count,), OPEN)}
+
+    selection = Selection(lambda epochs: 1, choose, chosen_or_usual, rate=None)
     return Algorithm(
         relax=drawn_or_fixed,
         perturb=parts.unperturbed,
         hypergradient=hypergradient,
         discretize=parts.argmax_per_edge,
-        start=(lambda: {CHOSEN: torch.full((space.edge_count,), OPEN)}) if stops else None,
-        select=Selection(
-            begins=lambda epochs: min(2, epochs), choose=choose, cell=chosen_or_usual, rate=None
-        )
-        if stops
-        else None,
+        start=start if margin < 1 else None,
+        select=selection if margin < 1 else None,
     )
 
 
