@@ -93,9 +93,8 @@ def dsnas(
     """
 
     def choose(trial: Trial) -> Memory:
-        chosen_E = trial.progress.memory[CHOSEN].cpu()
-        p_EO = trial.alpha_EO.double().cpu().softmax(-1)
-        return {CHOSEN: fixed(chosen_E, p_EO, margin)}
+        p_EO = trial.alpha_EO.double().softmax(-1)
+        return {CHOSEN: fixed(trial.progress.memory[CHOSEN], p_EO, margin)}
 
     def start() -> Memory:
         return {CHOSEN: torch.full((space.edge_count,), OPEN)}
