@@ -117,6 +117,7 @@ def test_every_algorithm_derives_a_cell_that_its_genotype_says(name: str, space_
         ("darts", partial(torch.softmax, dim=-1)),
         ("darts-minus", partial(torch.softmax, dim=-1)),
         ("gdas", partial(torch.softmax, dim=-1)),
+        ("dsnas", partial(torch.softmax, dim=-1)),
         ("drnas", partial(torch.softmax, dim=-1)),
         ("nasp", partial(torch.softmax, dim=-1)),
         ("shapley-nas", partial(torch.softmax, dim=-1)),

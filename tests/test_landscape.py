@@ -301,6 +301,7 @@ def test_the_cell_of_the_centre_is_the_record_s(variant: str, where: str, space:
         ("darts", lambda A: int(A.argmax())),
         ("drnas", lambda A: int(A.argmax())),
         ("gdas", lambda A: int(A.argmax())),
+        ("dsnas", lambda A: int(A.argmax())),
         ("nasp", lambda A: int(A.argmax())),
         ("shapley-nas", lambda A: int(A.argmax())),
         ("pr-darts", lambda A: int(A.argmax())),

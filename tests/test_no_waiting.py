@@ -65,6 +65,7 @@ CASES: dict[str, dict[str, Any]] = {
     "value-function": {"algorithm__hypergradient": {"name": "value-function", "steps": 1}},
     "pr-darts, paper": {"algorithm__name": "pr-darts", "algorithm__reading": "paper"},
     "nasp, penalty": {"algorithm__name": "nasp", "algorithm__complexity_weight": 0.1},
+    "dsnas, edges fixed": {"algorithm__name": "dsnas", "algorithm__margin": 0.3},
     "drnas, penalty": {"algorithm__name": "drnas", "algorithm__kl": 0.1},
     "composed, perturbed": {"algorithm__name": "composed", "algorithm__perturbation": "attack"},
     "sam": {"algorithm__name": "sdarts-adv", "weight_optimizer": SAM, "arch_optimizer": SAM},

@@ -71,6 +71,7 @@ METHODS = (
     "shapley-nas",
     "zarts",
     "setn",
+    "dsnas",
 )
 PAIRS = list(itertools.product(("SGD", "Adam"), repeat=2))
 

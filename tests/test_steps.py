@@ -118,7 +118,7 @@ class Twin:
         lambda_train: weight of the train loss that alpha descends.
         lambda_valid: weight of the validation loss that it descends.
         sampled: how each step draws A: ``hard`` Gumbel (10 to 0.1), ``soft`` (10 towards 1),
-            ``dirichlet``; "" if it does not.
+            ``dirichlet``, ``score`` (one-hot, with the score of the draw); "" if it does not.
         gates: weight of the zero-one loss of sigmoid gates, None for a softmax.
         floor: of operation weights on the simplex, which are then what is held here as alpha, and
             are multiplied by exponentiated gradients; None for a softmax.
@@ -221,6 +221,10 @@ class Twin:
         if self.sampled == "dirichlet":
             return dirichlet(alpha_EO, self.uniform_EO)
         noise_EO = -torch.log(-torch.log(self.uniform_EO))
+        if self.sampled == "score":
+            p_EO = alpha_EO.softmax(-1)
+            drawn_EO = F.one_hot((torch.log(p_EO) + noise_EO).argmax(-1), 5).double()
+            return drawn_EO * p_EO / p_EO.detach()
         soft_EO = ((torch.log(alpha_EO.softmax(-1)) + noise_EO) / self.tau).softmax(-1)
         if self.sampled == "soft":
             return soft_EO
@@ -491,6 +495,14 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "gdas": ({"algorithm": {"name": "gdas"}}, {"sampled": "hard"}),
     "snas": ({"algorithm": {"name": "snas"}}, {"sampled": "soft"}),
+    "dsnas": (
+        {"algorithm": {"name": "dsnas"}},
+        {"sampled": "score", "lambda_train": 1.0, "lambda_valid": 0.0},
+    ),
+    "dsnas, two levels": (
+        {"algorithm": {"name": "dsnas", "hypergradient": "first-order"}},
+        {"sampled": "score"},
+    ),
     "drnas": ({"algorithm": {"name": "drnas"}}, {"sampled": "dirichlet"}),
     "fair-darts": ({"algorithm": {"name": "fair-darts"}}, {"gates": 10.0}),
     # The floor is reached in the second step.
