@@ -1,20 +1,32 @@
-"""What of the study optdarts-cpu is done: writes results/optdarts-cpu/README.md.
+"""What is done of optdarts-cpu and of its figures: writes the README.md of their records.
 
 optnas study export optdarts-cpu --out RUNS --to results/optdarts-cpu --arrays landscape
+optnas study export optdarts-cpu-figures --out RUNS --to OTHER --arrays landscape
+cp -rn OTHER/* results/optdarts-cpu-figures      but for the runs that results/optdarts-cpu has
 python results/optdarts_cpu.py
 """
 
 from __future__ import annotations
 
 import collections
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from optnas.base.files import write_text
 from optnas.base.records import FINISHED, RunFolder, find_runs
 from optnas.measures.drawing import run_label
 
-RECORDS = Path(__file__).parent / "optdarts-cpu"
-SEEDS, BLOCK = range(8, 32), 12
+HERE = Path(__file__).parent
+# Runs per seed: a block of each; of the figures those that the blocks do not have.
+BLOCKS = dict.fromkeys(range(8, 32), 12)
+OF_FIGURES = {8: 34, 9: 34, 10: 30, 11: 30, 12: 22, 13: 22}
+# What the protocol gives both optimizers, told where a run has it otherwise.
+MOMENTS = {"momentum": 0.9, "betas": [0.5, 0.999], "weight_decay": 0.0003}
+RATES = {
+    "weight_optimizer": {"SGD": 0.025, "Adam": 0.001},
+    "arch_optimizer": {"SGD": 0.01, "Adam": 0.001},
+}
 
 PAGE = """# Records of the study optdarts-cpu
 
@@ -44,43 +56,85 @@ what is recorded is not run again. Then
 say. The searches share a machine with other work: hours are of the clock, and no speed measurement.
 """
 
+FIGURES = """# Records of the study optdarts-cpu-figures
 
-def page(runs: list[RunFolder]) -> str:
-    """The text of the page."""
+What the figures of Shin's talk show beside the runs of
+[`optdarts-cpu`](../optdarts-cpu/README.md): every algorithm under four pairs and four momenta,
+SDARTS-ADV on two seeds, second order on four; same protocol, images and table. Runs that both
+studies have are recorded there alone.
+
+**Done: {done} of {all} runs, {blocks} whole seeds of {seeds}; {spent:.1f} hours spent.** Hours are
+of the clock, on a machine that was shared. A seed whose runs are not all there is drawn nowhere;
+what whole ones show: [figures](../../docs/results-figures.md).
+{failed}
+| seed | done | arms |
+|---|---|---|
+{rows}
+
+To go on, copy both folders to one place for runs and give
+`optnas study run optdarts-cpu-figures --out THERE`. A run takes 5 to 10 minutes of a core, one of
+SDARTS-ADV or second order several times as long.
+"""
+
+
+def changed(config: Mapping[str, Any]) -> str:
+    """What a run has otherwise than the protocol, after the name of its arm."""
+    told = ""
+    for section, rates in RATES.items():
+        given = config[section]
+        usual = {"lr": rates[given["name"]], **MOMENTS}
+        others = [
+            f"{key} {given[key]}" for key in usual if given.get(key, usual[key]) != usual[key]
+        ]
+        told += "".join(f", {'alpha: ' * (section == 'arch_optimizer')}{each}" for each in others)
+    return told
+
+
+def page(runs: list[RunFolder], text: str = PAGE, whole: Mapping[int, int] = BLOCKS) -> str:
+    """The text of a page.
+
+    Args:
+        runs: that are recorded.
+        text: with places for what they say.
+        whole: how many runs each seed has.
+    """
     arms: dict[int, list[str]] = collections.defaultdict(list)
     ended: collections.Counter[int] = collections.Counter()
     spent, failed = 0.0, []
     for run in runs:
         config, result = run.read_config(), run.read_result()
         assert result is not None
+        seed = config["search"]["seed"]
         spent += result["seconds"] / 3600
-        ended[config["search"]["seed"]] += result["status"] in FINISHED
+        ended[seed] += result["status"] in FINISHED
         if result["status"] != "done":
             failed.append(f"{run.path.name} ({result['status']})")
             continue
-        momentum = config["weight_optimizer"].get("momentum", 0.9)
-        told = "" if momentum == 0.9 else f", momentum {momentum}"
-        arms[config["search"]["seed"]].append(run_label(config) + told)
-    total, count = len(SEEDS) * BLOCK, sum(map(len, arms.values()))
-    return PAGE.format(
-        block=BLOCK,
+        arms[seed].append(run_label(config) + changed(config))
+    total, count = sum(whole.values()), sum(map(len, arms.values()))
+    return text.format(
+        block=whole[next(iter(whole))],
         done=count,
         all=total,
-        blocks=sum(count == BLOCK for count in ended.values()),
-        seeds=len(SEEDS),
+        blocks=sum(ended[seed] == runs for seed, runs in whole.items()),
+        seeds=len(whole),
         spent=spent,
         left=spent / max(count, 1) * (total - count),
         failed=f"\nNot done as they should be: {', '.join(failed)}.\n" if failed else "",
         rows="\n".join(
-            f"| {seed} | {len(done)} of {BLOCK} | {'; '.join(sorted(done))} |"
+            f"| {seed} | {len(done)} of {whole[seed]} | {'; '.join(sorted(done))} |"
             for seed, done in sorted(arms.items())
         ),
     )
 
 
 def main() -> None:
-    """Write the page."""
-    write_text(RECORDS / "README.md", page(find_runs(RECORDS)))
+    """Write the pages."""
+    for name, text, whole in (
+        ("optdarts-cpu", PAGE, BLOCKS),
+        ("optdarts-cpu-figures", FIGURES, OF_FIGURES),
+    ):
+        write_text(HERE / name / "README.md", page(find_runs(HERE / name), text, whole))
 
 
 if __name__ == "__main__":

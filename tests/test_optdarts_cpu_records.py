@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+from topics import script
 
 from optnas.base.records import find_runs
 from optnas.search.settings.model import NUMBERS_VERSION
@@ -14,23 +14,23 @@ pytestmark = pytest.mark.thorough
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / "results" / "optdarts-cpu"
+FIGURES = ROOT / "results" / "optdarts-cpu-figures"
 
 
-def test_the_page_counts_the_records() -> None:
-    spec = importlib.util.spec_from_file_location("optdarts_cpu", ROOT / "results/optdarts_cpu.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def test_the_pages_count_the_records() -> None:
+    module = script("optdarts_cpu")
     assert (RECORDS / "README.md").read_text() == module.page(find_runs(RECORDS))
+    own = module.page(find_runs(FIGURES), module.FIGURES, module.OF_FIGURES)
+    assert (FIGURES / "README.md").read_text() == own
 
 
-def test_every_record_is_of_the_study() -> None:
-    for run in find_runs(RECORDS):
+@pytest.mark.parametrize(("folder", "last"), [(RECORDS, 31), (FIGURES, 13)])
+def test_every_record_is_of_the_study(folder: Path, last: int) -> None:
+    for run in find_runs(folder):
         config = run.read_config()
         assert (config["protocol"], config["data"]["name"]) == ("optdarts-cpu", "cifar10")
         assert config["identity"]["numbers_version"] == NUMBERS_VERSION
-        assert config["search"]["seed"] in range(8, 32)
+        assert config["search"]["seed"] in range(8, last + 1)
         records = run.read_epochs()
         assert [each["epoch"] for each in records] == list(range(41))
         assert {each["benchmark"]["table"] for each in records} == {"official"}

@@ -256,6 +256,16 @@ def test_the_end_of_the_study_is_told(
 
 
 @pytest.mark.slow
+def test_the_pages_of_the_records_know_how_many_runs_a_seed_has(
+    module: ModuleType, official: None
+) -> None:
+    pages = script("optdarts_cpu")
+    own = module.own_runs(module.OF_FIGURES)
+    assert {seed: len(names) for seed, names in own.items()} == pages.OF_FIGURES
+    assert dict.fromkeys(range(8, 8 + module.SHIN.seeds), module.SHIN.block) == pages.BLOCKS
+
+
+@pytest.mark.slow
 def test_further_runs_are_judged_but_not_by_the_primary_claims(
     module: ModuleType, official: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
