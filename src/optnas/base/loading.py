@@ -89,6 +89,7 @@ def load_object(kind: str, name: str, refuse: Refuse) -> Factory:
         if module is not None and not hasattr(module, attribute):
             remedy = f"{did_you_mean(attribute, _contents(kind, module, found))} ({WRITE_IT})"
         raise refuse(f"cannot load it ({type(error).__name__}: {error})", remedy=remedy) from error
+    _check_named(factory, refuse)
     kinds = {of_kind for (of_kind, _), each in found.items() if each is factory}
     if kinds and kind not in kinds:
         raise refuse(
@@ -96,6 +97,15 @@ def load_object(kind: str, name: str, refuse: Refuse) -> Factory:
             remedy=f"name a {kind}",
         )
     return factory
+
+
+def _check_named(factory: Factory, refuse: Refuse) -> None:
+    """What a component says of itself is kept under the name that a function or class has."""
+    if not hasattr(factory, "__qualname__"):
+        raise refuse(
+            f"is neither a function nor a class, but of type {type(factory).__name__}",
+            remedy="name a function that calls it, with its settings as parameters",
+        )
 
 
 def _contents(kind: str, module: types.ModuleType, found: Registered) -> set[str]:
@@ -133,6 +143,7 @@ def load_entry(entry: importlib.metadata.EntryPoint, home: str, refuse: Refuse) 
             f"({type(error).__name__}: {error})",
             remedy="repair or uninstall that package",
         ) from error
+    _check_named(factory, refuse)
     return ITSELF.get(id(factory), factory)
 
 

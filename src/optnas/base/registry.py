@@ -142,6 +142,7 @@ def register(
 
     Raises:
         ValueError: the name is taken by another factory, or there is no such kind or need.
+        TypeError: what is decorated is neither a function nor a class.
     """
     kind = OLD_KINDS.get(kind, kind)
     if kind not in KINDS:
@@ -151,6 +152,8 @@ def register(
         raise ValueError(f"no needs {sorted(unknown)}; there are {sorted(NEEDS)}")
 
     def decorate(function: Factory) -> Factory:
+        if not hasattr(function, "__qualname__"):  # a partial, or another object with `__call__`
+            raise TypeError(f"{name!r} is no function or class, but {type(function).__name__}")
         factory = _constant(function) if itself else function
         table = FILES.get(factory.__module__, _FACTORIES)
         taken = table.setdefault((kind, name), factory)
