@@ -1,8 +1,8 @@
 """What is done of optdarts-cpu and of its figures: writes the README.md of their records.
 
 optnas study export optdarts-cpu --out RUNS --to results/optdarts-cpu --arrays landscape
-optnas study export optdarts-cpu-figures --out RUNS --to OTHER --arrays landscape
-cp -rn OTHER/* results/optdarts-cpu-figures      but for the runs that results/optdarts-cpu has
+optnas study export optdarts-cpu-figures --out RUNS --to results/optdarts-cpu-figures
+                                                 --arrays landscape too
 python results/optdarts_cpu.py
 """
 
@@ -63,17 +63,17 @@ What the figures of Shin's talk show beside the runs of
 SDARTS-ADV on two seeds, second order on four; same protocol, images and table. Runs that both
 studies have are recorded there alone.
 
-**Done: {done} of {all} runs, {blocks} whole seeds of {seeds}; {spent:.1f} hours spent.** Hours are
-of the clock, on a machine that was shared. A seed whose runs are not all there is drawn nowhere;
-what whole ones show: [figures](../../docs/results-figures.md).
+**Done: {done} of {all} runs, {blocks} whole seeds of {seeds}; {spent:.1f} hours spent, about
+{left:.0f} left on one core by the mean of these.** Hours are of the clock, on a machine that was
+shared. A seed whose runs are not all there is drawn nowhere; what whole ones show:
+[figures](../../docs/results-figures.md).
 {failed}
 | seed | done | arms |
 |---|---|---|
 {rows}
 
 To go on, copy both folders to one place for runs and give
-`optnas study run optdarts-cpu-figures --out THERE`. A run takes 5 to 10 minutes of a core, one of
-SDARTS-ADV or second order several times as long.
+`optnas study run optdarts-cpu-figures --out THERE`.
 """
 
 
@@ -128,13 +128,20 @@ def page(runs: list[RunFolder], text: str = PAGE, whole: Mapping[int, int] = BLO
     )
 
 
+def recorded(name: str) -> list[RunFolder]:
+    """The runs of a study, but for those of the figures that the blocks have."""
+    blocks = {run.path.name for run in find_runs(HERE / "optdarts-cpu")}
+    every = find_runs(HERE / name)
+    return every if name == "optdarts-cpu" else [r for r in every if r.path.name not in blocks]
+
+
 def main() -> None:
     """Write the pages."""
     for name, text, whole in (
         ("optdarts-cpu", PAGE, BLOCKS),
         ("optdarts-cpu-figures", FIGURES, OF_FIGURES),
     ):
-        write_text(HERE / name / "README.md", page(find_runs(HERE / name), text, whole))
+        write_text(HERE / name / "README.md", page(recorded(name), text, whole))
 
 
 if __name__ == "__main__":

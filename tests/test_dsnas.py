@@ -244,16 +244,29 @@ def test_a_second_level_is_a_hypergradient_away() -> None:
     assert not torch.equal(two, weights_first)
 
 
+# Where an edge is fixed within a few steps.
+MOVED = {"arch_optimizer__lr": 0.3, "supernet__alpha_scale": 1.0}
+ON_DARTS = [
+    (name, {"space__name": name, "benchmark__table": "none"}) for name in ("darts", "darts-s3")
+]
+
+
 @pytest.mark.thorough
-@pytest.mark.parametrize(("name", "changes"), every_space())
-@pytest.mark.parametrize("margin", [1.0, 0.01])
+@pytest.mark.parametrize(("name", "changes"), [*every_space(), *ON_DARTS])
+@pytest.mark.parametrize("margin", [1.0, 0.02])
 def test_it_searches_every_space(name: str, changes: dict[str, Any], margin: float) -> None:
-    state = dsnas(**changes, algorithm__margin=margin, search__epochs=3)
+    """Where derived cells keep two edges into each node, a fixed ``none`` left a node without."""
+    state = dsnas(**changes, **MOVED, algorithm__margin=margin, search__epochs=3)
     session = Session(state)
     for _ in range(4):
         session.train_epoch()
+        session.measure()
     assert state.alpha_EO.isfinite().all()
     assert not torch.equal(state.alpha_EO, state.alpha_start_EO)
+    chosen = state.memory[CHOSEN].tolist() if margin < 1 else []
+    assert any(each != OPEN for each in chosen) == (margin < 1)
+    if state.space.keeps_some:
+        assert state.space.column_of(state.space.none) not in chosen
 
 
 # --- early stop ----------------------------------------------------------------------------------
@@ -266,6 +279,7 @@ def test_edges_are_fixed_whose_two_most_probable_operations_are_so_far_apart() -
     assert fixed(chosen_E, p_EO, 0.19).tolist() == [0, 2, 0, 1]
     assert fixed(torch.tensor([OPEN, 0, 2, OPEN]), p_EO, 0.19).tolist() == [0, 0, 2, 1]
     assert fixed(chosen_E, torch.ones(4, 1), 0.3).tolist() == [0, 0, 0, 0]
+    assert fixed(chosen_E, p_EO, 0.19, none=1).tolist() == [0, 2, 0, OPEN]
 
 
 def test_a_fixed_edge_is_drawn_no_longer_and_has_no_gradient() -> None:

@@ -20,7 +20,7 @@ FIGURES = ROOT / "results" / "optdarts-cpu-figures"
 def test_the_pages_count_the_records() -> None:
     module = script("optdarts_cpu")
     assert (RECORDS / "README.md").read_text() == module.page(find_runs(RECORDS))
-    own = module.page(find_runs(FIGURES), module.FIGURES, module.OF_FIGURES)
+    own = module.page(module.recorded(FIGURES.name), module.FIGURES, module.OF_FIGURES)
     assert (FIGURES / "README.md").read_text() == own
 
 

@@ -552,7 +552,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 # The unrolled hypergradient, of SGD, beside each relaxation and beside a perturbation.
 SAMPLED = ("gdas", "snas", "drnas")
 SOFT = ("darts", "sdarts-rs", "darts-minus", "beta-darts", "fair-darts", "gaea", "setn")
-for name in (*SOFT, "milenas, weighted", "nasp", *SAMPLED):
+for name in (*SOFT, "milenas, weighted", "nasp", "dsnas, two levels", *SAMPLED):
     for derivative in ("exact", "finite-difference"):
         part = {"name": "unrolled", "derivative": derivative}
         own = CASES[name][0]

@@ -53,12 +53,20 @@ def columns_of_cells(space: Space) -> list[int]:
     return [column for column in range(space.operation_count) if column != none]
 
 
+def kept_into_each_node(space: Space) -> list[tuple[range, int]]:
+    """Of each node the rows of the edges into it, and how many of them a derived cell keeps."""
+    return [
+        (rows, kind.kept if 0 < kind.kept < len(rows) else len(rows))
+        for kind, _, rows in space.joints
+    ]
+
+
 def thinned(space: Space) -> list[tuple[slice, int]]:
     """Of each node with more edges than a derived cell keeps: their rows, and how many are kept."""
     return [
-        (slice(rows.start, rows.stop), kind.kept)
-        for kind, _, rows in space.joints
-        if 0 < kind.kept < len(rows)
+        (slice(rows.start, rows.stop), kept)
+        for rows, kept in kept_into_each_node(space)
+        if kept < len(rows)
     ]
 
 

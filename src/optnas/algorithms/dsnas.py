@@ -52,8 +52,8 @@ def score_function(alpha_EO: Tensor, progress: Progress) -> Tensor:
     Returns:
         Operation weights, one-hot rows exactly.
 
-    Reference: Hu et al., CVPR 2020, the limit of Xie et al. (SNAS), ICLR 2019, at temperature 0;
-    published code.
+    Reference: Hu et al., CVPR 2020, who derive it from SNAS (Xie et al., ICLR 2019) at temperature
+    0, with G held at the cell; published code.
     """
     log_p_EO = alpha_EO.log_softmax(-1)
     z_EO = log_p_EO.detach()
@@ -81,7 +81,8 @@ def dsnas(
     """Both levels see drawn cells and one loss, that of the train batch; see `score_function`.
 
     Early stop: as an epoch begins, each edge whose two largest entries of softmax(alpha) are
-    ``margin`` or more apart is fixed, its operation drawn no longer.
+    ``margin`` or more apart is fixed, its operation drawn no longer; where derived cells keep some
+    of the edges, none is fixed at ``none``.
 
     Args:
         margin: from which an edge is fixed; 1 fixes none.
@@ -91,10 +92,12 @@ def dsnas(
     Reference: Hu et al., CVPR 2020, and its published code. Deviations: one level after the other,
     each with a draw of its own; every operation is computed, see docs/algorithms/dsnas.md.
     """
+    # Edges that derived cells keep have an operation: none is not fixed there.
+    none = space.column_of(space.none) if space.keeps_some else None
 
     def choose(trial: Trial) -> Memory:
         p_EO = trial.alpha_EO.double().softmax(-1)
-        return {CHOSEN: fixed(trial.progress.memory[CHOSEN], p_EO, margin)}
+        return {CHOSEN: fixed(trial.progress.memory[CHOSEN], p_EO, margin, none)}
 
     def start() -> Memory:
         return {CHOSEN: torch.full((space.edge_count,), OPEN)}
@@ -118,15 +121,18 @@ def drawn_or_fixed(alpha_EO: Tensor, progress: Progress) -> Tensor:
     return projected(op_weights_EO, progress.memory[CHOSEN])
 
 
-def fixed(chosen_E: Tensor, p_EO: Tensor, margin: float) -> Tensor:
+def fixed(chosen_E: Tensor, p_EO: Tensor, margin: float, none: int | None = None) -> Tensor:
     """The memory of chosen operations, with those edges that are now decided.
 
     Args:
         chosen_E: as it was; whatever is chosen stays.
         p_EO: the probabilities of each edge's operations.
         margin: how far apart the two largest are of an edge that is decided.
+        none: a column that no edge is decided for.
     """
     largest_E, operation_E = p_EO.max(-1)
     second_E = p_EO.scatter(-1, operation_E[:, None], 0.0).amax(-1)
     decided_E = (largest_E - second_E >= margin) & (chosen_E == OPEN)
+    if none is not None:
+        decided_E &= operation_E != none
     return torch.where(decided_E, operation_E, chosen_E)

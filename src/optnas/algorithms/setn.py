@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm, HypergradientName, Trial
 from optnas.algorithms.bilevel import Bilevel, Hypergradient
-from optnas.algorithms.chosen import LEFT_OUT, columns_of_cells
+from optnas.algorithms.chosen import LEFT_OUT, columns_of_cells, kept_into_each_node
 from optnas.algorithms.parts.hypergradients import RelaxNow
 from optnas.algorithms.rsps import trained_by_cells
 from optnas.base.lazy import lazy
@@ -156,12 +156,9 @@ def drawn_cells(choices: Sequence[Choices], count: int, generator: torch.Generat
 
 def _decided_together(space: Space) -> list[tuple[list[int], int]]:
     """Rows of alpha, and how many of them a cell keeps: an edge, or the edges into a node."""
-    found = []
-    for kind, _, rows in space.joints:
-        if 0 < kind.kept < len(rows):
-            found.append((list(rows), kind.kept))
-        else:
-            found += [([row], 1) for row in rows]
+    found: list[tuple[list[int], int]] = []
+    for rows, kept in kept_into_each_node(space):
+        found += [(list(rows), kept)] if kept < len(rows) else [([row], 1) for row in rows]
     return found
 
 

@@ -94,6 +94,7 @@ def parameters_of(
 
 
 # A study asks for the same few signatures in each of its runs: read once they are half its time.
+# What a factory's annotations and defaults say is what they said when it was first asked.
 @functools.lru_cache(KEPT)
 def _parameters(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     stars = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
