@@ -90,7 +90,7 @@ def changed(config: Mapping[str, Any]) -> str:
     return told
 
 
-def page(runs: list[RunFolder], text: str = PAGE, whole: Mapping[int, int] = BLOCKS) -> str:
+def page(runs: list[RunFolder], text: str, whole: Mapping[int, int]) -> str:
     """The text of a page.
 
     Args:
@@ -113,10 +113,10 @@ def page(runs: list[RunFolder], text: str = PAGE, whole: Mapping[int, int] = BLO
         arms[seed].append(run_label(config) + changed(config))
     total, count = sum(whole.values()), sum(map(len, arms.values()))
     return text.format(
-        block=whole[next(iter(whole))],
+        block=max(whole.values()),
         done=count,
         all=total,
-        blocks=sum(ended[seed] == runs for seed, runs in whole.items()),
+        blocks=sum(ended[seed] == full for seed, full in whole.items()),
         seeds=len(whole),
         spent=spent,
         left=spent / max(count, 1) * (total - count),
@@ -128,20 +128,20 @@ def page(runs: list[RunFolder], text: str = PAGE, whole: Mapping[int, int] = BLO
     )
 
 
-def recorded(name: str) -> list[RunFolder]:
-    """The runs of a study, but for those of the figures that the blocks have."""
-    blocks = {run.path.name for run in find_runs(HERE / "optdarts-cpu")}
-    every = find_runs(HERE / name)
-    return every if name == "optdarts-cpu" else [r for r in every if r.path.name not in blocks]
+def pages() -> dict[Path, str]:
+    """The text of each page, by its place; runs that both studies have count in the first."""
+    blocks, figures = HERE / "optdarts-cpu", HERE / "optdarts-cpu-figures"
+    own = [run for run in find_runs(figures) if not (blocks / run.path.name).exists()]
+    return {
+        blocks / "README.md": page(find_runs(blocks), PAGE, BLOCKS),
+        figures / "README.md": page(own, FIGURES, OF_FIGURES),
+    }
 
 
 def main() -> None:
     """Write the pages."""
-    for name, text, whole in (
-        ("optdarts-cpu", PAGE, BLOCKS),
-        ("optdarts-cpu-figures", FIGURES, OF_FIGURES),
-    ):
-        write_text(HERE / name / "README.md", page(recorded(name), text, whole))
+    for path, text in pages().items():
+        write_text(path, text)
 
 
 if __name__ == "__main__":

@@ -242,6 +242,10 @@ class Results:
         kept = self._whole["id"].isin([run.path.name for run in runs])
         return self._whole[kept].reset_index(drop=True)
 
+    def _with_blocks(self, more: Iterable[RunFolder] = ()) -> pd.DataFrame:
+        """The rows of whole blocks, and of further runs."""
+        return self._rows([*itertools.chain.from_iterable(SHIN.ended.values()), *more])
+
     @functools.cached_property
     def frame(self) -> pd.DataFrame:
         """The tidy table of these runs; only where there are some."""
@@ -292,11 +296,9 @@ class Results:
         """The whole ledger: what was added to the blocks counts in no primary claim but its own."""
         if not self.of_figures and not self.added:
             return judged(SHIN, None)
-        of_blocks, added = (
-            list(itertools.chain.from_iterable(each.values())) for each in (SHIN.ended, self.added)
-        )
-        every = judged(SHIN, None, self._rows([*of_blocks, *self.of_figures]))
-        primary = judged(SHIN, list(CONCLUSIONS), self._rows([*of_blocks, *added]))
+        added = itertools.chain.from_iterable(self.added.values())
+        every = judged(SHIN, None, self._with_blocks(self.of_figures))
+        primary = judged(SHIN, list(CONCLUSIONS), self._with_blocks(added))
         return primary + [f for f in every if f.id not in CONCLUSIONS]
 
     @property
@@ -307,7 +309,7 @@ class Results:
     @functools.cached_property
     def as_planned(self) -> Finding:
         """Conclusion 1 by the seeds of the plan alone."""
-        return judged(SHIN, ["C1"])[0]
+        return judged(SHIN, ["C1"], self._with_blocks())[0]
 
     def finding(self, name: str) -> Finding | None:
         """The finding of a claim, None while no block is whole."""
@@ -325,7 +327,8 @@ class Results:
     @functools.cached_property
     def quarters(self) -> list[pd.DataFrame]:
         """A row per run of whole blocks: here, in the pilot, in each of the other worlds."""
-        return [by_run(source.table) for source in (SHIN, PILOT, MACRO, FASHION)]
+        others = [source.table for source in (PILOT, MACRO, FASHION)]
+        return [by_run(each) for each in (self._with_blocks(), *others)]
 
     @functools.cached_property
     def pilot(self) -> dict[str, Finding]:

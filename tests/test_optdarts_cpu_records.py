@@ -18,10 +18,10 @@ FIGURES = ROOT / "results" / "optdarts-cpu-figures"
 
 
 def test_the_pages_count_the_records() -> None:
-    module = script("optdarts_cpu")
-    assert (RECORDS / "README.md").read_text() == module.page(find_runs(RECORDS))
-    own = module.page(module.recorded(FIGURES.name), module.FIGURES, module.OF_FIGURES)
-    assert (FIGURES / "README.md").read_text() == own
+    pages = script("optdarts_cpu").pages()
+    assert {path.parent for path in pages} == {RECORDS, FIGURES}
+    for path, text in pages.items():
+        assert path.read_text() == text
 
 
 @pytest.mark.parametrize(("folder", "last"), [(RECORDS, 31), (FIGURES, 13)])

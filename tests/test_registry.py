@@ -306,25 +306,28 @@ class OfPython314:
         raise NameError("name 'Tensor' is not defined")
 
 
-WITHOUT_A_NAME = """
+PARTIAL = """
 import functools
 import torch
 import optnas
 
 PARTIAL = functools.partial(torch.optim.SGD, momentum=0.9)
-if "registered" in __file__:
-    optnas.register("optimizer", "partial")(PARTIAL)
 """
+REGISTERED = (
+    PARTIAL
+    + """
+optnas.register("optimizer", "partial")(PARTIAL)
+"""
+)
 
 
 def test_an_object_that_can_be_called_is_told_to_be_no_factory(tmp_path: Path) -> None:
     """A partial ended in AttributeError: 'functools.partial' object has no '__qualname__'."""
+    write_files(tmp_path, {"own.py": PARTIAL, "registered.py": REGISTERED})
     for name, told in (
         ("own.py:PARTIAL", "is neither a function nor a class, but of type partial"),
         ("registered.py:partial", "TypeError: 'partial' is no function or class, but partial"),
     ):
-        file = tmp_path / name.partition(":")[0]
-        file.write_text(WITHOUT_A_NAME)
         with pytest.raises(UserError, match=re.escape(told)):
             tiny_settings(weight_optimizer__name=f"{tmp_path}/{name}")
 

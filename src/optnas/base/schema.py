@@ -93,7 +93,7 @@ def parameters_of(
     return {name: each for name, each in _parameters(factory).items() if name not in skip}
 
 
-# A study asks for the same few signatures in each of its runs: read once they are half its time.
+# A study asks for the same few signatures in each of its runs.
 # What a factory's annotations and defaults say is what they said when it was first asked.
 @functools.lru_cache(KEPT)
 def _parameters(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
