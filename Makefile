@@ -16,6 +16,8 @@ export OPTNAS_DATA ?= $(abspath ../shared/data)
 endif
 # One thread a process: two searches side by side beat one with two threads.
 export OMP_NUM_THREADS = 1
+# Images of containers often forbid byte code; without it each process compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: help demo test test-slow check release-check format figures tutorial docs clean

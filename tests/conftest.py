@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_byte_code() -> None:
+    """From here on no byte code is kept: tests write files of one name and time again and again."""
+    sys.dont_write_bytecode = True
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -54,6 +54,7 @@ def test_a_failing_file_is_shown_mended_and_run_again(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.py", "my run"]
 
 
+@pytest.mark.thorough
 def test_what_cannot_begin_leaves_the_old_run(tmp_path: Path) -> None:
     out = tmp_path / "out"
     api.run(TINY | {"search.epochs": 1}, out=out)

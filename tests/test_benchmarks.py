@@ -288,6 +288,7 @@ def test_a_missing_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
         analog.load()
 
 
+@pytest.mark.thorough
 def test_loading_imports_neither_the_distribution_nor_torch(tmp_path: Path) -> None:
     program = (
         "import sys; from optnas.spaces.tables import load_table;"

@@ -316,6 +316,7 @@ def test_an_unknown_axis_or_response_is_refused(
         compare_study(name, out, by, response, recorded=True)
 
 
+@pytest.mark.thorough
 def test_arms_are_compared_within_each_value_of_an_axis(
     compared: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

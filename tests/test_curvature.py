@@ -164,6 +164,7 @@ def measured(algorithm: str) -> Tensor:
 
 
 @algorithms
+@pytest.mark.thorough
 def test_the_supernets_hessian_is_the_dense_one(algorithm: str) -> None:
     state, found = searched(algorithm), measured(algorithm)
     loss, relax = supernet_loss(state), relaxed(state)

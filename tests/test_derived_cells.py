@@ -245,6 +245,7 @@ def test_edges_stay_whose_removal_costs_most(space_name: str, share: float) -> N
 # --- rsps ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_drawn_cells_are_cells_of_the_space_all_as_likely() -> None:
     space = build_space({"name": "darts-s3"})
     draw, generator = drawn_cell(space=space), torch.Generator().manual_seed(0)

@@ -409,6 +409,7 @@ def test_different_experiments_are_no_seeds_of_one(tmp_path: Path) -> None:
         plot_figure("epochs", runs, tmp_path / "a.svg", hold=held)
 
 
+@pytest.mark.thorough
 def test_a_folder_of_runs_stands_for_its_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -431,6 +432,7 @@ def test_a_folder_of_runs_stands_for_its_runs(
     assert "'F7': is a figure, and folders of runs stand here" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_versions_of_a_measure_are_not_drawn_as_one(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     api.run(TINY | {"measures.gap.every": 1}, out=run.path)

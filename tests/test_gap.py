@@ -81,6 +81,7 @@ def naive_score(net: NaiveSupernet, A_EO: Tensor, state: SearchState, mode: str)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.thorough
 def test_the_gap_is_that_of_the_naive_twin(variant: str) -> None:
     state = trained(VARIANTS[variant], 1)
     state.epoch = 1

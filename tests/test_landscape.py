@@ -104,6 +104,7 @@ def naive_point(alpha_EO: Tensor, shift_EO: Tensor, space: str, beta: float) -> 
     ("variant", "space"),
     [("darts", "logits"), ("darts-minus", "op-weights"), ("batch", "op-weights")],
 )
+@pytest.mark.thorough
 def test_the_plane_is_that_of_a_loop_over_the_naive_supernet(variant: str, space: str) -> None:
     state = searched(variant)
     alpha_EO, beta = state.alpha_EO.detach(), auxiliary(variant)
@@ -173,6 +174,7 @@ def test_the_first_direction_is_the_gradient_of_each_row() -> None:
 
 
 @pytest.mark.parametrize("plane", ["gradient", "eigenvectors"])
+@pytest.mark.thorough
 def test_directions_do_not_depend_on_the_size_of_batches(plane: Any) -> None:
     snapshot = snapshot_of(searched(), "landscape")
     chart = scape.Chart(snapshot, "op-weights")
@@ -325,6 +327,7 @@ def test_the_cell_of_a_displaced_point_is_read_from_it(variant: str, read: Any) 
 
 
 @pytest.mark.parametrize("variant", ["darts", "pc-darts"])
+@pytest.mark.thorough
 def test_eigenvectors_are_those_of_the_whole_hessian(variant: str) -> None:
     """The column of ``none`` is left out where the network does not read it, and there alone."""
     judge = scape.Judge.on_first(with_random_alpha(CELLS[variant]), 16, 2)

@@ -127,6 +127,7 @@ def test_runs_are_listed(
     assert isinstance(done["numbers_version"], int)
 
 
+@pytest.mark.thorough
 def test_runs_that_differ_in_a_setting_are_told_apart(capfd: pytest.CaptureFixture[str]) -> None:
     """Momentum 0, .5 and .99 stood there as three equal lines."""
     assert command("list", str(RECORDS)) == 0
@@ -155,6 +156,7 @@ def test_settings_of_runs_in_many_differing_ways(
     assert third.startswith("unreadable")
 
 
+@pytest.mark.thorough
 def test_the_status_of_a_study(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     found = told(capfd, "study", "status", "quickstart", "--out", str(tmp_path / "out"))
     planned = told(capfd, "study", "plan", "quickstart")

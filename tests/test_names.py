@@ -78,6 +78,7 @@ def test_paths_that_no_shell_reads_whole_are_found() -> None:
         assert not list(unquoted(f"x = {each}")), each
 
 
+@pytest.mark.thorough
 def test_every_advised_command_quotes_its_paths() -> None:
     folder = Path(optnas.__file__).parent
     found = {

@@ -211,6 +211,7 @@ def test_the_penalty_is_eta_times_the_share_of_what_the_cell_has(space_name: str
     assert idle(IDLE, alpha_EO, lambda leaf_EO: relax(leaf_EO, NOW)).gradient_EO is None
 
 
+@pytest.mark.thorough
 def test_a_penalty_holds_large_operations_back() -> None:
     def convolutions(weight: float) -> int:
         own: dict[str, Any] = {"arch_optimizer__lr": 0.05, "search__epochs": 8}

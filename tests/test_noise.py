@@ -35,6 +35,7 @@ def test_scales_look_like_heavy_tails_until_they_are_taken_off() -> None:
 
 
 @pytest.mark.parametrize("correlation", [0.05, 0.1])
+@pytest.mark.thorough
 def test_correlation_between_coordinates_is_no_tail(correlation: float) -> None:
     """Gaussian noise in blocks of 50 coordinates: 1.7 and 1.6 where they stay together."""
     generator = np.random.default_rng(0)
@@ -278,6 +279,7 @@ def a_run(seed: int, name: str, flat: float, gap: float) -> compared.Run:
     return compared.Run(RunFolder(Path(f"{seed}-{name}")), config, [], [line])
 
 
+@pytest.mark.thorough
 def test_runs_of_one_seed_are_one_block_of_a_link() -> None:
     """Every run twice, as arms that change nothing would have it, says nothing more."""
     generator = np.random.default_rng(0)

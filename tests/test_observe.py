@@ -98,6 +98,7 @@ def test_units_beside_numbers() -> None:
 # --- one snapshot per epoch -----------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_relax_is_called_once_for_all_who_look(tmp_path: Path) -> None:
     state = build_state(tiny_settings(measures__gap__every=1, measures__operations__every=1))
     relax, looked = state.algorithm.relax, []
@@ -169,6 +170,7 @@ def test_a_recorded_measure_is_a_column_and_a_line(
 
 
 @pytest.mark.parametrize(("value", "status"), [(float("nan"), "not-finite"), (OSError(), "failed")])
+@pytest.mark.thorough
 def test_one_that_fails_leaves_null_and_the_search_goes_on(
     value: Any,
     status: str,

@@ -269,6 +269,7 @@ def judged_by_hand(state: SearchState) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.thorough
 def test_an_augmented_pass_is_that_of_the_epochs_own_stream(flip: bool) -> None:
     changes: dict[str, Any] = AUGMENTED | {
         "evaluation__batch_size": 20,

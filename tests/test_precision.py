@@ -94,6 +94,7 @@ def test_what_is_judged_is_judged_in_the_searchs_own_type() -> None:
     assert records[0] == records[1]
 
 
+@pytest.mark.thorough
 def test_what_a_measure_asks_of_a_step_is_computed_in_the_searchs_own_type() -> None:
     found = []
     for changes in (LOW, SMALL):
@@ -298,6 +299,7 @@ STATEMENTS = [
 ]
 
 
+@pytest.mark.thorough
 def test_a_program_may_have_said_how_products_are_formed() -> None:
     """By either generation of torch's switches; in a process that keeps what it said."""
     done = subprocess.run(

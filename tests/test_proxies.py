@@ -264,6 +264,7 @@ def test_the_measure_is_its_parts() -> None:
     assert (numbers["images"], numbers["judged"]) == (8, 40)
 
 
+@pytest.mark.thorough
 def test_its_cells_and_its_one_shot_accuracies_are_those_of_indicator() -> None:
     (found, state), settings = measured(), {"uniform": 12, "top": 6, "images": 40}
     other = indicator(**settings, resamples=20).measure(snapshot_of(state, "indicator"))

@@ -460,6 +460,7 @@ def test_an_edge_keeps_the_operation_whose_removal_costs_most() -> None:
     assert state.alpha_EO.grad[rest].any(dim=-1).all()
 
 
+@pytest.mark.thorough
 def test_the_run_s_cell_is_the_selected_one_everywhere(tmp_path: Path) -> None:
     """Record, result, table and measures; alpha's argmax is another cell."""
     settings = selecting(10, more={"measures": {"gap": {"at": ["end"]}}})

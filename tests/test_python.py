@@ -457,6 +457,7 @@ def eg_lowers_the_loss() -> Claim:
     return Claim.model_validate({"id": "mine", "text": "it does", "source": "me", "parts": [part]})
 
 
+@pytest.mark.thorough
 def test_a_study_from_a_dictionary_and_its_runs(tmp_path: Path) -> None:
     study = declared(cell(OWN), range(1))
     assert not (tmp_path / "mine").exists()

@@ -25,6 +25,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.thorough
 def test_a_search_in_double_precision_resumes_bit_for_bit(name: str, tmp_path: Path) -> None:
     changes = {**SEARCHES[name], "supernet__dtype": "float64"}
     save(trained(changes, epochs=1), tmp_path / "last.pt")

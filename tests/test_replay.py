@@ -155,6 +155,7 @@ def test_what_follows_a_failed_run_is_left_out(tmp_path: Path) -> None:
     assert [state_of(RunFolder(out / id)) for id in others] == ["done"] * 2
 
 
+@pytest.mark.thorough
 def test_what_follows_one_that_diverged_is_left_out(tmp_path: Path) -> None:
     name, out = tiny_study(tmp_path, "[0]", DRIVERS + TWINS), tmp_path / "out"
     assert run_study(name, out).whole

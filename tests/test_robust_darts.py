@@ -80,6 +80,7 @@ def without_time(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
 
 
+@pytest.mark.thorough
 def test_it_ends_at_the_epoch_before_the_growth(tmp_path: Path) -> None:
     """The records are the first of a search that never turns; what came after is kept apart."""
     measured = {"measures__sharpness__every": 1}
@@ -117,6 +118,7 @@ def found(folder: RunFolder, label: str) -> list[dict[str, Any]]:
     return [{k: v for k, v in x.items() if k != "cost"} for x in folder.read_measures(label)]
 
 
+@pytest.mark.thorough
 def test_an_early_end_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`end` was the last epoch of the settings, which never came: comparisons lost the run."""
     stop = settings_of(WATCHED | MEASURED | {"measures__gap__at": ["end"]})
@@ -316,6 +318,7 @@ def test_the_first_epoch_that_may_turn_is_the_first_that_does(own: dict[str, Any
     assert first == {(): 22, ("every",): 16}.get(tuple(own), 10)
 
 
+@pytest.mark.thorough
 def test_a_search_too_short_to_turn_is_told_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

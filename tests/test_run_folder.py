@@ -342,7 +342,6 @@ def test_failed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(sys, "prefix", sys.base_prefix)  # packages of another environment
     Path("bad.py").write_text(BAD)
     assert command(*tiny_search("arch_optimizer.name=./bad.py:Bad")) == 1

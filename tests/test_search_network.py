@@ -130,6 +130,7 @@ def test_an_operation_that_is_not_merged_is_the_same_function(
         assert_close(moments, found[1][2][other], **TIGHT)
 
 
+@pytest.mark.thorough
 def test_what_judges_and_measures_runs_on_it_too(pair: tuple[Supernet, Supernet]) -> None:
     merged, apart = pair
     A_EO, cells = normal(*SHAPE, seed=3), [NAS_BENCH_201.architecture_at(i) for i in range(20)]
@@ -495,6 +496,7 @@ def _template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
 
 
 @pytest.mark.parametrize(("weights", "arch"), [("SGD", "Adam"), ("Adam", "SGD")])
+@pytest.mark.thorough
 def test_a_space_with_an_operation_of_its_own_resumes_bit_for_bit(
     template: dict[str, Any], weights: str, arch: str
 ) -> None:

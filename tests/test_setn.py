@@ -160,6 +160,7 @@ def plain_drawn(alpha_EO: Tensor, count: int) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("candidates", ["likeliest", "drawn"])
+@pytest.mark.thorough
 def test_the_most_accurate_candidate_is_the_runs_cell(candidates: str, tmp_path: Path) -> None:
     """Listed, and judged by a network of one module per edge and operation.
 
@@ -223,6 +224,7 @@ def test_candidates_are_cells_of_the_space(space_name: str, candidates: str) -> 
 
 
 @pytest.mark.parametrize("stop", [1, 2])
+@pytest.mark.thorough
 def test_a_search_that_draws_is_resumed_bit_for_bit(stop: int) -> None:
     settings = tiny({"algorithm": {"name": "setn", "candidates": "drawn"}, "search": {"epochs": 3}})
     assert difference(trace(settings), trace(settings, stop=stop)) is None

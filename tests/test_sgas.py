@@ -264,6 +264,7 @@ def test_a_decided_edge_stays_in_the_cell_whatever_the_open_ones_are() -> None:
     assert cell[2:5] == [1, 4, 0]
 
 
+@pytest.mark.thorough
 def test_a_search_trains_on_and_a_decided_row_is_one_hot() -> None:
     """Its alpha has no gradient, and decay and momentum go on; scores have it as it was."""
     changes: dict[str, Any] = {"algorithm__name": "sgas", "search__epochs": 10}

@@ -29,7 +29,6 @@ Write = Callable[..., None]
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
     """Writes files of a folder that modules are imported from, as another process finds them."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     before = set(sys.modules)
 
     def forget() -> None:
@@ -87,6 +86,7 @@ def test_the_module_that_defines_the_object_counts_too(write: Write) -> None:
     }
 
 
+@pytest.mark.thorough
 def test_of_an_installed_package_the_version_counts(write: Write) -> None:
     place = "lib/site-packages"
     facts = "Metadata-Version: 2.1\nName: of-others\nVersion: {}\n"

@@ -615,6 +615,7 @@ def test_three_iterations_equal_the_twins(case: str) -> None:
         ("nas-bench-201", "weights-first", nesterov, "independent-images", "alpha"),
     ],
 )
+@pytest.mark.thorough
 def test_a_run_takes_the_steps_in_order_at_the_scheduled_rates(
     tmp_path: Path,
     protocol: str,

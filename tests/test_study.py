@@ -234,6 +234,7 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPTNAS_DATA", str(tmp_path / "data"))
 
 
+@pytest.mark.thorough
 def test_shipped_studies(images: None, tmp_path: Path) -> None:
     """Each resolves; under its first seed, since seeds only repeat it."""
     found, seeds = {}, {}
@@ -277,6 +278,7 @@ def test_shipped_studies(images: None, tmp_path: Path) -> None:
     assert not tuning & {seed for each in seeds.values() for seed in each}
 
 
+@pytest.mark.thorough
 def test_the_confirming_study_is_run_in_whole_blocks(images: None) -> None:
     """All twelve runs of a seed, then those of the next; some blocks are looked into."""
     runs = list(load_study("optdarts-cpu").runs.values())
@@ -1107,6 +1109,7 @@ def broken() -> Measure:
 """
 
 
+@pytest.mark.thorough
 def test_failing_measures_of_runs_that_are_done_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -319,6 +319,7 @@ def record(
         (folder.path / "result.json").write_text(json.dumps(result))
 
 
+@pytest.mark.thorough
 def test_each_hand_over_prints_what_to_declare(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,7 +63,6 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     return RunFolder(copied(searched, Path("run")))
 
 
@@ -159,6 +157,7 @@ def sizes(run: RunFolder) -> list[Any]:
     return frame["measure.mine.size"].fillna(0).tolist()
 
 
+@pytest.mark.thorough
 def test_a_corrected_file_measured_again_replaces_what_it_found(run: RunFolder) -> None:
     """Whichever version is the first in the alphabet of SHA-256."""
     for size in (1, 2, 3, 4):

@@ -7,6 +7,7 @@ Bad input is one line on stderr and exit code 2. Exit codes of a search: 0 done,
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ import time
 import traceback
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -186,6 +187,12 @@ def main() -> None:
     sys.exit(code)
 
 
+@functools.cache
+def _built() -> Any:
+    # Typer builds every command from its signature at each call of `app`.
+    return typer.main.get_command(app)
+
+
 def _answered() -> int:
     """The exit code of the command that stands in the arguments."""
     signals: list[tuple[int, float]] = []
@@ -210,7 +217,7 @@ def _answered() -> int:
         # Outside standalone mode the code of a typer.Exit comes back as the value, and an
         # interruption as the code of one.
         words = [_at_home(word) for word in sys.argv[1:]] or ["--help"]
-        code = app(words, prog_name="optnas", standalone_mode=False) or EXIT_DONE
+        code = _built().main(words, prog_name="optnas", standalone_mode=False) or EXIT_DONE
     except UserError as error:
         _tell("error", error)
         code = EXIT_BAD_INPUT
