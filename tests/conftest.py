@@ -17,7 +17,11 @@ ALLOWED_SKIPS = {
     if line and not line.startswith("#")
 }
 # Of a test with more cases than these, `make check` takes as many, evenly spread.
-CASES_IN_CHECK = 3
+CASES_IN_CHECK = 2
+# Of a matrix over everything that is registered the default tier takes this share, spread by
+# multiples of the golden section: no row or column of the matrix is left out or taken whole.
+SHARE_OF_A_MATRIX = 1 / 3
+GOLDEN = (5**0.5 - 1) / 2
 _unexpected: list[str] = []
 
 
@@ -52,13 +56,23 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def _cases(items: list[pytest.Item], *without: str) -> list[list[pytest.Item]]:
+    """The cases of each test, but those that have one of the markers."""
     tests: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        if not any(item.get_closest_marker(tier) for tier in ("slow", "thorough")):
+        if not any(item.get_closest_marker(marker) for marker in without):
             tests[item.nodeid.partition("[")[0]].append(item)
-    for cases in tests.values():
+    return list(tests.values())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for cases in _cases(items, "slow"):
+        if cases[0].get_closest_marker("matrix"):
+            for place, case in enumerate(cases):
+                if place * GOLDEN % 1 >= SHARE_OF_A_MATRIX:
+                    case.add_marker("slow")
+    for cases in _cases(items, "slow", "thorough"):
         taken = {place * len(cases) // CASES_IN_CHECK for place in range(CASES_IN_CHECK)}
         if len(cases) > CASES_IN_CHECK:
             for place in set(range(len(cases))) - taken:

@@ -49,6 +49,7 @@ def label(subject: Subject) -> str:
     return "-".join([subject.kind, subject.name, *map(str, settings)])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("changes", VARIANTS)
 @pytest.mark.parametrize("title", OF_AN_ALGORITHM)
 def test_searches(changes: dict[str, Any], title: str) -> None:
@@ -76,6 +77,7 @@ def test_parts(subject: Subject) -> None:
     assert_passes(subject, lambda title: title not in OF_AN_ALGORITHM)
 
 
+@pytest.mark.matrix
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     "subject",
