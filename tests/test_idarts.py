@@ -50,8 +50,8 @@ from test_steps import (
     settings,
     sgd,
 )
-from tiny import every_space, fingerprint, tiny_settings, train_batch, valid_batch
 from tiny import assert_same as assert_bits
+from tiny import every_space, fingerprint, tiny_settings, train_batch, valid_batch
 from torch import Tensor
 
 from optnas.algorithms.base import Progress
