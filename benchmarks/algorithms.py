@@ -40,7 +40,7 @@ from optnas.search.state import build_state
 REFERENCE, UNROLLED = "darts", "darts, unrolled"
 EPOCHS, BATCH = 20, 64
 WARM_UP = 2
-SELDOM = ("shapley-nas", "zarts")  # move alpha: the median of their steps would tell of the others
+SELDOM = ("idarts", "shapley-nas", "zarts")  # the median of their steps would tell of others
 SIZE: dict[str, Any] = {
     "protocol": "cpu",
     "search.epochs": EPOCHS,

@@ -72,6 +72,7 @@ METHODS = (
     "zarts",
     "setn",
     "dsnas",
+    "idarts",
 )
 PAIRS = list(itertools.product(("SGD", "Adam"), repeat=2))
 

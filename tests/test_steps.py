@@ -113,6 +113,7 @@ class Twin:
         perturbation: what happens to A in the weight step.
         auxiliary: whether every edge has an auxiliary skip.
         unrolled: how the gradient of alpha passes through a virtual SGD step; "" if it does not.
+        terms: of the Neumann series in SGD's step, in the gradient of alpha; 0 if there is none.
         frozen: whether alpha stays.
         beta: weight of the logsumexp penalty that would be reached after the last epoch.
         lambda_train: weight of the train loss that alpha descends.
@@ -144,6 +145,7 @@ class Twin:
         perturbation: str = "none",
         auxiliary: bool = False,
         unrolled: str = "",
+        terms: int = 0,
         frozen: bool = False,
         beta: float = 0.0,
         sampled: str = "",
@@ -164,6 +166,7 @@ class Twin:
         epochs: int = EPOCHS,
     ):
         self.perturbation, self.unrolled, self.frozen = perturbation, unrolled, frozen
+        self.terms = terms
         self.also_counts, self.tracked, self.arch_updates = also_counts, tracked, arch_updates
         self.arch, self.epochs = arch, epochs
         edges, operations = state.space.edges, state.space.operations
@@ -299,6 +302,8 @@ class Twin:
         """Of the loss of a batch; to first order running statistics move, or not."""
         if self.unrolled == "finite-difference":
             return self.published(train, outer, alpha_EO)
+        if self.terms:
+            return self.implicit(train, outer, alpha_EO)
         if self.unrolled:
             loss = self.loss(outer, self.relaxed(alpha_EO), self.virtual_weights(train, alpha_EO))
         elif moves:
@@ -359,9 +364,29 @@ class Twin:
             }
             loss = self.loss(train, self.relaxed(alpha_EO), moved)
             sides.append(torch.autograd.grad(loss, alpha_EO)[0])
+        return g_EO - self.xi() * (sides[0] - sides[1]) / (2 * radius)
+
+    def implicit(self, train: Batch, valid: Batch, alpha_EO: Tensor) -> Tensor:
+        """d L_val / d alpha - xi (d/d alpha) <g, q>, q = v + (1 - xi (H + wd)) v + ..."""
+        w, A_EO = list(self.net.parameters()), self.relaxed(alpha_EO)
+        loss = F.cross_entropy(self.net.train()(valid.images_BCHW, A_EO), valid.labels_B)
+        g_EO, *v = torch.autograd.grad(loss, [alpha_EO, *w], retain_graph=True)
+        named = dict(self.net.named_parameters())
+        inner = torch.autograd.grad(self.loss(train, A_EO, named), w, create_graph=True)
         (group,) = self.optimizer.param_groups
-        xi = group["lr"] * (1 + group["momentum"] * group["nesterov"])
-        return g_EO - xi * (sides[0] - sides[1]) / (2 * radius)
+        xi, decay = self.xi(), group["weight_decay"]
+        q = [torch.zeros_like(each) for each in v]
+        for _ in range(self.terms):
+            q = [a + b for a, b in zip(q, v, strict=True)]
+            curved = torch.autograd.grad(inner, w, v, retain_graph=True)
+            v = [b - xi * (h + decay * b) for b, h in zip(v, curved, strict=True)]
+        (mixed_EO,) = torch.autograd.grad(inner, alpha_EO, q)
+        return g_EO - xi * mixed_EO
+
+    def xi(self) -> float:
+        """How far SGD moves w for a unit of gradient."""
+        (group,) = self.optimizer.param_groups
+        return group["lr"] * (1 + group["momentum"] * group["nesterov"])
 
     @property
     def logits(self) -> Tensor:
@@ -524,6 +549,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             }
         },
         {"tries": 3},
+    ),
+    "idarts": ({"algorithm": {"name": "idarts"}}, {"terms": 3}),
+    "idarts, Nesterov": (
+        {"algorithm": {"name": "idarts"}} | NESTEROV,
+        {"terms": 3, "weights": nesterov},
     ),
     "lambda-darts": (
         {"algorithm": {"name": "lambda-darts", "derivative": "exact"}},

@@ -44,10 +44,10 @@ def zarts(
     docs/algorithms/zarts.md.
     """
 
-    def seldom(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
+    def after_warmup(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
         progress = problem.progress
         still = min(round(warmup * progress.epochs), progress.epochs - 1)
-        if progress.epoch <= still or (progress.step or 0) % every:
+        if progress.epoch <= still:
             return parts.frozen(problem, alpha_EO, relax)
         since = dataclasses.replace(
             progress, epoch=progress.epoch - still, epochs=progress.epochs - still
@@ -57,6 +57,6 @@ def zarts(
     return composed(
         relaxation=parts.softmax,
         perturbation=parts.unperturbed,
-        hypergradient=seldom,
+        hypergradient=parts.seldom(after_warmup, every),
         discretization=parts.argmax_per_edge,
     )

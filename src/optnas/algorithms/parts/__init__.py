@@ -4,7 +4,13 @@ Importable without torch, so that algorithms can be named and checked without it
 """
 
 from optnas.algorithms.parts.discretizations import argmax_per_edge
-from optnas.algorithms.parts.hypergradients import first_order, frozen, hypergradient, unrolled
+from optnas.algorithms.parts.hypergradients import (
+    first_order,
+    frozen,
+    hypergradient,
+    seldom,
+    unrolled,
+)
 from optnas.algorithms.parts.implicit import conjugate_gradient, neumann
 from optnas.algorithms.parts.perturbations import Radius, attack, uniform, unperturbed
 from optnas.algorithms.parts.relaxations import gumbel, log_floored, softmax, softmax_with_skip
@@ -23,6 +29,7 @@ __all__ = [
     "k_step",
     "log_floored",
     "neumann",
+    "seldom",
     "softmax",
     "softmax_with_skip",
     "uniform",

@@ -65,6 +65,24 @@ def frozen(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient
     return Hypergradient(None)
 
 
+def seldom(compute: ComputeHypergradient, every: int) -> ComputeHypergradient:
+    """A hypergradient that is asked in one step in several; the others leave alpha where it is.
+
+    Args:
+        compute: what is asked in the first step of an epoch and in every ``every``-th after it.
+        every: weight steps to one of alpha; the count begins anew with each epoch.
+
+    Returns:
+        The part, of an algorithm that is registered with ``needs=("step-number",)``.
+    """
+
+    def part(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
+        moves = (problem.progress.step or 0) % every == 0
+        return (compute if moves else frozen)(problem, alpha_EO, relax)
+
+    return part
+
+
 @register("hypergradient", "first-order", itself=True, limit="first-order")
 def first_order(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
     """Gradient of the validation loss with the network weights held fixed.
