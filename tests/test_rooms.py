@@ -6,6 +6,7 @@ Every import is walked: those inside functions and those of type checkers too.
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,7 +50,10 @@ def room_of(module: str) -> int | None:
     return ROOMS.index(room[0]) if room and not room[0].startswith("__") else None
 
 
-IMPORTS = {name: set(imported(path)) - {name} for name, path in FILES.items()}
+@functools.cache
+def imports() -> dict[str, set[str]]:
+    """Each file with what it imports."""
+    return {name: set(imported(path)) - {name} for name, path in FILES.items()}
 
 
 def test_there_are_the_rooms_and_no_other() -> None:
@@ -60,7 +64,7 @@ def test_there_are_the_rooms_and_no_other() -> None:
 def test_no_import_leads_to_a_later_room() -> None:
     upward = [
         f"{module} imports {other}"
-        for module, others in IMPORTS.items()
+        for module, others in imports().items()
         for other in sorted(others)
         if (own := room_of(module)) is not None
         and ((there := room_of(other)) is None or there > own)
@@ -69,7 +73,9 @@ def test_no_import_leads_to_a_later_room() -> None:
 
 
 def test_no_circle_between_files() -> None:
-    graph = networkx.DiGraph((name, other) for name, others in IMPORTS.items() for other in others)
+    graph = networkx.DiGraph(
+        (name, other) for name, others in imports().items() for other in others
+    )
     assert list(networkx.simple_cycles(graph)) == []
 
 
