@@ -76,6 +76,7 @@ def test_what_cannot_begin_leaves_the_old_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no\nmemory"), MemoryError(), KeyboardInterrupt()])
+@pytest.mark.thorough
 def test_a_run_stays_where_the_new_one_ends_before_its_first_checkpoint(
     error: BaseException,
     tmp_path: Path,

@@ -87,6 +87,7 @@ def test_questions_equal_their_naive_twins(values: list[float]) -> None:
 
 
 @pytest.mark.parametrize("name", tables.table_names())
+@pytest.mark.thorough
 def test_every_table_declares_itself_without_being_read(name: str) -> None:
     source = tables.find_source(name)
     assert source.name == name

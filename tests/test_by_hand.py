@@ -126,6 +126,7 @@ def network_of(page: Any, state: SearchState) -> Any:
 
 
 @pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.thorough
 def test_the_page_equals_the_program(
     page: Any, pair: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

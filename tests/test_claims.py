@@ -960,6 +960,7 @@ def test_the_command_tells_what_records_can_say(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.usefixtures("no_data")
+@pytest.mark.thorough
 def test_the_command_in_json_from_records_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -275,6 +275,7 @@ def test_a_measure_of_ones_own_keeps_its_unit_and_its_direction(
 
 
 @pytest.mark.parametrize("response", ["accuracy", "auc accuracy", "benchmark.cifar10"])
+@pytest.mark.thorough
 def test_the_accuracy_of_another_benchmark_is_named(
     response: str, compared: tuple[str, Path]
 ) -> None:

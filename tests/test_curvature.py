@@ -184,6 +184,7 @@ def test_of_a_hard_gumbel_it_is_that_of_the_temperature() -> None:
 
 
 @algorithms
+@pytest.mark.thorough
 def test_shifting_all_logits_of_an_edge_is_a_null_direction(algorithm: str) -> None:
     found = measured(algorithm)
     scale = float(found.abs().max())

@@ -116,6 +116,7 @@ def test_they_are_contradicted_where_the_opposite_holds() -> None:
     assert {f.verdict for f in found(respond, "C1", "C2", "C3")} == {"contradicted"}
 
 
+@pytest.mark.thorough
 def test_one_algorithm_that_fails_contradicts_the_third_at_three_times_the_threshold() -> None:
     respond = world(fall={"darts": 20, "darts-minus": 30, "sdarts-rs": -15})
     (finding,) = found(respond, "C3")

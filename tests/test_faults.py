@@ -134,6 +134,7 @@ def test_what_the_machine_refused_is_tried_again(
     assert bool(second.engine.started) == second.whole == again
 
 
+@pytest.mark.thorough
 def test_a_full_disk_stops_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name, out = tiny_study(tmp_path, "[0, 1, 2]"), tmp_path / "out"
     with monkeypatch.context() as patch:
@@ -149,6 +150,7 @@ def test_a_full_disk_stops_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not list(out.glob("*.partial"))
 
 
+@pytest.mark.thorough
 def test_a_disk_too_full_for_a_result_stops_the_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

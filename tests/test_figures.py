@@ -383,6 +383,7 @@ def test_f7_is_drawn_of_runs_alone(runs: list[RunFolder], tmp_path: Path) -> Non
         plot_figure("F7", [], tmp_path / "F8.svg")
 
 
+@pytest.mark.thorough
 def test_different_experiments_are_no_seeds_of_one(tmp_path: Path) -> None:
     """Runs of one pair with other settings have a curve each: 0.1.0 took their mean."""
     runs = []

@@ -55,6 +55,7 @@ def test_the_settings_are_those_of_a_published_search(benchmark: ModuleType) -> 
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.thorough
 def test_a_row_on_the_cpu(precision: str, benchmark: ModuleType) -> None:
     small = {
         "supernet.channels": 2,

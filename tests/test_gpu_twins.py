@@ -13,6 +13,7 @@ from torch import Tensor
 from optnas.measures.indicator import oneshot
 
 
+@pytest.mark.thorough
 def test_what_measures_find_equals_itself() -> None:
     """Among it are texts, tables, and quantities that there are none of."""
     found = measured(VARIANTS["darts"], "cpu", ["gap", "agreement"])

@@ -96,6 +96,7 @@ def some_cells(space: Space) -> list[Architecture]:
         (TOY, torch.float64, 2, True),
     ],
 )
+@pytest.mark.thorough
 def test_scores_are_those_of_the_mixture_at_one_hot_weights(
     space: Space, dtype: torch.dtype, cells: int, calibrated: bool
 ) -> None:
@@ -394,6 +395,7 @@ def test_bad_settings_are_one_line(
     assert not out.exists()
 
 
+@pytest.mark.thorough
 def test_no_search_takes_it_unasked_and_it_is_drawn(tmp_path: Path) -> None:
     api.run({**TINY, "search.epochs": 1}, out=tmp_path / "a")
     run = RunFolder(tmp_path / "a")

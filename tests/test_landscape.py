@@ -209,6 +209,7 @@ def test_eigenvectors_of_a_planted_hessian() -> None:
 
 
 @spaces
+@pytest.mark.thorough
 def test_eigenvalues_are_the_curvatures_along_the_eigenvectors(space: str) -> None:
     state = searched()
     snapshot = snapshot_of(state, "landscape")
@@ -602,6 +603,7 @@ def test_what_cannot_be_drawn_is_told(
 
 
 @pytest.mark.parametrize("variant", ["darts", "darts-minus"])
+@pytest.mark.thorough
 def test_the_plane_of_optdarts_on_augmented_images(variant: str) -> None:
     """Its two directions row by row, and the loss of a corner, by the twin's own supernet."""
     state = searched(variant)

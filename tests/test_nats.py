@@ -297,6 +297,7 @@ def test_a_user_without_a_home_has_no_imported_table(
         nats.import_archive(tmp_path, None)
 
 
+@pytest.mark.thorough
 def test_who_can_answer_and_how_to_get_it(home: Path) -> None:
     ask = Question("cifar10", "valid", 12)
     analog = load_table("analog-nasbench", folder=None)

@@ -341,6 +341,7 @@ def test_a_resumed_search_is_judged_on_the_same_images() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["darts", "darts-minus"])
+@pytest.mark.thorough
 def test_the_curvature_panel_is_the_shifted_hessian_of_one_augmented_batch(algorithm: str) -> None:
     """The twin differentiates the loss plus half the decay times |alpha|^2 twice, as a whole."""
     state = trained({"algorithm__name": algorithm, "augmentation__crop_padding": 1}, epochs=1)

@@ -113,6 +113,7 @@ def test_no_package_of_photographs_is_imported() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.thorough
 def test_a_search(tmp_path: Path) -> None:
     settings = tiny_settings(data__name="photos", search__epochs=1, data__resolution=8)
     document = {k: v for k, v in settings.document().items() if k not in ("identity", "format")}

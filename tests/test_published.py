@@ -308,6 +308,7 @@ def test_a_soft_sample_is_a_tempered_softmax_with_the_noise(epoch: int, tau: flo
 # --- drnas ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_weights_are_drawn_from_the_dirichlet_distribution() -> None:
     """Each marginal is a beta distribution, by the statistic of Kolmogorov and Smirnov."""
     alpha_EO = normal(0)

@@ -312,6 +312,7 @@ def test_functions_where_no_setting_is(tmp_path: Path) -> None:
         optnas.measure("run", {"mine": made})  # type: ignore[dict-item]
 
 
+@pytest.mark.thorough
 def test_a_session_takes_what_a_run_takes(tmp_path: Path) -> None:
     for settings in (ONE, optnas.settings_of(ONE)):
         session = optnas.Session(optnas.build_state(settings))

@@ -284,6 +284,7 @@ def test_another_network_searches_and_resumes_bit_for_bit(
     assert normal_cell.count("~") == reduction_cell.count("~") == 5
 
 
+@pytest.mark.thorough
 def test_what_is_a_theorem_about_one_network_refuses_another_in_one_line() -> None:
     settings = tiny(TWO, {"benchmark": {"table": "none"}})
     with searched(settings) as folder:

@@ -343,6 +343,7 @@ def test_an_optimizer_that_evaluates_twice_sees_the_same_orders_and_batches() ->
         ("darts-minus", {}),
     ],
 )
+@pytest.mark.thorough
 def test_it_stands_where_a_hypergradient_may(name: str, more: dict[str, Any]) -> None:
     """Further columns of alpha are no operations: they stay."""
     part = {"name": "shapley", **QUICK, "warmup": 0.0}

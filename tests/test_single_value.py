@@ -69,6 +69,7 @@ LANDSCAPE = {"points": 5, "path_points": 2, "images": 33, "at": ["end"]}
         {"measures.landscape": LANDSCAPE | {"images": 34}} | OWN,
     ],
 )
+@pytest.mark.thorough
 def test_what_meets_no_single_value_is_searched(
     settings: dict[str, object], tmp_path: Path
 ) -> None:

@@ -228,6 +228,7 @@ def partition(labels: Iterable[object]) -> list[int]:
     return [first.setdefault(str(label), place) for place, label in enumerate(labels)]
 
 
+@pytest.mark.thorough
 def test_the_published_counts(cells: list[Architecture]) -> None:
     assert len({unique_string(cell) for cell in cells}) == 6_466
     assert len({unique_string(cell, consider_zero=False) for cell in cells}) == 12_751
@@ -248,6 +249,7 @@ def test_the_string_rule_equals_the_naive_twin(operations: Operations) -> None:
     assert unique_string(SPACE.architecture(operations)) == naive_rule(operations)
 
 
+@pytest.mark.thorough
 def test_functions_are_classed_as_the_naive_twin_does() -> None:
     # All cells of two subsets of the operations, since the twin tries 720 numberings per cell.
     for kept in ((NONE, SKIP, CONV3), (SKIP, CONV1, CONV3)):
@@ -298,6 +300,7 @@ def test_zero_edges_have_no_label_and_axes_can_be_given() -> None:
     assert len(axes.texts) == 3 + 4
 
 
+@pytest.mark.thorough
 def test_spaces_need_neither_torch_nor_plotting_and_drawing_no_pyplot(tmp_path: Path) -> None:
     program = (
         "import json, sys, optnas.spaces as s; before = set(sys.modules);"

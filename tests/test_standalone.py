@@ -131,6 +131,7 @@ def naive_logits(weights: dict[str, Tensor], cell: Architecture, x: Tensor, cell
 @pytest.mark.parametrize(
     "space", [space for space in SPACES if space.network is None], ids=lambda space: space.name
 )
+@pytest.mark.thorough
 def test_a_network_equals_its_naive_twin(space: Space) -> None:
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(4, 1, 8, 8, generator=generator, dtype=torch.float64)

@@ -393,6 +393,7 @@ def coverage_row(n: int) -> str:
     return f"| {n} | {' | '.join(f'{each:.0f}' for each in coverage(n))} |"
 
 
+@pytest.mark.thorough
 def test_the_table_of_coverages_is_that_of_the_intervals() -> None:
     for n in (3, 4, 5, 6, 7, 8, 10, 12):
         assert coverage_row(n) in PAGE, coverage_row(n)

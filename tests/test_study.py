@@ -595,6 +595,7 @@ def test_runs_under_other_names_are_found(finished: tuple[str, Path], tmp_path: 
     assert runner.engine.started == []
 
 
+@pytest.mark.thorough
 def test_an_interrupted_run_goes_on(finished: tuple[str, Path], tmp_path: Path) -> None:
     name, before = finished
     (first, _) = load_study(name).runs
@@ -630,6 +631,7 @@ def test_a_run_that_never_gets_on_is_given_up(tmp_path: Path) -> None:
     assert folder.read_result()["reason"] == "exit code -9, 3 times without a new epoch"
 
 
+@pytest.mark.thorough
 def test_images_may_move_between_two_executions(tmp_path: Path) -> None:
     images = parquet_bytes([png(image) for image in pixels(120)], [row % 3 for row in range(120)])
     write_files(tmp_path, {"a/x.parquet": images, "b/x.parquet": images})

@@ -241,6 +241,7 @@ def test_running_statistics_equal_the_twins(cells: int) -> None:
     same_statistics(net, moved(net), naive)
 
 
+@pytest.mark.thorough
 def test_alpha_hessian_equals_the_twins() -> None:
     net = supernet(channels=2)
     naive = twin(net.weights, channels=2)

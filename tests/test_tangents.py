@@ -398,6 +398,7 @@ def test_what_is_not_finite_is_no_eigenvalue() -> None:
     assert math.isnan(numbers["op_weights_max_low"])
 
 
+@pytest.mark.thorough
 def test_the_figure(tmp_path: Path) -> None:
     taken = {"batches": 2, "batch_size": 8, "at": [0, "end"]}
     api.run(

@@ -168,6 +168,7 @@ def test_equal_weights_never_depend_more_on_skip_at_four_nodes() -> None:
 
 
 @pytest.mark.parametrize("reading", formula.READINGS)
+@pytest.mark.thorough
 def test_the_border_moves_with_the_number_of_nodes(reading: str) -> None:
     """Of the equal weight b beyond which E_skip is above E_conv, by bisection."""
     path = {nodes: 1 / math.sqrt(nodes - 3) for nodes in (4, 5, 6, 12)}

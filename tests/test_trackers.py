@@ -104,6 +104,7 @@ def assert_board_is(run: Path) -> None:
         assert [v for _, v in shown] == pytest.approx([v for _, v in told], rel=1e-6), tag
 
 
+@pytest.mark.thorough
 def test_the_board_holds_the_records_and_moves_no_number(tmp_path: Path) -> None:
     api.run(TINY, out=tmp_path / "plain")
     api.run(TINY | BOARD, out=tmp_path / "board")
@@ -129,6 +130,7 @@ def test_alpha_may_be_left_out(tmp_path: Path) -> None:
     assert not [tag for tag in tags if tag.startswith(("alpha/", "op_weights/"))]
 
 
+@pytest.mark.thorough
 def test_a_resumed_run_has_each_step_once(tmp_path: Path) -> None:
     """The process dies after the record of epoch 2 and before its checkpoint."""
     run = unsaved_run(tmp_path / "run", TINY | BOARD | {"search.epochs": 3})
@@ -138,6 +140,7 @@ def test_a_resumed_run_has_each_step_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lost", ["all", "the last"])
+@pytest.mark.thorough
 def test_epochs_that_are_not_there_yet_are_written(lost: str, tmp_path: Path) -> None:
     """Tracking begins with a resume, or the process died between a checkpoint and its event."""
     run = interrupted_run(tmp_path / "run", epochs=0, **({} if lost == "all" else BOARD_))

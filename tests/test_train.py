@@ -172,6 +172,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.thorough
 def test_a_found_cell_is_trained_and_judged_on_the_images_of_its_search(
     searched: Path, tmp_path: Path
 ) -> None:
@@ -258,6 +259,7 @@ def pictures(folder: Path, count: int) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 def test_what_a_search_took_of_its_images_says_nothing_about_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -205,6 +205,7 @@ def test_the_tuned_pairs_have_a_verdict() -> None:
     assert "not judged at learning rates: same" in told["tuned"].settle
 
 
+@pytest.mark.thorough
 def test_each_set_of_rates_that_a_study_names_is_judged() -> None:
     grid = {
         "rates": "tuned",
@@ -231,6 +232,7 @@ def test_each_set_of_rates_that_a_study_names_is_judged() -> None:
     assert "SGD 0.08 on w with SGD 0.03 on alpha" in left
 
 
+@pytest.mark.thorough
 def test_the_page_has_a_line_for_each_set_of_rates() -> None:
     rates = script("rates")
     waits = "*Waits for the study `optdarts-cpu-arms`.*"
@@ -376,6 +378,7 @@ def test_each_hand_over_prints_what_to_declare(
     assert "3 sweeps; give one, or that of w and then that of alpha" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_a_run_that_was_never_begun_is_missed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
