@@ -115,6 +115,7 @@ def test_a_failure_in_a_file_of_ones_own_leaves_the_old_run(tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.py", "out"]
 
 
+@pytest.mark.thorough
 def test_a_run_is_replaced_where_the_new_one_has_a_checkpoint(tmp_path: Path) -> None:
     """What was interrupted later is the new run's, and goes on."""
     out = tmp_path / "out"
@@ -139,6 +140,7 @@ def test_only_a_run_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (out / "config.toml").read_text() == "[theme]\n"
 
 
+@pytest.mark.thorough
 def test_runs_of_an_edited_file_are_named_and_not_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -941,6 +941,7 @@ def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_data")
+@pytest.mark.thorough
 def test_the_command_tells_what_records_can_say(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("study", "claims", "--out", str(RECORDS), "--table", "analog-nasbench")
     assert command(*asked) == 0
@@ -998,6 +999,7 @@ def test_a_sweep_that_only_diverged_is_told_as_that(
 
 
 @pytest.mark.usefixtures("no_data")
+@pytest.mark.thorough
 def test_each_way_out_of_an_absent_table_works(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("study", "claims", "--out", str(RECORDS), "--claims", "H3")
     assert command(*asked) == 2

@@ -71,6 +71,7 @@ def test_a_slide_is_the_committed_file(name: str, tmp_path: Path) -> None:
     assert f"src/optnas/report/images/{name}.svg)" in (ROOT / "docs/concepts.md").read_text()
 
 
+@pytest.mark.thorough
 def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg"):
         plot_figure("mixed-cell", [], tmp_path / name)

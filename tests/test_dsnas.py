@@ -67,6 +67,7 @@ def gradient(loss: Loss, relax: Callable[[Tensor], Tensor], alpha_EO: Tensor) ->
 # --- the relaxation ------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_operations_are_drawn_with_their_probabilities_independently_on_each_edge() -> None:
     """Every operation, and every pair of operations of the first two edges."""
     alpha_EO, many = normal(6, 5, seed=0), 6000
@@ -324,6 +325,7 @@ def test_a_search_fixes_edges_as_epochs_begin_and_keeps_them() -> None:
     assert len(set(open_edges)) > 2, open_edges
 
 
+@pytest.mark.thorough
 def test_with_edges_fixed_a_resumed_search_is_bit_for_bit_the_same() -> None:
     sections = {"algorithm": {"name": "dsnas", "margin": 0.02}, "arch_optimizer": {"lr": 0.3}}
     settings = tiny(sections | {"search": {"epochs": 4}})

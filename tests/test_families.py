@@ -361,6 +361,7 @@ def pilot() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@pytest.mark.thorough
 def test_the_scales_are_those_of_the_pilot() -> None:
     runs = pilot()
     endpoint = shipped_families().families[0].endpoint

@@ -365,6 +365,7 @@ def test_zeroth_order_is_the_weighed_mean_of_candidates_after_real_steps(
     assert_close(found.loss, curved_valid(joined(bilevel.weights), softmax(a).reshape(-1)).detach())
 
 
+@pytest.mark.thorough
 def test_many_candidates_have_the_mean_of_the_gibbs_distribution() -> None:
     """Of exp(-L / tau) around a quadratic's minimum, whatever they were drawn from."""
     steep, there = torch.linspace(0.6, 1.6, A, dtype=torch.float64), normal(A, seed=9)

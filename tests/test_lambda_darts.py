@@ -63,6 +63,7 @@ def cosine(one: Tensor, other: Tensor) -> float:
     return float(one @ other / (one.norm() * other.norm()))
 
 
+@pytest.mark.thorough
 def test_a_difference_is_the_derivative_where_no_relu_changes_sign_and_else_it_is_warned_of() -> (
     None
 ):

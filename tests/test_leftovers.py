@@ -176,6 +176,7 @@ def test_a_run_comes_back_whose_replacement_never_began(
     assert "this run is back" in caplog.text
 
 
+@pytest.mark.thorough
 def test_a_run_goes_once_its_replacement_has_a_checkpoint(tmp_path: Path) -> None:
     out = tmp_path / "a"
     former = replaced_and_killed(out, "begun")

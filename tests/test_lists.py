@@ -138,6 +138,7 @@ def test_runs_that_differ_in_a_setting_are_told_apart(capfd: pytest.CaptureFixtu
     assert not any(row[column].strip() for row in rows if row.startswith("sdarts-rs"))
 
 
+@pytest.mark.thorough
 def test_settings_of_runs_in_many_differing_ways(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

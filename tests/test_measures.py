@@ -155,6 +155,7 @@ def test_a_failing_measure_is_a_status(here: Path, fail: int, status: str, reaso
     assert last["status"] == ("ok" if fail == 1 else status)
 
 
+@pytest.mark.thorough
 def test_measured_twice_only_when_asked(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = run("a", {"checkpoints.keep": "all"})
 
@@ -183,6 +184,7 @@ def test_the_runs_own_settings_are_the_default(here: Path) -> None:
     assert len(folder.read_measures("mine")) == 3
 
 
+@pytest.mark.thorough
 def test_resume_cuts_off_what_is_later(here: Path) -> None:
     chosen = mine(every=1) | {"checkpoints.keep": "all", "search.epochs": 3}
     whole = run("whole", chosen)

@@ -95,6 +95,7 @@ def test_the_genuine_sample_equals_the_authors_reader(home: Path) -> None:
 
 @pytest.mark.data
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason="OPTNAS_DATA has no official sample")
+@pytest.mark.thorough
 def test_the_sample_is_the_official_table(home: Path) -> None:
     nats.import_archive(SAMPLE, None, allow_partial=True)
     for name, within in (("official", 5e-3), ("nb201-12", 1e-4)):
@@ -194,6 +195,7 @@ def full_summary() -> Summary:
     return summary
 
 
+@pytest.mark.thorough
 def test_the_file_of_the_official_table_is_made_of_the_archive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

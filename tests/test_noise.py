@@ -21,6 +21,7 @@ from optnas.cli.main import app
 from optnas.theory import compared, flatness, noise, stability, tails
 
 
+@pytest.mark.thorough
 def test_scales_look_like_heavy_tails_until_they_are_taken_off() -> None:
     """Pure Gaussian noise with lognormal scales: 2.0, 1.5, 1.0, 0.7 by the published estimator."""
     generator = np.random.default_rng(1)

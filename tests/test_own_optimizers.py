@@ -32,6 +32,7 @@ def rates(optimizer: torch.optim.Optimizer) -> list[float]:
     return [group["lr"] for group in optimizer.param_groups]
 
 
+@pytest.mark.thorough
 def test_groups_keep_the_ratio_of_their_rates(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(GROUPS)
     own = {"name": f"{tmp_path}/own.py:Groups", "lr": 0.02, "schedule": "cosine"}

@@ -354,6 +354,7 @@ def test_bad_settings_are_one_line(
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.thorough
 def test_no_search_takes_it_unasked_and_it_is_drawn(tmp_path: Path) -> None:
     api.run({**TINY, "search.epochs": 1}, out=tmp_path / "a")
     run = RunFolder(tmp_path / "a")

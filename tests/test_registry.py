@@ -132,6 +132,7 @@ def test_an_engine_that_cannot_be_loaded_is_told_and_the_others_are_asked(
         runner_of(loaded, tmp_path / "out", "local", {}, detached=True)
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_loaded_ends_no_exam_of_others(
     installed: Installed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -140,6 +140,7 @@ def test_a_study_runs_drivers_first(grids: str, tmp_path: Path) -> None:
     assert_each_completed_once(name, out)
 
 
+@pytest.mark.thorough
 def test_what_follows_a_failed_run_is_left_out(tmp_path: Path) -> None:
     name, out = tiny_study(tmp_path, "[0]", DRIVERS + TWINS), tmp_path / "out"
     runs = load_study(name).runs

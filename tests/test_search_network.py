@@ -311,6 +311,7 @@ def test_what_is_a_theorem_about_one_network_refuses_another_in_one_line() -> No
     assert set(found["phi"].values()) == {None}
 
 
+@pytest.mark.thorough
 def test_rows_of_double_backward_are_the_hessian() -> None:
     state = build_state(tiny(TWO))
     snapshot = snapshot_of(state)

@@ -219,6 +219,7 @@ def pair() -> Space:
     return PAIR
 
 
+@pytest.mark.thorough
 def test_interrupted_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     settings = load_settings(PAIR, str(tiny_protocol(tmp_path)), folder=None)
     whole, cut = tmp_path / "whole.json", tmp_path / "cut.json"

@@ -332,6 +332,7 @@ def test_a_link_that_leads_nowhere_is_no_absent_file(
     assert "unreadable" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_damaged_arrays_are_not_taken_for_absent_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -420,6 +420,7 @@ def test_the_studies_at_other_rates_name_those_at_shins(
     assert "optdarts" in line
 
 
+@pytest.mark.thorough
 def test_a_search_with_the_same_settings_is_the_same_run(images: None) -> None:
     ids = list(load_study("pairs-cpu").runs)
     pairs = itertools.product(range(2, 8), ("darts", "sdarts-rs"), *[("SGD", "Adam")] * 2)
@@ -656,6 +657,7 @@ def test_images_may_move_between_two_executions(tmp_path: Path) -> None:
         assert "x.parquet" not in text
 
 
+@pytest.mark.thorough
 def test_no_more_runs_than_asked(tmp_path: Path) -> None:
     name = tiny_study(tmp_path, "[0, 1, 2]")
     runner = run_study(name, tmp_path / "out", max_runs=2)

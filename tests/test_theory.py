@@ -126,6 +126,7 @@ def test_the_gram_matrix_is_that_of_the_gradients(cell: Cell) -> None:
     assert torch.allclose(found.last_convolutions, torch.as_tensor(last))
 
 
+@pytest.mark.thorough
 def test_the_kernel_at_infinite_width_is_what_wide_cells_have_on_average() -> None:
     """Twin: nodes of 60 cells of 64 channels; the mean of a node's kernel is exact up to 1 / m."""
     problem, edges = samples(2, 2, 4), edges_of(4)

@@ -251,6 +251,7 @@ def test_an_interruption_before_a_call_begins_is_no_failure(
     assert notes() == [["start", 0], ["finish", "interrupted"]]
 
 
+@pytest.mark.thorough
 def test_what_was_taken_back_is_told_anew(tmp_path: Path, notes: Callable[[], list[Any]]) -> None:
     """A watched search goes back to an earlier epoch, and on from there another way."""
     api.run(TINY | BOARD, out=tmp_path / "board")

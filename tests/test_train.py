@@ -470,6 +470,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
+@pytest.mark.thorough
 def test_a_study_of_data_without_a_table_is_judged_by_its_trained_cells(
     searched: Path, tmp_path: Path
 ) -> None:

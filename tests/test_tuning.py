@@ -396,6 +396,7 @@ def test_a_run_that_was_never_begun_is_missed(
     assert "no seed has ended at every rate: 2 runs" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_pairs_that_are_tuned_apart_are_grids_of_one_arm(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -141,6 +141,7 @@ def test_curves_as_signs() -> None:
     assert spark([], 0, 1, 4, 1) == ""
 
 
+@pytest.mark.thorough
 def test_unlike_runs_of_a_folder_are_no_arm(tmp_path: Path) -> None:
     for rate in (0.1, 0.2):
         optnas.run({**TINY, "weight_optimizer.lr": rate}, out=tmp_path / f"{rate}")

@@ -110,6 +110,7 @@ def test_values_of_one_way_never_have_the_status_of_another(run: RunFolder) -> N
     assert "measure.gap.gap" not in frame
 
 
+@pytest.mark.thorough
 def test_the_documented_second_way_leaves_the_runs_own(run: RunFolder) -> None:
     assert command("measure", "run", "gap") == 0
     assert not [key for key in optnas.Run("run").measures["gap"] if "settings" in key]
@@ -184,6 +185,7 @@ def test_versions_of_a_file_that_the_run_does_not_name_are_not_mixed(run: RunFol
     assert sizes(run) == [2, 2, 2]
 
 
+@pytest.mark.thorough
 def test_of_versions_of_a_file_that_the_run_names_the_present_one_counts(
     run: RunFolder, capfd: pytest.CaptureFixture[str]
 ) -> None:
