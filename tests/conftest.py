@@ -6,6 +6,7 @@ import os
 import sys
 from collections import defaultdict
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -16,12 +17,8 @@ ALLOWED_SKIPS = {
     for line in Path(__file__).with_name("allowed_skips.txt").read_text().splitlines()
     if line and not line.startswith("#")
 }
-# Of a test with more cases than these, `make check` takes as many, evenly spread.
-CASES_IN_CHECK = 2
-# Of a matrix over everything that is registered the default tier takes this share, spread by
-# multiples of the golden section: no row or column of the matrix is left out or taken whole.
-SHARE_OF_A_MATRIX = 1 / 3
-GOLDEN = (5**0.5 - 1) / 2
+# Of a matrix over all that is registered the default tier takes one case in so many.
+OF_A_MATRIX = 3
 _unexpected: list[str] = []
 
 
@@ -56,27 +53,20 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def _cases(items: list[pytest.Item], *without: str) -> list[list[pytest.Item]]:
-    """The cases of each test, but those that have one of the markers."""
-    tests: dict[str, list[pytest.Item]] = defaultdict(list)
-    for item in items:
-        if not any(item.get_closest_marker(marker) for marker in without):
-            tests[item.nodeid.partition("[")[0]].append(item)
-    return list(tests.values())
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for cases in _cases(items, "slow"):
-        if cases[0].get_closest_marker("matrix"):
-            for place, case in enumerate(cases):
-                if place * GOLDEN % 1 >= SHARE_OF_A_MATRIX:
-                    case.add_marker("slow")
-    for cases in _cases(items, "slow", "thorough"):
-        taken = {place * len(cases) // CASES_IN_CHECK for place in range(CASES_IN_CHECK)}
-        if len(cases) > CASES_IN_CHECK:
-            for place in set(range(len(cases))) - taken:
-                cases[place].add_marker("thorough")
+    tests: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        # By its name alone: a new component moves the case of no other one.
+        later = item.get_closest_marker("matrix") and crc32(item.nodeid.encode()) % OF_A_MATRIX
+        if later:
+            item.add_marker("slow")
+        if not any(item.get_closest_marker(tier) for tier in ("slow", "thorough")):
+            tests[item.nodeid.partition("[")[0]].append(item)
+    # `make check` takes the first and the last of several: cases of a grid that share no value.
+    for cases in tests.values():
+        for case in cases[1:-1]:
+            case.add_marker("thorough")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

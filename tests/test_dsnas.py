@@ -252,7 +252,6 @@ ON_DARTS = [
 ]
 
 
-@pytest.mark.matrix
 @pytest.mark.thorough
 @pytest.mark.parametrize(("name", "changes"), [*every_space(), *ON_DARTS])
 @pytest.mark.parametrize("margin", [1.0, 0.02])

@@ -19,18 +19,28 @@ from optnas.search.exam.searches import OF_AN_ALGORITHM
 from optnas.spaces import build_space
 
 
-def tier(space: str, variant: str) -> list[pytest.MarkDecorator]:
-    """DARTS before every commit, all algorithms in the default tier, the rest in the slow one.
+def tier(title: str, space: str, variant: str) -> list[pytest.MarkDecorator]:
+    """DARTS before every commit, the resumption of all algorithms in the default tier.
 
-    That is every other space, and other algorithms than DARTS with the unrolled hypergradient.
+    In the slow one is every other space, and other algorithms than DARTS with the unrolled
+    hypergradient; what else is asked of all algorithms is shared by the two.
     """
     if space != "toy" or is_rare(variant):
         return [pytest.mark.slow]
-    return [pytest.mark.thorough] * (variant != "darts")
+    if variant == "darts":
+        return []
+    return [pytest.mark.thorough if title == RESUMED else pytest.mark.matrix]
 
 
-VARIANTS = [
-    pytest.param(changes | space, id=f"{name}-{space_name}", marks=tier(space_name, name))
+RESUMED = "saved and resumed equals uninterrupted"
+SEARCHES = [
+    pytest.param(
+        changes | space,
+        title,
+        id=f"{title}-{name}-{space_name}",
+        marks=tier(title, space_name, name),
+    )
+    for title in OF_AN_ALGORITHM
     for space_name, space in every_space()
     # One with a network of its own: tests/test_nas_bench_macro.py.
     if build_space({"name": space_name}).network is None
@@ -49,9 +59,7 @@ def label(subject: Subject) -> str:
     return "-".join([subject.kind, subject.name, *map(str, settings)])
 
 
-@pytest.mark.matrix
-@pytest.mark.parametrize("changes", VARIANTS)
-@pytest.mark.parametrize("title", OF_AN_ALGORITHM)
+@pytest.mark.parametrize(("changes", "title"), SEARCHES)
 def test_searches(changes: dict[str, Any], title: str) -> None:
     dotted = {key.replace("__", "."): value for key, value in changes.items()}
     OF_AN_ALGORITHM[title](nest(dotted))

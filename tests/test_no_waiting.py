@@ -153,7 +153,6 @@ def on_the_device(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> S
     return build_state(tiny_settings(**{**SMALLEST, **changes}))
 
 
-@pytest.mark.matrix
 @pytest.mark.thorough
 @pytest.mark.parametrize("case", in_their_tier(CASES))
 def test_no_step_reads_or_sends(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +209,6 @@ def waits_of(run: Callable[[], Any]) -> set[str]:
     return {event.name for event in profiler.function_events} & WAITS
 
 
-@pytest.mark.matrix
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", in_their_tier(dict(every_variant())))
 def test_no_backward_pass_waits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

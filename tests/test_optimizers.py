@@ -305,9 +305,7 @@ PAIRS = [
 ]
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize(("w", "a"), PAIRS)
-@pytest.mark.thorough
 def test_a_search_resumes_bit_for_bit(w: str, a: str, tmp_path: Path) -> None:
     pair = {"weight_optimizer": CASES[w].settings, "arch_optimizer": CASES[a].settings}
     state = trained(pair, 1)

@@ -57,7 +57,6 @@ def resumed(changes: dict[str, Any], path: Path) -> SearchState:
     return state
 
 
-@pytest.mark.matrix
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", in_their_tier(dict(every_variant())))
 def test_bfloat16_trains_resumes_and_keeps_its_types(name: str, tmp_path: Path) -> None:

@@ -112,7 +112,6 @@ def method_under_pair(number: int, pair: tuple[str, str]) -> Any:
     return pytest.param(METHODS[number], pair, id="-".join([METHODS[number], *pair]), marks=mark)
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("method", "pair"),
     [method_under_pair(number, pair) for number in range(len(METHODS)) for pair in PAIRS],

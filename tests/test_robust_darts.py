@@ -241,7 +241,6 @@ def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunFolder]:
     }
 
 
-@pytest.mark.matrix
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("changes", "call"),

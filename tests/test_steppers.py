@@ -69,7 +69,6 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return happened
 
 
-@pytest.mark.matrix
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", in_their_tier(n for n in VARIANTS if n != "random"))
 def test_what_a_recorded_step_reads_stays_in_its_place(name: str, counted: list[str]) -> None:

@@ -203,7 +203,6 @@ def test_relaxations_draw_as_they_do_beside_another_hypergradient() -> None:
     assert all(torch.equal(each, seen["first-order"][0]) for each in seen["zeroth-order"])
 
 
-@pytest.mark.matrix
 @pytest.mark.thorough
 @pytest.mark.parametrize(("name", "changes"), every_space())
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

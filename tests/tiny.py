@@ -69,8 +69,12 @@ def is_rare(variant: str) -> bool:
 
 
 def in_their_tier(variants: Iterable[str]) -> list[Any]:
-    """Variants as parameters of a test, the rare ones in the slow tier."""
-    return [pytest.param(name, marks=[pytest.mark.slow] * is_rare(name)) for name in variants]
+    """Variants as parameters of a matrix, DARTS always in the default tier and rare ones never."""
+
+    def mark(name: str) -> pytest.MarkDecorator:
+        return pytest.mark.slow if is_rare(name) else pytest.mark.matrix
+
+    return [pytest.param(name, marks=[mark(name)] * (name != "darts")) for name in variants]
 
 
 def recordable(variants: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -189,7 +189,8 @@ def main() -> None:
 
 @functools.cache
 def _built() -> Any:
-    # Typer builds every command from its signature at each call of `app`.
+    # Calling `app` would build every command anew; it also installs a hook for exceptions, which
+    # `_answered` catches all.
     return typer.main.get_command(app)
 
 

@@ -73,7 +73,8 @@ def seldom(compute: ComputeHypergradient, every: int) -> ComputeHypergradient:
         every: weight steps to one of alpha; the count begins anew with each epoch.
 
     Returns:
-        The part, of an algorithm that is registered with ``needs=("step-number",)``.
+        The part, of an algorithm that is registered with ``needs=("step-number",)``: where no
+        step is numbered, as in a measure, each is taken for the first.
     """
 
     def part(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
