@@ -19,11 +19,15 @@ import pytest
 import torch
 from tiny import TINY, assert_same
 
+import optnas
 from optnas import cli
 from optnas.base.records import Record
 from optnas.search import api
 
 CONSOLE = Path(sys.executable).with_name("optnas")
+# Other processes run the code under test, also where the script is that of another checkout.
+SOURCES = Path(optnas.__file__).parents[1]
+TESTED = str(SOURCES) if SOURCES.name == "src" else ""
 # optnas: error: FILE or command line: key = value: reason; remedy
 FORM = re.compile(r"optnas: error: (?P<told>\S[^\n]*): (?P<reason>\S[^\n]*?); (?P<remedy>\S[^\n]*)")
 
@@ -33,9 +37,9 @@ Answer = tuple[int, list[str], list[str]]
 
 def environment(**variables: str) -> dict[str, str]:
     """The environment of a user without data, who keeps no byte code beside their files."""
-    inherited = {k: v for k, v in os.environ.items() if k not in ("OPTNAS_DATA", "PYTHONPATH")}
     return {
-        **inherited,
+        **{name: value for name, value in os.environ.items() if name != "OPTNAS_DATA"},
+        "PYTHONPATH": TESTED,
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "200",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from cases import TESTED
 from tiny import tiny_settings
 from topics import pages_of, text_of
 
@@ -114,12 +115,11 @@ def make_targets(block: Block) -> list[str]:
 def execute(
     command: list[str], folder: Path, *more_paths: Path, warnings: str = "error"
 ) -> subprocess.CompletedProcess:
-    environment = {k: v for k, v in os.environ.items() if k not in ("OPTNAS_DATA", "PYTHONPATH")}
-    environment |= {
+    environment = {k: v for k, v in os.environ.items() if k != "OPTNAS_DATA"} | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "OMP_NUM_THREADS": "1",
         "PYTHONWARNINGS": warnings,
-        "PYTHONPATH": os.pathsep.join(map(str, more_paths)),
+        "PYTHONPATH": os.pathsep.join(filter(None, [TESTED, *map(str, more_paths)])),
     }
     return subprocess.run(
         command,

@@ -10,12 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import command, environment
+from cases import SOURCES, command, environment
 
-import optnas
 from optnas.search import doctor
-
-SOURCES = Path(optnas.__file__).parents[1]
 
 
 def told(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, dict[str, str]]]:

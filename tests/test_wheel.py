@@ -40,7 +40,7 @@ def installed(scripts: Path, name: str, *arguments: str, cwd: Path) -> Answer:
     done = subprocess.run(
         [scripts / name, *arguments],
         cwd=cwd,
-        env=environment(),
+        env=environment(PYTHONPATH=""),
         capture_output=True,
         text=True,
         timeout=300,
