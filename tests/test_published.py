@@ -490,7 +490,7 @@ def test_the_run_s_cell_is_the_selected_one_everywhere(tmp_path: Path) -> None:
     assert rates[8:] == [0.1 * initial] * 2
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("calls", [1, 7, 28])
 def test_a_selection_killed_half_way_gives_the_same_cell(calls: int, tmp_path: Path) -> None:
     """Killed while it judges: in its first epoch, or between the decisions of its last."""

@@ -241,7 +241,7 @@ def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunFolder]:
     }
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "call"),
     [

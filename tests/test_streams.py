@@ -23,7 +23,7 @@ from optnas.study.runner import Runner
 from optnas.study.states import state_of
 
 # Real processes.
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.slow  # processes of their own
 
 SEARCH = ["search", *(f"{key}={value}" for key, value in TINY.items()), "--out", "out"]
 
