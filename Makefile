@@ -52,7 +52,7 @@ test: .venv/installed-dev ## The whole test suite but the slow tier; names what 
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
 
 test-slow: .venv/installed-dev ## The slow tier: real processes, kills, minutes
-	$(BIN)/python -m pytest -n $(JOBS) -m slow
+	$(BIN)/python -m pytest -n $(JOBS) -m slow --timeout 900
 
 check: .venv/installed-dev ## Format, lint (docstrings too), types, fast tests: before every commit
 	$(BIN)/ruff format --check $(SOURCES)
