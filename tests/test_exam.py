@@ -33,6 +33,7 @@ def tier(title: str, space: str, variant: str) -> list[pytest.MarkDecorator]:
 
 
 RESUMED = "saved and resumed equals uninterrupted"
+assert RESUMED in OF_AN_ALGORITHM
 SEARCHES = [
     pytest.param(
         changes | space,

@@ -51,11 +51,11 @@ from test_steps import (
     sgd,
 )
 from tiny import assert_same as assert_bits
-from tiny import every_space, fingerprint, tiny_settings, train_batch, valid_batch
+from tiny import counted, every_space, fingerprint, tiny_settings, train_batch, valid_batch
 from torch import Tensor
 
 from optnas.algorithms.base import Progress
-from optnas.algorithms.bilevel import Bilevel, Hypergradient, Loss, LossValue, Weights
+from optnas.algorithms.bilevel import Bilevel, Hypergradient
 from optnas.base.errors import UserError
 from optnas.search.draws import draw_epoch
 from optnas.search.session import Session
@@ -187,18 +187,11 @@ def test_a_step_of_alpha_asks_for_two_losses_and_the_others_for_none() -> None:
     state, asked = idarts(), {"train": 0, "valid": 0}
     compute = state.algorithm.hypergradient
 
-    def counted(loss: Loss, name: str) -> Loss:
-        def call(op_weights_EO: Tensor, weights: Weights, *, update: bool = False) -> LossValue:
-            asked[name] += 1
-            return loss(op_weights_EO, weights, update=update)
-
-        return call
-
     def counting(problem: Bilevel, alpha_EO: Tensor, relax: Any) -> Hypergradient:
         seen = dataclasses.replace(
             problem,
-            valid_loss=counted(problem.valid_loss, "valid"),
-            train_loss=counted(problem.train_loss, "train"),
+            valid_loss=counted(problem.valid_loss, asked, "valid"),
+            train_loss=counted(problem.train_loss, asked, "train"),
         )
         return compute(seen, alpha_EO, relax)
 

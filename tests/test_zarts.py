@@ -31,6 +31,7 @@ import pytest
 import torch
 from tiny import (
     assert_same,
+    counted,
     every_space,
     fingerprint,
     tiny_settings,
@@ -40,7 +41,7 @@ from tiny import (
 from torch import Tensor
 
 from optnas.algorithms.base import Progress
-from optnas.algorithms.bilevel import Bilevel, Hypergradient, Loss, LossValue, Weights
+from optnas.algorithms.bilevel import Bilevel, Hypergradient, Loss
 from optnas.base.errors import UserError
 from optnas.base.records import RunFolder
 from optnas.search.draws import draw_epoch
@@ -146,21 +147,14 @@ def test_what_a_step_of_alpha_costs() -> None:
     state, asked = zarts(), {"train": 0, "valid": 0}
     compute = state.algorithm.hypergradient
 
-    def counted(loss: Loss, name: str) -> Loss:
-        def call(op_weights_EO: Tensor, weights: Weights, *, update: bool = False) -> LossValue:
-            asked[name] += 1
-            return loss(op_weights_EO, weights, update=update)
-
-        return call
-
     def counting(problem: Bilevel, alpha_EO: Tensor, relax: Any) -> Hypergradient:
         def more(count: int) -> list[Loss]:
-            return [counted(loss, "train") for loss in problem.more_train_batches(count)]
+            return [counted(loss, asked, "train") for loss in problem.more_train_batches(count)]
 
         seen = dataclasses.replace(
             problem,
-            valid_loss=counted(problem.valid_loss, "valid"),
-            train_loss=counted(problem.train_loss, "train"),
+            valid_loss=counted(problem.valid_loss, asked, "valid"),
+            train_loss=counted(problem.train_loss, asked, "train"),
             more_train_batches=more,
         )
         return compute(seen, alpha_EO, relax)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from optnas.algorithms.bilevel import Loss, LossValue, Weights
 from optnas.base import registry
 from optnas.base.errors import UserError
 from optnas.measures.evaluation import Batch, drawn_batch
@@ -84,6 +85,16 @@ def recordable(variants: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, An
         for name, changes in variants.items()
         if "step-number" not in registry.facts("algorithm", changes["algorithm__name"])["needs"]
     }
+
+
+def counted(loss: Loss, asked: dict[str, int], name: str) -> Loss:
+    """A loss that also counts, under its name, how often it is asked."""
+
+    def call(op_weights_EO: Tensor, weights: Weights, *, update: bool = False) -> LossValue:
+        asked[name] += 1
+        return loss(op_weights_EO, weights, update=update)
+
+    return call
 
 
 def normal(*shape: int, seed: int) -> Tensor:
