@@ -121,7 +121,9 @@ def test_without_convolutions_there_is_no_elasticity() -> None:
 def test_phi_is_of_cells_with_skip_and_the_same_candidates_on_every_edge() -> None:
     space = complete(3)
     assert holds(space)
-    assert not holds(replace(space, columns=3 * ((1, 2),)))  # indices are no columns of alpha
+    assert holds(replace(space, columns=3 * ((1, 2),)))
+    assert not holds(replace(space, columns=3 * ((0, 2),)))  # no skip
+    assert not holds(replace(space, columns=((1, 2), (0, 1), (1, 2))))
     assert not holds(replace(space, skip=None))
 
 

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from optnas.search.given import settings_of as settings_of
     from optnas.search.modules import network as network
     from optnas.search.modules import supernet as supernet
+    from optnas.search.narrow import narrow as narrow
     from optnas.search.session import Session as Session
     from optnas.search.standalone.cell import train as train
     from optnas.search.state import build_state as build_state
@@ -129,6 +130,7 @@ _HOME = {
         "search.exam": ("Subject", "examine"),
         "search.given": ("settings_of",),
         "search.modules": ("network", "supernet"),
+        "search.narrow": ("narrow",),
         "search.session": ("Session",),
         "search.standalone.cell": ("train",),
         "search.state": ("build_state",),

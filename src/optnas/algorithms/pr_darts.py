@@ -188,6 +188,13 @@ class _Groups(NamedTuple):
 
 def _groups(space: Space) -> _Groups:
     skip = space.skip_column("the penalty counts them")
+    if not space.is_uniform:
+        raise UserError(
+            "its edges have different candidates, and the penalty tells operations by their column",
+            key="space.candidates",
+            value=[list(each) for each in space.columns],
+            remedy="give every edge the same, or choose another algorithm",
+        )
     columns = [space.column_of(operation) for operation in (space.none, *space.weighted)]
     rest = [column for column in columns if column is not None]
     weighted = [column for column in columns[1:] if column is not None]

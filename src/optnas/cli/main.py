@@ -37,6 +37,7 @@ from optnas.cli import (
     exam,
     lists,
     measure,
+    narrow,
     plot,
     protocol,
     search,
@@ -93,6 +94,7 @@ app.command(epilog=train.EPILOG)(train.train)
 app.command("list", cls=lists.WithKinds)(lists.list_)
 app.command(cls=listing("figure"))(plot.plot)
 app.command(cls=listing("measure"))(measure.measure)
+app.command()(narrow.narrow)
 app.command()(exam.exam)
 app.command()(cache.cache)
 app.command()(doctor.doctor)

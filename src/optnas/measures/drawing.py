@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from optnas.algorithms.composed import composed
 from optnas.base.errors import UserError
 from optnas.base.files import write_atomically, writing
+from optnas.base.json import digest
 from optnas.base.records import RunFolder
 from optnas.base.schema import parameters_of
 from optnas.base.toml import flat
@@ -40,6 +41,7 @@ PAIR_LOOKS = {
 }
 # Hues of other pairs in degrees, without those of the four: greens, then violets and pinks.
 HUES = (*range(75, 180, 15), *range(255, 345, 15))
+LONGEST = 40  # characters of a value in a label
 NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "ImageNet16-120"}
 
 
@@ -206,8 +208,11 @@ def _counted(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def setting(key: str, value: Any) -> str:
-    """One setting in a label."""
-    return f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+    """One setting in a label; of a long one the beginning, and what tells it from others."""
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}... ({digest(value)[:4]})"
+    return f"{key}={text}"
 
 
 def check_format(path: Path) -> None:

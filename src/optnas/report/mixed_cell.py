@@ -50,9 +50,10 @@ def mixed_cell(runs: Sequence[RunFolder]) -> Figure:
     for (when, op_weights, cell, worth), (mixed, derived) in zip(moments, axes, strict=True):
         draw_mixed_cell(op_weights, space, mixed, title=f"{when}: operation weights")
         draw_cell(cell, derived, title=f"{when}: argmax of each edge{worth}")
+    colours = operation_colours(space)
+    used = sorted({o for edge in range(space.edge_count) for o in space.columns_at(edge)})
     handles = [
-        Line2D([], [], color=colour, linewidth=4, label=name)
-        for name, colour in zip(space.operations, operation_colours(space), strict=True)
+        Line2D([], [], color=colours[o], linewidth=4, label=space.operations[o]) for o in used
     ]
     figure.legend(
         handles=handles,

@@ -123,6 +123,7 @@ def _data(space: Space, records: Sequence[Record]) -> dict[str, Any]:
         "charts": charts,
         "operations": list(space.operations),
         "colours": list(operation_colours(space)),
+        "candidates": [list(space.columns_at(edge)) for edge in range(space.edge_count)],
         "edges": [f"{source} to {target}" for source, target in space.edges],
         "op_weights": [
             [[round(weight, 3) for weight in weights] for weights in record["op_weights"]]

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-from optnas.base import registry
 from optnas.base.contents import check_training
 from optnas.base.errors import Origins, UserError
 from optnas.base.escapes import for_shell
@@ -173,8 +172,7 @@ def _of_training(folder: Path, seed: int | None) -> NetworkModule:
 def _cell_in(space: Mapping[str, Any], text: str, where: Path) -> Architecture:
     """The cell of a training.toml, whose space is checked as that of a search is."""
     with Origins(where).told():
-        section = registry.complete_component("space", space, section="space")
-        return build_space(section).parse(text, where=where)
+        return build_space(space).parse(text, where=where)
 
 
 def _of_file(path: Path) -> NetworkModule:

@@ -4,8 +4,8 @@ A space is one file that builds a `Space` and registers it; nothing outside this
 space by name. No module here imports torch, and the drawing imports matplotlib when it draws.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
 
 from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, Origins, UserError
@@ -20,30 +20,62 @@ from optnas.spaces.canonical import (
     without_dead_edges,
 )
 from optnas.spaces.drawing import draw_cell
+from optnas.spaces.narrowing import CANDIDATES, narrowed
 from optnas.spaces.nasbench201 import NAS_BENCH_201
 
 __all__ = [
+    "CANDIDATES",
     "NAS_BENCH_201",
     "Architecture",
     "Space",
     "build_space",
+    "complete_space",
     "draw_cell",
     "edge_expressions",
     "function_string",
     "functions",
     "is_connected",
     "lexicographic",
+    "narrowed",
     "supernet_string",
     "unique_string",
     "without_dead_edges",
 ]
 
 
+def complete_space(section: Mapping[str, Any]) -> dict[str, Any]:
+    """A ``[space]`` section with every setting: the space's own, and ``candidates``.
+
+    Raises:
+        UserError: there is no such space, or a setting of it is unknown or ill-typed.
+    """
+    own = {key: value for key, value in section.items() if key != CANDIDATES}
+    candidates = section.get(CANDIDATES) or []
+    if not (_words(candidates) or (_is_list(candidates) and all(map(_words, candidates)))):
+        raise UserError(
+            "is no list of operations",
+            key=f"space.{CANDIDATES}",
+            value=candidates,
+            remedy='write it as ["skip_connect", "nor_conv_3x3"], or a list of such lists',
+        )
+    plain = [each if isinstance(each, str) else list(each) for each in candidates]
+    return registry.complete_component("space", own, section="space") | {CANDIDATES: plain}
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, list | tuple)
+
+
+def _words(value: object) -> bool:
+    return _is_list(value) and all(isinstance(each, str) for each in value)
+
+
 def build_space(section: Mapping[str, Any], *, where: object = COMMAND_LINE) -> Space:
     """The space a ``[space]`` section names.
 
     Args:
-        section: ``name``, a registered name or ``./file.py:Object``, and the space's own settings.
+        section: ``name``, a registered name or ``./file.py:Object``, the space's own settings, and
+            the ``candidates`` that it is narrowed to, as of `narrowed`.
         where: the file it was written in, for the error.
 
     Returns:
@@ -54,7 +86,8 @@ def build_space(section: Mapping[str, Any], *, where: object = COMMAND_LINE) -> 
             searched.
     """
     with Origins(where).told():
-        table = registry.complete_component("space", section, section="space")
+        table = complete_space(section)
+        candidates = table.pop(CANDIDATES)
         try:
             space = registry.build("space", table, section="space")
             reason = None if isinstance(space, Space) else f"a {type(space).__name__}, no Space"
@@ -67,4 +100,4 @@ def build_space(section: Mapping[str, Any], *, where: object = COMMAND_LINE) -> 
                 value=table["name"],
                 remedy="mend the function that returns it",
             )
-    return space
+        return narrowed(space, candidates)

@@ -95,6 +95,8 @@ class Space:
             as ``none`` where only edges are left out, is no candidate of a search.
         multiple: what height and width of an image have to be a multiple of in networks of its own;
             the skeleton needs 4 besides.
+        within: the space that its cells are some of, whose tables answer for them, see
+            `optnas.spaces.narrowing`; None where it is no such part.
 
     Raises:
         ValueError: edges are out of order or not forward, an operation index is out of range or not
@@ -119,6 +121,7 @@ class Space:
     halvings: int = 2
     columns: tuple[tuple[int, ...], ...] = ()
     multiple: int = 1
+    within: Space | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("edges", "columns"):
@@ -153,6 +156,11 @@ class Space:
         nodes = max(wiring.nodes for wiring in wirings)
         edges = tuple(edge for wiring in wirings for edge in wiring.edges)
         return cls(name, nodes, edges, operations, none, skip, wirings=wirings, **more)
+
+    @property
+    def whole(self) -> Space:
+        """The space that its cells are some of; itself where it is no part of one."""
+        return self.within or self
 
     @property
     def side_multiple(self) -> int:
@@ -257,6 +265,11 @@ class Space:
         """The operations of a choice of one column per edge."""
         return [self.columns_at(edge)[column] for edge, column in enumerate(columns)]
 
+    @property
+    def is_uniform(self) -> bool:
+        """Whether every edge has the same candidates."""
+        return len(set(self.columns)) <= 1
+
     def column_of(self, operation: int | None) -> int | None:
         """The column of alpha that stands for an operation on every edge, None if none does."""
         if not self.columns:
@@ -308,10 +321,12 @@ class Space:
         column = self.column_of(self.skip)
         if column is None:
             raise UserError(
-                f"not every edge has a skip connection as a candidate, and {who}",
-                key="space.name",
+                "not every edge has a skip connection as a candidate, in one column of alpha,"
+                f" and {who}",
+                key="space.name" if self.within is None else "space.candidates",
                 value=self.name,
-                remedy="choose another space or algorithm",
+                remedy="choose another space or algorithm"
+                + ("" if self.within is None else ", or other candidates"),
             )
         return column
 
@@ -319,7 +334,7 @@ class Space:
     def column_names(self) -> tuple[str, ...]:
         """Names of alpha's columns: operations, or ``candidate 1`` and so on where edges differ."""
         first = self.columns_at(0)
-        if all(each == first for each in self.columns):
+        if self.is_uniform:
             return tuple(self.operations[o] for o in first)
         return tuple(f"candidate {place}" for place in range(1, len(first) + 1))
 
@@ -524,6 +539,11 @@ class Space:
         for operations in _in_order(self):
             yield Architecture(operations, self)
 
+    def places_in_whole(self) -> list[int]:
+        """The place of every cell in the official order of the whole space."""
+        places = _places(self.whole)
+        return [places[operations] for operations in _in_order(self)]
+
     def _left_out(self, **told: Any) -> str:
         """The operation on edges that a derived cell leaves out."""
         if self.none is None or not self.keeps_some:
@@ -582,6 +602,11 @@ class Architecture:
         return tuple(self.space.operations[index] for index in self.operations)
 
     @property
+    def in_whole(self) -> Architecture:
+        """The same cell, of the space that its own is a part of."""
+        return Architecture(self.operations, self.space.whole)
+
+    @property
     def string(self) -> str:
         """``|op~0|+|op~0|op~1|+...``: one group per node, ``operation~source`` per edge.
 
@@ -627,8 +652,19 @@ def _indices(text: str) -> list[int] | None:
 
 @functools.cache
 def _in_order(space: Space) -> Sequence[Operations]:
+    if space.within is not None and space.order is not lexicographic:
+        # The whole space's order without some cells is none that fewer columns would have.
+        columns = [space.columns_at(edge) for edge in range(space.edge_count)]
+        return [
+            operations
+            for operations in _in_order(space.within)
+            if all(each in own for each, own in zip(operations, columns, strict=True))
+        ]
     cells = space.order(space.edge_count, space.operation_count)
-    return [tuple(space.chosen(columns)) for columns in cells] if space.columns else cells
+    if not space.columns:
+        return cells
+    own = [tuple(space.chosen(columns)) for columns in cells]
+    return own if space.within is None else sorted(own)
 
 
 @functools.cache

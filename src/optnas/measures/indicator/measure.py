@@ -19,7 +19,7 @@ from optnas.base.errors import UserError
 from optnas.base.registry import register
 from optnas.base.schema import AtLeastOne, AtLeastTwo
 from optnas.measures.base import Measure, Quantity, Values, no_usual_cell
-from optnas.spaces import Architecture, is_connected, supernet_string
+from optnas.spaces import Architecture, Space, is_connected, supernet_string
 from optnas.spaces.tables import Question
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def indicator(
         from optnas.measures.indicator.rank_agreement import Sample
 
         question = asked(snapshot, dataset)
-        truth_of_all = snapshot.table.values(question)
+        truth_of_all = snapshot.table.values_of(snapshot.space, question)
         counts = (None, None) if everything else (uniform, top)
         drawn, best = draw_cells(snapshot, truth_of_all, *counts)
         places_N = np.union1d(drawn, best)
@@ -127,6 +127,7 @@ def indicator(
         )
         seed = snapshot.generator().initial_seed()
         numbers, arrays = _compared(scored, drawn, best, k, resamples, seed)
+        arrays = {"index": places_of_table(snapshot.space, places_N)} | arrays
         told = {
             "functions": functions,
             "images": found.correct_NI.shape[1],
@@ -173,7 +174,6 @@ def _compared(
         "top_k": top_k(connected.accuracy_N, connected.loss_N, connected.truth_N, k),
     }
     arrays = {
-        "index": scored.places_N,
         "accuracy": scored.accuracy_N,
         "loss": scored.loss_N,
         "benchmark": scored.truth_N,
@@ -182,6 +182,11 @@ def _compared(
         "top": top_N,
     }
     return numbers, arrays
+
+
+def places_of_table(space: Space, places_N: Places) -> Places:
+    """The places of cells in the order of their table, of those in the order of their space."""
+    return places_N if space.within is None else np.array(space.places_in_whole())[places_N]
 
 
 def asked(snapshot: Snapshot, dataset: str) -> Question:

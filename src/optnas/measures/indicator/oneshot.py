@@ -236,20 +236,20 @@ def _through(
     nodes: dict[int, _Node] = {0: _Node(x_BCHW)}
 
     def along(edge: int) -> Tensor:
-        column, node = operations[edge], nodes[space.edges[edge][0]]
-        if column in cell.shared:
-            if column not in node.shared:
-                node.shared[column] = cell.weightless(column, node.value)
-            return node.shared[column]
+        operation, node = operations[edge], nodes[space.edges[edge][0]]
+        if operation in cell.shared:
+            if operation not in node.shared:
+                node.shared[operation] = cell.weightless(operation, node.value)
+            return node.shared[operation]
         term = terms[edge][0]
-        if (edge, column) in cell.alone:
-            placed = cell.alone[edge, column]
+        if (edge, operation) in cell.alone:
+            placed = cell.alone[edge, operation]
 
             def named(y: Tensor, name: str, weight: Tensor | None, bias: Tensor | None) -> Tensor:
                 return normalise(term, y, name)
 
             return once(term, lambda: placed(node.value, weights, named))
-        name, kernel = cell.filter_name(edge, column), cell.convolutions[column]
+        name, kernel = cell.filter_name(edge, operation), cell.convolutions[operation]
 
         def convolved() -> Tensor:
             y = F.conv2d(node.active, weights[name], padding=kernel // 2)

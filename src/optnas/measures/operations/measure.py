@@ -93,7 +93,8 @@ def _rates(
         return {name: dict.fromkeys(READINGS) for name in RATES}
     skip = space.skip_column("phi counts them")
     skip_E = [row[skip] for row in rows]
-    conv_EO = [[row[o] for o in space.weighted] for row in rows]
+    columns = [space.column_of(operation) for operation in space.weighted]
+    conv_EO = [[row[column] for column in columns if column is not None] for row in rows]
 
     def read(extra_E: list[float]) -> dict[str, Rate]:
         return {name: rate(space, name, skip_E, conv_EO, extra_E) for name in READINGS}

@@ -66,7 +66,8 @@ READINGS: dict[str, Reach] = {"deck": deck, "chain": chain, "path": path_sum}
 
 def holds(space: Space) -> bool:
     """Whether a space's cells are those phi is derived for, with the same candidates everywhere."""
-    return space.is_one_sum and not (space.strided or space.columns or space.skip is None)
+    has_skip = space.skip is not None and space.column_of(space.skip) is not None
+    return space.is_one_sum and space.is_uniform and has_skip and not space.strided
 
 
 class Rate(NamedTuple):

@@ -16,7 +16,12 @@ import numpy.typing as npt
 from optnas.base.registry import register
 from optnas.base.schema import AtLeastOne, AtLeastTwo
 from optnas.measures.base import Measure, Quantity, Values
-from optnas.measures.indicator.measure import asked, draw_cells, judged_batches
+from optnas.measures.indicator.measure import (
+    asked,
+    draw_cells,
+    judged_batches,
+    places_of_table,
+)
 from optnas.spaces import is_connected
 
 if TYPE_CHECKING:
@@ -75,7 +80,7 @@ def proxies(
 
     def measure(snapshot: Snapshot) -> Values:
         question = asked(snapshot, dataset)
-        truth_of_all = snapshot.table.values(question)
+        truth_of_all = snapshot.table.values_of(snapshot.space, question)
         drawn, best = draw_cells(snapshot.seen_by(DRAWN_BY), truth_of_all, uniform, top)
         places_N = np.union1d(drawn, best)
         live = [is_connected(snapshot.space.architecture_at(int(place))) for place in places_N]
@@ -94,7 +99,8 @@ def proxies(
             "asked": {"table": snapshot.table.name, **question._asdict()},
         }
         marks = {"benchmark": truth_N, "uniform": uniform_N, "top": top_N}
-        return Values(numbers, {"index": places_N, **ranks, **marks})
+        index_N = places_of_table(snapshot.space, places_N)
+        return Values(numbers, {"index": index_N, **ranks, **marks})
 
     def least_batch(size: int, batch: int, untracked: bool) -> int | None:
         count = min(images, size)

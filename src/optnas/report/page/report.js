@@ -206,7 +206,7 @@
       return [plotIn(element.querySelector(".charts"), chart.title), named, settings];
     });
     run.edges.forEach((title, edge) => {
-      const named = run.operations.map((label, at) => ({ label, colour: run.colours[at], values: run.op_weights.map((weights) => weights[edge][at]) }));
+      const named = run.candidates[edge].map((operation, at) => ({ label: run.operations[operation], colour: run.colours[operation], values: run.op_weights.map((weights) => weights[edge][at]) }));
       drawings.push([plotIn(element.querySelector(".edges"), `edge ${title}`), named, layout("weight")]);
     });
     // All places first: the width of one depends on how many stand beside it.

@@ -18,6 +18,7 @@ from optnas.search.settings.complete import (
     complete_optimizer,
 )
 from optnas.search.settings.model import DEFAULT_MEASURES, Section, Settings
+from optnas.spaces import complete_space
 
 
 class Difference(NamedTuple):
@@ -128,6 +129,8 @@ def _whole(section: str, name: str, given: Mapping[str, Any]) -> Mapping[str, An
         merged: dict[str, Any] = {section: named}
         complete_optimizer(merged, section)
         return dict(merged[section])
+    if section == "space":
+        return complete_space(named)
     return registry.complete_component(
         KINDS.get(section, section), named, section=section, skip=("space",)
     )

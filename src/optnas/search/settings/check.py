@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +99,7 @@ def check_values(document: Mapping[str, Any], prefix: str = "") -> None:
         if isinstance(value, Mapping):
             check_values(value, f"{prefix}{key}.")
             continue
-        for each in value if isinstance(value, (list, tuple)) else [value]:
+        for each in _leaves(value):
             number = isinstance(each, (int, float)) and math.isfinite(each)
             if not (number or each is None or isinstance(each, str)):
                 infinite = isinstance(each, float)
@@ -116,6 +116,15 @@ def check_values(document: Mapping[str, Any], prefix: str = "") -> None:
                     value=value,
                     remedy="rename it, without bytes that are no UTF-8",
                 )
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """What lists within lists hold, or the value itself."""
+    if not isinstance(value, (list, tuple)):
+        yield value
+        return
+    for each in value:
+        yield from _leaves(each)
 
 
 def _is_text(value: str) -> bool:

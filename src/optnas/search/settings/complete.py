@@ -20,7 +20,7 @@ from optnas.optimizers import signatures
 from optnas.search.settings.check import SearchImages, check
 from optnas.search.settings.model import DATA_KEYS, DEFAULT_MEASURES, Settings
 from optnas.search.settings.sources import sources
-from optnas.spaces import build_space, tables
+from optnas.spaces import CANDIDATES, build_space, complete_space, tables
 
 # component section -> the protocol's tables by name
 COMPONENTS = {
@@ -65,9 +65,10 @@ def _complete(merged: dict[str, Any], same_images: SameImages) -> Settings:
     for section in COMPONENTS:
         name_in(merged.get(section, {}), section)
     merged["algorithm"] = respelled(merged["algorithm"])
+    _not_of_another("space", merged["space"], "space", (), besides=(CANDIDATES,))
+    merged["space"] = complete_space(merged["space"])
     for section, kind, skip in (
         ("tracking", "tracker", ()),
-        ("space", "space", ()),
         ("algorithm", "algorithm", ("space",)),
     ):
         _not_of_another(kind, merged[section], section, skip)

@@ -85,6 +85,15 @@ class SearchSection(Section):
     )
 
 
+class SpaceSection(Component):
+    """The space, its own settings, and what it is narrowed to."""
+
+    candidates: list[str] | list[list[str]] = Field(
+        default=[],
+        description="operations that are searched, of every edge, or a list for each; []: all",
+    )
+
+
 class SupernetSection(Section):
     """Size and modes of the supernet."""
 
@@ -262,7 +271,7 @@ class Settings(pydantic.BaseModel):
     protocol: str
     search: SearchSection
     algorithm: Component
-    space: Component
+    space: SpaceSection
     supernet: SupernetSection
     data: DataSection
     augmentation: AugmentationSection

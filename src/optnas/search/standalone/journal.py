@@ -40,7 +40,7 @@ def entry_of(cell: Architecture, seed: int, trained: Trained, seconds: float) ->
     """
     has_index = not cell.space.keeps_some
     return {
-        **({"index": cell.space.index(cell)} if has_index else {}),
+        **({"index": cell.space.whole.index(cell.in_whole)} if has_index else {}),
         "cell": cell.string,
         "seed": seed,
         "train_loss": trained.train_loss,

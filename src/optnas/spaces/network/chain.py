@@ -53,7 +53,7 @@ class _Layered(Layers):
 
     Args:
         space: a chain.
-        chosen: columns of the operations of a layer, by its place.
+        chosen: operations of a layer, by its place.
         affine: whether batch norms of the layers have weights and biases of their own.
         auxiliary: whether strided layers have a second skip, with weights of its own, after these.
         **sizes: as of `Sizes`; ``cells`` is not read, the space says how many layers there are.
@@ -83,8 +83,9 @@ class _Layered(Layers):
                 Placed(f"{name}.{space.operations[o]}", candidates[o], site) for o in chosen(edge)
             ]
             if auxiliary and edge in space.strided:
-                skip = candidates[space.skip_column("the algorithm has an auxiliary one")]
-                layer.append(Placed(f"{name}.auxiliary", skip, site))
+                space.skip_column("the algorithm has an auxiliary one")
+                assert space.skip is not None
+                layer.append(Placed(f"{name}.auxiliary", candidates[space.skip], site))
             for placed in layer:
                 self.add(placed, affine=affine)
             self.placed.append(layer)
@@ -143,8 +144,7 @@ class Chain(_Layered, SearchNetwork):
     """
 
     def __init__(self, space: Space, *, auxiliary: bool = False, **sizes: Unpack[Sizes]):
-        every = range(space.operation_count)
-        super().__init__(space, lambda edge: every, affine=False, auxiliary=auxiliary, **sizes)
+        super().__init__(space, space.columns_at, affine=False, auxiliary=auxiliary, **sizes)
         self.space, self.cells = space, 1
 
     def __call__(

@@ -5,6 +5,7 @@ Shapes: B images, C channels, H x W pixels, E edges, O operations; K edges leave
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,8 +27,8 @@ from optnas.spaces.network.cells import (
 from optnas.spaces.network.protocol import ONE_SHOT, TANGENTS
 from optnas.spaces.operations.base import Operation, Shape, Site
 
-# By column of the operation weights, its entries by edge: numbers of their own.
-Entries = Mapping[int, Sequence[Tensor]]
+# By operation, its entries by edge: numbers of their own.
+Entries = Mapping[int, Mapping[int, Tensor]]
 # What the convolutions of a node's rectified value bring to the edges that leave it.
 Convolve = Callable[[int, Tensor], Iterator[tuple[int, Tensor]]]
 
@@ -66,7 +67,7 @@ class MixedCell(SearchCell):
         name: prefix of its weights, such as ``cells.0``.
         channels: C, kept by every node.
         space: nodes and edges.
-        operations: what each column of the operation weights weighs.
+        operations: of the space, by index.
     """
 
     name: str
@@ -80,32 +81,35 @@ class MixedCell(SearchCell):
         return Site(self.channels, self.channels)
 
     @cached_property
+    def candidates(self) -> list[tuple[int, ...]]:
+        """The operation of each column of the operation weights, by edge."""
+        return [self.space.columns_at(edge) for edge in range(self.space.edge_count)]
+
+    @cached_property
+    def used(self) -> tuple[int, ...]:
+        """Operations other than ``none`` that are a candidate of some edge."""
+        return tuple(sorted(set(itertools.chain(*self.candidates)) - {self.space.none}))
+
+    @cached_property
     def convolutions(self) -> dict[int, int]:
-        """Columns that are run as one convolution per node, with their kernel sizes."""
-        return {
-            column: operation.kernel
-            for column, operation in enumerate(self.operations)
-            if operation.kernel is not None
-        }
+        """Operations that are run as one convolution per node, with their kernel sizes."""
+        kernels = {o: self.operations[o].kernel for o in self.used}
+        return {o: kernel for o, kernel in kernels.items() if kernel is not None}
 
     @cached_property
     def shared(self) -> tuple[int, ...]:
-        """Columns of operations without weights, computed once per node."""
-        return tuple(
-            column
-            for column, operation in enumerate(self.operations)
-            if column != self.space.none and operation.weightless(self.site)
-        )
+        """Operations without weights, computed once per node."""
+        return tuple(o for o in self.used if self.operations[o].weightless(self.site))
 
     @cached_property
     def alone(self) -> dict[tuple[int, int], Placed]:
-        """All other operations, by edge and column."""
+        """All other operations, by edge and index."""
         merged = {self.space.none, *self.convolutions, *self.shared}
         return {
-            (edge, column): Placed(self.operation_name(edge, column), operation, self.site)
-            for edge in range(self.space.edge_count)
-            for column, operation in enumerate(self.operations)
-            if column not in merged
+            (edge, o): Placed(self.operation_name(edge, o), self.operations[o], self.site)
+            for edge, own in enumerate(self.candidates)
+            for o in own
+            if o not in merged
         }
 
     @property
@@ -117,44 +121,63 @@ class MixedCell(SearchCell):
     def filters(self) -> dict[str, Shape]:
         """Names and shapes of the leaf filters, one per edge and convolution."""
         merged = {
-            self.filter_name(edge, column): (self.channels, self.channels, kernel, kernel)
-            for edge in range(self.space.edge_count)
-            for column, kernel in self.convolutions.items()
+            self.filter_name(edge, o): (self.channels, self.channels, kernel, kernel)
+            for edge, own in enumerate(self.candidates)
+            for o, kernel in self.convolutions.items()
+            if o in own
         }
         return merged | {
             n: s for placed in self.alone.values() for n, s in placed.filters().items()
         }
 
-    def operation_name(self, edge: int, column: int) -> str:
+    def operation_name(self, edge: int, operation: int) -> str:
         """The prefix of an operation's weights."""
-        return f"{self.name}.edges.{edge}.{self.space.operations[column]}"
+        return f"{self.name}.edges.{edge}.{self.space.operations[operation]}"
 
-    def filter_name(self, edge: int, column: int) -> str:
+    def filter_name(self, edge: int, operation: int) -> str:
         """The name of the leaf filter of a convolution that is run merged."""
-        return f"{self.operation_name(edge, column)}.weight"
+        return f"{self.operation_name(edge, operation)}.weight"
 
-    def leaving(self, node: int) -> list[int]:
-        """Edges that leave a node."""
-        return [edge for edge, (source, _) in enumerate(self.space.edges) if source == node]
+    @cached_property
+    def leaving(self) -> dict[tuple[int, int], list[int]]:
+        """By node and operation the edges that leave the node and have it as a candidate."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for edge, (source, _) in enumerate(self.space.edges):
+            for o in self.candidates[edge]:
+                found.setdefault((source, o), []).append(edge)
+        return found
+
+    @cached_property
+    def convolved(self) -> list[dict[int, list[int]]]:
+        """By node the convolutions that leave it, each with its edges."""
+        return [
+            {o: self.leaving[node, o] for o in self.convolutions if (node, o) in self.leaving}
+            for node in range(self.space.nodes - 1)
+        ]
+
+    @cached_property
+    def joined(self) -> list[list[int]]:
+        """By node the edges that leave it along some convolution."""
+        return [sorted(set(itertools.chain(*each.values()))) for each in self.convolved]
 
     def norms(self) -> dict[str, BatchNorm]:
         """Merged batch norms with the unmerged names of their channel groups, and all others."""
         merged = {
-            self.norm_name(node, column): BatchNorm(
-                [self.operation_name(edge, column) for edge in self.leaving(node)], self.channels
+            self.norm_name(node, o): BatchNorm(
+                [self.operation_name(edge, o) for edge in edges], self.channels
             )
-            for node in range(self.space.nodes - 1)
-            for column in self.convolutions
+            for node, convolved in enumerate(self.convolved)
+            for o, edges in convolved.items()
         }
         return merged | {n: b for placed in self.alone.values() for n, b in placed.norms().items()}
 
-    def weightless(self, column: int, x_BCHW: Tensor) -> Tensor:
+    def weightless(self, operation: int, x_BCHW: Tensor) -> Tensor:
         """An operation without weights."""
-        return self.operations[column].call(x_BCHW, self.site, {}, _no_norm)
+        return self.operations[operation].call(x_BCHW, self.site, {}, _no_norm)
 
-    def norm_name(self, node: int, column: int) -> str:
+    def norm_name(self, node: int, operation: int) -> str:
         """The name of the merged batch norm behind one node's convolutions of one kind."""
-        return f"{self.name}.nodes.{node}.{self.space.operations[column]}"
+        return f"{self.name}.nodes.{node}.{self.space.operations[operation]}"
 
     def forward(
         self,
@@ -167,12 +190,11 @@ class MixedCell(SearchCell):
         entries = self._entries(op_weights_EO)
 
         def convolve(source: int, active_BCHW: Tensor) -> Iterator[tuple[int, Tensor]]:
-            edges = self.leaving(source)
-            for column, kernel in self.convolutions.items():
-                joined = torch.cat([weights[self.filter_name(edge, column)] for edge in edges])
-                affine = self._repeated(entries, edges, column)
-                y = F.conv2d(active_BCHW, joined, padding=kernel // 2)
-                y = normalise(y, self.norm_name(source, column), affine, None)
+            for o, edges in self.convolved[source].items():
+                joined = torch.cat([weights[self.filter_name(edge, o)] for edge in edges])
+                affine = self._repeated(entries, edges, o)
+                y = F.conv2d(active_BCHW, joined, padding=self.convolutions[o] // 2)
+                y = normalise(y, self.norm_name(source, o), affine, None)
                 yield from zip(edges, y.split(self.channels, dim=1), strict=True)
                 del y
 
@@ -199,18 +221,32 @@ class MixedCell(SearchCell):
         """
         size = max(self.convolutions.values(), default=1)
         found, entries = {}, self._entries(op_weights_EO)
-        for source in range(self.space.nodes - 1):
-            edges, terms = self.leaving(source), []
-            for column, kernel in self.convolutions.items():
-                scale, shift = scale_and_shift(self.norm_name(source, column))
-                affine = self._repeated(entries, edges, column)
-                joined = torch.cat([weights[self.filter_name(edge, column)] for edge in edges])
+        for source, convolved in enumerate(self.convolved):
+            terms = []
+            for o, edges in convolved.items():
+                scale, shift = scale_and_shift(self.norm_name(source, o))
+                affine = self._repeated(entries, edges, o)
+                joined = torch.cat([weights[self.filter_name(edge, o)] for edge in edges])
                 joined = joined * (affine * scale)[:, None, None, None]
-                terms.append(Folded(F.pad(joined, [(size - kernel) // 2] * 4), affine * shift))
+                joined = F.pad(joined, [(size - self.convolutions[o]) // 2] * 4)
+                terms.append(
+                    Folded(
+                        self._among(self.joined[source], edges, joined),
+                        self._among(self.joined[source], edges, affine * shift),
+                    )
+                )
             if terms:
                 filters, biases = zip(*terms, strict=True)
                 found[source] = Folded(sum(filters[1:], filters[0]), sum(biases[1:], biases[0]))
         return found
+
+    def _among(self, every: Sequence[int], edges: Sequence[int], channels: Tensor) -> Tensor:
+        """The channels of some edges among those of more, which are 0."""
+        if edges == every:
+            return channels
+        own = dict(zip(edges, channels.split(self.channels), strict=True))
+        zero = torch.zeros_like(own[edges[0]])
+        return torch.cat([own.get(edge, zero) for edge in every])
 
     def judged(
         self,
@@ -235,7 +271,7 @@ class MixedCell(SearchCell):
             if source in folded:
                 filters, bias = folded[source]
                 y = F.conv2d(active_BCHW, filters, bias, padding=filters.shape[-1] // 2)
-                yield from zip(self.leaving(source), y.split(self.channels, dim=1), strict=True)
+                yield from zip(self.joined[source], y.split(self.channels, dim=1), strict=True)
 
         def judge(x: Tensor, held: Mapping[str, Tensor], normalise: Normalise) -> Tensor:
             return self._through(x, entries, held, normalise, convolve)
@@ -248,15 +284,18 @@ class MixedCell(SearchCell):
         The derivative of all entries of a column is one stack, where that of each entry taken by
         itself is a matrix of zeros: on a GPU thousands of small kernels in a step.
         """
-        return {
-            column: op_weights_EO[:, column].unbind()
-            for column in range(len(self.operations))
-            if column != self.space.none
-        }
+        found: dict[int, dict[int, Tensor]] = {o: {} for o in self.used}
+        for column in range(self.space.operation_count):
+            here = [own[column] for own in self.candidates]
+            if any(o != self.space.none for o in here):
+                for edge, entry in enumerate(op_weights_EO[:, column].unbind()):
+                    if here[edge] in found:
+                        found[here[edge]][edge] = entry
+        return found
 
-    def _repeated(self, entries: Entries, edges: Sequence[int], column: int) -> Tensor:
+    def _repeated(self, entries: Entries, edges: Sequence[int], operation: int) -> Tensor:
         """The operation weights of some edges, each repeated over the channels."""
-        chosen_K = torch.stack([entries[column][edge] for edge in edges])
+        chosen_K = torch.stack([entries[operation][edge] for edge in edges])
         return chosen_K.repeat_interleave(self.channels)
 
     def _through(
@@ -286,16 +325,16 @@ class MixedCell(SearchCell):
             value_BCHW = nodes[source]
             assert value_BCHW is not None, "the space has a node without a way in"
             nodes[source] = None
-            edges = self.leaving(source)
-            for column in self.shared:
-                y = self.weightless(column, value_BCHW)
-                for edge in edges:
-                    arrive(edge, entries[column][edge] * y, own=True)
-                del y
-            for (edge, column), placed in self.alone.items():
-                if edge in edges:
+            for o in self.shared:
+                if (source, o) in self.leaving:
+                    y = self.weightless(o, value_BCHW)
+                    for edge in self.leaving[source, o]:
+                        arrive(edge, entries[o][edge] * y, own=True)
+                    del y
+            for (edge, o), placed in self.alone.items():
+                if self.space.edges[edge][0] == source:
                     y = placed(value_BCHW, weights, normalise)
-                    arrive(edge, entries[column][edge] * y, own=True)
+                    arrive(edge, entries[o][edge] * y, own=True)
                     del y
             active_BCHW = value_BCHW.relu()
             del value_BCHW

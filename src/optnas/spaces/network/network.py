@@ -298,7 +298,7 @@ def check_fits(space: Space) -> None:
     Raises:
         UserError: they do not.
     """
-    if not space.is_one_sum or space.strided or space.columns:
+    if not space.is_one_sum or space.strided:
         raise UserError(
             "its cells do not fit the skeleton of NAS-Bench-201, of one kind and size",
             key="space.name",

@@ -43,8 +43,8 @@ class PartialCell(SearchCell):
         candidates, names = self.space.candidates(), self.space.operations
         return [
             {
-                o: Placed(f"{self.name}.edges.{e}.{names[o]}", operation, site)
-                for o, operation in enumerate(candidates)
+                column: Placed(f"{self.name}.edges.{e}.{names[o]}", candidates[o], site)
+                for column, o in enumerate(self.space.columns_at(e))
                 if o != self.space.none
             }
             for e in range(self.space.edge_count)
@@ -78,8 +78,8 @@ class PartialCell(SearchCell):
                 values[source] = self._shuffled(sums[source])
             first, rest = values[source].split([own, self.channels - own], dim=1)
             mixed = [
-                op_weights_EO[e, o] * operation(first, weights, normalise)
-                for o, operation in self.placed[e].items()
+                op_weights_EO[e, column] * operation(first, weights, normalise)
+                for column, operation in self.placed[e].items()
             ]
             y = torch.cat([sum(mixed[1:], mixed[0]), b_E[e] * rest], dim=1)
             sums[target] = sums[target] + y if target in sums else y

@@ -153,6 +153,19 @@ class Table:
         """
         return self.ask(question).accuracy
 
+    def values_of(self, space: Space, question: Question) -> Accuracies:
+        """The accuracies of all cells of a space, of the table's own or of a part of it.
+
+        Args:
+            space: whose cells and order.
+            question: data set, split, epochs.
+
+        Returns:
+            Percent, float64, one per cell in the official order of ``space``.
+        """
+        values = self.values(question)
+        return values if space.within is None else values[space.places_in_whole()]
+
     def accuracy(self, architecture: Architecture, question: Question) -> float:
         """The accuracy of a cell.
 
@@ -270,6 +283,7 @@ class Table:
         }
 
     def _place(self, architecture: Architecture) -> int:
+        architecture = architecture.in_whole
         space = architecture.space
         if space.name != self.space_name:
             raise UserError(
@@ -374,8 +388,8 @@ class TableSource:
     space: Space | None = field(default=None, repr=False)
 
     def holds(self, space: Space) -> bool:
-        """Whether its cells are those of a space, not only of one of the same name."""
-        held = self.space or space_of(self.space_name)
+        """Whether a space's cells are among its own, not only of a space of the same name."""
+        held, space = self.space or space_of(self.space_name), space.whole
         same = held is None or space is held or difference(space, held) is None
         return space.name == self.space_name and same
 
@@ -389,7 +403,7 @@ class TableSource:
         Raises:
             UserError: it is another space.
         """
-        check_same(space, self.space or space_of(self.space_name), value=value)
+        check_same(space.whole, self.space or space_of(self.space_name), value=value)
 
 
 def find_source(name: str, *, key: str = KIND) -> TableSource:

@@ -1,0 +1,158 @@
+"""A space narrowed to some candidates, on every edge or edge by edge: what is left of pruning one.
+
+Its cells are cells of the whole space, written alike, and the whole space's tables answer for them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from optnas.base.errors import UserError, did_you_mean
+from optnas.spaces.base import Space
+
+CANDIDATES = "candidates"
+
+
+def narrowed(space: Space, candidates: Sequence[str] | Sequence[Sequence[str]]) -> Space:
+    """The same cells with fewer candidate operations per edge.
+
+    Columns of alpha are the candidates in the order of ``space.operations``; ``none`` comes first
+    unless it is the last of these, so that it has one column. The official order of cells is that
+    of the whole space, without those that are left out.
+
+    Args:
+        space: the space.
+        candidates: names of operations, for every edge; or a list of names per edge, in the order
+            of alpha's rows. None at all: the space itself.
+
+    Returns:
+        The space; its `Space.within` is the one that was given, or what that is within.
+
+    Raises:
+        UserError: an operation is unknown, twice, or no candidate of its edge; an edge has fewer
+            than two; edges have different numbers of them; some have ``none`` and others not; or
+            there is another number of edges.
+    """
+    if not candidates:
+        return space
+    by_edge = _by_edge(space, candidates)
+    columns = [
+        tuple(sorted(_indices(space, edge, names), key=lambda o: _place(space, o)))
+        for edge, names in enumerate(by_edge)
+    ]
+    _check_alike(space, columns)
+    if columns == [space.columns_at(edge) for edge in range(space.edge_count)]:
+        return space
+    return dataclasses.replace(space, columns=tuple(columns), within=space.whole)
+
+
+def _by_edge(
+    space: Space, candidates: Sequence[str] | Sequence[Sequence[str]]
+) -> list[Sequence[str]]:
+    names = [each for each in candidates if isinstance(each, str)]
+    lists = [each for each in candidates if not isinstance(each, str)]
+    if names:
+        return [names] * space.edge_count
+    if len(lists) != space.edge_count:
+        raise _refused(
+            f"{space.name} has {space.edge_count} edges",
+            f"{len(lists)} lists",
+            "give names for every edge, or a list of names for each",
+        )
+    return lists
+
+
+def _indices(space: Space, edge: int, names: Sequence[str]) -> list[int]:
+    own = [space.operations[o] for o in space.columns_at(edge)]
+    source, target = space.edges[edge]
+    for name in names:
+        if name not in space.operations:
+            told = f"'{name}' is no operation of {space.name}"
+            raise _refused(told, name, did_you_mean(name, space.operations))
+        if name not in own:
+            raise _refused(
+                f"edge {source} to {target} of {space.name} has no {name} as a candidate",
+                name,
+                f"use some of: {', '.join(own)}",
+            )
+    if len(set(names)) < max(len(names), 2):
+        raise _refused(
+            f"edge {source} to {target} needs two or more different operations",
+            list(names),
+            f"use some of: {', '.join(own)}",
+        )
+    return [space.operations.index(name) for name in names]
+
+
+def _place(space: Space, operation: int) -> int:
+    is_last = operation == len(space.operations) - 1
+    return -1 if operation == space.none and not is_last else operation
+
+
+def _check_alike(space: Space, columns: Sequence[tuple[int, ...]]) -> None:
+    counts = sorted(set(map(len, columns)))
+    if len(counts) > 1:
+        raise _refused(
+            "edges have different numbers of candidates, and alpha is a matrix",
+            " and ".join(map(str, counts)),
+            "give each edge as many",
+        )
+    with_none = [space.none in each for each in columns]
+    if any(with_none) and not all(with_none):
+        raise _refused(
+            "some edges have none, and others do not",
+            f"none on {sum(with_none)} of {len(with_none)} edges",
+            "give it to each edge, or to no edge",
+        )
+
+
+def _refused(reason: str, value: Any, remedy: str) -> UserError:
+    return UserError(reason, key=f"space.{CANDIDATES}", value=value, remedy=remedy)
+
+
+def candidates_of(space: Space) -> list[list[str]]:
+    """The names of the candidates of every edge, as `narrowed` takes them."""
+    return [
+        [space.operations[o] for o in space.columns_at(edge)] for edge in range(space.edge_count)
+    ]
+
+
+def strongest(
+    space: Space, op_weights_EO: Sequence[Sequence[float]], keep: int, *, none: bool = True
+) -> list[list[str]]:
+    """The candidates of largest operation weight of each edge, for the next stage of a search.
+
+    Args:
+        space: that was searched.
+        op_weights_EO: operation weights, such as softmax(alpha).
+        keep: how many an edge keeps; of equally strong ones the first.
+        none: whether ``none`` stays, on every edge, where it is a candidate; it is one of ``keep``.
+
+    Returns:
+        Names by edge, as `narrowed` takes them.
+
+    Raises:
+        UserError: an edge does not have so many, or would have fewer than two.
+
+    Source: the stages of P-DARTS (Chen et al., ICCV 2019) and of DrNAS (Chen et al., ICLR 2021).
+    Deviation: P-DARTS lets ``none`` go edge by edge, as any operation.
+    """
+    has_none = space.column_of(space.none) is not None
+    stays, candidates = none and has_none, space.operation_count - (has_none and not none)
+    if not 2 <= keep <= candidates:
+        raise UserError(
+            f"an edge keeps 2 to {candidates} of its candidates here",
+            key="keep",
+            value=keep,
+            remedy=f"use 2 to {candidates}",
+        )
+    found = []
+    for edge, weights_O in enumerate(op_weights_EO):
+        own = space.columns_at(edge)
+        ranked = sorted(range(len(own)), key=lambda column: -weights_O[column])
+        others = [column for column in ranked if own[column] != space.none]
+        kept = others[: keep - stays] + [c for c in ranked if stays and own[c] == space.none]
+        found.append([space.operations[own[column]] for column in sorted(kept)])
+    return found
