@@ -49,10 +49,10 @@ demo: .venv/installed ## Search digits under {SGD, Adam} x {SGD, Adam}; leaves d
 	@$(BIN)/optnas plot demo/*/ -o demo/pairs.png
 
 test: .venv/installed-dev ## The whole test suite but the slow tier; names what it skips
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" --durations 30
 
 test-slow: .venv/installed-dev ## The slow tier: real processes, kills, minutes
-	$(BIN)/python -m pytest -n $(JOBS) -m slow --timeout 900
+	$(BIN)/python -m pytest -n $(JOBS) -m slow --timeout 900 --durations 60
 
 check: .venv/installed-dev ## Format, lint (docstrings too), types, fast tests: before every commit
 	$(BIN)/ruff format --check $(SOURCES)
