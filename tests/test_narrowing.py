@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from optnas.spaces.narrowing import candidates_of, narrowed, strongest
 from optnas.spaces.network import build_network
 from optnas.spaces.tables import Question, load_table
 from optnas.spaces.toy import TOY
+from optnas.theory.measure import _cell
 
 NONE, SKIP, CONV1, CONV3, POOL = build_space({"name": "nas-bench-201"}).operations
 # The same number on each edge, columns of one operation in several places.
@@ -208,14 +210,17 @@ def test_the_table_of_the_whole_space_answers() -> None:
     ("candidates", "told"),
     [
         (CONV3, "is no list of operations"),
+        ("", "is no list of operations"),
+        (0, "is no list of operations"),
+        ({}, "is no list of operations"),
         ([CONV3, 1], "is no list of operations"),
         (["skip"], "'skip' is no operation of nas-bench-201; did you mean skip_connect?"),
         ([CONV3], "edge 0 to 1 needs two or more different operations; use some of: none"),
         ([CONV3, CONV3], "needs two or more different operations"),
-        ([[SKIP, CONV3]] * 5, "'5 lists': nas-bench-201 has 6 edges"),
+        ([[SKIP, CONV3]] * 5, "has 5 lists of names, and nas-bench-201 has 6 edges"),
         ([SKIP, [SKIP, CONV3]], "is no list of operations"),
-        ([*[[NONE, SKIP]] * 5, [SKIP, CONV3]], "'none on 5 of 6 edges'"),
-        ([*[[NONE, SKIP]] * 5, [NONE, SKIP, CONV3]], "'2 and 3': edges have different numbers"),
+        ([*[[NONE, SKIP]] * 5, [SKIP, CONV3]], "5 of 6 edges have none"),
+        ([*[[NONE, SKIP]] * 5, [NONE, SKIP, CONV3]], "edges have 2 and 3 candidates"),
     ],
 )
 def test_candidates_that_cannot_be_are_one_line(candidates: Any, told: str) -> None:
@@ -241,14 +246,32 @@ def test_all_candidates_are_the_space_itself_and_the_run_it_was() -> None:
     assert "candidates" in usual.document()["space"]
     assert tiny_settings(space__candidates=[]).hash == usual.hash
     assert tiny_settings(space__candidates=WITHOUT_SKIP).hash != usual.hash
+    for same in ([*WITHOUT_SKIP][::-1], [WITHOUT_SKIP] * 6):
+        assert tiny_settings(space__candidates=same).space.candidates == WITHOUT_SKIP
+    assert tiny_settings(space__candidates=[POOL, CONV1, SKIP, CONV3, NONE]).hash == usual.hash
+    by_edge = tiny_settings(space__candidates=[names[::-1] for names in BY_EDGE])
+    assert by_edge.space.candidates == BY_EDGE
+    with pytest.raises(UserError, match=r"no setting 'candidate'; .*candidates"):
+        tiny_settings(space__candidate=WITHOUT_SKIP)
     document = usual.document()
     del document["space"]["candidates"]  # of a run that is older than the setting
     assert reread(document, "config.toml", {}).hash == usual.hash
 
 
+def test_columns_of_its_own_keep_their_order() -> None:
+    whole = dataclasses.replace(TOY, name="turned", columns=((2, 1, 0),) * 3)
+    space = narrowed(whole, [SKIP, POOL])
+    assert space.columns == ((2, 0),) * 3
+    assert space.places_in_whole() == sorted(space.places_in_whole())
+    with pytest.raises(UserError, match="has names and 1 lists of names"):
+        narrowed(TOY, [SKIP, CONV3, [POOL, NONE]])
+
+
 def test_strongest_by_hand() -> None:
     space = space_of([NONE, SKIP, CONV3, POOL], "toy")
-    assert candidates_of(space) == [[SKIP, CONV3, POOL, NONE]] * 3
+    assert space is TOY
+    assert candidates_of(space) == []
+    assert space.candidate_names == [[SKIP, CONV3, POOL, NONE]] * 3
     rows = [[0.1, 0.4, 0.2, 0.3], [0.3, 0.1, 0.2, 0.4], [0.25, 0.25, 0.25, 0.25]]
     assert strongest(space, rows, 2) == [[CONV3, NONE], [SKIP, NONE], [SKIP, NONE]]
     assert strongest(space, rows, 3) == [
@@ -257,9 +280,13 @@ def test_strongest_by_hand() -> None:
         [SKIP, CONV3, NONE],
     ]
     assert strongest(space, rows, 2, none=False) == [[CONV3, POOL], [SKIP, POOL], [SKIP, CONV3]]
-    for keep, none in ((1, True), (5, True), (4, False)):
-        with pytest.raises(UserError, match=f"keep = {keep}"):
+    keeps: list[tuple[Any, bool]] = [(1, True), (5, True), (4, False), (2.5, True), (True, True)]
+    for keep, none in keeps:
+        with pytest.raises(UserError, match=f"keep = {keep}: each edge has {4 - (not none)} that"):
             strongest(space, rows, keep, none=none)
+    least = space_of([NONE, SKIP], "toy")
+    with pytest.raises(UserError, match=r"has 1 that may stay.*its cell is derived"):
+        strongest(least, [[0.5, 0.5]] * 3, 2, none=False)
 
 
 def test_stages_of_a_search(tmp_path: Path) -> None:
@@ -298,7 +325,46 @@ def test_stages_of_a_search(tmp_path: Path) -> None:
     assert NONE not in result["architecture"]
     told = CliRunner().invoke(app, ["narrow", str(tmp_path / "c"), "--keep", "3", "-o", str(third)])
     assert isinstance(told.exception, UserError)
-    assert "use 2 to 2" in str(told.exception)
+    assert "each edge has 2 that may stay" in str(told.exception)
+
+
+def test_what_a_run_cannot_be_narrowed_to(tmp_path: Path) -> None:
+    optnas.run(TINY | {"search.epochs": 1}, out=tmp_path / "a", progress=False)
+    words = ["narrow", str(tmp_path / "a"), "--keep", "3", "-o", str(tmp_path / "b.txt")]
+    told = CliRunner().invoke(app, words)
+    assert isinstance(told.exception, UserError)
+    assert "end it in .toml" in str(told.exception)
+    assert not (tmp_path / "b.txt").exists()
+    config = tmp_path / "a" / "config.toml"
+    text = config.read_text()
+    config.write_text(text[: text.index("[search]")] + text[text.index("[algorithm]") :])
+    with pytest.raises(UserError, match=r"config\.toml"):
+        optnas.narrow(tmp_path / "a", 3)
+
+
+def test_pr_darts_needs_weights_and_the_same_candidates() -> None:
+    for candidates, told in (
+        ([SKIP, POOL], "no operation has weights"),
+        ([[SKIP, CONV1]] * 3 + [[SKIP, CONV3]] * 3, "its edges have different candidates"),
+    ):
+        with pytest.raises(UserError, match=f"space.candidates = .*skip_connect.*{told}"):
+            tiny_settings(algorithm__name="pr-darts", space__candidates=candidates)
+
+
+def test_the_theory_reads_the_candidates_columns(tmp_path: Path) -> None:
+    given = {"space.candidates": [SKIP, CONV1, CONV3], "measures.theory.at": ["end"]}
+    more = {"measures.theory.channels": 2, "measures.theory.samples": 4, "measures.theory.draws": 2}
+    optnas.run(TINY | given | more, out=tmp_path / "a", progress=False)
+    run = optnas.RunFolder(tmp_path / "a")
+    (line,) = run.read_measures("theory")
+    assert line["status"] == "ok"
+    rows = torch.tensor(run.read_epochs()[-1]["op_weights"], dtype=torch.float64)
+    seen: Any = SimpleNamespace(space=space_of([SKIP, CONV1, CONV3]), op_weights_EO=rows)
+    cell = _cell(seen, 2)
+    assert list(cell.skip.values()) == rows[:, 0].tolist()
+    torch.testing.assert_close(
+        torch.tensor([*cell.conv.values()]).double(), rows[:, 1:].norm(dim=1)
+    )
 
 
 def test_phi_is_of_the_candidates_columns(tmp_path: Path) -> None:

@@ -191,13 +191,18 @@ def _groups(space: Space) -> _Groups:
     if not space.is_uniform:
         raise UserError(
             "its edges have different candidates, and the penalty tells operations by their column",
-            key="space.candidates",
-            value=[list(each) for each in space.columns],
+            **space.of_candidates,
             remedy="give every edge the same, or choose another algorithm",
         )
     columns = [space.column_of(operation) for operation in (space.none, *space.weighted)]
     rest = [column for column in columns if column is not None]
     weighted = [column for column in columns[1:] if column is not None]
+    if not weighted:
+        raise UserError(
+            "no operation has weights, and the penalty counts those that have",
+            **space.of_candidates,
+            remedy="give the edges a convolution, or choose another algorithm",
+        )
     special = {skip, *rest}
     pools = [column for column in range(space.operation_count) if column not in special]
     return _Groups(skip, weighted, rest, pools)

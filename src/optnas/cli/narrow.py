@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from optnas.base.errors import UserError
 from optnas.cli.printing.text import say
 
 
@@ -25,7 +26,15 @@ def narrow(
     from optnas.base.toml import dump_toml
     from optnas.search.narrow import narrow as narrowed
 
+    _check_ending(output)
     document = narrowed(run, keep, none=none)
     with writing("the settings", key="--output", path=output):
         write_text(output, dump_toml(document))
     say(f"wrote {output}: {keep} candidates per edge")
+
+
+def _check_ending(path: Path) -> None:
+    if path.suffix != ".toml":
+        raise UserError(
+            "not a file of settings", key="--output", value=str(path), remedy="end it in .toml"
+        )

@@ -41,7 +41,7 @@ PAIR_LOOKS = {
 }
 # Hues of other pairs in degrees, without those of the four: greens, then violets and pinks.
 HUES = (*range(75, 180, 15), *range(255, 345, 15))
-LONGEST = 40  # characters of a value in a label
+LONGEST = 40  # characters of a list in a label
 NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "ImageNet16-120"}
 
 
@@ -208,9 +208,9 @@ def _counted(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def setting(key: str, value: Any) -> str:
-    """One setting in a label; of a long one the beginning, and what tells it from others."""
+    """One setting in a label; of a long list the beginning, and what tells it from others."""
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    if len(text) > LONGEST:
+    if isinstance(value, list | tuple) and len(text) > LONGEST:
         text = f"{text[:LONGEST]}... ({digest(value)[:4]})"
     return f"{key}={text}"
 

@@ -8,7 +8,7 @@ from optnas.base.errors import UserError
 from optnas.base.escapes import for_shell
 from optnas.base.folder import Place, folder_path
 from optnas.base.records import RunFolder
-from optnas.search.settings.model import Settings
+from optnas.search.settings.layers import recorded_in
 from optnas.search.settings.needs import needs_in
 from optnas.spaces import build_space
 from optnas.spaces.narrowing import strongest
@@ -38,16 +38,22 @@ def narrow(run: Place, keep: int, *, none: bool = True) -> dict[str, Any]:
     status = "unfinished" if result is None else result["status"]
     if status != "done":
         raise UserError(
-            f"this run is {status}: its operations are not ranked yet",
+            "this run diverged: it ranks no operations"
+            if status == "diverged"
+            else f"this run is {status}: it does not rank its operations yet",
             where=folder.path,
-            remedy="start another" if status == "diverged" else f"optnas resume {for_shell(run)}",
+            remedy="narrow another" if status == "diverged" else f"optnas resume {for_shell(run)}",
         )
-    settings = Settings.recorded(document)
+    settings = recorded_in(document, folder.config)
     space = build_space(settings.space.model_dump(), where=folder.config)
     rows = folder.read_epochs()[-1]["op_weights"]
     if "auxiliary-skip" in {each.need for each in needs_in(settings, beside=False)}:
+        # As `optnas.measures.auxiliary` takes it off, without torch.
         skip = space.skip_column("an auxiliary one stands beside each")
         rows = [[w - (sum(row) - 1) * (o == skip) for o, w in enumerate(row)] for row in rows]
     found = {key: each for key, each in document.items() if key != "identity"}
-    candidates = strongest(space, rows, keep, none=none)
+    try:
+        candidates = strongest(space, rows, keep, none=none)
+    except UserError as error:
+        raise error.at(folder.path) from error
     return {**found, "space": {**document["space"], "candidates": candidates}}

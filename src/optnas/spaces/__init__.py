@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 
 from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, Origins, UserError
+from optnas.base.schema import name_in
 from optnas.spaces.base import Architecture, Space, lexicographic
 from optnas.spaces.canonical import (
     edge_expressions,
@@ -50,7 +51,7 @@ def complete_space(section: Mapping[str, Any]) -> dict[str, Any]:
         UserError: there is no such space, or a setting of it is unknown or ill-typed.
     """
     own = {key: value for key, value in section.items() if key != CANDIDATES}
-    candidates = section.get(CANDIDATES) or []
+    candidates = section.get(CANDIDATES, [])
     if not (_words(candidates) or (_is_list(candidates) and all(map(_words, candidates)))):
         raise UserError(
             "is no list of operations",
@@ -59,7 +60,10 @@ def complete_space(section: Mapping[str, Any]) -> dict[str, Any]:
             remedy='write it as ["skip_connect", "nor_conv_3x3"], or a list of such lists',
         )
     plain = [each if isinstance(each, str) else list(each) for each in candidates]
-    return registry.complete_component("space", own, section="space") | {CANDIDATES: plain}
+    factory = registry.find("space", name_in(section, "space"), key="space.name")
+    name = own.pop("name")
+    settings = registry.complete_settings(factory, own, section="space", besides=(CANDIDATES,))
+    return {"name": name, **settings, CANDIDATES: plain}
 
 
 def _is_list(value: object) -> TypeGuard[Sequence[object]]:

@@ -266,6 +266,20 @@ class Space:
         return [self.columns_at(edge)[column] for edge, column in enumerate(columns)]
 
     @property
+    def candidate_names(self) -> list[list[str]]:
+        """Names of the operations of each edge, in the order of alpha's columns."""
+        every = range(self.edge_count)
+        return [[self.operations[o] for o in self.columns_at(edge)] for edge in every]
+
+    @property
+    def of_candidates(self) -> dict[str, Any]:
+        """Key and value of the setting that says what the candidates are, for an error."""
+        if self.within is None:
+            return {"key": "space.name", "value": self.name}
+        names = self.candidate_names
+        return {"key": "space.candidates", "value": names[0] if self.is_uniform else names}
+
+    @property
     def is_uniform(self) -> bool:
         """Whether every edge has the same candidates."""
         return len(set(self.columns)) <= 1
@@ -323,8 +337,7 @@ class Space:
             raise UserError(
                 "not every edge has a skip connection as a candidate, in one column of alpha,"
                 f" and {who}",
-                key="space.name" if self.within is None else "space.candidates",
-                value=self.name,
+                **self.of_candidates,
                 remedy="choose another space or algorithm"
                 + ("" if self.within is None else ", or other candidates"),
             )
@@ -664,7 +677,10 @@ def _in_order(space: Space) -> Sequence[Operations]:
     if not space.columns:
         return cells
     own = [tuple(space.chosen(columns)) for columns in cells]
-    return own if space.within is None else sorted(own)
+    if space.within is None:
+        return own
+    places = [{o: p for p, o in enumerate(space.within.columns_at(e))} for e in range(len(own[0]))]
+    return sorted(own, key=lambda cell: [each[o] for each, o in zip(places, cell, strict=True)])
 
 
 @functools.cache

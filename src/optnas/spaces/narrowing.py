@@ -13,13 +13,15 @@ from optnas.base.errors import UserError, did_you_mean
 from optnas.spaces.base import Space
 
 CANDIDATES = "candidates"
+# What is left to do where nothing can be dropped.
+DERIVE = "its cell is derived: take it as it is"
 
 
 def narrowed(space: Space, candidates: Sequence[str] | Sequence[Sequence[str]]) -> Space:
     """The same cells with fewer candidate operations per edge.
 
-    Columns of alpha are the candidates in the order of ``space.operations``; ``none`` comes first
-    unless it is the last of these, so that it has one column. The official order of cells is that
+    Columns of alpha are the candidates in the order that the edge has them in; ``none`` comes first
+    unless it is its last, so that it has one column. The official order of cells is that
     of the whole space, without those that are left out.
 
     Args:
@@ -39,11 +41,11 @@ def narrowed(space: Space, candidates: Sequence[str] | Sequence[Sequence[str]]) 
         return space
     by_edge = _by_edge(space, candidates)
     columns = [
-        tuple(sorted(_indices(space, edge, names), key=lambda o: _place(space, o)))
+        tuple(sorted(_indices(space, edge, names), key=lambda o: _place(space, edge, o)))
         for edge, names in enumerate(by_edge)
     ]
-    _check_alike(space, columns)
-    if columns == [space.columns_at(edge) for edge in range(space.edge_count)]:
+    _check_alike(space, columns, candidates)
+    if all(set(own) == set(space.columns_at(edge)) for edge, own in enumerate(columns)):
         return space
     return dataclasses.replace(space, columns=tuple(columns), within=space.whole)
 
@@ -53,12 +55,13 @@ def _by_edge(
 ) -> list[Sequence[str]]:
     names = [each for each in candidates if isinstance(each, str)]
     lists = [each for each in candidates if not isinstance(each, str)]
-    if names:
+    if not lists:
         return [names] * space.edge_count
-    if len(lists) != space.edge_count:
+    if names or len(lists) != space.edge_count:
         raise _refused(
-            f"{space.name} has {space.edge_count} edges",
-            f"{len(lists)} lists",
+            f"has {'names and ' if names else ''}{len(lists)} lists of names, and {space.name} has"
+            f" {space.edge_count} edges",
+            candidates,
             "give names for every edge, or a list of names for each",
         )
     return lists
@@ -86,24 +89,24 @@ def _indices(space: Space, edge: int, names: Sequence[str]) -> list[int]:
     return [space.operations.index(name) for name in names]
 
 
-def _place(space: Space, operation: int) -> int:
-    is_last = operation == len(space.operations) - 1
-    return -1 if operation == space.none and not is_last else operation
+def _place(space: Space, edge: int, operation: int) -> int:
+    own = space.columns_at(edge)
+    return -1 if operation == space.none != own[-1] else own.index(operation)
 
 
-def _check_alike(space: Space, columns: Sequence[tuple[int, ...]]) -> None:
+def _check_alike(space: Space, columns: Sequence[tuple[int, ...]], candidates: Any) -> None:
     counts = sorted(set(map(len, columns)))
     if len(counts) > 1:
         raise _refused(
-            "edges have different numbers of candidates, and alpha is a matrix",
-            " and ".join(map(str, counts)),
+            f"edges have {' and '.join(map(str, counts))} candidates, and alpha is a matrix",
+            candidates,
             "give each edge as many",
         )
     with_none = [space.none in each for each in columns]
     if any(with_none) and not all(with_none):
         raise _refused(
-            "some edges have none, and others do not",
-            f"none on {sum(with_none)} of {len(with_none)} edges",
+            f"{sum(with_none)} of {len(with_none)} edges have none",
+            candidates,
             "give it to each edge, or to no edge",
         )
 
@@ -112,11 +115,16 @@ def _refused(reason: str, value: Any, remedy: str) -> UserError:
     return UserError(reason, key=f"space.{CANDIDATES}", value=value, remedy=remedy)
 
 
-def candidates_of(space: Space) -> list[list[str]]:
-    """The names of the candidates of every edge, as `narrowed` takes them."""
-    return [
-        [space.operations[o] for o in space.columns_at(edge)] for edge in range(space.edge_count)
-    ]
+def candidates_of(space: Space) -> list[str] | list[list[str]]:
+    """The one way to say what a space is narrowed to, so that equal searches are one run.
+
+    Returns:
+        Nothing of a whole space; names where every edge has the same, else a list for each.
+    """
+    if space.within is None:
+        return []
+    names = space.candidate_names
+    return names[0] if space.is_uniform else names
 
 
 def strongest(
@@ -141,12 +149,12 @@ def strongest(
     """
     has_none = space.column_of(space.none) is not None
     stays, candidates = none and has_none, space.operation_count - (has_none and not none)
-    if not 2 <= keep <= candidates:
+    if isinstance(keep, bool) or not isinstance(keep, int) or not 2 <= keep <= candidates:
         raise UserError(
-            f"an edge keeps 2 to {candidates} of its candidates here",
+            f"each edge has {candidates} that may stay, and keeps two or more of them",
             key="keep",
             value=keep,
-            remedy=f"use 2 to {candidates}",
+            remedy=f"use a number from 2 to {candidates}" if candidates > 2 else DERIVE,
         )
     found = []
     for edge, weights_O in enumerate(op_weights_EO):

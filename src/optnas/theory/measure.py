@@ -9,7 +9,7 @@ from pydantic import Field
 from optnas.base.registry import register
 from optnas.base.schema import AtLeastOne, AtLeastTwo
 from optnas.measures.base import Cadence, Measure, Quantity, Values
-from optnas.measures.operations.phi import holds
+from optnas.measures.operations.phi import columns_of, holds
 
 if TYPE_CHECKING:
     from optnas.measures.snapshot import Snapshot
@@ -100,9 +100,13 @@ def _cell(snapshot: Snapshot, channels: int) -> Cell:
 
     space, rows = snapshot.space, snapshot.op_weights_EO.double().tolist()
     by_edge = dict(zip(space.edges, rows, strict=True))
+    skip, convolutions = columns_of(space)
     return Cell(
         channels,
         "softplus",
-        {edge: row[space.skip] for edge, row in by_edge.items()},
-        {edge: sum(row[o] ** 2 for o in space.weighted) ** 0.5 for edge, row in by_edge.items()},
+        {edge: row[skip] for edge, row in by_edge.items()},
+        {
+            edge: sum(row[column] ** 2 for column in convolutions) ** 0.5
+            for edge, row in by_edge.items()
+        },
     )

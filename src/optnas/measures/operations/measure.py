@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from optnas.base.registry import register
 from optnas.measures.auxiliary import without_auxiliary
 from optnas.measures.base import Cadence, Measure, Quantity, Values
-from optnas.measures.operations.phi import READINGS, Rate, holds, rate
+from optnas.measures.operations.phi import READINGS, Rate, columns_of, holds, rate
 
 if TYPE_CHECKING:
     from optnas.measures.snapshot import Snapshot
@@ -91,10 +91,9 @@ def _rates(
     space = snapshot.space
     if not (holds(space) and snapshot.algorithm.usual_cell):
         return {name: dict.fromkeys(READINGS) for name in RATES}
-    skip = space.skip_column("phi counts them")
+    skip, convolutions = columns_of(space)
     skip_E = [row[skip] for row in rows]
-    columns = [space.column_of(operation) for operation in space.weighted]
-    conv_EO = [[row[column] for column in columns if column is not None] for row in rows]
+    conv_EO = [[row[column] for column in convolutions] for row in rows]
 
     def read(extra_E: list[float]) -> dict[str, Rate]:
         return {name: rate(space, name, skip_E, conv_EO, extra_E) for name in READINGS}

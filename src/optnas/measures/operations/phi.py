@@ -70,6 +70,12 @@ def holds(space: Space) -> bool:
     return space.is_one_sum and space.is_uniform and has_skip and not space.strided
 
 
+def columns_of(space: Space) -> tuple[int, list[int]]:
+    """The columns of skip and of all convolutions, of a space that phi `holds` for."""
+    columns = [space.column_of(operation) for operation in space.weighted]
+    return space.skip_column("phi counts them"), [each for each in columns if each is not None]
+
+
 class Rate(NamedTuple):
     """phi, and by how many percent it grows with one percent more of all skip or all conv weights.
 

@@ -21,6 +21,7 @@ from optnas.search.settings.check import SearchImages, check
 from optnas.search.settings.model import DATA_KEYS, DEFAULT_MEASURES, Settings
 from optnas.search.settings.sources import sources
 from optnas.spaces import CANDIDATES, build_space, complete_space, tables
+from optnas.spaces.narrowing import candidates_of
 
 # component section -> the protocol's tables by name
 COMPONENTS = {
@@ -67,6 +68,8 @@ def _complete(merged: dict[str, Any], same_images: SameImages) -> Settings:
     merged["algorithm"] = respelled(merged["algorithm"])
     _not_of_another("space", merged["space"], "space", (), besides=(CANDIDATES,))
     merged["space"] = complete_space(merged["space"])
+    if merged["space"][CANDIDATES]:
+        merged["space"][CANDIDATES] = candidates_of(build_space(merged["space"]))
     for section, kind, skip in (
         ("tracking", "tracker", ()),
         ("algorithm", "algorithm", ("space",)),

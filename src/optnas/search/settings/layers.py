@@ -136,6 +136,20 @@ def _respelled(document: Mapping[str, Any], where: object) -> dict[str, Any]:
     return document
 
 
+def recorded_in(document: Mapping[str, Any], where: object) -> Settings:
+    """The settings of a run's config.toml, as `Settings.recorded`.
+
+    Raises:
+        UserError: it holds no complete settings.
+    """
+    try:
+        return Settings.recorded(document)
+    except ValueError as error:
+        raise UserError(
+            "holds no complete settings", where=where, remedy="restore the file"
+        ) from error
+
+
 def check_format(document: Mapping[str, Any], where: object) -> None:
     """Refuse a configuration written by a newer optnas.
 

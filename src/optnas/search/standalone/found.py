@@ -20,7 +20,7 @@ from optnas.base.toml import nest
 from optnas.data.splits import KINDS
 from optnas.search.settings.check import SIZES, SearchImages
 from optnas.search.settings.complete import any_images, open_dataset
-from optnas.search.settings.layers import Layer, default_space
+from optnas.search.settings.layers import Layer, default_space, recorded_in
 from optnas.search.settings.model import Settings
 from optnas.search.standalone.settings import (
     OWN_DATA_KEYS,
@@ -111,12 +111,7 @@ def _found_by(folder: Path, space: str | None) -> Found:
             if status == "diverged"
             else f"optnas resume {for_shell(folder)}",
         )
-    try:
-        settings = Settings.recorded(document)
-    except ValueError as error:
-        raise UserError(
-            "holds no complete settings", where=run.config, remedy="restore the file"
-        ) from error
+    settings = recorded_in(document, run.config)
     section = settings.space.model_dump()
     if space not in (None, section["name"]):
         raise UserError(
