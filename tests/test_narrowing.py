@@ -263,7 +263,7 @@ def test_columns_of_its_own_keep_their_order() -> None:
     space = narrowed(whole, [SKIP, POOL])
     assert space.columns == ((2, 0),) * 3
     assert space.places_in_whole() == sorted(space.places_in_whole())
-    with pytest.raises(UserError, match="has names and 1 lists of names"):
+    with pytest.raises(UserError, match="is no list of operations"):
         narrowed(TOY, [SKIP, CONV3, [POOL, NONE]])
 
 

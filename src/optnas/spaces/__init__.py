@@ -4,8 +4,8 @@ A space is one file that builds a `Space` and registers it; nothing outside this
 space by name. No module here imports torch, and the drawing imports matplotlib when it draws.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeGuard
+from collections.abc import Mapping
+from typing import Any
 
 from optnas.base import registry
 from optnas.base.errors import COMMAND_LINE, Origins, UserError
@@ -21,7 +21,7 @@ from optnas.spaces.canonical import (
     without_dead_edges,
 )
 from optnas.spaces.drawing import draw_cell
-from optnas.spaces.narrowing import CANDIDATES, narrowed
+from optnas.spaces.narrowing import CANDIDATES, as_lists, narrowed
 from optnas.spaces.nasbench201 import NAS_BENCH_201
 
 __all__ = [
@@ -50,28 +50,11 @@ def complete_space(section: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: there is no such space, or a setting of it is unknown or ill-typed.
     """
-    own = {key: value for key, value in section.items() if key != CANDIDATES}
-    candidates = section.get(CANDIDATES, [])
-    if not (_words(candidates) or (_is_list(candidates) and all(map(_words, candidates)))):
-        raise UserError(
-            "is no list of operations",
-            key=f"space.{CANDIDATES}",
-            value=candidates,
-            remedy='write it as ["skip_connect", "nor_conv_3x3"], or a list of such lists',
-        )
-    plain = [each if isinstance(each, str) else list(each) for each in candidates]
-    factory = registry.find("space", name_in(section, "space"), key="space.name")
-    name = own.pop("name")
+    name = name_in(section, "space")
+    own = {key: each for key, each in section.items() if key not in ("name", CANDIDATES)}
+    factory = registry.find("space", name, key="space.name")
     settings = registry.complete_settings(factory, own, section="space", besides=(CANDIDATES,))
-    return {"name": name, **settings, CANDIDATES: plain}
-
-
-def _is_list(value: object) -> TypeGuard[Sequence[object]]:
-    return isinstance(value, list | tuple)
-
-
-def _words(value: object) -> bool:
-    return _is_list(value) and all(isinstance(each, str) for each in value)
+    return {"name": name, **settings, CANDIDATES: as_lists(section.get(CANDIDATES, []))}
 
 
 def build_space(section: Mapping[str, Any], *, where: object = COMMAND_LINE) -> Space:

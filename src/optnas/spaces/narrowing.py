@@ -50,17 +50,36 @@ def narrowed(space: Space, candidates: Sequence[str] | Sequence[Sequence[str]]) 
     return dataclasses.replace(space, columns=tuple(columns), within=space.whole)
 
 
-def _by_edge(
-    space: Space, candidates: Sequence[str] | Sequence[Sequence[str]]
-) -> list[Sequence[str]]:
-    names = [each for each in candidates if isinstance(each, str)]
-    lists = [each for each in candidates if not isinstance(each, str)]
+def as_lists(given: Any) -> list[str] | list[list[str]]:
+    """What was written as candidates, if it is a list of names or a list of such lists.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if _are_names(given):
+        return list(given)
+    if isinstance(given, list | tuple) and all(map(_are_names, given)):
+        return list(map(list, given))
+    raise UserError(
+        "is no list of operations",
+        key=f"space.{CANDIDATES}",
+        value=given,
+        remedy='write it as ["skip_connect", "nor_conv_3x3"], or a list of such lists',
+    )
+
+
+def _are_names(given: Any) -> bool:
+    return isinstance(given, list | tuple) and all(isinstance(each, str) for each in given)
+
+
+def _by_edge(space: Space, given: Any) -> list[list[str]]:
+    candidates = as_lists(given)
+    lists = [each for each in candidates if isinstance(each, list)]
     if not lists:
-        return [names] * space.edge_count
-    if names or len(lists) != space.edge_count:
+        return [[each for each in candidates if isinstance(each, str)]] * space.edge_count
+    if len(lists) != space.edge_count:
         raise _refused(
-            f"has {'names and ' if names else ''}{len(lists)} lists of names, and {space.name} has"
-            f" {space.edge_count} edges",
+            f"has {len(lists)} lists of names, and {space.name} has {space.edge_count} edges",
             candidates,
             "give names for every edge, or a list of names for each",
         )
