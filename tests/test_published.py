@@ -73,6 +73,7 @@ METHODS = (
     "setn",
     "dsnas",
     "idarts",
+    "p-darts",
 )
 PAIRS = list(itertools.product(("SGD", "Adam"), repeat=2))
 

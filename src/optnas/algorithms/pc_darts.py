@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from optnas.algorithms import parts
 from optnas.algorithms.base import Algorithm, HypergradientName, Progress, Relax
-from optnas.algorithms.bilevel import Bilevel, Hypergradient
-from optnas.algorithms.parts.hypergradients import RelaxNow
 from optnas.base.errors import UserError
 from optnas.base.lazy import lazy
 from optnas.base.registry import register
@@ -90,16 +88,10 @@ def pc_darts(
             )
         return partial.PartialCell(name, channels, space, k)
 
-    def held(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
-        epoch, epochs = problem.progress.epoch, problem.progress.epochs
-        if epoch <= min(round(warmup * epochs), epochs - 1):  # the last epoch moves alpha
-            return parts.frozen(problem, alpha_EO, relax)
-        return hypergradient(problem, alpha_EO, relax)
-
     return Algorithm(
         relax=normalised_edges(space),
         perturb=parts.unperturbed,
-        hypergradient=held,
+        hypergradient=parts.after_warmup(hypergradient, warmup),
         discretize=parts.argmax_per_edge,
         columns=1,
         mixed_cell=cell if k > 1 else None,

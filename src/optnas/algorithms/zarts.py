@@ -44,11 +44,9 @@ def zarts(
     docs/algorithms/zarts.md.
     """
 
-    def after_warmup(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
+    def since_warmup(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
         progress = problem.progress
-        still = min(round(warmup * progress.epochs), progress.epochs - 1)
-        if progress.epoch <= still:
-            return parts.frozen(problem, alpha_EO, relax)
+        still = parts.warmup_epochs(warmup, progress.epochs)
         since = dataclasses.replace(
             progress, epoch=progress.epoch - still, epochs=progress.epochs - still
         )
@@ -57,6 +55,6 @@ def zarts(
     return composed(
         relaxation=parts.softmax,
         perturbation=parts.unperturbed,
-        hypergradient=parts.seldom(after_warmup, every),
+        hypergradient=parts.seldom(parts.after_warmup(since_warmup, warmup), every),
         discretization=parts.argmax_per_edge,
     )

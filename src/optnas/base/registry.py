@@ -87,6 +87,7 @@ NEEDS = {
     "auxiliary-skip": "a skip beside the operations, where edges are strided one of its own",
     "bare-rows": "operation weights of which any entry may be set to 0: no auxiliary skip, where "
     "edges are strided",
+    "skip-dropout": "a network whose steps drop parts of the outputs of skips",
     "noise": "a uniform number per operation weight and weight step, in `Progress.noise_EO`",
     "driver": "the operation weights of another run by epoch, in `Progress.memory['driver']`",
     "step-number": "how many steps of the epoch came before, in `Progress.step`",

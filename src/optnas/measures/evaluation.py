@@ -26,13 +26,15 @@ class Batch(NamedTuple):
     Attributes:
         images_BCHW: the images, floats of the search's precision, `[B, C, H, W]`.
         labels_B: their classes, ``int64 [B]``.
-        draw: in a step of a search whose operations draw noise, the seed of what they draw on this
+        draw: in a step of a search whose network draws, the seed of what it draws on this
             batch; None elsewhere.
+        skip_dropout: in a step, the share of the elements of a skip's output that is dropped.
     """
 
     images_BCHW: Tensor
     labels_B: Tensor
     draw: int | None = None
+    skip_dropout: float = 0.0
 
 
 class Score(NamedTuple):

@@ -237,8 +237,46 @@ def derived(algorithm: Algorithm, alpha_EO: Tensor, progress: Progress, space: S
     Raises:
         UserError: see `strongest`.
     """
-    choice = algorithm.cell(without_none(alpha_EO, space), progress)
-    return strongest(choice, algorithm.strengths(alpha_EO, progress), space)
+
+    def choose(alpha_EO: Tensor) -> list[int]:
+        return algorithm.cell(alpha_EO, progress)
+
+    strength_EO = algorithm.strengths(alpha_EO, progress)
+    return strongest_of(choose, alpha_EO, strength_EO, algorithm.most_skips, space)
+
+
+def strongest_of(
+    choose: Callable[[Tensor], list[int]],
+    read_EO: Tensor,
+    strength_EO: Tensor,
+    most_skips: int | None,
+    space: Space,
+) -> list[int]:
+    """The cell of what is read, with the edges that its space keeps and no skips beyond a limit.
+
+    Args:
+        choose: what is read -> one column per edge.
+        read_EO: alpha or operation weights.
+        strength_EO: as of `strongest`.
+        most_skips: as of `optnas.algorithms.base.Algorithm`.
+        space: what is searched.
+
+    Returns:
+        One operation per edge.
+
+    Raises:
+        UserError: see `strongest`.
+    """
+    read_EO = without_none(read_EO, space).clone()
+    kind = range(len(space.wirings[0].edges))
+    while True:
+        cell = strongest(choose(read_EO), strength_EO, space)
+        skips = [(e, space.columns_at(e).index(cell[e])) for e in kind if cell[e] == space.skip]
+        # An edge without another candidate keeps its skip.
+        may_go = [at for at in skips if (read_EO[at[0]] > -torch.inf).sum() > 1]
+        if most_skips is None or len(skips) <= most_skips or not may_go:
+            return cell
+        read_EO[min(may_go, key=lambda at: float(strength_EO[at]))] = -torch.inf
 
 
 def strongest(choice: Sequence[int], strength_EO: Tensor, space: Space) -> list[int]:

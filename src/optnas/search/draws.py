@@ -46,8 +46,8 @@ class StepDraws:
         valid_KB: that of the validation half; it may be of another size.
         draws: of the levels ``arch`` and ``weight``, for an algorithm that needs draws.
         noise_EO: of the weight step, for an algorithm that needs noise.
-        of_operations: seeds of what operations draw on the train and on the validation batch; None
-            where they draw nothing.
+        of_operations: seeds of what the network draws on the train and on the validation batch;
+            None where it draws nothing.
         number: how many steps of the epoch came before, for an algorithm that needs to know.
     """
 
@@ -63,7 +63,11 @@ class StepDraws:
         train = drawn_batch(state.train, state.augmentation, self.train_KB, state.dtype)
         valid = drawn_batch(state.valid, state.valid_augmentation, self.valid_KB, state.dtype)
         of_train, of_valid = self.of_operations
-        return train._replace(draw=of_train), valid._replace(draw=of_valid)
+        share = dropped(state)
+        return (
+            train._replace(draw=of_train, skip_dropout=share),
+            valid._replace(draw=of_valid, skip_dropout=share),
+        )
 
     def arch(self, progress: Progress) -> Progress:
         """Where the search stands, with the draw of the alpha step."""
@@ -73,6 +77,12 @@ class StepDraws:
         """Where the search stands, with the draw and the noise of the weight step."""
         draw, noise_EO = self.draws.get("weight"), self.noise_EO
         return dataclasses.replace(progress, draw=draw, noise_EO=noise_EO, step=self.number)
+
+
+def dropped(state: SearchState) -> float:
+    """The share of a skip's output that the steps of the present epoch drop."""
+    share = state.algorithm.skip_dropout
+    return 0.0 if share is None else share(state.progress(state.epoch))
 
 
 def draw_epoch(state: SearchState) -> list[StepDraws]:

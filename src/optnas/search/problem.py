@@ -42,6 +42,8 @@ def forward(
     """
     if batch.draw is not None:
         modes["draw"] = batch.draw
+    if batch.skip_dropout:
+        modes["skip_dropout"] = batch.skip_dropout
     with state.lowered() if step else contextlib.nullcontext():
         logits_BK, statistics = state.supernet(batch.images_BCHW, op_weights_EO, **modes)
     return Output(logits_BK.to(state.dtype), statistics)

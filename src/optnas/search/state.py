@@ -37,6 +37,7 @@ from optnas.spaces.network import (
     build_fixed,
     build_network,
 )
+from optnas.spaces.network.protocol import SKIP_DROPOUT
 from optnas.spaces.tables import Table, load_table
 
 log = logging.getLogger(__name__)
@@ -52,10 +53,16 @@ DRAWS = "draws"
 MORE_BATCHES = "more-train-batches"
 # One number per alpha step that asks for further validation batches.
 MORE_VALID = "more-valid-batches"
-# One number per batch of a step, for spaces whose operations draw noise.
+# One number per batch of a step, for spaces whose operations draw noise and for algorithms whose
+# steps drop parts of skips.
 OPERATION_NOISE = "operation-noise"
 # A stream that only those have who need it, by the need.
-STREAM_OF = {"draw": DRAWS, "train-batches": MORE_BATCHES, "valid-batches": MORE_VALID}
+STREAM_OF = {
+    "draw": DRAWS,
+    "train-batches": MORE_BATCHES,
+    "valid-batches": MORE_VALID,
+    SKIP_DROPOUT: OPERATION_NOISE,
+}
 
 
 @dataclass
@@ -262,6 +269,7 @@ def build_state(settings: Settings | Mapping[str, Any]) -> SearchState:
     own = [stream for need, stream in STREAM_OF.items() if need in needs]
     own += [OPERATION_NOISE] if any(each.noise for each in space.candidates()) else []
     generators = {name: named_generator(seed, name) for name in (*STREAMS, *own)}
+    _check_dropout(settings, algorithm, supernet, needs)
     if algorithm.mixed_cell is not None and "own-cell" not in needs:
         raise UserError(
             "brings a mixed cell and does not say so",
@@ -300,6 +308,27 @@ def build_state(settings: Settings | Mapping[str, Any]) -> SearchState:
         path_lengths=torch.zeros(2, dtype=torch.float64, device=device),
         memory=on_device(device, _first_memory(settings, algorithm)),
     )
+
+
+def _check_dropout(
+    settings: Settings, algorithm: Algorithm, supernet: SearchNetwork, needs: frozenset[str]
+) -> None:
+    """Refuse an algorithm that drops parts of skips unsaid, or in a network that cannot."""
+    if algorithm.skip_dropout is None:
+        return
+    told = {"key": "algorithm.name", "value": settings.algorithm.name}
+    if SKIP_DROPOUT not in needs:
+        raise UserError(
+            "drops parts of skips and does not say so",
+            **told,
+            remedy=f'register it with needs=("{SKIP_DROPOUT}",)',
+        )
+    if SKIP_DROPOUT not in supernet.offers:
+        raise UserError(
+            f"drops parts of skips, and the network of {settings.space.name} offers no such thing",
+            **told,
+            remedy="choose another space or algorithm",
+        )
 
 
 def _repeatable(make: Callable[[], T], settings: Settings, part: str, remedy: str) -> T:

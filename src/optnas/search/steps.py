@@ -43,7 +43,7 @@ from optnas.measures.evaluation import (
 )
 from optnas.optimizers.stepping import count_on, take_step
 from optnas.search.describe import centred
-from optnas.search.draws import seed_of
+from optnas.search.draws import dropped, seed_of
 from optnas.search.observe import snapshot_of
 from optnas.search.problem import batch_accuracy, batch_loss, bilevel_of, forward
 from optnas.search.state import (
@@ -164,8 +164,9 @@ def _fresh(
     """A batch of one half that is drawn, augmented and given its noise by one generator."""
     indices_B = fresh_batch(len(images), size, generator)
     batch = augmented_batch(images, indices_B, augmentation, generator, state.dtype)
-    noisy = OPERATION_NOISE in state.generators
-    return batch._replace(draw=seed_of(generator)) if noisy else batch
+    if OPERATION_NOISE not in state.generators:
+        return batch
+    return batch._replace(draw=seed_of(generator), skip_dropout=dropped(state))
 
 
 def _more_valid_batches(state: SearchState) -> Callable[[int, int], list[Judged]]:

@@ -5,11 +5,13 @@ Importable without torch, so that algorithms can be named and checked without it
 
 from optnas.algorithms.parts.discretizations import argmax_per_edge
 from optnas.algorithms.parts.hypergradients import (
+    after_warmup,
     first_order,
     frozen,
     hypergradient,
     seldom,
     unrolled,
+    warmup_epochs,
 )
 from optnas.algorithms.parts.implicit import conjugate_gradient, neumann
 from optnas.algorithms.parts.perturbations import Radius, attack, uniform, unperturbed
@@ -19,6 +21,7 @@ from optnas.algorithms.parts.zeroth_order import zeroth_order
 
 __all__ = [
     "Radius",
+    "after_warmup",
     "argmax_per_edge",
     "attack",
     "conjugate_gradient",
@@ -36,5 +39,6 @@ __all__ = [
     "unperturbed",
     "unrolled",
     "value_function",
+    "warmup_epochs",
     "zeroth_order",
 ]

@@ -65,6 +65,27 @@ def frozen(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient
     return Hypergradient(None)
 
 
+def warmup_epochs(share: float, epochs: int) -> int:
+    """Epochs of a warm-up: a share of the run's, rounded, never the last one."""
+    return min(round(share * epochs), epochs - 1)
+
+
+def after_warmup(compute: ComputeHypergradient, share: float) -> ComputeHypergradient:
+    """A hypergradient that leaves alpha where it is in the epochs of a warm-up.
+
+    Args:
+        compute: what is asked from then on.
+        share: of the run's epochs, see `warmup_epochs`.
+    """
+
+    def part(problem: Bilevel, alpha_EO: Tensor, relax: RelaxNow) -> Hypergradient:
+        progress = problem.progress
+        still = progress.epoch <= warmup_epochs(share, progress.epochs)
+        return (frozen if still else compute)(problem, alpha_EO, relax)
+
+    return part
+
+
 def seldom(compute: ComputeHypergradient, every: int) -> ComputeHypergradient:
     """A hypergradient that is asked in one step in several; the others leave alpha where it is.
 

@@ -28,7 +28,7 @@ from optnas.measures.landscape.directions import (
     without_row_means,
 )
 from optnas.measures.landscape.surfaces import Grid, Plane, PointSpace, PointStatistics, Surface
-from optnas.measures.snapshot import Snapshot, derived, strongest, without_none
+from optnas.measures.snapshot import Snapshot, derived, strongest_of
 from optnas.spaces.network import Statistics
 
 # What is added of softmax(alpha) where the largest entry of a row of A is sought: equal ones, such
@@ -186,9 +186,12 @@ class Chart:
             alpha_EO = snapshot.alpha_EO.double()  # so that no entries become equal by rounding
             own_EO, _ = without_auxiliary(algorithm.relax(alpha_EO, progress), algorithm, space)
             read_EO = own_EO + moved_EO + TIES * alpha_EO.softmax(-1)
-        choice = algorithm.chosen(without_none(read_EO, space), progress)
-        strength_EO = algorithm.strengths(snapshot.alpha_EO, progress).double()
-        return strongest(choice, strength_EO + moved_EO, space)
+        strength_EO = algorithm.strengths(snapshot.alpha_EO, progress).double() + moved_EO
+
+        def choose(read_EO: Tensor) -> list[int]:
+            return algorithm.chosen(read_EO, progress)
+
+        return strongest_of(choose, read_EO, strength_EO, algorithm.most_skips, space)
 
 
 class Directions(NamedTuple):

@@ -15,8 +15,15 @@ from torch import Tensor
 from optnas.base.errors import UserError
 from optnas.spaces.base import Architecture, Space
 from optnas.spaces.network.cells import Normalise, Placed
+from optnas.spaces.network.dropout import dropping
 from optnas.spaces.network.layers import Layers
-from optnas.spaces.network.protocol import FixedNetwork, Output, SearchNetwork, Sizes
+from optnas.spaces.network.protocol import (
+    SKIP_DROPOUT,
+    FixedNetwork,
+    Output,
+    SearchNetwork,
+    Sizes,
+)
 from optnas.spaces.network.statistics import Statistics
 from optnas.spaces.operations.base import Site
 
@@ -143,6 +150,8 @@ class Chain(_Layered, SearchNetwork):
     whose batch norms all have weights and biases.
     """
 
+    offers = frozenset({SKIP_DROPOUT})
+
     def __init__(self, space: Space, *, auxiliary: bool = False, **sizes: Unpack[Sizes]):
         super().__init__(space, space.columns_at, affine=False, auxiliary=auxiliary, **sizes)
         self.space, self.cells = space, 1
@@ -155,6 +164,8 @@ class Chain(_Layered, SearchNetwork):
         weights: Mapping[str, Tensor] | None = None,
         statistics: Statistics | None,
         update: bool = False,
+        draw: int = 0,
+        skip_dropout: float = 0.0,
     ) -> Output:
         """Logits of a batch under given operation weights; modes as of `SearchNetwork.__call__`.
 
@@ -165,15 +176,22 @@ class Chain(_Layered, SearchNetwork):
             weights: network weights to use instead of the network's own.
             statistics: running statistics, or None to use and keep none.
             update: whether running statistics move.
+            draw: as of `Supernet`.
+            skip_dropout: likewise.
 
         Returns:
             Logits and statistics.
         """
+        drop = dropping(skip_dropout, torch.Generator().manual_seed(draw))
         own_EO = op_weights_EO.reshape(self.space.edge_count, self.space.operation_count)
 
         def mixed(edge: int, x: Tensor, held: Mapping[str, Tensor], normalise: Normalise) -> Tensor:
             row_O, layer = own_EO[edge], self.placed[edge]
             outputs = [placed(x, held, normalise) for placed in layer]
+            if skip_dropout:
+                for column, o in enumerate(self.space.columns_at(edge)):
+                    if self.space.is_identity(edge, o):
+                        outputs[column] = drop(outputs[column])
             if len(layer) > len(row_O):
                 skip = self.space.skip_column("the algorithm has an auxiliary one")
                 outputs[-1] = outputs[-1] - outputs[skip]

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from optnas.spaces.base import Space
 from optnas.spaces.network.cells import Noise, Normalise, Placed
+from optnas.spaces.network.dropout import dropping
 from optnas.spaces.network.layers import Layers
-from optnas.spaces.network.protocol import Output, SearchNetwork
+from optnas.spaces.network.protocol import SKIP_DROPOUT, Output, SearchNetwork
 from optnas.spaces.network.statistics import Statistics
 from optnas.spaces.operations.base import Operation, Site
 from optnas.spaces.operations.darts import halved, halved_filters
@@ -216,6 +217,8 @@ class TwoInputs(CellsOfTwoInputs, SearchNetwork):
         **of: as of `CellsOfTwoInputs`.
     """
 
+    offers = frozenset({SKIP_DROPOUT})
+
     def __init__(self, space: Space, *, classes: int, **of: Any):
         built = space.candidates()
 
@@ -238,6 +241,7 @@ class TwoInputs(CellsOfTwoInputs, SearchNetwork):
         statistics: Statistics | None,
         update: bool = False,
         draw: int | None = None,
+        skip_dropout: float = 0.0,
     ) -> Output:
         """Logits of a batch; modes as of `SearchNetwork.__call__`.
 
@@ -249,12 +253,15 @@ class TwoInputs(CellsOfTwoInputs, SearchNetwork):
             update: whether running statistics move.
             draw: seed of what its operations draw on this batch; None draws the numbers that every
                 judging pass over the same batches sees.
+            skip_dropout: share of the elements of a skip's output on an edge that is dropped, but
+                on strided edges, where skip is no identity.
 
         Returns:
             Logits and statistics.
         """
         held, normalise, after = self.begin(weights, statistics, update)
-        noise = noise_of(torch.Generator().manual_seed(JUDGED if draw is None else draw))
+        drawn = torch.Generator().manual_seed(JUDGED if draw is None else draw)
+        noise, drop = noise_of(drawn), dropping(skip_dropout, drawn)
 
         def terms_of(i: int) -> Terms:
             cell = self.placed[i]
@@ -263,10 +270,16 @@ class TwoInputs(CellsOfTwoInputs, SearchNetwork):
 
             def terms(e: int, x: Tensor) -> Iterator[Tensor]:
                 for column, operation in cell.operations[e]:
-                    yield entries_OE[column][e] * operation(x, held, normalise, noise)
+                    y = operation(x, held, normalise, noise)
+                    if skip_dropout and self._is_identity(cell.rows.start + e, column):
+                        y = drop(y)
+                    yield entries_OE[column][e] * y
 
             return terms
 
         last, _ = self.through(x_BCHW, terms_of, held, normalise)
         logits = F.linear(last.mean((2, 3)), held["head.linear.weight"], held["head.linear.bias"])
         return Output(logits, after)
+
+    def _is_identity(self, row: int, column: int) -> bool:
+        return self.space.is_identity(row, self.space.columns_at(row)[column])

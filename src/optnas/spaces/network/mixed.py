@@ -24,7 +24,8 @@ from optnas.spaces.network.cells import (
     ScaleAndShift,
     SearchCell,
 )
-from optnas.spaces.network.protocol import ONE_SHOT, TANGENTS
+from optnas.spaces.network.dropout import Drop
+from optnas.spaces.network.protocol import ONE_SHOT, SKIP_DROPOUT, TANGENTS
 from optnas.spaces.operations.base import Operation, Shape, Site
 
 # By operation, its entries by edge: numbers of their own.
@@ -116,7 +117,7 @@ class MixedCell(SearchCell):
     def offers(self) -> frozenset[str]:  # type: ignore[override]
         """Tangents pass through merged convolutions, and weightless operations that say so."""
         walked = not self.alone and all(self.operations[c].tangents for c in self.shared)
-        return frozenset({ONE_SHOT, TANGENTS} if walked else {ONE_SHOT})
+        return frozenset({ONE_SHOT, SKIP_DROPOUT} | ({TANGENTS} if walked else set()))
 
     def filters(self) -> dict[str, Shape]:
         """Names and shapes of the leaf filters, one per edge and convolution."""
@@ -185,8 +186,17 @@ class MixedCell(SearchCell):
         op_weights_EO: Tensor,
         weights: Mapping[str, Tensor],
         normalise: Normalise,
+        drop: Drop | None = None,
     ) -> Tensor:
-        """The cell's last node; arguments as of `SearchCell.forward`."""
+        """The cell's last node; arguments as of `SearchCell.forward`.
+
+        Args:
+            x_BCHW: see there.
+            op_weights_EO: see there.
+            weights: see there.
+            normalise: see there.
+            drop: what is left of a skip's output on an edge; None leaves all.
+        """
         entries = self._entries(op_weights_EO)
 
         def convolve(source: int, active_BCHW: Tensor) -> Iterator[tuple[int, Tensor]]:
@@ -198,7 +208,7 @@ class MixedCell(SearchCell):
                 yield from zip(edges, y.split(self.channels, dim=1), strict=True)
                 del y
 
-        return self._through(x_BCHW, entries, weights, normalise, convolve)
+        return self._through(x_BCHW, entries, weights, normalise, convolve, drop)
 
     def folded(
         self,
@@ -305,6 +315,7 @@ class MixedCell(SearchCell):
         weights: Mapping[str, Tensor],
         normalise: Normalise,
         convolve: Convolve,
+        drop: Drop | None = None,
     ) -> Tensor:
         """The last node: the one place that knows what arrives where."""
         # Sums are built in place and every intermediate is dropped as soon as it is added: half the
@@ -329,7 +340,9 @@ class MixedCell(SearchCell):
                 if (source, o) in self.leaving:
                     y = self.weightless(o, value_BCHW)
                     for edge in self.leaving[source, o]:
-                        arrive(edge, entries[o][edge] * y, own=True)
+                        left = drop(y) if drop is not None and o == self.space.skip else y
+                        arrive(edge, entries[o][edge] * left, own=True)
+                        del left
                     del y
             for (edge, o), placed in self.alone.items():
                 if self.space.edges[edge][0] == source:

@@ -6,7 +6,7 @@ Shapes: B images, E edges, O operations, S channels of all batch norms together.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, TypeVar, Unpack
+from typing import Any, Generic, TypeVar, Unpack
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -15,6 +15,7 @@ from torch import Tensor
 from optnas.base.errors import UserError
 from optnas.spaces.base import Space
 from optnas.spaces.network.cells import Cell, MakeCell, Normalise, SearchCell
+from optnas.spaces.network.dropout import dropping
 from optnas.spaces.network.layers import Layers
 from optnas.spaces.network.mixed import MixedCell
 from optnas.spaces.network.protocol import Output, SearchNetwork, Sizes
@@ -207,6 +208,8 @@ class Supernet(Skeleton[SearchCell], SearchNetwork):
         weights: Mapping[str, Tensor] | None = None,
         statistics: Statistics | None,
         update: bool = False,
+        draw: int = 0,
+        skip_dropout: float = 0.0,
     ) -> Output:
         """Logits of a batch under given operation weights; modes as of `SearchNetwork.__call__`.
 
@@ -217,6 +220,8 @@ class Supernet(Skeleton[SearchCell], SearchNetwork):
             weights: network weights to use instead of the supernet's own.
             statistics: running statistics, or None to use and keep none.
             update: whether running statistics move.
+            draw: seed of what is drawn on this batch.
+            skip_dropout: share of the elements of a skip's output on an edge that is dropped.
 
         Returns:
             Logits and statistics.
@@ -226,11 +231,14 @@ class Supernet(Skeleton[SearchCell], SearchNetwork):
         """
         if op_weights_EO.ndim == 3 and len(op_weights_EO) != self.cells:
             raise ValueError(f"{len(op_weights_EO)} matrices for {self.cells} cells")
+        more: dict[str, Any] = {}  # for cells that offer it
+        if skip_dropout:
+            more["drop"] = dropping(skip_dropout, torch.Generator().manual_seed(draw))
 
         def run_cell(
             cell: SearchCell, x: Tensor, held: Mapping[str, Tensor], normalise: Normalise
         ) -> Tensor:
-            return cell.forward(x, self._own(cell, op_weights_EO), held, normalise)
+            return cell.forward(x, self._own(cell, op_weights_EO), held, normalise, **more)
 
         return self.run(run_cell, x_BCHW, weights, statistics, update)
 

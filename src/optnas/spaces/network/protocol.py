@@ -16,6 +16,8 @@ from optnas.spaces.network.statistics import Statistics
 # What a network may offer beyond the protocol, to measures that are theorems about one network.
 TANGENTS = "tangents"  # its forward pass takes the stand-ins of `optnas.measures.curvature`
 ONE_SHOT = "one-shot"  # it is `Supernet` around `MixedCell`, as the merged ranking of cells needs
+# To algorithms: a call takes ``draw`` and ``skip_dropout``, as of `optnas.spaces.network.Supernet`.
+SKIP_DROPOUT = "skip-dropout"
 
 
 class Output(NamedTuple):
@@ -64,7 +66,7 @@ class SearchNetwork(Protocol):
         weights: the network weights by name, leaves that require gradients. A shallow copy of the
             network with another mapping here computes with that one.
         cells: L, the number of cells, in the order in which images pass through them.
-        offers: what else it offers, of `TANGENTS` and `ONE_SHOT`.
+        offers: what else it offers, of `TANGENTS`, `ONE_SHOT` and `SKIP_DROPOUT`.
     """
 
     weights: dict[str, Tensor]
