@@ -233,6 +233,30 @@ def test_an_optimizer_that_looks_twice_sees_the_same_dropped_elements(
     assert drawn[0][1] > 0
 
 
+@pytest.mark.parametrize(
+    ("hypergradient", "judges"), [("k-step", False), ("value-function", False), ("shapley", True)]
+)
+def test_further_train_batches_drop_and_further_validation_batches_judge(
+    hypergradient: str, judges: bool
+) -> None:
+    state = state_of(
+        algorithm__dropout=0.6, algorithm__warmup=0.0, algorithm__hypergradient=hypergradient
+    )
+    dropped, whole = [], state.supernet
+
+    def recorded(*given: Any, **modes: Any) -> Any:
+        dropped.append("skip_dropout" in modes)
+        return whole(*given, **modes)
+
+    session = Session(state)
+    session.train_epoch()
+    state.supernet = cast(SearchNetwork, Recorded(whole, recorded))
+    for _ in range(2):
+        session.train_epoch()
+    assert any(dropped)
+    assert all(dropped) is not judges
+
+
 def test_without_dropout_warm_up_and_limit_it_is_darts_in_every_bit() -> None:
     changes = {"algorithm__dropout": 0.0, "algorithm__warmup": 0.0, "algorithm__skips": 6}
     own, plain = state_of(**changes), build_state(tiny_settings())

@@ -149,7 +149,8 @@ def _more_batches(state: SearchState) -> Callable[[int], list[Loss]]:
         drawn = [
             _fresh(state, state.train, state.augmentation, size, generator) for _ in range(count)
         ]
-        return [batch_loss(state, batch) for batch in drawn]
+        share = dropped(state)
+        return [batch_loss(state, batch._replace(skip_dropout=share)) for batch in drawn]
 
     return more
 
@@ -164,9 +165,8 @@ def _fresh(
     """A batch of one half that is drawn, augmented and given its noise by one generator."""
     indices_B = fresh_batch(len(images), size, generator)
     batch = augmented_batch(images, indices_B, augmentation, generator, state.dtype)
-    if OPERATION_NOISE not in state.generators:
-        return batch
-    return batch._replace(draw=seed_of(generator), skip_dropout=dropped(state))
+    noisy = OPERATION_NOISE in state.generators
+    return batch._replace(draw=seed_of(generator)) if noisy else batch
 
 
 def _more_valid_batches(state: SearchState) -> Callable[[int, int], list[Judged]]:
