@@ -265,6 +265,26 @@ def test_drawn_cells_are_cells_of_the_space_all_as_likely() -> None:
     assert all(abs(n / count - 1 / 4) < 0.03 for n in operations.values())
 
 
+def test_edges_with_none_and_without_it_are_kept_as_often() -> None:
+    """The largest of three draws tends to be above that of two: that must not decide."""
+    own = [["none" if e % 2 else "avg_pool_3x3", "skip_connect", "sep_conv_3x3"] for e in range(28)]
+    space = build_space({"name": "darts", "candidates": own})
+    draw, generator, count = drawn_cell(space=space), torch.Generator().manual_seed(0), 3000
+    A_EO, kept = torch.zeros(28, 3), Counter[int]()
+    for _ in range(count):
+        cell_EO = draw(A_EO, lambda A_EO: A_EO.sum(), Progress(1, 2), generator)
+        assert not cell_EO[1::2, 0].any()
+        kept.update(e for e in range(9, 14) if cell_EO[e].any())
+    assert all(abs(kept[e] / count - 2 / 5) < 0.035 for e in range(9, 14))  # four standard errors
+    algorithm = built("rsps", space, cells=count)
+    ((_, judged),) = selected(algorithm, drawn_alpha(algorithm, space, 0))
+    for edge, columns in ((10, 3), (11, 2)):
+        shares_O = torch.stack(judged)[:, edge].double()
+        rest_O = shares_O.sum(0)[3 - columns :] / shares_O.sum()
+        assert ((rest_O - 1 / columns).abs() < 0.06).all()
+        assert shares_O.sum(0)[: 3 - columns].sum() == 0
+
+
 def test_the_best_drawn_cell_is_the_run_s_and_its_rows_are_judged() -> None:
     space = build_space({"name": "darts"})
     algorithm = built("rsps", space, cells=12)

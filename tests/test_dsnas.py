@@ -280,7 +280,9 @@ def test_edges_are_fixed_whose_two_most_probable_operations_are_so_far_apart() -
     assert fixed(chosen_E, p_EO, 0.19).tolist() == [0, 2, 0, 1]
     assert fixed(torch.tensor([OPEN, 0, 2, OPEN]), p_EO, 0.19).tolist() == [0, 0, 2, 1]
     assert fixed(chosen_E, torch.ones(4, 1), 0.3).tolist() == [0, 0, 0, 0]
-    assert fixed(chosen_E, p_EO, 0.19, none=1).tolist() == [0, 2, 0, OPEN]
+    assert fixed(chosen_E, p_EO, 0.19, torch.full((4,), 1)).tolist() == [0, 2, 0, OPEN]
+    barred_E = torch.tensor([1, -1, 1, 0])
+    assert fixed(chosen_E, p_EO, 0.19, barred_E).tolist() == [0, 2, 0, 1]
 
 
 def test_a_fixed_edge_is_drawn_no_longer_and_has_no_gradient() -> None:

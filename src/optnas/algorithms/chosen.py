@@ -47,10 +47,10 @@ def softmax_unless_left_out(alpha_EO: Tensor, progress: Progress) -> Tensor:
     return torch.where(left_E1, -torch.ones_like(strength_EO), strength_EO)
 
 
-def columns_of_cells(space: Space) -> list[int]:
-    """Columns of alpha for the edges of a cell, without ``none`` where cells keep some of them."""
-    none = space.column_of(space.none) if space.keeps_some else None
-    return [column for column in range(space.operation_count) if column != none]
+def columns_of_cells(space: Space, edge: int) -> list[int]:
+    """Columns of alpha that cells may have on an edge: not ``none`` where they keep some edges."""
+    barred = space.none if space.keeps_some else None
+    return [column for column, o in enumerate(space.columns_at(edge)) if o != barred]
 
 
 def kept_into_each_node(space: Space) -> list[tuple[range, int]]:

@@ -119,7 +119,7 @@ def darts_pt(
 def _least_dispensable(trial: Trial, op_weights_EO: Tensor, edge: int, space: Space) -> int:
     """The operation of an edge whose removal leaves the lowest accuracy."""
     accuracies = {}
-    for operation in columns_of_cells(space):
+    for operation in columns_of_cells(space, edge):
         without_EO = op_weights_EO.clone()
         without_EO[edge, operation] = 0.0
         accuracies[operation] = trial.evaluate(without_EO)[1]

@@ -92,12 +92,14 @@ def dsnas(
     Reference: Hu et al., CVPR 2020, and its published code. Deviations: one level after the other,
     each with a draw of its own; every operation is computed, see docs/algorithms/dsnas.md.
     """
-    # Edges that derived cells keep have an operation: none is not fixed there.
-    none = space.column_of(space.none) if space.keeps_some else None
 
     def choose(trial: Trial) -> Memory:
+        # Edges that derived cells keep have an operation: none is not fixed there.
+        none_E = torch.full((space.edge_count,), -1)
+        for rows, column in space.entries_of(space.none) if space.keeps_some else []:
+            none_E[rows] = column
         p_EO = trial.alpha_EO.double().softmax(-1)
-        return {CHOSEN: fixed(trial.progress.memory[CHOSEN], p_EO, margin, none)}
+        return {CHOSEN: fixed(trial.progress.memory[CHOSEN], p_EO, margin, none_E)}
 
     def start() -> Memory:
         return {CHOSEN: torch.full((space.edge_count,), OPEN)}
@@ -121,18 +123,18 @@ def drawn_or_fixed(alpha_EO: Tensor, progress: Progress) -> Tensor:
     return projected(op_weights_EO, progress.memory[CHOSEN])
 
 
-def fixed(chosen_E: Tensor, p_EO: Tensor, margin: float, none: int | None = None) -> Tensor:
+def fixed(chosen_E: Tensor, p_EO: Tensor, margin: float, barred_E: Tensor | None = None) -> Tensor:
     """The memory of chosen operations, with those edges that are now decided.
 
     Args:
         chosen_E: as it was; whatever is chosen stays.
         p_EO: the probabilities of each edge's operations.
         margin: how far apart the two largest are of an edge that is decided.
-        none: a column that no edge is decided for.
+        barred_E: a column of each edge that it is not decided for; -1 is none of them.
     """
     largest_E, operation_E = p_EO.max(-1)
     second_E = p_EO.scatter(-1, operation_E[:, None], 0.0).amax(-1)
     decided_E = (largest_E - second_E >= margin) & (chosen_E == OPEN)
-    if none is not None:
-        decided_E &= operation_E != none
+    if barred_E is not None:
+        decided_E &= operation_E != barred_E.to(operation_E.device)
     return torch.where(decided_E, operation_E, chosen_E)

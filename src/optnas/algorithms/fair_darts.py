@@ -127,7 +127,7 @@ def fair_darts(
         none = space.column_of(space.none)
         if none is None:
             raise UserError(
-                f"an edge below it gets none, which {space.name} does not have",
+                f"an edge below it gets none, which not every edge of {space.name} has",
                 key="threshold",
                 value=threshold,
                 remedy="set it to 0",

@@ -55,7 +55,7 @@ def straight_through(*, space: Space) -> Relax:
 
 def cell_of(space: Space, none: bool) -> Relax:
     """The relaxation `straight_through`, with ``none`` among the operations or without it."""
-    barred = [] if none else _places(space, space.none)
+    barred = [] if none else space.entries_of(space.none)
 
     def relax(alpha_EO: Tensor, progress: Progress) -> Tensor:
         del progress
@@ -108,7 +108,7 @@ def complexity(
         leaf_EO = alpha_EO.detach().requires_grad_()
         share_EO = torch.zeros_like(alpha_EO)
         for operation, share in enumerate(shares):
-            for rows, column in _places(space, operation):
+            for rows, column in space.entries_of(operation):
                 share_EO[rows, column].fill_(share)
         penalty = weight * (share_EO * relax(leaf_EO).square()).sum()
         (added_EO,) = torch.autograd.grad(penalty, leaf_EO)
@@ -190,15 +190,3 @@ def sizes_of(space: Space) -> list[float]:
             remedy="choose another space, or leave the penalty out",
         )
     return [count / sum(counts) for count in counts]
-
-
-def _places(space: Space, operation: int | None) -> list[tuple[slice, int]]:
-    """Where alpha has an operation: rows and column, one pair where the column is every edge's."""
-    column = space.column_of(operation)
-    if column is not None:
-        return [(slice(None), column)]
-    return [
-        (slice(edge, edge + 1), space.columns_at(edge).index(operation))
-        for edge in range(space.edge_count)
-        if operation in space.columns_at(edge)
-    ]

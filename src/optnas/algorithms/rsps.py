@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,8 @@ def drawn_cell(*, space: Space) -> Perturb:
     Args:
         space: the search space; the program supplies it.
     """
-    none = space.column_of(space.none) if space.keeps_some else None
+    barred = space.entries_of(space.none) if space.keeps_some else []
+    counts = [len(columns_of_cells(space, edge)) for edge in range(space.edge_count)]
 
     def perturb(
         op_weights_EO: Tensor, train_loss: TrainLoss, progress: Progress, generator: torch.Generator
@@ -61,10 +63,14 @@ def drawn_cell(*, space: Space) -> Perturb:
         if draws_EO is None:
             draws_EO = torch.rand(op_weights_EO.shape, generator=generator, dtype=torch.float64)
         draws_EO = draws_EO.to(op_weights_EO.device)
-        if none is not None:
+        if barred:
             draws_EO = draws_EO.clone()
-            draws_EO[:, none].fill_(-1)  # an assignment would be sent
+        for rows, column in barred:
+            draws_EO[rows, column].fill_(-1)  # an assignment would be sent
         largest_E, drawn_E = draws_EO.max(-1)
+        if len(set(counts)) > 1:  # the largest of n draws, to the n, is uniform whatever n is
+            pairs = zip(largest_E.unbind(), counts, strict=True)
+            largest_E = torch.stack([largest**count for largest, count in pairs])
         kept_E = strongest_into_each_node(largest_E, space)
         zeros_EO = torch.zeros_like(op_weights_EO)
         return zeros_EO.scatter(-1, drawn_E[:, None], kept_E[:, None].to(zeros_EO))
@@ -96,9 +102,12 @@ def rsps(cells: AtLeastOne = 100, *, space: Space) -> Algorithm:
     """
 
     def uniform(trial: Trial) -> Tensor:
-        columns = torch.tensor(columns_of_cells(space))
+        columns = [columns_of_cells(space, edge) for edge in range(space.edge_count)]
         shape, generator = (cells, space.edge_count), trial.generator()
-        drawn_KE = columns[torch.randint(len(columns), shape, generator=generator)]
+        # Remainders of numbers below a common multiple are uniform on each edge.
+        drawn_KE = torch.randint(math.lcm(*map(len, columns)), shape, generator=generator)
+        for edge, own in enumerate(columns):
+            drawn_KE[:, edge] = torch.tensor(own)[drawn_KE[:, edge] % len(own)]
         if space.keeps_some:
             kept_KE = strongest_into_each_node(torch.rand(shape, generator=generator), space)
             drawn_KE = torch.where(kept_KE, drawn_KE, LEFT_OUT)

@@ -102,10 +102,9 @@ def choices_of(alpha_EO: Tensor, space: Space) -> list[Choices]:
     Returns:
         In order of the rows, on the CPU.
     """
-    log_EO, columns = alpha_EO.cpu().double().log_softmax(-1), columns_of_cells(space)
-    found = []
+    log_EO, found = alpha_EO.cpu().double().log_softmax(-1), []
     for rows, kept in _decided_together(space):
-        columns_XG = torch.tensor(_choices(len(rows), kept, columns))
+        columns_XG = torch.tensor(_choices([columns_of_cells(space, row) for row in rows], kept))
         entries_XG = log_EO[torch.tensor(rows), columns_XG.clamp(min=0)]
         logits_X = entries_XG.masked_fill(columns_XG == LEFT_OUT, 0.0).sum(-1)
         found.append(Choices(columns_XG, logits_X))
@@ -162,10 +161,11 @@ def _decided_together(space: Space) -> list[tuple[list[int], int]]:
     return found
 
 
-def _choices(rows: int, kept: int, columns: Sequence[int]) -> list[list[int]]:
-    """All ways to give so many of the rows a column."""
+def _choices(columns: Sequence[Sequence[int]], kept: int) -> list[list[int]]:
+    """All ways to give so many of the rows one of their columns."""
+    rows = range(len(columns))
     return [
-        [dict(zip(places, each, strict=True)).get(row, LEFT_OUT) for row in range(rows)]
-        for places in itertools.combinations(range(rows), kept)
-        for each in itertools.product(columns, repeat=kept)
+        [dict(zip(places, each, strict=True)).get(row, LEFT_OUT) for row in rows]
+        for places in itertools.combinations(rows, kept)
+        for each in itertools.product(*(columns[place] for place in places))
     ]

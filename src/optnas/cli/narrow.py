@@ -9,13 +9,16 @@ import typer
 
 from optnas.base.errors import UserError
 from optnas.cli.printing.text import say
+from optnas.spaces.narrowing import OfNone
 
 
 def narrow(
     run: Annotated[Path, typer.Argument(metavar="DIR", help="the folder of a finished run")],
     *,
     keep: Annotated[int, typer.Option(help="candidates that each edge keeps, the strongest")],
-    none: Annotated[bool, typer.Option("--none/--no-none", help="keep the operation none")] = True,
+    none: Annotated[
+        OfNone, typer.Option(help="what becomes of the operation none: ranked is as any other")
+    ] = "stays",
     output: Annotated[Path, typer.Option("-o", "--output", help="a .toml file")],
 ) -> None:
     """Write the settings of a next stage: a run's, in a space narrowed to its strongest operations.

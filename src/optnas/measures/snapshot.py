@@ -212,13 +212,13 @@ def without_none(read_EO: Tensor, space: Space) -> Tensor:
         space: what is searched.
 
     Returns:
-        The same; the column of ``none`` is -inf where derived cells leave edges out.
+        The same; the entries of ``none`` are -inf where derived cells leave edges out.
     """
-    none = space.column_of(space.none)
-    if not space.keeps_some or none is None:
-        return read_EO
-    read_EO = read_EO.clone()
-    read_EO[:, none] = -torch.inf
+    barred = space.entries_of(space.none) if space.keeps_some else []
+    if barred:
+        read_EO = read_EO.clone()
+    for rows, column in barred:
+        read_EO[rows, column] = -torch.inf
     return read_EO
 
 

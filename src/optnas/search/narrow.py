@@ -11,10 +11,10 @@ from optnas.base.records import RunFolder
 from optnas.search.settings.layers import recorded_in
 from optnas.search.settings.needs import needs_in
 from optnas.spaces import build_space
-from optnas.spaces.narrowing import strongest
+from optnas.spaces.narrowing import OfNone, strongest
 
 
-def narrow(run: Place, keep: int, *, none: bool = True) -> dict[str, Any]:
+def narrow(run: Place, keep: int, *, none: OfNone = "stays") -> dict[str, Any]:
     """A finished run's settings, with the strongest operations of each edge as its candidates.
 
     Strong is what has a large operation weight after the last epoch, without an auxiliary skip.

@@ -291,6 +291,21 @@ class Space:
         places = {each.index(operation) if operation in each else None for each in self.columns}
         return places.pop() if len(places) == 1 else None
 
+    def entries_of(self, operation: int | None) -> list[tuple[slice, int]]:
+        """Where alpha has an operation: rows and column, one pair where every edge has it in one.
+
+        Args:
+            operation: its index; None is that of no operation.
+        """
+        column = self.column_of(operation)
+        if column is not None:
+            return [(slice(None), column)]
+        return [
+            (slice(edge, edge + 1), self.columns_at(edge).index(operation))
+            for edge in range(self.edge_count)
+            if operation in self.columns_at(edge)
+        ]
+
     def means(
         self, rows: Sequence[Sequence[float]], edges: Iterable[int] | None = None
     ) -> dict[str, float]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 from optnas.base.errors import UserError, did_you_mean
 from optnas.spaces.base import Space
 
 CANDIDATES = "candidates"
+# What becomes of the operation none where a space is narrowed.
+OfNone = Literal["stays", "goes", "ranked"]
 # What is left to do where nothing can be dropped.
 DERIVE = "its cell is derived: take it as it is"
 
@@ -21,8 +23,8 @@ def narrowed(space: Space, candidates: Sequence[str] | Sequence[Sequence[str]]) 
     """The same cells with fewer candidate operations per edge.
 
     Columns of alpha are the candidates in the order that the edge has them in; ``none`` comes first
-    unless it is its last, so that it has one column. The official order of cells is that
-    of the whole space, without those that are left out.
+    unless it is its last, so that it has one column where each edge has it. The official order of
+    cells is that of the whole space, without those that are left out.
 
     Args:
         space: the space.
@@ -34,8 +36,7 @@ def narrowed(space: Space, candidates: Sequence[str] | Sequence[Sequence[str]]) 
 
     Raises:
         UserError: an operation is unknown, twice, or no candidate of its edge; an edge has fewer
-            than two; edges have different numbers of them; some have ``none`` and others not; or
-            there is another number of edges.
+            than two; edges have different numbers of them; or there is another number of edges.
     """
     if not candidates:
         return space
@@ -121,13 +122,6 @@ def _check_alike(space: Space, columns: Sequence[tuple[int, ...]], candidates: A
             candidates,
             "give each edge as many",
         )
-    with_none = [space.none in each for each in columns]
-    if any(with_none) and not all(with_none):
-        raise _refused(
-            f"{sum(with_none)} of {len(with_none)} edges have none",
-            candidates,
-            "give it to each edge, or to no edge",
-        )
 
 
 def _refused(reason: str, value: Any, remedy: str) -> UserError:
@@ -147,7 +141,7 @@ def candidates_of(space: Space) -> list[str] | list[list[str]]:
 
 
 def strongest(
-    space: Space, op_weights_EO: Sequence[Sequence[float]], keep: int, *, none: bool = True
+    space: Space, op_weights_EO: Sequence[Sequence[float]], keep: int, *, none: OfNone = "stays"
 ) -> list[list[str]]:
     """The candidates of largest operation weight of each edge, for the next stage of a search.
 
@@ -155,7 +149,8 @@ def strongest(
         space: that was searched.
         op_weights_EO: operation weights, such as softmax(alpha).
         keep: how many an edge keeps; of equally strong ones the first.
-        none: whether ``none`` stays, on every edge, where it is a candidate; it is one of ``keep``.
+        none: what becomes of ``none``, where it is a candidate: it ``stays`` on each of these
+            edges, as one of ``keep``; it ``goes``; or it is ``ranked`` as any other operation.
 
     Returns:
         Names by edge, as `narrowed` takes them.
@@ -163,11 +158,20 @@ def strongest(
     Raises:
         UserError: an edge does not have so many, or would have fewer than two.
 
-    Source: the stages of P-DARTS (Chen et al., ICCV 2019) and of DrNAS (Chen et al., ICLR 2021).
-    Deviation: P-DARTS lets ``none`` go edge by edge, as any operation.
+    Source: the stages of P-DARTS (Chen et al., ICCV 2019; ``ranked``) and of DrNAS (Chen et al.,
+    ICLR 2021).
     """
-    has_none = space.column_of(space.none) is not None
-    stays, candidates = none and has_none, space.operation_count - (has_none and not none)
+    if none not in get_args(OfNone):
+        raise UserError(
+            "says nothing of the operation none",
+            key="none",
+            value=none,
+            remedy=f"use one of: {', '.join(get_args(OfNone))}",
+        )
+    goes = none == "goes" and any(
+        space.none in space.columns_at(e) for e in range(space.edge_count)
+    )
+    candidates = space.operation_count - goes
     if isinstance(keep, bool) or not isinstance(keep, int) or not 2 <= keep <= candidates:
         raise UserError(
             f"each edge has {candidates} that may stay, and keeps two or more of them",
@@ -179,7 +183,9 @@ def strongest(
     for edge, weights_O in enumerate(op_weights_EO):
         own = space.columns_at(edge)
         ranked = sorted(range(len(own)), key=lambda column: -weights_O[column])
-        others = [column for column in ranked if own[column] != space.none]
-        kept = others[: keep - stays] + [c for c in ranked if stays and own[c] == space.none]
+        zero = [column for column in ranked if own[column] == space.none and none != "ranked"]
+        others = [column for column in ranked if column not in zero]
+        stay = zero if none == "stays" else []
+        kept = others[: keep - len(stay)] + stay
         found.append([space.operations[own[column]] for column in sorted(kept)])
     return found
