@@ -9,8 +9,8 @@ ten in two epochs of which the first is one, and ten on five of the eight operat
 Weights agree to 2.6e-15, alpha to 2.3e-17, logits to 1.6e-15 (0.4 and more from those of a network
 that drops nothing), and p of every epoch to 1e-15.
 
-Its derivation of the last stage, with 3 candidates per edge of both cells, ``none`` on each edge, on
-no edge or on about half of them, and limits of 0, 1, 2 and 4 skips: the same genotype in 3200 of
+Its derivation of the last stage, with 3 candidates per edge of both cells, ``none`` on each edge,
+on no edge or on about half of them, and limits of 0, 1, 2 and 4 skips: the same genotype in 3200 of
 3200 draws of alpha, in 1918 of which skips were struck off.
 
 Shapes: B images, C channels, H x W pixels, E edges, O operations.
