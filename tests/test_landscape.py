@@ -327,6 +327,32 @@ def test_the_cell_of_a_displaced_point_is_read_from_it(variant: str, read: Any) 
     assert any(each != snapshot.choice for each in found)
 
 
+def test_at_a_displaced_point_the_weakest_skips_are_those_of_its_operation_weights() -> None:
+    snapshot = with_random_alpha(CELLS["p-darts"] | {"algorithm__skips": 1})
+    chart, generator = scape.Chart(snapshot, "op-weights"), torch.Generator().manual_seed(1)
+    skip, struck, otherwise = 1, 0, 0
+
+    def twin(here_EO: Tensor, strength_EO: Tensor) -> list[int]:
+        left_EO = here_EO.clone()
+        while True:
+            cell = left_EO.argmax(-1).tolist()
+            skips = [edge for edge in range(6) if cell[edge] == skip]
+            if len(skips) <= 1:
+                return cell
+            left_EO[min(skips, key=lambda edge: strength_EO[edge, skip]), skip] = -1e9
+
+    for _ in range(60):
+        shift_EO = 0.5 * torch.randn(6, 5, generator=generator, dtype=torch.float64)
+        shift_EO[:, skip] += 0.5
+        here_EO = chart.op_weights(shift_EO) + scape.TIES * snapshot.alpha_EO.softmax(-1)
+        found = chart.choice(shift_EO)
+        assert found == twin(here_EO, here_EO)
+        struck += found != here_EO.argmax(-1).tolist()
+        otherwise += found != twin(here_EO, snapshot.op_weights_EO)
+    assert struck > 30
+    assert otherwise > 10
+
+
 @pytest.mark.parametrize("variant", ["darts", "pc-darts"])
 @pytest.mark.thorough
 def test_eigenvectors_are_those_of_the_whole_hessian(variant: str) -> None:

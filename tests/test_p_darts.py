@@ -285,6 +285,18 @@ def test_alpha_waits_and_the_share_falls_as_published() -> None:
     assert not torch.equal(state.alpha_EO, state.alpha_start_EO)
 
 
+def test_each_epoch_drops_its_own_share() -> None:
+    state = state_of(search__epochs=5, algorithm__dropout=0.5)
+    session = Session(state)
+    session.train_epoch()
+    shares = []
+    for _ in range(5):
+        session.begin_epoch()
+        shares.append({b.skip_dropout for s in draw_epoch(state) for b in s.batches(state)})
+    decayed = [0.5 * math.exp(-0.2 * past) for past in range(3)]
+    assert shares == [{0.4}, {0.3}, *({share} for share in decayed)]
+
+
 def test_nothing_is_dropped_where_the_search_is_judged() -> None:
     state = state_of(algorithm__dropout=0.9)
     session = Session(state)
@@ -335,7 +347,7 @@ def test_stages_narrow_the_space_and_the_last_cell_has_few_skips(tmp_path: Any) 
         settings["supernet"]["cells"] = number + 1
         optnas.run(settings, out=tmp_path / str(number))
         if keep:
-            settings = optnas.narrow(tmp_path / str(number), keep)
+            settings = optnas.narrow(tmp_path / str(number), keep, none="ranked")
             assert {len(each) for each in settings["space"]["candidates"]} == {keep}
     cell = RunFolder(tmp_path / "2").read_epochs()[-1]["architecture"]
     assert cell.count("skip_connect") <= 2
@@ -418,6 +430,24 @@ def test_odd_values_are_refused(changes: dict[str, Any], message: str) -> None:
         state_of(**changes)
 
 
+def test_what_is_chosen_whatever_is_read_keeps_its_skips() -> None:
+    """As of a selection, or of a discretization of its own: no end would come."""
+    skip = NAS_BENCH_201.skip_column("the test")
+    algorithm = dataclasses.replace(stage(NAS_BENCH_201), discretize=lambda alpha_EO: [skip] * 6)
+    cell = derived(algorithm, torch.zeros(6, 5), Progress(1, 1), NAS_BENCH_201)
+    assert cell == [skip] * 6
+
+
+def test_further_columns_of_alpha_are_no_candidates() -> None:
+    candidates = [["none", "skip_connect"]] * 28
+    space = build_space({"name": "darts", "candidates": candidates})
+    algorithm = dataclasses.replace(
+        stage(space), columns=1, relax=lambda alpha_EP, progress: alpha_EP[:, :-1].softmax(-1)
+    )
+    cell = derived(algorithm, torch.zeros(28, 3), Progress(1, 1), space)
+    assert cell[:14].count(space.skip) == 8  # type: ignore[arg-type]
+
+
 def test_no_graph_records_what_is_drawn_in_a_step() -> None:
     state = state_of(run__stepper="graph")
     there: Any = SimpleNamespace(device=torch.device("cuda"))
@@ -430,10 +460,25 @@ def test_a_space_without_identities_is_searched_with_a_word(
 ) -> None:
     caplog.set_level(logging.WARNING)
     state_of(space__name="darts-s4", benchmark__table="none")
-    assert "no edge has a skip that is an identity: nothing is dropped" in caplog.text
+    told = (
+        "no edge has a skip that is an identity, so nothing is dropped; set algorithm.dropout=0, or"
+    )
+    assert told in caplog.text
     caplog.clear()
     state_of()
     assert "nothing is dropped" not in caplog.text
+
+
+@pytest.mark.parametrize("share", [1.0, -0.1, math.nan])
+def test_no_share_that_is_none_is_dropped(share: float) -> None:
+    state = state_of()
+    state.algorithm = dataclasses.replace(state.algorithm, skip_dropout=lambda progress: share)
+    session = Session(state)
+    session.train_epoch()
+    with pytest.raises(
+        UserError, match=rf"algorithm\.name = 'p-darts': drops a share of {share} of"
+    ):
+        session.train_epoch()
 
 
 def _unsaid() -> Algorithm:

@@ -35,6 +35,20 @@ SPACES = ["nas-bench-201", "darts", "darts-s1", "darts-s3"]
 # --- by which edges are decided ------------------------------------------------------------------
 
 
+def test_none_in_one_kind_of_cell_says_nothing_of_the_other() -> None:
+    """S_EI of the kind without it is 1 but for rounding, which must not decide there."""
+    without = [["avg_pool_3x3", "skip_connect", "sep_conv_3x3"]] * 14
+    others = [["none", "skip_connect", "sep_conv_3x3"]] * 14
+    some = build_space({"name": "darts", "candidates": without + others})
+    no_edge = build_space({"name": "darts", "candidates": without * 2})
+    for seed in range(20):
+        alpha_EO = normal(28, 3, seed=seed)
+        found, expected = scored(alpha_EO, some), scored(alpha_EO, no_edge)
+        assert torch.equal(found.score_E[:14], expected.score_E[:14])
+        assert (found.score_E[:14] > 0).sum() > 11
+        assert not torch.equal(found.score_E[14:], expected.score_E[14:])
+
+
 def test_both_criteria_by_hand() -> None:
     space = Space("three", 3, ((0, 1), (0, 2), (1, 2)), ("none", "a", "b"), none=0, skip=None)
     A_EO = torch.tensor([[0.5, 0.25, 0.25], [0.2, 0.8, 0.0], [0.0, 0.75, 0.25]]).double()

@@ -152,6 +152,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     draw, rows, began = random.Random(f"matrix {chosen.seed}"), [], time.monotonic()
+    begun_at = commit()  # a checkout may move on meanwhile
     with tempfile.TemporaryDirectory() as work:
         os.environ["OPTNAS_HOME"] = f"{work}/home"
         for number, combination in enumerate(combinations(chosen.sample)):
@@ -164,7 +165,7 @@ def main() -> None:
     if chosen.json:
         about = {
             "command": " ".join(["python", "tests/slow/matrix.py", *sys.argv[1:]]),
-            "commit": commit(),
+            "commit": begun_at,
             "torch": torch.__version__,
             "processor": processor(),
             "seconds": round(time.monotonic() - began),

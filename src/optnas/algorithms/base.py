@@ -229,12 +229,13 @@ class Algorithm:
             alpha, or the operation weights where ``discretize`` is given these.
         auxiliary_skip: whether what a row of operation weights has over 1 is an auxiliary skip; the
             search says it of one that needs ``auxiliary-skip``, itself or in a part.
-        skip_dropout: progress -> share of the elements of the output of each skip that is an
-            identity, on each edge by itself, that a step sets to 0, the others divided by one less
-            that share; where A is judged none is. Of an algorithm that needs ``skip-dropout``.
+        skip_dropout: progress -> share, from 0 to below 1, of the elements of the output of each
+            skip that is an identity, on each edge by itself, that a step sets to 0, the others
+            divided by one less that share; where A is judged none is. Of an algorithm that needs
+            ``skip-dropout``.
         most_skips: of derived cells' first kind: while there are more, that of the smallest
-            strength is no longer a candidate of its edge, and the cell is derived anew; None sets
-            no limit.
+            strength is no longer a candidate of its edge, and the cell is derived anew; a skip that
+            ``select`` chose stays. None sets no limit.
         caveat: what these settings may do unnoticed, and the remedy, in one line; a search is
             warned of it once, before its first step.
     """

@@ -104,8 +104,8 @@ def fair_darts(
         space: the search space; the program supplies it, for its `none`.
 
     Raises:
-        UserError: the threshold is no gate; or the space has no `none`, or derived cells of it keep
-            a number of edges into each node.
+        UserError: the threshold is no gate; or not every edge has `none`, or derived cells keep a
+            number of edges into each node.
 
     Reference: Chu et al., ECCV 2020. Deviations: one operation per edge, as the benchmark has it,
     see docs/algorithms/fair-darts.md.

@@ -69,5 +69,6 @@ def p_darts(
         most_skips=skips,
         caveat=""
         if has_skips or not dropout
-        else "no edge has a skip that is an identity: nothing is dropped",
+        else "no edge has a skip that is an identity, so nothing is dropped; set "
+        "algorithm.dropout=0, or choose another space",
     )

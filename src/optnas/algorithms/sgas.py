@@ -181,7 +181,8 @@ def scored(alpha_EO: Tensor, space: Space, past_KEO: Tensor | None = None) -> Sc
 
     and the score is norm(S_EI) norm(S_SC), times norm(S_SS) where a past is given. norm maps the
     least of a kind of cell to 0 and the largest to 1, or all to 0 where they are equal. S_EI is
-    left out where no edge has ``none`` as a candidate: it is 1, and its rounding would decide.
+    left out where no edge of the kind has ``none`` as a candidate: it is 1, and its rounding would
+    decide.
 
     Args:
         alpha_EO: float64; of decided edges as it was when they were.
@@ -197,9 +198,7 @@ def scored(alpha_EO: Tensor, space: Space, past_KEO: Tensor | None = None) -> Sc
     shares_EO = alpha_EO.masked_fill(none_EO, -math.inf).softmax(-1)
     entropy_E = torch.special.entr(shares_EO).sum(-1)
     count_E = (~none_EO).sum(-1).double().clamp(min=2)  # of a single one the entropy is 0
-    factors = [1 - entropy_E / count_E.log()]
-    if none_EO.any():
-        factors.append(importance_E)
+    factors = [1 - entropy_E / count_E.log(), importance_E]
     if past_KEO is not None:
         same_KE = torch.minimum(past_KEO, shares_EO).sum(-1)
         factors.append(same_KE.sum(0) / max(len(same_KE), 1))
@@ -207,7 +206,8 @@ def scored(alpha_EO: Tensor, space: Space, past_KEO: Tensor | None = None) -> Sc
     for kind in kinds_of(space):
         rows = slice(kind.rows.start, kind.rows.stop)
         for factor_E in factors:
-            score_E[rows] *= normalised(factor_E[rows])
+            if factor_E is not importance_E or none_EO[rows].any():
+                score_E[rows] *= normalised(factor_E[rows])
     return Scored(score_E, shares_EO)
 
 

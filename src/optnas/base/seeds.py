@@ -12,7 +12,8 @@ A run's seed names one stream for each purpose:
     perturbation        draws of the algorithm, such as random perturbations
     draws               one number per step, of algorithms that draw in their relaxation or in
                         their hypergradient
-    operation-noise     one number per batch of a step, of a space whose operations draw noise
+    operation-noise     one number per batch of a step, of a space whose operations draw noise and
+                        of an algorithm that drops parts of skips
     regularization      one number per batch of a stand-alone training that drops paths or whose
                         operations draw noise
     more-train-batches  further train batches of an alpha step, if its hypergradient asks for them

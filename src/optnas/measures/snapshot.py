@@ -267,16 +267,21 @@ def strongest_of(
     Raises:
         UserError: see `strongest`.
     """
-    read_EO = without_none(read_EO, space).clone()
-    kind = range(len(space.wirings[0].edges))
+    read_EO = without_none(read_EO, space)
+    cell = strongest(choose(read_EO), strength_EO, space)
+    if most_skips is None:
+        return cell
+    kind, read_EO = range(len(space.wirings[0].edges)), read_EO.clone()
     while True:
-        cell = strongest(choose(read_EO), strength_EO, space)
         skips = [(e, space.columns_at(e).index(cell[e])) for e in kind if cell[e] == space.skip]
-        # An edge without another candidate keeps its skip.
-        may_go = [at for at in skips if (read_EO[at[0]] > -torch.inf).sum() > 1]
-        if most_skips is None or len(skips) <= most_skips or not may_go:
+        finite_EO = read_EO[:, : space.operation_count] > -torch.inf
+        # An edge without another candidate keeps its skip, and so does one whose choice is another
+        # than what is read.
+        may_go = [(e, o) for e, o in skips if finite_EO[e, o] and finite_EO[e].sum() > 1]
+        if len(skips) <= most_skips or not may_go:
             return cell
         read_EO[min(may_go, key=lambda at: float(strength_EO[at]))] = -torch.inf
+        cell = strongest(choose(read_EO), strength_EO, space)
 
 
 def strongest(choice: Sequence[int], strength_EO: Tensor, space: Space) -> list[int]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from optnas.algorithms.base import Draw, Progress
+from optnas.base.errors import UserError
 from optnas.data.batches import epoch_batches, fresh_batch, send
 from optnas.measures.evaluation import Batch, batch_draws, drawn_batch
 from optnas.search.state import DRAWS, NOISE, OPERATION_NOISE, SearchState
@@ -80,9 +81,22 @@ class StepDraws:
 
 
 def dropped(state: SearchState) -> float:
-    """The share of a skip's output that the steps of the present epoch drop."""
-    share = state.algorithm.skip_dropout
-    return 0.0 if share is None else share(state.progress(state.epoch))
+    """The share of a skip's output that the steps of the present epoch drop.
+
+    Raises:
+        UserError: the algorithm names no share from 0 to below 1.
+    """
+    if state.algorithm.skip_dropout is None:
+        return 0.0
+    share = state.algorithm.skip_dropout(state.progress(state.epoch))
+    if not 0 <= share < 1:
+        raise UserError(
+            f"drops a share of {share} of skips in epoch {state.epoch}",
+            key="algorithm.name",
+            value=state.settings.algorithm.name,
+            remedy="let skip_dropout return a number from 0 to below 1",
+        )
+    return share
 
 
 def draw_epoch(state: SearchState) -> list[StepDraws]:

@@ -314,16 +314,14 @@ def _check_dropout(
     settings: Settings, algorithm: Algorithm, supernet: SearchNetwork, needs: frozenset[str]
 ) -> None:
     """Refuse an algorithm that drops parts of skips unsaid, or in a network that cannot."""
-    if algorithm.skip_dropout is None:
-        return
     told = {"key": "algorithm.name", "value": settings.algorithm.name}
-    if SKIP_DROPOUT not in needs:
+    if algorithm.skip_dropout is not None and SKIP_DROPOUT not in needs:
         raise UserError(
             "drops parts of skips and does not say so",
             **told,
             remedy=f'register it with needs=("{SKIP_DROPOUT}",)',
         )
-    if SKIP_DROPOUT not in supernet.offers:
+    if SKIP_DROPOUT in needs and SKIP_DROPOUT not in supernet.offers:
         raise UserError(
             f"drops parts of skips, and the network of {settings.space.name} offers no such thing",
             **told,

@@ -262,11 +262,9 @@ def check_stepper(state: SearchState) -> None:
     if "step-number" in state.needs:
         cannot("depends on its number in the epoch")
     if OPERATION_NOISE in state.generators:
-        cannot(
-            f"draws the noise of an operation of {state.space.name}"
-            if state.algorithm.skip_dropout is None
-            else "draws what it drops of skips"
-        )
+        noisy = any(each.noise for each in state.space.candidates())
+        noise = f"draws the noise of an operation of {state.space.name}"
+        cannot(noise if noisy else "draws what it drops of skips")
 
 
 def cannot(reason: str) -> NoReturn:

@@ -59,7 +59,9 @@ class SearchCell(Cell, Protocol):
     """A mixed cell. A class of one's own names it as its base and inherits what is written here.
 
     Attributes:
-        offers: what its network then offers, see `optnas.spaces.network.protocol`.
+        offers: what its network then offers, see `optnas.spaces.network.protocol`. With
+            ``skip-dropout`` among it `forward` is called with the keyword ``drop`` in steps that
+            drop: what is left of the output of a skip on an edge, asked for each edge by itself.
     """
 
     affine: ClassVar[bool] = False
