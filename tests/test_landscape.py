@@ -258,7 +258,7 @@ CELLS: dict[str, dict[str, Any]] = {
         "algorithm__relaxation__name": "hard-gumbel",
     },
 }
-NOT_IN_DARTS = ("darts-minus", "pc-darts", "fair-darts with a threshold")
+NOT_IN_DARTS = ("pc-darts", "fair-darts with a threshold")
 DARTS = {"space__name": "darts-s3", "benchmark__table": "none", "supernet__channels": 2}
 
 

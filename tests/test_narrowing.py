@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 
 import optnas
 from optnas import UserError, build_space
+from optnas.algorithms.base import Progress
+from optnas.algorithms.parts import softmax_with_skip
 from optnas.base import registry
 from optnas.cli.main import app
 from optnas.measures.curvature.maths import expansion
@@ -370,6 +372,24 @@ def test_what_a_run_cannot_be_narrowed_to(tmp_path: Path) -> None:
         optnas.narrow(tmp_path / "a", 3)
 
 
+def test_an_auxiliary_skip_is_in_the_column_of_each_edges_skip(tmp_path: Path) -> None:
+    own = [[NONE, SKIP] if edge % 2 else [SKIP, CONV3] for edge in range(6)]
+    space = space_of(own)
+    alpha_EO = normal(6, 2, seed=4)
+    A_EO = softmax_with_skip(0.5, space=space)(alpha_EO, Progress(1, 2))
+    expected_EO = in_all_columns(alpha_EO.softmax(-1), space)
+    expected_EO[:, space.operations.index(SKIP)] += 0.5
+    assert in_all_columns(A_EO, space).equal(expected_EO)
+    given = TINY | {"algorithm.name": "darts-minus", "space.candidates": own}
+    result = optnas.run(given, out=tmp_path / "a", progress=False)
+    assert result["status"] == "done"
+    (*_, last) = optnas.RunFolder(tmp_path / "a").read_epochs()
+    rows = last["op_weights"]
+    settings = optnas.narrow(tmp_path / "a", 2)
+    assert settings["space"]["candidates"] == own
+    assert rows == optnas.RunFolder(tmp_path / "a").read_epochs()[-1]["op_weights"]
+
+
 def test_pr_darts_needs_weights_and_the_same_candidates() -> None:
     for candidates, told in (
         ([SKIP, POOL], "no operation has weights"),
@@ -437,7 +457,7 @@ def test_every_algorithm_searches_it_or_says_why_not(
 DARTS_SIZE = {"data.train_size": 24, "data.valid_size": 24, "search.batch_size": 8}
 
 
-NOT_THERE = {"darts-minus", "pc-darts", "pr-darts"}  # other tests say why
+NOT_THERE = {"pc-darts", "pr-darts"}  # other tests say why
 
 
 @pytest.mark.slow

@@ -49,8 +49,9 @@ def narrow(run: Place, keep: int, *, none: OfNone = "stays") -> dict[str, Any]:
     rows = folder.read_epochs()[-1]["op_weights"]
     if "auxiliary-skip" in {each.need for each in needs_in(settings, beside=False)}:
         # As `optnas.measures.auxiliary` takes it off, without torch.
-        skip = space.skip_column("an auxiliary one stands beside each")
-        rows = [[w - (sum(row) - 1) * (o == skip) for o, w in enumerate(row)] for row in rows]
+        for place, column in space.auxiliary_entries("an auxiliary one stands beside each"):
+            for row in rows[place]:
+                row[column] -= sum(row) - 1
     found = {key: each for key, each in document.items() if key != "identity"}
     try:
         candidates = strongest(space, rows, keep, none=none)

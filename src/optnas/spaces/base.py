@@ -349,14 +349,40 @@ class Space:
         """
         column = self.column_of(self.skip)
         if column is None:
-            raise UserError(
-                "not every edge has a skip connection as a candidate, in one column of alpha,"
-                f" and {who}",
-                **self.of_candidates,
-                remedy="choose another space or algorithm"
-                + ("" if self.within is None else ", or other candidates"),
-            )
+            raise self._without_skips(f", in one column of alpha, and {who}")
         return column
+
+    def _without_skips(self, who: str) -> UserError:
+        return UserError(
+            f"not every edge has a skip connection as a candidate{who}",
+            **self.of_candidates,
+            remedy="choose another space or algorithm"
+            + ("" if self.within is None else ", or other candidates"),
+        )
+
+    def auxiliary_entries(self, who: str) -> list[tuple[slice, int]]:
+        """Where operation weights hold the weight of an auxiliary skip, which a row has over 1.
+
+        In the column of its skip. Where the network has a branch for it and the edge no skip, in
+        the first column: the network takes it off there.
+
+        Args:
+            who: asks for it, as a clause.
+
+        Returns:
+            Rows and column, one pair where every edge has it in one.
+
+        Raises:
+            UserError: an edge has no skip, and the network no branch.
+        """
+        every = [self.columns_at(edge) for edge in range(self.edge_count)]
+        has_branch = self.strided and self.takes("auxiliary")
+        if not has_branch and any(self.skip not in own for own in every):
+            raise self._without_skips(f", and {who}")
+        columns = [own.index(self.skip) if self.skip in own else 0 for own in every]
+        if len(set(columns)) == 1:
+            return [(slice(None), columns[0])]
+        return [(slice(edge, edge + 1), column) for edge, column in enumerate(columns)]
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -387,6 +413,11 @@ class Space:
         for name in self.operations:
             self._factory(name)
 
+    def takes(self, keyword: str) -> bool:
+        """Whether its network takes a keyword that others may leave out."""
+        build = self.network
+        return build is None or keyword in inspect.signature(build).parameters
+
     def check_takes(self, keyword: str, who: str) -> None:
         """Refuse a network that does not take what it is to be built from.
 
@@ -397,8 +428,7 @@ class Space:
         Raises:
             UserError: the space's network has no such keyword.
         """
-        build = self.network
-        if build is not None and keyword not in inspect.signature(build).parameters:
+        if not self.takes(keyword):
             raise UserError(
                 f"its network takes no {keyword}, and {who}",
                 key="space.name",

@@ -63,11 +63,11 @@ S1_REDUCE = (
 )
 
 
-def network(space: Space, **sizes: Any) -> SearchNetwork:
+def network(space: Space, *, auxiliary: bool = False, **sizes: Any) -> SearchNetwork:
     """The network that is searched; torch is loaded here."""
     from optnas.spaces.network.darts import TwoInputs
 
-    return TwoInputs(space, **sizes)
+    return TwoInputs(space, auxiliary=auxiliary, **sizes)
 
 
 def fixed(

@@ -50,11 +50,11 @@ def gumbel(draw: Draw, like_EO: Tensor) -> Tensor:
 def softmax_with_skip(
     beta: NotNegative = 1.0, decay_epochs: EpochsOrRun = 0, *, space: Space
 ) -> Relax:
-    """A = softmax(alpha) + beta max(0, 1 - (epoch - 1) / D) on the skip column.
+    """A = softmax(alpha) + beta max(0, 1 - (epoch - 1) / D) on the column of each edge's skip.
 
     Equal to an auxiliary skip connection of that weight beside every edge whose skip is the
-    identity. On a strided edge the network takes what a row has over 1 for the weight of an
-    auxiliary skip of its own.
+    identity. On a strided edge, and on one without a skip (`Space.auxiliary_entries`), the network
+    takes what a row has over 1 for the weight of an auxiliary skip of its own.
 
     Args:
         beta: weight in the first epoch.
@@ -63,13 +63,14 @@ def softmax_with_skip(
 
     Reference: Chu et al., ICLR 2021, equation 2.
     """
-    skip = space.skip_column("the algorithm has an auxiliary one beside each")
+    entries = space.auxiliary_entries("the algorithm has an auxiliary one beside each")
 
     def relax(alpha_EO: Tensor, progress: Progress) -> Tensor:
-        boost_O = torch.zeros_like(alpha_EO[0])
+        boost_EO = torch.zeros_like(alpha_EO)
         elapsed = max(progress.epoch - 1, 0) / (decay_epochs or progress.epochs)
-        boost_O[skip].fill_(beta * max(0.0, 1 - elapsed))  # an assignment would be sent
-        return softmax(alpha_EO, progress) + boost_O
+        for rows, column in entries:  # an assignment would be sent
+            boost_EO[rows, column].fill_(beta * max(0.0, 1 - elapsed))
+        return softmax(alpha_EO, progress) + boost_EO
 
     return relax
 

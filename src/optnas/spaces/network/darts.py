@@ -20,13 +20,16 @@ from optnas.spaces.network.layers import Layers
 from optnas.spaces.network.protocol import SKIP_DROPOUT, Output, SearchNetwork
 from optnas.spaces.network.statistics import Statistics
 from optnas.spaces.operations.base import Operation, Site
-from optnas.spaces.operations.darts import halved, halved_filters
+from optnas.spaces.operations.darts import halved, halved_filters, skip_connect
 from optnas.spaces.wiring import Wiring
 
 STEM = 3
 # Seed of what operations draw where no step of a search or training asks, in every run: numbers by
 # place in the batch, so that an accuracy is the same again on the same batches only.
 JUDGED = 0
+
+# Key of an auxiliary skip that is a branch of its own.
+AUXILIARY = -1
 
 # By key: the operation's name, and the operation. A key is a column of alpha in the network that is
 # searched, and the operation's index in one that is fixed.
@@ -208,26 +211,40 @@ class TwoInputs(CellsOfTwoInputs, SearchNetwork):
     Node j of a cell is the sum over edges i->j of sum_o A[e, o] o(x_i). Batch norms have no affine
     terms but the stem's.
 
-    Source: Liu, Simonyan and Yang, ICLR 2019, section 3.1 (C = 16, 8 cells: N = 2). Deviation:
-    ``none`` is not computed; its products are zero.
+    With ``auxiliary`` a row of A that sums to 1 + b is one that sums to 1 and an auxiliary skip of
+    weight b, which stands in a column of the row (`Space.auxiliary_entries`). Where that is the
+    identity, so it is computed. On a strided edge, whose skip has weights, and on one without a
+    skip the auxiliary one is a branch of its own, with weights of its own if the edge is strided;
+    column c then weighs A[e, c] - b. A row of zeros has b = 0.
+
+    Source: Liu, Simonyan and Yang, ICLR 2019, section 3.1 (C = 16, 8 cells: N = 2); the auxiliary
+    skip: Chu et al., ICLR 2021, and its published code. Deviation: ``none`` is not computed; its
+    products are zero.
 
     Args:
         space: a normal and a reduction cell with two inputs and joined outputs.
         classes: width of the head.
+        auxiliary: whether A may hold an auxiliary skip.
         **of: as of `CellsOfTwoInputs`.
     """
 
     offers = frozenset({SKIP_DROPOUT})
 
-    def __init__(self, space: Space, *, classes: int, **of: Any):
-        built = space.candidates()
+    def __init__(self, space: Space, *, classes: int, auxiliary: bool = False, **of: Any):
+        built, branch = space.candidates(), skip_connect()
+        # By row that has a branch of its own: the column that holds the weight of that.
+        self._branches: dict[int, int] = {}
+        for rows, column in space.auxiliary_entries("one is beside each") if auxiliary else []:
+            for edge in range(space.edge_count)[rows]:
+                if not self._is_identity(space, edge, column):
+                    self._branches[edge] = column
 
         def candidates(edge: int) -> Candidates:
             return [
                 (column, space.operations[o], built[o])
                 for column, o in enumerate(space.columns_at(edge))
                 if o != space.none
-            ]
+            ] + ([(AUXILIARY, "auxiliary", branch)] if edge in self._branches else [])
 
         super().__init__(space, candidates, affine=False, **of)
         self.linear("head.linear", self.width, classes)
@@ -267,13 +284,19 @@ class TwoInputs(CellsOfTwoInputs, SearchNetwork):
             cell = self.placed[i]
             own_EO = op_weights_EO if op_weights_EO.ndim == 2 else op_weights_EO[i]
             entries_OE = [column.unbind() for column in own_EO[cell.rows].unbind(1)]
+            b_E = _over_one(own_EO[cell.rows]).unbind() if self._branches else ()
 
             def terms(e: int, x: Tensor) -> Iterator[Tensor]:
+                row = cell.rows.start + e
                 for column, operation in cell.operations[e]:
                     y = operation(x, held, normalise, noise)
-                    if skip_dropout and self._is_identity(cell.rows.start + e, column):
+                    if column == AUXILIARY:
+                        yield b_E[e] * y
+                        continue
+                    if skip_dropout and self._is_identity(self.space, row, column):
                         y = drop(y)
-                    yield entries_OE[column][e] * y
+                    weight = entries_OE[column][e]
+                    yield (weight - b_E[e] if self._branches.get(row) == column else weight) * y
 
             return terms
 
@@ -281,5 +304,12 @@ class TwoInputs(CellsOfTwoInputs, SearchNetwork):
         logits = F.linear(last.mean((2, 3)), held["head.linear.weight"], held["head.linear.bias"])
         return Output(logits, after)
 
-    def _is_identity(self, row: int, column: int) -> bool:
-        return self.space.is_identity(row, self.space.columns_at(row)[column])
+    @staticmethod
+    def _is_identity(space: Space, row: int, column: int) -> bool:
+        return space.is_identity(row, space.columns_at(row)[column])
+
+
+def _over_one(op_weights_EO: Tensor) -> Tensor:
+    """What rows have over 1; 0 of a row of zeros, whose edge is left out."""
+    over_E = op_weights_EO.sum(-1) - 1
+    return torch.where((op_weights_EO != 0).any(-1), over_E, torch.zeros_like(over_E))
