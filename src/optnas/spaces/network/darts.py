@@ -231,7 +231,8 @@ class TwoInputs(CellsOfTwoInputs, SearchNetwork):
     offers = frozenset({SKIP_DROPOUT})
 
     def __init__(self, space: Space, *, classes: int, auxiliary: bool = False, **of: Any):
-        built, branch = space.candidates(), skip_connect()
+        built = space.candidates()
+        branch = skip_connect() if space.skip is None else built[space.skip]
         # By row that has a branch of its own: the column that holds the weight of that.
         self._branches: dict[int, int] = {}
         for rows, column in space.auxiliary_entries("one is beside each") if auxiliary else []:
