@@ -373,9 +373,9 @@ def test_what_a_run_cannot_be_narrowed_to(tmp_path: Path) -> None:
 
 
 def test_an_auxiliary_skip_is_in_the_column_of_each_edges_skip(tmp_path: Path) -> None:
-    own = [[NONE, SKIP] if edge % 2 else [SKIP, CONV3] for edge in range(6)]
+    own = [[NONE, SKIP, POOL] if edge % 2 else [SKIP, CONV1, CONV3] for edge in range(6)]
     space = space_of(own)
-    alpha_EO = normal(6, 2, seed=4)
+    alpha_EO = normal(6, 3, seed=4)
     A_EO = softmax_with_skip(0.5, space=space)(alpha_EO, Progress(1, 2))
     expected_EO = in_all_columns(alpha_EO.softmax(-1), space)
     expected_EO[:, space.operations.index(SKIP)] += 0.5
@@ -384,10 +384,24 @@ def test_an_auxiliary_skip_is_in_the_column_of_each_edges_skip(tmp_path: Path) -
     result = optnas.run(given, out=tmp_path / "a", progress=False)
     assert result["status"] == "done"
     (*_, last) = optnas.RunFolder(tmp_path / "a").read_epochs()
-    rows = last["op_weights"]
-    settings = optnas.narrow(tmp_path / "a", 2)
-    assert settings["space"]["candidates"] == own
-    assert rows == optnas.RunFolder(tmp_path / "a").read_epochs()[-1]["op_weights"]
+    found = optnas.narrow(tmp_path / "a", 2, none="ranked")["space"]["candidates"]
+    by_alpha = [
+        {names[column] for column in sorted(range(3), key=lambda c, row=row: -row[c])[:2]}
+        for names, row in zip(own, last["alpha"], strict=True)
+    ]
+    assert [set(names) for names in found] == by_alpha
+    assert any(SKIP not in names for names in found)  # with its auxiliary one it would be first
+
+
+@pytest.mark.parametrize("space", ["nas-bench-macro", "darts"])
+def test_where_no_edge_has_a_skip_there_is_no_auxiliary_one(space: str) -> None:
+    given: dict[str, Any] = {"space__name": space, "benchmark__table": "none"}
+    names = build_space({"name": space}).operations
+    own = [name for name in names if name not in ("none", "identity", "skip_connect")][:2]
+    with pytest.raises(
+        UserError, match=r"space\.candidates = .*not every edge has a skip connection"
+    ):
+        tiny_settings(algorithm__name="darts-minus", space__candidates=own, **given)
 
 
 def test_pr_darts_needs_weights_and_the_same_candidates() -> None:

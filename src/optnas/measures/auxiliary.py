@@ -21,7 +21,7 @@ def without_auxiliary(
     Args:
         op_weights_EO: operation weights; unchanged.
         algorithm: says whether they hold an auxiliary skip.
-        space: for the columns that hold it.
+        space: for the columns of its skips.
 
     Returns:
         Operation weights without it, and its weight on each edge, 0 where there is none.
@@ -30,6 +30,6 @@ def without_auxiliary(
     if not algorithm.auxiliary_skip:
         return own_EO, own_EO.new_zeros(len(own_EO))
     auxiliary_E = own_EO.sum(-1) - 1
-    for rows, column in space.auxiliary_entries("an auxiliary one stands beside each"):
+    for rows, column in space.skip_entries("an auxiliary one stands beside each"):
         own_EO[rows, column] -= auxiliary_E[rows]
     return own_EO, auxiliary_E

@@ -49,7 +49,7 @@ def narrow(run: Place, keep: int, *, none: OfNone = "stays") -> dict[str, Any]:
     rows = folder.read_epochs()[-1]["op_weights"]
     if "auxiliary-skip" in {each.need for each in needs_in(settings, beside=False)}:
         # As `optnas.measures.auxiliary` takes it off, without torch.
-        for place, column in space.auxiliary_entries("an auxiliary one stands beside each"):
+        for place, column in space.skip_entries("an auxiliary one stands beside each"):
             for row in rows[place]:
                 row[column] -= sum(row) - 1
     found = {key: each for key, each in document.items() if key != "identity"}

@@ -360,29 +360,18 @@ class Space:
             + ("" if self.within is None else ", or other candidates"),
         )
 
-    def auxiliary_entries(self, who: str) -> list[tuple[slice, int]]:
-        """Where operation weights hold the weight of an auxiliary skip, which a row has over 1.
-
-        In the column of its skip. Where the network has a branch for it and the edge no skip, in
-        the first column: the network takes it off there.
+    def skip_entries(self, who: str) -> list[tuple[slice, int]]:
+        """Where alpha has the skip of each edge, as of `entries_of`.
 
         Args:
             who: asks for it, as a clause.
 
-        Returns:
-            Rows and column, one pair where every edge has it in one.
-
         Raises:
-            UserError: an edge has no skip, and the network no branch.
+            UserError: an edge has none.
         """
-        every = [self.columns_at(edge) for edge in range(self.edge_count)]
-        has_branch = self.strided and self.takes("auxiliary")
-        if not has_branch and any(self.skip not in own for own in every):
+        if any(self.skip not in self.columns_at(edge) for edge in range(self.edge_count)):
             raise self._without_skips(f", and {who}")
-        columns = [own.index(self.skip) if self.skip in own else 0 for own in every]
-        if len(set(columns)) == 1:
-            return [(slice(None), columns[0])]
-        return [(slice(edge, edge + 1), column) for edge, column in enumerate(columns)]
+        return self.entries_of(self.skip)
 
     @property
     def column_names(self) -> tuple[str, ...]:

@@ -53,8 +53,8 @@ def softmax_with_skip(
     """A = softmax(alpha) + beta max(0, 1 - (epoch - 1) / D) on the column of each edge's skip.
 
     Equal to an auxiliary skip connection of that weight beside every edge whose skip is the
-    identity. On a strided edge, and on one without a skip (`Space.auxiliary_entries`), the network
-    takes what a row has over 1 for the weight of an auxiliary skip of its own.
+    identity. On a strided edge the network takes what a row has over 1 for the weight of an
+    auxiliary skip of its own.
 
     Args:
         beta: weight in the first epoch.
@@ -63,7 +63,7 @@ def softmax_with_skip(
 
     Reference: Chu et al., ICLR 2021, equation 2.
     """
-    entries = space.auxiliary_entries("the algorithm has an auxiliary one beside each")
+    entries = space.skip_entries("the algorithm has an auxiliary one beside each")
 
     def relax(alpha_EO: Tensor, progress: Progress) -> Tensor:
         boost_EO = torch.zeros_like(alpha_EO)

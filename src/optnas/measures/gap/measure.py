@@ -15,6 +15,8 @@ from optnas.measures.base import Measure, Quantity, Values
 from optnas.spaces import is_connected
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from optnas.measures.snapshot import Snapshot
 
 POINTS = "percentage points"
@@ -56,7 +58,8 @@ def gap(
 
     A one-hot cell of a mixture's weights is often near chance, where a gap only says how good the
     supernet is. ``partway_gap`` is off that floor: s - accuracy at (1 - t) A + t one-hot, t =
-    ``part``, with statistics of its own.
+    ``part``, with statistics of its own. It is null under an auxiliary skip where edges are strided
+    and ``none`` is no candidate of an edge that is left out.
 
     ``..._without_recalibration`` are the same with q0 in place of q. A is all that the algorithm
     weights the operations with, an auxiliary skip included; the one-hot cell is the discretization
@@ -76,9 +79,7 @@ def gap(
         at_A = snapshot.evaluate(A_EO, snapshot.statistics)
         without = snapshot.evaluate(one_hot_EO, snapshot.statistics)
         within = snapshot.evaluate(one_hot_EO, own)
-        partway_EO = (1 - part) * A_EO + part * one_hot_EO
-        statistics = snapshot.recalibrated(partway_EO, batches, batch_size or None)
-        partway = snapshot.evaluate(partway_EO, statistics)[1]
+        partway = _partway(snapshot, part, one_hot_EO, batches, batch_size or None)
         chosen_EO = one_hot_EO.bool()
         # An edge that is left out, by no operation of its own, has chosen a weight of 0.
         margins_E = (A_EO * one_hot_EO).sum(-1) - A_EO.masked_fill(chosen_EO, -float("inf")).amax(
@@ -94,7 +95,7 @@ def gap(
                 "recalibrated_loss": within[0],
                 "recalibrated_accuracy": within[1],
                 "partway_accuracy": partway,
-                "partway_gap": at_A[1] - partway,
+                "partway_gap": None if partway is None else at_A[1] - partway,
                 **_lost(at_A, within, ""),
                 **_lost(at_A, without, "_without_recalibration"),
                 "margins": margins_E.tolist(),
@@ -111,6 +112,22 @@ def gap(
         "only; about one epoch of the search",
         quick={"batches": 3},
     )
+
+
+def _partway(
+    snapshot: Snapshot, part: float, one_hot_EO: Tensor, batches: int, batch_size: int | None
+) -> float | None:
+    """Accuracy at (1 - t) A + t one-hot, None where no matrix says what that weighs.
+
+    A network with a branch for an auxiliary skip takes what a row has over 1 for its weight, and a
+    row of an edge that is left out, without a column for ``none``, sums to less there.
+    """
+    branches = snapshot.algorithm.auxiliary_skip and snapshot.space.strided
+    if branches and not one_hot_EO.any(-1).all():
+        return None
+    point_EO = (1 - part) * snapshot.op_weights_EO + part * one_hot_EO
+    statistics = snapshot.recalibrated(point_EO, batches, batch_size)
+    return snapshot.evaluate(point_EO, statistics)[1]
 
 
 def _lost(before: tuple[float, float], after: tuple[float, float], suffix: str) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class _Layered(Layers):
                 Placed(f"{name}.{space.operations[o]}", candidates[o], site) for o in chosen(edge)
             ]
             if auxiliary and edge in space.strided:
-                space.skip_column("the algorithm has an auxiliary one")
+                space.skip_entries("the algorithm has an auxiliary one")
                 assert space.skip is not None
                 layer.append(Placed(f"{name}.auxiliary", candidates[space.skip], site))
             for placed in layer:
@@ -193,7 +193,7 @@ class Chain(_Layered, SearchNetwork):
                     if self.space.is_identity(edge, o):
                         outputs[column] = drop(outputs[column])
             if len(layer) > len(row_O):
-                skip = self.space.skip_column("the algorithm has an auxiliary one")
+                skip = self.space.columns_at(edge).index(self.space.skip)
                 outputs[-1] = outputs[-1] - outputs[skip]
                 row_O = torch.cat([row_O, row_O.sum(0, keepdim=True) - 1])
             first, *others = (a * y for a, y in zip(row_O, outputs, strict=True))

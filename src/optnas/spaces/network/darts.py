@@ -20,16 +20,13 @@ from optnas.spaces.network.layers import Layers
 from optnas.spaces.network.protocol import SKIP_DROPOUT, Output, SearchNetwork
 from optnas.spaces.network.statistics import Statistics
 from optnas.spaces.operations.base import Operation, Site
-from optnas.spaces.operations.darts import halved, halved_filters, skip_connect
+from optnas.spaces.operations.darts import halved, halved_filters
 from optnas.spaces.wiring import Wiring
 
 STEM = 3
 # Seed of what operations draw where no step of a search or training asks, in every run: numbers by
 # place in the batch, so that an accuracy is the same again on the same batches only.
 JUDGED = 0
-
-# Key of an auxiliary skip that is a branch of its own.
-AUXILIARY = -1
 
 # By key: the operation's name, and the operation. A key is a column of alpha in the network that is
 # searched, and the operation's index in one that is fixed.
@@ -212,10 +209,10 @@ class TwoInputs(CellsOfTwoInputs, SearchNetwork):
     terms but the stem's.
 
     With ``auxiliary`` a row of A that sums to 1 + b is one that sums to 1 and an auxiliary skip of
-    weight b, which stands in a column of the row (`Space.auxiliary_entries`). Where that is the
-    identity, so it is computed. On a strided edge, whose skip has weights, and on one without a
-    skip the auxiliary one is a branch of its own, with weights of its own if the edge is strided;
-    column c then weighs A[e, c] - b. A row of zeros has b = 0.
+    weight b, which `softmax-with-skip` adds to the column of the edge's skip. Where that is the
+    identity, so it is computed. On a strided edge the auxiliary skip s' has weights of its own
+    beside those of the skip s, and adds b (s'(x) - s(x)). A row of zeros, of an edge that is left
+    out, has b = 0.
 
     Source: Liu, Simonyan and Yang, ICLR 2019, section 3.1 (C = 16, 8 cells: N = 2); the auxiliary
     skip: Chu et al., ICLR 2021, and its published code. Deviation: ``none`` is not computed; its
@@ -232,23 +229,29 @@ class TwoInputs(CellsOfTwoInputs, SearchNetwork):
 
     def __init__(self, space: Space, *, classes: int, auxiliary: bool = False, **of: Any):
         built = space.candidates()
-        branch = skip_connect() if space.skip is None else built[space.skip]
-        # By row that has a branch of its own: the column that holds the weight of that.
-        self._branches: dict[int, int] = {}
-        for rows, column in space.auxiliary_entries("one is beside each") if auxiliary else []:
-            for edge in range(space.edge_count)[rows]:
-                if not self._is_identity(space, edge, column):
-                    self._branches[edge] = column
 
         def candidates(edge: int) -> Candidates:
             return [
                 (column, space.operations[o], built[o])
                 for column, o in enumerate(space.columns_at(edge))
                 if o != space.none
-            ] + ([(AUXILIARY, "auxiliary", branch)] if edge in self._branches else [])
+            ]
 
         super().__init__(space, candidates, affine=False, **of)
         self.linear("head.linear", self.width, classes)
+        # By cell and edge; last of all, so that the other weights begin as they do without.
+        self._auxiliary: dict[tuple[int, int], Placed] = {}
+        if not auxiliary:
+            return
+        space.skip_entries("the algorithm has an auxiliary one")
+        assert space.skip is not None
+        for i, cell in enumerate(self.placed):
+            for e, placed in enumerate(cell.operations):
+                site = placed[0][1].site
+                if site.stride > 1:
+                    name = f"{cell.name}.edges.{e}.auxiliary"
+                    self._auxiliary[i, e] = Placed(name, built[space.skip], site)
+                    self.add(self._auxiliary[i, e], affine=False)
 
     def __call__(
         self,
@@ -285,19 +288,19 @@ class TwoInputs(CellsOfTwoInputs, SearchNetwork):
             cell = self.placed[i]
             own_EO = op_weights_EO if op_weights_EO.ndim == 2 else op_weights_EO[i]
             entries_OE = [column.unbind() for column in own_EO[cell.rows].unbind(1)]
-            b_E = _over_one(own_EO[cell.rows]).unbind() if self._branches else ()
+            b_E = _over_one(own_EO[cell.rows]).unbind() if self._auxiliary else ()
 
             def terms(e: int, x: Tensor) -> Iterator[Tensor]:
-                row = cell.rows.start + e
+                row, branch = cell.rows.start + e, self._auxiliary.get((i, e))
                 for column, operation in cell.operations[e]:
-                    y = operation(x, held, normalise, noise)
-                    if column == AUXILIARY:
-                        yield b_E[e] * y
-                        continue
-                    if skip_dropout and self._is_identity(self.space, row, column):
+                    y, weight = operation(x, held, normalise, noise), entries_OE[column][e]
+                    if skip_dropout and self._is_identity(row, column):
                         y = drop(y)
-                    weight = entries_OE[column][e]
-                    yield (weight - b_E[e] if self._branches.get(row) == column else weight) * y
+                    if branch is not None and column == self._skip_of(row):
+                        weight = weight - b_E[e]
+                    yield weight * y
+                if branch is not None:
+                    yield b_E[e] * branch(x, held, normalise)
 
             return terms
 
@@ -305,9 +308,11 @@ class TwoInputs(CellsOfTwoInputs, SearchNetwork):
         logits = F.linear(last.mean((2, 3)), held["head.linear.weight"], held["head.linear.bias"])
         return Output(logits, after)
 
-    @staticmethod
-    def _is_identity(space: Space, row: int, column: int) -> bool:
-        return space.is_identity(row, space.columns_at(row)[column])
+    def _is_identity(self, row: int, column: int) -> bool:
+        return self.space.is_identity(row, self.space.columns_at(row)[column])
+
+    def _skip_of(self, row: int) -> int:
+        return self.space.columns_at(row).index(self.space.skip)
 
 
 def _over_one(op_weights_EO: Tensor) -> Tensor:
