@@ -402,11 +402,6 @@ class Space:
         for name in self.operations:
             self._factory(name)
 
-    def takes(self, keyword: str) -> bool:
-        """Whether its network takes a keyword that others may leave out."""
-        build = self.network
-        return build is None or keyword in inspect.signature(build).parameters
-
     def check_takes(self, keyword: str, who: str) -> None:
         """Refuse a network that does not take what it is to be built from.
 
@@ -417,7 +412,8 @@ class Space:
         Raises:
             UserError: the space's network has no such keyword.
         """
-        if not self.takes(keyword):
+        build = self.network
+        if build is not None and keyword not in inspect.signature(build).parameters:
             raise UserError(
                 f"its network takes no {keyword}, and {who}",
                 key="space.name",
