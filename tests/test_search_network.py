@@ -55,7 +55,7 @@ from optnas.spaces import (
 )
 from optnas.spaces.base import Wiring
 from optnas.spaces.network import Network, Supernet, build_network
-from optnas.spaces.network.protocol import ONE_SHOT, TANGENTS
+from optnas.spaces.network.protocol import ONE_SHOT, SKIP_DROPOUT, TANGENTS
 from optnas.spaces.operations.base import Operation
 from optnas.spaces.operations.nasbench201 import avg_pool_3x3, nor_conv_3x3
 from optnas.theory.measure import theory
@@ -134,7 +134,8 @@ def test_an_operation_that_is_not_merged_is_the_same_function(
 def test_what_judges_and_measures_runs_on_it_too(pair: tuple[Supernet, Supernet]) -> None:
     merged, apart = pair
     A_EO, cells = normal(*SHAPE, seed=3), [NAS_BENCH_201.architecture_at(i) for i in range(20)]
-    assert (merged.offers, apart.offers) == ({TANGENTS, ONE_SHOT}, {ONE_SHOT})
+    always = {ONE_SHOT, SKIP_DROPOUT}
+    assert (merged.offers, apart.offers) == ({TANGENTS, *always}, always)
     for net in pair:
         net.weights = {name: weight.detach() for name, weight in net.weights.items()}
         statistics = net(
