@@ -79,11 +79,12 @@ def in_their_tier(variants: Iterable[str]) -> list[Any]:
 
 
 def recordable(variants: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Those whose steps do not depend on their number in the epoch: a graph is that of one step."""
+    """Those whose steps neither depend on their number in the epoch nor draw what they drop."""
+    refused = {"step-number", "skip-dropout"}
     return {
         name: changes
         for name, changes in variants.items()
-        if "step-number" not in registry.facts("algorithm", changes["algorithm__name"])["needs"]
+        if refused.isdisjoint(registry.facts("algorithm", changes["algorithm__name"])["needs"])
     }
 
 
