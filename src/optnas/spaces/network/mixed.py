@@ -190,12 +190,7 @@ class MixedCell(SearchCell):
     ) -> Tensor:
         """The cell's last node; arguments as of `SearchCell.forward`.
 
-        Args:
-            x_BCHW: see there.
-            op_weights_EO: see there.
-            weights: see there.
-            normalise: see there.
-            drop: what is left of a skip's output on an edge; None leaves all.
+        What is left of a skip's output on an edge is ``drop`` of it; without ``drop`` all of it is.
         """
         entries = self._entries(op_weights_EO)
 
